@@ -1,0 +1,30 @@
+"""A small CNN on the UCI optical digits that scikit-learn ships: 1,797 real images of 8 x 8.
+
+After: Alpaydin & Kaynak (1998), optical recognition of handwritten digits (UCI repository).
+Expected: test accuracy >= 0.98 on every one of seeds 0-2. Cost: under a minute on 2 CPU cores.
+Run: python launch.py train --config=configs/digits_cnn.py --workdir=runs/digits_cnn
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    config = ConfigDict(
+        dict(
+            model=dict(name="cnn", features=(32, 64), hidden=64, dropout=0.25),
+            task=dict(name="image_classification"),
+            data=dict(source=dict(name="digits"), augment="pad_crop(1)", prepare="scale()"),
+            optimizer=dict(name="adamw", learning_rate=2e-3, weight_decay=1e-2),
+            schedule=dict(name="cosine", warmup="1 epochs"),
+            batch_size=32,
+            train_for="30 epochs",
+            evaluate_every="1 epochs",
+            checkpoint_every="5 epochs",
+            best=dict(metric="valid/accuracy", mode="max"),
+        )
+    )
+    if arg == "tiny":
+        config.model.features = (4, 8)
+        config.data.source = ConfigDict(dict(name="generated_images"))
+        config.train_for, config.batch_size = "3 steps", 8
+    return config

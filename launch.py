@@ -1,0 +1,21 @@
+#!/usr/bin/env python3
+"""The front door of lepton_jax: `python launch.py COMMAND --help`."""
+
+from lepton_jax.cli import main
+
+COMMANDS = {
+    # from a config to a record
+    "train": "train a config, or go on where its run stopped",
+    "evaluate": "measure a run's checkpoint on a split",
+    "runs": "list and compare the runs below a folder",
+    # from a record to a model that answers
+    "export": "write a run's model as a self-contained bundle",
+    "verify": "prove, in a clean process, that a bundle computes what it says",
+    "register": "add a verified bundle to the registry as a new version",
+    "promote": "move 'staging' or 'production' to a version that meets the gate",
+    "registry": "list, show, diff, history, rollback, gate",
+    "predict": "answers from a bundle or a registered model",
+}
+
+if __name__ == "__main__":
+    main(COMMANDS)

@@ -1,0 +1,102 @@
+"""Every component a config may name, and how a name becomes the thing itself.
+
+Values are 'module:Name' and are imported only when chosen. A config may write its own
+'my_pkg.module:Name' wherever it may write one of these names.
+"""
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from lepton_jax.errors import did_you_mean
+
+TABLES: dict[str, dict[str, str]] = {
+    "model": {
+        "cnn": "lepton_jax.models.cnn:CNN",
+    },
+    "task": {
+        "image_classification": "lepton_jax.tasks.image_classification:ImageClassification",
+    },
+    "source": {
+        "digits": "lepton_jax.data.digits:digits",
+        "folder": "lepton_jax.data.folder:folder",
+        "generated_images": "lepton_jax.data.generated:generated_images",
+        "npz": "lepton_jax.data.npz:npz",
+        "tfds": "lepton_jax.data.tfds:tfds",
+    },
+    "host transform": {
+        "center_crop": "lepton_jax.data.host:center_crop",
+        "grayscale": "lepton_jax.data.host:grayscale",
+        "resize": "lepton_jax.data.host:resize",
+        "rgb": "lepton_jax.data.host:rgb",
+    },
+    "transform": {
+        "cutout": "lepton_jax.transforms:cutout",
+        "flip": "lepton_jax.transforms:flip",
+        "pad_crop": "lepton_jax.transforms:pad_crop",
+        "scale": "lepton_jax.transforms:scale",
+    },
+    "optimizer": {
+        "adabelief": "optax:adabelief",
+        "adagrad": "optax:adagrad",
+        "adam": "optax:adam",
+        "adamax": "optax:adamax",
+        "adamw": "optax:adamw",
+        "lamb": "optax:lamb",
+        "lion": "optax:lion",
+        "muon": "optax.contrib:muon",
+        "nadam": "optax:nadam",
+        "nadamw": "optax:nadamw",
+        "radam": "optax:radam",
+        "rmsprop": "optax:rmsprop",
+        "sgd": "optax:sgd",
+        "yogi": "optax:yogi",
+    },
+    "schedule": {
+        "constant": "lepton_jax.training.schedules:constant",
+        "cosine": "lepton_jax.training.schedules:cosine",
+        "linear": "lepton_jax.training.schedules:linear",
+        "one_cycle": "lepton_jax.training.schedules:one_cycle",
+        "rsqrt": "lepton_jax.training.schedules:rsqrt",
+    },
+    "metric": {
+        "classification": "lepton_jax.evaluation.metrics:Classification",
+        "top_k": "lepton_jax.evaluation.metrics:TopK",
+    },
+    "writer": {
+        "mlflow": "lepton_jax.tracking.writers:mlflow",
+        "tensorboard": "lepton_jax.tracking.writers:tensorboard",
+        "wandb": "lepton_jax.tracking.writers:wandb",
+    },
+}
+
+
+def resolve(kind: str, name: str) -> Callable[..., Any]:
+    """The component that `name` stands for.
+
+    Raises:
+      ValueError: with a sentence saying why there is no such component.
+    """
+    table = TABLES[kind]
+    if ":" not in name and name not in table:
+        known = ", ".join(sorted(table))
+        raise ValueError(
+            f"no {kind} is called {name!r}{did_you_mean(name, table)}; there are: {known}, "
+            "or your own as 'my_pkg.module:Name'"
+        )
+    module_name, _, attribute = table.get(name, name).partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as e:
+        if e.name and (module_name == e.name or module_name.startswith(e.name + ".")):
+            raise ValueError(
+                f"{kind} {name!r}: there is no module {e.name!r} on the Python path"
+            ) from None
+        raise ValueError(f"{kind} {name!r} needs the package {e.name!r}: pip install it") from None
+    try:
+        return getattr(module, attribute)
+    except AttributeError:
+        near = did_you_mean(attribute, [n for n in vars(module) if not n.startswith("_")])
+        raise ValueError(
+            f"{kind} {name!r}: module {module_name!r} has no {attribute!r}{near}"
+        ) from None

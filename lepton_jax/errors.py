@@ -1,0 +1,21 @@
+"""The two ways in which a command ends badly without it being a bug of ours.
+
+Imports: the standard library only, so that every part of the package may raise them.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Something given to us is wrong (a key, a file, a flag). Exit code 2, no traceback."""
+
+
+class WorkError(Exception):
+    """The work itself failed (it diverged, the disk is full). Exit code 1, no traceback."""
+
+
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+    """` (did you mean 'x'?)` for the nearest of `choices`, or `''` when none is near."""
+    near = difflib.get_close_matches(str(name), list(choices), n=1, cutoff=0.5)
+    return f" (did you mean '{near[0]}'?)" if near else ""

@@ -1,0 +1,1 @@
+"""Metrics, and the evaluation of a state on a split: every example counted once."""

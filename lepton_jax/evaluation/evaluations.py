@@ -1,0 +1,115 @@
+"""What a config measures: `valid` while it trains, `test` once at the end, and further `evals`.
+
+Selection, early stopping and schedules may see `during`; they never see `final`.
+"""
+
+from functools import cached_property
+from typing import Any
+
+import jax
+
+from lepton_jax.config import Eval
+from lepton_jax.data.dataset import Dataset
+from lepton_jax.data.source import Columns
+from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.evaluation.evaluate import Evaluator, scalars
+from lepton_jax.training.program import Program
+from lepton_jax.training.state import State
+
+
+class Evaluations:
+    """The evaluations of one program on its data and on what `config.evals` names.
+
+    Raises:
+      UserError: when an evaluation names a split that its source has not, or when `best.metric`
+        is not among what is measured while training.
+    """
+
+    def __init__(self, program: Program, data: Dataset, device: jax.sharding.Sharding):
+        self._program, self._data, self._device = program, data, device
+        self._extra = {name: self._columns(name, e) for name, e in program.config.evals.items()}
+        self._check_best()
+
+    def during(self, state: State) -> dict[str, float]:
+        """`{'valid/loss': ...}`: every split but `test`, as the record keeps it."""
+        values: dict[str, float] = {}
+        for name, (evaluator, columns) in self._during.items():
+            results = scalars(evaluator(state, columns))
+            values |= {f"{name}/{key}": value for key, value in results.items()}
+        return values
+
+    def final(self, state: State) -> dict[str, dict[str, Any]]:
+        """`{'test': {'accuracy': ..., 'confusion': ...}}`, with the named evaluations."""
+        found = {}
+        if "test" in self._data.splits:
+            found["test"] = self.split(state, "test")
+        for name, columns in self._extra.items():
+            if self._program.config.evals[name].split == "test":
+                found[name] = self._evaluator(name)(state, columns)
+        return found
+
+    def split(self, state: State, name: str) -> dict[str, Any]:
+        """All results on one split of the run's own source, or of a named evaluation."""
+        if name in self._extra:
+            return self._evaluator(name)(state, self._extra[name])
+        splits = self._data.splits
+        if name not in splits:
+            known = [*splits, *self._extra]
+            raise UserError(
+                f"there is no split {name!r}{did_you_mean(name, known)}; there are: "
+                f"{', '.join(known)}"
+            )
+        return self._own(state, splits[name])
+
+    @cached_property
+    def _own(self) -> Evaluator:
+        metrics = self._program.metrics(self._program.config.metrics)
+        return Evaluator(self._program, self._device, metrics)
+
+    @cached_property
+    def _during(self) -> dict[str, tuple[Evaluator, Columns]]:
+        chosen = {}
+        if "valid" in self._data.splits:
+            chosen["valid"] = (self._own, self._data.splits["valid"])
+        for name, columns in self._extra.items():
+            if self._program.config.evals[name].split != "test":
+                chosen[name] = (self._evaluator(name), columns)
+        return chosen
+
+    def _evaluator(self, name: str) -> Evaluator:
+        metrics = self._program.config.evals[name].metrics
+        if not metrics:
+            return self._own
+        return Evaluator(self._program, self._device, self._program.metrics(metrics))
+
+    def _columns(self, name: str, section: Eval) -> Columns:
+        data = self._data
+        if section.source is not None:
+            from lepton_jax.training.restore import load_data
+
+            data = load_data(self._program.config, section.source)
+            if data.spec != self._data.spec:
+                raise UserError(
+                    f"evals.{name}.source does not fit the run's own: "
+                    f"{data.spec} instead of {self._data.spec}"
+                )
+        if section.split not in data.splits:
+            there = ", ".join(data.splits)
+            raise UserError(
+                f"evals.{name}.split = {section.split!r}: the source has {there}"
+                f"{did_you_mean(section.split, data.splits)}"
+            )
+        return data.splits[section.split]
+
+    def _check_best(self) -> None:
+        names = [
+            f"{name}/{key}"
+            for name, (evaluator, _) in self._during.items()
+            for key in evaluator.names(self._program)
+        ]
+        metric = self._program.config.best.metric
+        if names and metric not in names:
+            raise UserError(
+                f"best.metric = {metric!r} is not measured while training"
+                f"{did_you_mean(metric, names)}; there are: {', '.join(names)}"
+            )

@@ -1,0 +1,64 @@
+"""Pipelines as strings: `'pad_crop(4)|flip'` names transforms in order, with literal arguments.
+
+A string prints, diffs, sweeps and keeps its order. It is parsed as a Python expression and only
+literals are accepted: nothing in it is ever evaluated.
+"""
+
+import ast
+from typing import Any, NamedTuple
+
+
+class Call(NamedTuple):
+    """One transform of a pipeline: its name and its literal arguments."""
+
+    name: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
+def parse(text: str) -> list[Call]:
+    """The calls of a pipeline, in order; `''` is the empty pipeline.
+
+    Raises:
+      ValueError: with a sentence saying which part is malformed.
+    """
+    calls = []
+    for part in _split(text):
+        try:
+            node: ast.expr = ast.parse(part, mode="eval").body
+        except SyntaxError:
+            raise ValueError(f"cannot read {part!r}; write e.g. 'resize(32)|flip'") from None
+        call = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
+        try:
+            name = ast.unparse(call.func)
+            values = tuple(ast.literal_eval(a) for a in call.args)
+            named = {k.arg: ast.literal_eval(k.value) for k in call.keywords if k.arg}
+        except ValueError:
+            raise ValueError(f"{part!r}: arguments must be plain literals") from None
+        if not name.replace("_", "a").replace(".", "a").isalnum():
+            raise ValueError(f"{part!r}: {name!r} is not the name of a transform")
+        calls.append(Call(name, values, named))
+    return calls
+
+
+def _split(text: str) -> list[str]:
+    """Splits at `|`, except inside brackets or quotes."""
+    parts, depth, quote, start = [], 0, "", 0
+    for i, c in enumerate(text):
+        if quote:
+            quote = "" if c == quote else quote
+        elif c in "'\"":
+            quote = c
+        elif c in "([{":
+            depth += 1
+        elif c in ")]}":
+            depth -= 1
+        elif c == "|" and depth == 0:
+            parts.append(text[start:i])
+            start = i + 1
+    parts.append(text[start:])
+    if parts == [""]:
+        return []
+    if any(not p.strip() for p in parts):
+        raise ValueError(f"{text!r} has an empty part; write e.g. 'resize(32)|flip'")
+    return [p.strip() for p in parts]

@@ -1,0 +1,208 @@
+"""What a component's signature says about its config keys.
+
+A component (a model, a task, a source, a transform ...) takes its config as keyword-only
+parameters; annotations and defaults are the one place that says which keys exist, their types and
+their defaults. What is positional is handed over by the harness and is no business of a config.
+
+    class CNN(nnx.Module):
+        def __init__(self, input_shape, outputs, *, features: tuple[int, ...] = (32, 64),
+                     dropout: Hyper = 0.0, rngs): ...
+
+Imports: the standard library only; a component's module is imported only when it is chosen.
+"""
+
+import dataclasses
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union
+
+from lepton_jax.errors import did_you_mean
+
+T = TypeVar("T")
+
+HYPER = "hyper"
+RUNNING = "running"
+
+Hyper = Annotated[float, HYPER]
+"""A number that trials may vary without a new program: inside a step it may be a traced array.
+Exactly 0.0 means 'this part is switched off' and stays a Python number."""
+
+Running = Annotated[T, RUNNING]
+"""A key that says where or how a run is carried out, not what it computes: free to change."""
+
+RANGES: dict[str, Callable[[Any], bool]] = {
+    "> 0": lambda v: v > 0,
+    ">= 0": lambda v: v >= 0,
+    "in [0, 1)": lambda v: 0 <= v < 1,
+}
+
+PositiveInt = Annotated[int, "> 0"]
+Rate = Annotated[float, HYPER, "in [0, 1)"]
+"""A probability or a decay that trials may vary, e.g. dropout."""
+
+Duration = Annotated[str, "duration"]
+"""'500 steps', '10 epochs' or '50_000 examples': a length of training."""
+
+REQUIRED = inspect.Parameter.empty
+
+
+class Key(NamedTuple):
+    """One config key of a component."""
+
+    annotation: Any
+    default: Any
+    marks: tuple[str, ...]
+
+
+def keys_of(component: Callable[..., Any]) -> dict[str, Key]:
+    """The config keys of a component: its dataclass fields, or the parameters that a config may
+    give: keyword-only ones, and (optax's way) later ones that have a default.
+    """
+    if dataclasses.is_dataclass(component):
+        hints = typing.get_type_hints(component, include_extras=True)
+        return {
+            f.name: key(hints[f.name], _field_default(f)) for f in dataclasses.fields(component)
+        }
+    # nnx's metaclass hides the constructor's signature behind (*args, **kwargs).
+    function = component.__init__ if inspect.isclass(component) else component
+    hints = typing.get_type_hints(function, include_extras=True)
+    keys = {}
+    for name, p in inspect.signature(function).parameters.items():
+        if name in ("self", "rngs") or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
+            continue
+        if p.kind is p.KEYWORD_ONLY or p.default is not REQUIRED:
+            keys[name] = key(hints.get(name, Any), p.default)
+    return keys
+
+
+_OPTIONAL_FLOAT = ("float | None", "Optional[float]", "typing.Optional[float]")
+
+
+def keys_by_default(function: Callable[..., Any]) -> dict[str, Key]:
+    """The config keys of a function of optax's kind, judged by its defaults.
+
+    A float may be varied between trials (optax takes it traced), a bool or an int may not, and
+    what is None by default is a key where a float is documented. Callables, masks and dtypes are
+    no config keys.
+    """
+    keys = {}
+    for name, p in inspect.signature(function).parameters.items():
+        if p.default is REQUIRED:
+            continue
+        if type(p.default) is float:
+            keys[name] = Key(float, p.default, (HYPER,))
+        elif type(p.default) in (bool, int):
+            keys[name] = Key(type(p.default), p.default, ())
+        elif p.default is None and str(p.annotation) in _OPTIONAL_FLOAT:
+            keys[name] = Key(float | None, None, (HYPER,))
+    return keys
+
+
+def _field_default(field: dataclasses.Field) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return REQUIRED if field.default is dataclasses.MISSING else field.default
+
+
+def key(annotation: Any, default: Any = REQUIRED) -> Key:
+    """An annotation taken apart into what it is and how it is marked."""
+    marks: tuple[str, ...] = ()
+    while typing.get_origin(annotation) is Annotated:
+        annotation, *extra = typing.get_args(annotation)
+        marks += tuple(m for m in extra if isinstance(m, str))
+    return Key(annotation, default, marks)
+
+
+def describe(annotation: Any) -> str:
+    """An annotation in the words of an error message: `int`, `'SAME' or 'VALID'`, `int or None`."""
+    annotation = key(annotation).annotation
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Literal:
+        return " or ".join(repr(a) for a in args)
+    if origin in (Union, types.UnionType):
+        return " or ".join(describe(a) for a in args)
+    if origin is tuple:
+        if args[-1] is Ellipsis:
+            return f"a tuple of {describe(args[0])}"
+        return f"a tuple ({', '.join(map(describe, args))})"
+    if origin in (dict, Mapping):
+        return "a section"
+    if annotation is type(None):
+        return "None"
+    return getattr(annotation, "__name__", str(annotation))
+
+
+def coerce(value: Any, annotation: Any) -> Any:
+    """`value` as the annotation wants it: an int where a float is due, a list as a tuple.
+
+    Raises:
+      ValueError: with 'expected ..., got ...' when the value does not fit.
+    """
+    _, _, marks = declared = key(annotation)
+    if marks:
+        value = coerce(value, declared.annotation)
+        for mark in marks:
+            if value is not None and mark in RANGES and not RANGES[mark](value):
+                raise ValueError(f"expected {describe(annotation)} {mark}, got {value!r}")
+        if "duration" in marks:
+            parse_duration(value)
+        return value
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if annotation is Any:
+        return value
+    if origin in (Union, types.UnionType):
+        for option in args:
+            try:
+                return coerce(value, option)
+            except ValueError:
+                continue
+    elif origin is Literal:
+        if any(type(value) is type(a) and value == a for a in args):
+            return value
+        near = did_you_mean(value, [str(a) for a in args]) if isinstance(value, str) else ""
+        raise ValueError(f"expected {describe(annotation)}, got {value!r}{near}")
+    elif origin is tuple and isinstance(value, tuple | list):
+        types_ = args[:1] * len(value) if args[-1] is Ellipsis else args
+        if len(types_) == len(value):
+            return tuple(coerce(v, t) for v, t in zip(value, types_, strict=True))
+    elif annotation is type(None):
+        if value is None:
+            return None
+    elif annotation is float:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+    elif annotation is int:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+    elif isinstance(annotation, type) and isinstance(value, annotation):
+        return value
+    raise ValueError(f"expected {describe(annotation)}, got {_shown(value)}")
+
+
+def parse_duration(text: str) -> tuple[float, str]:
+    """`'10 epochs'` -> `(10.0, 'epochs')`; the unit is steps, epochs or examples.
+
+    Raises:
+      ValueError: when it is not a number above or equal to zero and a unit.
+    """
+    number, _, unit = text.strip().partition(" ")
+    unit = unit.strip().rstrip("s") + "s"
+    try:
+        length = float(number)
+    except ValueError:
+        length = -1.0
+    if unit not in ("steps", "epochs", "examples") or not 0 <= length < float("inf"):
+        near = did_you_mean(unit, ("steps", "epochs", "examples"))
+        raise ValueError(
+            f"expected a duration such as '500 steps', '10 epochs' or '50_000 examples', "
+            f"got {text!r}{near}"
+        )
+    if unit != "epochs" and length != int(length):
+        raise ValueError(f"expected a whole number of {unit}, got {text!r}")
+    return length, unit
+
+
+def _shown(value: Any) -> str:
+    return f"{value!r} ({type(value).__name__})"

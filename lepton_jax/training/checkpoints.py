@@ -1,0 +1,241 @@
+"""Checkpoints: Orbax writes them, digests of ours say whether they are intact.
+
+    checkpoints/STEP/            what Orbax wrote, asynchronously and atomically
+    checkpoints/digests/STEP.json   SHA-256 of every file of it, written when it was committed
+
+Orbax restores a file with a flipped byte without a word, hence the digests. A checkpoint without
+digests was committed in the instant before a kill; it is whole, as Orbax's commit is atomic.
+"""
+
+import errno
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from absl import logging
+from etils import epath
+from orbax.checkpoint import checkpoint_managers as policies
+
+from lepton_jax.errors import UserError, WorkError, did_you_mean
+from lepton_jax.tracking import files
+from lepton_jax.training.state import flat, unflat
+
+FORMAT = 1
+
+
+class Checkpoints:
+    """The checkpoints of one workdir. `keep`: given all steps, those to keep."""
+
+    def __init__(self, workdir: str, keep: Callable[[list[int]], set[int]] | None = None):
+        logging.set_verbosity(logging.ERROR)  # Orbax reports every file it touches
+        self._folder = epath.Path(workdir).resolve() / "checkpoints"
+        self._digests = self._folder / "digests"
+        options = ocp.CheckpointManagerOptions(
+            create=keep is not None,
+            read_only=keep is None,
+            cleanup_tmp_directories=keep is not None,
+            preservation_policy=_Keep(keep) if keep else policies.PreserveAll(),
+            async_options=ocp.AsyncOptions(post_finalization_callback=self._write_digests),
+        )
+        self._manager = ocp.CheckpointManager(
+            self._folder, options=options, item_handlers=ocp.StandardCheckpointHandler()
+        )
+
+    def steps(self) -> list[int]:
+        return sorted(self._manager.all_steps())
+
+    def save(self, step: int, tree: Any) -> None:
+        """Starts writing `tree`; returns when its buffers may be donated.
+
+        Raises:
+          WorkError: when this or the previous save failed, naming the last good checkpoint.
+        """
+        if step in self._manager.all_steps():
+            return
+        leaves = {"format": FORMAT, **flat(tree)}
+        with self._failing():
+            self._manager.save(step, args=ocp.args.StandardSave(leaves))
+
+    def wait(self) -> None:
+        """Returns when every save is on disk. Raises `WorkError` as `save` does."""
+        with self._failing():
+            self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        self._manager.close()
+
+    def restore(self, step: int, like: Any) -> Any:
+        """The checkpoint of `step` in the form (and placement) of `like`.
+
+        Raises:
+          UserError: when it holds other parameters than `like`, naming them.
+          WorkError: when it is damaged.
+        """
+        problem = self.damage(step)
+        if problem:
+            raise WorkError(f"checkpoint {self._folder / str(step)} is damaged: {problem}")
+        wanted = flat(like)
+        self._compare(step, wanted)
+        target = {"format": 0} | {
+            k: jax.ShapeDtypeStruct(v.shape, v.dtype, sharding=v.sharding)
+            for k, v in wanted.items()
+        }
+        leaves = self._manager.restore(step, args=ocp.args.StandardRestore(target))
+        return unflat(leaves, like)
+
+    def forget_after(self, step: int) -> None:
+        """Removes the (damaged) checkpoints of later steps, so that they can be written anew."""
+        for later in self.steps():
+            if later > step:
+                self._manager.delete(later)
+                (self._digests / f"{later}.json").unlink(missing_ok=True)
+
+    def newest_intact(self, say: Callable[[str], None]) -> int | None:
+        """The latest step whose files are what was written; damaged ones are named and passed by.
+
+        Raises:
+          WorkError: when there are checkpoints and none is intact.
+        """
+        steps = self.steps()
+        for step in reversed(steps):
+            problem = self.damage(step)
+            if not problem:
+                return step
+            say(f"checkpoint {self._folder / str(step)} is damaged ({problem}): going back one")
+        if steps:
+            raise WorkError(
+                f"none of the checkpoints in {self._folder} is intact; "
+                "to start over, remove that folder or choose another --workdir"
+            )
+        return None
+
+    def damage(self, step: int) -> str:
+        """What is wrong with the files of a checkpoint; '' if nothing is."""
+        folder = self._folder / str(step)
+        listed = self._digests / f"{step}.json"
+        if not listed.exists():
+            return ""
+        try:
+            expected = json.loads(listed.read_text())
+        except ValueError:
+            return f"{listed} is not JSON"
+        found = _file_digests(folder)
+        for name in sorted(set(expected) | set(found)):
+            if name not in found:
+                return f"{name} is missing"
+            if name not in expected:
+                return f"{name} does not belong to it"
+            if found[name] != expected[name]:
+                return f"{name} has changed since it was written"
+        return ""
+
+    def shapes(self, step: int) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of what a checkpoint holds."""
+        metadata = self._manager.item_metadata(step)
+        tree = getattr(metadata, "tree", metadata)
+        return {k: tuple(v.shape) for k, v in tree.items() if k != "format"}
+
+    def arrays(self, step: int, prefix: str) -> dict[str, Any]:
+        """The leaves under `prefix` as numpy arrays, with names that leave it out."""
+        import numpy as np
+
+        problem = self.damage(step)
+        if problem:
+            raise WorkError(f"checkpoint {self._folder / str(step)} is damaged: {problem}")
+        leaves: Mapping[str, Any] = self._manager.restore(
+            step, args=ocp.args.StandardRestore(fallback_sharding=_one_device())
+        )
+        return {
+            k.removeprefix(prefix): np.asarray(v) for k, v in leaves.items() if k.startswith(prefix)
+        }
+
+    def _compare(self, step: int, wanted: Mapping[str, Any]) -> None:
+        stored = self.shapes(step)
+        where = f"checkpoint {self._folder / str(step)}"
+        for name, leaf in wanted.items():
+            if name not in stored:
+                near = did_you_mean(name, stored)
+                raise UserError(f"{where} does not hold {name}, which this config has{near}")
+            if stored[name] != leaf.shape:
+                raise UserError(f"{where}: {name} has shape {stored[name]}, expected {leaf.shape}")
+        for name in stored:
+            if name not in wanted:
+                raise UserError(f"{where} holds {name}, which this config does not have")
+
+    def _write_digests(self) -> None:
+        """Called by Orbax in its own thread, after a commit."""
+        self._digests.mkdir(parents=True, exist_ok=True)
+        known = {p.name for p in self._digests.iterdir()}
+        steps = [p.name for p in self._folder.iterdir() if p.name.isdigit()]
+        for step in steps:
+            if f"{step}.json" not in known:
+                digests = _file_digests(self._folder / step)
+                files.write_json(self._digests / f"{step}.json", digests)
+        for name in known:
+            if name.removesuffix(".json") not in steps:
+                (self._digests / name).unlink(missing_ok=True)
+
+    def _failing(self) -> "_Failing":
+        return _Failing(self)
+
+
+class _Failing:
+    """Turns what a failed save raises into one sentence."""
+
+    def __init__(self, checkpoints: Checkpoints):
+        self._checkpoints = checkpoints
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if not isinstance(error, Exception) or isinstance(error, WorkError):
+            return
+        full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
+        reason = "the disk is full" if full else f"{type(error).__name__}: {error}"
+        steps = [p.name for p in self._checkpoints._folder.iterdir() if p.name.isdigit()]
+        last = f"the last good one is step {max(map(int, steps))}" if steps else "there is none yet"
+        raise WorkError(
+            f"could not write a checkpoint to {self._checkpoints._folder}: {reason}; {last}. "
+            "Make room, then run the same command again: it goes on from there"
+        ) from None
+
+
+class _Keep(policies.PreservationPolicy):
+    def __init__(self, keep: Callable[[list[int]], set[int]]):
+        self._keep = keep
+
+    def should_preserve(self, checkpoints: Any, *, context: Any) -> list[bool]:
+        kept = self._keep([c.step for c in checkpoints])
+        return [c.step in kept for c in checkpoints]
+
+
+def _file_digests(folder: epath.Path) -> dict[str, str]:
+    found = {}
+    for path in sorted(_files_below(folder)):
+        digest = hashlib.sha256()
+        with path.open("rb") as f:
+            while block := f.read(1 << 20):
+                digest.update(block)
+        found[str(path.relative_to(folder))] = digest.hexdigest()
+    return found
+
+
+def _files_below(folder: epath.Path) -> Iterator[epath.Path]:
+    for path in folder.iterdir():
+        if path.is_dir():
+            yield from _files_below(path)
+        else:
+            yield path
+
+
+def _one_device() -> Any:
+    return jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+
+
+def say(message: str) -> None:
+    print(message, file=sys.stderr)

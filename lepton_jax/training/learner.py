@@ -1,0 +1,134 @@
+"""Learners: what one step does to the parameters.
+
+A learner has three methods. `Supervised` fits almost everything: one model, one optimizer, the
+gradient of the task's summed loss. A task that needs more (two players, targets, alternating
+updates) brings the same three methods itself.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from lepton_jax.noise import Noise
+from lepton_jax.reduce import batch_sum
+from lepton_jax.training.functional import Functional
+
+Batch = Mapping[str, jax.Array]
+Sums = dict[str, tuple[jax.Array, jax.Array]]
+"""Named means as (total, weight), summed over the examples at hand; never means."""
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What the harness hands to a learner inside the traced step."""
+
+    model: Functional
+    init_model: Callable[[jax.Array], tuple[Any, Any]]
+    """`key -> (params, rest)` of the configured model."""
+    optimizer: optax.GradientTransformation
+    ema: Any
+    """Decay of the parameters' moving average; 0.0: none is kept."""
+    accumulate: int
+    cast: Callable[[Any], Any]
+    """Floating leaves to the precision of the computation."""
+    noise: Callable[[Batch], Noise]
+    augment: Callable[[Batch, Noise], Batch]
+    """Augments (noise given) and prepares a raw batch for the model."""
+
+
+class Learner(Protocol):
+    """`init` and `update` are traced; `update` returns sums over the whole (global) batch."""
+
+    def init(self, tools: Tools, key: jax.Array) -> Any: ...
+
+    def update(self, tools: Tools, state: Any, batch: Batch) -> tuple[Any, Sums]: ...
+
+    def model(self, tools: Tools, state: Any) -> Any:
+        """The module that is evaluated, explained and exported."""
+        ...
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Fit:
+    """The state of `Supervised`."""
+
+    params: Any
+    rest: Any
+    optimizer: Any
+    ema: Any
+
+
+class Supervised:
+    """Descends the gradient of the mean loss: the task's summed loss over its summed weight."""
+
+    def __init__(self, task: Any):
+        self._task = task
+
+    def init(self, tools: Tools, key: jax.Array) -> Fit:
+        params, rest = tools.init_model(key)
+        ema = {} if _off(tools.ema) else jax.tree.map(jnp.copy, params)
+        return Fit(params, rest, tools.optimizer.init(params), ema)
+
+    def update(self, tools: Tools, state: Fit, batch: Batch) -> tuple[Fit, Sums]:
+        grads, sums, rest = accumulated(self._gradient, tools, state, batch)
+        grads, sums = batch_sum((grads, sums))
+        grads = jax.tree.map(lambda g: g / sums["loss"][1].astype(g.dtype), grads)
+        updates, optimizer = tools.optimizer.update(grads, state.optimizer, state.params)
+        params = optax.apply_updates(state.params, updates)
+        ema = (
+            jax.tree.map(lambda e, p: tools.ema * e + (1 - tools.ema) * p, state.ema, params)
+            if (state.ema)
+            else state.ema
+        )
+        one = jnp.ones((), jnp.float32)
+        sums = {**sums, "grad_norm": (optax.global_norm(grads), one)}
+        return Fit(params, rest, optimizer, ema), sums
+
+    def _gradient(self, tools: Tools, state: Fit, rest: Any, batch: Batch) -> tuple[Any, Sums, Any]:
+        def summed_loss(params: Any) -> tuple[jax.Array, tuple[Sums, Any]]:
+            noise = tools.noise(batch)
+            model = tools.model.merge(tools.cast(params), rest)
+            sums = self._task.loss(model, tools.augment(batch, noise), noise)
+            return sums["loss"][0], (sums, tools.model.split(model)[1])
+
+        grads, (sums, rest) = jax.grad(summed_loss, has_aux=True)(state.params)
+        return grads, sums, rest
+
+    def model(self, tools: Tools, state: Fit) -> Any:
+        return tools.model.merge(tools.cast(state.ema or state.params), state.rest)
+
+
+def accumulated(
+    gradient: Callable[..., tuple[Any, Sums, Any]], tools: Tools, state: Fit, batch: Batch
+) -> tuple[Any, Sums, Any]:
+    """`gradient` over the batch, a microbatch at a time: sums of gradients and of metrics.
+
+    Microbatch a takes examples a, a + A, a + 2A ...: each shard of a sharded batch keeps its own.
+    """
+    if tools.accumulate == 1:
+        return gradient(tools, state, state.rest, batch)
+    slices = jax.tree.map(
+        lambda x: x.reshape(-1, tools.accumulate, *x.shape[1:]).swapaxes(0, 1), dict(batch)
+    )
+    first = jax.tree.map(lambda x: x[0], slices)
+    grads, sums, rest = gradient(tools, state, state.rest, first)
+
+    def add(carry: Any, part: Batch) -> tuple[Any, None]:
+        total, rest = carry
+        grads, sums, rest = gradient(tools, state, rest, part)
+        return (jax.tree.map(jnp.add, total, (grads, sums)), rest), None
+
+    others = jax.tree.map(lambda x: x[1:], slices)
+    # A rolled loop keeps memory and compile time flat; XLA's CPU convolutions crawl inside one.
+    unroll = jax.default_backend() == "cpu"
+    ((grads, sums), rest), _ = jax.lax.scan(add, ((grads, sums), rest), others, unroll=unroll)
+    return grads, sums, rest
+
+
+def _off(number: Any) -> bool:
+    return isinstance(number, float) and number == 0.0

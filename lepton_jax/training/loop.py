@@ -1,0 +1,142 @@
+"""The loop: from a state to the state of the last step, leaving the record on the way.
+
+It never waits for the step it has just dispatched: metrics add up on the device and are read when
+the next interval ends. What is due at a step happens in one order, log, evaluate, checkpoint, so
+that a checkpoint never lies ahead of the record.
+"""
+
+import collections
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Protocol
+
+import jax
+import numpy as np
+
+from lepton_jax.training.state import State, Sums
+
+IN_FLIGHT = 16
+"""Steps dispatched and not awaited. With several devices on one CPU, more of them deadlock."""
+
+
+class Feed(Protocol):
+    def step(self, state: State, sums: Sums, k: int) -> tuple[State, Sums]: ...
+
+
+@dataclass(frozen=True)
+class Every:
+    """Periods in steps. They need not be whole: the i-th due step is i periods, rounded."""
+
+    log: float
+    evaluate: float
+    checkpoint: float
+
+    def next(self, step: int, total: int) -> int:
+        """The first step after `step` at which something is due."""
+        periods = (self.log, self.evaluate, self.checkpoint)
+        return min(total, *(_next(step, period) for period in periods))
+
+
+def due(step: int, period: float, total: int) -> bool:
+    return step == total or _next(step - 1, period) == step
+
+
+def _next(step: int, period: float) -> int:
+    period = max(period, 1.0)
+    i = int(step / period)
+    while round(i * period) <= step:
+        i += 1
+    return round(i * period)
+
+
+@dataclass(frozen=True)
+class Calls:
+    """What the loop asks for when it is due."""
+
+    log: Callable[[int, Mapping[str, float]], None]
+    time: Callable[[int, Mapping[str, float]], None]
+    evaluate: Callable[[int, State], bool]
+    """Records an evaluation; True when it is the best so far."""
+    checkpoint: Callable[[int, State, Sums], None]
+    stop: Callable[[], bool]
+
+
+class NotFinite(Exception):
+    """The numbers of a step were not finite; `state` stands before it."""
+
+    def __init__(self, step: int, state: State):
+        super().__init__(step)
+        self.step, self.state = step, state
+
+
+def run(
+    feed: Feed,
+    state: State,
+    sums: Sums,
+    zeros: Sums,
+    names: tuple[str, ...],
+    total: int,
+    every: Every,
+    calls: Calls,
+) -> State:
+    """Takes the steps that are left. `zeros` are empty sums, `names` those of their means.
+
+    Raises:
+      NotFinite: an interval at most after the step in question.
+    """
+    step = saved = int(state.step)
+    pending: tuple[int, Sums] | None = None
+    in_flight: collections.deque[Sums] = collections.deque()
+    started, started_step = perf_counter(), step
+
+    def settle() -> None:
+        nonlocal pending
+        if pending is not None:
+            at, values = pending[0], jax.device_get(pending[1])
+            if values.bad_step >= 0:
+                raise NotFinite(int(values.bad_step), state)
+            totals, weights = values.values
+            means = np.divide(totals, weights, out=np.zeros_like(totals), where=weights != 0)
+            calls.log(at, {f"train/{n}": m.item() for n, m in zip(names, means, strict=True)})
+            pending = None
+
+    with jax.transfer_guard("disallow"):
+        while step < total and not calls.stop():
+            until = every.next(step, total)
+            while step < until and not calls.stop():
+                state, sums = feed.step(state, sums, step)  # returns at once
+                step += 1
+                in_flight.append(sums)
+                if len(in_flight) > IN_FLIGHT:
+                    in_flight.popleft().values.block_until_ready()
+            if due(step, every.log, total):
+                settle()  # the previous interval's, long since there
+                pending = (step, sums)
+                jax.tree.map(lambda x: x.copy_to_host_async(), sums)
+                sums = zeros
+                now = perf_counter()
+                if now > started:
+                    calls.time(step, {"steps_per_second": (step - started_step) / (now - started)})
+                started, started_step = now, step
+            best = False
+            if due(step, every.evaluate, total):
+                settle()
+                best = calls.evaluate(step, state)
+                started, started_step = perf_counter(), step
+            if best or due(step, every.checkpoint, total) or calls.stop():
+                settle()
+                _refuse_bad(state)
+                calls.checkpoint(step, state, sums)
+                saved = step
+        settle()
+        if saved != step:
+            _refuse_bad(state)
+            calls.checkpoint(step, state, sums)
+    return state
+
+
+def _refuse_bad(state: State) -> None:
+    bad_step = int(jax.device_get(state.bad_step))
+    if bad_step >= 0:
+        raise NotFinite(bad_step, state)

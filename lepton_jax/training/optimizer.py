@@ -1,0 +1,91 @@
+"""The optimizer, built inside the traced step from the state's numbers.
+
+Because every number may be a traced array, trials that differ only in numbers share one program.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import optax
+
+from lepton_jax.components import resolve
+from lepton_jax.config import Optimizer, component_keys
+from lepton_jax.errors import UserError, did_you_mean
+
+
+def build(config: Optimizer, rates: Mapping[str, Any], shape: Any) -> optax.GradientTransformation:
+    """optax's transformation with the numbers in `rates` (see `config.hyper_of`).
+
+    `shape`: the schedule's value at this step, with peak 1. Clipping is by the global norm of all
+    gradients, before groups are told apart.
+    """
+    groups = rates["groups"]
+    numbers = {k: v for k, v in rates.items() if k != "groups"}
+    rest = _one(config, numbers, shape, 1.0, 1.0)
+    if config.groups:
+        parts = {
+            name: _one(config, numbers, shape, own.get("lr", 0.0), own.get("wd", 0.0))
+            for name, own in groups.items()
+        }
+        rest = optax.multi_transform(parts | {"": rest}, lambda tree: labels(config, tree))
+    if config.clip_norm is None:
+        return rest
+    return optax.chain(optax.clip_by_global_norm(config.clip_norm), rest)
+
+
+def _one(
+    config: Optimizer, numbers: Mapping[str, Any], shape: Any, lr_factor: Any, decay_factor: Any
+) -> optax.GradientTransformation:
+    if isinstance(lr_factor, float) and lr_factor == 0.0:
+        return optax.set_to_zero()
+    keys = {**config.keys, **{k: v for k, v in numbers.items() if k in config.keys}}
+    learning_rate = numbers["learning_rate"] * lr_factor * shape
+    decay = numbers.get("weight_decay", 0.0)
+    decays = not (isinstance(decay, float) and decay == 0.0) and not (
+        isinstance(decay_factor, float) and decay_factor == 0.0
+    )
+    function = resolve("optimizer", config.name)
+    if "weight_decay" in component_keys("optimizer", config.name):
+        return function(learning_rate, weight_decay=decay * decay_factor if decays else 0.0, **keys)
+    inner = function(learning_rate, **keys)
+    if not decays:
+        return inner
+    return optax.chain(optax.add_decayed_weights(decay * decay_factor), inner)
+
+
+def labels(config: Optimizer, tree: Any) -> Any:
+    """Each parameter's group: the one whose pattern matches its path ('conv1.kernel'), or `''`.
+
+    Raises:
+      UserError: for a parameter that two groups claim, or a pattern that matches nothing.
+    """
+    unused = dict(config.groups)
+
+    def label(path: Any, _: Any) -> str:
+        name = path_name(path)
+        claims = [g for g, group in config.groups.items() if re.search(group.pattern, name)]
+        for group in claims:
+            unused.pop(group, None)
+        if len(claims) > 1:
+            raise UserError(
+                f"parameter {name} matches two of optimizer.groups: {', '.join(claims)}; "
+                "make their patterns exclude each other"
+            )
+        return claims[0] if claims else ""
+
+    found = jax.tree_util.tree_map_with_path(label, tree)
+    if unused:
+        name, group = next(iter(unused.items()))
+        names = [path_name(p) for p, _ in jax.tree_util.tree_leaves_with_path(tree)]
+        raise UserError(
+            f"optimizer.groups.{name}.pattern = {group.pattern!r} matches no parameter"
+            f"{did_you_mean(group.pattern, names)}; there are: {', '.join(names)}"
+        )
+    return found
+
+
+def path_name(path: Any) -> str:
+    """A tree path as people write it: `conv1.kernel`, `blocks.0.scale`."""
+    return jax.tree_util.keystr(path, simple=True, separator=".")

@@ -1,0 +1,215 @@
+"""The program of a run: its pure functions, built once from (config, data specification).
+
+`init`, `step` and `evaluate` are pure and know nothing of devices; `placement.py` compiles them.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lepton_jax.config import Chosen, Config, calls, hyper_of
+from lepton_jax.data.dataset import DataSpec
+from lepton_jax.errors import UserError
+from lepton_jax.noise import Noise, example_keys
+from lepton_jax.schema import parse_duration
+from lepton_jax.training import optimizer
+from lepton_jax.training.functional import Functional
+from lepton_jax.training.learner import Batch, Supervised, Tools
+from lepton_jax.training.state import State, Sums
+
+PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float64": jnp.float64}
+
+
+class Program:
+    """What a config computes on data of a given shape.
+
+    `train_examples` turns epochs into steps. Numbers that trials may vary are read from the state,
+    so that one program serves every trial that differs in nothing else.
+    """
+
+    def __init__(self, config: Config, spec: DataSpec, train_examples: int):
+        self.config = config
+        self.spec = spec
+        self._examples = train_examples
+        self.total_steps = self.steps(config.train_for)
+        self._check_schedule()
+        self._augment = calls("transform", config.data.augment)
+        self._prepare = calls("transform", config.data.prepare)
+        self._dtype = PRECISIONS[config.precision]
+        task = self._task({})
+        self._shape = (task.input_shape, task.outputs)
+        self.functional = Functional(self._make_model({}))
+        self._schedule = config.schedule.build(self.total_steps, self.steps)
+        self.sum_names = self._sum_names()
+
+    def period(self, duration: str) -> float:
+        """A duration in steps, exactly: an epoch need not be a whole number of them."""
+        length, unit = parse_duration(duration)
+        examples = {"steps": self.config.batch_size, "epochs": self._examples, "examples": 1}[unit]
+        return length * examples / self.config.batch_size
+
+    def steps(self, duration: str) -> int:
+        """A duration in whole steps, at least 1 (but for zero)."""
+        exact = self.period(duration)
+        return max(1, round(exact)) if exact else 0
+
+    def _check_schedule(self) -> None:
+        for name, value in self.config.schedule.keys.items():
+            if isinstance(value, str) and self.steps(value) > self.total_steps:
+                raise UserError(
+                    f"schedule.{name} = {value!r} is {self.steps(value)} steps: longer than the "
+                    f"run, train_for = {self.config.train_for!r} is {self.total_steps} steps"
+                )
+
+    def _task(self, hyper: Mapping[str, Any]) -> Any:
+        return self.config.task.build(self.spec, hyper=hyper)
+
+    def _make_model(self, hyper: Mapping[str, Any]) -> Callable[..., Any]:
+        return lambda rngs: self.config.model.build(*self._shape, hyper=hyper, rngs=rngs)
+
+    def _learner(self, hyper: Mapping[str, Any]) -> Any:
+        task = self._task(hyper["task"])
+        return task if hasattr(task, "update") else Supervised(task)
+
+    def _tools(self, hyper: Mapping[str, Any], seed: jax.Array, step: jax.Array) -> Tools:
+        make = self._make_model(hyper["model"])
+        return Tools(
+            model=self.functional,
+            init_model=lambda key: self.functional.init(key, make),
+            optimizer=optimizer.build(
+                self.config.optimizer, hyper["optimizer"], self._schedule(step)
+            ),
+            ema=hyper["ema"].get("decay", 0.0),
+            accumulate=self.config.accumulate,
+            cast=self.cast,
+            noise=lambda batch: Noise(example_keys(seed, step, batch["position"])),
+            augment=lambda batch, noise: self.prepare(
+                _run(self._augment, hyper["augment"], batch, noise)
+            ),
+        )
+
+    def cast(self, tree: Any) -> Any:
+        """Floating leaves to the precision of the computation."""
+        return jax.tree.map(
+            lambda x: x.astype(self._dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree
+        )
+
+    def prepare(self, batch: Batch) -> Batch:
+        """What every step, evaluation and exported program does to a raw batch."""
+        batch = _run(self._prepare, [{}] * len(self._prepare), batch, None)
+        return {k: v if k == "mask" else self.cast(v) for k, v in batch.items()}
+
+    def init(self, seed: jax.Array, hyper: Any) -> State:
+        """The state before the first step. `seed`: uint32 []; `hyper`: `hyper_of`, as arrays."""
+        zero = jnp.zeros((), jnp.int32)
+        tools = self._tools(hyper, seed, zero)
+        key = jax.random.key(seed, impl="threefry2x32")
+        learner = self._learner(hyper).init(tools, key)
+        if self._dtype == jnp.float64:
+            learner = self.cast(learner)
+        return State(zero, seed, jnp.full((), -1, jnp.int32), hyper, learner)
+
+    def step(self, state: State, sums: Sums, batch: Batch) -> tuple[State, Sums]:
+        """One step on a raw batch: fields `[B, ...]` and `position` int32 [B], global positions.
+
+        From the first step whose numbers are not finite the state stands still, so that no
+        checkpoint is poisoned however late the host looks.
+        """
+        learner, values = self._update(state, batch)
+        finite = jnp.isfinite(values).all()
+        good = finite & (state.bad_step < 0)
+        learner = jax.tree.map(lambda new, old: jnp.where(good, new, old), learner, state.learner)
+        bad_step = jnp.where(finite | (state.bad_step >= 0), state.bad_step, state.step)
+        step = state.step + good.astype(jnp.int32)
+        added = sums.values + jnp.where(good, values, 0)
+        return State(step, state.seed, bad_step, state.hyper, learner), Sums(added, bad_step)
+
+    def _update(self, state: State, batch: Batch) -> tuple[Any, jax.Array]:
+        tools = self._tools(state.hyper, state.seed, state.step)
+        batch = {**batch, "mask": jnp.ones(batch["position"].shape, jnp.float32)}
+        learner, sums = self._learner(state.hyper).update(tools, state.learner, batch)
+        rate = state.hyper["optimizer"]["learning_rate"] * self._schedule(state.step)
+        sums = {**sums, "learning_rate": (rate, jnp.ones(()))}
+        totals, weights = zip(*(sums[name] for name in sorted(sums)), strict=True)
+        dtype = jnp.promote_types(self._dtype, jnp.float32)
+        return learner, jnp.stack(
+            [jnp.stack([x.astype(dtype) for x in t]) for t in (totals, weights)]
+        )
+
+    def update_unguarded(self, state: State, batch: Batch) -> tuple[Any, jax.Array]:
+        """One step's new learner and sums, finite or not: to find out what went wrong."""
+        return self._update(state, batch)
+
+    def empty_sums(self) -> Sums:
+        dtype = jnp.promote_types(self._dtype, jnp.float32)
+        zeros = jnp.zeros((2, len(self.sum_names)), dtype)
+        return Sums(zeros, jnp.full((), -1, jnp.int32))
+
+    def module(self, state: State) -> Any:
+        """The model that is evaluated and exported, inside a trace."""
+        tools = self._tools(state.hyper, state.seed, state.step)
+        return self._learner(state.hyper).model(tools, state.learner)
+
+    def evaluate(self, metrics: Mapping[str, Any], state: State, batch: Batch) -> Any:
+        """Sums over a raw batch with a `mask` float32 [B]: the task's means, and each metric's."""
+        model, batch = self.module(state), self.prepare(batch)
+        task = self._task(state.hyper["task"])
+        return {
+            "means": task.loss(model, batch, None),
+            "metrics": {
+                name: metric.sums(task.predict(model, batch), batch)
+                for name, metric in metrics.items()
+            },
+        }
+
+    def metrics(self, extra: Mapping[str, Chosen]) -> dict[str, Any]:
+        """The task's own metrics and those that the config names."""
+        own = self._task({}).metrics()
+        return own | {name: m.build(self.spec.classes) for name, m in extra.items()}
+
+    def predict(self, module: Any, inputs: Batch) -> dict[str, jax.Array]:
+        """Answers to raw inputs `[B, ...]`: preparation, model, and the task's reading of it."""
+        return self._task({}).predict(module, self.prepare(inputs))
+
+    @property
+    def input_fields(self) -> tuple[str, ...]:
+        """The fields of the raw batch that a prediction needs."""
+        return self._task({}).input_fields
+
+    def hyper(self) -> Any:
+        """This config's numbers as arrays on the host."""
+        dtype = jnp.float64 if self._dtype == jnp.float64 else jnp.float32
+        return jax.tree.map(lambda x: jnp.asarray(x, dtype), hyper_of(self.config))
+
+    def abstract_state(self) -> State:
+        """Shapes and types of the state."""
+        return jax.eval_shape(self.init, jax.ShapeDtypeStruct((), jnp.uint32), self.hyper())
+
+    def _sum_names(self) -> tuple[str, ...]:
+        batch = {
+            name: jax.ShapeDtypeStruct((self.config.batch_size, *f.shape), f.dtype)
+            for name, f in self.spec.fields.items()
+        }
+        batch["position"] = jax.ShapeDtypeStruct((self.config.batch_size,), jnp.int32)
+        names: list[str] = []
+
+        def trace(state: State, batch: Batch) -> Any:
+            tools = self._tools(state.hyper, state.seed, state.step)
+            mask = jnp.ones(batch["position"].shape, jnp.float32)
+            _, sums = self._learner(state.hyper).update(
+                tools, state.learner, {**batch, "mask": mask}
+            )
+            names.extend(sorted([*sums, "learning_rate"]))
+
+        jax.eval_shape(trace, self.abstract_state(), batch)
+        return tuple(names)
+
+
+def _run(
+    transforms: list[Chosen], hypers: list[dict[str, Any]], batch: Batch, noise: Noise | None
+) -> Batch:
+    for transform, hyper in zip(transforms, hypers, strict=True):
+        batch = transform.build(batch, noise, hyper=hyper)
+    return batch

@@ -1,0 +1,179 @@
+"""A run read back from its record: for evaluating, exporting and explaining it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import numpy as np
+
+from lepton_jax.config import Chosen, Config, validate
+from lepton_jax.data import dataset
+from lepton_jax.data.dataset import Dataset, FieldSpec
+from lepton_jax.data.source import Columns
+from lepton_jax.errors import UserError
+from lepton_jax.tracking.record import Record
+from lepton_jax.training import weights
+from lepton_jax.training.best import best_step
+from lepton_jax.training.checkpoints import Checkpoints, say
+from lepton_jax.training.program import Program
+from lepton_jax.training.state import State
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run's program, data and state at one of its checkpoints."""
+
+    workdir: str
+    record: Record
+    config: Config
+    data: Dataset
+    program: Program
+    state: State
+    step: int
+
+    @cached_property
+    def weights(self) -> dict[str, np.ndarray]:
+        """`{'conv1.kernel': array}`: parameters (averaged, where an average was kept) and
+        running statistics.
+        """
+        return weights.of_state(self.state)
+
+    def forward(self, weights_: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Answers to raw inputs `[B, ...]`, e.g. `probabilities` [B, K]; pure, to be jitted."""
+        program = self.program
+        like = program.abstract_state().learner
+        cast = program.cast({k: v for k, v in weights_.items() if k in self._parameters})
+        module = weights.into_module(program.functional, like, {**weights_, **cast})
+        return program.predict(module, inputs)
+
+    @cached_property
+    def _parameters(self) -> set[str]:
+        from lepton_jax.training.state import flat
+
+        return set(flat(self.state.learner.params))
+
+    @property
+    def input_fields(self) -> dict[str, FieldSpec]:
+        """The raw inputs of `forward`, without the batch axis."""
+        return {name: self.data.spec.fields[name] for name in self.program.input_fields}
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.data.spec.classes
+
+    @property
+    def decode(self) -> str:
+        return self.config.data.decode
+
+    @property
+    def config_text(self) -> str:
+        return self.config.to_json()
+
+    @property
+    def results(self) -> dict[str, Any]:
+        return self.record.results()
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        return self.record.provenance()
+
+    @property
+    def fingerprint(self) -> str:
+        return self.config.fingerprint()
+
+    @property
+    def data_fingerprint(self) -> str:
+        return self.data.fingerprint
+
+    def split(self, name: str) -> Columns:
+        if name not in self.data.splits:
+            there = ", ".join(self.data.splits)
+            raise UserError(f"the data of {self.workdir} has no split {name!r}; there are: {there}")
+        return self.data.splits[name]
+
+
+def trained(workdir: str, checkpoint: str = "best") -> Trained:
+    """The run in `workdir` at its 'best' or 'last' checkpoint, or at a step.
+
+    Raises:
+      UserError: when there is no record, no such checkpoint, or its data is not at hand.
+      WorkError: when the checkpoint is damaged.
+    """
+    record = Record.open(workdir)
+    config = read_config(workdir)
+    step = step_of(workdir, checkpoint)
+    data = load_data(config)
+    program = Program(config, data.spec, len(data.splits["train"]))
+    checkpoints = Checkpoints(workdir)
+    like = blank(program, default_sharding())
+    state = checkpoints.restore(step, like)["state"]
+    return Trained(workdir, record, config, data, program, state, step)
+
+
+def read_config(workdir: str) -> Config:
+    """The validated config of a record."""
+    import json
+
+    return validate(json.loads(Record.open(workdir).config_text()), f"{workdir}/config.json")
+
+
+def step_of(workdir: str, checkpoint: str) -> int:
+    """The step that 'best', 'last' or '1200' stands for."""
+    checkpoints = Checkpoints(workdir)
+    steps = checkpoints.steps()
+    if not steps:
+        raise UserError(f"{workdir} has no checkpoint yet")
+    if checkpoint == "last":
+        step = checkpoints.newest_intact(say)
+        assert step is not None
+        return step
+    if checkpoint == "best":
+        rows = Record.open(workdir).rows()
+        return best_step(read_config(workdir).best, rows, steps) or steps[-1]
+    if not checkpoint.isdigit() or int(checkpoint) not in steps:
+        raise UserError(
+            f"--checkpoint={checkpoint}: expected 'best', 'last' or a step of {workdir}, "
+            f"which has {', '.join(map(str, steps))}"
+        )
+    return int(checkpoint)
+
+
+def stored_weights(workdir: str, step: int) -> dict[str, np.ndarray]:
+    """Parameters (averaged, where an average was kept) and running statistics of a checkpoint."""
+    leaves = Checkpoints(workdir).arrays(step, "state.learner.")
+    found: dict[str, np.ndarray] = {}
+    for part in ("rest.", "params.", "ema."):  # the average stands in for the parameters
+        found |= {k.removeprefix(part): v for k, v in leaves.items() if k.startswith(part)}
+    return found
+
+
+def load_data(config: Config, source: Chosen | None = None) -> Dataset:
+    """The data that a config names, or another source treated in the same way."""
+    section = config.data
+    return dataset.load(
+        (source or section.source).build(),
+        decode=section.decode,
+        valid_fraction=section.valid_fraction,
+        split_seed=section.split_seed,
+    )
+
+
+def default_sharding() -> jax.sharding.Sharding:
+    return jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+
+
+def blank(program: Program, device: jax.sharding.Sharding) -> dict[str, Any]:
+    """What a checkpoint holds, before the first step."""
+    return {
+        "state": fresh_state(program, device),
+        "sums": jax.device_put(program.empty_sums(), device),
+    }
+
+
+def fresh_state(program: Program, device: jax.sharding.Sharding) -> State:
+    """The state before the first step, committed to `device`."""
+    seed = np.uint32(program.config.seed)
+    init = jax.jit(program.init, out_shardings=device)
+    return init(jax.device_put(seed, device), jax.device_put(program.hyper(), device))

@@ -1,0 +1,64 @@
+"""Learning-rate schedules: shapes with peak 1 that multiply the optimizer's learning rate.
+
+A schedule is a function `(total, steps, *, keys...) -> optax schedule`: `total` is the run's length
+in steps, `steps` turns a duration ('500 steps', '5 epochs') into steps. The shape is separate from
+the rate, so that trials may vary the rate without a new program.
+"""
+
+from collections.abc import Callable
+from typing import Annotated
+
+import optax
+
+from lepton_jax.schema import Duration
+
+Steps = Callable[[str], int]
+
+
+def constant(total: int, steps: Steps, *, warmup: Duration = "0 steps") -> optax.Schedule:
+    """Linear warm-up to 1, then 1."""
+    return _after_warmup(steps(warmup), optax.constant_schedule(1.0))
+
+
+def cosine(
+    total: int, steps: Steps, *, warmup: Duration = "0 steps", end: float = 0.0
+) -> optax.Schedule:
+    """Linear warm-up, then half a cosine from 1 to `end` (Loshchilov & Hutter 2017, SGDR eq. 5)."""
+    begin = steps(warmup)
+    return _after_warmup(begin, optax.cosine_decay_schedule(1.0, max(1, total - begin), end))
+
+
+def linear(
+    total: int, steps: Steps, *, warmup: Duration = "0 steps", end: float = 0.0
+) -> optax.Schedule:
+    """Linear warm-up, then a line from 1 to `end`."""
+    begin = steps(warmup)
+    return _after_warmup(begin, optax.linear_schedule(1.0, end, max(1, total - begin)))
+
+
+def one_cycle(
+    total: int,
+    steps: Steps,
+    *,
+    peak_at: Annotated[float, "in [0, 1)"] = 0.3,
+    start: float = 0.04,
+    end: float = 1e-4,
+) -> optax.Schedule:
+    """From `start` up to 1 at `peak_at` of the run, down to `end` (Smith & Topin 2017)."""
+    peak = max(1, round(total * peak_at))
+    down = optax.linear_schedule(1.0, end, max(1, total - peak))
+    return optax.join_schedules([optax.linear_schedule(start, 1.0, peak), down], [peak])
+
+
+def rsqrt(total: int, steps: Steps, *, warmup: Duration = "1_000 steps") -> optax.Schedule:
+    """Linear warm-up, then sqrt(warmup / step) (Vaswani et al. 2017, eq. 3, with peak 1)."""
+    begin = max(1, steps(warmup))
+    return _after_warmup(begin, lambda count: (begin / (count + begin)) ** 0.5)
+
+
+def _after_warmup(begin: int, schedule: optax.Schedule) -> optax.Schedule:
+    if begin == 0:
+        return schedule
+    # The first step already moves: 1/begin, 2/begin ... 1.
+    ramp = optax.linear_schedule(1.0 / begin, 1.0, max(1, begin - 1))
+    return optax.join_schedules([ramp, schedule], [begin])

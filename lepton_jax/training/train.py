@@ -1,0 +1,272 @@
+"""`train`: a config becomes a record. Everything around the loop happens here, in order."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+from lepton_jax.config import Config, differences, validate
+from lepton_jax.errors import UserError, WorkError
+from lepton_jax.evaluation.evaluate import scalars
+from lepton_jax.evaluation.evaluations import Evaluations
+from lepton_jax.tracking import plots, provenance
+from lepton_jax.tracking.claim import claim
+from lepton_jax.tracking.progress import Progress
+from lepton_jax.tracking.record import Record
+from lepton_jax.training import loop, restore, weights
+from lepton_jax.training.best import best_step
+from lepton_jax.training.checkpoints import Checkpoints, say
+from lepton_jax.training.feed import batch_at, feed
+from lepton_jax.training.program import Program
+from lepton_jax.training.runtime import runtime
+from lepton_jax.training.state import State, Sums
+
+
+@dataclass(frozen=True)
+class Run:
+    """What `train` leaves: where the record is, how far it went, what `test` says."""
+
+    workdir: str
+    step: int
+    total_steps: int
+    results: Mapping[str, Any]
+    stopped: bool
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "workdir": self.workdir,
+            "step": self.step,
+            "total_steps": self.total_steps,
+            "stopped": self.stopped,
+            "results": self.results,
+        }
+
+    def __str__(self) -> str:
+        if self.stopped:
+            return (
+                f"Stopped at step {self.step} of {self.total_steps}, all saved.\n"
+                f"The record is in {self.workdir}; the same command goes on from there."
+            )
+        test = scalars(self.results.get("test", {}))
+        lines = [f"Trained {self.step} steps."]
+        if test:
+            lines.append("test: " + ", ".join(f"{k} {v:.4g}" for k, v in test.items()))
+        lines.append(
+            f"The record is in {self.workdir}; next: "
+            f"python launch.py export --workdir={self.workdir} --out={self.workdir}/bundle"
+        )
+        return "\n".join(lines)
+
+
+def train(config: Config, workdir: str, *, longer: bool, command: list[str]) -> Run:
+    """Trains `config` in `workdir`, or goes on where a run of it stopped.
+
+    Start-up precedence: the workdir's own newest intact checkpoint, then `config.init_from`, then
+    scratch. `longer`: let `train_for` differ from the record's.
+
+    Raises:
+      UserError: when the workdir holds another run, or is in use.
+      WorkError: when the numbers are not finite, or the record cannot be written.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(claim(workdir))
+        stack.enter_context(runtime(config.precision))
+        stop = stack.enter_context(_stop_signals())
+        data = restore.load_data(config)
+        program = Program(config, data.spec, len(data.splits["train"]))
+        facts = {
+            **provenance.collect(command),
+            "fingerprint": config.fingerprint(),
+            "data_fingerprint": data.fingerprint,
+            "seed": config.seed,
+        }
+        record = stack.enter_context(_open(workdir, config, facts, longer))
+        return _Training(program, data, record, stop).run()
+
+
+def _open(workdir: str, config: Config, facts: dict[str, Any], longer: bool) -> Record:
+    if not Record.exists(workdir):
+        return Record.create(workdir, config.to_json(), facts)
+    record = Record.open(workdir)
+    import json
+
+    old = validate(json.loads(record.config_text()), f"{workdir}/config.json")
+    changed = differences(old, config)
+    extended = [c for c in changed if c.startswith("train_for:")]
+    refused = [c for c in changed if not (longer and c in extended)]
+    if refused:
+        hint = "choose another --workdir"
+        if refused == extended:
+            hint = "to train longer, add --longer"
+        raise UserError(
+            "\n  ".join([f"{workdir} holds a run of another config; {hint}:", *refused])
+        )
+    before = record.provenance()
+    if before.get("data_fingerprint") != facts["data_fingerprint"]:
+        raise UserError(f"the data has changed since the run in {workdir} began")
+    for key, meaning in (("visible_cpus", "CPUs"), ("devices", "devices")):
+        if before.get(key) != facts.get(key):
+            say(
+                f"warning: this run began on other {meaning} ({before.get(key)} -> "
+                f"{facts.get(key)}): it goes on, but not bit for bit as there"
+            )
+    record.resumed(config.to_json(), facts, changed)
+    return record
+
+
+class _Training:
+    """One call of `train`, after everything it needs is at hand."""
+
+    def __init__(self, program: Program, data: Any, record: Record, stop: Callable[[], bool]):
+        self.program, self.data, self.record, self.stop = program, data, record, stop
+        self.config = program.config
+        self.device = restore.default_sharding()
+        self.evaluations = Evaluations(program, data, self.device)
+        self.checkpoints = Checkpoints(record.workdir, keep=self._kept)
+
+    def run(self) -> Run:
+        config, program, record = self.config, self.program, self.record
+        state, sums = self._start()
+        first, total = int(state.step), program.total_steps
+        record.rewind(first)
+        views = [w.build(record.workdir, config.to_dict(), first) for w in config.writers.values()]
+        every = loop.Every(
+            log=program.period(config.log_every),
+            evaluate=program.period(config.evaluate_every),
+            checkpoint=program.period(config.checkpoint_every),
+        )
+        progress = Progress(total, first, config.batch_size)
+
+        def log(step: int, values: Mapping[str, float]) -> None:
+            record.log(step, dict(values))
+            progress.update(step, values)
+            for view in views:
+                view(step, values)
+
+        def evaluate(step: int, state: State) -> bool:
+            log(step, self.evaluations.during(state))
+            return best_step(config.best, record.rows()) == step
+
+        def checkpoint(step: int, state: State, sums: Sums) -> None:
+            record.flush()  # what a checkpoint stands on is written before it
+            self.checkpoints.save(step, {"state": state, "sums": sums})
+
+        calls = loop.Calls(log, record.time, evaluate, checkpoint, self.stop)
+        source = feed(program, self.data, self.device, first)
+        zeros = jax.device_put(program.empty_sums(), self.device)
+        try:
+            with progress:
+                state = loop.run(source, state, sums, zeros, program.sum_names, total, every, calls)
+        except loop.NotFinite as e:
+            raise WorkError(self._explain(e)) from None
+        finally:
+            source.close()
+            record.flush()
+            self.checkpoints.wait()
+            for view in views:
+                view.close()
+        step = int(state.step)
+        if step == total:
+            self._finish(state)
+        self.checkpoints.close()
+        return Run(record.workdir, step, total, record.results(), stopped=step < total)
+
+    def _start(self) -> tuple[State, Sums]:
+        """The workdir's own checkpoint, then `init_from`, then scratch."""
+        fresh = restore.blank(self.program, self.device)
+        step = self.checkpoints.newest_intact(say)
+        if step is not None:
+            self.checkpoints.forget_after(step)
+            found = self.checkpoints.restore(step, fresh)
+            say(f"going on from step {step} of {self.program.total_steps}")
+            return found["state"], found["sums"]
+        state, sums = fresh["state"], fresh["sums"]
+        if self.config.init_from:
+            given = weights.read(self.config.init_from)
+            state, report = weights.initialize(state, given, self.config.init_from)
+            say(report)
+        return state, sums
+
+    def _finish(self, state: State) -> None:
+        """Reads `test` once, with the best checkpoint."""
+        record, results = self.record, self.record.results()
+        steps = self.checkpoints.steps()
+        step = best_step(self.config.best, record.rows(), steps) or int(state.step)
+        if results.get("checkpoint", {}).get("step") == step:
+            return
+        if step != int(state.step):
+            like = restore.blank(self.program, self.device)
+            state = self.checkpoints.restore(step, like)["state"]
+        for name, found in self.evaluations.final(state).items():
+            record.write_results(name, found)
+        draw(record, self.data.spec.classes)
+        record.write_results("checkpoint", {"step": step, "best": self.config.best.metric})
+
+    def _kept(self, steps: list[int]) -> set[int]:
+        best = best_step(self.config.best, self.record.rows(), steps)
+        return {*steps[-self.config.keep_last :], *([] if best is None else [best])}
+
+    def _explain(self, error: loop.NotFinite) -> str:
+        """Takes the bad step once more, unguarded, and says where the numbers broke."""
+        import numpy as np
+
+        from lepton_jax.training.state import flat
+
+        program, step = self.program, error.step
+        batch = batch_at(program, self.data.splits["train"], step)
+        learner, values = jax.jit(program.update_unguarded)(error.state, batch)
+        means = dict(zip(program.sum_names, np.divide(*jax.device_get(values)), strict=True))
+        bad = [k for k, v in flat(learner).items() if not np.isfinite(np.asarray(v)).all()]
+        steps = self.checkpoints.steps()
+        norm = means.get("grad_norm", float("nan"))
+        return (
+            f"the numbers of step {step} are not finite: loss {means['loss']:.4g}, learning rate "
+            f"{means['learning_rate']:.4g}, gradient norm {norm:.4g}; "
+            f"the first array to break is {bad[0] if bad else 'none: only the metrics did'}.\n"
+            "No checkpoint has been touched by it"
+            + (f": the last one is step {steps[-1]}" if steps else "")
+            + f". The record is in {self.record.workdir}; try a lower optimizer.learning_rate, "
+            "a longer schedule.warmup or optimizer.clip_norm=1.0 in another --workdir."
+        )
+
+
+def draw(record: Record, classes: tuple[str, ...]) -> None:
+    """The pictures of a record: learning curves, and a confusion matrix where there is one."""
+    plots.learning_curves(record.rows(), f"{record.workdir}/curves.png")
+    confusion = record.results().get("test", {}).get("confusion")
+    if confusion is not None:
+        plots.confusion_matrix(confusion, classes, f"{record.workdir}/confusion.png")
+
+
+@contextmanager
+def _stop_signals() -> Iterator[Callable[[], bool]]:
+    """Inside: the first SIGTERM or Ctrl-C asks the loop to save and stop; a second one kills."""
+    received: list[int] = []
+
+    def handle(number: int, frame: Any) -> None:
+        received.append(number)
+        name = signal.Signals(number).name
+        os.write(2, f"\n{name}: saving, then stopping (again to stop at once)\n".encode())
+        for n, old in previous.items():
+            signal.signal(n, old)
+
+    previous: dict[int, Any] = {}
+    try:
+        for number in (int(signal.SIGTERM), int(signal.SIGINT)):
+            previous[number] = signal.signal(number, handle)
+    except ValueError:  # not in the main thread: a notebook's or a server's signals are its own
+        previous.clear()
+    try:
+        yield lambda: bool(received)
+    finally:
+        for number, old in previous.items():
+            signal.signal(number, old)
+
+
+def default_command() -> list[str]:
+    return [os.path.basename(sys.argv[0]), *sys.argv[1:]]

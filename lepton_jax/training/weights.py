@@ -1,0 +1,84 @@
+"""Weights by name: what export takes out of a state and `init_from` puts into one.
+
+Names are paths such as `conv1.kernel`; parameters and running statistics share one flat dict.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+
+from lepton_jax.errors import UserError
+from lepton_jax.training.learner import Fit
+from lepton_jax.training.state import State, flat, unflat
+
+
+def of_state(state: State) -> dict[str, np.ndarray]:
+    """Parameters (their moving average where there is one) and running statistics."""
+    fit: Fit = state.learner
+    leaves = flat(fit.ema or fit.params) | flat(fit.rest)
+    return {name: np.asarray(jax.device_get(x)) for name, x in leaves.items()}
+
+
+def into_module(functional: Any, fit_like: Fit, weights: Mapping[str, Any]) -> Any:
+    """The module with `weights` (arrays or tracers) in place."""
+    return functional.merge(unflat(weights, fit_like.params), unflat(weights, fit_like.rest))
+
+
+def read(path: str) -> dict[str, np.ndarray]:
+    """The weights in a workdir (its best checkpoint), a checkpoint folder, or a bundle.
+
+    Raises:
+      UserError: when `path` is none of these.
+    """
+    folder = epath.Path(path)
+    if (folder / "weights.safetensors").exists():
+        from safetensors.numpy import load
+
+        return load((folder / "weights.safetensors").read_bytes())
+    from lepton_jax.training import restore
+
+    if (folder / "config.json").exists():
+        return restore.stored_weights(path, restore.step_of(path, "best"))
+    if folder.name.isdigit() and folder.parent.name == "checkpoints":
+        return restore.stored_weights(str(folder.parent.parent), int(folder.name))
+    raise UserError(
+        f"init_from = {path!r} is no workdir (config.json), checkpoint (checkpoints/STEP) "
+        "or bundle (weights.safetensors)"
+    )
+
+
+def initialize(state: State, weights: Mapping[str, np.ndarray], path: str) -> tuple[State, str]:
+    """The fresh `state` with what matches by name and shape, and a report of what did.
+
+    Raises:
+      UserError: when nothing matches.
+    """
+    fit: Fit = state.learner
+    own = flat(fit.params) | flat(fit.rest)
+    taken, lines = dict(own), []
+    for name, leaf in own.items():
+        given = weights.get(name)
+        if given is None:
+            lines.append(f"  fresh    {name} {leaf.shape}: not there")
+        elif given.shape != leaf.shape:
+            lines.append(f"  fresh    {name} {leaf.shape}: has shape {given.shape} there")
+        else:
+            taken[name] = jax.device_put(given.astype(leaf.dtype), leaf.sharding)
+    unused = [name for name in weights if name not in own]
+    lines += [f"  unused   {name} {weights[name].shape}" for name in unused]
+    matched = sum(taken[n] is not own[n] for n in own)
+    if not matched:
+        raise UserError(
+            f"init_from = {path!r}: nothing there matches this model.\n" + "\n".join(lines)
+        )
+    params = unflat(taken, fit.params)
+    ema = jax.tree.map(jax.numpy.copy, params) if fit.ema else fit.ema
+    learner = Fit(params, unflat(taken, fit.rest), fit.optimizer, ema)
+    report = f"init_from {path}: {matched} of {len(own)} arrays taken over"
+    return (
+        State(state.step, state.seed, state.bad_step, state.hyper, learner),
+        "\n".join([report, *lines]),
+    )

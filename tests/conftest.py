@@ -1,0 +1,22 @@
+"""Eight virtual CPU devices, so that what must not depend on placement can be placed."""
+
+import os
+
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+)
+os.environ["JAX_PLATFORMS"] = "cpu"
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_folders(tmp_path_factory: pytest.TempPathFactory):
+    """The suite leaves nothing in the user's cache and registry, and finds nothing there."""
+    patch = pytest.MonkeyPatch()
+    home = tmp_path_factory.mktemp("home")
+    patch.setenv("LEPTON_JAX_CACHE", str(home / "cache"))
+    patch.setenv("LEPTON_JAX_REGISTRY", str(home / "registry"))
+    patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    yield
+    patch.undo()
