@@ -6,9 +6,19 @@ Every command of `launch.py` is a function here: `lepton_jax.train(config, workd
 import importlib
 from typing import Any
 
+__all__ = [
+    "evaluate",
+    "export",
+    "predict",
+    "promote",
+    "register",
+    "runs",
+    "train",
+    "verify",
+]
+
 
 def __getattr__(name: str) -> Any:
-    api = importlib.import_module("lepton_jax.api")
-    if name in api.__all__:
-        return getattr(api, name)
+    if name in __all__:
+        return getattr(importlib.import_module("lepton_jax.api"), name)
     raise AttributeError(f"module 'lepton_jax' has no attribute {name!r}")

@@ -38,7 +38,7 @@ class Checkpoints:
             create=keep is not None,
             read_only=keep is None,
             cleanup_tmp_directories=keep is not None,
-            preservation_policy=_Keep(keep) if keep else policies.PreserveAll(),
+            preservation_policy=_Keep(keep) if keep else None,
             async_options=ocp.AsyncOptions(post_finalization_callback=self._write_digests),
         )
         self._manager = ocp.CheckpointManager(

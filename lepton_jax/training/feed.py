@@ -6,7 +6,7 @@ the order, once every `CHUNK` steps. `StreamFeed` builds batches on the host, ah
 
 import collections
 import itertools
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -67,9 +67,9 @@ class StreamFeed:
         workers: int | None,
     ):
         order = order_of(program, train)
-        batches = stream(train, order, start, program.total_steps, workers=workers)
+        self._stream = stream(train, order, start, program.total_steps, workers=workers)
         self._next = start
-        self._batches = _ahead((jax.device_put(b, device) for b in batches), AHEAD)
+        self._batches = _ahead((jax.device_put(b, device) for b in self._stream), AHEAD)
         self._step = jax.jit(program.step, donate_argnums=0)
 
     def step(self, state: State, sums: Sums, k: int) -> tuple[State, Sums]:
@@ -79,7 +79,7 @@ class StreamFeed:
         return self._step(state, sums, next(self._batches))
 
     def close(self) -> None:
-        self._batches.close()
+        self._stream.close()
 
 
 def feed(
@@ -111,7 +111,7 @@ def batch_at(program: Program, train: Columns, k: int) -> dict[str, Any]:
     return {**batch, "position": jnp.arange(len(index_B), dtype=jnp.int32)}
 
 
-def _ahead(items: Iterator[Any], n: int) -> Generator[Any, None, None]:
+def _ahead(items: Iterator[Any], n: int) -> Iterator[Any]:
     """Keeps n items started, so that their transfer overlaps with the steps before them."""
     queue = collections.deque(itertools.islice(items, n))
     while queue:

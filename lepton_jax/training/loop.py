@@ -101,7 +101,8 @@ def run(
             calls.log(at, {f"train/{n}": m.item() for n, m in zip(names, means, strict=True)})
             pending = None
 
-    with jax.transfer_guard("disallow"):
+    # Without jit every operation moves its own constants, and there is nothing to guard.
+    with jax.transfer_guard("allow" if jax.config.values["jax_disable_jit"] else "disallow"):
         while step < total and not calls.stop():
             until = every.next(step, total)
             while step < until and not calls.stop():

@@ -13,7 +13,7 @@ from lepton_jax.memory import tune_allocator
 def runtime(precision: str) -> Iterator[None]:
     """Inside: compiled programs are kept between processes, and float64 is on if asked for."""
     tune_allocator()
-    if not jax.config.read("jax_compilation_cache_dir"):
+    if not jax.config.values["jax_compilation_cache_dir"]:
         cache = os.environ.get("LEPTON_JAX_CACHE") or "~/.cache/lepton_jax"
         folder = os.path.join(os.path.expanduser(cache), "xla")
         jax.config.update("jax_compilation_cache_dir", folder)

@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-from lepton_jax.config import Config, differences, validate
+from lepton_jax.config import Config, differences
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.evaluation.evaluate import scalars
 from lepton_jax.evaluation.evaluations import Evaluations
@@ -18,6 +18,7 @@ from lepton_jax.tracking import plots, provenance
 from lepton_jax.tracking.claim import claim
 from lepton_jax.tracking.progress import Progress
 from lepton_jax.tracking.record import Record
+from lepton_jax.tracking.writers import Views
 from lepton_jax.training import loop, restore, weights
 from lepton_jax.training.best import best_step
 from lepton_jax.training.checkpoints import Checkpoints, say
@@ -85,18 +86,25 @@ def train(config: Config, workdir: str, *, longer: bool, command: list[str]) -> 
             "data_fingerprint": data.fingerprint,
             "seed": config.seed,
         }
-        record = stack.enter_context(_open(workdir, config, facts, longer))
-        return _Training(program, data, record, stop).run()
+        restarted = Record.exists(workdir)
+        if restarted:
+            record = Record.open(workdir)
+            _check_same_run(record, config, facts, longer)
+        else:
+            record = Record.create(workdir, config.to_json(), facts)
+        stack.callback(record.close)
+        training = _Training(program, data, record, stop)
+        try:
+            return training.run(facts, restarted)
+        except WorkError as e:
+            record.end("failed", training.step, str(e))
+            raise
 
 
-def _open(workdir: str, config: Config, facts: dict[str, Any], longer: bool) -> Record:
-    if not Record.exists(workdir):
-        return Record.create(workdir, config.to_json(), facts)
-    record = Record.open(workdir)
-    import json
-
-    old = validate(json.loads(record.config_text()), f"{workdir}/config.json")
-    changed = differences(old, config)
+def _check_same_run(record: Record, config: Config, facts: dict[str, Any], longer: bool) -> None:
+    """Refuses to go on with what would be another run, and warns of what changes its bits."""
+    workdir = record.workdir
+    changed = differences(restore.read_config(workdir), config)
     extended = [c for c in changed if c.startswith("train_for:")]
     refused = [c for c in changed if not (longer and c in extended)]
     if refused:
@@ -115,8 +123,6 @@ def _open(workdir: str, config: Config, facts: dict[str, Any], longer: bool) -> 
                 f"warning: this run began on other {meaning} ({before.get(key)} -> "
                 f"{facts.get(key)}): it goes on, but not bit for bit as there"
             )
-    record.resumed(config.to_json(), facts, changed)
-    return record
 
 
 class _Training:
@@ -128,25 +134,31 @@ class _Training:
         self.device = restore.default_sharding()
         self.evaluations = Evaluations(program, data, self.device)
         self.checkpoints = Checkpoints(record.workdir, keep=self._kept)
+        self.step = 0
 
-    def run(self) -> Run:
+    def run(self, facts: Mapping[str, Any], restarted: bool) -> Run:
         config, program, record = self.config, self.program, self.record
         state, sums = self._start()
-        first, total = int(state.step), program.total_steps
-        record.rewind(first)
-        views = [w.build(record.workdir, config.to_dict(), first) for w in config.writers.values()]
+        self.step = first = int(state.step)
+        total = program.total_steps
+        if restarted:
+            record.resume(first, config.to_json(), facts)
+        writers = [w.build(record.workdir, config.to_dict()) for w in config.writers.values()]
+        views = Views(writers, record.rows())
         every = loop.Every(
             log=program.period(config.log_every),
             evaluate=program.period(config.evaluate_every),
             checkpoint=program.period(config.checkpoint_every),
         )
-        progress = Progress(total, first, config.batch_size)
+        show = ("train/loss", "train/accuracy", config.best.metric)
+        progress = Progress(total, batch_size=config.batch_size, start=first, show=show)
 
         def log(step: int, values: Mapping[str, float]) -> None:
-            record.log(step, dict(values))
+            self.step = step
+            record.log(step, values)
+            record.flush(force=False)
             progress.update(step, values)
-            for view in views:
-                view(step, values)
+            views(step, values)
 
         def evaluate(step: int, state: State) -> bool:
             log(step, self.evaluations.during(state))
@@ -168,12 +180,12 @@ class _Training:
             source.close()
             record.flush()
             self.checkpoints.wait()
-            for view in views:
-                view.close()
+            views.close()
         step = int(state.step)
         if step == total:
             self._finish(state)
         self.checkpoints.close()
+        record.end("finished" if step == total else "stopped", step)
         return Run(record.workdir, step, total, record.results(), stopped=step < total)
 
     def _start(self) -> tuple[State, Sums]:

@@ -1,0 +1,198 @@
+"""Decode once: the host pipeline's results, kept as memory-mapped columns.
+
+    <cache>/data/<digest of fingerprint, split and pipeline>/FIELD.npy, sizes.json
+
+<cache> is $LEPTON_JAX_CACHE or ~/.cache/lepton_jax, and may be deleted at any time. Damage that
+shows in the files' sizes is repaired by decoding again; a flipped bit is not noticed.
+"""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import quote
+
+import numpy as np
+
+from lepton_jax.data import host
+from lepton_jax.data.source import Columns, Element, Split, numeric
+from lepton_jax.errors import UserError, WorkError
+
+# Part of every digest: raise it when a host transform of ours changes what it computes.
+_VERSION = 1
+_REPORT_EVERY_S = 5.0
+
+
+class MappedColumns(Columns):
+    """Columns mapped from a folder of the cache. Pickled, they are the folder's name, so that a
+    worker process maps the same pages instead of being sent a copy.
+    """
+
+    folder: Path
+
+    def __init__(self, folder: Path):
+        """Raises `OSError` or `ValueError` where files are missing or not as they were written."""
+        sizes = json.loads((folder / "sizes.json").read_text())
+        columns = {}
+        for name, size in sizes.items():
+            path = _file(folder, name)
+            if path.stat().st_size != size:
+                raise ValueError(f"{path}: expected {size} bytes")
+            columns[name] = np.load(path, mmap_mode="r").view(np.ndarray)
+        super().__init__(columns)
+        object.__setattr__(self, "folder", folder)
+
+    def __reduce__(self) -> tuple:
+        return MappedColumns, (self.folder,)
+
+
+def root() -> Path:
+    """The folder of everything that is kept between runs and could be made again."""
+    given = os.environ.get("LEPTON_JAX_CACHE")
+    return Path(given or "~/.cache/lepton_jax").expanduser()
+
+
+def columns(split: Split, *, name: str, fingerprint: str, decode: str) -> Columns:
+    """The numeric fields of a split after the host pipeline, memory-mapped from the cache.
+
+    What is in memory and needs no decoding stays as it is. `fingerprint` stands for the split's
+    contents and `decode` for what is done to them: a host transform of the user's own that changes
+    under the same name needs another name, or an empty cache.
+
+    Raises:
+      UserError: when examples cannot be decoded or have several shapes afterwards, or when the
+        cache cannot be written.
+      WorkError: when the disk is full.
+    """
+    if len(split) == 0:
+        raise UserError(f"split {name!r} has no examples")
+    if isinstance(split, Columns) and not decode:
+        return Columns(_some(numeric(split.columns), name))
+    identity = json.dumps([_VERSION, fingerprint, name, decode])
+    folder = root() / "data" / hashlib.sha256(identity.encode()).hexdigest()[:32]
+    found = _open(folder)
+    if found is not None:
+        return found
+    transform = host.pipeline(decode)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(folder.with_suffix(".lock")):
+            found = _open(folder)  # another process may have built it while we waited
+            if found is None:
+                _build(split, name, transform, folder)
+                found = MappedColumns(folder)
+            return found
+    except OSError as e:
+        problem = f"cannot keep decoded data in {folder.parent}: {e}"
+        if e.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise WorkError(problem) from e
+        raise UserError(f"{problem}; LEPTON_JAX_CACHE may name another place") from e
+
+
+def _open(folder: Path) -> MappedColumns | None:
+    try:
+        return MappedColumns(folder)
+    except (OSError, ValueError):
+        return None
+
+
+def _build(split: Split, name: str, transform: Callable[[Element], Element], folder: Path) -> None:
+    partial = folder.with_suffix(".partial")
+    for leftover in (partial, folder):
+        if leftover.exists():
+            shutil.rmtree(leftover)
+    examples = _decoded(split, name, transform)
+    first = next(examples)
+    sizes = {}
+    with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, partial, ignore_errors=True)  # when it is not finished
+        partial.mkdir()
+        files = {field: stack.enter_context(_file(partial, field).open("wb")) for field in first}
+        for field, array in first.items():
+            _write_header(files[field], len(split), array)
+            files[field].write(array.tobytes())
+        for i, example in enumerate(examples, start=1):
+            _check_shapes(first, example, f"split {name!r}, example {i}")
+            for field, array in example.items():
+                files[field].write(array.tobytes())
+        for field, file in files.items():
+            file.flush()
+            os.fsync(file.fileno())
+            sizes[field] = file.tell()
+        (partial / "sizes.json").write_text(json.dumps(sizes))
+        partial.rename(folder)
+
+
+def _decoded(
+    split: Split, name: str, transform: Callable[[Element], Element]
+) -> Iterator[dict[str, np.ndarray]]:
+    reported = time.monotonic()
+    for i in range(len(split)):
+        try:
+            element = transform(split[i])
+        except (UserError, OSError) as e:
+            raise UserError(f"split {name!r}, example {i}: {e}") from e
+        yield _some(numeric(element), name)
+        if time.monotonic() - reported > _REPORT_EVERY_S:
+            reported = time.monotonic()
+            print(f"decoding {name!r}: {i + 1:,} of {len(split):,} examples", file=sys.stderr)
+
+
+def _some(fields: dict[str, np.ndarray], split: str) -> dict[str, np.ndarray]:
+    if not fields:
+        raise UserError(
+            f"split {split!r} has no numeric field; text needs a host transform of your own in "
+            "data.decode ('my_pkg.module:Name') that turns it into numbers"
+        )
+    return fields
+
+
+def _check_shapes(first: dict[str, np.ndarray], example: dict[str, np.ndarray], where: str) -> None:
+    if first.keys() != example.keys():
+        raise UserError(f"{where}: has fields {sorted(example)}, the first one {sorted(first)}")
+    for field, array in example.items():
+        wanted = first[field]
+        if array.shape == wanted.shape and array.dtype == wanted.dtype:
+            continue
+        cure = (
+            "data.decode='resize(...)' makes one size of them, 'rgb' or 'grayscale' one depth"
+            if field == "image"
+            else "a host transform of your own in data.decode can pad or drop it"
+        )
+        raise UserError(
+            f"{where}: {field!r} is {array.dtype} {list(array.shape)}, the first one "
+            f"{wanted.dtype} {list(wanted.shape)}; {cure}"
+        )
+
+
+def _write_header(file: BinaryIO, examples: int, array: np.ndarray) -> None:
+    header: dict[str, Any] = {
+        "descr": np.lib.format.dtype_to_descr(array.dtype),
+        "fortran_order": False,
+        "shape": (examples, *array.shape),
+    }
+    np.lib.format.write_array_header_1_0(file, header)
+
+
+def _file(folder: Path, field: str) -> Path:
+    return folder / f"{quote(field, safe='')}.npy"
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """One process at a time; the kernel frees the lock of a process that died."""
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("waiting for another process that decodes the same data", file=sys.stderr)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,59 @@
+"""The order of training: one endless sequence of examples, of which batch k is the k-th slice."""
+
+import functools
+
+import numpy as np
+
+
+class Order:
+    """Epoch after epoch, each a permutation of the examples; batches go across epoch borders.
+
+    Epoch e depends on (seed, e) only, so any batch can be had at any time, without a state.
+    """
+
+    def __init__(self, examples: int, batch_size: int, seed: int):
+        if not 0 < examples < 2**31 or batch_size < 1:
+            raise ValueError(f"cannot order {examples} examples in batches of {batch_size}")
+        self.examples = examples
+        self.batch_size = batch_size
+        self.seed = seed
+        # A batch touches two epochs when it crosses a border.
+        self._permutation = functools.lru_cache(maxsize=2)(
+            functools.partial(permutation, examples, seed)
+        )
+
+    def indices(self, step: int) -> np.ndarray:
+        """The examples of one step's batch, int64 [B]."""
+        return self._slice(step * self.batch_size, (step + 1) * self.batch_size)
+
+    def chunk(self, start: int, steps: int) -> np.ndarray:
+        """The examples of `steps` batches from step `start` on, int32 [steps, B]."""
+        flat = self._slice(start * self.batch_size, (start + steps) * self.batch_size)
+        return flat.astype(np.int32).reshape(steps, self.batch_size)
+
+    def __reduce__(self) -> tuple:
+        return Order, (self.examples, self.batch_size, self.seed)
+
+    def _slice(self, start: int, stop: int) -> np.ndarray:
+        parts = [np.empty(0, np.int64)]
+        while start < stop:
+            epoch, offset = divmod(start, self.examples)
+            part = self._permutation(epoch)[offset : offset + stop - start]
+            parts.append(part)
+            start += len(part)
+        return np.concatenate(parts)
+
+
+def permutation(examples: int, seed: int, epoch: int) -> np.ndarray:
+    """The order of the examples in one epoch, int64 [N]: a function of nothing but these three.
+
+    NumPy promises the raw bits of Philox for all time, but not what `Generator.permutation` makes
+    of them. So: every example draws a number, and they are sorted by it. The low bits of the
+    number give way to the example's index, which makes all of them distinct (no sorting algorithm
+    can matter) and sorting fast (no argsort).
+    """
+    low = np.uint64(examples.bit_length())
+    key = np.array([seed, epoch], np.uint64)
+    drawn = np.random.Philox(key=key).random_raw(examples) >> low << low
+    keys = np.sort(drawn | np.arange(examples, dtype=np.uint64))
+    return (keys & ((np.uint64(1) << low) - np.uint64(1))).astype(np.int64)

@@ -1,0 +1,34 @@
+"""The data layer never imports JAX: worker processes must not touch an accelerator."""
+
+import subprocess
+import sys
+
+SCRIPT = """
+import importlib, pkgutil, sys
+import lepton_jax.data
+
+names = [m.name for m in pkgutil.iter_modules(lepton_jax.data.__path__)]
+assert {"cache", "order", "source", "stream", "tfds"} <= set(names), names
+for name in names:
+    importlib.import_module(f"lepton_jax.data.{name}")
+heavy = [m for m in ("jax", "tensorflow", "sklearn", "PIL", "grain") if m in sys.modules]
+assert not heavy, f"imported with the package: {heavy}"
+
+from lepton_jax.data.dataset import load
+from lepton_jax.data.digits import digits
+from lepton_jax.data.tfds import tfds
+from lepton_jax.errors import UserError
+
+load(digits(), decode="resize(4)", valid_fraction=0.1, split_seed=0)
+try:
+    tfds(dataset="absent", data_dir="nowhere")
+except UserError:
+    pass
+used = [m for m in ("jax", "tensorflow") if m in sys.modules]
+assert not used, f"imported in use: {used}"
+"""
+
+
+def test_neither_importing_nor_decoding_imports_jax():
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

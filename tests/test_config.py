@@ -1,0 +1,200 @@
+"""A config is validated whole, against what its components take, before anything is built."""
+
+import json
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from ml_collections import ConfigDict
+
+from lepton_jax import config_file
+from lepton_jax.config import differences, hyper_of, validate
+from lepton_jax.errors import UserError
+
+GOOD = {
+    "model": {"name": "cnn", "features": (8, 16), "dropout": 0.1},
+    "task": {"name": "image_classification"},
+    "data": {"source": {"name": "digits"}, "augment": "pad_crop(1)", "prepare": "scale()"},
+    "optimizer": {"name": "adam", "learning_rate": 1e-3},
+    "schedule": {"name": "cosine", "warmup": "1 epochs"},
+    "batch_size": 32,
+    "train_for": "10 epochs",
+}
+
+
+def with_(path: str, value: object) -> dict:
+    config = json.loads(json.dumps(GOOD))
+    *sections, key = path.split(".")
+    at = config
+    for section in sections:
+        at = at.setdefault(section, {})
+    at[key] = value
+    return config
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("optimzer", {"name": "adam"}, "optimzer: no such key (did you mean 'optimizer'?)"),
+        ("model.featurs", (8,), "model.featurs: no such key (did you mean 'features'?)"),
+        ("model.name", "cn", "model.name: no model is called 'cn' (did you mean 'cnn'?)"),
+        ("model.features", ("a",), "model.features = ['a']: expected a tuple of int"),
+        ("model.padding", "same", "expected 'SAME' or 'VALID', got 'same'"),
+        ("model.dropout", 1.0, "model.dropout = 1.0: expected float in [0, 1), got 1.0"),
+        ("batch_size", 0, "batch_size = 0: expected int > 0, got 0"),
+        ("batch_size", "128", "batch_size = '128': expected int, got '128' (str)"),
+        ("batch_size", True, "batch_size = True: expected int"),
+        ("batch_size", 1.5, "batch_size = 1.5: expected int"),
+        ("accumulate", 3, "accumulate = 3: does not divide batch_size = 32"),
+        ("train_for", "10 epoks", "'10 epoks' (did you mean 'epochs'?)"),
+        ("train_for", 10, "train_for = 10: expected str"),
+        ("train_for", "0 steps", "train_for = '0 steps': expected more than nothing"),
+        ("schedule.warmup", "11 epochs", "longer than the run, train_for = '10 epochs'"),
+        ("optimizer.beta1", 0.9, "optimizer.beta1: no such key (did you mean 'b1'?)"),
+        ("optimizer.name", "adamx", "no optimizer is called 'adamx' (did you mean 'adam'?)"),
+        ("data.augment", "pad_crp(1)", "no transform is called 'pad_crp' (did you mean 'pad_crop'"),
+        ("data.augment", "pad_crop(pda=1)", "pad_crop: pda: no such key (did you mean 'pad'?)"),
+        ("data.augment", "pad_crop(os.getcwd())", "arguments must be plain literals"),
+        ("data.augment", "flip||flip", "has an empty part"),
+        ("best.mode", "maximum", "expected 'max' or 'min', got 'maximum'"),
+        ("seed", -1, "seed = -1: expected int >= 0"),
+        ("evals", {"x": {"splt": "test"}}, "evals.x.splt: no such key (did you mean 'split'?)"),
+        ("writers", {"tensorbord": {}}, "no writer is called 'tensorbord'"),
+        ("model", "cnn", "model: expected a section"),
+        ("model.name", "no_such_pkg.x:Net", "there is no module 'no_such_pkg' on the Python path"),
+        ("model.name", "lepton_jax.models.cnn:CN", "has no 'CN' (did you mean 'CNN'?)"),
+    ],
+)
+def test_a_fault_names_key_value_and_what_is_allowed(path: str, value: object, said: str):
+    with pytest.raises(UserError) as e:
+        validate(with_(path, value))
+    assert said in str(e.value)
+    assert "1 problem in" in str(e.value)
+
+
+def test_every_fault_is_listed_at_once():
+    config = with_("model.featurs", (8,)) | {"batch_size": 0, "optimzer": {}}
+    del config["task"]
+    with pytest.raises(UserError) as e:
+        validate(config, "configs/x.py")
+    lines = str(e.value).splitlines()
+    assert lines[0] == "config error: 4 problems in configs/x.py"
+    assert len(lines) == 5
+
+
+def test_config_json_reads_back_to_an_equal_config():
+    config = validate(GOOD)
+    again = validate(json.loads(config.to_json()))
+    assert again == config
+    assert again.fingerprint() == config.fingerprint()
+
+
+def test_fingerprint_ignores_key_order_and_running_keys():
+    config = validate(GOOD)
+    shuffled = {k: GOOD[k] for k in reversed(GOOD)}
+    assert validate(shuffled).fingerprint() == config.fingerprint()
+    for path, value in [("log_every", "7 steps"), ("data.workers", 2), ("writers", {})]:
+        assert validate(with_(path, value)).fingerprint() == config.fingerprint(), path
+    for path, value in [("seed", 1), ("model.dropout", 0.2), ("data.valid_fraction", 0.2)]:
+        assert validate(with_(path, value)).fingerprint() != config.fingerprint(), path
+
+
+def test_differences_name_computing_keys_only():
+    config = with_("seed", 1) | {"log_every": "7 steps"}
+    assert differences(validate(GOOD), validate(config)) == ["seed: 0 -> 1"]
+
+
+def test_zero_is_off_and_no_number_to_vary():
+    hyper = hyper_of(validate(GOOD))
+    assert hyper["model"] == {"dropout": 0.1}
+    assert hyper["optimizer"]["learning_rate"] == 1e-3
+    assert hyper_of(validate(with_("model.dropout", 0.0)))["model"] == {}
+
+
+@pytest.fixture
+def config_path(tmp_path):
+    path = tmp_path / "recipe.py"
+    path.write_text(
+        textwrap.dedent(f"""
+        from ml_collections import ConfigDict
+        def get_config(arg=''):
+            config = ConfigDict({GOOD!r})
+            config.optimizer.learning_rate = 0.1
+            config.seed = 3
+            config.ema = config.optimizer.get_ref('learning_rate') * 5
+            return config
+        """)
+    )
+    return str(path)
+
+
+def test_overrides_keep_types_and_references_follow(config_path: str):
+    config, _ = config_file.load(
+        config_path, {"optimizer.learning_rate": "0.02", "model.features": "(4, 8)", "seed": "7"}
+    )
+    assert config.optimizer.learning_rate == 0.02
+    assert config.ema == pytest.approx(0.1)
+    assert config.model.keys["features"] == (4, 8)
+    assert config.seed == 7
+
+
+def test_another_component_starts_from_its_own_defaults(config_path: str):
+    config, notes = config_file.load(
+        config_path, {"optimizer.name": "sgd", "optimizer.learning_rate": "0.5"}
+    )
+    assert config.optimizer.name == "sgd"
+    assert config.optimizer.learning_rate == 0.5
+    assert "optimizer: sgd, from its defaults" in notes[0]
+
+
+def test_an_override_of_a_key_that_does_not_exist_is_a_fault(config_path: str):
+    with pytest.raises(UserError, match="lerning_rate: no such key .did you mean 'learning_rate'"):
+        config_file.load(config_path, {"optimizer.lerning_rate": "0.5"})
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("def get_config(:\n", "bad.py:1: syntax error"),
+        ("x = 1\n", "bad.py has no function get_config()"),
+        ("def get_confg(): pass\n", "did you mean 'get_confg'"),
+        ("def get_config(arg=''):\n  return {}\n", "returned dict, expected an ml_collections"),
+        ("def get_config(arg=''):\n  return 1 / 0\n", "bad.py:2: ZeroDivisionError"),
+        ("import no_such_module\n", "bad.py:1: ModuleNotFoundError"),
+    ],
+)
+def test_a_broken_config_file_is_one_sentence(tmp_path, text: str, said: str):
+    path = tmp_path / "bad.py"
+    path.write_text(text)
+    with pytest.raises(UserError) as e:
+        config_file.load(str(path))
+    assert said in str(e.value)
+    assert "\n" not in str(e.value)
+
+
+def test_a_missing_config_file_names_the_nearest(config_path: str):
+    with pytest.raises(UserError, match=r"there is no config file .*did you mean 'recipe.py'"):
+        config_file.load(config_path.replace("recipe", "recpe"))
+
+
+def test_ten_thousand_trials_are_validated_in_seconds():
+    import time
+
+    started = time.perf_counter()
+    for i in range(1000):
+        validate(with_("seed", i))
+    assert time.perf_counter() - started < 3
+
+
+def test_a_fault_that_needs_no_component_imports_no_jax(tmp_path):
+    code = "from lepton_jax.cli import main; main({'train': ''}, ['train', '--config=no.py', '--workdir=w'])"
+    check = f"import sys, atexit; atexit.register(lambda: print('jax' in sys.modules)); {code}"
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stdout.strip() == "False"
+    assert done.stderr.startswith("there is no config file no.py")
+
+
+def test_config_dict_and_dict_are_the_same_config():
+    assert validate(ConfigDict(GOOD).to_dict()) == validate(GOOD)

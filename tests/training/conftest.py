@@ -1,0 +1,45 @@
+"""A small recipe that has everything that could depend on placement or on a restart."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+RECIPE: dict[str, Any] = {
+    "model": {"name": "cnn", "features": (8, 16), "hidden": 32, "dropout": 0.2},
+    "task": {"name": "image_classification", "label_smoothing": 0.1},
+    "data": {
+        "source": {"name": "generated_images", "examples": 150},
+        "augment": "pad_crop(1)",
+        "prepare": "scale()",
+    },
+    "optimizer": {"name": "adamw", "learning_rate": 1e-2},
+    "schedule": {"name": "cosine", "warmup": "1 steps"},
+    "batch_size": 16,
+    "train_for": "40 steps",
+    "evaluate_every": "10 steps",
+    "checkpoint_every": "10 steps",
+    "log_every": "7 steps",
+    "ema": 0.9,
+    "writers": {},
+}
+
+Recipe = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    """`recipe(optimizer__learning_rate=0.1)`: the recipe with some keys changed."""
+
+    def changed(**changes: Any) -> dict[str, Any]:
+        config = copy.deepcopy(RECIPE)
+        for path, value in changes.items():
+            *sections, key = path.split("__")
+            at = config
+            for section in sections:
+                at = at.setdefault(section, {})
+            at[key] = value
+        return config
+
+    return changed

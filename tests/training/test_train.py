@@ -1,0 +1,213 @@
+"""A config becomes a record: what a run leaves, and what must not change its numbers."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+import lepton_jax
+from lepton_jax.config import validate
+from lepton_jax.errors import UserError, WorkError
+from lepton_jax.training import restore
+from lepton_jax.training.checkpoints import Checkpoints
+
+
+def train(config: dict[str, Any], workdir: Path, **flags: Any) -> Any:
+    return lepton_jax.train(config, str(workdir), **flags)
+
+
+def rows(workdir: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def leaves(workdir: Path, step: int) -> dict[str, np.ndarray]:
+    return Checkpoints(str(workdir)).arrays(step, "")
+
+
+def assert_same_bytes(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> None:
+    assert a.keys() == b.keys()
+    for name in a:
+        assert a[name].tobytes() == b[name].tobytes(), name
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An unbroken run of the recipe."""
+    from tests.training.conftest import RECIPE
+
+    workdir = tmp_path_factory.mktemp("runs") / "whole"
+    train(RECIPE, workdir)
+    return workdir
+
+
+def test_a_run_learns_and_leaves_its_record(finished: Path):
+    results = json.loads((finished / "results.json").read_text())
+    assert results["test"]["accuracy"] > 0.8
+    assert np.sum(results["test"]["confusion"]) == 37  # every test example once
+    found = rows(finished)
+    assert [r["step"] for r in found if "train/loss" in r] == [7, 14, 21, 28, 35, 40]
+    assert [r["step"] for r in found if "valid/loss" in r] == [10, 20, 30, 40]
+    assert {"train/accuracy", "train/grad_norm", "train/learning_rate"} < found[0].keys()
+    for name in ("config.json", "provenance.json", "timings.jsonl", "curves.png", "confusion.png"):
+        assert (finished / name).stat().st_size > 0
+    assert json.loads((finished / "status.json").read_text())["state"] == "finished"
+
+
+def test_the_same_config_twice_gives_the_same_bytes(finished: Path, recipe, tmp_path: Path):
+    train(recipe(), tmp_path / "again")
+    assert (tmp_path / "again/metrics.jsonl").read_bytes() == (
+        finished / "metrics.jsonl"
+    ).read_bytes()
+    assert_same_bytes(leaves(tmp_path / "again", 40), leaves(finished, 40))
+
+
+def test_streamed_from_the_host_is_the_same_to_the_byte(finished: Path, recipe, tmp_path: Path):
+    train(recipe(data__placement="stream", data__workers=0), tmp_path / "stream")
+    assert_same_bytes(leaves(tmp_path / "stream", 40), leaves(finished, 40))
+    assert rows(tmp_path / "stream") == rows(finished)
+
+
+def test_a_finished_run_does_nothing_when_started_again(finished: Path, recipe):
+    before = (finished / "metrics.jsonl").read_bytes()
+    assert train(recipe(), finished).step == 40
+    assert (finished / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_workdir_of_another_config_is_refused_by_key(finished: Path, recipe):
+    with pytest.raises(UserError, match=r"holds a run of another config") as e:
+        train(recipe(seed=1, batch_size=8), finished)
+    assert "seed: 0 -> 1" in str(e.value)
+    assert "batch_size: 16 -> 8" in str(e.value)
+
+
+def test_training_longer_is_a_flag(recipe, tmp_path: Path):
+    train(recipe(train_for="12 steps"), tmp_path)
+    with pytest.raises(UserError, match="add --longer"):
+        train(recipe(train_for="20 steps"), tmp_path)
+    assert train(recipe(train_for="20 steps"), tmp_path, longer=True).step == 20
+    assert json.loads((tmp_path / "config.json").read_text())["train_for"] == "20 steps"
+
+
+def test_the_step_compiles_once_and_a_restart_compiles_no_other(recipe, tmp_path: Path):
+    compiled: list[str] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.getMessage().startswith("Finished XLA compilation"):
+                compiled.append(record.getMessage().split("of ")[1].split(" in ")[0])
+
+    logger, handler = logging.getLogger("jax._src.dispatch"), Handler()
+    logger.addHandler(handler)
+    try:
+        with jax.log_compiles():
+            train(recipe(), tmp_path)
+    finally:
+        logger.removeHandler(handler)
+    assert compiled.count("jit(step)") == 1, compiled
+    assert compiled.count("jit(evaluate)") == 1, compiled
+
+
+def test_numbers_that_are_not_finite_stop_the_run_and_spare_the_checkpoints(recipe, tmp_path):
+    config = recipe(optimizer__name="sgd", optimizer__learning_rate=1e18, checkpoint_every="1 steps")
+    with pytest.raises(WorkError, match=r"the numbers of step \d+ are not finite") as e:
+        train(config, tmp_path)
+    assert "learning rate" in str(e.value)
+    assert "learner.params." in str(e.value)
+    for step in Checkpoints(str(tmp_path)).steps():
+        assert all(np.isfinite(v).all() for v in leaves(tmp_path, step).values())
+    assert json.loads((tmp_path / "status.json").read_text())["state"] == "failed"
+
+
+def test_accumulation_computes_the_same_gradients(recipe, tmp_path: Path):
+    base = {"model__dropout": 0.2, "precision": "float64", "train_for": "12 steps"}
+    train(recipe(**base), tmp_path / "whole")
+    train(recipe(**base, accumulate=4), tmp_path / "parts")
+    for a, b in zip(rows(tmp_path / "whole"), rows(tmp_path / "parts"), strict=True):
+        for name in a:
+            assert a[name] == pytest.approx(b[name], rel=1e-10), name
+
+
+def test_bfloat16_computes_near_float32_and_keeps_float32_parameters(recipe, tmp_path: Path):
+    train(recipe(precision="bfloat16", train_for="20 steps"), tmp_path / "half")
+    train(recipe(train_for="20 steps"), tmp_path / "full")
+    half, full = rows(tmp_path / "half")[-1], rows(tmp_path / "full")[-1]
+    assert half["valid/loss"] != full["valid/loss"]
+    assert half["valid/loss"] == pytest.approx(full["valid/loss"], rel=0.05)
+    params = leaves(tmp_path / "half", 20)
+    assert all(v.dtype == np.float32 for k, v in params.items() if ".params." in k)
+
+
+def test_everything_runs_without_jit(recipe, tmp_path: Path):
+    config = recipe(train_for="2 steps", evaluate_every="2 steps", data__source__examples=40)
+    train(config, tmp_path / "jit")
+    with jax.disable_jit():
+        train(config, tmp_path / "eager")
+    for a, b in zip(rows(tmp_path / "jit"), rows(tmp_path / "eager"), strict=True):
+        assert a == pytest.approx(b, rel=1e-4)
+
+
+def test_start_up_prefers_the_own_checkpoint_then_init_from(finished: Path, recipe, tmp_path, capfd):
+    config = recipe(init_from=str(finished), train_for="10 steps", seed=5)
+    train(config, tmp_path / "tuned")
+    assert "arrays taken over" in capfd.readouterr().err
+    assert rows(tmp_path / "tuned")[0]["train/loss"] < rows(finished)[0]["train/loss"] / 2
+    longer = config | {"train_for": "15 steps"}
+    train(longer, tmp_path / "tuned", longer=True)
+    said = capfd.readouterr().err
+    assert "going on from step 10" in said
+    assert "taken over" not in said
+
+
+def test_init_from_reports_what_did_not_fit(finished: Path, recipe, tmp_path: Path, capfd):
+    config = recipe(init_from=str(finished), train_for="1 steps", model__hidden=24)
+    train(config, tmp_path)
+    said = capfd.readouterr().err
+    assert "has shape (32, 10) there" in said
+    with pytest.raises(UserError, match="is no workdir"):
+        train(recipe(init_from=str(tmp_path / "nowhere")), tmp_path / "b")
+
+
+def test_best_is_by_the_named_metric_and_is_what_test_reads(recipe, tmp_path: Path):
+    train(recipe(best={"metric": "valid/accuracy", "mode": "max"}), tmp_path)
+    best = max((r for r in rows(tmp_path) if "valid/accuracy" in r), key=lambda r: (
+        r["valid/accuracy"], -r["step"]
+    ))
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["checkpoint"]["step"] == best["step"]
+    assert best["step"] in Checkpoints(str(tmp_path)).steps()
+    trained = restore.trained(str(tmp_path), "best")
+    assert trained.step == best["step"]
+
+
+def test_a_best_metric_that_is_not_measured_is_refused_before_training(recipe, tmp_path: Path):
+    with pytest.raises(UserError, match=r"not measured .*did you mean 'valid/accuracy'"):
+        train(recipe(best={"metric": "valid/acuracy", "mode": "max"}), tmp_path)
+    with pytest.raises(UserError, match="test/accuracy"):
+        train(recipe(best={"metric": "test/accuracy", "mode": "max"}), tmp_path)
+
+
+def test_further_evaluations_and_metrics_are_recorded(recipe, tmp_path: Path):
+    config = recipe(
+        train_for="10 steps",
+        evals={
+            "other": {"source": {"name": "generated_images", "examples": 80}, "split": "test"},
+            "again": {"split": "valid", "metrics": {"top_k": {"k": 2}}},
+        },
+    )
+    train(config, tmp_path)
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert np.sum(results["other"]["confusion"]) == 20
+    assert any(k.startswith("again/top") for k in rows(tmp_path)[-1])
+
+
+def test_an_exported_forward_pass_is_the_evaluated_one(finished: Path):
+    trained = restore.trained(str(finished), "best")
+    test = trained.split("test")
+    out = jax.jit(trained.forward)(trained.weights, {"image": test.columns["image"]})
+    accuracy = float(np.mean(np.asarray(out["label"]) == test.columns["label"]))
+    assert accuracy == pytest.approx(trained.results["test"]["accuracy"])
+    assert validate(json.loads(trained.config_text)) == trained.config
