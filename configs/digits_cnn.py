@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 def get_config(arg: str = "") -> ConfigDict:
     config = ConfigDict(
         dict(
-            model=dict(name="cnn", features=(32, 64), hidden=64, dropout=0.25),
+            model=dict(name="cnn", features=(32, 64), hidden=128, normalize=True, dropout=0.5),
             task=dict(name="image_classification"),
             data=dict(source=dict(name="digits"), augment="pad_crop(1)", prepare="scale()"),
             optimizer=dict(name="adamw", learning_rate=2e-3, weight_decay=1e-2),
@@ -20,7 +20,8 @@ def get_config(arg: str = "") -> ConfigDict:
             train_for="30 epochs",
             evaluate_every="1 epochs",
             checkpoint_every="5 epochs",
-            best=dict(metric="valid/accuracy", mode="max"),
+            ema=0.99,
+            best=dict(metric="valid/loss", mode="min"),
         )
     )
     if arg == "tiny":

@@ -18,12 +18,8 @@ from absl import flags
 from lepton_jax.errors import UserError, WorkError, did_you_mean
 
 
-def main(commands: Mapping[str, str] | None = None, argv: list[str] | None = None) -> None:
+def main(commands: Mapping[str, str], argv: list[str] | None = None) -> None:
     """Runs one command and exits. `commands`: the table of names and their one-line summaries."""
-    if commands is None:
-        from lepton_jax import api
-
-        commands = {n: (inspect.getdoc(getattr(api, n)) or "").split("\n")[0] for n in api.__all__}
     argv = sys.argv[1:] if argv is None else argv
     # A config may name modules of the user's own, which lie where the command is given.
     sys.path.insert(0, os.getcwd())
@@ -65,7 +61,7 @@ def _run(commands: Mapping[str, str], argv: list[str]) -> int:
     arguments, as_json = _parse(name, function, rest)
     result = function(**arguments)
     if as_json:
-        print(json.dumps(result.as_json(), indent=2, default=str))
+        print(json.dumps(result.as_json(), indent=2))
     else:
         print(result)
     return 0 if getattr(result, "ok", True) else 1
@@ -80,10 +76,9 @@ def _overview(commands: Mapping[str, str]) -> str:
 
 def _help(name: str, function: Callable[..., Any]) -> str:
     parameters = inspect.signature(function).parameters.values()
-    takes = [p.name.upper() + " ..." for p in parameters if p.kind is p.VAR_POSITIONAL]
-    takes += [f"--{p.name}=..." for p in parameters if p.default is p.empty and p.name != "inputs"]
-    doc = inspect.getdoc(function) or ""
-    return f"usage: python launch.py {name} {' '.join(takes)} [--flags]\n\n{doc}"
+    takes = [f"--{p.name}=..." for p in parameters if p.default is p.empty]
+    takes += ["[--flags]"] + [f"[{p.name.upper()} ...]" for p in parameters if p.name == "inputs"]
+    return f"usage: python launch.py {name} {' '.join(takes)}\n\n{inspect.getdoc(function) or ''}"
 
 
 def _parse(name: str, function: Callable[..., Any], argv: list[str]) -> tuple[dict[str, Any], bool]:

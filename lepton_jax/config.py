@@ -263,8 +263,10 @@ def _keys(
             values[name] = _value(given[name], key, where, faults)
         elif key.default is REQUIRED:
             faults.add(where, "missing; " + _wanted(key))
-        else:
+        elif key.default is None or not _holds_sections(key.annotation):
             values[name] = key.default
+        else:  # a default section, with its own defaults filled in
+            values[name] = _value(_plain(key.default), key, where, faults)
     return values
 
 
@@ -274,6 +276,10 @@ def _wanted(key: Key) -> str:
 
 def _is_section(annotation: Any) -> bool:
     return annotation is Chosen or dataclasses.is_dataclass(annotation)
+
+
+def _holds_sections(annotation: Any) -> bool:
+    return _is_section(annotation) or typing.get_origin(annotation) is Mapping
 
 
 def _value(given: Any, key: Key, path: str, faults: Faults) -> Any:

@@ -11,6 +11,7 @@ their defaults. What is positional is handed over by the harness and is no busin
 Imports: the standard library only; a component's module is imported only when it is chosen.
 """
 
+import contextlib
 import dataclasses
 import inspect
 import types
@@ -165,7 +166,7 @@ def coerce(value: Any, annotation: Any) -> Any:
         raise ValueError(f"expected {describe(annotation)}, got {value!r}{near}")
     elif origin is tuple and isinstance(value, tuple | list):
         types_ = args[:1] * len(value) if args[-1] is Ellipsis else args
-        if len(types_) == len(value):
+        with contextlib.suppress(ValueError):
             return tuple(coerce(v, t) for v, t in zip(value, types_, strict=True))
     elif annotation is type(None):
         if value is None:

@@ -47,8 +47,8 @@ class Learner(Protocol):
 
     def update(self, tools: Tools, state: Any, batch: Batch) -> tuple[Any, Sums]: ...
 
-    def model(self, tools: Tools, state: Any) -> Any:
-        """The module that is evaluated, explained and exported."""
+    def variables(self, state: Any) -> tuple[Any, Any]:
+        """`(params, rest)` of the configured model, as it is evaluated and exported."""
         ...
 
 
@@ -99,8 +99,8 @@ class Supervised:
         grads, (sums, rest) = jax.grad(summed_loss, has_aux=True)(state.params)
         return grads, sums, rest
 
-    def model(self, tools: Tools, state: Fit) -> Any:
-        return tools.model.merge(tools.cast(state.ema or state.params), state.rest)
+    def variables(self, state: Fit) -> tuple[Any, Any]:
+        return state.ema or state.params, state.rest
 
 
 def accumulated(

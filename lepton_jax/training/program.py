@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from lepton_jax.config import Chosen, Config, calls, hyper_of
-from lepton_jax.data.dataset import DataSpec
+from lepton_jax.data.dataset import DataSpec, FieldSpec
 from lepton_jax.errors import UserError
 from lepton_jax.noise import Noise, example_keys
 from lepton_jax.schema import parse_duration
@@ -147,14 +147,17 @@ class Program:
         zeros = jnp.zeros((2, len(self.sum_names)), dtype)
         return Sums(zeros, jnp.full((), -1, jnp.int32))
 
-    def module(self, state: State) -> Any:
-        """The model that is evaluated and exported, inside a trace."""
-        tools = self._tools(state.hyper, state.seed, state.step)
-        return self._learner(state.hyper).model(tools, state.learner)
+    def variables(self, state: State) -> tuple[Any, Any]:
+        """`(params, rest)` of the model that is evaluated and exported."""
+        return self._learner(state.hyper).variables(state.learner)
+
+    def module(self, params: Any, rest: Any) -> Any:
+        """The model in the precision of the computation, inside a trace."""
+        return self.functional.merge(self.cast(params), rest)
 
     def evaluate(self, metrics: Mapping[str, Any], state: State, batch: Batch) -> Any:
         """Sums over a raw batch with a `mask` float32 [B]: the task's means, and each metric's."""
-        model, batch = self.module(state), self.prepare(batch)
+        model, batch = self.module(*self.variables(state)), self.prepare(batch)
         task = self._task(state.hyper["task"])
         return {
             "means": task.loss(model, batch, None),
@@ -169,14 +172,25 @@ class Program:
         own = self._task({}).metrics()
         return own | {name: m.build(self.spec.classes) for name, m in extra.items()}
 
-    def predict(self, module: Any, inputs: Batch) -> dict[str, jax.Array]:
+    def predict(self, params: Any, rest: Any, inputs: Batch) -> dict[str, jax.Array]:
         """Answers to raw inputs `[B, ...]`: preparation, model, and the task's reading of it."""
-        return self._task({}).predict(module, self.prepare(inputs))
+        return self._task({}).predict(self.module(params, rest), self.prepare(inputs))
 
     @property
-    def input_fields(self) -> tuple[str, ...]:
-        """The fields of the raw batch that a prediction needs."""
-        return self._task({}).input_fields
+    def input_fields(self) -> dict[str, FieldSpec]:
+        """The fields of the data that a prediction needs, without the batch axis.
+
+        Raises:
+          UserError: when the task predicts from something that is no field of the data.
+        """
+        names, fields = self._task({}).input_fields, self.spec.fields
+        for name in names:
+            if name not in fields:
+                raise UserError(
+                    f"task {self.config.task.name} predicts from {name!r}, which is no field of "
+                    f"the data ({', '.join(fields)}): there is nothing to try a bundle on"
+                )
+        return {name: fields[name] for name in names}
 
     def hyper(self) -> Any:
         """This config's numbers as arrays on the host."""

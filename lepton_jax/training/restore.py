@@ -18,7 +18,7 @@ from lepton_jax.training import weights
 from lepton_jax.training.best import best_step
 from lepton_jax.training.checkpoints import Checkpoints, say
 from lepton_jax.training.program import Program
-from lepton_jax.training.state import State
+from lepton_jax.training.state import State, unflat
 
 
 @dataclass(frozen=True)
@@ -38,26 +38,17 @@ class Trained:
         """`{'conv1.kernel': array}`: parameters (averaged, where an average was kept) and
         running statistics.
         """
-        return weights.of_state(self.state)
+        return weights.named(*self.program.variables(self.state))
 
     def forward(self, weights_: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Answers to raw inputs `[B, ...]`, e.g. `probabilities` [B, K]; pure, to be jitted."""
-        program = self.program
-        like = program.abstract_state().learner
-        cast = program.cast({k: v for k, v in weights_.items() if k in self._parameters})
-        module = weights.into_module(program.functional, like, {**weights_, **cast})
-        return program.predict(module, inputs)
-
-    @cached_property
-    def _parameters(self) -> set[str]:
-        from lepton_jax.training.state import flat
-
-        return set(flat(self.state.learner.params))
+        params, rest = (unflat(weights_, like) for like in self.program.variables(self.state))
+        return self.program.predict(params, rest, inputs)
 
     @property
     def input_fields(self) -> dict[str, FieldSpec]:
         """The raw inputs of `forward`, without the batch axis."""
-        return {name: self.data.spec.fields[name] for name in self.program.input_fields}
+        return self.program.input_fields
 
     @property
     def classes(self) -> tuple[str, ...]:

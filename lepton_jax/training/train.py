@@ -215,7 +215,7 @@ class _Training:
             like = restore.blank(self.program, self.device)
             state = self.checkpoints.restore(step, like)["state"]
         for name, found in self.evaluations.final(state).items():
-            record.write_results(name, found)
+            record.write_results(name, {**found, "step": step})
         draw(record, self.data.spec.classes)
         record.write_results("checkpoint", {"step": step, "best": self.config.best.metric})
 

@@ -15,16 +15,10 @@ from lepton_jax.training.learner import Fit
 from lepton_jax.training.state import State, flat, unflat
 
 
-def of_state(state: State) -> dict[str, np.ndarray]:
-    """Parameters (their moving average where there is one) and running statistics."""
-    fit: Fit = state.learner
-    leaves = flat(fit.ema or fit.params) | flat(fit.rest)
+def named(params: Any, rest: Any) -> dict[str, np.ndarray]:
+    """Parameters and running statistics as numpy arrays by name."""
+    leaves = flat(params) | flat(rest)
     return {name: np.asarray(jax.device_get(x)) for name, x in leaves.items()}
-
-
-def into_module(functional: Any, fit_like: Fit, weights: Mapping[str, Any]) -> Any:
-    """The module with `weights` (arrays or tracers) in place."""
-    return functional.merge(unflat(weights, fit_like.params), unflat(weights, fit_like.rest))
 
 
 def read(path: str) -> dict[str, np.ndarray]:
@@ -54,9 +48,11 @@ def initialize(state: State, weights: Mapping[str, np.ndarray], path: str) -> tu
     """The fresh `state` with what matches by name and shape, and a report of what did.
 
     Raises:
-      UserError: when nothing matches.
+      UserError: when nothing matches, or the task has a step of its own.
     """
-    fit: Fit = state.learner
+    fit = state.learner
+    if not isinstance(fit, Fit):
+        raise UserError("init_from needs a task with one model; this one has a step of its own")
     own = flat(fit.params) | flat(fit.rest)
     taken, lines = dict(own), []
     for name, leaf in own.items():

@@ -1,0 +1,50 @@
+"""Runs every benchmark, prints the table and writes it to docs/benchmarks.md."""
+
+import argparse
+import datetime
+import platform
+from pathlib import Path
+
+import jax
+
+from benchmarks import loop, seed_cnn, startup
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--pairs", type=int, default=20, help="interleaved pairs a comparison")
+    pairs = parser.parse_args().pairs
+    found = [*startup.lines(), *loop.lines(pairs), *seed_cnn.lines(pairs)]
+    rows = ["| what | measured | aim | met | |", "|---|---|---|---|---|"]
+    rows += [
+        f"| {x.name} | {x.value} | {x.aim} | {'yes' if x.met else '**no**'} | {x.detail} |"
+        for x in found
+    ]
+    table = "\n".join(rows)
+    print(table)
+    where = f"{_processor()}, {platform.python_version()}, jax {jax.__version__}"
+    page = [
+        "# Benchmarks",
+        "",
+        "Made by `make bench`. Ratios are medians of interleaved pairs, with the 10th and 90th",
+        "percentiles; single timings on a shared machine mean little.",
+        "",
+        f"{datetime.date.today()}, {where}, {len(jax.devices())} {jax.devices()[0].device_kind}",
+        "",
+        table,
+        "",
+    ]
+    Path(__file__).parent.parent.joinpath("docs/benchmarks.md").write_text("\n".join(page))
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return f"{len(models)} x {models[0]}" if models else platform.processor()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""The command `evaluate`: a checkpoint of a record, measured on one split."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lepton_jax.evaluation.evaluate import scalars
+from lepton_jax.evaluation.evaluations import Evaluations
+from lepton_jax.tracking.claim import claim
+from lepton_jax.training import restore
+from lepton_jax.training.runtime import runtime
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Results of one checkpoint on one split."""
+
+    workdir: str
+    split: str
+    step: int
+    results: Mapping[str, Any]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "workdir": self.workdir,
+            "split": self.split,
+            "step": self.step,
+            "results": dict(self.results),
+        }
+
+    def __str__(self) -> str:
+        numbers = scalars(self.results)
+        width = max(map(len, numbers), default=0)
+        lines = [f"{self.split} at step {self.step}:"]
+        lines += [f"  {name:<{width}}  {value:.4f}" for name, value in numbers.items()]
+        return "\n".join(
+            [
+                *lines,
+                f"Written to {self.workdir}/results.json; next: "
+                f"python launch.py export --workdir={self.workdir} --out={self.workdir}/bundle",
+            ]
+        )
+
+
+def evaluate(workdir: str, split: str, checkpoint: str) -> Evaluated:
+    """Measures and records; `test` results say by their step which checkpoint they are of.
+
+    Raises:
+      UserError: when there is no record, checkpoint or split of that name.
+    """
+    config = restore.read_config(workdir)
+    with claim(workdir), runtime(config.precision):
+        run = restore.trained(workdir, checkpoint)
+        evaluations = Evaluations(run.program, run.data, restore.default_sharding())
+        results = evaluations.split(run.state, split)
+        run.record.write_results(split, {**results, "step": run.step})
+        return Evaluated(workdir, split, run.step, results)

@@ -1,0 +1,98 @@
+"""Metrics: sums over a batch inside the compiled program, numbers out of the added sums after it.
+
+A metric has `sums(outputs, batch)`, traced, counting the examples whose `batch['mask']` is 1, and
+`results(sums)`, plain numpy on the sums of a whole split. Hence every example counts once, whatever
+the batch size. `outputs`: `probabilities` `[B, K]` and `label` int32 `[B]`; `batch['label']`: int32
+`[B]`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lepton_jax.errors import UserError
+from lepton_jax.schema import PositiveInt
+
+# B batch, K classes; matrices are [true class, predicted class].
+
+Arrays = Mapping[str, jax.Array]
+
+
+class Classification:
+    """Accuracy, precision, recall and F1, over all and per class, and the confusion matrix.
+
+    precision = TP / (TP + FP), recall = TP / (TP + FN), F1 = 2 TP / (2 TP + FP + FN); each is 0
+    where its denominator is. The overall ones are macro averages: plain means over the classes
+    that occur, as a label or as an answer.
+    """
+
+    def __init__(self, classes: Sequence[str]):
+        self._classes = tuple(classes)
+
+    def sums(self, outputs: Arrays, batch: Arrays) -> dict[str, jax.Array]:
+        """`confusion`: int32 `[K, K]`."""
+        K = len(self._classes)
+        counted_B = batch["mask"].astype(jnp.int32)
+        confusion_KK = jnp.zeros((K, K), jnp.int32)
+        return {"confusion": confusion_KK.at[batch["label"], outputs["label"]].add(counted_B)}
+
+    def results(self, sums: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """`accuracy`, `precision`, `recall`, `f1`; `per_class` (a dict each); `confusion`."""
+        confusion_KK = np.asarray(sums["confusion"]).astype(np.int64)
+        hits_K, true_K = confusion_KK.diagonal(), confusion_KK.sum(1)
+        answered_K = confusion_KK.sum(0)
+        per_class = {
+            "precision": _ratio(hits_K, answered_K),
+            "recall": _ratio(hits_K, true_K),
+            "f1": _ratio(2 * hits_K, true_K + answered_K),
+        }
+        occurs_K = true_K + answered_K > 0
+        return {
+            "accuracy": float(_ratio(hits_K.sum(), confusion_KK.sum())),
+            **{name: float(_ratio(v.sum(), occurs_K.sum())) for name, v in per_class.items()},
+            "per_class": [
+                {
+                    "name": name,
+                    "examples": int(true_K[k]),
+                    **{metric: float(values[k]) for metric, values in per_class.items()},
+                }
+                for k, name in enumerate(self._classes)
+            ],
+            "confusion": confusion_KK.tolist(),
+        }
+
+
+class TopK:
+    """How often the true class is among the `k` most probable; of equals the first comes first.
+
+    Raises:
+      UserError: when there are not more than `k` classes, so that it always is.
+    """
+
+    def __init__(self, classes: Sequence[str], *, k: PositiveInt = 5):
+        if k >= len(classes):
+            raise UserError(
+                f"metric top_k, k = {k}: the data has {len(classes)} classes, so every answer "
+                f"would be right. Give a k below {len(classes)}"
+            )
+        self._k = k
+
+    def sums(self, outputs: Arrays, batch: Arrays) -> dict[str, jax.Array]:
+        """`hits` and `examples`: int32 `[]`."""
+        _, best_Bk = jax.lax.top_k(outputs["probabilities"], self._k)
+        hit_B = (best_Bk == batch["label"][:, None]).any(-1)
+        counted_B = batch["mask"].astype(jnp.int32)
+        return {"hits": (hit_B * counted_B).sum(), "examples": counted_B.sum()}
+
+    def results(self, sums: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """`top_5_accuracy`, for k = 5."""
+        return {f"top_{self._k}_accuracy": float(_ratio(sums["hits"], sums["examples"]))}
+
+
+def _ratio(part: Any, whole: Any) -> np.ndarray:
+    """part / whole, and 0 where the whole is 0."""
+    part, whole = np.asarray(part, np.float64), np.asarray(whole, np.float64)
+    return np.divide(part, whole, out=np.zeros_like(part), where=whole != 0)

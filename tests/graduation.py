@@ -1,0 +1,176 @@
+"""A small model really trained on the digits, as export sees a run; and its verified bundle."""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+from lepton_jax.data import dataset
+from lepton_jax.data.digits import digits
+from lepton_jax.export.bundle import export
+from lepton_jax.export.verify import verify
+from lepton_jax.serving import loader
+
+DATA = {"source": {"name": "digits"}, "decode": "", "valid_fraction": 0.1, "split_seed": 0}
+
+
+class Net(nnx.Module):
+    """Parameters and running statistics, as a run's model has both."""
+
+    def __init__(self, rngs: nnx.Rngs):
+        self.hidden = nnx.Linear(64, 48, rngs=rngs)
+        self.norm = nnx.BatchNorm(48, rngs=rngs)
+        self.out = nnx.Linear(48, 10, rngs=rngs)
+
+    def __call__(self, image: jax.Array) -> jax.Array:
+        x = image.reshape(image.shape[0], -1).astype(jnp.float32) / 255
+        return self.out(nnx.relu(self.norm(self.hidden(x))))
+
+
+@dataclass
+class FakeRun:
+    """The fields of a trained run that export asks for, around any `forward`."""
+
+    workdir: str
+    weights: dict[str, np.ndarray]
+    run: Any
+    data: Any
+    step: int = 150
+    decode: str = ""
+    config: dict[str, Any] = field(default_factory=lambda: {"data": DATA, "model": {"name": "net"}})
+    command: str = "launch.py train --config=configs/digits.py"
+    results: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
+
+    input_names = ("image",)
+    fingerprint = "0123456789ab"
+
+    def forward(self, weights: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
+        return self.run(weights, inputs)
+
+    @property
+    def input_fields(self) -> dict[str, Any]:
+        return {name: self.data.spec.fields[name] for name in self.input_names}
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.data.spec.classes
+
+    @property
+    def config_text(self) -> str:
+        return json.dumps(self.config)
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        return {
+            "command": self.command,
+            "python": "3.11.7",
+            "host": "a-host",
+            "packages": {"jax": jax.__version__, "a-private-package": "1.0"},
+            "code": {"commit": "c0ffee", "branch": "b", "diff": "-secret", "diff_sha256": "d1"},
+            **self.environment,
+        }
+
+    @property
+    def data_fingerprint(self) -> str:
+        return self.data.fingerprint
+
+    def split(self, name: str) -> Any:
+        return self.data.splits[name]
+
+
+def digits_data() -> Any:
+    return dataset.load(digits(), decode="", valid_fraction=0.1, split_seed=0)
+
+
+@cache
+def _fitted(steps: int) -> tuple[dict[str, np.ndarray], Any]:
+    """Weights by name and the pure forward of a Net after `steps` of full-batch Adam."""
+    model = Net(nnx.Rngs(0))
+    optimizer = nnx.Optimizer(model, optax.adam(5e-3), wrt=nnx.Param)
+    train = digits_data().splits["train"].columns
+
+    @nnx.jit
+    def update(model: Net, optimizer: nnx.Optimizer, image: jax.Array, label: jax.Array) -> None:
+        def loss(model: Net) -> jax.Array:
+            logits = model(image)
+            return optax.softmax_cross_entropy_with_integer_labels(logits, label).mean()
+
+        optimizer.update(model, nnx.grad(loss)(model))
+
+    model.train()
+    for _ in range(steps):
+        update(model, optimizer, jnp.asarray(train["image"]), jnp.asarray(train["label"]))
+    model.eval()
+    graph, variables, rest = nnx.split(model, (nnx.Param, nnx.BatchStat), ...)
+    pure = nnx.to_pure_dict(variables)
+    leaves, tree = jax.tree_util.tree_flatten_with_path(pure)
+    names = [".".join(str(k.key) for k in path) for path, _ in leaves]
+
+    def forward(weights: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
+        filled = jax.tree.map(lambda v: v, variables)
+        nnx.replace_by_pure_dict(
+            filled, jax.tree_util.tree_unflatten(tree, [weights[n] for n in names])
+        )
+        logits = nnx.merge(graph, filled, rest)(inputs["image"])
+        return {
+            "probabilities": jax.nn.softmax(logits),
+            "label": logits.argmax(-1).astype(jnp.int32),
+        }
+
+    return {n: np.asarray(x) for n, (_, x) in zip(names, leaves, strict=True)}, forward
+
+
+def trained_run(workdir: Path, steps: int = 150) -> FakeRun:
+    """A run whose recorded test accuracy was measured by the model itself, not by a bundle."""
+    weights, forward = _fitted(steps)
+    data = digits_data()
+    test = data.splits["test"].columns
+    said = np.asarray(jax.jit(forward)(weights, {"image": test["image"]})["label"])
+    accuracy = float((said == test["label"]).mean())
+    confusion = np.zeros((10, 10), int)
+    np.add.at(confusion, (test["label"], said), 1)
+    results = {"test": {"accuracy": accuracy, "confusion": confusion.tolist(), "step": 150}}
+    return FakeRun(str(workdir), weights, forward, data, results=results)
+
+
+def verified_bundle(folder: Path, steps: int = 150) -> Path:
+    export(trained_run(folder / "run", steps), str(folder / "bundle"))
+    verdict = verify(str(folder / "bundle"))
+    assert verdict.ok, verdict
+    return folder / "bundle"
+
+
+def rewrite_manifest(bundle: Path) -> None:
+    """What a forger would do: change files and write the manifest anew."""
+    paths = [p.relative_to(bundle).as_posix() for p in bundle.rglob("*") if p.is_file()]
+    text = loader.manifest_bytes(bundle, sorted(set(paths) - loader.UNLISTED))
+    (bundle / loader.MANIFEST).write_bytes(text)
+
+
+def copied(bundle: Path, to: Path) -> Path:
+    shutil.copytree(bundle, to)
+    return to
+
+
+def flip(path: Path, position: int = -5) -> None:
+    data = bytearray(path.read_bytes())
+    data[position] ^= 1
+    path.write_bytes(bytes(data))
+
+
+def strings_of(bundle: Path) -> bytes:
+    """Every byte of every file, and every file's name."""
+    files = [p for p in bundle.rglob("*") if p.is_file()]
+    names = os.fsencode("\n".join(str(p.relative_to(bundle)) for p in files))
+    return names + b"\n".join(p.read_bytes() for p in files)

@@ -1,0 +1,143 @@
+"""Device transforms against numpy, and the law that an example's draw depends on its key alone."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lepton_jax import transforms
+from lepton_jax.errors import UserError
+from lepton_jax.noise import Noise, example_keys
+
+B, H, W, C = 64, 7, 9, 3
+IMAGES = np.random.default_rng(0).integers(1, 256, (B, H, W, C), dtype=np.uint8)
+LABELS = np.arange(B, dtype=np.int32)
+
+
+def batch(index=None):
+    index = np.arange(B) if index is None else index
+    return {"image": jnp.asarray(IMAGES[index]), "label": jnp.asarray(LABELS[index])}
+
+
+def noise(index=None):
+    index = np.arange(B) if index is None else index
+    return Noise(example_keys(jnp.uint32(1), jnp.int32(2), jnp.asarray(index)))
+
+
+AUGMENTATIONS = {
+    "pad_crop": lambda b, n: transforms.pad_crop(b, n, pad=2),
+    "pad_crop reflect": lambda b, n: transforms.pad_crop(b, n, pad=2, mode="reflect"),
+    "flip": transforms.flip,
+    "cutout": lambda b, n: transforms.cutout(b, n, size=4),
+}
+augmentations = pytest.mark.parametrize("augment", AUGMENTATIONS.values(), ids=AUGMENTATIONS)
+
+
+@augmentations
+def test_a_draw_depends_on_the_examples_key_alone(augment):
+    whole = np.asarray(augment(batch(), noise())["image"])
+    some = np.array([40, 3, 17])
+    np.testing.assert_array_equal(augment(batch(some), noise(some))["image"], whole[some])
+
+
+@augmentations
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "bfloat16"])
+def test_shape_type_and_other_fields_stay(augment, dtype):
+    given = batch()
+    given["image"] = given["image"].astype(dtype)
+    out = jax.jit(lambda b: augment(b, noise()))(given)
+    assert (out["image"].shape, out["image"].dtype) == ((B, H, W, C), given["image"].dtype)
+    np.testing.assert_array_equal(out["label"], LABELS)
+
+
+@augmentations
+def test_nothing_is_drawn_in_evaluation(augment):
+    given = batch()
+    assert augment(given, None)["image"] is given["image"]
+
+
+@augmentations
+def test_compiled_equals_interpreted(augment):
+    compiled = jax.jit(lambda b: augment(b, noise()))(batch())
+    with jax.disable_jit():
+        np.testing.assert_array_equal(augment(batch(), noise())["image"], compiled["image"])
+
+
+def test_flip_mirrors_about_half_of_the_images():
+    out = np.asarray(transforms.flip(batch(), noise())["image"])
+    mirrored = (out == IMAGES[:, :, ::-1]).all((1, 2, 3))
+    kept = (out == IMAGES).all((1, 2, 3))
+    assert (mirrored ^ kept).all()
+    assert 16 < mirrored.sum() < 48
+
+
+@pytest.mark.parametrize("mode", ["constant", "edge", "reflect"])
+def test_pad_crop_is_a_window_of_the_padded_image(mode):
+    out = np.asarray(transforms.pad_crop(batch(), noise(), pad=2, mode=mode)["image"])
+    padded = np.pad(IMAGES, ((0, 0), (2, 2), (2, 2), (0, 0)), mode=mode)
+    shifts = set()
+    for image, source in zip(out, padded, strict=True):
+        found = [
+            (r, c)
+            for r in range(5)
+            for c in range(5)
+            if np.array_equal(image, source[r : r + H, c : c + W])
+        ]
+        assert found
+        shifts.add(found[0])
+    assert {r for r, _ in shifts} == {c for _, c in shifts} == set(range(5))
+
+
+@pytest.mark.parametrize("size", [1, 3, 4])
+def test_cutout_zeroes_one_square_around_a_pixel_of_the_image(size):
+    out = np.asarray(transforms.cutout(batch(), noise(), size=size)["image"])
+    centres = set()
+    for image, source in zip(out, IMAGES, strict=True):
+        cut = (image == 0).all(-1)
+        np.testing.assert_array_equal(image[~cut], source[~cut])
+        rows, columns = np.flatnonzero(cut.any(1)), np.flatnonzero(cut.any(0))
+        assert cut[np.ix_(rows, columns)].all()
+        fits = [
+            (r, c)
+            for r in range(H)
+            for c in range(W)
+            if np.array_equal(rows, _span(r, size, H))
+            and np.array_equal(columns, _span(c, size, W))
+        ]
+        assert fits
+        centres.add(fits[0])
+    assert len(centres) > 20
+
+
+def _span(centre, size, length):
+    start = centre - size // 2
+    return np.arange(max(start, 0), min(start + size, length))
+
+
+def test_two_augmentations_draw_independently():
+    def flipped_and_shifted(b, n):
+        return transforms.pad_crop(transforms.flip(b, n), n, pad=1)
+
+    twice = flipped_and_shifted(flipped_and_shifted(batch(), n := noise()), n)
+    once = flipped_and_shifted(batch(), noise())
+    assert not np.array_equal(twice["image"], once["image"])
+
+
+def test_scale_equals_numpy():
+    out = transforms.scale(batch(), None)["image"]
+    assert out.dtype == jnp.float32
+    np.testing.assert_allclose(out, IMAGES / 255, atol=1e-7)
+    mean, std = (10.0, 20.0, 30.0), (1.0, 2.0, 4.0)
+    out = transforms.scale(batch(), noise(), mean=mean, std=std)["image"]
+    np.testing.assert_allclose(out, (IMAGES - np.array(mean)) / np.array(std), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_scale_keeps_a_floating_type(dtype):
+    given = {"image": jnp.asarray(IMAGES, dtype)}
+    assert transforms.scale(given, None)["image"].dtype == dtype
+
+
+def test_scale_refuses_numbers_for_other_channels():
+    with pytest.raises(UserError, match="2 numbers for images of 3 channels"):
+        transforms.scale(batch(), None, mean=(1.0, 2.0))

@@ -1,0 +1,53 @@
+"""A task may bring a step of its own: a GAN from a user's folder trains, stops and goes on."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lepton_jax
+from lepton_jax.errors import UserError
+
+
+@pytest.fixture
+def config(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict:
+    image = np.random.default_rng(0).integers(0, 40, (256, 8, 8, 1), np.uint8)
+    image[:, :, :4] += 200  # bright on the left
+    label = np.zeros(256, np.int32)
+    np.savez(tmp_path / "data.npz", train_image=image, train_label=label)
+    monkeypatch.syspath_prepend(str(Path(__file__).parent / "user_project"))
+    return {
+        "model": {"name": "gan:Generator", "width": 32},
+        "task": {"name": "gan:GAN"},
+        "data": {
+            "source": {"name": "npz", "path": str(tmp_path / "data.npz")},
+            "prepare": "scale()",
+        },
+        "optimizer": {"name": "adam", "learning_rate": 2e-3, "b1": 0.5},
+        "batch_size": 32,
+        "train_for": "200 steps",
+        "evaluate_every": "50 steps",
+        "checkpoint_every": "50 steps",
+        "writers": {},
+    }
+
+
+def test_a_users_gan_learns_and_can_be_stopped(config: dict, tmp_path: Path):
+    lepton_jax.train(config, str(tmp_path / "whole"))
+    rows = [json.loads(r) for r in (tmp_path / "whole/metrics.jsonl").read_text().splitlines()]
+    gaps = [r["valid/loss"] for r in rows if "valid/loss" in r]
+    assert gaps[-1] < 0.1  # grey images are 0.37 off
+    assert {"train/d_loss", "train/g_loss"} <= rows[0].keys() | rows[1].keys()
+
+    lepton_jax.train(config | {"train_for": "100 steps"}, str(tmp_path / "cut"))
+    lepton_jax.train(config, str(tmp_path / "cut"), longer=True)
+    cut = (tmp_path / "cut/metrics.jsonl").read_text().splitlines()
+    whole = (tmp_path / "whole/metrics.jsonl").read_text().splitlines()
+    assert cut == whole
+
+
+def test_a_model_that_answers_to_nothing_in_the_data_is_not_exported(config: dict, tmp_path: Path):
+    lepton_jax.train(config | {"train_for": "3 steps"}, str(tmp_path / "w"))
+    with pytest.raises(UserError, match="which is no field of the data"):
+        lepton_jax.export(str(tmp_path / "w"), str(tmp_path / "bundle"))
