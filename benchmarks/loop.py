@@ -76,7 +76,9 @@ def _case(config: Config, steps: int, pairs: int) -> list[float]:
         compiled = feed._step
         rest = (
             feed._columns,
-            jax.device_put(np.stack([feed._order.indices(k) for k in range(CHUNK)]).astype("int32")),
+            jax.device_put(
+                np.stack([feed._order.indices(k) for k in range(CHUNK)]).astype("int32")
+            ),
             feed._position,
         )
 

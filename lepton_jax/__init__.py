@@ -1,24 +1,16 @@
 """lepton_jax: from a lab experiment in JAX to a registered model that answers, on one path.
 
-Every command of `launch.py` is a function here: `lepton_jax.train(config, workdir)`.
+`lepton_jax.train(config, workdir)` trains; every command of `launch.py` is a function of
+`lepton_jax.api`.
 """
 
-import importlib
 from typing import Any
 
-__all__ = [
-    "evaluate",
-    "export",
-    "predict",
-    "promote",
-    "register",
-    "runs",
-    "train",
-    "verify",
-]
+__all__ = ["train"]
 
 
-def __getattr__(name: str) -> Any:
-    if name in __all__:
-        return getattr(importlib.import_module("lepton_jax.api"), name)
-    raise AttributeError(f"module 'lepton_jax' has no attribute {name!r}")
+def train(config: Any, workdir: str, **flags: Any) -> Any:
+    """Trains a config in a workdir; see `lepton_jax.api.train`."""
+    from lepton_jax import api
+
+    return api.train(config, workdir, **flags)

@@ -103,9 +103,11 @@ def export(workdir: str, out: str, *, checkpoint: str = "best") -> "ExportResult
       python launch.py export --workdir=runs/digits --out=bundles/digits
     """
     from lepton_jax.export import bundle
-    from lepton_jax.training.restore import trained
+    from lepton_jax.training import restore
+    from lepton_jax.training.runtime import runtime
 
-    return bundle.export(trained(workdir, checkpoint), out)
+    with runtime(restore.read_config(workdir).precision):
+        return bundle.export(restore.trained(workdir, checkpoint), out)
 
 
 def verify(bundle: str, *, workdir: str = "") -> "Verdict":
@@ -216,11 +218,9 @@ def predict(
       python launch.py predict --model=digits@staging --examples=8
       python launch.py predict --bundle=bundles/digits seven.png
     """
-    from lepton_jax import predict as prediction
+    from lepton_jax.predict import predict as answer
 
-    return prediction.predict(
-        bundle=bundle or None, model=model or None, inputs=inputs, examples=examples
-    )
+    return answer(bundle=bundle or None, model=model or None, inputs=inputs, examples=examples)
 
 
 def _config(config: Any, overrides: Mapping[str, str]) -> tuple[Config, list[str]]:

@@ -1,10 +1,11 @@
-"""Pipelines as strings: `'pad_crop(4)|flip'` names transforms in order, with literal arguments.
+"""Pipelines as strings: `'pad_crop(4)|my_pkg.mod:fn'` names transforms in order, with literals.
 
 A string prints, diffs, sweeps and keeps its order. It is parsed as a Python expression and only
 literals are accepted: nothing in it is ever evaluated.
 """
 
 import ast
+import re
 from typing import Any, NamedTuple
 
 
@@ -24,19 +25,21 @@ def parse(text: str) -> list[Call]:
     """
     calls = []
     for part in _split(text):
+        match = re.fullmatch(r"([\w.]+(?::\w+)?)\s*(\(.*\))?", part, re.S)
+        if not match:
+            raise ValueError(f"{part!r} is not the name of a transform, as in 'resize(32)|flip'")
+        name, arguments = match[1], match[2] or "()"
         try:
-            node: ast.expr = ast.parse(part, mode="eval").body
+            call = ast.parse(f"f{arguments}", mode="eval").body
         except SyntaxError:
             raise ValueError(f"cannot read {part!r}; write e.g. 'resize(32)|flip'") from None
-        call = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
+        if not isinstance(call, ast.Call):
+            raise ValueError(f"cannot read {part!r}; write e.g. 'resize(32)|flip'")
         try:
-            name = ast.unparse(call.func)
             values = tuple(ast.literal_eval(a) for a in call.args)
             named = {k.arg: ast.literal_eval(k.value) for k in call.keywords if k.arg}
         except ValueError:
             raise ValueError(f"{part!r}: arguments must be plain literals") from None
-        if not name.replace("_", "a").replace(".", "a").isalnum():
-            raise ValueError(f"{part!r}: {name!r} is not the name of a transform")
         calls.append(Call(name, values, named))
     return calls
 

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 from flax import nnx
 
 from lepton_jax.data import dataset
@@ -93,9 +94,13 @@ def digits_data() -> Any:
     return dataset.load(digits(), decode="", valid_fraction=0.1, split_seed=0)
 
 
+STEPS = (2, 20, 150)
+"""Numbers of training steps at which a run may be looked at: the more, the better."""
+
+
 @cache
-def _fitted(steps: int) -> tuple[dict[str, np.ndarray], Any]:
-    """Weights by name and the pure forward of a Net after `steps` of full-batch Adam."""
+def _fitted() -> tuple[dict[int, dict[str, np.ndarray]], Any]:
+    """Weights by name after each of STEPS of full-batch Adam, and the pure forward of the Net."""
     model = Net(nnx.Rngs(0))
     optimizer = nnx.Optimizer(model, optax.adam(5e-3), wrt=nnx.Param)
     train = digits_data().splits["train"].columns
@@ -108,14 +113,17 @@ def _fitted(steps: int) -> tuple[dict[str, np.ndarray], Any]:
 
         optimizer.update(model, nnx.grad(loss)(model))
 
+    weights = {}
     model.train()
-    for _ in range(steps):
+    for step in range(1, max(STEPS) + 1):
         update(model, optimizer, jnp.asarray(train["image"]), jnp.asarray(train["label"]))
+        if step in STEPS:
+            pure = nnx.to_pure_dict(nnx.state(model, (nnx.Param, nnx.BatchStat)))
+            leaves, tree = jax.tree_util.tree_flatten_with_path(pure)
+            names = [".".join(str(k.key) for k in path) for path, _ in leaves]
+            weights[step] = {n: np.array(x) for n, (_, x) in zip(names, leaves, strict=True)}
     model.eval()
     graph, variables, rest = nnx.split(model, (nnx.Param, nnx.BatchStat), ...)
-    pure = nnx.to_pure_dict(variables)
-    leaves, tree = jax.tree_util.tree_flatten_with_path(pure)
-    names = [".".join(str(k.key) for k in path) for path, _ in leaves]
 
     def forward(weights: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
         filled = jax.tree.map(lambda v: v, variables)
@@ -128,12 +136,13 @@ def _fitted(steps: int) -> tuple[dict[str, np.ndarray], Any]:
             "label": logits.argmax(-1).astype(jnp.int32),
         }
 
-    return {n: np.asarray(x) for n, (_, x) in zip(names, leaves, strict=True)}, forward
+    return weights, forward
 
 
 def trained_run(workdir: Path, steps: int = 150) -> FakeRun:
     """A run whose recorded test accuracy was measured by the model itself, not by a bundle."""
-    weights, forward = _fitted(steps)
+    snapshots, forward = _fitted()
+    weights = dict(snapshots[steps])
     data = digits_data()
     test = data.splits["test"].columns
     said = np.asarray(jax.jit(forward)(weights, {"image": test["image"]})["label"])
@@ -144,11 +153,18 @@ def trained_run(workdir: Path, steps: int = 150) -> FakeRun:
     return FakeRun(str(workdir), weights, forward, data, results=results)
 
 
-def verified_bundle(folder: Path, steps: int = 150) -> Path:
-    export(trained_run(folder / "run", steps), str(folder / "bundle"))
-    verdict = verify(str(folder / "bundle"))
-    assert verdict.ok, verdict
-    return folder / "bundle"
+_verified: dict[int, Path] = {}
+
+
+def verified_bundle(folders: pytest.TempPathFactory, steps: int = 150) -> Path:
+    """Made once a process; tests copy it."""
+    if steps not in _verified:
+        folder = folders.mktemp("verified")
+        export(trained_run(folder / "run", steps), str(folder / "bundle"))
+        verdict = verify(str(folder / "bundle"))
+        assert verdict.ok, verdict
+        _verified[steps] = folder / "bundle"
+    return _verified[steps]
 
 
 def rewrite_manifest(bundle: Path) -> None:

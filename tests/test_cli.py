@@ -83,7 +83,9 @@ def test_a_misspelt_key_ends_within_two_seconds_and_touches_nothing(tmp_path: Pa
     started = time.perf_counter()
     done = launch("train", DIGITS, "--config.optimzer.name=adam", f"--workdir={tmp_path}/w")
     assert time.perf_counter() - started < 10  # 2 s on an idle machine: see benchmarks
-    assert_mistake(done, "config error: 1 problem", "optimzer: no such key (did you mean 'optimizer'?)")
+    assert_mistake(
+        done, "config error: 1 problem", "optimzer: no such key (did you mean 'optimizer'?)"
+    )
     assert not (tmp_path / "w").exists()
 
 
@@ -94,7 +96,9 @@ def test_a_workdir_that_cannot_be_written_is_named(tmp_path: Path):
 
 def test_an_absent_data_set_says_how_to_get_it(tmp_path: Path):
     done = launch(
-        "train", "--config=configs/cifar10_cnn.py", f"--workdir={tmp_path}/w",
+        "train",
+        "--config=configs/cifar10_cnn.py",
+        f"--workdir={tmp_path}/w",
         f"--config.data.source.data_dir={tmp_path}",
     )
     assert_mistake(done, "cifar10", str(tmp_path))
@@ -170,7 +174,9 @@ def test_users_own_components_from_another_folder(tmp_path: Path):
     results = json.loads((tmp_path / "w/results.json").read_text())
     assert results["test"]["wrong"] == pytest.approx(128 * (1 - results["test"]["accuracy"]))
     assert (tmp_path / "w/lines.txt").read_text().splitlines() == ["2", "4", "5", "5"]
-    wrong = launch("train", "--config=mine.py", "--workdir=v", "--config.model.widht=3", cwd=tmp_path)
+    wrong = launch(
+        "train", "--config=mine.py", "--workdir=v", "--config.model.widht=3", cwd=tmp_path
+    )
     assert_mistake(wrong, "model.widht: no such key (did you mean 'width'?)")
 
 
@@ -183,8 +189,12 @@ def test_json_prints_one_document_and_nothing_else(tmp_path: Path):
 
 def test_a_second_process_in_the_same_workdir_is_refused(tmp_path: Path):
     command = [
-        sys.executable, "launch.py", "train", "--config=configs/digits_cnn.py",
-        f"--workdir={tmp_path}/w", "--config.train_for=100_000 steps",
+        sys.executable,
+        "launch.py",
+        "train",
+        "--config=configs/digits_cnn.py",
+        f"--workdir={tmp_path}/w",
+        "--config.train_for=100_000 steps",
     ]
     first = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
     try:

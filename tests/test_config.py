@@ -39,7 +39,7 @@ def with_(path: str, value: object) -> dict:
         ("optimzer", {"name": "adam"}, "optimzer: no such key (did you mean 'optimizer'?)"),
         ("model.featurs", (8,), "model.featurs: no such key (did you mean 'features'?)"),
         ("model.name", "cn", "model.name: no model is called 'cn' (did you mean 'cnn'?)"),
-        ("model.features", ("a",), "model.features = ['a']: expected a tuple of int, got ['a']"),
+        ("model.features", ("a",), "model.features = ('a',): expected a tuple of int, got ('a',)"),
         ("model.padding", "same", "expected 'SAME' or 'VALID', got 'same'"),
         ("model.dropout", 1.0, "model.dropout = 1.0: expected float in [0, 1), got 1.0"),
         ("batch_size", 0, "batch_size = 0: expected int > 0, got 0"),

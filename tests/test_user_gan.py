@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import lepton_jax
+from lepton_jax import api
 from lepton_jax.errors import UserError
 
 
@@ -50,4 +51,4 @@ def test_a_users_gan_learns_and_can_be_stopped(config: dict, tmp_path: Path):
 def test_a_model_that_answers_to_nothing_in_the_data_is_not_exported(config: dict, tmp_path: Path):
     lepton_jax.train(config | {"train_for": "3 steps"}, str(tmp_path / "w"))
     with pytest.raises(UserError, match="which is no field of the data"):
-        lepton_jax.export(str(tmp_path / "w"), str(tmp_path / "bundle"))
+        api.export(str(tmp_path / "w"), str(tmp_path / "bundle"))

@@ -1,5 +1,6 @@
 """`train`: a config becomes a record. Everything around the loop happens here, in order."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -96,7 +97,7 @@ def train(config: Config, workdir: str, *, longer: bool, command: list[str]) -> 
         training = _Training(program, data, record, stop)
         try:
             return training.run(facts, restarted)
-        except WorkError as e:
+        except Exception as e:
             record.end("failed", training.step, str(e))
             raise
 
@@ -171,21 +172,23 @@ class _Training:
         calls = loop.Calls(log, record.time, evaluate, checkpoint, self.stop)
         source = feed(program, self.data, self.device, first)
         zeros = jax.device_put(program.empty_sums(), self.device)
-        try:
-            with progress:
-                state = loop.run(source, state, sums, zeros, program.sum_names, total, every, calls)
-        except loop.NotFinite as e:
-            raise WorkError(self._explain(e)) from None
-        finally:
-            source.close()
-            record.flush()
-            self.checkpoints.wait()
-            views.close()
-        step = int(state.step)
-        if step == total:
-            self._finish(state)
-        self.checkpoints.close()
-        record.end("finished" if step == total else "stopped", step)
+        with contextlib.closing(views):
+            try:
+                with progress:
+                    state = loop.run(
+                        source, state, sums, zeros, program.sum_names, total, every, calls
+                    )
+            except loop.NotFinite as e:
+                raise WorkError(self._explain(e)) from None
+            finally:
+                source.close()
+                record.flush()
+                self.checkpoints.wait()
+            step = int(state.step)
+            if step == total:
+                self._finish(state)
+            self.checkpoints.close()
+            record.end("finished" if step == total else "stopped", step)
         return Run(record.workdir, step, total, record.results(), stopped=step < total)
 
     def _start(self) -> tuple[State, Sums]:

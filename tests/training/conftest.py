@@ -7,17 +7,17 @@ from typing import Any
 import pytest
 
 RECIPE: dict[str, Any] = {
-    "model": {"name": "cnn", "features": (8, 16), "hidden": 32, "dropout": 0.2},
+    "model": {"name": "cnn", "features": (8, 16), "hidden": 32, "dropout": 0.1},
     "task": {"name": "image_classification", "label_smoothing": 0.1},
     "data": {
-        "source": {"name": "generated_images", "examples": 150},
-        "augment": "pad_crop(1)",
+        "source": {"name": "generated_images", "classes": 4, "examples": 150},
+        "augment": "cutout(3)",
         "prepare": "scale()",
     },
     "optimizer": {"name": "adamw", "learning_rate": 1e-2},
     "schedule": {"name": "cosine", "warmup": "1 steps"},
     "batch_size": 16,
-    "train_for": "40 steps",
+    "train_for": "60 steps",
     "evaluate_every": "10 steps",
     "checkpoint_every": "10 steps",
     "log_every": "7 steps",

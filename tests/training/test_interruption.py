@@ -30,7 +30,12 @@ def start(workdir: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "launch.py", "train", *FLAGS, f"--workdir={workdir}"]
     environment = {**os.environ, "XLA_FLAGS": ""}
     return subprocess.Popen(
-        command, cwd=ROOT, env=environment, text=True, stderr=subprocess.PIPE, stdout=subprocess.PIPE
+        command,
+        cwd=ROOT,
+        env=environment,
+        text=True,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
 
 

@@ -7,11 +7,14 @@ import optax
 import pytest
 
 from lepton_jax.components import TABLES, resolve
-from lepton_jax.config import Optimizer, _optimizer, Faults, hyper_of, keys_of, validate
+from lepton_jax.config import Faults, Optimizer, _optimizer, hyper_of, keys_of, validate
 from lepton_jax.errors import UserError
 from lepton_jax.training import optimizer
 
-PARAMS = {"conv": {"kernel": jnp.ones((3, 4)), "bias": jnp.ones(4)}, "head": {"kernel": jnp.ones((4, 2))}}
+PARAMS = {
+    "conv": {"kernel": jnp.ones((3, 4)), "bias": jnp.ones(4)},
+    "head": {"kernel": jnp.ones((4, 2))},
+}
 
 
 def section(**given) -> Optimizer:

@@ -1,0 +1,79 @@
+"""The test set that a bundle's recorded accuracy was measured on, where it is at hand."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lepton_jax.errors import UserError, WorkError
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Every example of the test split, and what the record says of it."""
+
+    inputs: dict[str, np.ndarray]
+    label: np.ndarray
+    accuracy: float
+
+
+def held_out(folder: Path, workdir: str | None) -> HeldOut | str:
+    """The test set of the bundle in `folder`, or a sentence saying why there is none.
+
+    The bundle's lineage names the data; it is not trusted further than that: only sources of
+    lepton_jax's own are built from it, and only data of the recorded fingerprint is used.
+    """
+    lineage, metrics, signature = (
+        _object(folder / f"{name}.json") for name in ("lineage", "metrics", "signature")
+    )
+    try:
+        accuracy = float(metrics["test"]["accuracy"])
+    except (KeyError, TypeError):
+        return "the record holds no test accuracy"
+    try:
+        section = _data_section(lineage, workdir)
+        data = _load(section)
+    except (UserError, WorkError, ValueError, TypeError, KeyError) as e:
+        return f"not at hand: {str(e).splitlines()[0]}"
+    if data.fingerprint != lineage["data_fingerprint"]:
+        return "not at hand: the data found here is not what the model was trained on"
+    columns = data.splits["test"].columns
+    inputs = {name: columns[name] for name in signature["inputs"]}
+    return HeldOut(inputs, columns["label"], accuracy)
+
+
+def _object(path: Path) -> dict[str, Any]:
+    found = json.loads(path.read_bytes())
+    if not isinstance(found, dict):
+        raise ValueError(f"{path.name} is not an object")
+    return found
+
+
+def _data_section(lineage: Mapping[str, Any], workdir: str | None) -> Mapping[str, Any]:
+    if workdir is None:
+        return lineage["config"]["data"]
+    from lepton_jax.training.restore import read_config
+
+    return read_config(workdir).to_dict()["data"]
+
+
+def _load(section: Mapping[str, Any]) -> Any:
+    from lepton_jax import pipeline
+    from lepton_jax.components import resolve
+    from lepton_jax.data import dataset
+
+    source = dict(section["source"])
+    names = [source["name"], *(call.name for call in pipeline.parse(section["decode"]))]
+    if any(":" in name for name in names):
+        raise ValueError("it is read by code of the user's own, which a bundle must not name")
+    if any("<path>" in str(value) for value in source.values()):
+        raise ValueError("the lineage keeps no local paths; give --workdir, the run it came from")
+    return dataset.load(
+        resolve("source", source.pop("name"))(**source),
+        decode=section["decode"],
+        valid_fraction=section["valid_fraction"],
+        split_seed=section["split_seed"],
+    )

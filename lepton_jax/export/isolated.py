@@ -1,0 +1,90 @@
+"""Runs the loader file where the lab does not exist, and reports what happened there.
+
+Started as `python -I -S -B isolated.py` with a request in JSON on stdin. `-I` and `-S` keep the
+current directory, the environment and site's path files out; the one folder added to the path
+holds the few packages that a bundle needs and no others. Whatever would run a program, open a
+connection or unpickle is refused and reported.
+
+Imports: the standard library only, until the rules stand.
+"""
+
+import importlib.util
+import json
+import os
+import sys
+from typing import Any
+
+REFUSED = frozenset(
+    {"os.exec", "os.posix_spawn", "os.spawn", "os.system", "pickle.find_class", "socket.connect"}
+    | {"subprocess.Popen"}
+)
+
+
+def guard(bundle: str, violations: list[str]) -> None:
+    """From here on code files of the bundle and the events in REFUSED end in an error."""
+    inside = os.path.realpath(bundle) + os.sep
+
+    def hook(event: str, args: tuple[Any, ...]) -> None:
+        what = ""
+        if event in REFUSED:
+            what = f"{event} {args[0]!s:.80}"
+        elif event in ("exec", "ctypes.dlopen", "import"):
+            source = args[0] if event == "ctypes.dlopen" else None
+            if event == "exec":
+                source = getattr(args[0], "co_filename", None)
+            elif event == "import":
+                source = args[1]
+            if isinstance(source, str) and os.path.realpath(source).startswith(inside):
+                what = f"{event} {source}"
+        if what:
+            violations.append(what)
+            raise PermissionError(f"refused while a bundle is verified: {what}")
+
+    sys.addaudithook(hook)
+
+
+def importable(name: str) -> bool:
+    try:
+        __import__(name)
+    except ModuleNotFoundError:
+        return False
+    return True
+
+
+def main() -> None:
+    request = json.load(sys.stdin)
+    sys.path.append(request["packages"])
+    violations: list[str] = []
+    guard(request["bundle"], violations)
+    report: dict[str, Any] = {
+        "importable": [n for n in request["absent"] if importable(n)],
+        "error": None,
+    }
+    spec = importlib.util.spec_from_file_location("loader", request["loader"])
+    assert spec is not None
+    assert spec.loader is not None
+    loader = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loader)
+
+    import numpy as np
+
+    try:
+        bundle = loader.load(request["bundle"], request["id"])
+        for job in request["jobs"]:
+            inputs = {k: np.load(p, mmap_mode="r") for k, p in job["inputs"].items()}
+            np.savez(job["outputs"], **bundle.predict(inputs))
+    except (loader.BundleError, loader.InputError) as e:
+        report["error"] = str(e)
+    except PermissionError as e:  # the guard's own; whatever it stopped is in `violations`
+        report["error"] = str(e)
+
+    import jax
+
+    loaded = {name.partition(".")[0] for name in sys.modules}
+    report["importable"] += sorted(loaded & set(request["absent"]))
+    report |= {"violations": violations, "jax": jax.__version__, "numpy": np.__version__}
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""Where a bundle comes from, without saying where or by whom that was done.
+
+A bundle leaves the lab, so absolute paths, URLs, user names, and whatever the environment holds as
+a secret are taken out of what it carries. Imports: the standard library only.
+"""
+
+import getpass
+import json
+import os
+import re
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from lepton_jax.errors import WorkError
+
+PACKAGES = ("flax", "jax", "jaxlib", "lepton_jax", "ml_collections", "numpy", "optax")
+"""Distributions whose versions a bundle states; what else is installed is nobody's business."""
+
+_SECRET_NAME = re.compile(
+    r"(?:^|_)(?:API_?KEY|KEY|TOKEN|SECRET|PASS|PASSWD|PASSWORD|CREDENTIALS?)(?:$|_)", re.I
+)
+_SECRET_FLAG = re.compile(
+    r"(--?[\w.\-]*(?:key|token|secret|passw|credential)[\w.\-]*)([= ])(\S+)", re.I
+)
+_URL = re.compile(r"\b[a-z][a-z0-9+.\-]*://[^\s'\",;]+", re.I)
+# A value that begins as a path is one to its end, spaces and all.
+_WHOLLY = re.compile(r"^(--?[\w.\-]+=)?(?:~[\w.\-]*|[A-Za-z]:)?[/\\].*$", re.S)
+_ABSOLUTE = re.compile(r"(?<![\w.<>/\-])(?:~[\w.\-]*|[A-Za-z]:)?[/\\][^\s'\",:;=]+")
+# A secret shorter than this would also be found inside innocent words.
+_SHORTEST_SECRET = 8
+
+
+def lineage(trained: Any, date: str) -> dict[str, Any]:
+    """What a reader of the bundle may know of the run behind it.
+
+    Only what is listed here is taken from the provenance: commit, package versions, platform,
+    devices, the command line; the uncommitted diff as a hash.
+    """
+    provenance = trained.provenance
+    kept = {k: provenance[k] for k in ("python", "platform", "devices") if k in provenance}
+    installed = provenance.get("packages") or {}
+    return {
+        "command": shlex.join(map(scrub_word, shlex.split(provenance.get("command") or ""))),
+        **scrubbed(
+            {
+                **kept,
+                "code": _code(provenance.get("code")),
+                "config": json.loads(trained.config_text),
+                "config_fingerprint": trained.fingerprint,
+                "data_fingerprint": trained.data_fingerprint,
+                "exported": date,
+                "harness_code": _code(provenance.get("harness_code")),
+                "packages": {n: v for n, v in installed.items() if n in PACKAGES},
+                "step": trained.step,
+            }
+        ),
+    }
+
+
+def _code(state: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """A repository's commit, and its uncommitted changes as a digest alone."""
+    if not state:
+        return None
+    return {"commit": state.get("commit"), "diff_sha256": state.get("diff_sha256")}
+
+
+def scrubbed(value: Any) -> Any:
+    """`value` with every string in it scrubbed; keys stay as they are."""
+    if isinstance(value, Mapping):
+        return {k: scrubbed(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [scrubbed(v) for v in value]
+    return scrub(value) if isinstance(value, str) else value
+
+
+def scrub(text: str) -> str:
+    """`text` without secrets of the environment, URLs, absolute paths and the user's folders."""
+    for secret in secrets():
+        text = text.replace(secret, "<secret>")
+    text = _URL.sub("<url>", text)
+    text = _WHOLLY.sub(r"\1<path>", text)
+    text = _ABSOLUTE.sub("<path>", text)
+    if "/" in text and (user := _user()):
+        parts = ["<user>" if part == user else part for part in text.split("/")]
+        text = "/".join(parts)
+    return text
+
+
+def scrub_word(word: str) -> str:
+    """A word of a command line: flags stay, and values of flags that sound secret go.
+
+    The user's name goes wherever it stands as a word. Not so in a config, where a user called
+    `adam` would lose an optimizer.
+    """
+    word = scrub(_SECRET_FLAG.sub(r"\1\2<secret>", word))
+    if user := _user():
+        word = re.sub(rf"(?<![\w\-]){re.escape(user)}(?![\w\-])", "<user>", word)
+    return word
+
+
+def secrets() -> list[str]:
+    """Values of environment variables that sound secret, longest first."""
+    found = {
+        value
+        for name, value in os.environ.items()
+        if _SECRET_NAME.search(name) and len(value) >= _SHORTEST_SECRET
+    }
+    return sorted(found, key=len, reverse=True)
+
+
+def check_clean(files: Mapping[str, bytes], workdir: str) -> None:
+    """The last look at what is about to leave: no home, working directory or secret in any file.
+
+    Raises:
+      WorkError: naming the file and what was found in it, never the secret itself.
+    """
+    places = {
+        "the home directory": os.path.expanduser("~"),
+        "the current directory": os.getcwd(),
+        "the workdir": os.path.abspath(workdir),
+    }
+    # '/', '/tmp' and '/root' may stand in innocent text; a real place of work is longer.
+    private = {what: p for what, p in places.items() if len(p) > len("/root")}
+    private |= {f"a secret of the environment ({len(s)} characters)": s for s in secrets()}
+    for name, content in files.items():
+        for what, text in private.items():
+            if text.encode() in content:
+                raise WorkError(
+                    f"export stopped: {name} would carry {what}. Look for it in the config, the "
+                    "class names and the results of the run; nothing has been written."
+                )
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user may have no name
+        return ""

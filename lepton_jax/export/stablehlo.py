@@ -1,0 +1,61 @@
+"""A run's forward pass as one StableHLO program for CPU, GPU and TPU, for any batch size."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax import export
+
+from lepton_jax.errors import WorkError
+
+_HALF = re.compile(r"x(?:bf16|f16)>")
+_FRAMES = "jax_traceback_in_locations_limit"
+PLATFORMS = ("cpu", "cuda", "tpu")
+
+
+def program(
+    forward: Any, weights: Mapping[str, np.ndarray], inputs: Mapping[str, Any]
+) -> tuple[bytes, bool]:
+    """The serialized `forward(weights, inputs)`, the weights an argument and not part of it,
+    and whether it computes in less than 32 bits anywhere.
+
+    Args:
+      inputs: shapes and dtypes of one example each, as `FieldSpec`s.
+
+    Raises:
+      WorkError: when the model does something that cannot leave this process, e.g. a callback.
+    """
+    (batch,) = export.symbolic_shape("b")
+    weights_spec = {k: jax.ShapeDtypeStruct(w.shape, w.dtype) for k, w in weights.items()}
+    inputs_spec = {k: jax.ShapeDtypeStruct((batch, *s.shape), s.dtype) for k, s in inputs.items()}
+
+    def call(weights: Any, inputs: Any) -> Any:  # its name is in the program: 'jit_call'
+        return forward(weights, inputs)
+
+    # Without this the program embeds the absolute path and line of everything that was traced:
+    # it would carry home directories and change when a file moves.
+    frames = getattr(jax.config, _FRAMES)
+    jax.config.update(_FRAMES, 0)
+    try:
+        exported = export.export(jax.jit(call), platforms=PLATFORMS)(weights_spec, inputs_spec)
+        return bytes(exported.serialize()), bool(_HALF.search(exported.mlir_module()))
+    except (NotImplementedError, TypeError, jax.errors.JAXTypeError) as e:
+        raise WorkError(
+            f"this model cannot be exported for {', '.join(PLATFORMS)} and any batch size: {e}"
+        ) from e
+    finally:
+        jax.config.update(_FRAMES, frames)
+
+
+def answers(
+    forward: Any, weights: Mapping[str, np.ndarray], inputs: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """What the model itself says, not its exported program; on the CPU, as bundles are verified.
+
+    A GPU's convolutions may round to TF32, which would ask for a tolerance of no use to anyone.
+    """
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+        found = jax.jit(forward)(dict(weights), dict(inputs))
+    return {name: np.asarray(jax.device_get(y)) for name, y in found.items()}

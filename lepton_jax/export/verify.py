@@ -1,0 +1,262 @@
+"""Judges a bundle: intact, and answering as its exporter's model did, where the lab does not exist.
+
+The verdict is `verdict.json` in the bundle's folder. It names the bundle's id and is the one file
+that the manifest does not list, so that judging a bundle does not change it.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lepton_jax.errors import UserError, WorkError
+from lepton_jax.export import isolated
+from lepton_jax.export.bundle import TOLERANCE
+from lepton_jax.export.heldout import HeldOut, held_out
+from lepton_jax.serving import loader
+
+PACKAGES = (
+    *("jax", "jaxlib", "ml_dtypes", "numpy", "opt_einsum", "scipy"),
+    *("PIL", "flatbuffers", "safetensors"),
+)
+"""All that a process needs to answer from a bundle."""
+
+ABSENT = ("flax", "lepton_jax", "optax", "orbax")
+"""The lab, of which a bundle must not need anything."""
+
+TIMEOUT_SECONDS = 900
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at. `ok` is None where it could not be."""
+
+    name: str
+    ok: bool | None
+    detail: str
+
+    def __str__(self) -> str:
+        mark = {True: "ok    ", False: "FAILED", None: "skip  "}[self.ok]
+        return f"  {mark} {self.name}: {self.detail}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What `verify` found."""
+
+    id: str
+    path: str
+    checks: tuple[Check, ...]
+    time: str
+
+    @property
+    def ok(self) -> bool:
+        return all(c.ok is not False for c in self.checks)
+
+    def as_json(self) -> dict[str, Any]:
+        checks = [asdict(c) for c in self.checks]
+        return {"id": self.id, "ok": self.ok, "time": self.time, "checks": checks}
+
+    def __str__(self) -> str:
+        lines = [f"{self.id or 'no id'}", *map(str, self.checks)]
+        if self.ok:
+            lines.append(
+                f"Verified; the verdict is in {self.path}/{loader.VERDICT}; next: python launch.py "
+                f"register --bundle={self.path} --model=NAME"
+            )
+        else:
+            lines.append(
+                f"{self.path} is NOT verified; next: export it again: "
+                f"python launch.py export --workdir=DIR --out={self.path}"
+            )
+        return "\n".join(lines)
+
+
+def verify(bundle: str, *, workdir: str | None = None) -> Verdict:
+    """Judges the bundle in a folder, and leaves the verdict there.
+
+    Args:
+      workdir: the run it came from; by default the test data is found from the bundle's own
+        lineage, which says nothing of local paths.
+
+    Raises:
+      UserError: when there is no such folder.
+      WorkError: when the verdict cannot be written.
+    """
+    if not os.path.isdir(bundle):
+        raise UserError(f"--bundle={bundle}: there is no such folder")
+    folder = Path(bundle)
+    if not (folder / loader.MANIFEST).is_file():
+        missing = Check("intact", False, f"{loader.MANIFEST} is missing: this is no bundle")
+        return Verdict("", bundle, (missing,), _now())
+    identity = loader.bundle_id(folder)
+    faults = loader.faults(folder)
+    if faults:
+        checks = [Check("intact", False, f) for f in faults]
+    else:
+        checks = [Check("intact", True, "every file is as the manifest lists it")]
+        try:
+            checks += _behaviour(folder, identity, held_out(folder, workdir))
+        # A manifest written around nonsense is intact; what is in it need not even have the keys.
+        except (loader.BundleError, KeyError, TypeError, ValueError, OSError) as e:
+            checks.append(Check("readable", False, f"{type(e).__name__}: {e}"))
+    verdict = Verdict(identity, bundle, tuple(checks), _now())
+    try:
+        text = json.dumps(verdict.as_json(), indent=1) + "\n"
+        (folder / loader.VERDICT).write_text(text)
+    except OSError as e:
+        raise WorkError(f"cannot write {folder / loader.VERDICT}: {e.strerror}") from None
+    return verdict
+
+
+def _behaviour(folder: Path, identity: str, test: HeldOut | str) -> list[Check]:
+    """The checks that need the program to run."""
+    examples = loader.Bundle(folder, identity).examples()
+    signature = json.loads((folder / "signature.json").read_bytes())
+    tolerance = min(float(signature["tolerance"]), max(TOLERANCE.values()))
+    inputs = [examples["inputs"], {k: v[:1] for k, v in examples["inputs"].items()}]
+    if isinstance(test, HeldOut):
+        inputs.append(test.inputs)
+    report, answers = _run_isolated(folder, identity, inputs)
+    bad = report["importable"] + report["violations"]
+    checks = [
+        Check(
+            "isolated",
+            not bad,
+            "; ".join(bad)
+            or f"{', '.join(ABSENT)} cannot be imported there; no code of the bundle ran",
+        )
+    ]
+    if not answers:
+        failed = [Check("answers", False, report["error"])] if report["error"] else []
+        return [*checks, *failed]
+    checks.append(_same_answers("answers", answers[0], examples["outputs"], tolerance))
+    first = {k: v[:1] for k, v in examples["outputs"].items()}
+    checks.append(_same_answers("one alone", answers[1], first, tolerance))
+    if isinstance(test, HeldOut):
+        checks.append(_same_accuracy(answers[2]["label"], test))
+    else:
+        checks.append(Check("test set", None, test))
+    return checks
+
+
+def _same_answers(
+    name: str, got: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], tolerance: float
+) -> Check:
+    """Floats within the tolerance, everything else equal."""
+    if got.keys() != expected.keys() or any(got[k].shape != expected[k].shape for k in expected):
+        shapes = {k: v.shape for k, v in got.items()}
+        return Check(name, False, f"outputs {shapes} are not those of the examples")
+    furthest, count = 0.0, 0
+    for field, wanted in expected.items():
+        count = len(wanted)
+        if np.issubdtype(wanted.dtype, np.floating):
+            difference = np.abs(got[field].astype(np.float64) - wanted.astype(np.float64))
+            if not (difference <= tolerance).all():  # NaN is not within anything
+                return Check(
+                    name,
+                    False,
+                    f"{field!r} is off by {np.max(difference):.2g} (tolerance {tolerance:g})",
+                )
+            furthest = max(furthest, float(difference.max(initial=0.0)))
+        elif not np.array_equal(got[field], wanted):
+            wrong = int((got[field] != wanted).sum())
+            return Check(name, False, f"{field!r} differs in {wrong} of {wanted.size} places")
+    return Check(
+        name,
+        True,
+        f"{count} example{'s' * (count != 1)}: labels equal, largest difference {furthest:.1g} "
+        f"(tolerance {tolerance:g})",
+    )
+
+
+def _same_accuracy(label: np.ndarray, test: HeldOut) -> Check:
+    """The recorded accuracy, to a thousandth of the examples: a tie may fall otherwise elsewhere,
+    so that a small test set must agree exactly.
+    """
+    accuracy = float((label == test.label).mean())
+    count = len(test.label)
+    allowed = (count // 1000 + 0.5) / count
+    return Check(
+        "test set",
+        abs(accuracy - test.accuracy) <= allowed,
+        f"accuracy {accuracy:.6g} on all {count} examples, recorded {test.accuracy:.6g}",
+    )
+
+
+def _run_isolated(
+    folder: Path, identity: str, inputs: Sequence[Mapping[str, np.ndarray]]
+) -> tuple[dict[str, Any], list[dict[str, np.ndarray]]]:
+    """Answers to each of `inputs` from a process that has only the loader file and PACKAGES."""
+    with tempfile.TemporaryDirectory() as scratch:
+        _link_packages(Path(scratch) / "packages")
+        jobs: list[dict[str, Any]] = []
+        for i, batch in enumerate(inputs):
+            files: dict[str, str] = {}
+            for name, array in batch.items():
+                files[name] = f"{scratch}/in-{i}-{len(files)}.npy"
+                np.save(files[name], array)
+            jobs.append({"inputs": files, "outputs": f"{scratch}/out-{i}.npz"})
+        request = {
+            "absent": ABSENT,
+            "bundle": str(folder.resolve()),
+            "id": identity,
+            "jobs": jobs,
+            "loader": loader.__file__,
+            "packages": f"{scratch}/packages",
+        }
+        # An environment of its own: nothing of the caller's, secrets least of all, gets in there.
+        kept = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT")
+        environment = {k: os.environ[k] for k in kept if k in os.environ}
+        try:
+            ran = subprocess.run(
+                [sys.executable, "-I", "-S", "-B", isolated.__file__],
+                input=json.dumps(request),
+                env={**environment, "JAX_PLATFORMS": "cpu", "HOME": scratch},
+                cwd=scratch,
+                capture_output=True,
+                text=True,
+                timeout=TIMEOUT_SECONDS,
+            )
+            report = json.loads(ran.stdout) if ran.returncode == 0 else None
+        except subprocess.TimeoutExpired:
+            ran, report = None, None
+        if report is None:  # it has proved nothing
+            said = f"took over {TIMEOUT_SECONDS} s" if ran is None else f"ended {ran.returncode}"
+            last = (ran.stderr.strip().splitlines() if ran else []) or [""]
+            return {"importable": [], "violations": [f"{said}: {last[-1]}"], "error": None}, []
+        if report["error"]:
+            return report, []
+        answers = []
+        for job in jobs:
+            with np.load(job["outputs"], allow_pickle=False) as found:
+                answers.append({name: found[name] for name in found.files})
+        return report, answers
+
+
+def _link_packages(folder: Path) -> None:
+    """Fills `folder` with links to PACKAGES, and to the shared libraries that wheels put beside."""
+    from importlib.util import find_spec
+
+    folder.mkdir()
+    for name in PACKAGES:
+        spec = find_spec(name)
+        if spec is None or spec.origin is None:
+            raise WorkError(f"a bundle's process needs the package {name!r}: pip install it")
+        package = Path(spec.origin).parent
+        (folder / name).symlink_to(package)
+        for libraries in package.parent.glob("*.libs"):
+            if not (folder / libraries.name).exists():
+                (folder / libraries.name).symlink_to(libraries)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

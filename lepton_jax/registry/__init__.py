@@ -1,0 +1,1 @@
+"""Named models, their versions and aliases, and what it takes to be promoted."""

@@ -1,0 +1,296 @@
+"""Moves aliases: decides whether a version may be promoted, records it, takes it back.
+
+Every decision is a tag of its own on the registered model, keyed by its time: added, never
+rewritten. MLflow itself keeps no history of an alias.
+"""
+
+import json
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.registry import gates
+from lepton_jax.registry.store import Registry, Version, bundle_folder, check_name
+
+ALIASES = ("staging", "production")
+GATE_TAG = "lepton.gate"
+HISTORY_TAG = "lepton.history."
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether an alias was moved, and why not. `version` is None before there is one."""
+
+    ok: bool
+    action: str
+    model: str
+    alias: str
+    version: int | None
+    id: str
+    previous: int | None
+    gate: tuple[str, ...]
+    refusals: tuple[gates.Refusal, ...]
+    time: str
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        name = f"{self.model}/{self.version}" if self.version else self.id
+        if not self.ok:
+            reasons = "\n".join(f"  {r}" for r in self.refusals)
+            return f"REFUSED: {name} is not promoted to {self.alias}:\n{reasons}"
+        reference = f"{self.model}@{self.alias}"
+        was = f"was version {self.previous}" if self.previous else "which was not set"
+        if self.previous == self.version:
+            was = "as it did before"
+        met = f"; gate met: {', '.join(self.gate)}" if self.gate else "; gate: verified"
+        return (
+            f"{reference} now points to {name} ({was})"
+            + (met if self.action == "promote" else "")
+            + f"\n{self.id}\nnext: python launch.py predict --model={reference} --examples=8"
+        )
+
+
+@dataclass(frozen=True)
+class History:
+    """Every decision on a model, oldest first."""
+
+    model: str
+    events: tuple[dict[str, Any], ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        lines = [f"{e['time']}  {_sentence(e)}" for e in self.events]
+        lines = lines or [f"{self.model} has no history yet"]
+        return "\n".join([*lines, f"next: python launch.py registry show --model={self.model}"])
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What a version of `model` must reach, beside being verified."""
+
+    model: str
+    conditions: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        asked = ", ".join(("verified", *self.conditions))
+        return (
+            f"gate of {self.model}: {asked}\n"
+            f"next: python launch.py promote --model={self.model} --to=staging"
+        )
+
+
+def promote(
+    *, bundle: str | None = None, model: str | None = None, to: str = "staging"
+) -> Decision:
+    """Points the alias `to` at a bundle or a version, if it meets the gate of the model's name.
+
+    Args:
+      bundle: a bundle's folder; it is registered first if it has no version.
+      model: the name to register the bundle under, or else what to promote: 'NAME' (its newest
+        version), 'NAME/VERSION' or 'NAME@ALIAS'.
+
+    Returns:
+      A decision; `ok` is False and `refusals` say why when it is unverified, has changed since it
+      was verified, or does not reach the gate.
+    """
+    _check_alias(to)
+    if bundle is None:
+        if model is None:
+            raise UserError("promote what? give --bundle=DIR and --model=NAME, or --model=NAME")
+        registry = Registry()
+        version = registry.resolve(model)
+    else:
+        folder = bundle_folder(bundle)
+        registry = Registry()
+        model = model or _only_name(registry, bundle)
+        check_name(model)
+        if refusal := gates.standing(folder):
+            return _decide(registry, model, to, None, bundle, [refusal])
+        version = registry.add(folder, model)
+    # What the registry holds is what will be served: that copy is judged, not the caller's.
+    copy = registry.fetch(version, fresh=True)
+    refusals = [r for r in [gates.standing(copy)] if r]
+    if not refusals:
+        asked = map(gates.condition, conditions_of(registry, version.model))
+        refusals = gates.below(asked, gates.metrics_of(copy))
+    return _decide(registry, version.model, to, version, version.id, refusals)
+
+
+def rollback(model: str, alias: str = "staging") -> Decision:
+    """Points `alias` back to the version it had before its last promotion.
+
+    The gate is not asked again: what is wanted in an emergency is what worked before.
+
+    Raises:
+      UserError: when there is no earlier version.
+      WorkError: when the registry's copy of it is damaged.
+    """
+    _check_alias(alias)
+    registry = Registry()
+    current = registry.aliases(model).get(alias)
+    if current is None:
+        raise UserError(f"{model} has no alias {alias!r}: there is nothing to roll back")
+    stack = _replay(history_of(registry, model), alias)
+    if stack[-1:] != [current]:  # moved by other means than ours
+        stack.append(current)
+    if len(stack) < 2:
+        raise UserError(f"{model}@{alias} has pointed to no other version than {current}")
+    version = registry.version(model, stack[-2])
+    registry.fetch(version, fresh=True)
+    return _move(registry, "rollback", alias, version, current)
+
+
+def history(model: str) -> History:
+    """Every promotion, refusal, rollback and change of the gate of a model."""
+    registry = Registry()
+    registry.aliases(model)
+    return History(model, tuple(history_of(registry, model)))
+
+
+def gate(model: str, conditions: Sequence[str] | None = None) -> Gate:
+    """The gate of a model's name; with `conditions`, e.g. `['test/accuracy>=0.98']`, sets it.
+
+    A gate may be set before the first version is there. `[]` leaves 'verified' alone to ask for.
+    """
+    check_name(model)
+    registry = Registry()
+    if conditions is None:
+        registry.aliases(model)
+    else:
+        wanted = [str(gates.condition(c)) for c in conditions]
+        registry.ensure_model(model)
+        if tuple(wanted) != conditions_of(registry, model):
+            registry.tag(model, GATE_TAG, wanted)
+            _append(registry, model, {"action": "gate", "gate": wanted, "time": _now()})
+    return Gate(model, conditions_of(registry, model))
+
+
+def conditions_of(registry: Registry, model: str) -> tuple[str, ...]:
+    """The gate of a registered model, beside being verified."""
+    return tuple(json.loads(registry.tags(model).get(GATE_TAG, "[]")))
+
+
+def history_of(registry: Registry, model: str) -> list[dict[str, Any]]:
+    tags = sorted(registry.tags(model).items())
+    return [json.loads(value) for key, value in tags if key.startswith(HISTORY_TAG)]
+
+
+def _decide(
+    registry: Registry,
+    model: str,
+    alias: str,
+    version: Version | None,
+    what: str,
+    refusals: list[gates.Refusal],
+) -> Decision:
+    if version is not None and not refusals:
+        current = registry.aliases(model).get(alias)
+        return _move(registry, "promote", alias, version, current)
+    known = model in registry.models()
+    decision = Decision(
+        ok=False,
+        action="refuse",
+        model=model,
+        alias=alias,
+        version=version.version if version else None,
+        id=what,
+        previous=registry.aliases(model).get(alias) if known else None,
+        gate=conditions_of(registry, model) if known else (),
+        refusals=tuple(refusals),
+        time=_now(),
+    )
+    if known:
+        _append(registry, model, decision.as_json())
+    return decision
+
+
+def _move(
+    registry: Registry, action: str, alias: str, version: Version, previous: int | None
+) -> Decision:
+    decision = Decision(
+        ok=True,
+        action=action,
+        model=version.model,
+        alias=alias,
+        version=version.version,
+        id=version.id,
+        previous=previous,
+        gate=conditions_of(registry, version.model),
+        refusals=(),
+        time=_now(),
+    )
+    if previous != version.version:
+        registry.point(version.model, alias, version.version)
+        _append(registry, version.model, decision.as_json())
+    return decision
+
+
+def _replay(events: list[dict[str, Any]], alias: str) -> list[int]:
+    """The versions that `alias` would go back through, the present one last."""
+    stack: list[int] = []
+    for event in events:
+        if event.get("alias") != alias:
+            continue
+        if event["action"] == "promote":
+            if event["previous"] and stack[-1:] != [event["previous"]]:
+                stack.append(event["previous"])
+            stack.append(event["version"])
+        elif event["action"] == "rollback":
+            while stack and stack[-1] != event["version"]:
+                stack.pop()
+            stack = stack or [event["version"]]
+    return stack
+
+
+def _append(registry: Registry, model: str, event: dict[str, Any]) -> None:
+    # Two processes at one moment write two tags.
+    key = f"{HISTORY_TAG}{time.time_ns():020d}-{secrets.token_hex(4)}"
+    registry.tag(model, key, event)
+
+
+def _sentence(event: dict[str, Any]) -> str:
+    if event["action"] == "gate":
+        return f"gate: {', '.join(['verified', *event['gate']])}"
+    what = f"version {event['version']}" if event["version"] else event["id"]
+    if event["action"] == "refuse":
+        reasons = "; ".join(f"{r['kind']}: {r['what']}" for r in event["refusals"])
+        return f"{event['alias']}: refused {what} ({reasons})"
+    was = f"version {event['previous']}" if event["previous"] else "nothing"
+    return f"{event['alias']}: {event['action']} {was} -> {what}"
+
+
+def _only_name(registry: Registry, bundle: str) -> str:
+    from lepton_jax.serving import loader
+
+    try:
+        identity = loader.bundle_id(bundle)
+    except loader.BundleError as e:
+        raise UserError(f"--bundle={bundle}: {e}") from None
+    names = {m for m in registry.models() if any(v.id == identity for v in registry.versions(m))}
+    if len(names) != 1:
+        under = f"registered as {', '.join(sorted(names))}" if names else "not registered yet"
+        raise UserError(f"--bundle={bundle} is {under}: give --model=NAME")
+    return names.pop()
+
+
+def _check_alias(alias: str) -> None:
+    if alias not in ALIASES:
+        raise UserError(
+            f"no alias {alias!r}{did_you_mean(alias, ALIASES)}: a version is promoted to "
+            + " or ".join(ALIASES)
+        )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,368 @@
+"""The registry: MLflow's, on an embedded SQLite database or on any server.
+
+`MLFLOW_TRACKING_URI` names the server or database; without it everything lies in
+`$LEPTON_JAX_REGISTRY`, by default `~/.local/share/lepton_jax/registry`. Both are written in the
+same way: a run holds the bundle as its artifact, and a version points to `runs:/RUN/bundle`.
+
+MLflow's versions can be edited and deleted by anyone who may write there. So what a version is
+is decided by the digest of its bundle, which is checked again whenever one is fetched.
+"""
+
+import contextlib
+import json
+import os
+import re
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lepton_jax.errors import UserError, WorkError, did_you_mean
+from lepton_jax.registry import gates
+from lepton_jax.serving import loader
+
+EXPERIMENT = "lepton_jax"
+ARTIFACT = "bundle"
+ID_TAG = "lepton.bundle_id"
+
+LOCK_SECONDS = 5.0
+"""How long a registry that another process has locked is waited for."""
+
+_NAME = re.compile(r"[\w.\-]+")
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a named model."""
+
+    model: str
+    version: int
+    id: str
+    created: str
+    run: str
+    aliases: tuple[str, ...]
+    metrics: dict[str, float]
+
+    @property
+    def name(self) -> str:
+        return f"{self.model}/{self.version}"
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name} is {self.id}, registered {self.created}\n"
+            f"next: python launch.py promote --model={self.name} --to=staging"
+        )
+
+
+class Registry:
+    """One connection to the registry that the environment names."""
+
+    def __init__(self, uri: str | None = None):
+        root = Path(os.environ.get("LEPTON_JAX_REGISTRY") or _default_root()).expanduser()
+        uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'registry.db'}"
+        self._database = Path(uri.removeprefix("sqlite:///")) if _is_sqlite(uri) else None
+        self.where = str(self._database or _without_password(uri))
+        if self._database is not None:
+            _prepare(self._database)
+        with self._errors():
+            self._client = _client(uri)
+            self._client.search_registered_models(max_results=1)  # connects, migrates, or fails
+
+    # Versions.
+
+    def add(self, folder: Path, model: str) -> Version:
+        """The version of `model` that is the bundle in `folder`, made unless there is one."""
+        check_name(model)
+        identity = loader.bundle_id(folder)
+        if model in self.models():
+            for version in self.versions(model):
+                if version.id == identity:
+                    return version
+        from mlflow.entities import Metric
+
+        metrics, now = gates.metrics_of(folder), int(time.time() * 1000)
+        with self._errors():
+            self.ensure_model(model)
+            run = self._client.create_run(
+                self._experiment(), run_name=model, tags={ID_TAG: identity}
+            )
+            run_id = run.info.run_id
+            self._client.log_batch(run_id, [Metric(k, v, now, 0) for k, v in metrics.items()])
+            self._client.log_artifacts(run_id, str(folder), ARTIFACT)
+            self._client.set_terminated(run_id)
+            made = self._client.create_model_version(
+                model, source=f"runs:/{run_id}/{ARTIFACT}", run_id=run_id, tags={ID_TAG: identity}
+            )
+        return self.version(model, int(made.version))
+
+    def models(self) -> list[str]:
+        """The names of all registered models, sorted."""
+        with self._errors():
+            return sorted(m.name for m in _pages(self._client.search_registered_models))
+
+    def versions(self, model: str) -> list[Version]:
+        """Every version of `model`, oldest first."""
+        aliases = self.aliases(model)
+        with self._errors():
+            found = _pages(self._client.search_model_versions, filter_string=f"name='{model}'")
+            return [self._version(v, aliases) for v in sorted(found, key=lambda v: int(v.version))]
+
+    def version(self, model: str, number: int) -> Version:
+        """One version. Raises `UserError` naming those there are when it is not among them."""
+        versions = {v.version: v for v in self.versions(model)}
+        if number not in versions:
+            there = ", ".join(map(str, versions)) or "none"
+            raise UserError(f"{model} has no version {number} in {self.where}; there are: {there}")
+        return versions[number]
+
+    def resolve(self, reference: str) -> Version:
+        """The version that 'NAME@ALIAS', 'NAME/VERSION' or 'NAME' (its newest) stands for.
+
+        Raises:
+          UserError: when there is none, naming what there is.
+        """
+        model, sign, rest = re.match(r"([^@/]*)([@/]?)(.*)", reference, re.S).groups()  # type: ignore[union-attr]
+        check_name(model)
+        if sign == "/":
+            if not rest.isdigit():
+                raise UserError(f"--model={reference}: expected NAME, NAME/VERSION or NAME@ALIAS")
+            return self.version(model, int(rest))
+        if sign == "@":
+            aliases = self.aliases(model)
+            if rest not in aliases:
+                there = ", ".join(f"{a} (version {v})" for a, v in aliases.items()) or "none"
+                raise UserError(
+                    f"{model} has no alias {rest!r} in {self.where}{did_you_mean(rest, aliases)}; "
+                    f"there are: {there}"
+                )
+            return self.version(model, aliases[rest])
+        versions = self.versions(model)
+        if not versions:
+            raise UserError(f"{model} has no versions in {self.where}")
+        return versions[-1]
+
+    def fetch(self, version: Version, *, fresh: bool = False) -> Path:
+        """A local folder with the bundle of `version`, intact and the one that was registered.
+
+        Args:
+          fresh: take the registry's own copy even if an intact one has been fetched before.
+
+        Raises:
+          WorkError: when the registry's copy is not the bundle that was registered.
+        """
+        cache = Path(os.environ.get("LEPTON_JAX_CACHE") or "~/.cache/lepton_jax").expanduser()
+        target = cache / "bundles" / version.id.removeprefix("sha256:")
+        if not fresh and target.is_dir() and not wrong(target, version.id):
+            return target
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as aside:
+                with self._errors():
+                    self._client.download_artifacts(version.run, ARTIFACT, aside)
+                got = Path(aside) / ARTIFACT
+                if found := wrong(got, version.id):
+                    faults = "\n  ".join(found)
+                    raise WorkError(
+                        f"{version.name} in {self.where} is not the bundle that was registered as "
+                        f"{version.id}:\n  {faults}\nDo not use it; register the bundle again."
+                    )
+                if target.exists():
+                    target.rename(Path(aside) / "old")
+                try:
+                    got.rename(target)
+                except OSError:
+                    # Another process may have put the same bundle there meanwhile.
+                    if not target.is_dir() or wrong(target, version.id):
+                        raise
+        except OSError as e:
+            raise WorkError(f"cannot fetch {version.name} to {target}: {e.strerror}") from None
+        return target
+
+    # Aliases and tags.
+
+    def aliases(self, model: str) -> dict[str, int]:
+        """`{'staging': 3}`. Raises `UserError` when there is no such model."""
+        check_name(model)
+        names = self.models()
+        if model not in names:
+            there = ", ".join(names) or "none; register one: python launch.py register --help"
+            raise UserError(
+                f"no model is called {model!r} in {self.where}{did_you_mean(model, names)}; "
+                f"there are: {there}"
+            )
+        with self._errors():
+            found = self._client.get_registered_model(model).aliases
+            return {alias: int(number) for alias, number in sorted(found.items())}
+
+    def point(self, model: str, alias: str, number: int) -> None:
+        with self._errors():
+            self._client.set_registered_model_alias(model, alias, str(number))
+
+    def tags(self, model: str) -> dict[str, str]:
+        with self._errors():
+            return dict(self._client.get_registered_model(model).tags)
+
+    def tag(self, model: str, key: str, value: Any) -> None:
+        with self._errors():
+            self._client.set_registered_model_tag(model, key, json.dumps(value))
+
+    def ensure_model(self, model: str) -> None:
+        check_name(model)
+        if model not in self.models():
+            with self._errors():
+                self._client.create_registered_model(model)
+
+    def _version(self, found: Any, aliases: dict[str, int]) -> Version:
+        number = int(found.version)
+        run = self._client.get_run(found.run_id) if found.run_id else None
+        created = datetime.fromtimestamp(found.creation_timestamp / 1000, UTC)
+        return Version(
+            model=found.name,
+            version=number,
+            id=found.tags.get(ID_TAG, ""),
+            created=created.isoformat(timespec="seconds"),
+            run=found.run_id or "",
+            aliases=tuple(a for a, v in aliases.items() if v == number),
+            metrics=dict(sorted(run.data.metrics.items())) if run else {},
+        )
+
+    def _experiment(self) -> str:
+        found = self._client.get_experiment_by_name(EXPERIMENT)
+        if found is not None:
+            return found.experiment_id
+        # A server knows where its artifacts go; beside a database it is for us to say.
+        beside = self._database and (self._database.parent / "artifacts").resolve().as_uri()
+        return self._client.create_experiment(EXPERIMENT, artifact_location=beside)
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        import sqlalchemy
+        from mlflow.exceptions import MlflowException
+
+        try:
+            yield
+        except (MlflowException, sqlalchemy.exc.SQLAlchemyError, OSError) as e:
+            said = _without_password((str(e).strip().splitlines() or [type(e).__name__])[0])
+            if "database is locked" in said:
+                raise _locked(self.where) from None
+            raise WorkError(f"the registry at {self.where} failed: {said}") from e
+
+
+def register(bundle: str, model: str) -> Version:
+    """Gives a verified bundle a version under the name `model`, or finds the one it has.
+
+    Raises:
+      UserError: when there is no such folder, or the name cannot be one.
+      WorkError: when the bundle is not verified or has changed since, or the registry fails.
+    """
+    check_name(model)
+    folder = bundle_folder(bundle)
+    if refusal := gates.standing(folder):
+        raise WorkError(f"{bundle} is not registered: {refusal}")
+    return Registry().add(folder, model)
+
+
+def bundle_folder(bundle: str) -> Path:
+    if not os.path.isdir(bundle):
+        raise UserError(f"--bundle={bundle}: there is no such folder")
+    return Path(bundle)
+
+
+def check_name(model: str) -> None:
+    if not _NAME.fullmatch(model):
+        raise UserError(
+            f"--model={model}: a model's name is made of letters, digits, '_', '-' and '.'"
+        )
+
+
+def wrong(folder: Path, identity: str) -> list[str]:
+    """What keeps `folder` from being the bundle `identity`; [] if nothing does."""
+    try:
+        actual = loader.bundle_id(folder)
+    except loader.BundleError as e:
+        return [str(e)]
+    found = [f"it is {actual}"] if actual != identity else []
+    return found + loader.faults(folder)
+
+
+def _client(uri: str) -> Any:
+    import logging
+
+    # Without these MLflow phones home, draws bars, retries a dead server for minutes.
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    os.environ["DO_NOT_TRACK"] = "true"
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    from mlflow import MlflowClient
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters is raised as well
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def _prepare(database: Path) -> None:
+    """Makes the folder of the database, and finds out in bounded time whether it can be used.
+
+    MLflow itself retries a locked database for hours.
+    """
+    try:
+        database.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(database.parent, os.W_OK):
+            raise PermissionError(13, "permission denied")
+    except OSError as e:
+        raise UserError(
+            f"the registry's folder {database.parent} cannot be written ({e.strerror}); set "
+            "LEPTON_JAX_REGISTRY to one that can"
+        ) from None
+    if not database.exists():
+        return
+    try:
+        with contextlib.closing(sqlite3.connect(database, timeout=LOCK_SECONDS)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.rollback()
+    except sqlite3.OperationalError as e:
+        if "locked" in str(e):
+            raise _locked(str(database)) from None
+        raise WorkError(f"the registry's database {database} cannot be opened: {e}") from None
+    except sqlite3.DatabaseError as e:
+        raise WorkError(f"the registry's database {database} is damaged: {e}") from None
+
+
+def _locked(database: str) -> WorkError:
+    return WorkError(
+        f"the registry's database {database} is locked by another process; waited "
+        f"{LOCK_SECONDS:g} s. Try again when that process is done (find it: fuser {database})"
+    )
+
+
+def _pages(search: Any, **arguments: Any) -> list[Any]:
+    found, token = [], None
+    while True:
+        page = search(page_token=token, **arguments)
+        found += page
+        token = page.token
+        if not token:
+            return found
+
+
+def _default_root() -> str:
+    return os.path.join(
+        os.environ.get("XDG_DATA_HOME") or "~/.local/share", "lepton_jax", "registry"
+    )
+
+
+def _is_sqlite(uri: str) -> bool:
+    return uri.startswith("sqlite:///")
+
+
+def _without_password(text: str) -> str:
+    """`text` with the 'user:password@' of every address in it left out."""
+    return re.sub(r"://[^/@\s]+@", "://", text)

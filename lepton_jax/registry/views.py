@@ -1,0 +1,151 @@
+"""What the registry holds, for people to read: `list`, `show` and `diff`."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lepton_jax.registry import promotion
+from lepton_jax.registry.store import Registry, Version
+from lepton_jax.serving import loader
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Every model of the registry with its newest version and its aliases."""
+
+    where: str
+    models: tuple[dict[str, Any], ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        rows = [
+            (
+                m["model"],
+                str(m["versions"]),
+                ", ".join(f"{a}={v}" for a, v in m["aliases"].items()) or "-",
+            )
+            for m in self.models
+        ]
+        lines = table(("model", "versions", "aliases"), rows) if rows else ["no models yet"]
+        hint = "show --model=NAME" if rows else "register --bundle=DIR --model=NAME"
+        command = f"registry {hint}" if rows else hint
+        return "\n".join(
+            [*lines, f"The registry is {self.where}; next: python launch.py {command}"]
+        )
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One model: its gate, aliases and versions."""
+
+    model: str
+    gate: tuple[str, ...]
+    versions: tuple[Version, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        names = sorted({k for v in self.versions for k in v.metrics if k.startswith("test/")})
+        names = [n for n in names if n.count("/") == 1]
+        rows = [
+            (
+                str(v.version),
+                ", ".join(v.aliases) or "-",
+                v.id.removeprefix("sha256:")[:12],
+                v.created,
+                *(f"{v.metrics[n]:.4g}" if n in v.metrics else "-" for n in names),
+            )
+            for v in self.versions
+        ]
+        asked = ", ".join(("verified", *self.gate))
+        lines = [f"{self.model}, gate: {asked}"]
+        lines += table(("version", "aliases", "bundle", "registered", *names), rows)
+        return "\n".join([*lines, f"next: python launch.py promote --model={self.model}/VERSION"])
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What differs between two versions: `(what, in the first, in the second)`."""
+
+    first: str
+    second: str
+    rows: tuple[tuple[str, Any, Any], ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        rows = [(k, *(_short(v) for v in values)) for k, *values in self.rows]
+        lines = table(("", self.first, self.second), rows) if rows else []
+        same = [] if rows else [f"{self.first} and {self.second} are the same bundle"]
+        model = self.second.partition("/")[0]
+        return "\n".join(
+            [*lines, *same, f"next: python launch.py registry history --model={model}"]
+        )
+
+
+def listing() -> Listing:
+    """Every registered model."""
+    registry = Registry()
+    models = [
+        {"model": m, "versions": len(registry.versions(m)), "aliases": registry.aliases(m)}
+        for m in registry.models()
+    ]
+    return Listing(registry.where, tuple(models))
+
+
+def show(model: str) -> Shown:
+    """A model's gate, and its versions with their aliases and metrics, oldest first."""
+    registry = Registry()
+    versions = tuple(registry.versions(model))
+    return Shown(model, promotion.conditions_of(registry, model), versions)
+
+
+def diff(first: str, second: str) -> Difference:
+    """What two versions ('NAME/1', 'NAME@staging') state differently: metrics, config, lineage,
+    signature, and the digests of their files.
+    """
+    registry = Registry()
+    versions = [registry.resolve(reference) for reference in (first, second)]
+    a, b = (_statements(registry.fetch(v)) for v in versions)
+    rows = tuple(
+        (key, a.get(key), b.get(key))
+        for key in sorted(a.keys() | b.keys())
+        if a.get(key) != b.get(key)
+    )
+    return Difference(versions[0].name, versions[1].name, rows)
+
+
+def _statements(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in ("lineage", "metrics", "signature"):
+        found |= _flat(json.loads((folder / f"{name}.json").read_bytes()), name)
+    manifest = json.loads((folder / loader.MANIFEST).read_bytes())
+    digests = {f"file {f['path']}": f["sha256"][:12] for f in manifest["files"]}
+    # The JSON files are compared above, statement by statement.
+    return found | {k: v for k, v in digests.items() if not k.endswith(".json")}
+
+
+def _flat(tree: Any, prefix: str) -> dict[str, Any]:
+    if not isinstance(tree, Mapping):
+        return {prefix: tree}
+    return {k: v for name, sub in tree.items() for k, v in _flat(sub, f"{prefix}.{name}").items()}
+
+
+def _short(value: Any) -> str:
+    text = "-" if value is None else str(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns as wide as their widest cell."""
+    widths = [max(len(r[i]) for r in (head, *rows)) for i in range(len(head))]
+    return [
+        "  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip()
+        for r in (head, *rows)
+    ]

@@ -1,0 +1,305 @@
+"""The bundle's one loader: checks a bundle, decodes raw input, answers.
+
+Imports: the standard library and numpy; jax, safetensors and Pillow when a program is loaded.
+It runs from its own file too, without the rest of lepton_jax, and that is how bundles are
+verified. Nothing in a bundle is imported, evaluated or unpickled.
+"""
+
+import hashlib
+import io
+import json
+import os
+import struct
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+FORMAT_VERSION = 1
+"""The newest bundle format that this loader reads."""
+
+MANIFEST = "manifest.json"
+VERDICT = "verdict.json"
+UNLISTED = frozenset({MANIFEST, VERDICT})
+"""Files of a bundle that its manifest does not list: itself, and what is said about it."""
+
+MAX_BATCH = 256
+"""Larger batches are cut, smaller ones padded to a power of two: few shapes, few compilations."""
+
+_UNREADABLE = (
+    struct.error,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    NotImplementedError,
+    TypeError,
+    ValueError,
+)
+"""What reading a program that is none may raise: flatbuffers checks nothing of what it reads."""
+
+# Reading a file in pieces of this size keeps the memory of a digest small.
+_PIECE = 1 << 20
+
+
+class BundleError(Exception):
+    """The folder is no bundle, is damaged, or was written by something newer."""
+
+
+class InputError(ValueError):
+    """The input is not what the bundle's signature declares."""
+
+
+def manifest_bytes(folder: Path, paths: Iterable[str]) -> bytes:
+    """The manifest of `paths` below `folder`: the one byte string that stands for these files."""
+    files = [
+        {"path": p, "sha256": _sha256(folder / p), "size": (folder / p).stat().st_size}
+        for p in sorted(paths)
+    ]
+    return _canonical({"format_version": FORMAT_VERSION, "files": files})
+
+
+def bundle_id(folder: str | os.PathLike[str]) -> str:
+    """`'sha256:...'`, the digest of the manifest; it says nothing of whether the files match.
+
+    Raises:
+      BundleError: when there is no manifest to read.
+    """
+    path = Path(folder) / MANIFEST
+    try:
+        return "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as e:
+        raise BundleError(f"{folder} is no bundle: {MANIFEST}: {e.strerror}") from None
+
+
+def faults(folder: str | os.PathLike[str]) -> list[str]:
+    """What keeps the files of a bundle from being those that its manifest lists; [] if nothing."""
+    folder = Path(folder)
+    try:
+        text = (folder / MANIFEST).read_bytes()
+        manifest = json.loads(text)
+        version = manifest["format_version"]
+        if type(version) is not int or version > FORMAT_VERSION:
+            return [
+                f"{MANIFEST}: bundle format {version!r}, but this loader reads up to "
+                f"{FORMAT_VERSION}; update lepton_jax"
+            ]
+        listed = {str(f["path"]): (int(f["size"]), str(f["sha256"])) for f in manifest["files"]}
+        canonical = text == _canonical(manifest)
+    except OSError as e:
+        return [f"{MANIFEST}: {e.strerror}"]
+    except (ValueError, KeyError, TypeError, RecursionError) as e:
+        return [f"{MANIFEST}: cannot be read as a manifest ({type(e).__name__}: {e})"]
+    found = [] if canonical else [f"{MANIFEST}: has been edited"]
+    there = _files(folder)
+    found += [f"{p}: not listed in the manifest" for p in sorted(there - listed.keys() - UNLISTED)]
+    for path, (size, digest) in listed.items():
+        if path not in there:  # a path that leads out of the folder is never among `there`
+            found.append(f"{path}: missing")
+        elif (folder / path).is_symlink():
+            found.append(f"{path}: is a link")
+        elif (actual := (folder / path).stat().st_size) != size:
+            found.append(f"{path}: {actual} bytes, but the manifest says {size}")
+        elif _sha256(folder / path) != digest:
+            found.append(f"{path}: its bytes have changed (SHA-256 differs)")
+    return found
+
+
+def load(folder: str | os.PathLike[str], expected_id: str | None = None) -> "Bundle":
+    """A bundle that answers; every file is checked against the manifest first.
+
+    Args:
+      expected_id: what the bundle must be, where that is known, e.g. from a registry.
+
+    Raises:
+      BundleError: when a file is missing, extra or changed, or it is another bundle.
+    """
+    found, identity = faults(folder), bundle_id(folder)
+    if found:
+        raise BundleError("\n  ".join([f"the bundle in {folder} is damaged:", *found]))
+    if expected_id is not None and identity != expected_id:
+        raise BundleError(f"{folder} holds {identity}, expected {expected_id}")
+    return Bundle(Path(folder), identity)
+
+
+class Bundle:
+    """An intact bundle: `predict` maps raw inputs to answers, `decode` reads an image file."""
+
+    def __init__(self, folder: Path, identity: str):
+        self.folder = folder
+        self.id = identity
+        try:
+            self.signature: dict[str, Any] = json.loads((folder / "signature.json").read_bytes())
+            self.labels: list[str] = self.signature["labels"]
+            self._inputs: dict[str, Any] = self.signature["inputs"]
+            self._program: dict[str, Any] = self.signature["programs"]["stablehlo"]
+        except (OSError, ValueError, KeyError, TypeError) as e:
+            raise BundleError(f"{folder}/signature.json: {type(e).__name__}: {e}") from None
+        self._forward: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
+
+    def predict(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Answers, e.g. `{'probabilities': [B, K], 'label': [B]}`, to `{'image': [B, H, W, C]}`.
+
+        Raises:
+          InputError: when names, dtypes or shapes are not those of the signature.
+          BundleError: when the program cannot be run by this jax.
+        """
+        count = self._check(inputs)
+        parts = []
+        for start in range(0, count, MAX_BATCH):
+            size = min(MAX_BATCH, count - start)
+            padded = 1 << (size - 1).bit_length()
+            # Rows are independent, so any row will do as padding: the last one is repeated.
+            rows = np.minimum(np.arange(start, start + padded), start + size - 1)
+            answers = self._run({name: x[rows] for name, x in inputs.items()})
+            parts.append({name: np.asarray(y)[:size] for name, y in answers.items()})
+        return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+
+    def decode(self, image: str | os.PathLike[str] | bytes) -> np.ndarray:
+        """An image file, or its bytes, as the uint8 array [H, W, C] that the signature declares.
+
+        Raises:
+          InputError: when it cannot be read as an image, or the bundle takes none.
+        """
+        from PIL import Image
+
+        decoding = self.signature.get("decoding")
+        if not decoding:
+            raise InputError(f"this bundle takes no image files; it takes {self._wanted()}")
+        named = "the image" if isinstance(image, bytes) else os.fspath(image)
+        source = io.BytesIO(image) if isinstance(image, bytes) else image
+        try:
+            with Image.open(source) as opened:
+                if opened.mode.startswith(("I", "F")):
+                    raise InputError(f"{named}: {opened.mode!r} pixels; expected 8 bits a channel")
+                picture = opened.convert("L" if opened.mode in ("1", "L", "LA") else "RGB")
+        except InputError:
+            raise
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as e:
+            reason = getattr(e, "strerror", None) or "not an image that can be decoded"
+            raise InputError(f"cannot read {named}: {reason}") from None
+        for name, arguments in decoding["steps"]:
+            if name not in DECODERS:
+                raise BundleError(f"the signature's decoding step {name!r} is unknown here")
+            picture = DECODERS[name](picture, **arguments)
+        array = np.asarray(picture)
+        return array[..., None] if array.ndim == 2 else array
+
+    def examples(self) -> dict[str, dict[str, np.ndarray]]:
+        """`{'inputs': {...}, 'outputs': {...}, 'truth': {...}}`: what the exporter's model said."""
+        from safetensors.numpy import load as load_safetensors
+
+        found: dict[str, dict[str, np.ndarray]] = {"inputs": {}, "outputs": {}, "truth": {}}
+        path = self.folder / "examples" / "examples.safetensors"
+        for name, array in load_safetensors(path.read_bytes()).items():
+            group, _, field = name.partition(".")
+            found[group][field] = array
+        return found
+
+    def _check(self, inputs: Mapping[str, np.ndarray]) -> int:
+        if inputs.keys() != self._inputs.keys():
+            raise InputError(f"expected inputs {self._wanted()}, got {', '.join(inputs) or 'none'}")
+        for name, declared in self._inputs.items():
+            x = inputs[name]
+            if x.dtype != np.dtype(declared["dtype"]) or list(x.shape[1:]) != declared["shape"]:
+                raise InputError(
+                    f"input {name!r}: expected {_described(declared)}, got {x.dtype} "
+                    f"[{', '.join(map(str, x.shape))}]"
+                )
+        counts = {len(x) for x in inputs.values()}
+        if len(counts) != 1 or counts == {0}:
+            raise InputError(f"inputs must hold the same number of examples, >= 1; got {counts}")
+        return counts.pop()
+
+    def _wanted(self) -> str:
+        return ", ".join(f"{name!r}: {_described(d)}" for name, d in self._inputs.items())
+
+    def _run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        import jax
+
+        try:
+            with jax.enable_x64(bool(self._program.get("x64"))):
+                if self._forward is None:
+                    self._forward = self._loaded()
+                return self._forward(inputs)
+        except (jax.errors.JaxRuntimeError, ValueError) as e:
+            raise BundleError(f"{self._origin()}: {str(e).splitlines()[0]}") from None
+
+    def _loaded(self) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+        import jax
+        from jax import export
+        from safetensors import SafetensorError
+        from safetensors.numpy import load as load_safetensors
+
+        try:
+            weights = load_safetensors((self.folder / "weights.safetensors").read_bytes())
+            blob = (self.folder / self._program["path"]).read_bytes()
+            exported = export.deserialize(bytearray(blob))
+        except (SafetensorError, OSError, *_UNREADABLE) as e:
+            raise BundleError(f"{self._origin()}: {type(e).__name__}: {e}") from None
+        call = jax.jit(exported.call)
+        on_device = jax.device_put(weights)
+        return lambda inputs: call(on_device, dict(inputs))
+
+    def _origin(self) -> str:
+        import jax
+
+        return (
+            f"the program in {self.folder} was exported by jax {self._program.get('jax')} on "
+            f"{self._program.get('exported')}; jax {jax.__version__} cannot run it"
+        )
+
+
+def _resize(picture: Any, height: int, width: int) -> Any:
+    from PIL import Image
+
+    if picture.size == (width, height):
+        return picture
+    return picture.resize((width, height), Image.Resampling.BILINEAR)
+
+
+def _center_crop(picture: Any, height: int, width: int) -> Any:
+    if picture.width < width or picture.height < height:
+        raise InputError(
+            f"the image is {picture.height} x {picture.width}, smaller than the {height} x {width} "
+            "that the bundle's decoding crops"
+        )
+    left, top = (picture.width - width) // 2, (picture.height - height) // 2
+    return picture.crop((left, top, left + width, top + height))
+
+
+def _mode(picture: Any, mode: str) -> Any:
+    return picture if picture.mode == mode else picture.convert(mode)
+
+
+DECODERS: dict[str, Callable[..., Any]] = {
+    "center_crop": _center_crop,
+    "mode": _mode,
+    "resize": _resize,
+}
+"""The decoding steps that a signature may declare. Other loaders implement these by this table:
+bilinear with antialiasing (Pillow's), a centred window, and a Pillow mode ('L', 'RGB')."""
+
+
+def _files(folder: Path) -> set[str]:
+    return {
+        PurePosixPath(p.relative_to(folder)).as_posix()
+        for p in folder.rglob("*")
+        if p.is_symlink() or not p.is_dir()
+    }
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as f:
+        while piece := f.read(_PIECE):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def _canonical(manifest: Any) -> bytes:
+    return (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode()
+
+
+def _described(declared: Mapping[str, Any]) -> str:
+    return f"{declared['dtype']} [{', '.join(map(str, ['batch', *declared['shape']]))}]"

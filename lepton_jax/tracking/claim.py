@@ -1,0 +1,176 @@
+"""One process to a workdir: whoever writes a record holds `owner.json` while it does.
+
+On one machine the kernel tells whether the owner lives: its pid, and its start time, as pids come
+round again. From another machine (a network disk, a bucket) only the heartbeat tells. Machines
+are told apart by host name and boot, so that two containers are two machines.
+"""
+
+import os
+import secrets
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+
+from lepton_jax.errors import UserError, WorkError
+from lepton_jax.tracking import files
+from lepton_jax.tracking.files import Path
+
+HEARTBEAT = 20.0
+"""Seconds between two signs of life."""
+SILENCE = 120.0
+"""Seconds without a sign of life after which an owner on another machine counts as dead."""
+SETTLE = 1.0
+"""Seconds after which, on a remote store, the last of several claims made at once stands."""
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who writes to a workdir. Times are seconds since the epoch."""
+
+    host: str
+    boot: str
+    pid: int
+    started: str
+    since: float
+    heartbeat: float
+    token: str
+
+    def lives(self) -> bool:
+        """Whether the owner is still at work, as far as can be told from here."""
+        if (self.host, self.boot) == (socket.gethostname(), _boot()):
+            return _started(self.pid) == self.started
+        return time.time() - self.heartbeat < SILENCE
+
+
+@contextmanager
+def claim(workdir: Path) -> Iterator[Owner | None]:
+    """Holds the workdir for this process; makes the folder if there is none.
+
+    Yields the owner that died and was taken over, if there was one.
+
+    Raises:
+      UserError: when a living process holds it, naming host, pid and since when; or when the
+        workdir cannot be written.
+    """
+    files.make_dir(workdir)
+    now = time.time()
+    mine = Owner(
+        host=socket.gethostname(),
+        boot=_boot(),
+        pid=os.getpid(),
+        started=_started(os.getpid()),
+        since=now,
+        heartbeat=now,
+        token=secrets.token_hex(8),
+    )
+    dead = _take(workdir, mine)
+    files.remove_leftovers(workdir)
+    ended = threading.Event()
+    thread = threading.Thread(target=_beat, args=(workdir, mine, ended), daemon=True, name="owner")
+    thread.start()
+    try:
+        yield dead
+    finally:
+        ended.set()
+        thread.join()
+        if _token(workdir) == mine.token:
+            files.remove(_file(workdir))
+
+
+def owner_of(workdir: Path) -> Owner | None:
+    """Who holds, or died holding, the workdir. Raises `WorkError` when owner.json is damaged."""
+    path = _file(workdir)
+    if not files.exists(path):
+        return None
+    value = files.read_json(path)
+    try:
+        return Owner(**value)
+    except TypeError as e:
+        raise WorkError(f"{path} is damaged: it names no owner; remove it if no run is on") from e
+
+
+def _take(workdir: Path, mine: Owner) -> Owner | None:
+    with ExitStack() as stack:
+        if files.is_local(workdir):
+            stack.enter_context(_one_at_a_time(workdir))
+        owner = owner_of(workdir)
+        if owner is not None and owner.lives():
+            raise _refusal(workdir, owner)
+        files.write_json(_file(workdir), asdict(mine))
+    if not files.is_local(workdir):
+        time.sleep(SETTLE)
+        winner = owner_of(workdir)
+        if winner is not None and winner.token != mine.token:
+            raise _refusal(workdir, winner)
+    return owner
+
+
+@contextmanager
+def _one_at_a_time(workdir: Path) -> Iterator[None]:
+    """Lets one process of this machine at a time look at owner.json and replace it."""
+    import fcntl
+
+    descriptor = os.open(workdir, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # network disks that cannot lock a folder
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _beat(workdir: Path, mine: Owner, ended: threading.Event) -> None:
+    while not ended.wait(HEARTBEAT):
+        # A missed beat is no reason to stop: whoever writes the record will meet the same fault.
+        with suppress(UserError, WorkError):
+            if _token(workdir) == mine.token:
+                files.write_json(_file(workdir), asdict(replace(mine, heartbeat=time.time())))
+
+
+def _token(workdir: Path) -> str | None:
+    owner = owner_of(workdir)
+    return owner.token if owner else None
+
+
+def _refusal(workdir: Path, owner: Owner) -> UserError:
+    since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(owner.since))
+    return UserError(
+        f"{os.fspath(workdir)} is in use by another process: host {owner.host}, pid {owner.pid}, "
+        f"since {since}. Let it end, stop it, or choose another --workdir"
+    )
+
+
+def _file(workdir: Path) -> str:
+    return files.join(workdir, "owner.json")
+
+
+@cache
+def _boot() -> str:
+    """Names this boot of the machine, where the kernel does."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as f:
+            return f.read().strip()
+    except OSError:
+        return ""
+
+
+def _started(pid: int) -> str:
+    """When the process began, in the kernel's own units; '' when there is none."""
+    if os.path.exists("/proc/self/stat"):
+        try:
+            with open(f"/proc/{pid}/stat") as f:
+                # The command's name, in brackets, may hold spaces and brackets itself.
+                fields = f.read().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            return ""
+        state, start = fields[0], fields[19]
+        return "" if state in "ZX" else start
+    ps = subprocess.run(
+        ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
+    return ps.stdout.strip()

@@ -1,0 +1,205 @@
+"""Whole files, on a disk or in a bucket: the one layer through which a record is read and written.
+
+Every write replaces a whole file. On a disk a reader (or a kill) finds the old bytes or the new
+ones, never a mixture; on a remote store it is one put. Nothing here appends, renames or locks on
+a remote store, because buckets cannot.
+
+Every `OSError` becomes one sentence that names the path: a `UserError` where the path itself is
+the mistake (not writable, not a folder, absent), a `WorkError` where the machine gave up (disk
+full, input/output error).
+"""
+
+import errno
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from etils import epath
+
+from lepton_jax.errors import UserError, WorkError
+
+Path = str | os.PathLike[str]
+
+_MISTAKES = {
+    errno.EACCES: "permission denied",
+    errno.EPERM: "not permitted",
+    errno.EROFS: "the file system is read-only",
+    errno.ENOTDIR: "a part of the path is a file, not a folder",
+    errno.EISDIR: "it is a folder",
+    errno.EEXIST: "a file of that name is in the way",
+    errno.ENOENT: "there is no such file or folder",
+    errno.ENAMETOOLONG: "the name is too long",
+}
+_FULL = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file size limit is reached",
+}
+
+
+def is_local(path: Path) -> bool:
+    """Whether `path` lies on a mounted file system, as against `gs://` and the like."""
+    return "://" not in os.fspath(path)
+
+
+def join(folder: Path, *names: str) -> str:
+    """`folder/name/...` as a string, local or remote."""
+    return os.fspath(_path(folder).joinpath(*names))
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replaces the file with `data`; when this returns, a kill or a crash does not undo it.
+
+    Raises:
+      UserError: when the path cannot be written by this user. WorkError: when the disk is full.
+        In both cases the old file is untouched.
+    """
+    with _naming(path, "write"):
+        if is_local(path):
+            _replace(os.fspath(path), data)
+        else:
+            _path(path).write_bytes(data)
+
+
+def append_bytes(path: Path, data: bytes) -> None:
+    """Adds to a local file, for the formats of others that grow. A kill may leave it torn."""
+    if not is_local(path):
+        raise ValueError(f"{os.fspath(path)}: remote files are only ever replaced")
+    with _naming(path, "write"), open(path, "ab") as f:
+        f.write(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes `value` as indented JSON. Numbers that JSON lacks are not written: see `finite`."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_bytes(path: Path) -> bytes:
+    with _naming(path, "read"):
+        return _path(path).read_bytes()
+
+
+def read_text(path: Path) -> str:
+    try:
+        return read_bytes(path).decode()
+    except UnicodeDecodeError as e:
+        raise WorkError(f"{os.fspath(path)} is damaged: byte {e.start} is not UTF-8") from e
+
+
+def read_json(path: Path) -> Any:
+    """Raises `WorkError` when the file is not JSON."""
+    try:
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as e:
+        raise WorkError(f"{os.fspath(path)} is damaged: it is not JSON ({e})") from e
+
+
+def exists(path: Path) -> bool:
+    with _naming(path, "look at"):
+        return _path(path).exists()
+
+
+def is_dir(path: Path) -> bool:
+    with _naming(path, "look at"):
+        return _path(path).is_dir()
+
+
+def listdir(path: Path) -> list[str]:
+    """Names in a folder, sorted; what an interrupted write left behind is not among them."""
+    with _naming(path, "list"):
+        return sorted(p.name for p in _path(path).iterdir() if not _is_leftover(p.name))
+
+
+def make_dir(path: Path) -> None:
+    """Creates the folder and those above it; it may exist."""
+    with _naming(path, "create"):
+        _path(path).mkdir(parents=True, exist_ok=True)
+
+
+def remove(path: Path) -> None:
+    """Removes a file; it may be absent."""
+    with _naming(path, "remove"):
+        _path(path).unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes what killed writers left in `folder`. Only its owner may call this."""
+    if is_local(folder):
+        with _naming(folder, "tidy"):
+            for name in filter(_is_leftover, os.listdir(folder)):
+                os.remove(os.path.join(folder, name))
+
+
+def finite(value: Any) -> Any:
+    """`value` with NaN and the infinities as the strings 'nan', 'inf' and '-inf'.
+
+    JSON has no such numbers, and `null` would not say which it was; `float()` reads them back.
+    """
+    if isinstance(value, dict):
+        return {k: finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(v) for v in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), -float("inf"))):
+        return str(value)
+    return value
+
+
+def _path(path: Path) -> epath.Path:
+    try:
+        return epath.Path(path)
+    except KeyError:
+        scheme = os.fspath(path).split("://")[0]
+        raise UserError(
+            f"{os.fspath(path)}: no way to reach {scheme}:// paths; there are gs, s3 and az"
+        ) from None
+
+
+def _replace(path: str, data: bytes) -> None:
+    folder, name = os.path.split(os.path.abspath(path))
+    temporary = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.part")
+    try:
+        with open(temporary, "xb") as f:
+            f.write(data)
+            f.flush()
+            os.fsync(f.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.remove(temporary)
+        raise
+    # The rename itself is in the folder, which a power cut can lose as well.
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _is_leftover(name: str) -> bool:
+    return name.startswith(".") and name.endswith(".part")
+
+
+@contextmanager
+def _naming(path: Path, doing: str) -> Iterator[None]:
+    where = os.fspath(path)
+    try:
+        yield
+    except OSError as e:
+        code = e.errno or 0
+        if code in _MISTAKES:
+            raise UserError(f"cannot {doing} {where}: {_MISTAKES[code]}") from e
+        if code in _FULL:
+            raise WorkError(
+                f"cannot {doing} {where}: {_FULL[code]}. The old file is intact; "
+                "make room, then run the same command again"
+            ) from e
+        raise WorkError(f"cannot {doing} {where}: {e.strerror or e}") from e
+    except ImportError as e:
+        raise UserError(f"cannot {doing} {where}: this kind of path needs a package ({e})") from e

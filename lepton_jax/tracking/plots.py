@@ -1,0 +1,102 @@
+"""Pictures of a record as PNG files. Imports matplotlib, so it is imported where it is used."""
+
+import io
+from collections.abc import Sequence
+from math import isfinite
+from typing import Any
+
+import numpy as np
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from lepton_jax.tracking import files
+from lepton_jax.tracking.files import Path
+from lepton_jax.tracking.record import Row
+
+_COLOURS = {"train": "#8a8a8a", "valid": "#1f5fa8", "test": "#c4451c"}
+_OTHERS = ("#2c8c5a", "#8c4fb0", "#b08a1f")
+_ANNOTATED = 20
+"""Classes up to which the cells of a confusion matrix hold their counts."""
+
+
+def learning_curves(rows: Sequence[Row], path: Path) -> None:
+    """One panel a metric, the loss first, with a line for each split.
+
+    `rows` are the record's: `{"step": 50, "train/loss": 0.4}`. Points that are not finite are
+    left out. Raises as `files.write_bytes` does.
+    """
+    curves = _curves(rows)
+    columns = min(3, max(1, len(curves)))
+    lines = max(1, -(-len(curves) // columns))
+    figure = Figure(figsize=(4.4 * columns, 3.2 * lines), layout="constrained")
+    for i, (metric, splits) in enumerate(curves.items()):
+        axes = figure.add_subplot(lines, columns, i + 1)
+        others = iter(_OTHERS * len(splits))
+        for split, points in splits.items():
+            x, y = np.array(points).T
+            colour = _COLOURS.get(split) or next(others)
+            marker = "o" if len(points) <= 30 else ""
+            axes.plot(x, y, color=colour, label=split, linewidth=1.4, marker=marker, markersize=3)
+        axes.set_title(metric.replace("_", " "), fontsize=11)
+        axes.set_xlabel("step")
+        axes.set_xlim(left=0)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.grid(alpha=0.25, linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False)
+    _save(figure, path)
+
+
+def confusion_matrix(matrix: Any, classes: Sequence[str], path: Path) -> None:
+    """Counts of true (rows) against predicted classes (columns), shaded by share of the row.
+
+    `matrix` is [C, C] with the true class first. Raises as `files.write_bytes` does.
+    """
+    counts = np.asarray(matrix)
+    total = counts.sum(axis=1, keepdims=True)
+    share = np.divide(counts, total, out=np.zeros(counts.shape), where=total > 0)
+    size = len(classes)
+    inches = min(14.0, max(4.0, 1.8 + 0.42 * size))
+    figure = Figure(figsize=(inches + 0.8, inches), layout="constrained")
+    axes = figure.add_subplot()
+    # By the square root, as the rare confusions are what one looks for.
+    image = axes.imshow(share, cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=1))
+    if size <= _ANNOTATED:
+        for row, column in zip(*np.nonzero(counts), strict=True):
+            colour = "white" if share[row, column] > 0.3 else "black"
+            text = f"{counts[row, column]:,.0f}"
+            axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
+    ticks = range(0, size, -(-size // 40))
+    names = [classes[i] for i in ticks]
+    slanted = 45 if max((len(n) for n in names), default=0) > 2 else 0
+    axes.set_xticks(ticks, names, rotation=slanted, ha="right" if slanted else "center")
+    axes.set_yticks(ticks, names)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    right, examples = np.trace(counts), counts.sum()
+    if examples > 0:
+        axes.set_title(f"{right:,.0f} of {examples:,.0f} right ({right / examples:.2%})", size=11)
+    bar = figure.colorbar(image, ax=axes, shrink=0.8, label="share of the true class")
+    bar.outline.set_visible(False)
+    axes.spines[:].set_visible(False)
+    _save(figure, path)
+
+
+def _curves(rows: Sequence[Row]) -> dict[str, dict[str, list[tuple[int, float]]]]:
+    """`{metric: {split: [(step, value), ...]}}`, the loss first."""
+    curves: dict[str, dict[str, list[tuple[int, float]]]] = {}
+    for row in rows:
+        for name, value in row.items():
+            if name != "step" and isfinite(value):
+                split, _, metric = name.rpartition("/")
+                points = curves.setdefault(metric, {}).setdefault(split, [])
+                points.append((row["step"], value))
+    return dict(sorted(curves.items(), key=lambda item: item[0] != "loss"))
+
+
+def _save(figure: Figure, path: Path) -> None:
+    buffer = io.BytesIO()
+    # Without matplotlib's version in it the same record gives the same file for longer.
+    figure.savefig(buffer, format="png", dpi=140, metadata={"Software": None})
+    files.write_bytes(path, buffer.getvalue())

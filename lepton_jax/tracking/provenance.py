@@ -1,0 +1,118 @@
+"""Where a run came from: code, versions, machine and command line.
+
+The environment is not recorded, as it holds secrets; only the few variables that change what XLA
+computes are, by name. Neither are git remotes, whose addresses may hold a token.
+"""
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+import shlex
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+VARIABLES = (
+    "CUDA_VISIBLE_DEVICES",
+    "JAX_DEFAULT_MATMUL_PRECISION",
+    "JAX_ENABLE_X64",
+    "JAX_NUM_CPU_DEVICES",
+    "JAX_PLATFORMS",
+    "NVIDIA_TF32_OVERRIDE",
+    "OMP_NUM_THREADS",
+    "XLA_FLAGS",
+)
+"""The environment variables that can change the numbers of a run."""
+
+LONGEST_DIFF = 1_000_000
+"""Characters of a diff that are kept; its digest covers all of it."""
+
+
+def collect(command: Sequence[str]) -> dict[str, Any]:
+    """What can be known about this process, as plain JSON values.
+
+    `command` is the command line. `code` is the state of the working folder's git repository, and
+    `harness_code` that of this package's if it lies in another one. `devices` is None unless jax
+    has been imported.
+    """
+    code = git_state(Path.cwd())
+    harness = git_state(Path(__file__).parent, tracking=Path(__file__).name)
+    return {
+        "command": shlex.join(command),
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "code": code,
+        "harness_code": harness if harness != code else None,
+        "python": platform.python_version(),
+        "packages": packages(),
+        "platform": platform.platform(),
+        "host": socket.gethostname(),
+        "visible_cpus": visible_cpus(),
+        "devices": devices(),
+        "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
+    }
+
+
+def packages() -> dict[str, str]:
+    """Installed distributions and their versions."""
+    found = {d.metadata["Name"]: d.version for d in importlib.metadata.distributions()}
+    return dict(sorted(found.items(), key=lambda item: item[0].lower()))
+
+
+def visible_cpus() -> int:
+    """CPUs that this process may use. XLA's thread count, and so its sums, depend on it."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def devices() -> dict[str, Any] | None:
+    """Accelerators as jax sees them; None before jax is imported, which this does not do."""
+    jax = sys.modules.get("jax")
+    if jax is None:
+        return None
+    found = jax.devices()
+    return {
+        "platform": found[0].platform,
+        "kind": found[0].device_kind,
+        "count": len(found),
+        "processes": jax.process_count(),
+    }
+
+
+def git_state(folder: Path, tracking: str = "") -> dict[str, Any] | None:
+    """Commit, branch and uncommitted changes of the repository around `folder`.
+
+    `diff` is against the commit and `untracked` lists files that it leaves out. None without git,
+    outside a repository, or where the repository does not track the file called `tracking`.
+    """
+    if _git(folder, "rev-parse", "--show-toplevel") is None:
+        return None
+    if tracking and _git(folder, "ls-files", "--error-unmatch", "--", tracking) is None:
+        return None
+    diff = _git(folder, "diff", "--no-color", "--no-ext-diff", "--no-textconv", "HEAD") or ""
+    untracked = _git(folder, "ls-files", "--others", "--exclude-standard", "--full-name", ":/")
+    return {
+        "commit": _line(_git(folder, "rev-parse", "HEAD")),
+        "branch": _line(_git(folder, "symbolic-ref", "--short", "-q", "HEAD")),
+        "diff": diff[:LONGEST_DIFF],
+        "diff_sha256": hashlib.sha256(diff.encode()).hexdigest() if diff else None,
+        "untracked": (untracked or "").splitlines(),
+    }
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    command = ["git", "-C", str(folder), "--no-optional-locks", *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, check=False, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.decode(errors="replace") if done.returncode == 0 else None
+
+
+def _line(output: str | None) -> str | None:
+    return output.strip() if output else None

@@ -1,0 +1,258 @@
+"""The record: what a workdir holds of a run, and the only way it is written.
+
+    config.json       the validated config, every default written out
+    provenance.json   what ran, where and from which code; one more entry a restart
+    metrics.jsonl     what was computed: {"step": 50, "train/loss": 0.4}, a line each
+    timings.jsonl     what was measured of the machine, in the same form
+    results.json      evaluations by split: {"test": {"accuracy": 0.98}}
+    status.json       how the run ended; absent while it runs, and after a kill
+
+metrics.jsonl is a pure function of what was logged: no clock, no host, one serialisation. So a
+run that was killed, rewound to its checkpoint and continued leaves the same bytes as one that
+was left alone.
+
+Floats are written by `repr`: the shortest decimal that reads back to the same float64. JSON has
+no NaN and no infinities; they are written as the strings 'nan', 'inf' and '-inf', which `rows`
+turns into floats again.
+"""
+
+import json
+import numbers
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Literal
+
+from lepton_jax.errors import UserError, WorkError
+from lepton_jax.tracking import files
+from lepton_jax.tracking.files import Path
+
+Row = dict[str, Any]
+"""`{"step": int, name: float, ...}`"""
+
+End = Literal["finished", "stopped", "failed"]
+
+_SHARE = 0.02
+"""Of the wall time, at most, that rewriting files may take when nobody waits for it."""
+_SHORTEST = 1.0
+"""Seconds, at least, between two such rewrites."""
+
+
+class Record:
+    """The record in one workdir, which may be a folder or a `gs://` prefix.
+
+    Files are written whole. `log` and `time` only add to memory; `flush` writes. One process
+    owns a workdir while it writes (see `claim`); any number may read.
+    """
+
+    def __init__(self, workdir: Path):
+        """Use `create` or `open`."""
+        self.workdir = str(workdir)
+        self._metrics = _Lines(self.path("metrics.jsonl"))
+        self._timings = _Lines(self.path("timings.jsonl"))
+        self._thread: ThreadPoolExecutor | None = None
+        self._writing: Future[None] | None = None
+        self._due = 0.0
+
+    @classmethod
+    def create(cls, workdir: Path, config_json: str, provenance: Mapping[str, Any]) -> "Record":
+        """Starts a record, making the folder.
+
+        Raises:
+          UserError: when the workdir holds a record already, or cannot be written.
+        """
+        record = cls(workdir)
+        if cls.exists(workdir):
+            raise UserError(f"{record.workdir} holds the record of a run already")
+        files.make_dir(workdir)
+        # config.json comes last: a folder without it was killed before there was a record.
+        files.write_json(record.path("provenance.json"), files.finite(dict(provenance)))
+        files.write_text(record.path("config.json"), config_json)
+        return record
+
+    @classmethod
+    def open(cls, workdir: Path) -> "Record":
+        """The record of an earlier run.
+
+        Raises:
+          UserError: when there is none. WorkError: when a line of it is damaged.
+        """
+        if not cls.exists(workdir):
+            raise UserError(
+                f"{workdir} holds no record of a run (no config.json and provenance.json); "
+                "launch.py runs DIR lists those below a folder"
+            )
+        record = cls(workdir)
+        record._metrics.read()
+        record._timings.read()
+        return record
+
+    @staticmethod
+    def exists(workdir: Path) -> bool:
+        """Whether there is a record in `workdir`."""
+        return all(
+            files.exists(files.join(workdir, name)) for name in ("config.json", "provenance.json")
+        )
+
+    def path(self, *names: str) -> str:
+        """The path of something in the workdir."""
+        return files.join(self.workdir, *names)
+
+    def config_text(self) -> str:
+        return files.read_text(self.path("config.json"))
+
+    def provenance(self) -> dict[str, Any]:
+        """As given to `create`; `restarts` lists those given to `resume`, oldest first."""
+        return files.read_json(self.path("provenance.json"))
+
+    def results(self) -> dict[str, Any]:
+        """`{split: {metric: value}}`; empty when nothing has been evaluated."""
+        return self._optional("results.json")
+
+    def status(self) -> dict[str, Any]:
+        """`{"state", "step", "reason", "time"}` of a run that ended by itself, else empty."""
+        return self._optional("status.json")
+
+    def rows(self) -> list[Row]:
+        """What was logged, in order: `{"step": 50, "train/loss": 0.4}`."""
+        return self._metrics.rows()
+
+    def timings(self) -> list[Row]:
+        """What was measured of the machine, in order."""
+        return self._timings.rows()
+
+    def resume(self, step: int, config_json: str, provenance: Mapping[str, Any]) -> None:
+        """Notes a restart from `step`: rewinds, takes the new running keys and where it runs now.
+
+        Raises:
+          UserError, WorkError: as `files.write_bytes`.
+        """
+        self.rewind(step)
+        first = self.provenance()
+        restart = {"step": step, **provenance}
+        restarts = [*first.get("restarts", []), files.finite(restart)]
+        files.write_json(self.path("provenance.json"), {**first, "restarts": restarts})
+        files.write_text(self.path("config.json"), config_json)
+        files.remove(self.path("status.json"))
+
+    def rewind(self, step: int) -> None:
+        """Drops, on disk too, what was logged of steps after `step`."""
+        self._wait()
+        self._metrics.rewind(step)
+        self._timings.rewind(step)
+        self.flush()
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Adds a line of computed numbers to metrics.jsonl. They must not depend on the clock."""
+        self._metrics.add(step, values)
+
+    def time(self, step: int, values: Mapping[str, float]) -> None:
+        """Adds a line of measured numbers to timings.jsonl."""
+        self._timings.add(step, values)
+
+    def flush(self, *, force: bool = True) -> None:
+        """Writes what was logged.
+
+        With `force` the lines are on disk when this returns, and a kill does not lose them.
+        Without it this returns at once: a thread writes, seldom enough to cost less than 2 % of
+        the wall time, and the next call raises what went wrong.
+
+        Raises:
+          WorkError: when the disk is full. UserError: when the workdir is not writable.
+        """
+        if force:
+            self._wait()
+            self._write()
+        elif (self._writing is None or self._writing.done()) and time.monotonic() >= self._due:
+            self._wait()
+            self._thread = self._thread or ThreadPoolExecutor(1, thread_name_prefix="record")
+            self._writing = self._thread.submit(self._write)
+
+    def write_results(self, split: str, results: Mapping[str, Any]) -> None:
+        """Replaces the results of one split; those of the others stay."""
+        merged = {**self.results(), split: files.finite(dict(results))}
+        files.write_json(self.path("results.json"), merged)
+
+    def end(self, state: End, step: int, reason: str = "") -> None:
+        """Notes how the run ended. A run that is killed ends without this, and is called lost."""
+        self.flush()
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        status = {"state": state, "step": step, "reason": reason, "time": now}
+        files.write_json(self.path("status.json"), status)
+
+    def close(self) -> None:
+        """Flushes and lets go of the thread. The record stays readable."""
+        try:
+            self.flush()
+        finally:
+            if self._thread is not None:
+                self._thread.shutdown()
+                self._thread = None
+
+    def _write(self) -> None:
+        started = time.monotonic()
+        self._metrics.write()
+        self._timings.write()
+        ended = time.monotonic()
+        self._due = ended + max(_SHORTEST, (ended - started) / _SHARE)
+
+    def _wait(self) -> None:
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def _optional(self, name: str) -> dict[str, Any]:
+        path = self.path(name)
+        return files.read_json(path) if files.exists(path) else {}
+
+
+class _Lines:
+    """The lines of one .jsonl file: in memory all of them, on disk those that were written."""
+
+    def __init__(self, path: str):
+        self._path = path
+        self._lines: list[bytes] = []
+        self._rows: list[Row] = []
+        self._written = 0
+
+    def read(self) -> None:
+        if files.exists(self._path):
+            self._lines = files.read_bytes(self._path).splitlines(keepends=True)
+            self._rows = [self._parsed(i, line) for i, line in enumerate(self._lines, 1)]
+            self._written = len(self._lines)
+
+    def rows(self) -> list[Row]:
+        return list(self._rows)
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        if "step" in values:
+            raise ValueError("'step' is the name of the step itself; choose another")
+        row = {"step": int(step)} | {k: _number(v) for k, v in values.items()}
+        self._lines.append(json.dumps(files.finite(row), allow_nan=False).encode() + b"\n")
+        self._rows.append(row)
+
+    def rewind(self, step: int) -> None:
+        kept = [i for i, row in enumerate(self._rows) if row["step"] <= step]
+        if len(kept) < len(self._rows):
+            self._lines = [self._lines[i] for i in kept]
+            self._rows = [self._rows[i] for i in kept]
+            self._written = -1
+
+    def write(self) -> None:
+        count = len(self._lines)  # the loop may add while this thread writes
+        if count != self._written:
+            files.write_bytes(self._path, b"".join(self._lines[:count]))
+            self._written = count
+
+    def _parsed(self, number: int, line: bytes) -> Row:
+        try:
+            row = json.loads(line)
+            return {"step": int(row.pop("step"))} | {
+                k: float(v) if isinstance(v, str) else v for k, v in row.items()
+            }
+        except (ValueError, KeyError, TypeError, AttributeError) as e:
+            raise WorkError(f"{self._path} is damaged: line {number} is no row of numbers") from e
+
+
+def _number(value: Any) -> int | float:
+    return int(value) if isinstance(value, numbers.Integral) else float(value)

@@ -1,0 +1,214 @@
+"""The runs below a folder: listed, filtered, sorted, compared."""
+
+import json
+import operator
+import re
+import time
+from calendar import timegm
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any
+
+from lepton_jax.config import flatten
+from lepton_jax.errors import UserError, WorkError, did_you_mean
+from lepton_jax.tracking import files
+from lepton_jax.tracking.claim import owner_of
+from lepton_jax.tracking.files import Path
+from lepton_jax.tracking.record import Record
+
+_SKIPPED = {"checkpoints", "tensorboard", "wandb", "__pycache__"}
+_COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
+    "!=": operator.ne,
+    ">=": operator.ge,
+    "<=": operator.le,
+    "=": operator.eq,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+_CONDITION = re.compile(r"^\s*([\w./-]+)\s*(!=|>=|<=|=|>|<)\s*(.*?)\s*$")
+
+
+@dataclass(frozen=True)
+class Runs:
+    """A table of runs. `str()` aligns it for a terminal."""
+
+    folder: str
+    columns: tuple[str, ...]
+    rows: list[dict[str, Any]]
+    """One a run, with every one of `columns`; None where a run lacks it."""
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """The rows as plain JSON values; NaN and the infinities as strings."""
+        return [files.finite(row) for row in self.rows]
+
+    def __str__(self) -> str:
+        if not self.rows:
+            return f"no runs below {self.folder}"
+        cells = [list(self.columns)]
+        cells += [[_shown(name, row[name]) for name in self.columns] for row in self.rows]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        numeric = [any(isinstance(row[n], int | float) for row in self.rows) for n in self.columns]
+        return "\n".join(
+            "  ".join(
+                text.rjust(width) if right else text.ljust(width)
+                for text, width, right in zip(line, widths, numeric, strict=True)
+            ).rstrip()
+            for line in cells
+        )
+
+
+def list_runs(
+    folder: Path,
+    where: str | None = None,
+    columns: Sequence[str] | None = None,
+    *,
+    sort: str | None = None,
+) -> Runs:
+    """Every record at or below `folder`; what is not one is passed by.
+
+    Args:
+      where: conditions that must all hold, 'optimizer.name=adam,test/accuracy>0.98'. Names are
+        columns, config keys ('optimizer.name'), or metrics ('valid/loss': the result if the split
+        was evaluated at the end, else the last one logged).
+      columns: names to show instead of the usual ones.
+      sort: a name; with '-' in front the largest comes first. Runs that lack it come last.
+
+    `state` is running, finished, stopped, failed, lost (killed), or unreadable. `best` is the best
+    value of the metric that the run's config names, and `best.metric` is its name.
+
+    Raises:
+      UserError: when the folder is absent, or a condition cannot be read or names nothing.
+    """
+    if not files.is_dir(folder):
+        raise UserError(f"{folder} is not a folder")
+    runs = [_facts(path, name) for path, name in _records(str(folder), "")]
+    known = {name for run in runs for name in run}
+    for name, compare, value in _conditions(where or ""):
+        _check(name, known, runs)
+        runs = [r for r in runs if _holds(compare, r.get(name), value)]
+    if sort:
+        name, descending = sort.removeprefix("-"), sort.startswith("-")
+        _check(name, known, runs)
+        runs = _sorted(runs, name, descending)
+    if columns:
+        for name in columns:
+            _check(name, known, runs)
+    shown = tuple(columns or _usual(runs))
+    return Runs(str(folder), shown, [{c: run.get(c) for c in shown} for run in runs])
+
+
+def _usual(runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    tests = dict.fromkeys(n for run in runs for n in run if n.startswith("test/"))
+    losses = ["train/loss"] if any("train/loss" in run for run in runs) else []
+    best = ["best", "best.metric"] if any("best" in run for run in runs) else []
+    return ["name", "state", "step", *losses, *best, *tests, "fingerprint", "commit", "age"]
+
+
+def _records(folder: str, name: str) -> Iterator[tuple[str, str]]:
+    """(path, name relative to the start) of each record, in the order of their names."""
+    if Record.exists(folder):
+        yield folder, name or folder.rstrip("/").rpartition("/")[2]
+        return
+    for child in files.listdir(folder):
+        path = files.join(folder, child)
+        if child not in _SKIPPED and not child.startswith(".") and files.is_dir(path):
+            yield from _records(path, f"{name}/{child}" if name else child)
+
+
+def _facts(workdir: str, name: str) -> dict[str, Any]:
+    """All that a run can be asked for, by name."""
+    try:
+        record = Record.open(workdir)
+        config = json.loads(record.config_text())
+        provenance, results, rows = record.provenance(), record.results(), record.rows()
+        facts: dict[str, Any] = dict(flatten(config))
+        for row in rows:
+            facts |= row
+        for split, values in results.items():
+            facts |= {f"{split}/{k}": v for k, v in values.items() if isinstance(v, int | float)}
+        metric = facts.get("best.metric")
+        found = [row[metric] for row in rows if metric in row and isfinite(row[metric])]
+        if found:
+            facts["best"] = (min if facts.get("best.mode") == "min" else max)(found)
+        code = provenance.get("code") or {}
+        facts |= {
+            "fingerprint": provenance.get("fingerprint"),
+            "commit": (code.get("commit") or "")[:8] + ("+" if code.get("diff") else ""),
+            "age": _age(provenance.get("time")),
+        }
+        return facts | {"name": name, "state": _state(record)}
+    except (WorkError, UserError, ValueError, TypeError, AttributeError):
+        return {"name": name, "state": "unreadable"}
+
+
+def _state(record: Record) -> str:
+    owner = owner_of(record.workdir)
+    if owner is not None and owner.lives():
+        return "running"
+    return record.status().get("state", "lost")
+
+
+def _conditions(where: str) -> list[tuple[str, Callable[[Any, Any], bool], str]]:
+    conditions = []
+    for text in filter(str.strip, where.split(",")):
+        match = _CONDITION.match(text)
+        if not match:
+            raise UserError(
+                f"--where: cannot read {text.strip()!r}; expected NAME=VALUE, or one of "
+                f"{' '.join(_COMPARISONS)} between them, as in test/accuracy>0.98"
+            )
+        name, sign, value = match.groups()
+        conditions.append((name, _COMPARISONS[sign], value))
+    return conditions
+
+
+def _check(name: str, known: set[str], runs: Sequence[object]) -> None:
+    if runs and name not in known:
+        raise UserError(f"no run has {name!r}{did_you_mean(name, known)}")
+
+
+def _holds(compare: Callable[[Any, Any], bool], have: Any, given: str) -> bool:
+    """Compares as numbers where both are, as text where equality is asked for."""
+    if have is None and given != "None":
+        return False
+    if isinstance(have, int | float) and not isinstance(have, bool):
+        try:
+            return compare(have, float(given))
+        except ValueError:
+            return compare is operator.ne
+    if compare in (operator.eq, operator.ne):
+        return compare(str(have), given)
+    return False
+
+
+def _sorted(runs: list[dict[str, Any]], name: str, descending: bool) -> list[dict[str, Any]]:
+    have = [r for r in runs if r.get(name) is not None]
+    lack = [r for r in runs if r.get(name) is None]
+
+    def key(run: dict[str, Any]) -> tuple[bool, Any]:
+        text = isinstance(run[name], str)
+        return text, run[name] if text or isinstance(run[name], int | float) else str(run[name])
+
+    return sorted(have, key=key, reverse=descending) + lack
+
+
+def _age(started: Any) -> float | None:
+    """Seconds since the run was started."""
+    try:
+        return round(time.time() - timegm(time.strptime(started, "%Y-%m-%dT%H:%M:%SZ")))
+    except (TypeError, ValueError):
+        return None
+
+
+def _shown(column: str, value: Any) -> str:
+    if value is None:
+        return "-"
+    if column == "age":
+        for unit, seconds in (("d", 86400), ("h", 3600), ("min", 60)):
+            if value >= 2 * seconds:
+                return f"{value / seconds:.0f} {unit}"
+        return f"{value:.0f} s"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value)

@@ -1,0 +1,300 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from lepton_jax.errors import UserError, WorkError
+from lepton_jax.export import verify as verify_module
+from lepton_jax.export.bundle import export
+from lepton_jax.export.heldout import held_out
+from lepton_jax.export.verify import verify
+from lepton_jax.serving import loader
+from tests.graduation import flip, rewrite_manifest, trained_run
+
+
+def failed(verdict):
+    return {c.name: c.detail for c in verdict.checks if c.ok is False}
+
+
+def test_verdict_names_the_id_and_does_not_change_it(bundle):
+    (bundle / loader.VERDICT).unlink()
+    before = loader.bundle_id(bundle)
+    verdict = verify(str(bundle))
+    assert verdict.ok
+    assert {c.name: c.ok for c in verdict.checks} == {
+        "intact": True,
+        "isolated": True,
+        "answers": True,
+        "one alone": True,
+        "test set": True,
+    }
+    assert verdict.id == before == loader.bundle_id(bundle)
+    assert json.loads((bundle / loader.VERDICT).read_text()) == json.loads(
+        json.dumps(verdict.as_json())
+    )
+    assert str(verdict).splitlines()[-1].endswith(f"register --bundle={bundle} --model=NAME")
+
+
+@pytest.mark.parametrize("file", ["weights.safetensors", "programs/stablehlo/forward.bin"])
+def test_flipped_byte_fails(bundle, file):
+    flip(bundle / file)
+    verdict = verify(str(bundle))
+    assert "SHA-256 differs" in failed(verdict)["intact"]
+    assert file in str(verdict)
+    assert json.loads((bundle / loader.VERDICT).read_text())["ok"] is False
+
+
+def test_missing_file_fails(bundle):
+    (bundle / "examples/03.png").unlink()
+    assert failed(verify(str(bundle))) == {"intact": "examples/03.png: missing"}
+
+
+def test_extra_file_fails(bundle):
+    (bundle / "programs/extra.bin").write_bytes(b"x")
+    assert failed(verify(str(bundle))) == {
+        "intact": "programs/extra.bin: not listed in the manifest"
+    }
+
+
+def test_link_out_of_the_bundle_fails(bundle, tmp_path):
+    weights = (bundle / "weights.safetensors").rename(tmp_path / "elsewhere")
+    (bundle / "weights.safetensors").symlink_to(weights)
+    assert failed(verify(str(bundle))) == {"intact": "weights.safetensors: is a link"}
+
+
+def test_manifest_that_lists_what_lies_outside_fails(bundle, tmp_path):
+    (tmp_path / "outside").write_text("x")
+    paths = [f["path"] for f in json.loads((bundle / loader.MANIFEST).read_text())["files"]]
+    (bundle / loader.MANIFEST).write_bytes(loader.manifest_bytes(bundle, [*paths, "../outside"]))
+    assert failed(verify(str(bundle))) == {"intact": "../outside: missing"}
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda text: text + b"\n",
+        lambda text: text.replace(b'"size": ', b'"size": 1', 1),
+        lambda text: text.replace(b'"sha256": "', b'"sha256": "0', 1),
+        lambda text: text.replace(b"weights.safe", b"weights2.safe"),
+    ],
+)
+def test_edited_manifest_fails(bundle, edit):
+    path = bundle / loader.MANIFEST
+    path.write_bytes(edit(path.read_bytes()))
+    assert "intact" in failed(verify(str(bundle)))
+
+
+def test_newer_format_fails_and_says_what_to_do(bundle):
+    path = bundle / loader.MANIFEST
+    path.write_bytes(path.read_bytes().replace(b'"format_version": 1', b'"format_version": 2'))
+    assert (
+        "format 2, but this loader reads up to 1; update" in failed(verify(str(bundle)))["intact"]
+    )
+
+
+@pytest.mark.parametrize("length", [0, 1, 40])
+def test_truncated_manifest_fails(bundle, length):
+    path = bundle / loader.MANIFEST
+    path.write_bytes(path.read_bytes()[:length])
+    assert "cannot be read as a manifest" in failed(verify(str(bundle)))["intact"]
+
+
+@pytest.mark.parametrize("text", ["[]", "null", '{"format_version": 1}', "[" * 100_000])
+def test_manifest_of_another_kind_fails(bundle, text):
+    (bundle / loader.MANIFEST).write_text(text)
+    assert "intact" in failed(verify(str(bundle)))
+
+
+@pytest.mark.parametrize("file", ["signature.json", "metrics.json", "lineage.json"])
+@pytest.mark.parametrize("text", ['{"inputs": ', "[]", "{}"])
+def test_other_json_that_is_nonsense_under_a_good_manifest_fails(bundle, file, text):
+    (bundle / file).write_text(text)
+    rewrite_manifest(bundle)
+    verdict = verify(str(bundle))
+    if text == "{}" and file == "metrics.json":
+        assert verdict.ok  # nothing measured is nothing claimed: a gate's business
+    elif text == "{}" and file == "lineage.json":
+        assert [c.name for c in verdict.checks if c.ok is None] == ["test set"]
+    else:
+        assert failed(verdict)
+
+
+@pytest.mark.parametrize("file", ["weights.safetensors", "programs/stablehlo/forward.bin"])
+def test_truncated_payload_under_a_good_manifest_fails(bundle, file):
+    (bundle / file).write_bytes((bundle / file).read_bytes()[:100])
+    rewrite_manifest(bundle)
+    assert failed(verify(str(bundle)))
+
+
+def test_weights_of_other_answers_fail(bundle):
+    weights = load_file(bundle / "weights.safetensors")
+    weights["out.bias"] = weights["out.bias"] + np.linspace(0, 1e-2, 10, dtype=np.float32)
+    save_file(weights, bundle / "weights.safetensors")
+    rewrite_manifest(bundle)
+    assert "is off by" in failed(verify(str(bundle)))["answers"]
+
+
+def test_expected_answers_that_the_program_does_not_give_fail(bundle):
+    path = bundle / "examples/examples.safetensors"
+    examples = load_file(path)
+    examples["outputs.label"][3] += 1
+    save_file(examples, path)
+    rewrite_manifest(bundle)
+    assert "'label' differs in 1 of 16 places" in failed(verify(str(bundle)))["answers"]
+
+
+def test_tolerance_is_not_the_bundles_to_widen(bundle):
+    path = bundle / "signature.json"
+    path.write_text(path.read_text().replace('"tolerance": 0.0001', '"tolerance": 1e9'))
+    weights = load_file(bundle / "weights.safetensors")
+    save_file({k: v * 0 for k, v in weights.items()}, bundle / "weights.safetensors")
+    rewrite_manifest(bundle)
+    assert "answers" in failed(verify(str(bundle)))
+
+
+def test_claimed_accuracy_must_be_that_of_the_whole_test_set(bundle):
+    metrics = json.loads((bundle / "metrics.json").read_text())
+    metrics["test"]["accuracy"] += 1 / 360  # one example of 360
+    (bundle / "metrics.json").write_text(json.dumps(metrics))
+    rewrite_manifest(bundle)
+    assert "on all 360 examples" in failed(verify(str(bundle)))["test set"]
+
+
+def from_source(**source):
+    return {"config": {"data": {"source": source, "decode": ""}}}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"data_fingerprint": "another"}, "not what the model was trained on"),
+        (from_source(name="npz", path="<path>"), "give --workdir"),
+        (from_source(name="os:system"), "must not name"),
+        (from_source(name="nosuch"), "nosuch"),
+    ],
+)
+def test_absent_or_other_test_data_is_said_and_not_guessed(bundle, change, reason):
+    path = bundle / "lineage.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    found = held_out(bundle, None)
+    assert isinstance(found, str)
+    assert reason in found
+
+
+def test_code_in_the_bundle_never_runs(bundle, monkeypatch):
+    """Not even when the process stands in it and its files are called like what is imported."""
+    ran = bundle.parent / "ran"
+    for name in ("jax", "numpy", "loader", "sitecustomize", "usercustomize", "json", "PIL"):
+        (bundle / f"{name}.py").write_text(f"open({str(ran)!r}, 'a').write({name!r})")
+    rewrite_manifest(bundle)
+    monkeypatch.chdir(bundle)
+    monkeypatch.setenv("PYTHONPATH", str(bundle))
+    verdict = verify(str(bundle))
+    assert verdict.ok, verdict
+    assert not ran.exists()
+
+
+def probed(bundle, tmp_path, monkeypatch, code):
+    """The verdict of a loader that does what `code` says when it answers."""
+    source = Path(loader.__file__).read_text()
+    patched = tmp_path / "loader.py"
+    head = "    def predict(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:\n"
+    assert head in source
+    patched.write_text(source.replace(head, f"{head}        {code}\n"))
+    monkeypatch.setattr(verify_module.loader, "__file__", str(patched))
+    return verify(str(bundle))
+
+
+@pytest.mark.parametrize("package", ["flax", "lepton_jax", "optax", "orbax", "sklearn", "pytest"])
+def test_lab_is_not_importable_where_bundles_are_verified(bundle, tmp_path, monkeypatch, package):
+    __import__(package)  # it is here
+    verdict = probed(bundle, tmp_path, monkeypatch, f"import {package}")
+    assert f"No module named '{package}'" in failed(verdict)["isolated"]
+
+
+def test_package_that_leaks_into_the_process_fails(bundle, monkeypatch):
+    monkeypatch.setattr(verify_module, "PACKAGES", (*verify_module.PACKAGES, "flax", "optax"))
+    assert "flax" in failed(verify(str(bundle)))["isolated"]
+
+
+@pytest.mark.parametrize(
+    ("code", "event"),
+    [
+        ("import os; os.system('true')", "os.system"),
+        ("import subprocess; subprocess.run(['true'])", "subprocess.Popen"),
+        ("import pickle; pickle.loads(pickle.dumps(Path))", "pickle.find_class"),
+        ("exec(compile('1', str(self.folder / 'x.py'), 'exec'))", "exec"),
+    ],
+)
+def test_what_a_bundle_must_never_cause_is_refused_and_named(
+    bundle, tmp_path, monkeypatch, code, event
+):
+    verdict = probed(bundle, tmp_path, monkeypatch, code)
+    assert event in failed(verdict)["isolated"]
+
+
+def test_nothing_of_the_callers_environment_reaches_the_process(bundle, tmp_path, monkeypatch):
+    monkeypatch.setenv("DATA_TOKEN", "s3cret-value")
+    code = "import os; raise BundleError(str(sorted(os.environ)))"
+    seen = failed(probed(bundle, tmp_path, monkeypatch, code))["answers"]
+    assert "JAX_PLATFORMS" in seen
+    assert "TOKEN" not in seen
+
+
+def test_folder_that_is_no_bundle_gets_no_verdict_file(tmp_path):
+    verdict = verify(str(tmp_path))
+    assert not verdict.ok
+    assert "manifest.json is missing" in str(verdict)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_absent_folder_is_a_users_mistake(tmp_path):
+    with pytest.raises(UserError, match="no such folder"):
+        verify(str(tmp_path / "nowhere"))
+
+
+def test_verdict_that_cannot_be_written_is_said(bundle):
+    (bundle / loader.VERDICT).unlink()
+    (bundle / loader.VERDICT).mkdir()
+    with pytest.raises(WorkError, match=r"cannot write .*verdict\.json"):
+        verify(str(bundle))
+
+
+def test_process_that_dies_proves_nothing(bundle, tmp_path, monkeypatch):
+    verdict = probed(bundle, tmp_path, monkeypatch, "import os; os._exit(3)")
+    assert "ended 3" in failed(verdict)["isolated"]
+
+
+def test_bfloat16_run_states_a_wider_tolerance_and_verifies(tmp_path):
+    import jax
+    import jax.numpy as jnp
+
+    run = trained_run(tmp_path)
+    exact = run.run
+
+    def halved(weights, inputs):
+        cast = {k: v.astype(jnp.bfloat16).astype(v.dtype) for k, v in weights.items()}
+        return exact(cast, inputs)
+
+    run.run = halved
+    said = jax.jit(halved)(run.weights, {"image": run.split("test").columns["image"]})["label"]
+    accuracy = float((np.asarray(said) == run.split("test").columns["label"]).mean())
+    run.results = {"test": {"accuracy": accuracy, "step": run.step}}
+    export(run, str(tmp_path / "bundle"))
+    assert json.loads((tmp_path / "bundle/signature.json").read_text())["tolerance"] == 2e-2
+    assert verify(str(tmp_path / "bundle")).ok
+
+
+def test_float64_run_answers_in_float64(tmp_path):
+    import jax
+
+    run = trained_run(tmp_path)
+    run.weights = {k: v.astype(np.float64) for k, v in run.weights.items()}
+    export(run, str(tmp_path / "bundle"))
+    assert verify(str(tmp_path / "bundle")).ok
+    assert not jax.config.jax_enable_x64
+    bundle = loader.load(tmp_path / "bundle")
+    image = bundle.examples()["inputs"]["image"]
+    assert bundle.predict({"image": image})["probabilities"].dtype == np.float64

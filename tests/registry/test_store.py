@@ -1,0 +1,205 @@
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lepton_jax.errors import UserError, WorkError
+from lepton_jax.predict import predict
+from lepton_jax.registry import store
+from lepton_jax.registry.promotion import promote, rollback
+from lepton_jax.registry.store import Registry, register
+from lepton_jax.serving import loader
+from tests.graduation import flip
+
+
+def stored(root, version):
+    return root / "artifacts" / version.run / "artifacts" / "bundle"
+
+
+def test_version_is_the_bundle_with_its_metrics(bundle, registry_root):
+    version = register(str(bundle), "digits")
+    assert version.id == loader.bundle_id(bundle)
+    assert 0.9 < version.metrics["test/accuracy"] < 1
+    assert loader.faults(stored(registry_root, version)) == []
+    shutil.rmtree(bundle)  # the registry has a copy of its own
+    assert loader.load(Registry().fetch(version), version.id).labels == list("0123456789")
+
+
+def test_fetched_bundle_is_kept_and_repaired_when_damaged(bundle, registry_root):
+    version = register(str(bundle), "digits")
+    folder = Registry().fetch(version)
+    written = (folder / "weights.safetensors").stat().st_mtime_ns
+    assert Registry().fetch(version) == folder
+    assert (folder / "weights.safetensors").stat().st_mtime_ns == written
+    flip(folder / "weights.safetensors")
+    assert loader.faults(Registry().fetch(version)) == []
+    assert [p.name for p in folder.parent.iterdir()] == [folder.name]
+
+
+def test_digest_is_checked_again_when_a_version_is_fetched(bundle, registry_root):
+    version = register(str(bundle), "digits")
+    flip(stored(registry_root, version) / "programs/stablehlo/forward.bin")
+    with pytest.raises(WorkError, match="is not the bundle that was registered") as e:
+        Registry().fetch(version)
+    assert "forward.bin" in str(e.value)
+    assert not list((registry_root.parent / "cache").rglob("manifest.json"))
+
+
+def test_swapped_bundle_is_noticed(made, registry_root):
+    version = register(str(made[20]), "digits")
+    shutil.rmtree(stored(registry_root, version))
+    shutil.copytree(made[150], stored(registry_root, version))
+    with pytest.raises(WorkError, match=f"it is {loader.bundle_id(made[150])}"):
+        predict(model="digits", examples=1)
+
+
+LOCK = """
+import sqlite3, sys, time
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN EXCLUSIVE")
+print("locked", flush=True)
+time.sleep(120)
+"""
+
+
+def test_locked_registry_ends_in_bounded_time_and_names_the_database(
+    bundle, registry_root, monkeypatch
+):
+    register(str(bundle), "digits")
+    monkeypatch.setattr(store, "LOCK_SECONDS", 0.5)
+    database = registry_root / "registry.db"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", LOCK, str(database)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "locked\n"
+        began = time.monotonic()
+        for call in (
+            lambda: register(str(bundle), "digits"),
+            lambda: promote(model="digits"),
+            lambda: predict(model="digits", examples=1),
+        ):
+            with pytest.raises(WorkError, match=f"{database} is locked by another process"):
+                call()
+        assert time.monotonic() - began < 10
+    finally:
+        holder.kill()
+        holder.wait()
+    assert promote(model="digits").ok  # the lock went with its holder
+
+
+@pytest.mark.slow
+def test_registry_locked_in_the_middle_ends_in_bounded_time(bundle, registry_root):
+    """Taken after we have connected: MLflow waits for 20 s, not for ever."""
+    registry = Registry()
+    holder = subprocess.Popen(
+        [sys.executable, "-c", LOCK, str(registry_root / "registry.db")],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "locked\n"
+        began = time.monotonic()
+        with pytest.raises(WorkError, match="is locked by another process"):
+            registry.models()
+        assert time.monotonic() - began < 60
+    finally:
+        holder.kill()
+        holder.wait()
+
+
+def test_damaged_database_is_named(registry_root):
+    (registry_root / "registry.db").write_bytes(b"this is no database at all" * 100)
+    with pytest.raises(WorkError, match=r"registry\.db is damaged"):
+        Registry()
+
+
+def test_registry_that_cannot_be_made_is_a_users_mistake(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("LEPTON_JAX_REGISTRY", str(tmp_path / "file" / "registry"))
+    with pytest.raises(UserError, match="set LEPTON_JAX_REGISTRY"):
+        Registry()
+
+
+def test_server_that_does_not_answer_is_named_without_its_password(monkeypatch):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:s3cret@127.0.0.1:{port}")
+    with pytest.raises(WorkError, match=f"127.0.0.1:{port}") as e:
+        Registry()
+    assert "s3cret" not in str(e.value)
+
+
+def test_mlflow_is_told_not_to_phone_home(registry_root):
+    code = (
+        "import os; from lepton_jax.registry.store import Registry; Registry();"
+        "from mlflow.telemetry.utils import is_telemetry_disabled; print(is_telemetry_disabled())"
+    )
+    kept = {k: v for k, v in os.environ.items() if k not in ("CI", "PYTEST_CURRENT_TEST")}
+    kept = {k: v for k, v in kept.items() if k not in ("DO_NOT_TRACK", "MLFLOW_DISABLE_TELEMETRY")}
+    ran = subprocess.run(
+        [sys.executable, "-c", code], env=kept, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.strip() == "True"
+    assert ran.stderr == ""
+
+
+def mlflow_server():
+    """The command of a full MLflow, which the base install has not: see MLFLOW_SERVER."""
+    return os.environ.get("MLFLOW_SERVER") or ""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not mlflow_server(), reason="MLFLOW_SERVER names no mlflow of a full install")
+def test_server_takes_the_same_path(made, tmp_path, monkeypatch):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [mlflow_server(), "server", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{tmp_path}/server.db"]
+    command += ["--artifacts-destination", str(tmp_path / "artifacts")]
+    folder = str(Path(mlflow_server()).parent)
+    server = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "PATH": f"{folder}:{os.environ['PATH']}",
+        },
+        start_new_session=True,
+    )
+    monkeypatch.setenv("LEPTON_JAX_REGISTRY", str(tmp_path / "untouched"))
+    monkeypatch.setenv("LEPTON_JAX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+    try:
+        for _ in range(120):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(1)
+        for steps in (20, 150):
+            assert promote(bundle=str(made[steps]), model="digits").ok
+        answers = predict(model="digits@staging", examples=4)
+        assert answers.id == loader.bundle_id(made[150])
+        assert rollback("digits").version == 1
+        assert Registry().resolve("digits@staging").id == loader.bundle_id(made[20])
+        assert not (tmp_path / "untouched").exists()
+        version = Registry().version("digits", 1)
+        (weights,) = (tmp_path / "artifacts").rglob(f"*/{version.run}/**/weights.safetensors")
+        flip(weights)
+        with pytest.raises(WorkError, match="is not the bundle that was registered"):
+            Registry().fetch(version, fresh=True)
+    finally:
+        os.killpg(server.pid, 15)
+        server.wait()

@@ -1,0 +1,154 @@
+import ast
+import io
+import json
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from lepton_jax.data import host
+from lepton_jax.data.folder import read_image
+from lepton_jax.export.bundle import export
+from lepton_jax.serving import loader
+from tests.graduation import flip, rewrite_manifest, trained_run
+
+
+def test_serving_imports_nothing_else_of_lepton_jax():
+    allowed = {"jax", "numpy", "PIL", "safetensors"} | sys.stdlib_module_names
+    for path in Path(loader.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                roots = {a.name.partition(".")[0] for a in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                roots = {(node.module or "").partition(".")[0]}
+                assert node.level == 0
+            else:
+                continue
+            assert roots <= allowed, path
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 17, 256, 257, 300])
+def test_answers_are_the_models_at_any_batch_size(bundle, count):
+    run = trained_run(bundle)
+    image = run.split("train").columns["image"][:count]
+    expected = jax.jit(run.forward)(run.weights, {"image": image})
+    got = loader.load(bundle).predict({"image": image})
+    np.testing.assert_allclose(got["probabilities"], expected["probabilities"], atol=1e-5, rtol=0)
+    np.testing.assert_array_equal(got["label"], expected["label"])
+
+
+def test_few_shapes_are_compiled(bundle):
+    loaded = loader.load(bundle)
+    image = trained_run(bundle).split("train").columns["image"]
+    loaded.predict({"image": image[:600]})  # 256, 256 and 88, padded to 128
+    compiled = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, seconds, **_: compiled.append(event) if "backend_compile" in event else None
+    )
+    for count in (65, 90, 128, 129, 256, 1000):
+        loaded.predict({"image": image[:count]})
+    assert compiled == []
+    loaded.predict({"image": image[:3]})
+    assert len(compiled) == 1
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ({}, "expected inputs 'image': uint8 \\[batch, 8, 8, 1\\], got none"),
+        ({"picture": np.zeros((1, 8, 8, 1), np.uint8)}, "got picture"),
+        ({"image": np.zeros((1, 8, 8, 1), np.float32)}, "got float32 \\[1, 8, 8, 1\\]"),
+        ({"image": np.zeros((8, 8, 1), np.uint8)}, "got uint8 \\[8, 8, 1\\]"),
+        ({"image": np.zeros((), np.uint8)}, "got uint8 \\[\\]"),
+        ({"image": np.zeros((0, 8, 8, 1), np.uint8)}, ">= 1"),
+    ],
+)
+def test_input_that_the_signature_does_not_declare_is_refused(bundle, inputs, message):
+    with pytest.raises(loader.InputError, match=message):
+        loader.load(bundle).predict(inputs)
+
+
+def test_damaged_bundle_is_not_loaded(bundle):
+    flip(bundle / "weights.safetensors")
+    with pytest.raises(loader.BundleError, match=r"weights\.safetensors: its bytes have changed"):
+        loader.load(bundle)
+
+
+def test_another_bundle_than_expected_is_not_loaded(bundle):
+    identity = loader.bundle_id(bundle)
+    assert loader.load(bundle, identity).id == identity
+    with pytest.raises(loader.BundleError, match="expected sha256:00"):
+        loader.load(bundle, "sha256:00")
+
+
+def test_program_that_this_jax_cannot_read_says_which_jax_wrote_it(bundle):
+    (bundle / "programs/stablehlo/forward.bin").write_bytes(b"nonsense" * 50)
+    signature = json.loads((bundle / "signature.json").read_text())
+    signature["programs"]["stablehlo"]["jax"] = "9.9.9"
+    (bundle / "signature.json").write_text(json.dumps(signature))
+    rewrite_manifest(bundle)
+    image = np.zeros((1, 8, 8, 1), np.uint8)
+    with pytest.raises(loader.BundleError, match=r"exported by jax 9\.9\.9 on 20"):
+        loader.load(bundle).predict({"image": image})
+
+
+def picture(mode, size=(40, 30)):
+    """A file of the kind that `mode` says, with something to see in it."""
+    ramp = np.add.outer(np.arange(size[1]) * 3, np.arange(size[0]) * 2).astype(np.uint8)
+    rgb = Image.fromarray(np.stack([ramp, 255 - ramp, ramp // 2], -1))
+    buffer = io.BytesIO()
+    rgb.convert(mode).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
+@pytest.mark.parametrize("decode", ["", "resize(10)|center_crop(8)|grayscale()", "resize(8, 9)"])
+def test_file_is_decoded_as_training_decoded_it(tmp_path, mode, decode):
+    """The declared decoding is the run's own host pipeline, then the input's mode and size."""
+    run = trained_run(tmp_path)
+    run.decode = decode
+    export(run, str(tmp_path / "bundle"))
+    path = tmp_path / "given.png"
+    path.write_bytes(picture(mode))
+    trained_on = host.pipeline(decode)({"image": read_image(path)})
+    expected = host.pipeline("grayscale()|resize(8)")(trained_on)["image"]
+    got = loader.load(tmp_path / "bundle").decode(path)
+    np.testing.assert_array_equal(got, expected)
+    np.testing.assert_array_equal(loader.load(tmp_path / "bundle").decode(path.read_bytes()), got)
+
+
+def test_example_pictures_decode_to_the_example_inputs(bundle):
+    loaded = loader.load(bundle)
+    for i, image in enumerate(loaded.examples()["inputs"]["image"]):
+        np.testing.assert_array_equal(loaded.decode(bundle / f"examples/{i:02d}.png"), image)
+
+
+def test_sixteen_bits_are_refused_as_in_training(bundle):
+    with pytest.raises(loader.InputError, match="8 bits"):
+        loader.load(bundle).decode(picture("I;16"))
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"not an image", picture("L")[:60], picture("RGB")[:-400]]
+)
+def test_unreadable_image_is_refused(bundle, tmp_path, content):
+    path = tmp_path / "x.png"
+    path.write_bytes(content)
+    with pytest.raises(loader.InputError, match=r"cannot read .*x\.png"):
+        loader.load(bundle).decode(path)
+
+
+def test_absent_image_is_refused(bundle):
+    with pytest.raises(loader.InputError, match="No such file"):
+        loader.load(bundle).decode("nowhere.png")
+
+
+def test_image_smaller_than_the_declared_crop_is_refused(tmp_path):
+    run = trained_run(tmp_path)
+    run.decode = "center_crop(20)"
+    export(run, str(tmp_path / "bundle"))
+    with pytest.raises(loader.InputError, match="smaller than the 20 x 20"):
+        loader.load(tmp_path / "bundle").decode(picture("L", (19, 30)))

@@ -1,0 +1,110 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lepton_jax.errors import UserError, WorkError
+from lepton_jax.predict import Answer, Predictions, predict
+from lepton_jax.serving import loader
+from tests.graduation import flip, trained_run
+
+
+def test_examples_are_shown_beside_their_truth(bundle):
+    found = predict(bundle=str(bundle), examples=16)
+    stored = loader.load(bundle).examples()
+    assert [a.truth for a in found.answers] == [str(x) for x in stored["truth"]["label"]]
+    assert [a.label for a in found.answers] == [str(x) for x in stored["outputs"]["label"]]
+    right = sum(a.truth == a.label for a in found.answers)
+    text = found.drawn()
+    assert f"{right} of 16 as labelled" in text
+    assert text.count("true ") == 16
+    assert max(map(len, text.splitlines()[:-2])) <= 80
+    assert len(predict(bundle=str(bundle), examples=99).answers) == 16
+
+
+def test_file_of_another_size_and_mode_follows_the_declared_decoding(bundle, tmp_path):
+    image = loader.load(bundle).examples()["inputs"]["image"][0, ..., 0]
+    large = Image.fromarray(image).resize((64, 64), Image.Resampling.NEAREST).convert("RGBA")
+    large.save(tmp_path / "large.png")
+    Image.fromarray(image).save(tmp_path / "exact.png")
+    found = predict(
+        bundle=str(bundle),
+        inputs=[str(tmp_path / "large.png"), tmp_path / "exact.png", image[..., None]],
+    )
+    assert [a.label for a in found.answers] == [found.answers[0].label] * 3
+    decoded = loader.load(bundle).decode(tmp_path / "large.png")
+    expected = Image.fromarray(np.asarray(large.convert("RGB"))).convert("L")
+    expected = np.asarray(expected.resize((8, 8), Image.Resampling.BILINEAR))
+    np.testing.assert_array_equal(decoded[..., 0], expected)
+    assert found.answers[1].outputs == found.answers[2].outputs
+    assert found.answers[0].truth is None
+
+
+def test_arrays_in_a_file_are_one_example_or_many(bundle, tmp_path):
+    image = trained_run(tmp_path).split("test").columns["image"]
+    np.save(tmp_path / "one.npy", image[0])
+    np.save(tmp_path / "many.npy", image[:3])
+    found = predict(bundle=str(bundle), inputs=[f"{tmp_path}/one.npy", f"{tmp_path}/many.npy"])
+    names = [a.input.removeprefix(f"{tmp_path}/") for a in found.answers]
+    assert names == ["one.npy", "many.npy[0]", "many.npy[1]", "many.npy[2]"]
+    assert found.answers[0].outputs == found.answers[1].outputs
+
+
+def test_bad_input_is_a_users_mistake(bundle, tmp_path):
+    (tmp_path / "x.png").write_bytes(b"no image")
+    (tmp_path / "x.npy").write_bytes(b"no array")
+    np.save(tmp_path / "float.npy", np.zeros((8, 8, 1)))
+    np.save(tmp_path / "pickled.npy", np.array([{}], object), allow_pickle=True)
+    for inputs, message in (
+        (["x.png"], r"cannot read .*x\.png"),
+        (["nowhere.png"], r"nowhere\.png: No such file"),
+        (["."], "cannot read"),
+        (["x.npy"], r"cannot read .*x\.npy as an array"),
+        (["pickled.npy"], "cannot read"),
+        (["float.npy"], r"expected uint8 \[8, 8, 1\] or a batch of those, got float64"),
+        ([], "predict what"),
+    ):
+        with pytest.raises(UserError, match=message):
+            predict(bundle=str(bundle), inputs=[str(tmp_path / name) for name in inputs])
+    with pytest.raises(UserError, match="either --bundle"):
+        predict(examples=1)
+    with pytest.raises(UserError, match="no such folder"):
+        predict(bundle=str(tmp_path / "nowhere"), examples=1)
+
+
+def test_damaged_bundle_does_not_answer(bundle):
+    flip(bundle / "weights.safetensors")
+    with pytest.raises(WorkError, match=r"weights\.safetensors"):
+        predict(bundle=str(bundle), examples=1)
+
+
+def test_json_holds_every_output(bundle):
+    found = json.loads(json.dumps(predict(bundle=str(bundle), examples=2).as_json()))
+    assert found["id"] == loader.bundle_id(bundle)
+    assert len(found["answers"][0]["outputs"]["probabilities"]) == 10
+
+
+def drawing(image, color=False):
+    answer = Answer("x.png", "seven", 0.5, None, {}, image)
+    return Predictions("sha256:0", "here", (answer,), "--bundle=here").drawn(color=color)
+
+
+def test_drawing_shades_what_is_bright():
+    image = np.zeros((2, 3, 1), np.uint8)
+    image[0, 0], image[1, 2] = 255, 128
+    assert drawing(image).splitlines()[:4] == ["██", "    ▒▒", "x.png", "seven (50.0%)"]
+
+
+def test_coloured_drawing_has_two_pixels_a_block():
+    image = np.zeros((3, 1, 3), np.uint8)
+    image[0, 0], image[1, 0] = (1, 2, 3), (4, 5, 6)
+    lines = drawing(image, color=True).splitlines()
+    assert lines[0].startswith("\x1b[38;2;1;2;3;48;2;4;5;6m▀\x1b[0m")
+    assert lines[1].startswith("\x1b[38;2;0;0;0;48;2;0;0;0m▀\x1b[0m")  # an odd row is padded
+
+
+@pytest.mark.parametrize("color", [False, True])
+def test_large_images_are_thinned_to_the_terminal(color):
+    lines = drawing(np.full((300, 500, 3), 255, np.uint8), color).splitlines()
+    assert max(line.count("█") + line.count("▀") for line in lines) <= 32
