@@ -27,5 +27,5 @@ def get_config(arg: str = "") -> ConfigDict:
     if arg == "tiny":
         config.model.features = (4, 8)
         config.data.source = ConfigDict(dict(name="generated_images"))
-        config.train_for, config.batch_size = "3 steps", 8
+        config.train_for, config.batch_size, config.schedule.warmup = "3 steps", 8, "1 steps"
     return config

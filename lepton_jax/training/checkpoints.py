@@ -1,10 +1,9 @@
 """Checkpoints: Orbax writes them, digests of ours say whether they are intact.
 
-    checkpoints/STEP/            what Orbax wrote, asynchronously and atomically
-    checkpoints/digests/STEP.json   SHA-256 of every file of it, written when it was committed
+    checkpoints/STEP/                what Orbax wrote, asynchronously, and committed as a whole
+    checkpoints/STEP/digests.json    SHA-256 of every file of it, committed with it
 
-Orbax restores a file with a flipped byte without a word, hence the digests. A checkpoint without
-digests was committed in the instant before a kill; it is whole, as Orbax's commit is atomic.
+Orbax restores a file with a flipped byte without a word, hence the digests.
 """
 
 import errno
@@ -25,15 +24,17 @@ from lepton_jax.tracking import files
 from lepton_jax.training.state import flat, unflat
 
 FORMAT = 1
+DIGESTS = "digests.json"
+WRITTEN_LAST = (DIGESTS, "_CHECKPOINT_METADATA", "commit_success.txt")
+"""Files of a step that change in the commit itself; nothing is restored from them."""
 
 
 class Checkpoints:
     """The checkpoints of one workdir. `keep`: given all steps, those to keep."""
 
     def __init__(self, workdir: str, keep: Callable[[list[int]], set[int]] | None = None):
-        logging.set_verbosity(logging.ERROR)  # Orbax reports every file it touches
+        logging.set_verbosity(logging.FATAL)  # what Orbax's threads log is raised here as well
         self._folder = epath.Path(workdir).resolve() / "checkpoints"
-        self._digests = self._folder / "digests"
         options = ocp.CheckpointManagerOptions(
             create=keep is not None,
             read_only=keep is None,
@@ -92,7 +93,6 @@ class Checkpoints:
         for later in self.steps():
             if later > step:
                 self._manager.delete(later)
-                (self._digests / f"{later}.json").unlink(missing_ok=True)
 
     def newest_intact(self, say: Callable[[str], None]) -> int | None:
         """The latest step whose files are what was written; damaged ones are named and passed by.
@@ -116,13 +116,12 @@ class Checkpoints:
     def damage(self, step: int) -> str:
         """What is wrong with the files of a checkpoint; '' if nothing is."""
         folder = self._folder / str(step)
-        listed = self._digests / f"{step}.json"
-        if not listed.exists():
-            return ""
+        if not (folder / DIGESTS).exists():
+            return f"it has no {DIGESTS}"
         try:
-            expected = json.loads(listed.read_text())
+            expected = json.loads((folder / DIGESTS).read_text())
         except ValueError:
-            return f"{listed} is not JSON"
+            return f"its {DIGESTS} is not JSON"
         found = _file_digests(folder)
         for name in sorted(set(expected) | set(found)):
             if name not in found:
@@ -167,17 +166,10 @@ class Checkpoints:
                 raise UserError(f"{where} holds {name}, which this config does not have")
 
     def _write_digests(self) -> None:
-        """Called by Orbax in its own thread, after a commit."""
-        self._digests.mkdir(parents=True, exist_ok=True)
-        known = {p.name for p in self._digests.iterdir()}
-        steps = [p.name for p in self._folder.iterdir() if p.name.isdigit()]
-        for step in steps:
-            if f"{step}.json" not in known:
-                digests = _file_digests(self._folder / step)
-                files.write_json(self._digests / f"{step}.json", digests)
-        for name in known:
-            if name.removesuffix(".json") not in steps:
-                (self._digests / name).unlink(missing_ok=True)
+        """Called by Orbax in its own thread, when all is written and before it is committed."""
+        for folder in self._folder.iterdir():
+            if folder.is_dir() and not (folder / DIGESTS).exists():
+                files.write_json(folder / DIGESTS, _file_digests(folder))
 
     def _failing(self) -> "_Failing":
         return _Failing(self)
@@ -197,8 +189,8 @@ class _Failing:
             return
         full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
         reason = "the disk is full" if full else f"{type(error).__name__}: {error}"
-        steps = [p.name for p in self._checkpoints._folder.iterdir() if p.name.isdigit()]
-        last = f"the last good one is step {max(map(int, steps))}" if steps else "there is none yet"
+        steps = self._checkpoints.steps()
+        last = f"the last good one is step {steps[-1]}" if steps else "there is none yet"
         raise WorkError(
             f"could not write a checkpoint to {self._checkpoints._folder}: {reason}; {last}. "
             "Make room, then run the same command again: it goes on from there"
@@ -217,6 +209,8 @@ class _Keep(policies.PreservationPolicy):
 def _file_digests(folder: epath.Path) -> dict[str, str]:
     found = {}
     for path in sorted(_files_below(folder)):
+        if path.parent == folder and path.name in WRITTEN_LAST:
+            continue
         digest = hashlib.sha256()
         with path.open("rb") as f:
             while block := f.read(1 << 20):

@@ -159,7 +159,7 @@ def test_start_up_prefers_the_own_checkpoint_then_init_from(
     config = recipe(init_from=str(finished), train_for="10 steps", seed=5)
     train(config, tmp_path / "tuned")
     assert "arrays taken over" in capfd.readouterr().err
-    assert rows(tmp_path / "tuned")[0]["train/loss"] < rows(finished)[0]["train/loss"] / 2
+    assert rows(tmp_path / "tuned")[0]["train/loss"] < rows(finished)[0]["train/loss"] - 0.2
     longer = config | {"train_for": "15 steps"}
     train(longer, tmp_path / "tuned", longer=True)
     said = capfd.readouterr().err
