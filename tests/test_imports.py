@@ -18,7 +18,7 @@ ROOMS = {
     "ops": set(),
     "transforms": {"errors", "noise", "schema"},
     "data": {"errors", "schema", "config"},
-    "models": {"ops", "noise", "reduce", "schema"},
+    "models": {"errors", "ops", "noise", "reduce", "schema"},
     "tasks": {"errors", "schema", "data", "evaluation"},
     "tracking": {"errors", "config", "schema"},
     "evaluation": {"errors", "schema", "config", "data", "training", "tracking"},

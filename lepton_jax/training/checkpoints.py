@@ -34,6 +34,7 @@ class Checkpoints:
 
     def __init__(self, workdir: str, keep: Callable[[list[int]], set[int]] | None = None):
         logging.set_verbosity(logging.FATAL)  # what Orbax's threads log is raised here as well
+        _ignore_closed_loops()
         self._folder = epath.Path(workdir).resolve() / "checkpoints"
         options = ocp.CheckpointManagerOptions(
             create=keep is not None,
@@ -195,6 +196,18 @@ class _Failing:
             f"could not write a checkpoint to {self._checkpoints._folder}: {reason}; {last}. "
             "Make room, then run the same command again: it goes on from there"
         ) from None
+
+
+def _ignore_closed_loops() -> None:
+    """After a failed save tensorstore reports once more, to an event loop that Orbax has closed."""
+    before = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        if not (kind is RuntimeError and str(error) == "Event loop is closed"):
+            before(kind, error, trace)
+
+    if getattr(before, "__name__", "") != "hook":
+        sys.excepthook = hook
 
 
 class _Keep(policies.PreservationPolicy):
