@@ -13,8 +13,23 @@ BIN := .venv/bin
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
 	touch $@
 
+# The whole path, a command a step; the registry it fills is runs/registry.
+run: export LEPTON_JAX_REGISTRY = runs/registry
 run: .venv/installed
-	$(BIN)/python docs/first_run.py
+	$(BIN)/python launch.py train --config=configs/digits_cnn.py --workdir=runs/digits
+	$(BIN)/python launch.py export --workdir=runs/digits --out=runs/digits/bundle
+	$(BIN)/python launch.py verify --bundle=runs/digits/bundle
+	$(BIN)/python launch.py register --bundle=runs/digits/bundle --model=digits
+	$(BIN)/python launch.py registry gate --model=digits --require='test/accuracy>=0.98'
+	$(BIN)/python launch.py promote --model=digits --to=staging
+	$(BIN)/python launch.py predict --model=digits@staging --examples=4
+	@echo
+	@echo "The record is in runs/digits (config, metrics, curves.png, checkpoints), the bundle in"
+	@echo "runs/digits/bundle, the registry in runs/registry. Try next:"
+	@echo "  $(BIN)/python launch.py train --config=configs/digits_cnn.py --workdir=runs/sgd \\"
+	@echo "      --config.optimizer.name=sgd --config.optimizer.learning_rate=0.1"
+	@echo "  $(BIN)/python launch.py runs runs"
+	@echo "  $(BIN)/python launch.py --help"
 
 lint: .venv/installed-dev
 	$(BIN)/ruff format --check .

@@ -5,16 +5,15 @@ written alike (module split once, jit, donated state), so that convolution and p
 differs. The allocator belongs to the process, hence a process each: ours as `train` runs it, Flax
 with the same allocator settings, and Flax as it comes. They take turns, one at a time, and the
 ratio is the median over pairs of neighbours.
-
-    python benchmarks/seed_cnn.py --pairs=20
 """
 
-import argparse
 import statistics
 import subprocess
 import sys
 import time
 from typing import Any
+
+from benchmarks.pairs import Line, spread
 
 STEPS = 10
 BATCH = 64
@@ -23,18 +22,8 @@ TARGET = 3.0
 WORKERS = {"ours": ("ours", "tuned"), "flax": ("flax", "tuned"), "untuned": ("flax", "default")}
 
 
-def main() -> None:
-    """Prints one line of the table; exits 1 where the ratio misses its target."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pairs", type=int, default=20)
-    parser.add_argument("--padding", choices=("VALID", "SAME"), default="VALID")
-    parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.worker:
-        work(*args.worker, args.padding)
-        return
-
-    command = [sys.executable, __file__, "--padding", args.padding, "--worker"]
+def lines(pairs: int) -> list[Line]:
+    command = [sys.executable, "-m", "benchmarks.seed_cnn"]
     workers = {
         name: subprocess.Popen(
             [*command, *how], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -44,21 +33,19 @@ def main() -> None:
     try:
         for worker in workers.values():
             measure(worker)  # compiled and warm
-        rounds = [{n: measure(w) for n, w in workers.items()} for _ in range(args.pairs)]
+        rounds = [{n: measure(w) for n, w in workers.items()} for _ in range(pairs)]
     finally:
         for worker in workers.values():
             worker.kill()
-    ms = {name: statistics.median(r[name] for r in rounds) for name in WORKERS}
-    ratios = {n: sorted(r[n] / r["ours"] for r in rounds) for n in ("flax", "untuned")}
-    ratio = statistics.median(ratios["flax"])
-    low, high = (ratios["flax"][len(rounds) * q // 4] for q in (1, 3))
-    print(
-        f"seed_cnn {args.padding:5} | ours {ms['ours']:6.1f} ms | flax {ms['flax']:6.1f} ms: "
-        f"x{ratio:.2f} (quartiles {low:.2f}-{high:.2f}, target {TARGET:g}) | flax, allocator as it "
-        f"comes {ms['untuned']:6.1f} ms: x{statistics.median(ratios['untuned']):.2f} | "
-        f"{args.pairs} pairs"
-    )
-    sys.exit(ratio < TARGET)
+    found = []
+    for peer, what in (("flax", "the same allocator settings"), ("untuned", "as it comes")):
+        values = [r[peer] / r["ours"] for r in rounds]
+        median = statistics.median(values)
+        ms = {n: statistics.median(r[n] for r in rounds) for n in (peer, "ours")}
+        detail = f"{ms[peer]:.1f} ms against {ms['ours']:.1f} ms, {pairs} pairs"
+        name = f"steps/s of the seed CNN over plain Flax, {what}"
+        found.append(Line(name, spread(values), f">= {TARGET:g}", median >= TARGET, detail))
+    return found
 
 
 def measure(worker: Any) -> float:
@@ -68,7 +55,7 @@ def measure(worker: Any) -> float:
     return float(worker.stdout.readline())
 
 
-def work(model: str, allocator: str, padding: str) -> None:
+def work(model: str, allocator: str) -> None:
     """Takes `STEPS` steps for each line read and answers with milliseconds a step."""
     if allocator == "tuned":
         from lepton_jax.memory import tune_allocator
@@ -80,7 +67,7 @@ def work(model: str, allocator: str, padding: str) -> None:
     from flax import nnx
 
     make = {"ours": our_cnn, "flax": flax_cnn}[model]
-    graph, params, _ = nnx.split(make(padding), nnx.Param, ...)
+    graph, params, _ = nnx.split(make(), nnx.Param, ...)
     params = nnx.to_pure_dict(params)
     optimizer = optax.adam(1e-3)
     state = (params, optimizer.init(params))
@@ -114,25 +101,24 @@ def work(model: str, allocator: str, padding: str) -> None:
     assert jnp.isfinite(loss)
 
 
-def our_cnn(padding: str) -> Any:
+def our_cnn() -> Any:
     from flax import nnx
 
     from lepton_jax.models.cnn import CNN
 
-    keys: Any = dict(features=(32, 64), hidden=64, padding=padding)
+    keys: Any = dict(features=(32, 64), hidden=64, padding="VALID")
     return CNN((32, 32, 3), 10, **keys, rngs=nnx.Rngs(0))
 
 
-def flax_cnn(padding: str) -> Any:
+def flax_cnn() -> Any:
     import jax
     from flax import nnx
 
     class FlaxCNN(nnx.Module):
         def __init__(self, rngs: nnx.Rngs):
-            side = {"SAME": 8, "VALID": 6}[padding]
-            self.conv1 = nnx.Conv(3, 32, (3, 3), padding=padding, rngs=rngs)
-            self.conv2 = nnx.Conv(32, 64, (3, 3), padding=padding, rngs=rngs)
-            self.hidden = nnx.Linear(side * side * 64, 64, rngs=rngs)
+            self.conv1 = nnx.Conv(3, 32, (3, 3), padding="VALID", rngs=rngs)
+            self.conv2 = nnx.Conv(32, 64, (3, 3), padding="VALID", rngs=rngs)
+            self.hidden = nnx.Linear(6 * 6 * 64, 64, rngs=rngs)
             self.head = nnx.Linear(64, 10, rngs=rngs)
 
         def __call__(self, x: jax.Array) -> jax.Array:
@@ -144,4 +130,4 @@ def flax_cnn(padding: str) -> Any:
 
 
 if __name__ == "__main__":
-    main()
+    work(*sys.argv[1:])

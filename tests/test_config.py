@@ -149,7 +149,7 @@ def test_another_component_starts_from_its_own_defaults(config_path: str):
 
 
 def test_an_override_of_a_key_that_does_not_exist_is_a_fault(config_path: str):
-    with pytest.raises(UserError, match="lerning_rate: no such key .did you mean 'learning_rate'"):
+    with pytest.raises(UserError, match=r"lerning_rate: no such key .did you mean 'learning_rate'"):
         config_file.load(config_path, {"optimizer.lerning_rate": "0.5"})
 
 
@@ -188,7 +188,8 @@ def test_ten_thousand_trials_are_validated_in_seconds():
 
 
 def test_a_fault_that_needs_no_component_imports_no_jax(tmp_path):
-    code = "from lepton_jax.cli import main; main({'train': ''}, ['train', '--config=no.py', '--workdir=w'])"
+    arguments = "['train', '--config=no.py', '--workdir=w']"
+    code = f"from lepton_jax.cli import main; main({{'train': ''}}, {arguments})"
     check = f"import sys, atexit; atexit.register(lambda: print('jax' in sys.modules)); {code}"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True)
     assert done.returncode == 2

@@ -1,4 +1,4 @@
-"""Every recipe trains, and says where it is from, what to expect, what it costs and how to run it."""
+"""Every recipe trains, and says where it is from, what to expect, its cost and its command."""
 
 import ast
 import re

@@ -32,7 +32,7 @@ def rates(config: Optimizer) -> dict:
         "batch_size": 1,
         "train_for": "1 steps",
     }
-    own = {k: v for k, v in config.keys.items()}
+    own = dict(config.keys)
     groups = {
         n: {"pattern": g.pattern, "learning_rate": g.learning_rate, "weight_decay": g.weight_decay}
         for n, g in config.groups.items()
@@ -120,5 +120,5 @@ def test_a_pattern_that_matches_nothing_or_two_groups_is_refused():
         optimizer.labels(config, PARAMS)
     both = {"a": {"pattern": "conv"}, "b": {"pattern": "bias"}}
     config = section(name="sgd", learning_rate=1.0, groups=both)
-    with pytest.raises(UserError, match="matches two of optimizer.groups: a, b"):
+    with pytest.raises(UserError, match=r"matches two of optimizer\.groups: a, b"):
         optimizer.labels(config, PARAMS)
