@@ -8,8 +8,9 @@ inside, by the one command that needs them.
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lepton_jax.config import Config, validate
+from lepton_jax.config import Config
 from lepton_jax.errors import UserError
+from lepton_jax.validation import validate
 
 if TYPE_CHECKING:
     from lepton_jax.evaluation.command import Evaluated

@@ -14,8 +14,9 @@ import traceback
 from collections.abc import Mapping
 from typing import Any
 
-from lepton_jax.config import Config, validate
+from lepton_jax.config import Config
 from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.validation import validate
 
 
 def load(path: str, overrides: Mapping[str, str] | None = None) -> tuple[Config, list[str]]:

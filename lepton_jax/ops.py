@@ -1,10 +1,10 @@
 """Convolution and pooling that are fast on CPU too; elsewhere they are XLA's own.
 
 On CPU XLA spends most of a small network's step in the backward pass of `reduce_window` and of
-`conv`, and a `conv` inside a loop (`scan`, `lax.map`) is an order of magnitude slower still. Both
-operations are written here over the shifted slices of their windows: a convolution is one matrix
-product over them, a pool one fused reduction. The choice is made when a program is lowered, by
-`jax.lax.platform_dependent`, so that an exported program carries both.
+`conv`, and a `conv` inside a loop (`scan`, `lax.map`) is an order of magnitude slower still. There
+both are written over the entries of their windows, taken as slices: a convolution is one matrix
+product over them, a pool reduces them, first across, then down. The choice is made when a program
+is lowered, by `jax.lax.platform_dependent`; an exported program carries both.
 
 Imports: jax only.
 """
@@ -33,8 +33,13 @@ def conv2d(
     pads = _pads(x_BHWC, (h, w), strides, padding)
 
     def sliced(x: jax.Array, kernel: jax.Array) -> jax.Array:
-        patches = jnp.concatenate(_slices(x, (h, w), strides, pads, 0), axis=-1)
-        return patches @ kernel.reshape(-1, D)
+        x = _padded(x, pads, 0)
+        entries = [
+            entry
+            for row in _entries(x, 1, h, strides[0])
+            for entry in _entries(row, 2, w, strides[1])
+        ]
+        return jnp.concatenate(entries, axis=-1) @ kernel.reshape(-1, D)
 
     def stock(x: jax.Array, kernel: jax.Array) -> jax.Array:
         layout = ("NHWC", "HWIO", "NHWC")
@@ -48,13 +53,13 @@ def max_pool(
 ) -> jax.Array:
     """The largest entry of each window; `stride` is the window's size if not given.
 
-    Where entries tie, CPU shares the gradient among them; elsewhere one of them gets it.
+    Where entries tie, the gradient goes to the first of them, row by row.
     """
     size, strides = _pair(window), _pair(window if stride is None else stride)
     pads = _pads(x_BHWC, size, strides, padding)
 
     def sliced(x: jax.Array) -> jax.Array:
-        return functools.reduce(jnp.maximum, _slices(x, size, strides, pads, -math.inf))
+        return _reduced(_larger, _padded(x, pads, -math.inf), size, strides)
 
     def stock(x: jax.Array) -> jax.Array:
         return _reduce_window(x, -math.inf, lax.max, size, strides, pads)
@@ -70,7 +75,7 @@ def avg_pool(
     pads = _pads(x_BHWC, size, strides, padding)
 
     def sliced(x: jax.Array) -> jax.Array:
-        return functools.reduce(jnp.add, _slices(x, size, strides, pads, 0))
+        return _reduced(jnp.add, _padded(x, pads, 0), size, strides)
 
     def stock(x: jax.Array) -> jax.Array:
         return _reduce_window(x, 0, lax.add, size, strides, pads)
@@ -84,25 +89,41 @@ def global_avg_pool(x_BHWC: jax.Array) -> jax.Array:
     return x_BHWC.mean((1, 2))
 
 
-def _slices(
+def _padded(x: jax.Array, pads: Sequence[tuple[int, int]], fill: float) -> jax.Array:
+    (top, bottom), (left, right) = pads
+    if not any((top, bottom, left, right)):
+        return x
+    edges = ((0, 0, 0), (top, bottom, 0), (left, right, 0), (0, 0, 0))
+    return lax.pad(x, jnp.asarray(fill, x.dtype), edges)
+
+
+def _entries(x: jax.Array, axis: int, window: int, stride: int) -> list[jax.Array]:
+    """The first entry of every window along `axis`, the second of every one, and so on."""
+    count = (x.shape[axis] - window) // stride + 1
+    if window == stride:
+        # Windows do not overlap: a view of their own axis, whose gradient needs no scattering.
+        x = lax.slice_in_dim(x, 0, count * window, axis=axis)
+        x = x.reshape(*x.shape[:axis], count, window, *x.shape[axis + 1 :])
+        return [lax.index_in_dim(x, k, axis + 1, keepdims=False) for k in range(window)]
+    last = (count - 1) * stride + 1
+    return [lax.slice_in_dim(x, k, k + last, stride, axis) for k in range(window)]
+
+
+def _reduced(
+    operation: Callable[[jax.Array, jax.Array], jax.Array],
     x: jax.Array,
     size: tuple[int, int],
     strides: tuple[int, int],
-    pads: Sequence[tuple[int, int]],
-    fill: float,
-) -> list[jax.Array]:
-    """K arrays `[B, H', W', C]`: the k-th entry of every window, row by row."""
-    (top, bottom), (left, right) = pads
-    if any((top, bottom, left, right)):
-        edges = ((0, 0, 0), (top, bottom, 0), (left, right, 0), (0, 0, 0))
-        x = lax.pad(x, jnp.asarray(fill, x.dtype), edges)
-    (h, w), (sh, sw) = size, strides
-    rows, columns = (x.shape[1] - h) // sh + 1, (x.shape[2] - w) // sw + 1
-    return [
-        x[:, i : i + (rows - 1) * sh + 1 : sh, j : j + (columns - 1) * sw + 1 : sw]
-        for i in range(h)
-        for j in range(w)
-    ]
+) -> jax.Array:
+    for axis in (2, 1):
+        entries = _entries(x, axis, size[axis - 1], strides[axis - 1])
+        x = functools.reduce(operation, entries)
+    return x
+
+
+def _larger(a: jax.Array, b: jax.Array) -> jax.Array:
+    """max(a, b), NaN if either is; unlike `jnp.maximum`'s its gradient is a plain selection."""
+    return jnp.where((a >= b) | (a != a), a, b)
 
 
 def _reduce_window(

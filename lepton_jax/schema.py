@@ -13,6 +13,7 @@ Imports: the standard library only; a component's module is imported only when i
 
 import contextlib
 import dataclasses
+import functools
 import inspect
 import types
 import typing
@@ -57,6 +58,7 @@ class Key(NamedTuple):
     marks: tuple[str, ...]
 
 
+@functools.cache
 def keys_of(component: Callable[..., Any]) -> dict[str, Key]:
     """The config keys of a component: its dataclass fields, or the parameters that a config may
     give: keyword-only ones, and (optax's way) later ones that have a default.

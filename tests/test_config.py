@@ -9,8 +9,10 @@ import pytest
 from ml_collections import ConfigDict
 
 from lepton_jax import config_file
-from lepton_jax.config import differences, hyper_of, validate
+from lepton_jax.config import differences
 from lepton_jax.errors import UserError
+from lepton_jax.hyper import hyper_of
+from lepton_jax.validation import validate
 
 GOOD = {
     "model": {"name": "cnn", "features": (8, 16), "dropout": 0.1},
@@ -98,6 +100,14 @@ def test_fingerprint_ignores_key_order_and_running_keys():
         assert validate(with_(path, value)).fingerprint() == config.fingerprint(), path
     for path, value in [("seed", 1), ("model.dropout", 0.2), ("data.valid_fraction", 0.2)]:
         assert validate(with_(path, value)).fingerprint() != config.fingerprint(), path
+
+
+def test_where_the_data_lies_is_a_running_key():
+    here, there = (
+        validate(GOOD | {"data": {"source": {"name": "tfds", "dataset": "mnist", "data_dir": d}}})
+        for d in ("/a", "/b")
+    )
+    assert here.fingerprint() == there.fingerprint()
 
 
 def test_differences_name_computing_keys_only():

@@ -9,6 +9,7 @@ import numpy as np
 
 from lepton_jax.data.source import Element, Source, split_name
 from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.schema import Running
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 
@@ -27,7 +28,7 @@ class Images:
         return {"image": read_image(self.paths[index]), "label": np.int32(self.labels[index])}
 
 
-def folder(*, path: str) -> Source:
+def folder(*, path: Running[str]) -> Source:
     """Images sorted into folders by class; sizes may vary (`data.decode='resize(...)'`).
 
     The fingerprint covers names, sizes and modification times, not the contents: a copy that does

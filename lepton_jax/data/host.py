@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from lepton_jax.config import calls
 from lepton_jax.data.source import Element
 from lepton_jax.errors import UserError
+from lepton_jax.validation import calls
 
 
 def pipeline(decode: str) -> Callable[[Element], Element]:

@@ -9,9 +9,10 @@ import numpy as np
 
 from lepton_jax.data.source import Columns, Source, split_name
 from lepton_jax.errors import UserError
+from lepton_jax.schema import Running
 
 
-def npz(*, path: str) -> Source:
+def npz(*, path: Running[str]) -> Source:
     """The arrays of a `.npz` file, as `numpy.savez(path, train_image=..., train_label=...)` writes.
 
     A key is split and field, parted at the first underscore; the first axis counts the examples.

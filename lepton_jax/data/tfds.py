@@ -14,9 +14,10 @@ from typing import Any
 
 from lepton_jax.data.source import Element, Source, Split, split_name
 from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.schema import Running
 
 
-def tfds(*, dataset: str, data_dir: str | None = None) -> Source:
+def tfds(*, dataset: str, data_dir: Running[str | None] = None) -> Source:
     """A prepared data set, e.g. `dataset='cifar10'`, `'glue/sst2'` or `'mnist:3.0.1'`.
 
     `data_dir` is TFDS's own folder by default. Fields keep their TFDS names, nested ones are

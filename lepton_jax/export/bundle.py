@@ -20,10 +20,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from lepton_jax.config import calls
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.export.lineage import check_clean, lineage, scrubbed
 from lepton_jax.serving.loader import MANIFEST, bundle_id, manifest_bytes
+from lepton_jax.validation import calls
 
 EXAMPLES = 16
 PROGRAM = "programs/stablehlo/forward.bin"

@@ -9,15 +9,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lepton_jax.config import Chosen, Config, calls, hyper_of
+from lepton_jax.config import Chosen, Config
 from lepton_jax.data.dataset import DataSpec, FieldSpec
 from lepton_jax.errors import UserError
+from lepton_jax.hyper import hyper_of
 from lepton_jax.noise import Noise, example_keys
 from lepton_jax.schema import parse_duration
 from lepton_jax.training import optimizer
 from lepton_jax.training.functional import Functional
 from lepton_jax.training.learner import Batch, Supervised, Tools
 from lepton_jax.training.state import State, Sums
+from lepton_jax.validation import calls
 
 PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float64": jnp.float64}
 

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from lepton_jax.config import Chosen, Config, validate
+from lepton_jax.config import Chosen, Config
 from lepton_jax.data import dataset
 from lepton_jax.data.dataset import Dataset, FieldSpec
 from lepton_jax.data.source import Columns
@@ -19,6 +19,7 @@ from lepton_jax.training.best import best_step
 from lepton_jax.training.checkpoints import Checkpoints, say
 from lepton_jax.training.program import Program
 from lepton_jax.training.state import State, unflat
+from lepton_jax.validation import validate
 
 
 @dataclass(frozen=True)

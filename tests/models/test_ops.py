@@ -133,9 +133,21 @@ def test_avg_pool_and_its_gradient_equal_loops(size, window, stride, padding):
     np.testing.assert_allclose(grad, dx, rtol=0, atol=1e-14)
 
 
-def test_gradient_of_tied_maxima_sums_to_one():
-    grad = jax.grad(lambda x: ops.max_pool(x).sum())(jnp.ones((1, 2, 2, 1)))
-    assert float(grad.sum()) == 1.0
+@pytest.mark.parametrize(("window", "stride"), [(2, 2), (3, 2)])
+def test_gradient_of_tied_maxima_goes_where_xlas_own_goes(window, stride):
+    x = jnp.asarray(np.random.default_rng(0).integers(0, 3, (4, 9, 9, 2)), jnp.float32)
+    dy = random(1, *ops.max_pool(x, window, stride=stride).shape).astype(np.float32)
+    sizes = (1, window, window, 1), (1, stride, stride, 1)
+    stock = lambda x: lax.reduce_window(x, -jnp.inf, lax.max, *sizes, "VALID")  # noqa: E731
+    grad = jax.grad(lambda x: (ops.max_pool(x, window, stride=stride) * dy).sum())(x)
+    want = jax.grad(lambda x: (stock(x) * dy).sum())(x)
+    np.testing.assert_allclose(grad, want, atol=1e-6)
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_max_pool_passes_on_a_value_that_is_no_number(at):
+    x = jnp.zeros(4).at[at].set(jnp.nan).reshape(1, 2, 2, 1)
+    assert jnp.isnan(ops.max_pool(x)).all()
 
 
 def test_global_avg_pool_is_the_mean_over_the_image():

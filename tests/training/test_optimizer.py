@@ -1,5 +1,7 @@
 """Every optimizer of the table: traced numbers, one program, groups by path."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,9 +9,11 @@ import optax
 import pytest
 
 from lepton_jax.components import TABLES, resolve
-from lepton_jax.config import Faults, Optimizer, _optimizer, hyper_of, keys_of, validate
+from lepton_jax.config import Optimizer
 from lepton_jax.errors import UserError
+from lepton_jax.hyper import hyper_of
 from lepton_jax.training import optimizer
+from lepton_jax.validation import validate
 
 PARAMS = {
     "conv": {"kernel": jnp.ones((3, 4)), "bias": jnp.ones(4)},
@@ -17,34 +21,25 @@ PARAMS = {
 }
 
 
+SGD = {"name": "sgd", "learning_rate": 1.0}
+BASE = {
+    "model": {"name": "cnn"},
+    "task": {"name": "image_classification"},
+    "data": {"source": {"name": "digits"}},
+    "batch_size": 1,
+    "train_for": "1 steps",
+}
+
+
 def section(**given) -> Optimizer:
-    faults = Faults()
-    found = _optimizer(given, keys_of(Optimizer), "optimizer", faults)
-    assert not faults, faults
-    return found
+    return validate(BASE | {"optimizer": given}).optimizer
 
 
 def rates(config: Optimizer) -> dict:
-    base = {
-        "model": {"name": "cnn"},
-        "task": {"name": "image_classification"},
-        "data": {"source": {"name": "digits"}},
-        "batch_size": 1,
-        "train_for": "1 steps",
-    }
-    own = dict(config.keys)
-    groups = {
-        n: {"pattern": g.pattern, "learning_rate": g.learning_rate, "weight_decay": g.weight_decay}
-        for n, g in config.groups.items()
-    }
-    given = {
-        "name": config.name,
-        "learning_rate": config.learning_rate,
-        "weight_decay": config.weight_decay,
-        "groups": groups,
-        **own,
-    }
-    return hyper_of(validate(base | {"optimizer": given}))["optimizer"]
+    """The numbers that trials may vary, as `hyper_of` finds them in a whole config."""
+    return hyper_of(dataclasses.replace(validate(BASE | {"optimizer": SGD}), optimizer=config))[
+        "optimizer"
+    ]
 
 
 def steps(config: Optimizer, n: int = 3) -> tuple[list[np.ndarray], int]:

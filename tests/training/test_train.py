@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import lepton_jax
-from lepton_jax.config import validate
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.training import restore
 from lepton_jax.training.checkpoints import Checkpoints
+from lepton_jax.validation import validate
 
 
 def train(config: dict[str, Any], workdir: Path, **flags: Any) -> Any:
