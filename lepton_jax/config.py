@@ -216,7 +216,8 @@ def _marks(section: Any, path: str = "") -> Iterator[tuple[str, tuple[str, ...]]
         for name, key in component_keys(section.kind, section.name).items():
             yield join(path, name), key.marks
     elif dataclasses.is_dataclass(section) and not isinstance(section, Optimizer):
-        for name, key in keys_of(type(section)).items():
+        cls: Any = type(section)
+        for name, key in keys_of(cls).items():
             yield join(path, name), key.marks
             yield from _marks(getattr(section, name), join(path, name))
 
