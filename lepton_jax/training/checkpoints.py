@@ -200,14 +200,15 @@ class _Failing:
 
 def _ignore_closed_loops() -> None:
     """After a failed save tensorstore reports once more, to an event loop that Orbax has closed."""
-    before = sys.excepthook
+    before = sys.unraisablehook
+    if getattr(before, "__name__", "") == "but_closed_loops":
+        return
 
-    def hook(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-        if not (kind is RuntimeError and str(error) == "Event loop is closed"):
-            before(kind, error, trace)
+    def but_closed_loops(unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            before(unraisable)
 
-    if getattr(before, "__name__", "") != "hook":
-        sys.excepthook = hook
+    sys.unraisablehook = but_closed_loops
 
 
 class _Keep(policies.PreservationPolicy):

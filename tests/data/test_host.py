@@ -57,7 +57,7 @@ def test_pipeline_goes_from_left_to_right_and_leaves_other_fields(photo):
     ("decode", "problem"),
     [
         ("rezise(4)", "did you mean 'resize'"),
-        ("resize(", "cannot read"),
+        ("resize(", "is not the name of a transform"),
         ("resize('4')", "expected int"),
         ("resize(4, 4, 4)", "at most 2 arguments"),
     ],
