@@ -97,7 +97,7 @@ def trained(workdir: str, checkpoint: str = "best") -> Trained:
     config = read_config(workdir)
     step = step_of(workdir, checkpoint)
     data = load_data(config)
-    program = Program(config, data.spec, len(data.splits["train"]))
+    program = program_of(config, data)
     checkpoints = Checkpoints(workdir)
     like = blank(program, default_sharding())
     state = checkpoints.restore(step, like)["state"]
@@ -150,6 +150,14 @@ def load_data(config: Config, source: Chosen | None = None) -> Dataset:
         valid_fraction=section.valid_fraction,
         split_seed=section.split_seed,
     )
+
+
+def program_of(config: Config, data: Dataset) -> Program:
+    """The program of a config on its data. Raises `UserError` when there is nothing to train on."""
+    if "train" not in data.splits:
+        there = ", ".join(data.splits)
+        raise UserError(f"source {config.data.source.name} has no split 'train', only {there}")
+    return Program(config, data.spec, len(data.splits["train"]))
 
 
 def default_sharding() -> jax.sharding.Sharding:

@@ -80,7 +80,7 @@ def train(config: Config, workdir: str, *, longer: bool, command: list[str]) -> 
         stack.enter_context(runtime(config.precision))
         stop = stack.enter_context(_stop_signals())
         data = restore.load_data(config)
-        program = Program(config, data.spec, len(data.splits["train"]))
+        program = restore.program_of(config, data)
         facts = {
             **provenance.collect(command),
             "fingerprint": config.fingerprint(),
@@ -162,7 +162,9 @@ class _Training:
             views(step, values)
 
         def evaluate(step: int, state: State) -> bool:
-            log(step, self.evaluations.during(state))
+            values = self.evaluations.during(state)
+            if values:
+                log(step, values)
             return best_step(config.best, record.rows()) == step
 
         def checkpoint(step: int, state: State, sums: Sums) -> None:

@@ -196,6 +196,20 @@ def test_a_best_metric_that_is_not_measured_is_refused_before_training(recipe, t
         train(recipe(best={"metric": "test/accuracy", "mode": "max"}), tmp_path)
 
 
+def test_data_without_a_training_split_is_refused_and_without_valid_the_last_is_best(
+    recipe, tmp_path: Path
+):
+    image, label = np.zeros((20, 8, 8, 1), np.uint8), np.arange(20, dtype=np.int32) % 2
+    np.savez(tmp_path / "test.npz", test_image=image, test_label=label)
+    source = {"name": "npz", "path": str(tmp_path / "test.npz")}
+    with pytest.raises(UserError, match="has no split 'train', only test"):
+        train(recipe(data__source=source), tmp_path / "a")
+    train(recipe(data__valid_fraction=0.0, train_for="12 steps"), tmp_path / "b")
+    assert [r["step"] for r in rows(tmp_path / "b")] == [7, 12]
+    results = json.loads((tmp_path / "b/results.json").read_text())
+    assert results["test"]["step"] == 12
+
+
 def test_further_evaluations_and_metrics_are_recorded(recipe, tmp_path: Path):
     config = recipe(
         train_for="10 steps",
