@@ -20,6 +20,8 @@ from lepton_jax.training.program import Program
 from lepton_jax.training.runtime import runtime
 from lepton_jax.training.state import State, Sums
 
+NEVER = 1e12
+
 CASES = {
     # 2,000 examples of CIFAR-10's size: what is measured is a step, not a data set.
     "cifar10_cnn": (
@@ -54,7 +56,7 @@ def _case(config: Config, steps: int, pairs: int) -> list[float]:
         feed = DeviceFeed(program, data.splits["train"], device)
         zeros = jax.device_put(program.empty_sums(), device)
         record = Record.create(f"{folder}/w", config.to_json(), {})
-        every = loop.Every(program.period(config.log_every), float("inf"), float("inf"))
+        every = loop.Every(program.period(config.log_every), NEVER, NEVER)
         holder = {"state": restore.fresh_state(program, device)}
 
         def harness() -> float:
