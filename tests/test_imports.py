@@ -26,7 +26,7 @@ ROOMS = {
     "evaluation": {"errors", "schema", "config", "data", "training", "tracking"},
     "training": {
         "errors", "schema", "config", "components", "validation", "hyper", "data", "noise",
-        "reduce", "memory", "tracking", "evaluation",
+        "reduce", "memory", "models", "tracking", "evaluation",
     },
     "serving": set(),
     "export": {"errors", "pipeline", "serving", "validation", "data", "tracking"},

@@ -10,6 +10,9 @@ from typing import Any
 import jax
 from flax import nnx
 
+from lepton_jax.models.layers import HyperVariable
+from lepton_jax.training.state import flat
+
 Params = dict[str, Any]
 Rest = dict[str, Any]
 
@@ -26,6 +29,9 @@ class Functional:
         abstract = nnx.eval_shape(lambda: make(nnx.Rngs(params=0)))
         parts: Any = nnx.split(abstract, nnx.Param, ...)
         self._graph = parts[0]
+        varied: Any = nnx.split(abstract, HyperVariable, ...)
+        self.numbers = frozenset(flat(nnx.to_pure_dict(varied[1])))
+        """Names in `rest` that are the config's and no weights, such as a dropout rate."""
 
     def init(
         self, key: jax.Array, make: Callable[..., nnx.Module] | None = None

@@ -205,7 +205,9 @@ class _Training:
         state, sums = fresh["state"], fresh["sums"]
         if self.config.init_from:
             given = weights.read(self.config.init_from)
-            state, report = weights.initialize(state, given, self.config.init_from)
+            state, report = weights.initialize(
+                state, given, self.config.init_from, keep=self.program.functional.numbers
+            )
             say(report)
         return state, sums
 

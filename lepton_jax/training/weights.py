@@ -3,7 +3,7 @@
 Names are paths such as `conv1.kernel`; parameters and running statistics share one flat dict.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 import jax
@@ -44,8 +44,12 @@ def read(path: str) -> dict[str, np.ndarray]:
     )
 
 
-def initialize(state: State, weights: Mapping[str, np.ndarray], path: str) -> tuple[State, str]:
+def initialize(
+    state: State, weights: Mapping[str, np.ndarray], path: str, keep: Container[str]
+) -> tuple[State, str]:
     """The fresh `state` with what matches by name and shape, and a report of what did.
+
+    `keep`: names in `state` that are not to be taken over, such as a dropout rate.
 
     Raises:
       UserError: when nothing matches, or the task has a step of its own.
@@ -53,8 +57,9 @@ def initialize(state: State, weights: Mapping[str, np.ndarray], path: str) -> tu
     fit = state.learner
     if not isinstance(fit, Fit):
         raise UserError("init_from needs a task with one model; this one has a step of its own")
-    own = flat(fit.params) | flat(fit.rest)
-    taken, lines = dict(own), []
+    whole = flat(fit.params) | flat(fit.rest)
+    own = {name: leaf for name, leaf in whole.items() if name not in keep}
+    taken, lines = dict(whole), []
     for name, leaf in own.items():
         given = weights.get(name)
         if given is None:
@@ -63,7 +68,7 @@ def initialize(state: State, weights: Mapping[str, np.ndarray], path: str) -> tu
             lines.append(f"  fresh    {name} {leaf.shape}: has shape {given.shape} there")
         else:
             taken[name] = jax.device_put(given.astype(leaf.dtype), leaf.sharding)
-    unused = [name for name in weights if name not in own]
+    unused = [name for name in weights if name not in whole]
     lines += [f"  unused   {name} {weights[name].shape}" for name in unused]
     matched = sum(taken[n] is not own[n] for n in own)
     if not matched:

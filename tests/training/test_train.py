@@ -156,10 +156,11 @@ def test_everything_runs_without_jit(recipe, tmp_path: Path):
 def test_start_up_prefers_the_own_checkpoint_then_init_from(
     finished: Path, recipe, tmp_path, capfd
 ):
-    config = recipe(init_from=str(finished), train_for="10 steps", seed=5)
+    config = recipe(init_from=str(finished), train_for="10 steps", seed=5, model__dropout=0.3)
     train(config, tmp_path / "tuned")
     assert "arrays taken over" in capfd.readouterr().err
     assert rows(tmp_path / "tuned")[0]["train/loss"] < rows(finished)[0]["train/loss"] - 0.2
+    assert leaves(tmp_path / "tuned", 10)["state.learner.rest.dropout.rate"] == np.float32(0.3)
     longer = config | {"train_for": "15 steps"}
     train(longer, tmp_path / "tuned", longer=True)
     said = capfd.readouterr().err
