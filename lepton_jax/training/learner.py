@@ -41,7 +41,10 @@ class Tools:
 
 
 class Learner(Protocol):
-    """`init` and `update` are traced; `update` returns sums over the whole (global) batch."""
+    """`init` and `update` are traced; `update` returns sums over the whole (global) batch.
+
+    A step counts as finite when its sums are, so they should show whatever could break.
+    """
 
     def init(self, tools: Tools, key: jax.Array) -> Any: ...
 
@@ -86,7 +89,11 @@ class Supervised:
             else state.ema
         )
         one = jnp.ones((), jnp.float32)
-        sums = {**sums, "grad_norm": (optax.global_norm(grads), one)}
+        sums = {
+            **sums,
+            "grad_norm": (optax.global_norm(grads), one),
+            "update_norm": (optax.global_norm(updates), one),
+        }
         return Fit(params, rest, optimizer, ema), sums
 
     def _gradient(self, tools: Tools, state: Fit, rest: Any, batch: Batch) -> tuple[Any, Sums, Any]:

@@ -119,7 +119,7 @@ class Program:
         From the first step whose numbers are not finite the state stands still, so that no
         checkpoint is poisoned however late the host looks.
         """
-        learner, values = self._update(state, batch)
+        learner, values = self.update(state, batch)
         finite = jnp.isfinite(values).all()
         good = finite & (state.bad_step < 0)
         learner = jax.tree.map(lambda new, old: jnp.where(good, new, old), learner, state.learner)
@@ -128,7 +128,8 @@ class Program:
         added = sums.values + jnp.where(good, values, 0)
         return State(step, state.seed, bad_step, state.hyper, learner), Sums(added, bad_step)
 
-    def _update(self, state: State, batch: Batch) -> tuple[Any, jax.Array]:
+    def update(self, state: State, batch: Batch) -> tuple[Any, jax.Array]:
+        """A step's new learner and its sums [2, N], be they finite or not."""
         tools = self._tools(state.hyper, state.seed, state.step)
         batch = {**batch, "mask": jnp.ones(batch["position"].shape, jnp.float32)}
         learner, sums = self._learner(state.hyper).update(tools, state.learner, batch)
@@ -139,10 +140,6 @@ class Program:
         return learner, jnp.stack(
             [jnp.stack([x.astype(dtype) for x in t]) for t in (totals, weights)]
         )
-
-    def update_unguarded(self, state: State, batch: Batch) -> tuple[Any, jax.Array]:
-        """One step's new learner and sums, finite or not: to find out what went wrong."""
-        return self._update(state, batch)
 
     def empty_sums(self) -> Sums:
         dtype = jnp.promote_types(self._dtype, jnp.float32)

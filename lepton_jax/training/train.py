@@ -238,7 +238,7 @@ class _Training:
 
         program, step = self.program, error.step
         batch = batch_at(program, self.data.splits["train"], step)
-        learner, values = jax.jit(program.update_unguarded)(error.state, batch)
+        learner, values = jax.jit(program.update)(error.state, batch)
         means = dict(zip(program.sum_names, np.divide(*jax.device_get(values)), strict=True))
         bad = [k for k, v in flat(learner).items() if not np.isfinite(np.asarray(v)).all()]
         steps = self.checkpoints.steps()

@@ -124,6 +124,17 @@ def test_numbers_that_are_not_finite_stop_the_run_and_spare_the_checkpoints(reci
     assert json.loads((tmp_path / "status.json").read_text())["state"] == "failed"
 
 
+def test_an_update_that_is_not_finite_reaches_no_checkpoint(recipe, tmp_path: Path):
+    """The loss and the gradient are finite; the step that they make is not."""
+    config = recipe(
+        optimizer__name="sgd", optimizer__learning_rate=3e38, data__prepare="scale(std=0.1)",
+        checkpoint_every="1 steps",
+    )  # fmt: skip
+    with pytest.raises(WorkError, match=r"the numbers of step 0 are not finite: loss \d"):
+        train(config, tmp_path)
+    assert Checkpoints(str(tmp_path)).steps() == []
+
+
 def test_accumulation_computes_the_same_gradients(recipe, tmp_path: Path):
     base = {"model__dropout": 0.2, "precision": "float64", "train_for": "12 steps"}
     train(recipe(**base), tmp_path / "whole")
