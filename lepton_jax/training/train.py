@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import numpy as np
 
 from lepton_jax.config import Config, differences
 from lepton_jax.errors import UserError, WorkError
@@ -26,7 +27,7 @@ from lepton_jax.training.checkpoints import Checkpoints, say
 from lepton_jax.training.feed import batch_at, feed
 from lepton_jax.training.program import Program
 from lepton_jax.training.runtime import runtime
-from lepton_jax.training.state import State, Sums
+from lepton_jax.training.state import State, Sums, flat
 
 
 @dataclass(frozen=True)
@@ -232,10 +233,6 @@ class _Training:
 
     def _explain(self, error: loop.NotFinite) -> str:
         """Takes the bad step once more, unguarded, and says where the numbers broke."""
-        import numpy as np
-
-        from lepton_jax.training.state import flat
-
         program, step = self.program, error.step
         batch = batch_at(program, self.data.splits["train"], step)
         learner, values = jax.jit(program.update)(error.state, batch)
