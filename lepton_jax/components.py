@@ -63,6 +63,11 @@ TABLES: dict[str, dict[str, str]] = {
         "classification": "lepton_jax.evaluation.metrics:Classification",
         "top_k": "lepton_jax.evaluation.metrics:TopK",
     },
+    "strategy": {
+        "jit": "lepton_jax.placement.strategies:jit",
+        "mesh": "lepton_jax.placement.strategies:mesh",
+        "pmap": "lepton_jax.placement.strategies:pmap",
+    },
     "writer": {
         "mlflow": "lepton_jax.tracking.writers:mlflow",
         "tensorboard": "lepton_jax.tracking.writers:tensorboard",

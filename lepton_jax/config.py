@@ -50,6 +50,7 @@ Model = Annotated[Chosen, "model"]
 Task = Annotated[Chosen, "task"]
 Source = Annotated[Chosen, "source"]
 Schedule = Annotated[Chosen, "schedule"]
+Strategy = Annotated[Chosen, "strategy"]
 Writers = Annotated[Mapping[str, Chosen], "writer"]
 Metrics = Annotated[Mapping[str, Chosen], "metric"]
 HostPipeline = Annotated[str, "host transform"]
@@ -137,6 +138,12 @@ class Config:
     """A workdir, checkpoint or bundle whose weights a fresh run starts from."""
     evaluate_every: Duration = "1 epochs"
     best: Best = Best()
+    strategy: Running[Strategy] = Chosen("strategy", "jit", {})
+    """Where the step runs; it changes the speed, never what is computed."""
+    patience: Running[Annotated[int, "> 0"]] = 1800
+    """Seconds without a step, an evaluation or a save after which the run ends as hung."""
+    profile: Running[tuple[int, int] | None] = None
+    """(first step, steps) of which a jax.profiler trace is written into the workdir."""
     metrics: Running[Metrics] = field(default_factory=dict)
     """Beside the task's own."""
     evals: Running[Mapping[str, Eval]] = field(default_factory=dict)

@@ -1,10 +1,16 @@
-"""The one reduction that a step knows of where it runs."""
+"""All that a step and a model know of where they run: one reduction, and one statement.
+
+Imports: jax only.
+"""
 
 from typing import TypeVar
 
 import jax
 
 T = TypeVar("T")
+
+BATCH_AXES = ("data", "fsdp")
+"""The axes of a mesh over which the examples of a batch are spread."""
 
 
 def batch_sum(tree: T) -> T:
@@ -16,3 +22,16 @@ def batch_sum(tree: T) -> T:
     if "data" in jax.sharding.get_abstract_mesh().manual_axes:
         return jax.lax.psum(tree, "data")
     return tree
+
+
+def by_batch(x: jax.Array) -> jax.Array:
+    """States that `x` `[B, ...]` is spread over examples and nothing else; the identity elsewhere.
+
+    Without it the compiler of a sharded mesh may carry activations spread as the parameters are,
+    and gather them instead of the parameters. A model says it where a block begins.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    axes = tuple(a for a in BATCH_AXES if a in mesh.axis_names and mesh.shape[a] > 1)
+    if not axes or mesh.manual_axes:
+        return x
+    return jax.lax.with_sharding_constraint(x, jax.sharding.PartitionSpec(axes))

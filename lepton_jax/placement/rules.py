@@ -1,0 +1,81 @@
+"""Sharding rules: which mesh axes the dimensions of a parameter are spread over.
+
+A model declares them beside its layers, as a class attribute:
+
+    sharding = {r"attention\.(q|k|v)\.kernel": ("fsdp", "tensor"), r"head\.kernel": ("fsdp", None)}
+
+A pattern is a regular expression searched in the parameter's name; the first that matches counts.
+Axes align to the last dimensions, so that one rule serves a layer and a stack of layers.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
+
+from lepton_jax.errors import UserError, did_you_mean
+
+Axes = tuple[str | None, ...]
+Rules = Mapping[str, Axes]
+Specs = dict[str, P]
+
+
+def specs(params: Mapping[str, Any], rules: Rules, mesh: Mesh) -> Specs:
+    """The `PartitionSpec` of each parameter, by name; what no rule matches is replicated.
+
+    Axes that the mesh lacks, or that have one device, are left out.
+
+    Raises:
+      UserError: for a pattern that matches no parameter, and for a dimension that its axis does
+        not divide.
+    """
+    found, unused = {}, dict(rules)
+    for name, leaf in params.items():
+        pattern = next((p for p in rules if re.search(p, name)), None)
+        unused.pop(pattern or "", None)
+        found[name] = _spec(name, tuple(leaf.shape), rules[pattern], mesh) if pattern else P()
+    if unused:
+        pattern = next(iter(unused))
+        raise UserError(
+            f"sharding rule {pattern!r} matches no parameter{did_you_mean(pattern, params)}; "
+            f"there are: {', '.join(params)}"
+        )
+    return found
+
+
+def _spec(name: str, shape: tuple[int, ...], axes: Axes, mesh: Mesh) -> P:
+    if len(axes) > len(shape):
+        raise UserError(f"sharding rule of {name} {shape}: {axes} names more axes than it has")
+    axes = (None,) * (len(shape) - len(axes)) + axes
+    kept: list[str | None] = []
+    for dimension, (size, axis) in enumerate(zip(shape, axes, strict=True)):
+        devices = mesh.shape.get(axis, 1) if axis else 1
+        if size % devices:
+            raise UserError(
+                f"parameter {name} {shape}: dimension {dimension} of {size} does not divide over "
+                f"strategy.{axis} = {devices}"
+            )
+        kept.append(axis if devices > 1 else None)
+    return P(*kept)
+
+
+def table(params: Mapping[str, Any], found: Specs, mesh: Mesh) -> str:
+    """What is spread how, a line a parameter: name, shape, axes, bytes a device."""
+    rows = []
+    for name, leaf in params.items():
+        spec = found[name]
+        parts = 1
+        for axis in spec:
+            parts *= mesh.shape[axis] if axis else 1
+        size = leaf.size * leaf.dtype.itemsize // parts
+        how = " x ".join(str(a or "-") for a in spec) if any(spec) else "replicated"
+        rows.append((name, "x".join(map(str, leaf.shape)) or "scalar", how, f"{size:,}"))
+    head = ("parameter", "shape", "spread over", "bytes a device")
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(4)]
+    lines = []
+    for row in [head, *rows]:
+        left = "  ".join(cell.ljust(w) for cell, w in zip(row[:3], widths, strict=False))
+        lines.append(f"{left}  {row[3].rjust(widths[3])}")
+    return "\n".join(lines)

@@ -1,0 +1,92 @@
+"""The strategies that `config.strategy` names. Each makes a `Placement` of the given devices."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh
+
+from lepton_jax.errors import UserError
+from lepton_jax.placement.placement import Placement
+from lepton_jax.schema import PositiveInt
+
+Devices = Sequence[Any]
+
+
+def jit(devices: Devices) -> Placement:
+    """One device of one process.
+
+    Raises:
+      UserError: when there are several processes.
+    """
+    processes = len({d.process_index for d in devices})
+    if processes > 1:
+        raise UserError(
+            f"strategy jit runs on one device of one process, and there are {processes} processes; "
+            "choose --config.strategy.name=pmap or mesh"
+        )
+    return Placement("jit", _mesh({"data": 1}, devices[:1]))
+
+
+def pmap(devices: Devices, *, devices_used: PositiveInt | None = None) -> Placement:
+    """Data parallelism with a replica of the state on each device, and explicit collectives.
+
+    `devices_used`: all of them by default. What `jax.pmap` did, as `jit(shard_map(step))`.
+    """
+    devices = _first(devices, devices_used, "strategy.devices_used")
+    return Placement("pmap", _mesh({"data": len(devices)}, devices), manual=True)
+
+
+def mesh(
+    devices: Devices,
+    *,
+    data: PositiveInt | None = None,
+    fsdp: PositiveInt = 1,
+    tensor: PositiveInt = 1,
+) -> Placement:
+    """One program over a mesh of data x fsdp x tensor devices.
+
+    `data`: replicas; by default as many as the other axes leave. `fsdp`: the batch is split over
+    it, and so are parameters and optimizer state, which are gathered where they are used. `tensor`:
+    the layers themselves are split, as the model's sharding rules say.
+    """
+    if data is None:
+        data, left = divmod(len(devices), fsdp * tensor)
+        if left or not data:
+            raise UserError(
+                f"strategy mesh: fsdp = {fsdp} x tensor = {tensor} does not divide the "
+                f"{len(devices)} devices there are; give strategy.data too, to use fewer"
+            )
+    devices = _first(devices, data * fsdp * tensor, f"data {data} x fsdp {fsdp} x tensor {tensor}")
+    return Placement("mesh", _mesh({"data": data, "fsdp": fsdp, "tensor": tensor}, devices))
+
+
+def _first(devices: Devices, count: int | None, what: str) -> Devices:
+    count = len(devices) if count is None else count
+    if count > len(devices):
+        raise UserError(
+            f"{what} asks for {count} devices, and there are {len(devices)}. On CPU, "
+            f"XLA_FLAGS=--xla_force_host_platform_device_count={count} makes so many"
+        )
+    if count < len(devices) and len({d.process_index for d in devices}) > 1:
+        raise UserError(
+            f"{what} asks for {count} of {len(devices)} devices: with several processes each must "
+            "use all of its own"
+        )
+    return devices[:count]
+
+
+def _mesh(shape: dict[str, int], devices: Devices) -> Mesh:
+    """Neighbours in the last axis are neighbours in the machine; slices differ in the first."""
+    sizes, names = tuple(shape.values()), tuple(shape)
+    auto = (AxisType.Auto,) * len(names)
+    slices = len({getattr(d, "slice_index", 0) for d in devices})
+    if slices > 1 and sizes[0] % slices == 0:
+        from jax.experimental import mesh_utils
+
+        inside = (sizes[0] // slices, *sizes[1:])
+        across = (slices, *(1 for _ in sizes[1:]))
+        grid = mesh_utils.create_hybrid_device_mesh(inside, across, devices=devices)
+        return Mesh(np.asarray(grid), names, axis_types=auto)
+    return jax.make_mesh(sizes, names, devices=devices, axis_types=auto)
