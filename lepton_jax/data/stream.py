@@ -30,10 +30,11 @@ class Batches:
     `position` is an example's place in the whole batch, of which `positions` is our share.
     """
 
-    def __init__(self, columns: Columns, order: Order, positions: slice = slice(None)):
+    def __init__(self, columns: Columns, order: Order, positions: np.ndarray | None = None):
         self._columns = columns
         self._order = order
-        self._position = np.arange(order.batch_size, dtype=np.int32)[positions]
+        whole = np.arange(order.batch_size)
+        self._position = (whole if positions is None else positions).astype(np.int32)
 
     def __call__(self, step: int) -> dict[str, np.ndarray]:
         index_B = self._order.indices(step)[self._position]
@@ -63,7 +64,7 @@ def stream(
     stop: int,
     *,
     workers: int | None,
-    positions: slice = slice(None),
+    positions: np.ndarray | None = None,
 ) -> Stream:
     """Batches for the steps from `start` on, before `stop`: the same bytes in whatever way.
 
@@ -74,7 +75,7 @@ def stream(
       workers: worker processes; 0 means threads; None measures a few batches and chooses, and
         `.workers` of the result tells what. Processes import the caller's main module, which
         must therefore not start anything when it is merely imported.
-      positions: this process's share of every batch, all of it by default.
+      positions: int [b], this process's share of every batch; all of it by default.
     """
     batches = Batches(columns, order, positions)
     if workers is None:

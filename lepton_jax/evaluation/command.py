@@ -8,6 +8,7 @@ from lepton_jax.evaluation.evaluate import scalars
 from lepton_jax.evaluation.evaluations import Evaluations
 from lepton_jax.tracking.claim import claim
 from lepton_jax.training import restore
+from lepton_jax.training.layout import alone
 from lepton_jax.training.runtime import runtime
 
 
@@ -51,7 +52,7 @@ def evaluate(workdir: str, split: str, checkpoint: str) -> Evaluated:
     config = restore.read_config(workdir)
     with claim(workdir), runtime(config.precision):
         run = restore.trained(workdir, checkpoint)
-        evaluations = Evaluations(run.program, run.data, restore.default_sharding())
+        evaluations = Evaluations(alone(run.program), run.data)
         results = evaluations.split(run.state, split)
         run.record.write_results(split, {**results, "step": run.step})
         return Evaluated(workdir, split, run.step, results)

@@ -2,13 +2,13 @@
 
 import collections
 from collections.abc import Iterator, Mapping
-from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
 
 from lepton_jax.data.source import Columns
+from lepton_jax.training.layout import Layout
 from lepton_jax.training.program import Program
 from lepton_jax.training.state import State
 
@@ -18,11 +18,17 @@ IN_FLIGHT = 16
 class Evaluator:
     """A compiled evaluation, for splits of any length."""
 
-    def __init__(self, program: Program, device: jax.sharding.Sharding, metrics: Mapping[str, Any]):
+    def __init__(self, layout: Layout, metrics: Mapping[str, Any]):
+        program, place = layout.program, layout.placement
         self._metrics = metrics
         self._batch_size = program.config.batch_size
-        self._device = device
-        self._sums = jax.jit(partial(program.evaluate, metrics))
+        self._rows = place.rows(self._batch_size)
+        self._put = place.put_rows
+
+        def evaluate(state: State, batch: Any) -> Any:
+            return program.evaluate(metrics, state, batch)
+
+        self._sums = place.compile_sums(evaluate)
 
     def names(self, program: Program) -> list[str]:
         """The names of the numbers that an evaluation gives."""
@@ -41,8 +47,9 @@ class Evaluator:
         """
         total: Any = None
         in_flight: collections.deque[Any] = collections.deque()
-        for batch in masked_batches(columns, self._batch_size):
-            in_flight.append(self._sums(state, jax.device_put(batch, self._device)))
+        for batch in masked_batches(columns, self._batch_size, self._rows):
+            sent = self._put(batch, self._rows, self._batch_size)
+            in_flight.append(self._sums(state, sent))
             if len(in_flight) > IN_FLIGHT:
                 total = _added(total, in_flight.popleft())
         while in_flight:
@@ -59,10 +66,15 @@ class Evaluator:
         return means
 
 
-def masked_batches(columns: Columns, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
-    """The examples in order, in batches of one size with a `mask` float32 [B] of 1s and 0s."""
+def masked_batches(
+    columns: Columns, batch_size: int, rows: np.ndarray
+) -> Iterator[dict[str, np.ndarray]]:
+    """The examples in order, in batches of one size with a `mask` float32 of 1s and 0s.
+
+    Of each batch the given rows: a process's share.
+    """
     for start in range(0, len(columns), batch_size):
-        index = np.arange(start, start + batch_size)
+        index = start + rows
         mask = (index < len(columns)).astype(np.float32)
         index = np.minimum(index, len(columns) - 1)
         yield {**{name: c[index] for name, c in columns.columns.items()}, "mask": mask}

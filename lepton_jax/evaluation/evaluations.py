@@ -6,14 +6,12 @@ Selection, early stopping and schedules may see `during`; they never see `final`
 from functools import cached_property
 from typing import Any
 
-import jax
-
 from lepton_jax.config import Eval
 from lepton_jax.data.dataset import Dataset
 from lepton_jax.data.source import Columns
 from lepton_jax.errors import UserError, did_you_mean
 from lepton_jax.evaluation.evaluate import Evaluator, scalars
-from lepton_jax.training.program import Program
+from lepton_jax.training.layout import Layout
 from lepton_jax.training.state import State
 
 
@@ -25,8 +23,9 @@ class Evaluations:
         is not among what is measured while training.
     """
 
-    def __init__(self, program: Program, data: Dataset, device: jax.sharding.Sharding):
-        self._program, self._data, self._device = program, data, device
+    def __init__(self, layout: Layout, data: Dataset):
+        self._layout, self._program, self._data = layout, layout.program, data
+        program = layout.program
         self._extra = {name: self._columns(name, e) for name, e in program.config.evals.items()}
         self._check_best()
 
@@ -64,7 +63,7 @@ class Evaluations:
     @cached_property
     def _own(self) -> Evaluator:
         metrics = self._program.metrics(self._program.config.metrics)
-        return Evaluator(self._program, self._device, metrics)
+        return Evaluator(self._layout, metrics)
 
     @cached_property
     def _during(self) -> dict[str, tuple[Evaluator, Columns]]:
@@ -80,7 +79,7 @@ class Evaluations:
         metrics = self._program.config.evals[name].metrics
         if not metrics:
             return self._own
-        return Evaluator(self._program, self._device, self._program.metrics(metrics))
+        return Evaluator(self._layout, self._program.metrics(metrics))
 
     def _columns(self, name: str, section: Eval) -> Columns:
         data = self._data

@@ -1,4 +1,4 @@
-"""Sharding rules: which mesh axes the dimensions of a parameter are spread over.
+r"""Sharding rules: which mesh axes the dimensions of a parameter are spread over.
 
 A model declares them beside its layers, as a class attribute:
 

@@ -45,9 +45,10 @@ class Record:
     owns a workdir while it writes (see `claim`); any number may read.
     """
 
-    def __init__(self, workdir: Path):
+    def __init__(self, workdir: Path, writes: bool = True):
         """Use `create` or `open`."""
         self.workdir = str(workdir)
+        self._writes = writes
         self._metrics = _Lines(self.path("metrics.jsonl"))
         self._timings = _Lines(self.path("timings.jsonl"))
         self._thread: ThreadPoolExecutor | None = None
@@ -71,8 +72,11 @@ class Record:
         return record
 
     @classmethod
-    def open(cls, workdir: Path) -> "Record":
+    def open(cls, workdir: Path, *, writes: bool = True) -> "Record":
         """The record of an earlier run.
+
+        Of several processes of one run only the first `writes`; the others keep in memory what
+        they log, and leave the files alone.
 
         Raises:
           UserError: when there is none. WorkError: when a line of it is damaged.
@@ -82,7 +86,7 @@ class Record:
                 f"{workdir} holds no record of a run (no config.json and provenance.json); "
                 "launch.py runs DIR lists those below a folder"
             )
-        record = cls(workdir)
+        record = cls(workdir, writes)
         record._metrics.read()
         record._timings.read()
         return record
@@ -128,6 +132,8 @@ class Record:
           UserError, WorkError: as `files.write_bytes`.
         """
         self.rewind(step)
+        if not self._writes:
+            return
         first = self.provenance()
         restart = {"step": step, **provenance}
         restarts = [*first.get("restarts", []), files.finite(restart)]
@@ -160,6 +166,8 @@ class Record:
         Raises:
           WorkError: when the disk is full. UserError: when the workdir is not writable.
         """
+        if not self._writes:
+            return
         if force:
             self._wait()
             self._write()
@@ -170,11 +178,15 @@ class Record:
 
     def write_results(self, split: str, results: Mapping[str, Any]) -> None:
         """Replaces the results of one split; those of the others stay."""
+        if not self._writes:
+            return
         merged = {**self.results(), split: files.finite(dict(results))}
         files.write_json(self.path("results.json"), merged)
 
     def end(self, state: End, step: int, reason: str = "") -> None:
         """Notes how the run ended. A run that is killed ends without this, and is called lost."""
+        if not self._writes:
+            return
         self.flush()
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         status = {"state": state, "step": step, "reason": reason, "time": now}

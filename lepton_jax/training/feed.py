@@ -1,7 +1,8 @@
 """Feeds: how the k-th batch reaches the compiled step. Both kinds train to the same bytes.
 
-`DeviceFeed` keeps the data on the device and gathers inside the step; what travels is a chunk of
-the order, once every `CHUNK` steps. `StreamFeed` builds batches on the host, ahead of the step.
+`DeviceFeed` keeps the data on the devices and gathers inside the step; what travels is a chunk of
+the order, once every `CHUNK` steps. `StreamFeed` builds batches on the host, ahead of the step;
+each process builds its own share of them.
 """
 
 import collections
@@ -10,13 +11,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from lepton_jax.data.dataset import Dataset
 from lepton_jax.data.order import Order
 from lepton_jax.data.source import Columns
-from lepton_jax.data.stream import stream
+from lepton_jax.data.stream import Batches, stream
+from lepton_jax.training.layout import Layout
 from lepton_jax.training.program import Program
 from lepton_jax.training.state import State, Sums
 
@@ -25,14 +28,16 @@ AHEAD = 2
 
 
 class DeviceFeed:
-    """The whole training split on the device, as it came: uint8 images stay uint8."""
+    """The whole training split on every device, as it came: uint8 images stay uint8."""
 
-    def __init__(self, program: Program, train: Columns, device: jax.sharding.Sharding):
-        self._device = device
+    def __init__(self, layout: Layout, train: Columns):
+        program, place = layout.program, layout.placement
+        self._put = place.put
         self._order = order_of(program, train)
-        self._columns = jax.device_put(dict(train.columns), device)
+        self._columns = place.put(dict(train.columns), place.replicated)
         batch_size = program.config.batch_size
-        self._position = jax.device_put(np.arange(batch_size, dtype=np.int32), device)
+        self._position = place.put(np.arange(batch_size, dtype=np.int32), place.batch)
+        self._spread = NamedSharding(place.mesh, P(None, *place.batch.spec))
         self._chunk: tuple[int, Any] = (-1, None)
 
         def step(
@@ -42,14 +47,16 @@ class DeviceFeed:
             batch = {name: column[index_B] for name, column in columns.items()}
             return program.step(state, sums, {**batch, "position": position})
 
-        self._step = jax.jit(step, donate_argnums=0)
+        inputs = (P(), self._spread.spec, place.batch.spec)
+        self.step = place.compile_step(step, layout.state, inputs)
+        """`(state, sums, *inputs(k)) -> (state, sums)`; dispatches and returns at once."""
 
-    def step(self, state: State, sums: Sums, k: int) -> tuple[State, Sums]:
-        """Dispatches step k and returns at once."""
+    def inputs(self, k: int) -> tuple[Any, ...]:
+        """What step k takes beside state and sums."""
         start = k - k % CHUNK
         if self._chunk[0] != start:
-            self._chunk = (start, jax.device_put(self._order.chunk(start, CHUNK), self._device))
-        return self._step(state, sums, self._columns, self._chunk[1], self._position)
+            self._chunk = (start, self._put(self._order.chunk(start, CHUNK), self._spread))
+        return self._columns, self._chunk[1], self._position
 
     def close(self) -> None:
         pass
@@ -58,57 +65,67 @@ class DeviceFeed:
 class StreamFeed:
     """Batches from the host, built in threads or worker processes and sent ahead of their step."""
 
-    def __init__(
-        self,
-        program: Program,
-        train: Columns,
-        device: jax.sharding.Sharding,
-        start: int,
-        workers: int | None,
-    ):
+    def __init__(self, layout: Layout, train: Columns, start: int, workers: int | None):
+        program, place = layout.program, layout.placement
+        batch_size = program.config.batch_size
+        rows = place.rows(batch_size)
         order = order_of(program, train)
-        self._stream = stream(train, order, start, program.total_steps, workers=workers)
+        total = program.total_steps
+        self._stream = stream(train, order, start, total, workers=workers, positions=rows)
         self._next = start
-        self._batches = _ahead((jax.device_put(b, device) for b in self._stream), AHEAD)
-        self._step = jax.jit(program.step, donate_argnums=0)
+        sent = (place.put_rows(batch, rows, batch_size) for batch in self._stream)
+        self._batches = _ahead(sent, AHEAD)
+        self.step = place.compile_step(program.step, layout.state, (place.batch.spec,))
+        """As in `DeviceFeed`."""
 
-    def step(self, state: State, sums: Sums, k: int) -> tuple[State, Sums]:
-        """Dispatches step k, which must be the one after the last, and returns at once."""
+    def inputs(self, k: int) -> tuple[Any, ...]:
+        """As in `DeviceFeed`; step k must be the one after the last."""
         assert k == self._next, f"the stream is at step {self._next}, asked for {k}"
         self._next += 1
-        return self._step(state, sums, next(self._batches))
+        return (next(self._batches),)
 
     def close(self) -> None:
         self._stream.close()
 
 
-def feed(
-    program: Program, data: Dataset, device: jax.sharding.Sharding, start: int
-) -> DeviceFeed | StreamFeed:
-    """The feed that the config names; 'auto' keeps on the device what fits there easily."""
-    train, section = data.splits["train"], program.config.data
-    size = sum(column.nbytes for column in train.columns.values())
-    fits = size <= device_budget()
-    if section.placement == "device" or (section.placement == "auto" and fits):
-        return DeviceFeed(program, train, device)
-    return StreamFeed(program, train, device, start, section.workers)
+def feed(layout: Layout, data: Dataset, start: int, on_device: bool) -> DeviceFeed | StreamFeed:
+    """The feed of a run that goes on from step `start`."""
+    train = data.splits["train"]
+    if on_device:
+        return DeviceFeed(layout, train)
+    return StreamFeed(layout, train, start, layout.program.config.data.workers)
+
+
+def fits_on_device(program: Program, data: Dataset) -> bool:
+    """Whether the training split is to be kept on the devices of this process.
+
+    With 'auto', if it takes no more than a quarter of a device's memory; where that is not told, as
+    on CPU, no more than 2 GiB on all devices together.
+    """
+    size = sum(column.nbytes for column in data.splits["train"].columns.values())
+    placement = program.config.data.placement
+    return placement == "device" or (placement == "auto" and size <= device_budget())
 
 
 def device_budget() -> int:
-    """Bytes that data may take on a device: a quarter of its memory, 2 GiB where it is not told."""
-    stats = jax.local_devices()[0].memory_stats()
-    return stats["bytes_limit"] // 4 if stats and "bytes_limit" in stats else 2 << 30
+    """Bytes that data may take on a device."""
+    devices = jax.local_devices()
+    stats = devices[0].memory_stats()
+    if stats and "bytes_limit" in stats:
+        return stats["bytes_limit"] // 4
+    return (2 << 30) // len(devices)
 
 
 def order_of(program: Program, train: Columns) -> Order:
     return Order(len(train), program.config.batch_size, program.config.seed)
 
 
-def batch_at(program: Program, train: Columns, k: int) -> dict[str, Any]:
+def batch_at(layout: Layout, train: Columns, k: int) -> dict[str, Any]:
     """The raw batch of step k, from nothing but (config, seed, k): for looking at one step."""
-    index_B = order_of(program, train).indices(k)
-    batch = {name: jnp.asarray(column[index_B]) for name, column in train.columns.items()}
-    return {**batch, "position": jnp.arange(len(index_B), dtype=jnp.int32)}
+    batch_size = layout.program.config.batch_size
+    rows = layout.placement.rows(batch_size)
+    batch = Batches(train, order_of(layout.program, train), rows)(k)
+    return layout.placement.put_rows(batch, rows, batch_size)
 
 
 def _ahead(items: Iterator[Any], n: int) -> Iterator[Any]:

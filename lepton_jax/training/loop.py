@@ -8,12 +8,12 @@ that a checkpoint never lies ahead of the record.
 import collections
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from time import perf_counter
-from typing import Protocol
+from typing import Any, Protocol
 
 import jax
 import numpy as np
 
+from lepton_jax.training.clock import Clock
 from lepton_jax.training.state import State, Sums
 
 IN_FLIGHT = 16
@@ -21,7 +21,9 @@ IN_FLIGHT = 16
 
 
 class Feed(Protocol):
-    def step(self, state: State, sums: Sums, k: int) -> tuple[State, Sums]: ...
+    step: Callable[..., tuple[State, Sums]]
+
+    def inputs(self, k: int) -> tuple[Any, ...]: ...
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,8 @@ class Calls:
     evaluate: Callable[[int, State], bool]
     """Records an evaluation; True when it is the best so far."""
     checkpoint: Callable[[int, State, Sums], None]
-    stop: Callable[[], bool]
+    stop: Callable[[int], bool]
+    """Asked once before each step; every process must get the same answer."""
 
 
 class NotFinite(Exception):
@@ -86,14 +89,16 @@ def run(
       NotFinite: an interval at most after the step in question.
     """
     step = saved = int(state.step)
+    stopping = calls.stop(step)
+    clock = Clock(step)
     pending: tuple[int, Sums] | None = None
     in_flight: collections.deque[Sums] = collections.deque()
-    started, started_step = perf_counter(), step
 
     def settle() -> None:
         nonlocal pending
         if pending is not None:
-            at, values = pending[0], jax.device_get(pending[1])
+            with clock("device"):
+                at, values = pending[0], jax.device_get(pending[1])
             if values.bad_step >= 0:
                 raise NotFinite(int(values.bad_step), state)
             totals, weights = values.values
@@ -103,32 +108,37 @@ def run(
 
     # Without jit every operation moves its own constants, and there is nothing to guard.
     with jax.transfer_guard("allow" if jax.config.values["jax_disable_jit"] else "disallow"):
-        while step < total and not calls.stop():
+        while step < total and not stopping:
             until = every.next(step, total)
-            while step < until and not calls.stop():
-                state, sums = feed.step(state, sums, step)  # returns at once
+            while step < until and not stopping:
+                with clock("data"):
+                    inputs = feed.inputs(step)
+                with clock("dispatch"):
+                    state, sums = feed.step(state, sums, *inputs)  # returns at once
                 step += 1
+                stopping = calls.stop(step)
                 in_flight.append(sums)
                 if len(in_flight) > IN_FLIGHT:
-                    in_flight.popleft().values.block_until_ready()
+                    with clock("device"):
+                        in_flight.popleft().values.block_until_ready()
             if due(step, every.log, total):
                 settle()  # the previous interval's, long since there
                 pending = (step, sums)
                 jax.tree.map(lambda x: x.copy_to_host_async(), sums)
                 sums = zeros
-                now = perf_counter()
-                if now > started:
-                    calls.time(step, {"steps_per_second": (step - started_step) / (now - started)})
-                started, started_step = now, step
+                calls.time(step, clock.read(step))
             best = False
             if due(step, every.evaluate, total):
                 settle()
-                best = calls.evaluate(step, state)
-                started, started_step = perf_counter(), step
-            if best or due(step, every.checkpoint, total) or calls.stop():
+                with clock("device"):
+                    sums.values.block_until_ready()
+                with clock("evaluate"):
+                    best = calls.evaluate(step, state)
+            if best or due(step, every.checkpoint, total) or stopping:
                 settle()
                 _refuse_bad(state)
-                calls.checkpoint(step, state, sums)
+                with clock("checkpoint"):
+                    calls.checkpoint(step, state, sums)
                 saved = step
         settle()
         if saved != step:

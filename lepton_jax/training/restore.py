@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import jax
 import numpy as np
 
 from lepton_jax.config import Chosen, Config
@@ -17,6 +16,7 @@ from lepton_jax.tracking.record import Record
 from lepton_jax.training import weights
 from lepton_jax.training.best import best_step
 from lepton_jax.training.checkpoints import Checkpoints, say
+from lepton_jax.training.layout import alone
 from lepton_jax.training.program import Program
 from lepton_jax.training.state import State, unflat
 from lepton_jax.validation import validate
@@ -99,8 +99,7 @@ def trained(workdir: str, checkpoint: str = "best") -> Trained:
     data = load_data(config)
     program = program_of(config, data)
     checkpoints = Checkpoints(workdir)
-    like = blank(program, default_sharding())
-    state = checkpoints.restore(step, like)["state"]
+    state = checkpoints.restore(step, alone(program).like)["state"]
     return Trained(workdir, record, config, data, program, state, step)
 
 
@@ -158,22 +157,3 @@ def program_of(config: Config, data: Dataset) -> Program:
         there = ", ".join(data.splits)
         raise UserError(f"source {config.data.source.name} has no split 'train', only {there}")
     return Program(config, data.spec, len(data.splits["train"]))
-
-
-def default_sharding() -> jax.sharding.Sharding:
-    return jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-
-
-def blank(program: Program, device: jax.sharding.Sharding) -> dict[str, Any]:
-    """What a checkpoint holds, before the first step."""
-    return {
-        "state": fresh_state(program, device),
-        "sums": jax.device_put(program.empty_sums(), device),
-    }
-
-
-def fresh_state(program: Program, device: jax.sharding.Sharding) -> State:
-    """The state before the first step, committed to `device`."""
-    seed = np.uint32(program.config.seed)
-    init = jax.jit(program.init, out_shardings=device)
-    return init(jax.device_put(seed, device), jax.device_put(program.hyper(), device))

@@ -10,9 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from lepton_jax.cluster.agreement import check_same
+from lepton_jax.cluster.processes import Processes, join
 from lepton_jax.config import Config, differences
+from lepton_jax.data.dataset import Dataset
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.evaluation.evaluate import scalars
 from lepton_jax.evaluation.evaluations import Evaluations
@@ -24,7 +28,8 @@ from lepton_jax.tracking.writers import Views
 from lepton_jax.training import loop, restore, weights
 from lepton_jax.training.best import best_step
 from lepton_jax.training.checkpoints import Checkpoints, say
-from lepton_jax.training.feed import batch_at, feed
+from lepton_jax.training.feed import batch_at, feed, fits_on_device
+from lepton_jax.training.layout import layout
 from lepton_jax.training.program import Program
 from lepton_jax.training.runtime import runtime
 from lepton_jax.training.state import State, Sums, flat
@@ -66,7 +71,20 @@ class Run:
         return "\n".join(lines)
 
 
-def train(config: Config, workdir: str, *, longer: bool, command: list[str]) -> Run:
+SAME = ("fingerprint", "data_fingerprint", "seed", "code", "harness_code", "python", "packages")
+"""What must be equal in all processes of a run."""
+
+
+def train(
+    config: Config,
+    workdir: str,
+    *,
+    longer: bool,
+    command: list[str],
+    coordinator: str = "",
+    num_processes: int = 0,
+    process_id: int = -1,
+) -> Run:
     """Trains `config` in `workdir`, or goes on where a run of it stopped.
 
     Start-up precedence: the workdir's own newest intact checkpoint, then `config.init_from`, then
@@ -77,9 +95,10 @@ def train(config: Config, workdir: str, *, longer: bool, command: list[str]) -> 
       WorkError: when the numbers are not finite, or the record cannot be written.
     """
     with ExitStack() as stack:
-        stack.enter_context(claim(workdir))
+        processes = stack.enter_context(join(coordinator, num_processes, process_id))
+        processes.share("claim", lambda: bool(stack.enter_context(claim(workdir))))
         stack.enter_context(runtime(config.precision))
-        stop = stack.enter_context(_stop_signals())
+        stop = stack.enter_context(_stopping(processes))
         data = restore.load_data(config)
         program = restore.program_of(config, data)
         facts = {
@@ -88,14 +107,25 @@ def train(config: Config, workdir: str, *, longer: bool, command: list[str]) -> 
             "data_fingerprint": data.fingerprint,
             "seed": config.seed,
         }
-        restarted = Record.exists(workdir)
-        if restarted:
-            record = Record.open(workdir)
-            _check_same_run(record, config, facts, longer)
-        else:
-            record = Record.create(workdir, config.to_json(), facts)
+        check_same(processes, {name: facts[name] for name in SAME})
+
+        def begin() -> bool:
+            """Whether there is a record to go on with; else it is made."""
+            if not Record.exists(workdir):
+                Record.create(workdir, config.to_json(), facts)
+                return False
+            _check_same_run(Record.open(workdir), config, facts, longer)
+            return True
+
+        restarted = processes.share("record", begin)
+        if not Record.exists(workdir):
+            raise UserError(
+                f"process {processes.index} cannot see what process 0 wrote to {workdir}: several "
+                "processes need a --workdir on a disk that all of them share, or in a bucket"
+            )
+        record = Record.open(workdir, writes=processes.first)
         stack.callback(record.close)
-        training = _Training(program, data, record, stop)
+        training = _Training(program, data, record, processes, stop)
         try:
             return training.run(facts, restarted)
         except Exception as e:
@@ -130,11 +160,18 @@ def _check_same_run(record: Record, config: Config, facts: dict[str, Any], longe
 class _Training:
     """One call of `train`, after everything it needs is at hand."""
 
-    def __init__(self, program: Program, data: Any, record: Record, stop: Callable[[], bool]):
+    def __init__(
+        self,
+        program: Program,
+        data: Dataset,
+        record: Record,
+        processes: Processes,
+        stop: Callable[[int], bool],
+    ):
         self.program, self.data, self.record, self.stop = program, data, record, stop
-        self.config = program.config
-        self.device = restore.default_sharding()
-        self.evaluations = Evaluations(program, data, self.device)
+        self.config, self.processes = program.config, processes
+        self.layout = layout(program)
+        self.evaluations = Evaluations(self.layout, data)
         self.checkpoints = Checkpoints(record.workdir, keep=self._kept)
         self.step = 0
 
@@ -145,7 +182,8 @@ class _Training:
         total = program.total_steps
         if restarted:
             record.resume(first, config.to_json(), facts)
-        writers = [w.build(record.workdir, config.to_dict()) for w in config.writers.values()]
+        chosen = config.writers.values() if self.processes.first else ()
+        writers = [w.build(record.workdir, config.to_dict()) for w in chosen]
         views = Views(writers, record.rows())
         every = loop.Every(
             log=program.period(config.log_every),
@@ -173,8 +211,9 @@ class _Training:
             self.checkpoints.save(step, {"state": state, "sums": sums})
 
         calls = loop.Calls(log, record.time, evaluate, checkpoint, self.stop)
-        source = feed(program, self.data, self.device, first)
-        zeros = jax.device_put(program.empty_sums(), self.device)
+        fits = self.processes.gather("fits on device", fits_on_device(program, self.data))
+        source = feed(self.layout, self.data, first, all(fits))
+        zeros = self.layout.empty_sums()
         with contextlib.closing(views):
             try:
                 with progress:
@@ -196,48 +235,59 @@ class _Training:
 
     def _start(self) -> tuple[State, Sums]:
         """The workdir's own checkpoint, then `init_from`, then scratch."""
-        fresh = restore.blank(self.program, self.device)
-        step = self.checkpoints.newest_intact(say)
+        step = self.processes.share("checkpoint", lambda: self.checkpoints.newest_intact(say))
         if step is not None:
             self.checkpoints.forget_after(step)
-            found = self.checkpoints.restore(step, fresh)
-            say(f"going on from step {step} of {self.program.total_steps}")
+            found = self.checkpoints.restore(step, self.layout.like)
+            self._say(f"going on from step {step} of {self.program.total_steps}")
             return found["state"], found["sums"]
+        fresh = self.layout.fresh()
         state, sums = fresh["state"], fresh["sums"]
         if self.config.init_from:
             given = weights.read(self.config.init_from)
             state, report = weights.initialize(
                 state, given, self.config.init_from, keep=self.program.functional.numbers
             )
-            say(report)
+            self._say(report)
         return state, sums
 
     def _finish(self, state: State) -> None:
         """Reads `test` once, with the best checkpoint."""
-        record, results = self.record, self.record.results()
+        record, shared = self.record, self.processes.share
         steps = self.checkpoints.steps()
         step = best_step(self.config.best, record.rows(), steps) or int(state.step)
-        if results.get("checkpoint", {}).get("step") == step:
+        if shared("read", lambda: record.results().get("checkpoint", {}).get("step")) == step:
             return
         if step != int(state.step):
-            like = restore.blank(self.program, self.device)
-            state = self.checkpoints.restore(step, like)["state"]
+            state = self.checkpoints.restore(step, self.layout.like)["state"]
         for name, found in self.evaluations.final(state).items():
             record.write_results(name, {**found, "step": step})
-        draw(record, self.data.spec.classes)
+        if self.processes.first:
+            draw(record, self.data.spec.classes)
         record.write_results("checkpoint", {"step": step, "best": self.config.best.metric})
 
     def _kept(self, steps: list[int]) -> set[int]:
         best = best_step(self.config.best, self.record.rows(), steps)
         return {*steps[-self.config.keep_last :], *([] if best is None else [best])}
 
+    def _say(self, message: str) -> None:
+        if self.processes.first:
+            say(message)
+
     def _explain(self, error: loop.NotFinite) -> str:
         """Takes the bad step once more, unguarded, and says where the numbers broke."""
         program, step = self.program, error.step
-        batch = batch_at(program, self.data.splits["train"], step)
-        learner, values = jax.jit(program.update)(error.state, batch)
-        means = dict(zip(program.sum_names, np.divide(*jax.device_get(values)), strict=True))
-        bad = [k for k, v in flat(learner).items() if not np.isfinite(np.asarray(v)).all()]
+        batch = batch_at(self.layout, self.data.splits["train"], step)
+
+        def finite(state: State, batch: Any) -> Any:
+            learner, values = program.update(state, batch)
+            return jax.tree.map(lambda x: jnp.isfinite(x).all(), learner), values
+
+        learner, values = jax.device_get(
+            self.layout.placement.compile_sums(finite)(error.state, batch)
+        )
+        means = dict(zip(program.sum_names, np.divide(*values), strict=True))
+        bad = [name for name, good in flat(learner).items() if not good]
         steps = self.checkpoints.steps()
         norm = means.get("grad_norm", float("nan"))
         return (
@@ -257,6 +307,16 @@ def draw(record: Record, classes: tuple[str, ...]) -> None:
     confusion = record.results().get("test", {}).get("confusion")
     if confusion is not None:
         plots.confusion_matrix(confusion, classes, f"{record.workdir}/confusion.png")
+
+
+@contextmanager
+def _stopping(processes: Processes) -> Iterator[Callable[[int], bool]]:
+    """Inside: whether to save and stop, asked before each step."""
+    if processes.count > 1:
+        yield processes.stop_agreed
+    else:
+        with _stop_signals() as stop:
+            yield lambda step: stop()
 
 
 @contextmanager

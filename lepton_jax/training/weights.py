@@ -67,7 +67,9 @@ def initialize(
         elif given.shape != leaf.shape:
             lines.append(f"  fresh    {name} {leaf.shape}: has shape {given.shape} there")
         else:
-            taken[name] = jax.device_put(given.astype(leaf.dtype), leaf.sharding)
+            taken[name] = jax.make_array_from_callback(
+                leaf.shape, leaf.sharding, given.astype(leaf.dtype).__getitem__
+            )
     unused = [name for name in weights if name not in whole]
     lines += [f"  unused   {name} {weights[name].shape}" for name in unused]
     matched = sum(taken[n] is not own[n] for n in own)

@@ -1,0 +1,2 @@
+def check_same(processes, facts):
+    pass

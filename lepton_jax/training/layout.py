@@ -1,0 +1,94 @@
+"""A program where it runs: its placement, and how its state lies on the devices."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import numpy as np
+
+from lepton_jax.components import resolve
+from lepton_jax.placement import rules, strategies
+from lepton_jax.placement.placement import Placement
+from lepton_jax.training.program import Program
+from lepton_jax.training.state import State, flat
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Use `layout` or `alone`."""
+
+    program: Program
+    placement: Placement
+
+    @cached_property
+    def parameters(self) -> dict[str, Any]:
+        """Shape and dtype of each parameter of the model, by name."""
+        return flat(self.program.variables(self._abstract)[0])
+
+    @cached_property
+    def specs(self) -> rules.Specs:
+        """How each parameter is spread.
+
+        Raises:
+          UserError: when the model's sharding rules do not fit the mesh.
+        """
+        model = resolve("model", self.program.config.model.name)
+        return self.placement.specs(self.parameters, getattr(model, "sharding", {}))
+
+    @cached_property
+    def state(self) -> State:
+        """The sharding of each leaf of the state."""
+        return self.placement.state(self._abstract, self.parameters, self.specs)
+
+    @cached_property
+    def like(self) -> dict[str, Any]:
+        """What a checkpoint holds: shapes, dtypes and shardings, and no memory."""
+        sums = self.program.empty_sums
+        return {
+            "state": jax.tree.map(_struct, self._abstract, self.state),
+            "sums": jax.tree.map(
+                lambda x: _struct(x, self.placement.replicated), jax.eval_shape(sums)
+            ),
+        }
+
+    def fresh(self) -> dict[str, Any]:
+        """The state before the first step and empty sums, each leaf made where it lies."""
+        place, program = self.placement, self.program
+        init = jax.jit(place.traced(program.init), out_shardings=self.state)
+        seed, hyper = np.uint32(program.config.seed), program.hyper()
+        inputs = place.put((seed, hyper), place.replicated)
+        return {"state": init(*inputs), "sums": self.empty_sums()}
+
+    def empty_sums(self) -> Any:
+        return self.placement.put(self.program.empty_sums(), self.placement.replicated)
+
+    def table(self) -> str:
+        """What is spread how, for people."""
+        return rules.table(self.parameters, self.specs, self.placement.mesh)
+
+    @cached_property
+    def _abstract(self) -> State:
+        return self.program.abstract_state()
+
+
+def layout(program: Program, devices: Sequence[Any] | None = None) -> Layout:
+    """The program placed by `config.strategy` on the devices of all processes, or on those given.
+
+    Raises:
+      UserError: when the strategy does not fit the devices, the batch or the model.
+    """
+    config = program.config
+    placement = config.strategy.build(jax.devices() if devices is None else devices)
+    placement.check(config.batch_size, config.accumulate)
+    return Layout(program, placement)
+
+
+def alone(program: Program) -> Layout:
+    """The program on one device of this process."""
+    return Layout(program, strategies.jit(jax.local_devices()[:1]))
+
+
+def _struct(leaf: Any, sharding: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
