@@ -112,7 +112,7 @@ class Placement:
         """Fields `[b, ...]`, which are the given rows of a batch, as arrays `[B, ...]` spread."""
 
         def one(x: np.ndarray) -> jax.Array:
-            def part(index: tuple[slice, ...]) -> np.ndarray:
+            def part(index: Any) -> np.ndarray:
                 wanted = np.arange(batch_size)[index[0]]
                 start = int(np.searchsorted(rows, wanted[0]))
                 return x[start : start + len(wanted)]
@@ -148,7 +148,7 @@ class Placement:
                 # With it, gradients by replicated parameters are summed a second time.
                 check_vma=False,
             )
-            whole.__name__ = step.__name__  # type: ignore[attr-defined]
+            whole.__name__ = step.__name__
         else:
             whole = self.traced(step)
         return jax.jit(whole, donate_argnums=0, out_shardings=(state, self.replicated))

@@ -10,7 +10,8 @@ import errno
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -19,20 +20,33 @@ from absl import logging
 from etils import epath
 from orbax.checkpoint import checkpoint_managers as policies
 
+from lepton_jax.cluster.processes import Processes
 from lepton_jax.errors import UserError, WorkError, did_you_mean
 from lepton_jax.tracking import files
 from lepton_jax.training.state import flat, unflat
 
 FORMAT = 1
+READERS = 4
 DIGESTS = "digests.json"
 WRITTEN_LAST = (DIGESTS, "_CHECKPOINT_METADATA", "commit_success.txt")
 """Files of a step that change in the commit itself; nothing is restored from them."""
 
 
 class Checkpoints:
-    """The checkpoints of one workdir. `keep`: given all steps, those to keep."""
+    """The checkpoints of one workdir.
 
-    def __init__(self, workdir: str, keep: Callable[[list[int]], set[int]] | None = None):
+    `keep`: given all steps, those to keep; without it, nothing is written. With several processes
+    every one of them makes each call: each writes, reads and checks its share.
+    """
+
+    def __init__(
+        self,
+        workdir: str,
+        keep: Callable[[list[int]], set[int]] | None = None,
+        processes: Processes | None = None,
+    ):
+        self._processes = processes or Processes()
+        self._intact: set[int] = set()
         logging.set_verbosity(logging.FATAL)  # what Orbax's threads log is raised here as well
         _ignore_closed_loops()
         self._folder = epath.Path(workdir).resolve() / "checkpoints"
@@ -77,9 +91,7 @@ class Checkpoints:
           UserError: when it holds other parameters than `like`, naming them.
           WorkError: when it is damaged.
         """
-        problem = self.damage(step)
-        if problem:
-            raise WorkError(f"checkpoint {self._folder / str(step)} is damaged: {problem}")
+        self._refuse_damaged(step)
         wanted = flat(like)
         self._compare(step, wanted)
         target = {"format": 0} | {
@@ -87,6 +99,11 @@ class Checkpoints:
             for k, v in wanted.items()
         }
         leaves = self._manager.restore(step, args=ocp.args.StandardRestore(target))
+        if int(leaves["format"]) > FORMAT:
+            raise UserError(
+                f"checkpoint {self._folder / str(step)} has format {leaves['format']}, of a "
+                f"newer lepton_jax; this one reads formats up to {FORMAT}"
+            )
         return unflat(leaves, like)
 
     def forget_after(self, step: int) -> None:
@@ -116,6 +133,21 @@ class Checkpoints:
 
     def damage(self, step: int) -> str:
         """What is wrong with the files of a checkpoint; '' if nothing is."""
+        if step in self._intact:
+            return ""
+        found = self._processes.gather(f"damage of {step}", self._damage(step))
+        problem = next(filter(None, found), "")
+        if not problem:
+            self._intact.add(step)
+        return problem
+
+    def _refuse_damaged(self, step: int) -> None:
+        problem = self.damage(step)
+        if problem:
+            raise WorkError(f"checkpoint {self._folder / str(step)} is damaged: {problem}")
+
+    def _damage(self, step: int) -> str:
+        """As `damage`, of this process's share of the files."""
         folder = self._folder / str(step)
         if not (folder / DIGESTS).exists():
             return f"it has no {DIGESTS}"
@@ -123,13 +155,15 @@ class Checkpoints:
             expected = json.loads((folder / DIGESTS).read_text())
         except ValueError:
             return f"its {DIGESTS} is not JSON"
-        found = _file_digests(folder)
-        for name in sorted(set(expected) | set(found)):
-            if name not in found:
+        files_there = _files_of(folder)
+        for name in sorted(set(expected) | set(files_there)):
+            if name not in files_there:
                 return f"{name} is missing"
             if name not in expected:
                 return f"{name} does not belong to it"
-            if found[name] != expected[name]:
+        share = sorted(files_there)[self._processes.index :: self._processes.count]
+        for name, digest in _digests(folder, share).items():
+            if digest != expected[name]:
                 return f"{name} has changed since it was written"
         return ""
 
@@ -143,9 +177,7 @@ class Checkpoints:
         """The leaves under `prefix` as numpy arrays, with names that leave it out."""
         import numpy as np
 
-        problem = self.damage(step)
-        if problem:
-            raise WorkError(f"checkpoint {self._folder / str(step)} is damaged: {problem}")
+        self._refuse_damaged(step)
         leaves: Mapping[str, Any] = self._manager.restore(
             step, args=ocp.args.StandardRestore(fallback_sharding=_one_device())
         )
@@ -170,7 +202,7 @@ class Checkpoints:
         """Called by Orbax in its own thread, when all is written and before it is committed."""
         for folder in self._folder.iterdir():
             if folder.is_dir() and not (folder / DIGESTS).exists():
-                files.write_json(folder / DIGESTS, _file_digests(folder))
+                files.write_json(folder / DIGESTS, _digests(folder, _files_of(folder)))
 
     def _failing(self) -> "_Failing":
         return _Failing(self)
@@ -220,17 +252,25 @@ class _Keep(policies.PreservationPolicy):
         return [c.step in kept for c in checkpoints]
 
 
-def _file_digests(folder: epath.Path) -> dict[str, str]:
-    found = {}
-    for path in sorted(_files_below(folder)):
-        if path.parent == folder and path.name in WRITTEN_LAST:
-            continue
-        digest = hashlib.sha256()
-        with path.open("rb") as f:
+def _files_of(folder: epath.Path) -> list[str]:
+    """The files of a checkpoint, relative to it, but for those of its commit."""
+    return sorted(
+        str(path.relative_to(folder))
+        for path in _files_below(folder)
+        if not (path.parent == folder and path.name in WRITTEN_LAST)
+    )
+
+
+def _digests(folder: epath.Path, names: Sequence[str]) -> dict[str, str]:
+    def digest(name: str) -> str:
+        found = hashlib.sha256()
+        with (folder / name).open("rb") as f:
             while block := f.read(1 << 20):
-                digest.update(block)
-        found[str(path.relative_to(folder))] = digest.hexdigest()
-    return found
+                found.update(block)
+        return found.hexdigest()
+
+    with ThreadPoolExecutor(READERS) as pool:  # hashing and reading let go of the interpreter
+        return dict(zip(names, pool.map(digest, names), strict=True))
 
 
 def _files_below(folder: epath.Path) -> Iterator[epath.Path]:

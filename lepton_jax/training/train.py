@@ -2,10 +2,9 @@
 
 import contextlib
 import os
-import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +32,7 @@ from lepton_jax.training.layout import layout
 from lepton_jax.training.program import Program
 from lepton_jax.training.runtime import runtime
 from lepton_jax.training.state import State, Sums, flat
+from lepton_jax.training.stopping import stopping
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def train(
         processes = stack.enter_context(join(coordinator, num_processes, process_id))
         processes.share("claim", lambda: bool(stack.enter_context(claim(workdir))))
         stack.enter_context(runtime(config.precision))
-        stop = stack.enter_context(_stopping(processes))
+        stop = stack.enter_context(stopping(processes))
         data = restore.load_data(config)
         program = restore.program_of(config, data)
         facts = {
@@ -172,7 +172,7 @@ class _Training:
         self.config, self.processes = program.config, processes
         self.layout = layout(program)
         self.evaluations = Evaluations(self.layout, data)
-        self.checkpoints = Checkpoints(record.workdir, keep=self._kept)
+        self.checkpoints = Checkpoints(record.workdir, self._kept, processes)
         self.step = 0
 
     def run(self, facts: Mapping[str, Any], restarted: bool) -> Run:
@@ -235,7 +235,7 @@ class _Training:
 
     def _start(self) -> tuple[State, Sums]:
         """The workdir's own checkpoint, then `init_from`, then scratch."""
-        step = self.processes.share("checkpoint", lambda: self.checkpoints.newest_intact(say))
+        step = self.checkpoints.newest_intact(self._say)
         if step is not None:
             self.checkpoints.forget_after(step)
             found = self.checkpoints.restore(step, self.layout.like)
@@ -307,41 +307,6 @@ def draw(record: Record, classes: tuple[str, ...]) -> None:
     confusion = record.results().get("test", {}).get("confusion")
     if confusion is not None:
         plots.confusion_matrix(confusion, classes, f"{record.workdir}/confusion.png")
-
-
-@contextmanager
-def _stopping(processes: Processes) -> Iterator[Callable[[int], bool]]:
-    """Inside: whether to save and stop, asked before each step."""
-    if processes.count > 1:
-        yield processes.stop_agreed
-    else:
-        with _stop_signals() as stop:
-            yield lambda step: stop()
-
-
-@contextmanager
-def _stop_signals() -> Iterator[Callable[[], bool]]:
-    """Inside: the first SIGTERM or Ctrl-C asks the loop to save and stop; a second one kills."""
-    received: list[int] = []
-
-    def handle(number: int, frame: Any) -> None:
-        received.append(number)
-        name = signal.Signals(number).name
-        os.write(2, f"\n{name}: saving, then stopping (again to stop at once)\n".encode())
-        for n, old in previous.items():
-            signal.signal(n, old)
-
-    previous: dict[int, Any] = {}
-    try:
-        for number in (int(signal.SIGTERM), int(signal.SIGINT)):
-            previous[number] = signal.signal(number, handle)
-    except ValueError:  # not in the main thread: a notebook's or a server's signals are its own
-        previous.clear()
-    try:
-        yield lambda: bool(received)
-    finally:
-        for number, old in previous.items():
-            signal.signal(number, old)
 
 
 def default_command() -> list[str]:

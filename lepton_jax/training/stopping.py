@@ -1,0 +1,44 @@
+"""How a run is asked to save and stop: SIGTERM or Ctrl-C, to any of its processes."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from lepton_jax.cluster.processes import Processes
+
+
+@contextmanager
+def stopping(processes: Processes) -> Iterator[Callable[[int], bool]]:
+    """Inside: whether to save and stop, asked before each step."""
+    if processes.count > 1:
+        yield processes.stop_agreed
+    else:
+        with _stop_signals() as stop:
+            yield lambda step: stop()
+
+
+@contextmanager
+def _stop_signals() -> Iterator[Callable[[], bool]]:
+    """Inside: the first SIGTERM or Ctrl-C asks the loop to save and stop; a second one kills."""
+    received: list[int] = []
+
+    def handle(number: int, frame: Any) -> None:
+        received.append(number)
+        name = signal.Signals(number).name
+        os.write(2, f"\n{name}: saving, then stopping (again to stop at once)\n".encode())
+        for n, old in previous.items():
+            signal.signal(n, old)
+
+    previous: dict[int, Any] = {}
+    try:
+        for number in (int(signal.SIGTERM), int(signal.SIGINT)):
+            previous[number] = signal.signal(number, handle)
+    except ValueError:  # not in the main thread: a notebook's or a server's signals are its own
+        previous.clear()
+    try:
+        yield lambda: bool(received)
+    finally:
+        for number, old in previous.items():
+            signal.signal(number, old)
