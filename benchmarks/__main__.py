@@ -7,14 +7,14 @@ from pathlib import Path
 
 import jax
 
-from benchmarks import loop, seed_cnn, startup
+from benchmarks import checkpoint, loop, seed_cnn, startup
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--pairs", type=int, default=20, help="interleaved pairs a comparison")
     pairs = parser.parse_args().pairs
-    found = [*startup.lines(), *loop.lines(pairs), *seed_cnn.lines(pairs)]
+    found = [*startup.lines(), *loop.lines(pairs), *checkpoint.lines(pairs), *seed_cnn.lines(pairs)]
     rows = ["| what | measured | aim | met | |", "|---|---|---|---|---|"]
     rows += [
         f"| {x.name} | {x.value} | {x.aim} | {'yes' if x.met else '**no**'} | {x.detail} |"

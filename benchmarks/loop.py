@@ -1,10 +1,18 @@
-"""What the loop costs: `train` in its steady state against a bare loop of the same step."""
+"""What the loop costs: `train` in its steady state against a bare loop of the same step.
+
+Each case runs in a process of its own, which has as many virtual devices as the case says:
+`python -m benchmarks.loop CASE PAIRS`.
+"""
 
 import io
+import json
+import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -15,16 +23,26 @@ from lepton_jax.config import Config
 from lepton_jax.tracking.progress import Progress
 from lepton_jax.tracking.record import Record
 from lepton_jax.training import loop, restore
-from lepton_jax.training.feed import CHUNK, DeviceFeed
-from lepton_jax.training.program import Program
+from lepton_jax.training.feed import DeviceFeed
+from lepton_jax.training.layout import Layout, layout
 from lepton_jax.training.runtime import runtime
 from lepton_jax.training.state import State, Sums
 
 NEVER = 1e12
 
+
+class Case(NamedTuple):
+    """A recipe, what of it is overridden, the steps of a loop, and the virtual devices."""
+
+    config: str
+    overrides: dict[str, str]
+    steps: int
+    devices: int = 1
+
+
 CASES = {
     # 2,000 examples of CIFAR-10's size: what is measured is a step, not a data set.
-    "cifar10_cnn": (
+    "cifar10_cnn": Case(
         "configs/cifar10_cnn.py",
         {
             "data.source.name": "generated_images",
@@ -33,34 +51,50 @@ CASES = {
         },
         100,
     ),
-    "digits_cnn": ("configs/digits_cnn.py", {}, 600),
+    "digits_cnn": Case("configs/digits_cnn.py", {}, 600),
+    "digits_cnn, pmap on 8 devices": Case(
+        "configs/digits_cnn.py", {"strategy.name": "pmap"}, 150, devices=8
+    ),
+    "digits_cnn, mesh data 8": Case(
+        "configs/digits_cnn.py", {"strategy.name": "mesh"}, 150, devices=8
+    ),
+    "digits_cnn, mesh fsdp 8": Case(
+        "configs/digits_cnn.py", {"strategy.name": "mesh", "strategy.fsdp": "8"}, 150, devices=8
+    ),
 }
 
 
 def lines(pairs: int) -> list[Line]:
     found = []
-    for name, (path, overrides, steps) in CASES.items():
-        config, _ = config_file.load(path, overrides)
-        values = _case(config, steps, pairs)
+    for name, case in CASES.items():
+        flags = f"--xla_force_host_platform_device_count={case.devices}"
+        child = subprocess.run(
+            [sys.executable, "-m", "benchmarks.loop", name, str(pairs)],
+            env={**os.environ, "XLA_FLAGS": flags},
+            stdout=subprocess.PIPE,
+            check=True,
+        )
+        values = json.loads(child.stdout)
         median = statistics.median(values)
         text = f"examples/s of `train` over a bare loop's, {name}"
         found.append(Line(text, spread(values), ">= 0.97", median >= 0.97, f"{pairs} pairs"))
     return found
 
 
-def _case(config: Config, steps: int, pairs: int) -> list[float]:
+def measure(config: Config, steps: int, pairs: int) -> list[float]:
+    """The bare loop's seconds over ours."""
     with runtime(config.precision), tempfile.TemporaryDirectory() as folder:
         data = restore.load_data(config)
-        program = Program(config, data.spec, len(data.splits["train"]))
-        device = restore.default_sharding()
-        feed = DeviceFeed(program, data.splits["train"], device)
-        zeros = jax.device_put(program.empty_sums(), device)
+        program = restore.program_of(config, data)
+        placed = layout(program)
+        feed = DeviceFeed(placed, data.splits["train"])
+        zeros = placed.empty_sums()
         record = Record.create(f"{folder}/w", config.to_json(), {})
         every = loop.Every(program.period(config.log_every), NEVER, NEVER)
-        holder = {"state": restore.fresh_state(program, device)}
+        holder = {"state": placed.fresh()["state"]}
 
         def harness() -> float:
-            state = _at_zero(holder["state"], device)
+            state = _at_zero(holder["state"], placed)
             progress = Progress(steps, batch_size=config.batch_size, stream=io.StringIO())
 
             def log(step: int, values: Any) -> None:
@@ -68,7 +102,7 @@ def _case(config: Config, steps: int, pairs: int) -> list[float]:
                 record.flush(force=False)
                 progress.update(step, values)
 
-            calls = loop.Calls(log, record.time, _never, _nothing, lambda: False)
+            calls = loop.Calls(log, record.time, _never, _nothing, lambda step: False)
             began = time.perf_counter()
             state = loop.run(feed, state, zeros, zeros, program.sum_names, steps, every, calls)
             jax.block_until_ready(state)
@@ -76,20 +110,15 @@ def _case(config: Config, steps: int, pairs: int) -> list[float]:
             holder["state"] = state
             return seconds
 
-        compiled = feed._step
-        rest = (
-            feed._columns,
-            jax.device_put(
-                np.stack([feed._order.indices(k) for k in range(CHUNK)]).astype("int32")
-            ),
-            feed._position,
-        )
+        rest = feed.inputs(0)
 
         def bare() -> float:
-            state, sums = _at_zero(holder["state"], device), zeros
+            state, sums = _at_zero(holder["state"], placed), zeros
             began = time.perf_counter()
-            for _ in range(steps):
-                state, sums = compiled(state, sums, *rest)
+            for step in range(steps):
+                state, sums = feed.step(state, sums, *rest)
+                if step % loop.IN_FLIGHT == 0:
+                    sums.values.block_until_ready()  # without it several CPU devices deadlock
             jax.block_until_ready(state)
             seconds = time.perf_counter() - began
             holder["state"] = state
@@ -101,8 +130,8 @@ def _case(config: Config, steps: int, pairs: int) -> list[float]:
         return values
 
 
-def _at_zero(state: State, device: Any) -> State:
-    zero = jax.device_put(np.int32(0), device)
+def _at_zero(state: State, placed: Layout) -> State:
+    zero = placed.placement.put(np.int32(0), placed.placement.replicated)
     return State(zero, state.seed, state.bad_step, state.hyper, state.learner)
 
 
@@ -112,3 +141,9 @@ def _never(step: int, state: State) -> bool:
 
 def _nothing(step: int, state: State, sums: Sums) -> None:
     pass
+
+
+if __name__ == "__main__":
+    case = CASES[sys.argv[1]]
+    config, _ = config_file.load(case.config, case.overrides)
+    print(json.dumps(measure(config, case.steps, int(sys.argv[2]))))

@@ -14,13 +14,18 @@ TRAIN = ("train", "--config=configs/digits_cnn.py")
 FIRST_STEP = """
 import os, runpy, sys, time
 import jax
-from lepton_jax.training import feed
-step = feed.DeviceFeed.step
-def first(self, *arguments):
-    jax.block_until_ready(step(self, *arguments))
-    print(time.time() - float(os.environ['BEGAN']), flush=True)
-    os._exit(0)
-feed.DeviceFeed.step = first
+from lepton_jax.training import train
+make = train.feed
+def timed(*arguments):
+    feed = make(*arguments)
+    step = feed.step
+    def first(*arguments):
+        jax.block_until_ready(step(*arguments))
+        print(time.time() - float(os.environ['BEGAN']), flush=True)
+        os._exit(0)
+    feed.step = first
+    return feed
+train.feed = timed
 sys.argv[0] = 'launch.py'
 runpy.run_path('launch.py', run_name='__main__')
 """

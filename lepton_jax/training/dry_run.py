@@ -1,0 +1,58 @@
+"""`train --dry_run`: what a run would be and how it would lie on the devices, without a step."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+from lepton_jax.config import Config
+from lepton_jax.training import restore
+from lepton_jax.training.layout import layout
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """A run that was not made."""
+
+    facts: dict[str, Any]
+    table: str
+    """How each parameter is spread."""
+
+    def as_json(self) -> dict[str, Any]:
+        return self.facts
+
+    def __str__(self) -> str:
+        width = max(map(len, self.facts))
+        lines = [f"{name:<{width}}  {_shown(value)}" for name, value in self.facts.items()]
+        return "\n".join([*lines, "", self.table])
+
+
+def dry_run(config: Config) -> DryRun:
+    """Loads the data and builds the program, as `train` would, and places it.
+
+    Raises:
+      UserError: whatever `train` would have found before its first step.
+    """
+    data = restore.load_data(config)
+    program = restore.program_of(config, data)
+    placed = layout(program)
+    count = sum(leaf.size for leaf in placed.parameters.values())
+    facts = {
+        "model": config.model.name,
+        "parameters": count,
+        "examples": {name: len(split) for name, split in data.splits.items()},
+        "steps": program.total_steps,
+        "strategy": config.strategy.name,
+        "mesh": dict(placed.placement.mesh.shape),
+        "devices": f"{len(jax.devices())} {jax.devices()[0].device_kind}",
+        "batch": f"{config.batch_size} = {placed.placement.shards} shards of "
+        f"{config.batch_size // placed.placement.shards}",
+        "fingerprint": config.fingerprint(),
+    }
+    return DryRun(facts, placed.table())
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {v:,}" for k, v in value.items())
+    return f"{value:,}" if isinstance(value, int) else str(value)
