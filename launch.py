@@ -5,6 +5,7 @@ from lepton_jax.cli import main
 
 COMMANDS = {
     # from a config to a record
+    "plan": "what a run needs and how long it takes, here or on a topology",
     "train": "train a config, or go on where its run stopped",
     "evaluate": "measure a run's checkpoint on a split",
     "runs": "list and compare the runs below a folder",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lepton_jax.evaluation.command import Evaluated
     from lepton_jax.export.bundle import ExportResult
     from lepton_jax.export.verify import Verdict
+    from lepton_jax.plan.command import Plan
     from lepton_jax.predict import Predictions
     from lepton_jax.registry.promotion import Decision
     from lepton_jax.registry.store import Version
@@ -70,6 +71,43 @@ def evaluate(workdir: str, *, split: str = "test", checkpoint: str = "best") -> 
     from lepton_jax.evaluation import command
 
     return command.evaluate(workdir, split, checkpoint)
+
+
+def plan(
+    config: Any,
+    *,
+    overrides: Mapping[str, str] | None = None,
+    topology: str = "",
+    price: str = "",
+) -> "Plan":
+    """What a run needs and how long it takes, before it is started; exit code 1 if it cannot fit.
+
+    --config=FILE.py[:ARG]          the recipe; recipes answer to :synthetic where data is absent
+    --config.path.to.key=value      overrides one key of it, e.g. the strategy
+    --topology=CHIP:SHAPE           compiled for it by its own compiler: v4, v5e, v5p, v6e, a100,
+                                    h100, h200; 2xv6e:4x4 are two slices. By default this machine
+                                    takes a few steps
+    --price=NUMBER                  of a chip for an hour, for the cost of the run
+
+    Examples:
+      python launch.py plan --config=configs/digits_cnn.py
+      python launch.py plan --config=configs/cifar10_cnn.py:tiny --topology=v5e:2x2 \\
+          --config.strategy.name=pmap
+    """
+    try:
+        hourly = float(price) if price else None
+    except ValueError:
+        raise UserError(f"--price={price}: expected a number, of a chip for an hour") from None
+    if topology:
+        from lepton_jax.plan.topology import parse, prepare_environment
+
+        parse(topology)
+        prepare_environment()
+    found, _ = _config(config, overrides or {})
+
+    from lepton_jax.plan import command
+
+    return command.plan(found, topology, hourly)
 
 
 def runs(

@@ -30,6 +30,7 @@ ROOMS = {
         "errors", "schema", "config", "components", "validation", "hyper", "data", "noise",
         "reduce", "memory", "models", "tracking", "evaluation", "placement", "cluster",
     },
+    "plan": {"errors", "config", "validation", "data", "evaluation", "training"},
     "serving": set(),
     "export": {"errors", "pipeline", "serving", "validation", "data", "tracking"},
     "registry": {"errors", "serving", "export", "tracking"},

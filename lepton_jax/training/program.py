@@ -34,7 +34,7 @@ class Program:
     def __init__(self, config: Config, spec: DataSpec, train_examples: int):
         self.config = config
         self.spec = spec
-        self._examples = train_examples
+        self.train_examples = train_examples
         self.total_steps = self.steps(config.train_for)
         self._check_schedule()
         self._augment = calls("transform", config.data.augment)
@@ -49,7 +49,9 @@ class Program:
     def period(self, duration: str) -> float:
         """A duration in steps, exactly: an epoch need not be a whole number of them."""
         length, unit = parse_duration(duration)
-        examples = {"steps": self.config.batch_size, "epochs": self._examples, "examples": 1}[unit]
+        examples = {"steps": self.config.batch_size, "epochs": self.train_examples, "examples": 1}[
+            unit
+        ]
         return length * examples / self.config.batch_size
 
     def steps(self, duration: str) -> int:

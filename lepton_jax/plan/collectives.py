@@ -1,0 +1,164 @@
+"""What a compiled step sends between devices: each collective, how often, and how many bytes.
+
+Imports: the standard library only.
+"""
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lepton_jax.plan.hlo import Instruction, Module, Shape
+
+KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
+
+
+@dataclass(frozen=True)
+class Collective:
+    """One collective of the program. `runs`: times a step; `bytes`: of the whole array, each time.
+
+    `group`: the devices of one of its groups, as places in the mesh.
+    """
+
+    kind: str
+    runs: float
+    bytes: float
+    group: tuple[int, ...]
+    shapes: tuple[Shape, ...]
+    source: str
+    """The operation of the traced program that it serves."""
+
+    @property
+    def sent(self) -> float:
+        """Bytes that one device sends in a step, by the bandwidth-optimal (ring) algorithm."""
+        return self.runs * self.bytes * sent_share(self.kind, len(self.group))
+
+
+def sent_share(kind: str, n: int) -> float:
+    """Which share of the whole array each of `n` devices sends.
+
+    (n - 1) / n to gather, to scatter or to exchange; an all-reduce is a scatter and a gather.
+    """
+    if kind == "collective-permute":
+        return 1.0
+    return (2 if kind == "all-reduce" else 1) * (n - 1) / n
+
+
+def collectives(module: Module, devices: int) -> list[Collective]:
+    """All collectives of a program for so many devices, the costliest first."""
+    found: list[Collective] = []
+    # A TPU program runs a collective in pieces, fused with the computations that hide it: the
+    # pieces share a channel, some sit in loops, and together they are one collective.
+    pieces: dict[tuple[str, str], list[Collective]] = defaultdict(list)
+    fused = {
+        called: instruction.name
+        for instruction, _, _ in module.instructions()
+        if instruction.opcode == "fusion"
+        for called in instruction.called
+    }
+    for name, computation in module.computations.items():
+        for instruction in computation.values():
+            kind = instruction.opcode.removesuffix("-start")
+            if kind not in KINDS or not module.runs[name]:
+                continue
+            if "all-reduce-scatter" in name:
+                kind = "reduce-scatter"
+            one = _collective(instruction, kind, name, module.runs[name], devices)
+            channel = instruction.attribute(r"channel_id=(\d+)")
+            if len(one.group) < 2:
+                continue
+            if name in fused and channel:
+                pieces[kind, channel].append(one)
+            else:
+                found.append(one)
+    found += [min(several, key=lambda c: c.runs) for several in pieces.values()]
+    return sorted(found, key=lambda c: -c.sent)
+
+
+def _collective(
+    instruction: Instruction, kind: str, computation: str, runs: float, devices: int
+) -> Collective:
+    group = _group(instruction, kind, devices)
+    shapes = instruction.shapes
+    if instruction.opcode == "collective-permute-start":
+        shapes = shapes[:1]
+    elif instruction.opcode == "all-gather-start":
+        shapes = shapes[len(shapes) // 2 :]
+    size = sum(shape.bytes for shape in shapes)
+    if kind == "reduce-scatter" and "all-reduce-scatter" not in computation:
+        size *= len(group)
+    source = instruction.attribute(r'op_name="([^"]*)"') or instruction.name
+    return Collective(kind, runs, size, group, shapes, source)
+
+
+def _group(instruction: Instruction, kind: str, devices: int) -> tuple[int, ...]:
+    """The devices that the first device of the first group meets in it."""
+    if kind == "collective-permute":
+        return _joined(instruction.attribute(r"source_target_pairs=\{(.*?)\}\}") or "")
+    text = instruction.attributes
+    if axes := re.search(
+        r"replica_groups=mesh\[([^\]]*)\]\s*(?:,\s*device_ids=\(([^)]*)\)\s*)?\{([^}]*)\}", text
+    ):
+        return _by_mesh(axes[1], axes[3], axes[2] or "")
+    if iota := re.search(r"replica_groups=\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?", text):
+        return _by_iota(*iota.groups(default=""))
+    if listed := re.search(r"replica_groups=\{\{([\d,]+)\}", text):
+        return tuple(map(int, listed[1].split(",")))
+    return tuple(range(devices))
+
+
+def _joined(pairs: str) -> tuple[int, ...]:
+    """The devices reachable from the first by `{0,1},{1,2}` pairs."""
+    edges = [tuple(map(int, p)) for p in re.findall(r"(\d+),(\d+)", pairs)]
+    if not edges:
+        return ()
+    seen, todo = {edges[0][0]}, [edges[0][0]]
+    while todo:
+        here = todo.pop()
+        for a, b in edges:
+            for there in ({a, b} - {here}) if here in (a, b) else ():
+                if there not in seen:
+                    seen.add(there)
+                    todo.append(there)
+    return tuple(sorted(seen))
+
+
+def _by_mesh(axes: str, chosen: str, order: str) -> tuple[int, ...]:
+    """`'a'=2,'b'=4` and `'b'`: the devices along the chosen axes, at the origin of the others."""
+    names = re.findall(r"'(\w+)'=(\d+)", axes)
+    sizes = [int(size) for _, size in names]
+    wanted = re.findall(r"'(\w+)'(?::\((\d+)\)(\d+))?", chosen)
+    whole = {name for name, _, _ in wanted}
+    parts = {name: (int(pre), int(size)) for name, pre, size in wanted if size}
+    ranges: list[Sequence[int]] = []
+    for name, size in names:
+        if name in parts:  # a part of an axis: `'a':(2)4`, 4 devices after a split by 2
+            pre, count = parts[name]
+            stride = int(size) // (pre * count)
+            ranges.append(range(0, stride * count, stride))
+        else:
+            ranges.append(range(int(size)) if name in whole else (0,))
+    strides = [math.prod(sizes[i + 1 :]) for i in range(len(sizes))]
+    places = [0]
+    for steps, stride in zip(ranges, strides, strict=True):
+        places = [p + s * stride for p in places for s in steps]
+    if iota := re.search(r"\[([\d,]+)\](?:T\(([\d,]+)\))?", order):
+        ids = _transposed(iota[1], iota[2] or "")
+        return tuple(ids[p] for p in places)
+    return tuple(places)
+
+
+def _by_iota(shape: str, dims: str, transpose: str) -> tuple[int, ...]:
+    """`[2,4]<=[8]`, `[2,4]<=[4,2]T(1,0)`: the first row."""
+    return tuple(_transposed(dims, transpose)[: int(shape.split(",")[-1])])
+
+
+def _transposed(dims: str, transpose: str) -> list[int]:
+    sizes = [int(d) for d in dims.split(",")]
+    order = [int(d) for d in transpose.split(",")] if transpose else list(range(len(sizes)))
+    strides = [math.prod(sizes[i + 1 :]) for i in range(len(sizes))]
+    ids = [0]
+    for axis in order:
+        ids = [i + k * strides[axis] for i in ids for k in range(sizes[axis])]
+    return ids

@@ -1,0 +1,137 @@
+"""The real training step, compiled for devices that need not be here."""
+
+import math
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lepton_jax.errors import WorkError
+from lepton_jax.plan.collectives import Collective, collectives
+from lepton_jax.plan.flops import flops
+from lepton_jax.plan.hlo import Module
+from lepton_jax.plan.remedies import changed
+from lepton_jax.plan.traffic import traffic
+from lepton_jax.training.layout import layout
+from lepton_jax.training.program import Program
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes a device needs. `total`: all of it at the worst moment of the step."""
+
+    arguments: float
+    outputs: float
+    temporaries: float
+    code: float
+    total: float
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What one compilation says. Without `traffic` and collectives when it did not fit."""
+
+    devices: Sequence[Any]
+    """In the order of the mesh, as the collectives count them."""
+    memory: Memory
+    complaint: str
+    """The compiler's own sentence when it refused; else empty."""
+    seconds: float
+    flops: float
+    """Model FLOPs of a step over the whole batch, without recomputation."""
+    work: float
+    """FLOPs of a step with recomputation."""
+    traffic: float = 0.0
+    """Bytes a device reads and writes in its memory, a step."""
+    sent: tuple[Collective, ...] = ()
+
+
+def step_inputs(program: Program, sharding: Any = None) -> dict[str, jax.ShapeDtypeStruct]:
+    """The raw batch that a step takes."""
+    size = program.config.batch_size
+    fields = {name: ((size, *f.shape), f.dtype) for name, f in program.spec.fields.items()}
+    fields["position"] = ((size,), "int32")
+    return {
+        name: jax.ShapeDtypeStruct(shape, jnp.dtype(dtype), sharding=sharding)
+        for name, (shape, dtype) in fields.items()
+    }
+
+
+def compile_step(program: Program, devices: Sequence[Any]) -> Compiled:
+    """Raises `UserError` for a strategy that does not fit, `WorkError` when compilation fails."""
+    placed = layout(program, devices)
+    place = placed.placement
+    step = place.compile_step(program.step, placed.state, (place.batch.spec,))
+    arguments = (placed.like["state"], placed.like["sums"], step_inputs(program, place.batch))
+    mesh = tuple(place.mesh.devices.flat)
+    work = flops(program.step, *arguments)
+    model = _without_recomputation(program, arguments, work)
+    begin = time.perf_counter()
+    try:
+        compiled = step.lower(*arguments).compile()
+    except Exception as e:
+        if "RESOURCE_EXHAUSTED" not in str(e):
+            raise WorkError(f"the compiler failed: {str(e).splitlines()[0]}") from e
+        seconds = time.perf_counter() - begin
+        return Compiled(mesh, _refused(str(e), arguments), _sentence(str(e)), seconds, model, work)
+    seconds = time.perf_counter() - begin
+    module = Module(compiled.as_text())
+    return Compiled(
+        mesh,
+        memory_of(compiled.memory_analysis()),
+        "",
+        seconds,
+        model,
+        work,
+        traffic(module),
+        tuple(collectives(module, len(mesh))),
+    )
+
+
+def memory_of(analysis: Any) -> Memory:
+    """From `compiled.memory_analysis()`."""
+    arguments, outputs = analysis.argument_size_in_bytes, analysis.output_size_in_bytes
+    temporaries, code = analysis.temp_size_in_bytes, analysis.generated_code_size_in_bytes
+    fresh = outputs - analysis.alias_size_in_bytes
+    return Memory(arguments, outputs, temporaries, code, arguments + fresh + temporaries + code)
+
+
+def _refused(message: str, arguments: Any) -> Memory:
+    """The compiler tells what the temporaries need, or all of it; the rest is counted here."""
+    given = sum(
+        leaf.size * leaf.dtype.itemsize / _parts(leaf) for leaf in jax.tree.leaves(arguments)
+    )
+    needed = re.search(r"temporaries \(([\d.]+)([KMGT])\)", message)
+    whole = re.search(r"Used ([\d.]+)([KMGT]) of", message)
+    if needed:
+        temporaries = _bytes(*needed.groups())
+    else:
+        temporaries = max(0.0, _bytes(*whole.groups()) - given) if whole else float("nan")
+    return Memory(given, given, temporaries, 0.0, given + temporaries)
+
+
+def _parts(leaf: Any) -> int:
+    return max(1, leaf.size // max(1, math.prod(leaf.sharding.shard_shape(leaf.shape))))
+
+
+def _bytes(number: str, unit: str) -> float:
+    return float(number) * 1024.0 ** ("KMGT".index(unit) + 1)
+
+
+def _sentence(message: str) -> str:
+    return message.splitlines()[0].partition("RESOURCE_EXHAUSTED: ")[2] or message.splitlines()[0]
+
+
+def _without_recomputation(program: Program, arguments: Any, work: float) -> float:
+    """Model FLOPs: of the same step, did it keep every activation."""
+    model = program.config.model
+    if not model.keys.get("remat"):
+        return work
+    off = False if isinstance(model.keys["remat"], bool) else "none"
+    config = changed(program.config, {"model.remat": off})
+    plain = Program(config, program.spec, program.train_examples)
+    return flops(plain.step, *arguments)

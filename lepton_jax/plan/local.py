@@ -1,0 +1,90 @@
+"""What a run needs on this machine, measured: the step that `train` takes, a few times."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from lepton_jax.data.dataset import Dataset
+from lepton_jax.data.source import Columns
+from lepton_jax.evaluation.evaluate import Evaluator
+from lepton_jax.plan.compile import Memory, memory_of, step_inputs
+from lepton_jax.plan.flops import flops
+from lepton_jax.training.feed import feed, fits_on_device
+from lepton_jax.training.layout import Layout, layout
+from lepton_jax.training.program import Program
+
+WARM = 2
+STEPS = 20
+SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Times in seconds."""
+
+    device: str
+    flops: float
+    memory: Memory
+    compile_seconds: float
+    step_seconds: float
+    steps_measured: int
+    evaluation_seconds: float
+    """Of all splits but `test`, once."""
+    evaluations: int
+    """How often a run evaluates."""
+
+
+def measure(program: Program, data: Dataset) -> Measured:
+    """Compiles and runs a few steps on fresh parameters; nothing is written."""
+    placed = layout(program)
+    source = feed(placed, data, 0, fits_on_device(program, data))
+    fresh = placed.fresh()
+    state, sums = fresh["state"], fresh["sums"]
+    try:
+        inputs = source.inputs(0)
+        begin = time.perf_counter()
+        compiled = source.step.lower(state, sums, *inputs).compile()
+        compile_seconds = time.perf_counter() - begin
+        times: list[float] = []
+        last = min(program.total_steps, WARM + STEPS)
+        for k in range(last):
+            begin = time.perf_counter()
+            inputs = source.inputs(k) if k else inputs
+            state, sums = compiled(state, sums, *inputs)
+            jax.block_until_ready(sums)
+            times.append(time.perf_counter() - begin)
+            if sum(times[WARM:]) > SECONDS:
+                break
+    finally:
+        source.close()
+    warm = times[WARM:] or times[-1:]
+    period = program.period(program.config.evaluate_every)
+    return Measured(
+        device=f"{len(jax.devices())} x {jax.devices()[0].device_kind}",
+        flops=flops(program.step, placed.like["state"], placed.like["sums"], step_inputs(program)),
+        memory=memory_of(compiled.memory_analysis()),
+        compile_seconds=compile_seconds,
+        step_seconds=float(np.median(warm)),
+        steps_measured=len(warm),
+        evaluation_seconds=_evaluation(placed, data, state),
+        evaluations=max(1, int(program.total_steps / max(period, 1.0))),
+    )
+
+
+def _evaluation(placed: Layout, data: Dataset, state: Any) -> float:
+    """One warm batch, times the batches of every split that is measured while training."""
+    program = placed.program
+    size = program.config.batch_size
+    examples = sum(len(c) for name, c in data.splits.items() if name not in ("train", "test"))
+    if not examples:
+        return 0.0
+    some = next(c for name, c in data.splits.items() if name not in ("train", "test"))
+    batch = Columns({name: column[:size] for name, column in some.columns.items()})
+    evaluator = Evaluator(placed, program.metrics(program.config.metrics))
+    evaluator(state, batch)
+    begin = time.perf_counter()
+    evaluator(state, batch)
+    return (time.perf_counter() - begin) * -(-examples // size)

@@ -1,0 +1,81 @@
+"""What could make a step fit that does not. Each is a change of the config, to be tried out."""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lepton_jax.config import Config
+from lepton_jax.validation import validate
+
+Change = dict[str, Any]
+"""`{'accumulate': 2, 'model.remat': True}`."""
+
+
+def changed(config: Config, change: Mapping[str, Any]) -> Config:
+    """The config with some keys changed. Raises `UserError` where it does not allow the values."""
+    tree = config.to_dict()
+    for path, value in change.items():
+        *sections, key = path.split(".")
+        at = tree
+        for section in sections:
+            at = at[section]
+        at[key] = value
+    return validate(tree)
+
+
+def flags(change: Change) -> str:
+    """As a command line takes it."""
+    pairs = (
+        (f"{path}.{key}", inner)
+        for path, value in change.items()
+        for key, inner in (value.items() if isinstance(value, dict) else [("", value)])
+    )
+    return " ".join(f"--config.{path.rstrip('.')}={value}" for path, value in pairs)
+
+
+def rounds(config: Config, devices: int) -> Iterator[list[Change]]:
+    """Single changes, then pairs, then all together: a round is tried if those before did not fit.
+
+    Within a round first what costs no numbers and least time.
+    """
+    single = [*_remat(config), *_wider(config, devices), *_smaller(config), *_narrower(config)]
+    yield single
+    pairs = itertools.combinations(single, 2)
+    yield [a | b for a, b in pairs if not a.keys() & b.keys()]
+    most: Change = {}
+    for change in single:
+        most |= change
+    if len(most) > 2:
+        yield [most]
+
+
+def _remat(config: Config) -> Iterator[Change]:
+    """Activations computed again in the backward pass, where the model can."""
+    key = config.model.keys.get("remat", True)
+    if key is False:
+        yield {"model.remat": True}
+    elif key == "none":
+        yield {"model.remat": "block"}
+
+
+def _wider(config: Config, devices: int) -> Iterator[Change]:
+    """Parameters and optimizer state spread over more devices."""
+    if config.strategy.name != "mesh":
+        yield {"strategy": {"name": "mesh", "fsdp": devices}}
+        return
+    keys = config.strategy.keys
+    fsdp = devices // keys["tensor"]
+    if keys["fsdp"] < fsdp:
+        yield {"strategy": {**keys, "name": "mesh", "data": 1, "fsdp": fsdp}}
+
+
+def _smaller(config: Config) -> Iterator[Change]:
+    """Half and a quarter of the examples at a time, with as many in a step."""
+    for factor in (2, 4):
+        if config.batch_size % (factor * config.accumulate) == 0:
+            yield {"accumulate": factor * config.accumulate}
+
+
+def _narrower(config: Config) -> Iterator[Change]:
+    if config.precision == "float32":
+        yield {"precision": "bfloat16"}
