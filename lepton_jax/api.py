@@ -30,6 +30,10 @@ def train(
     *,
     overrides: Mapping[str, str] | None = None,
     longer: bool = False,
+    processes: int = 1,
+    coordinator: str = "",
+    num_processes: int = 0,
+    process_id: int = -1,
 ) -> "Run":
     """Trains a config in a workdir, or goes on where its run stopped.
 
@@ -37,16 +41,27 @@ def train(
     --config.path.to.key=value      overrides one key of it
     --workdir=DIR                   where the record goes: config, metrics, checkpoints, results
     --longer                        go on beyond the record's own train_for
+    --processes=N                   start N processes of this command here, and watch them
+    --coordinator=HOST:PORT         one process of several: where process 0 is to be reached,
+    --num_processes=N                 how many there are,
+    --process_id=I                    and which this is, from 0; Slurm, Open MPI and TPU pods
+                                      say all three themselves
 
     Examples:
       python launch.py train --config=configs/digits_cnn.py --workdir=runs/digits
       python launch.py train --config=configs/digits_cnn.py --workdir=runs/sgd \\
           --config.optimizer.name=sgd --config.optimizer.learning_rate=0.1
+      python launch.py train --config=configs/digits_cnn.py --workdir=runs/two --processes=2
 
-    SIGTERM or Ctrl-C saves and stops; the same command goes on. From Python, `config` may also be
-    an ml_collections.ConfigDict or a dict.
+    SIGTERM or Ctrl-C, to any of several processes, saves and stops; the same command goes on.
+    From Python, `config` may also be an ml_collections.ConfigDict or a dict.
     """
     import sys
+
+    if processes != 1:
+        from lepton_jax.cluster import launcher
+
+        raise SystemExit(launcher.launch(processes))
 
     found, notes = _config(config, overrides or {})
     for note in notes:

@@ -1,2 +1,42 @@
-def check_same(processes, facts):
-    pass
+"""Processes that would compute different things are told so before they begin."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from lepton_jax.cluster.processes import Processes
+from lepton_jax.errors import UserError
+
+SHOWN = 5
+"""Differences listed; more of them say nothing new."""
+
+
+def check_same(processes: Processes, facts: Mapping[str, Any]) -> None:
+    """Compares `facts`, JSON values and nested dicts of them, across processes; waits for all.
+
+    Raises:
+      UserError: in every process, naming who differs from process 0 in which key, with both values.
+    """
+    first, *others = (_flat(given) for given in processes.gather("facts", facts))
+    lines = []
+    for index, other in enumerate(others, start=1):
+        for key in sorted(first.keys() | other.keys()):
+            here, there = first.get(key, "nothing"), other.get(key, "nothing")
+            if here != there:
+                lines.append(
+                    f"{processes.name(index)} differs from process 0: {key} {there} instead of "
+                    f"{here}"
+                )
+    if lines:
+        more = [f"and {len(lines) - SHOWN} more differences"] if len(lines) > SHOWN else []
+        raise processes.agree_on(UserError("\n".join([*lines[:SHOWN], *more])))
+
+
+def _flat(facts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """`{'packages': {'optax': '0.2.7'}}` as `{'packages.optax': '0.2.7'}`."""
+    found: dict[str, Any] = {}
+    for key, value in facts.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found

@@ -1,21 +1,227 @@
-from contextlib import contextmanager
+"""The processes of one run. `join` makes this one of them; alone, everything here is trivial."""
+
+import contextlib
+import ctypes
+import itertools
+import os
+import sys
+import time
+import traceback
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn, TypeVar
+
+from lepton_jax.cluster.environment import Place, find_place
+from lepton_jax.cluster.hub import Hub, name_of
+from lepton_jax.cluster.peers import LAST_WORDS, Peers, tell
+from lepton_jax.cluster.relay import Relay
+from lepton_jax.cluster.wire import listen
+from lepton_jax.errors import UserError, WorkError
+
+T = TypeVar("T")
+
+SHUTDOWN = 30
+"""Seconds that JAX may take to end its coordination service once all processes are done."""
 
 
 class Processes:
-    index = 0
-    count = 1
-    first = True
+    """Which process this is, and what it does together with the others. See `join`."""
 
-    def share(self, name, make):
-        return make()
+    def __init__(self, peers: Peers | None = None):
+        self._peers = peers
+        self.index = peers.index if peers else 0
+        self.count = peers.count if peers else 1
+        self._uses: dict[str, Iterator[int]] = defaultdict(itertools.count)
+        self._agreed: Exception | None = None
 
-    def gather(self, name, value):
-        return [value]
+    @property
+    def first(self) -> bool:
+        """It alone writes the record."""
+        return self.index == 0
 
-    def stop_agreed(self, step):
-        return False
+    def name(self, index: int) -> str:
+        """`process 1 (host b, pid 4242)`."""
+        return name_of(index, self._peers.who[index] if self._peers else None)
+
+    def share(self, name: str, make: Callable[[], T]) -> T:
+        """What `make` returns in process 0, a JSON value, in every process; waits for all.
+
+        Raises:
+          UserError, WorkError: in every process, when `make` does in process 0.
+        """
+        if self._peers is None:
+            return make()
+        told: dict[str, Any] | None = None
+        if self.first:
+            try:
+                told = {"value": make()}
+            except (UserError, WorkError) as e:
+                told = {"error": "UserError" if isinstance(e, UserError) else "WorkError"}
+                told["text"] = str(e)
+        told = self.gather(name, told)[0]
+        assert told is not None
+        if "error" in told:
+            kind = UserError if told["error"] == "UserError" else WorkError
+            raise self.agree_on(kind(told["text"]))
+        return told["value"]
+
+    def gather(self, name: str, value: T) -> list[T]:
+        """Everybody's JSON value, in order of process index; waits for all.
+
+        A process that gives none within `patience` of the first ends the run, and is named.
+        """
+        if self._peers is None:
+            return [value]
+        return self._peers.exchange(f"{name}#{next(self._uses[name])}", value)
+
+    def stop_agreed(self, step: int) -> bool:
+        """Whether SIGTERM or Ctrl-C, to any process, stops the run before `step`.
+
+        To be asked before every step. All processes get the same answer for the same step. Alone:
+        always False, signals are the caller's.
+        """
+        return self._peers is not None and self._peers.stop_agreed(step)
+
+    def agree_on(self, error: Exception) -> Exception:
+        """An error that every process is about to raise: none of them has to tell the others."""
+        self._agreed = error
+        return error
+
+    def on_loss(self, last_words: Callable[[], str]) -> None:
+        """`last_words()` is printed when a process is lost: what is left, and what to do."""
+        if self._peers is not None:
+            self._peers.last_words = last_words
+
+    def report_beats(self, last_beat: Callable[[], tuple[int, str]]) -> None:
+        """How many beats the watchdog has had, and what the last was; asked now and then."""
+        if self._peers is not None:
+            self._peers.last_beat = last_beat
+
+    def stalled(self, text: str) -> None:
+        """Ends all processes, which print where they are and who is behind; the hub knows who."""
+        if self._peers is not None:
+            self._peers.stalled(text)
+
+    def fail(self, error: BaseException) -> NoReturn:
+        """Ends the run because of what happened here: the others say so and end at once.
+
+        Alone, raises `error`. Otherwise prints it as the command line would and leaves by
+        `os._exit`, since an ordinary exit waits for the others in JAX's barriers.
+        """
+        if self._peers is None or error is self._agreed:
+            raise error
+        code = 2 if isinstance(error, UserError) else 1
+        if isinstance(error, UserError | WorkError):
+            text = str(error)
+            tell(text)
+        elif isinstance(error, KeyboardInterrupt):
+            text, code = "interrupted", 130
+        else:
+            # A broken collective is how the loss of another shows: the hub says whose, and ends us.
+            time.sleep(LAST_WORDS)
+            text = f"{type(error).__name__}: {error}".splitlines()[0]
+            tell("".join(traceback.format_exception(error)).rstrip())
+        self._peers.fail(text)
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+        os._exit(code)
 
 
-@contextmanager
-def join(c, n, p):
-    yield Processes()
+@contextlib.contextmanager
+def join(
+    coordinator: str = "",
+    num_processes: int = 0,
+    process_id: int = -1,
+    patience: float = 300.0,
+    heartbeat: float = 30.0,
+) -> Iterator[Processes]:
+    """Inside, this process is one of several, if flags or the environment say so.
+
+    To be entered before anything asks JAX for its devices. Leaving it waits for the others; an
+    exception that leaves it is told to them.
+
+    coordinator, num_processes, process_id: process 0's HOST:PORT, how many, which; '', 0, -1 when
+      Slurm, Open MPI or the TPU pod says it, or when there is one process
+    patience: seconds to wait for a process that is late, at the start and in `share` and `gather`
+    heartbeat: seconds after which a process that is silent counts as lost (a killed one is
+      noticed at once)
+
+    Raises:
+      UserError: when flags are missing or contradict each other.
+      WorkError: when the processes do not find each other.
+    """
+    place = find_place(coordinator, num_processes, process_id, patience)
+    if place is None:
+        yield Processes()
+        return
+    peers = _meet(place, patience, heartbeat)
+    processes = Processes(peers)
+    with peers.signals(), _stdout_for_python():
+        try:
+            _initialize_jax(place, peers, patience, heartbeat)
+            yield processes
+        except BaseException as e:
+            if e is not processes._agreed:
+                processes.fail(e)
+            _leave(peers)
+            raise
+        _leave(peers)
+
+
+@contextlib.contextmanager
+def _stdout_for_python() -> Iterator[None]:
+    """Inside, what C++ prints to stdout goes to stderr: Gloo would break `--json`."""
+    sys.stdout.flush()
+    original, python = os.dup(1), sys.stdout
+    os.dup2(2, 1)
+    sys.stdout = os.fdopen(os.dup(original), "w", buffering=1)
+    try:
+        yield
+    finally:
+        sys.stdout.close()
+        sys.stdout = python
+        ctypes.CDLL(None).fflush(None)
+        os.dup2(original, 1)
+        os.close(original)
+
+
+def _meet(place: Place, patience: float, heartbeat: float) -> Peers:
+    host, port = place.coordinator
+    if place.index == 0:
+        try:
+            server = listen(port)
+        except OSError as e:
+            raise WorkError(
+                f"process 0 cannot listen on port {port} ({e.strerror or e}): does another run use "
+                "it? Choose another --coordinator"
+            ) from None
+        Hub(server, place.count, patience, heartbeat)
+        host = "localhost"
+    return Peers((host, port), place.index, place.count, patience, heartbeat)
+
+
+def _initialize_jax(place: Place, peers: Peers, patience: float, heartbeat: float) -> None:
+    import jax
+
+    # Its SIGTERM handler would take the signal from us.
+    jax.config.update("jax_enable_preemption_service", False)
+    port = peers.port
+    if peers.index != 0:
+        port = Relay((place.coordinator[0], port), patience).port
+    jax.distributed.initialize(
+        f"localhost:{port}",
+        place.count,
+        place.index,
+        local_device_ids=place.local_device_ids,
+        cluster_detection_method="deactivate",
+        initialization_timeout=int(patience),
+        heartbeat_timeout_seconds=int(10 * heartbeat),  # ours speaks first
+        shutdown_timeout_seconds=SHUTDOWN,
+    )
+
+
+def _leave(peers: Peers) -> None:
+    import jax
+
+    peers.leave()
+    jax.distributed.shutdown()

@@ -1,0 +1,135 @@
+"""One of several processes, with the flags of `train`: `program.py SCENARIO --process_id=0 ...`.
+
+The loop is a psum over every device, a step each 10 ms; a file `die`, `raise` or `sleep` with the
+index of a process in the current folder makes it do so.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+parser = argparse.ArgumentParser()
+parser.add_argument("scenario")
+parser.add_argument("--processes", type=int, default=1)
+parser.add_argument("--coordinator", default="")
+parser.add_argument("--num_processes", type=int, default=0)
+parser.add_argument("--process_id", type=int, default=-1)
+flags = parser.parse_args()
+scenario, count, index = flags.scenario, flags.num_processes, flags.process_id
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
+
+from lepton_jax.cluster.launcher import launch  # noqa: E402
+from lepton_jax.cluster.processes import Processes, join  # noqa: E402
+from lepton_jax.cluster.watchdog import Watchdog  # noqa: E402
+from lepton_jax.errors import UserError, WorkError  # noqa: E402
+
+
+def say(*words: object) -> None:
+    print(*words, flush=True)
+
+
+def make_step() -> Callable[[], float]:
+    import jax
+    import numpy as np
+    from jax.sharding import AxisType, NamedSharding
+
+    n = len(jax.devices())
+    assert n == 2 * count
+    mesh = jax.make_mesh((n,), ("data",), axis_types=(AxisType.Auto,))
+    rows = NamedSharding(mesh, jax.P("data"))
+    x = jax.make_array_from_callback((n,), rows, lambda i: np.arange(n, dtype=np.float32)[i])
+    total = jax.jit(lambda x: x.sum())
+    return lambda: float(total(x))
+
+
+def asked(what: str) -> bool:
+    return Path(f"{what}{index}").exists()
+
+
+def loop(processes: Processes) -> None:
+    step = make_step()
+    processes.on_loss(lambda: f"The last checkpoint is step {k}; run the same command again.")
+    patience = 2.0 if scenario == "watchdog" else 60.0
+    with Watchdog(patience, processes) as watchdog:
+        for k in range(100_000):
+            if processes.stop_agreed(k):
+                say("stopped", k)
+                return
+            if asked("sleep"):
+                time.sleep(3600)
+            watchdog.beat(f"step {k}")
+            if asked("die"):
+                os.kill(os.getpid(), signal.SIGKILL)
+            if asked("raise"):
+                raise WorkError("the disk is full")
+            if asked("crash"):
+                raise ZeroDivisionError("a bug")
+            if asked("busy"):  # as a long evaluation that this process alone is late with
+                time.sleep(1)
+                Path(f"busy{index}").unlink()
+            assert step() == sum(range(2 * count))
+            if k == 20:
+                say("running")
+            time.sleep(0.01)
+
+
+def talk(processes: Processes) -> None:
+    def make() -> dict[str, int]:
+        assert processes.first
+        return {"seed": 7}
+
+    say(processes.share("x", make), processes.share("x", lambda: index))
+    say(processes.gather("y", [index, "é"]))
+    make_step()()
+    if scenario == "mistake":
+
+        def fail() -> None:
+            raise UserError("no such data set")
+
+        processes.share("z", fail)
+    if scenario == "mismatch":
+        from lepton_jax.cluster.agreement import check_same
+
+        facts = {"config": "ab", "packages": {"optax": f"0.2.{7 + index}", "jax": "0.10"}}
+        check_same(processes, facts)
+    if scenario == "silent":
+        if index == 1:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        processes.gather("w", 0)
+    if scenario == "late":
+        if index == 1:
+            time.sleep(3600)
+        processes.gather("w", 0)
+    if scenario == "poll":
+        began = time.perf_counter()
+        for k in range(100_000):
+            processes.stop_agreed(k)
+        say("poll", (time.perf_counter() - began) / 100_000)
+
+
+def main() -> int:
+    if flags.processes > 1:
+        code = launch(flags.processes)
+        assert "jax" not in sys.modules
+        return code
+    patience = 3.0 if scenario == "late" else 60.0
+    try:
+        with join(flags.coordinator, count, index, patience=patience, heartbeat=3.0) as processes:
+            say("joined", os.getpid())
+            (loop if scenario in ("loop", "watchdog") else talk)(processes)
+    except UserError as e:
+        print(e, file=sys.stderr)
+        return 2
+    except WorkError as e:
+        print(e, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
