@@ -63,13 +63,16 @@ def train(
 
         raise SystemExit(launcher.launch(processes))
 
-    found, notes = _config(config, overrides or {})
-    for note in notes:
-        print(note, file=sys.stderr)
+    from lepton_jax.cluster.processes import join
 
-    from lepton_jax.training import train as training
+    with join(coordinator, num_processes, process_id):
+        found, notes = _config(config, overrides or {})
+        for note in notes:
+            print(note, file=sys.stderr)
 
-    return training.train(found, workdir, longer=longer, command=training.default_command())
+        from lepton_jax.training import train as training
+
+        return training.train(found, workdir, longer=longer, command=training.default_command())
 
 
 def evaluate(workdir: str, *, split: str = "test", checkpoint: str = "best") -> "Evaluated":

@@ -23,7 +23,7 @@ POLL = 0.05
 def launch(count: int, command: Sequence[str] = ()) -> int:
     """Runs `command`, by default this process's own, as `count` processes; their exit code.
 
-    0 when all ended well, otherwise that of the one which failed first, 128 + N after signal N.
+    0 when all ended well, otherwise that of the one which failed, 128 + N after signal N.
     Process 0 has this process's output; what the others say to stderr is shown as `[1] ...`.
 
     Raises:
@@ -84,8 +84,9 @@ def _wait(children: Sequence[subprocess.Popen[bytes]]) -> int:
                 child.kill()
                 child.wait()
             break
-    first = failed[0] if failed else 0
-    return 128 - first if first < 0 else first
+    # A process that has only lost another ends with 1: what the other ended with says more.
+    cause = next((code for code in failed if code != 1), 1) if failed else 0
+    return 128 - cause if cause < 0 else cause
 
 
 def _own_command() -> list[str]:

@@ -219,7 +219,7 @@ def test_half_given_flags_are_named():
     assert place.coordinator == ("::1", 80)
 
 
-def test_slurm_and_open_mpi_say_who_this_is(monkeypatch: pytest.MonkeyPatch):
+def test_slurm_says_who_this_is(monkeypatch: pytest.MonkeyPatch):
     slurm = {
         "SLURM_JOB_ID": "5",
         "SLURM_STEP_NODELIST": "node[07-09]",
