@@ -63,16 +63,21 @@ def train(
 
         raise SystemExit(launcher.launch(processes))
 
-    from lepton_jax.cluster.processes import join
+    found, notes = _config(config, overrides or {})
+    for note in notes:
+        print(note, file=sys.stderr)
 
-    with join(coordinator, num_processes, process_id):
-        found, notes = _config(config, overrides or {})
-        for note in notes:
-            print(note, file=sys.stderr)
+    from lepton_jax.training import train as training
 
-        from lepton_jax.training import train as training
-
-        return training.train(found, workdir, longer=longer, command=training.default_command())
+    return training.train(
+        found,
+        workdir,
+        longer=longer,
+        command=training.default_command(),
+        coordinator=coordinator,
+        num_processes=num_processes,
+        process_id=process_id,
+    )
 
 
 def evaluate(workdir: str, *, split: str = "test", checkpoint: str = "best") -> "Evaluated":
