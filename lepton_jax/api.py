@@ -13,6 +13,7 @@ from lepton_jax.errors import UserError
 from lepton_jax.validation import validate
 
 if TYPE_CHECKING:
+    from lepton_jax.cluster.submit import Submitted
     from lepton_jax.evaluation.command import Evaluated
     from lepton_jax.export.bundle import ExportResult
     from lepton_jax.export.verify import Verdict
@@ -78,6 +79,62 @@ def train(
         num_processes=num_processes,
         process_id=process_id,
     )
+
+
+def submit(
+    command: Sequence[str],
+    *,
+    executor: str,
+    name: str = "",
+    nodes: int = 1,
+    tasks_per_node: int = 1,
+    cpus_per_task: int = 0,
+    gpus_per_node: int = 0,
+    partition: str = "",
+    time: int = 0,
+    mem: str = "",
+    slurm: tuple[str, ...] = (),
+    logs: str = "slurm/%j",
+    topology: str = "",
+    slices: int = 1,
+    image: str = "",
+    out: str = "",
+) -> "Submitted":
+    """Hands a command over to a cluster; the job comes back by itself until its run is done.
+
+    COMMAND [--flags]               any other command, last on the line, checked before it goes
+    --executor=slurm                slurm: submits a job. gke: writes a manifest, touches no cluster
+    --name=NAME                     of the job; by default from the workdir
+
+    Slurm (a preempted or timed out `train` saves, is requeued, and goes on):
+    --nodes=1 --tasks_per_node=1    one process a task, which find each other by themselves
+    --cpus_per_task=N --gpus_per_node=N --partition=NAME --time=MINUTES --mem=64G
+    --slurm=account=me,qos=low      any other option of sbatch
+    --logs=slurm/%j                 folder of the logs; %j is the job's number
+
+    GKE (a JobSet, one Job a slice; the image holds this repository in its working directory):
+    --topology=v5e-16               TPU and chips, or TPU and shape: v5p:2x2x4
+    --slices=1                      slices joined over the data centre's network
+    --image=IMAGE                   the container to run
+    --out=FILE.yaml                 where the manifest goes; printed by default
+
+    Examples:
+      python launch.py submit --executor=slurm --gpus_per_node=8 --time=600 \\
+          train --config=configs/digits_cnn.py --workdir=/shared/runs/digits
+      python launch.py submit --executor=gke --topology=v5e-16 --image=REPOSITORY/lepton:1 \\
+          --out=digits.yaml train --config=configs/digits_cnn.py --workdir=gs://BUCKET/digits
+    """
+    slurm = tuple(slurm)
+    flags = {k: v for k, v in locals().items() if k not in ("command", "executor", "name")}
+    from lepton_jax import cli
+    from lepton_jax.cluster import submit as submission
+
+    if not command or command[0] == "submit":
+        raise UserError("submit: a command is missing, such as: train --config=... --workdir=...")
+    arguments, _ = cli.parse(cli.known_commands(), command)
+    if "config" in arguments:
+        _config(arguments["config"], arguments["overrides"])
+    return submission.submit(command, arguments, executor, name, flags)
 
 
 def evaluate(workdir: str, *, split: str = "test", checkpoint: str = "best") -> "Evaluated":

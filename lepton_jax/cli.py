@@ -10,7 +10,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from absl import flags
@@ -24,11 +24,7 @@ def main(commands: Mapping[str, str], argv: list[str] | None = None) -> None:
     # A config may name modules of the user's own, which lie where the command is given.
     sys.path.insert(0, os.getcwd())
     try:
-        code = _run(commands, argv)
-    except UserError as e:
-        code = _complain(e, 2)
-    except WorkError as e:
-        code = _complain(e, 1)
+        code, _ = run(commands, argv)
     except BrokenPipeError:  # e.g. `| head`: the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
@@ -38,33 +34,61 @@ def main(commands: Mapping[str, str], argv: list[str] | None = None) -> None:
     sys.exit(code)
 
 
-def _complain(error: Exception, code: int) -> int:
-    print(error, file=sys.stderr)
-    return code
+def run(commands: Mapping[str, str], argv: Sequence[str]) -> tuple[int, Any]:
+    """Runs one command: its exit code, and the record of what it did, if it came that far."""
+    try:
+        return _run(commands, argv)
+    except UserError as e:
+        print(e, file=sys.stderr)
+        return 2, None
+    except WorkError as e:
+        print(e, file=sys.stderr)
+        return 1, None
 
 
-def _run(commands: Mapping[str, str], argv: list[str]) -> int:
+def known_commands() -> dict[str, str]:
+    """The functions of `api.py`, each with its first line: what can be run by name."""
+    from lepton_jax import api
+
+    own = {n: f for n, f in vars(api).items() if inspect.isfunction(f) and not n.startswith("_")}
+    return {n: inspect.getdoc(f) or "" for n, f in own.items() if f.__module__ == api.__name__}
+
+
+def _run(commands: Mapping[str, str], argv: Sequence[str]) -> tuple[int, Any]:
     if not argv or argv[0] in ("-h", "--help", "-help", "help"):
         print(_overview(commands))
-        return 0
+        return 0, None
     name, *rest = argv
+    function = _function(commands, name)
+    if any(a in ("-h", "--help", "-help") for a in _own(function, rest)[0]):
+        print(_help(name, function))
+        return 0, None
+    arguments, as_json = parse(commands, argv)
+    result = function(**arguments)
+    if as_json:
+        print(json.dumps(result.as_json(), indent=2))
+    else:
+        print(result)
+    return 0 if getattr(result, "ok", True) else 1, result
+
+
+def _function(commands: Mapping[str, str], name: str) -> Callable[..., Any]:
     if name not in commands:
         raise UserError(
             f"there is no command {name!r}{did_you_mean(name, commands)}\n{_overview(commands)}"
         )
     from lepton_jax import api
 
-    function = getattr(api, name)
-    if any(a in ("-h", "--help", "-help") for a in rest):
-        print(_help(name, function))
-        return 0
-    arguments, as_json = _parse(name, function, rest)
-    result = function(**arguments)
-    if as_json:
-        print(json.dumps(result.as_json(), indent=2))
-    else:
-        print(result)
-    return 0 if getattr(result, "ok", True) else 1
+    function: Callable[..., Any] = getattr(api, name)
+    return function
+
+
+def _own(function: Callable[..., Any], argv: list[str]) -> tuple[list[str], list[str]]:
+    """A command's own flags, and the command line behind them, where it takes one."""
+    if "command" not in inspect.signature(function).parameters:
+        return argv, []
+    at = next((i for i, word in enumerate(argv) if not word.startswith("-")), len(argv))
+    return argv[:at], argv[at:]
 
 
 def _overview(commands: Mapping[str, str]) -> str:
@@ -77,16 +101,28 @@ def _overview(commands: Mapping[str, str]) -> str:
 def _help(name: str, function: Callable[..., Any]) -> str:
     parameters = inspect.signature(function).parameters.values()
     takes = [f"--{p.name}=..." for p in parameters if p.default is p.empty]
-    takes += ["[--flags]"] + [f"[{p.name.upper()} ...]" for p in parameters if p.name == "inputs"]
+    takes = [t for t in takes if t != "--command=..."] + ["[--flags]"]
+    takes += [f"[{p.name.upper()} ...]" for p in parameters if p.name == "inputs"]
+    takes += ["COMMAND [--flags]" for p in parameters if p.name == "command"]
     return f"usage: python launch.py {name} {' '.join(takes)}\n\n{inspect.getdoc(function) or ''}"
 
 
-def _parse(name: str, function: Callable[..., Any], argv: list[str]) -> tuple[dict[str, Any], bool]:
-    """The function's arguments; `--config.path.to.key=value` are collected as `overrides`."""
+def parse(commands: Mapping[str, str], line: Sequence[str]) -> tuple[dict[str, Any], bool]:
+    """The arguments of a command line's function, and whether it asks for JSON.
+
+    `--config.path.to.key=value` are collected as `overrides`; a `command` is the rest of the line.
+
+    Raises:
+      UserError: for what is no command, no flag of it, or lacks something.
+    """
+    name, *words = line
+    function = _function(commands, name)
+    argv, command = _own(function, words)
     parameters = inspect.signature(function).parameters
     values = flags.FlagValues()
+    apart = ("overrides", "inputs", "command")
     for p in parameters.values():
-        if p.name in ("overrides", "inputs"):
+        if p.name in apart:
             continue
         default = None if p.default is p.empty else p.default
         if p.annotation is bool:
@@ -107,7 +143,7 @@ def _parse(name: str, function: Callable[..., Any], argv: list[str]) -> tuple[di
         raise UserError(f"{name}: {_flag_error(e, values)}\n\nTry: {name} --help") from None
     if positional and "inputs" not in parameters:
         raise UserError(f"{name}: unexpected argument {positional[0]!r}\n\nTry: {name} --help")
-    arguments = {p: getattr(values, p) for p in parameters if p not in ("overrides", "inputs")}
+    arguments = {p: getattr(values, p) for p in parameters if p not in apart}
     for p in parameters.values():
         if p.name in arguments and p.default is p.empty and arguments[p.name] is None:
             raise UserError(f"{name}: --{p.name} is missing\n\nTry: {name} --help")
@@ -115,6 +151,8 @@ def _parse(name: str, function: Callable[..., Any], argv: list[str]) -> tuple[di
         arguments["overrides"] = overrides
     if "inputs" in parameters:
         arguments["inputs"] = tuple(positional)
+    if "command" in parameters:
+        arguments["command"] = command
     return arguments, values.json
 
 

@@ -56,9 +56,9 @@ def wait_for_checkpoint(workdir: Path, process: subprocess.Popen[str], after: in
         time.sleep(0.002)
 
 
-def assert_same_run(a: Path, b: Path) -> None:
+def assert_same_run(a: Path, b: Path, step: int = 400) -> None:
     assert (a / "metrics.jsonl").read_bytes() == (b / "metrics.jsonl").read_bytes()
-    left, right = (Checkpoints(str(w)).arrays(400, "") for w in (a, b))
+    left, right = (Checkpoints(str(w)).arrays(step, "") for w in (a, b))
     assert left.keys() == right.keys()
     for name in left:
         assert left[name].tobytes() == right[name].tobytes(), name

@@ -1,0 +1,203 @@
+"""Slurm: a command as a job that comes back by itself until it is done.
+
+What Slurm does decides the form of it. A preempted job gets SIGTERM, and is requeued only if it is
+still there when its grace time ends: one that saves and exits 0 counts as COMPLETED. A job near
+its time limit gets the signal that it asked for (USR2), and is requeued only if it asks for that
+itself. A requeued job may run again although it was done, which `train` takes for what it is.
+"""
+
+import contextlib
+import io
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lepton_jax.errors import UserError, WorkError
+
+NOTICE = 120
+"""Seconds before the time limit at which a job is told; Slurm may be a minute early."""
+SHORTEST = 5
+"""Minutes. A shorter job would be told before it has done anything, and come back for ever."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a job asks for. 0 and '' leave it to the partition."""
+
+    nodes: int = 1
+    tasks_per_node: int = 1
+    cpus_per_task: int = 0
+    gpus_per_node: int = 0
+    partition: str = ""
+    time: int = 0
+    """Minutes."""
+    mem: str = ""
+    """Per node, as sbatch takes it: 64G."""
+    slurm: tuple[str, ...] = ()
+    """Other options of sbatch, 'key=value' or 'key'."""
+    logs: str = "slurm/%j"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A submitted job, and where it says what it does."""
+
+    id: str
+    name: str
+    logs: str
+    workdir: str
+
+    @property
+    def stdout(self) -> str:
+        return f"{self.logs}/{self.id}_0_log.out"
+
+    @property
+    def stderr(self) -> str:
+        return f"{self.logs}/{self.id}_0_log.err"
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "job": self.id,
+            "name": self.name,
+            "logs": self.logs,
+            "stdout": self.stdout,
+            "stderr": self.stderr,
+            "workdir": self.workdir,
+        }
+
+    def __str__(self) -> str:
+        lines = [
+            f"Submitted job {self.id} ({self.name}). Its logs are in {self.logs}, a pair a task.",
+            f"Watch it: squeue --job={self.id}",
+            f"          tail -F {self.stdout} {self.stderr}",
+            f"End it:   scancel {self.id}",
+        ]
+        if self.workdir:
+            lines.append(f"The record will be in {self.workdir}.")
+        return "\n".join(lines)
+
+
+def submit(
+    command: Sequence[str], arguments: Mapping[str, Any], name: str, request: Request
+) -> Job:
+    """Submits a `launch.py` command line, one process a task.
+
+    Raises:
+      UserError: when submitit or Slurm is missing, or sbatch refuses what is asked for.
+    """
+    try:
+        import submitit
+    except ImportError:
+        raise UserError(
+            "submit --executor=slurm needs submitit: pip install 'lepton_jax[slurm]'"
+        ) from None
+    if not (shutil.which("sbatch") and shutil.which("srun")):
+        raise UserError(
+            "there is no sbatch or srun here: submit from a machine of the Slurm cluster"
+        )
+    if 0 < request.time < SHORTEST:
+        raise UserError(f"submit: --time={request.time}: expected at least {SHORTEST} minutes")
+    logs = Path(request.logs).absolute()
+    executor = submitit.SlurmExecutor(logs)
+    try:
+        # submitit and sbatch print what they then raise.
+        with contextlib.redirect_stderr(io.StringIO()):
+            executor.update_parameters(**_parameters(name, request))
+            job = executor.submit(Payload(tuple(command)))
+    except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as e:
+        raise UserError(f"Slurm refuses the job: {e}") from None
+    except OSError as e:
+        raise WorkError(f"cannot write the job's files to --logs={request.logs}: {e}") from e
+    workdir = str(arguments.get("workdir") or "")
+    return Job(job.job_id, name, str(logs).replace("%j", job.job_id), workdir)
+
+
+def _parameters(name: str, request: Request) -> dict[str, Any]:
+    """What submitit is to write into the batch script; None leaves an option out."""
+    options: dict[str, Any] = {"requeue": True}
+    if request.mem:
+        options["mem"] = request.mem
+    for option in request.slurm:
+        key, equals, value = option.partition("=")
+        options[key.strip("-")] = value if equals else True
+    srun = ["--kill-on-bad-exit=1"]  # no task waits for one that failed
+    if request.cpus_per_task:
+        srun.append(f"--cpus-per-task={request.cpus_per_task}")  # not inherited since Slurm 22.05
+    code = Path(__file__).parent.parent.parent
+    return {
+        "job_name": name,
+        "nodes": request.nodes,
+        "ntasks_per_node": request.tasks_per_node,
+        "cpus_per_task": request.cpus_per_task or None,
+        "gpus_per_node": request.gpus_per_node or None,
+        "partition": request.partition or None,
+        "time": request.time or None,
+        "signal_delay_s": NOTICE,
+        "wckey": None,
+        "srun_args": srun,
+        "setup": [f"export PYTHONPATH={shlex.quote(str(code))}${{PYTHONPATH:+:$PYTHONPATH}}"],
+        "additional_parameters": options,
+    }
+
+
+@dataclass(frozen=True)
+class Payload:
+    """Runs a command line in this process, so that a signal reaches the run and only once."""
+
+    command: tuple[str, ...]
+
+    def __call__(self) -> None:
+        from lepton_jax import cli
+
+        sys.argv = ["launch.py", *self.command]
+        # Beneath the command's own handlers: what comes while it saves must not kill it.
+        signal.signal(signal.SIGTERM, _outlive)
+        signal.signal(signal.SIGUSR2, _time_is_up)
+        code, result = cli.run(cli.known_commands(), self.command)
+        if getattr(result, "stopped", False):
+            _requeue()
+            while True:  # whoever exits now is COMPLETED
+                time.sleep(60)
+        if code:
+            sys.exit(code)
+
+
+def _outlive(number: int, frame: Any) -> None:
+    """SIGTERM, while nobody is there to save: Slurm requeues what it has to kill."""
+
+
+def _time_is_up(number: int, frame: Any) -> None:
+    if signal.getsignal(signal.SIGTERM) is _outlive:
+        _requeue()  # a command with nothing to save
+    else:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _requeue() -> None:
+    """Asks Slurm, once a job, to run it again; not when the job is being cancelled."""
+    job = os.environ["SLURM_JOB_ID"]
+    if os.environ["SLURM_PROCID"] != "0":
+        return
+    state = subprocess.run(
+        ["squeue", "--noheader", f"--job={job}", "--format=%T"],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.strip()
+    if state != "RUNNING":
+        print(f"job {job} is {state}: not requeued from here", file=sys.stderr, flush=True)
+        return
+    print(f"job {job}: requeued, to go on where it stopped", file=sys.stderr, flush=True)
+    asked = subprocess.run(
+        ["scontrol", "requeue", job], capture_output=True, text=True, check=False
+    )
+    if asked.returncode:
+        print(f"Slurm refuses that: {asked.stderr.strip()}", file=sys.stderr, flush=True)
