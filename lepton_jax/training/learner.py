@@ -132,6 +132,7 @@ def accumulated(
         return (jax.tree.map(jnp.add, total, (grads, sums)), rest), None
 
     others = jax.tree.map(lambda x: x[1:], slices)
+
     def rolled(carry: Any, parts: Any, unroll: bool = False) -> Any:
         return jax.lax.scan(add, carry, parts, unroll=unroll)[0]
 

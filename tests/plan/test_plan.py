@@ -1,5 +1,6 @@
 """The command, from the front door."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -16,9 +17,7 @@ from lepton_jax.validation import validate
 
 ROOT = Path(__file__).parent.parent.parent
 
-HAS_LIBTPU = (
-    subprocess.run([sys.executable, "-c", "import libtpu"], capture_output=True).returncode == 0
-)
+HAS_LIBTPU = importlib.util.find_spec("libtpu") is not None
 needs_libtpu = pytest.mark.skipif(
     not HAS_LIBTPU, reason="libtpu is not installed: pip install '.[plan-tpu]'"
 )
