@@ -128,10 +128,8 @@ def _sentence(message: str) -> str:
 
 def _without_recomputation(program: Program, arguments: Any, work: float) -> float:
     """Model FLOPs: of the same step, did it keep every activation."""
-    model = program.config.model
-    if not model.keys.get("remat"):
+    if program.config.model.keys.get("remat", "none") == "none":
         return work
-    off = False if isinstance(model.keys["remat"], bool) else "none"
-    config = changed(program.config, {"model.remat": off})
+    config = changed(program.config, {"model.remat": "none"})
     plain = Program(config, program.spec, program.train_examples)
     return flops(plain.step, *arguments)

@@ -51,11 +51,9 @@ def rounds(config: Config, devices: int) -> Iterator[list[Change]]:
 
 def _remat(config: Config) -> Iterator[Change]:
     """Activations computed again in the backward pass, where the model can."""
-    key = config.model.keys.get("remat", True)
-    if key is False:
-        yield {"model.remat": True}
-    elif key == "none":
-        yield {"model.remat": "block"}
+    if config.model.keys.get("remat") == "none":
+        yield {"model.remat": "dots"}
+        yield {"model.remat": "full"}
 
 
 def _wider(config: Config, devices: int) -> Iterator[Change]:

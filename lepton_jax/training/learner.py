@@ -7,6 +7,7 @@ updates) brings the same three methods itself.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import jax
@@ -131,9 +132,15 @@ def accumulated(
         return (jax.tree.map(jnp.add, total, (grads, sums)), rest), None
 
     others = jax.tree.map(lambda x: x[1:], slices)
+
+    def rolled(carry: Any, parts: Any, unroll: bool = False) -> Any:
+        return jax.lax.scan(add, carry, parts, unroll=unroll)[0]
+
     # A rolled loop keeps memory and compile time flat; XLA's CPU convolutions crawl inside one.
-    unroll = jax.default_backend() == "cpu"
-    ((grads, sums), rest), _ = jax.lax.scan(add, ((grads, sums), rest), others, unroll=unroll)
+    # What counts is what the step is compiled for: `plan` compiles for TPUs on a CPU.
+    (grads, sums), rest = jax.lax.platform_dependent(
+        ((grads, sums), rest), others, cpu=partial(rolled, unroll=True), default=rolled
+    )
     return grads, sums, rest
 
 

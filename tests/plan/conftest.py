@@ -1,0 +1,3 @@
+"""The small recipe of the training tests."""
+
+from tests.training.conftest import recipe  # noqa: F401

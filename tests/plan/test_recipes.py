@@ -1,0 +1,48 @@
+"""Every recipe that names its topology in its docstring is compiled for it.
+
+    Topology: v5e:4x4 --config.strategy.name=mesh
+
+The flags that follow are those it is meant to run with there; the data is its `:synthetic`.
+"""
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lepton_jax.plan.topology import parse
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def topologies():
+    for path in sorted((ROOT / "configs").glob("*.py")):
+        docstring = re.match(r'"""(.*?)"""', path.read_text(), re.S)
+        for name, flags in re.findall(
+            r"^Topology: (\S+)(.*)$", docstring[1] if docstring else "", re.M
+        ):
+            yield pytest.param(path, name, flags.split(), id=f"{path.stem}-{name}")
+
+
+@pytest.mark.parametrize(("path", "name", "flags"), topologies())
+def test_the_topology_of_a_recipe_has_a_known_name(path, name, flags):
+    assert parse(name).count > 1
+    assert all(flag.startswith("--config.") for flag in flags)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    importlib.util.find_spec("libtpu") is None,
+    reason="libtpu is not installed: pip install '.[plan-tpu]'",
+)
+@pytest.mark.parametrize(("path", "name", "flags"), topologies())
+def test_a_recipe_fits_its_topology(path, name, flags):
+    command = [
+        *(sys.executable, "launch.py", "plan", f"--config={path}:synthetic"),
+        *(f"--topology={name}", *flags),
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
