@@ -7,6 +7,7 @@ COMMANDS = {
     # from a config to a record
     "train": "train a config, or go on where its run stopped",
     "evaluate": "measure a run's checkpoint on a split",
+    "debug": "make one step again and say where its numbers break",
     "runs": "list and compare the runs below a folder",
     # from a record to a model that answers
     "export": "write a run's model as a self-contained bundle",
