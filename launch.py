@@ -9,6 +9,7 @@ COMMANDS = {
     "train": "train a config, or go on where its run stopped",
     "evaluate": "measure a run's checkpoint on a split",
     "submit": "hand a command over to Slurm, or write it as a Kubernetes JobSet",
+    "debug": "make one step again and say where its numbers break",
     "runs": "list and compare the runs below a folder",
     # from a record to a model that answers
     "export": "write a run's model as a self-contained bundle",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lepton_jax.registry.promotion import Decision
     from lepton_jax.registry.store import Version
     from lepton_jax.tracking.runs import Runs
+    from lepton_jax.training.debug import Debugged
     from lepton_jax.training.train import Run
 
 
@@ -188,6 +189,23 @@ def plan(
     from lepton_jax.plan import command
 
     return command.plan(found, topology, hourly)
+
+
+def debug(workdir: str, step: int) -> "Debugged":
+    """Makes one step of a run again and says where its numbers break, or where they grow.
+
+    --workdir=DIR                   a record, as `train` leaves it; only read
+    --step=N                        the step, counted from 0: the one that `train` named
+
+    State, batch, modules, loss, gradients and update are looked at in this order. The state comes
+    from the newest checkpoint before the step; without one the run is taken from its start.
+
+    Example:
+      python launch.py debug --workdir=runs/digits --step=120
+    """
+    from lepton_jax.training.debug import debug as scrutinize
+
+    return scrutinize(workdir, step)
 
 
 def runs(

@@ -132,9 +132,8 @@ class Program:
 
     def update(self, state: State, batch: Batch) -> tuple[Any, jax.Array]:
         """A step's new learner and its sums [2, N], be they finite or not."""
-        tools = self._tools(state.hyper, state.seed, state.step)
-        batch = {**batch, "mask": jnp.ones(batch["position"].shape, jnp.float32)}
-        learner, sums = self._learner(state.hyper).update(tools, state.learner, batch)
+        learner, tools = self.learner(state)
+        learner, sums = learner.update(tools, state.learner, training_batch(batch))
         rate = state.hyper["optimizer"]["learning_rate"] * self._schedule(state.step)
         sums = {**sums, "learning_rate": (rate, jnp.ones(()))}
         totals, weights = zip(*(sums[name] for name in sorted(sums)), strict=True)
@@ -142,6 +141,10 @@ class Program:
         return learner, jnp.stack(
             [jnp.stack([x.astype(dtype) for x in t]) for t in (totals, weights)]
         )
+
+    def learner(self, state: State) -> tuple[Any, Tools]:
+        """What takes the step of a state, and what it has at hand."""
+        return self._learner(state.hyper), self._tools(state.hyper, state.seed, state.step)
 
     def empty_sums(self) -> Sums:
         dtype = jnp.promote_types(self._dtype, jnp.float32)
@@ -211,15 +214,17 @@ class Program:
         names: list[str] = []
 
         def trace(state: State, batch: Batch) -> Any:
-            tools = self._tools(state.hyper, state.seed, state.step)
-            mask = jnp.ones(batch["position"].shape, jnp.float32)
-            _, sums = self._learner(state.hyper).update(
-                tools, state.learner, {**batch, "mask": mask}
-            )
+            learner, tools = self.learner(state)
+            _, sums = learner.update(tools, state.learner, training_batch(batch))
             names.extend(sorted([*sums, "learning_rate"]))
 
         jax.eval_shape(trace, self.abstract_state(), batch)
         return tuple(names)
+
+
+def training_batch(batch: Batch) -> Batch:
+    """A raw batch as learners take it: in training every example counts."""
+    return {**batch, "mask": jnp.ones(batch["position"].shape, jnp.float32)}
 
 
 def _run(

@@ -16,7 +16,7 @@ from lepton_jax.tracking.record import Record
 from lepton_jax.training import weights
 from lepton_jax.training.best import best_step
 from lepton_jax.training.checkpoints import Checkpoints, say
-from lepton_jax.training.layout import alone
+from lepton_jax.training.layout import Layout, alone
 from lepton_jax.training.program import Program
 from lepton_jax.training.state import State, unflat
 from lepton_jax.validation import validate
@@ -108,6 +108,16 @@ def read_config(workdir: str) -> Config:
     import json
 
     return validate(json.loads(Record.open(workdir).config_text()), f"{workdir}/config.json")
+
+
+def first_state(layout: Layout) -> tuple[State, str]:
+    """The state of a run before its first step, and what `init_from` brought to it, if anything."""
+    state = layout.fresh()["state"]
+    path = layout.program.config.init_from
+    if not path:
+        return state, ""
+    keep = layout.program.functional.numbers
+    return weights.initialize(state, weights.read(path), path, keep=keep)
 
 
 def step_of(workdir: str, checkpoint: str) -> int:

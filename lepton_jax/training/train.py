@@ -24,11 +24,12 @@ from lepton_jax.tracking.claim import claim
 from lepton_jax.tracking.progress import Progress
 from lepton_jax.tracking.record import Record
 from lepton_jax.tracking.writers import Views
-from lepton_jax.training import loop, restore, weights
+from lepton_jax.training import loop, restore
 from lepton_jax.training.best import best_step
 from lepton_jax.training.checkpoints import Checkpoints, say
 from lepton_jax.training.feed import batch_at, feed, fits_on_device
 from lepton_jax.training.layout import layout
+from lepton_jax.training.profile import profiled
 from lepton_jax.training.program import Program
 from lepton_jax.training.runtime import runtime
 from lepton_jax.training.state import State, Sums, flat
@@ -212,7 +213,10 @@ class _Training:
 
         calls = loop.Calls(log, record.time, evaluate, checkpoint, self.stop)
         fits = self.processes.gather("fits on device", fits_on_device(program, self.data))
-        source = feed(self.layout, self.data, first, all(fits))
+        source = profiled(
+            feed(self.layout, self.data, first, all(fits)),
+            config.profile, range(first, total), record.workdir, self.processes, self._say,
+        )  # fmt: skip
         zeros = self.layout.empty_sums()
         with contextlib.closing(views):
             try:
@@ -241,15 +245,10 @@ class _Training:
             found = self.checkpoints.restore(step, self.layout.like)
             self._say(f"going on from step {step} of {self.program.total_steps}")
             return found["state"], found["sums"]
-        fresh = self.layout.fresh()
-        state, sums = fresh["state"], fresh["sums"]
-        if self.config.init_from:
-            given = weights.read(self.config.init_from)
-            state, report = weights.initialize(
-                state, given, self.config.init_from, keep=self.program.functional.numbers
-            )
+        state, report = restore.first_state(self.layout)
+        if report:
             self._say(report)
-        return state, sums
+        return state, self.layout.empty_sums()
 
     def _finish(self, state: State) -> None:
         """Reads `test` once, with the best checkpoint."""
@@ -297,7 +296,9 @@ class _Training:
             "No checkpoint has been touched by it"
             + (f": the last one is step {steps[-1]}" if steps else "")
             + f". The record is in {self.record.workdir}; try a lower optimizer.learning_rate, "
-            "a longer schedule.warmup or optimizer.clip_norm=1.0 in another --workdir."
+            "a longer schedule.warmup or optimizer.clip_norm=1.0 in another --workdir.\n"
+            "To see where in the model it began: "
+            f"python launch.py debug --workdir={self.record.workdir} --step={step}"
         )
 
 

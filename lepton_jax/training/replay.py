@@ -1,0 +1,117 @@
+"""A step of a record made again: the state before it and its batch, as the run had them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from lepton_jax.config import Config
+from lepton_jax.data.dataset import Dataset
+from lepton_jax.errors import UserError
+from lepton_jax.tracking.record import Record
+from lepton_jax.training import restore
+from lepton_jax.training.checkpoints import Checkpoints, say
+from lepton_jax.training.feed import batch_at, feed, fits_on_device, order_of
+from lepton_jax.training.layout import Layout, alone, layout
+from lepton_jax.training.loop import IN_FLIGHT
+from lepton_jax.training.program import Program
+from lepton_jax.training.state import State
+
+
+@dataclass(frozen=True)
+class Moment:
+    """The state before a step and its raw batch, on one device."""
+
+    program: Program
+    state: State
+    batch: Mapping[str, Any]
+    step: int
+    """The one asked for, or an earlier one at which the state froze."""
+    rows: np.ndarray
+    """Which examples of the training split are in the batch, int [B]."""
+    means: Mapping[str, float]
+    """What the compiled step made of it: loss, grad_norm, learning_rate and so on."""
+    checkpoint: int | None
+    """The step of the checkpoint that the state comes from; None: from scratch."""
+    notes: tuple[str, ...]
+
+
+def replay(workdir: str, step: int, config: Config) -> Moment:
+    """Goes on from the newest intact checkpoint at or before `step`, with the run's own step.
+
+    Bit for bit what the run had, on the same devices and software. Reads the record only.
+
+    Raises:
+      UserError: when there is no such step, or the data is not that of the run.
+    """
+    record = Record.open(workdir)
+    data = restore.load_data(config)
+    program = restore.program_of(config, data)
+    if not 0 <= step < program.total_steps:
+        raise UserError(
+            f"--step={step}: the run in {workdir} has {program.total_steps} steps; expected one of "
+            f"0 to {program.total_steps - 1}"
+        )
+    if record.provenance().get("data_fingerprint") != data.fingerprint:
+        raise UserError(
+            f"the data has changed since the run in {workdir} began: its batches are lost"
+        )
+    place, notes = _place(program)
+    checkpoint, state = _begin(workdir, step, place)
+    state = _advance(place, data, state, step)
+    if int(state.bad_step) >= 0:
+        step = int(state.bad_step)
+        notes.append(
+            f"the numbers broke at step {step} already, and the state froze: that is shown"
+        )
+    train = data.splits["train"]
+    values = place.placement.compile_sums(lambda state, batch: program.update(state, batch)[1])
+    totals, weights = jax.device_get(values(state, batch_at(place, train, step)))
+    with np.errstate(all="ignore"):
+        means = dict(zip(program.sum_names, (totals / weights).tolist(), strict=True))
+    return Moment(
+        program=program,
+        state=jax.device_put(state, jax.local_devices()[0]),
+        batch=batch_at(alone(program), train, step),
+        step=step,
+        rows=order_of(program, train).indices(step),
+        means=means,
+        checkpoint=checkpoint,
+        notes=tuple(notes),
+    )
+
+
+def _place(program: Program) -> tuple[Layout, list[str]]:
+    """As the run was placed, or on one device where that cannot be had here."""
+    try:
+        return layout(program), []
+    except UserError as e:
+        return alone(program), [f"replayed on one device, so not bit for bit as the run: {e}"]
+
+
+def _begin(workdir: str, step: int, place: Layout) -> tuple[int | None, State]:
+    checkpoints = Checkpoints(workdir)
+    for at in reversed([s for s in checkpoints.steps() if s <= step]):
+        if not checkpoints.damage(at):
+            return at, checkpoints.restore(at, place.like)["state"]
+        say(f"the checkpoint of step {at} is damaged: going back one")
+    return None, restore.first_state(place)[0]
+
+
+def _advance(place: Layout, data: Dataset, state: State, step: int) -> State:
+    """The state before `step`, or the one that froze on the way to it."""
+    first = int(state.step)
+    if step - first > IN_FLIGHT:
+        say(f"taking {step - first} steps again, from step {first}")
+    source = feed(place, data, first, fits_on_device(place.program, data))
+    sums = place.empty_sums()
+    try:
+        for k in range(first, step):
+            state, sums = source.step(state, sums, *source.inputs(k))
+            if k % IN_FLIGHT == 0 and int(sums.bad_step) >= 0:
+                break
+    finally:
+        source.close()
+    return state
