@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lepton_jax.registry.store import Version
     from lepton_jax.tracking.runs import Runs
     from lepton_jax.training.debug import Debugged
+    from lepton_jax.training.dry_run import DryRun
     from lepton_jax.training.train import Run
 
 
@@ -32,17 +33,19 @@ def train(
     *,
     overrides: Mapping[str, str] | None = None,
     longer: bool = False,
+    dry_run: bool = False,
     processes: int = 1,
     coordinator: str = "",
     num_processes: int = 0,
     process_id: int = -1,
-) -> "Run":
+) -> "Run | DryRun":
     """Trains a config in a workdir, or goes on where its run stopped.
 
     --config=FILE.py[:ARG]          the recipe; also a record's config.json
     --config.path.to.key=value      overrides one key of it
     --workdir=DIR                   where the record goes: config, metrics, checkpoints, results
     --longer                        go on beyond the record's own train_for
+    --dry_run                       only say what it would be, and how parameters would be spread
     --processes=N                   start N processes of this command here, and watch them
     --coordinator=HOST:PORT         one process of several: where process 0 is to be reached,
     --num_processes=N                 how many there are,
@@ -68,6 +71,11 @@ def train(
     found, notes = _config(config, overrides or {})
     for note in notes:
         print(note, file=sys.stderr)
+
+    if dry_run:
+        from lepton_jax.training import dry_run as described
+
+        return described.dry_run(found)
 
     from lepton_jax.training import train as training
 

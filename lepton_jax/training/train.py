@@ -14,6 +14,7 @@ import numpy as np
 
 from lepton_jax.cluster.agreement import check_same
 from lepton_jax.cluster.processes import Processes, join
+from lepton_jax.cluster.watchdog import Watchdog
 from lepton_jax.config import Config, differences
 from lepton_jax.data.dataset import Dataset
 from lepton_jax.errors import UserError, WorkError
@@ -96,7 +97,9 @@ def train(
       WorkError: when the numbers are not finite, or the record cannot be written.
     """
     with ExitStack() as stack:
-        processes = stack.enter_context(join(coordinator, num_processes, process_id))
+        processes = stack.enter_context(
+            join(coordinator, num_processes, process_id, patience=config.patience)
+        )
         processes.share("claim", lambda: bool(stack.enter_context(claim(workdir))))
         stack.enter_context(runtime(config.precision))
         stop = stack.enter_context(stopping(processes))
@@ -131,7 +134,7 @@ def train(
             return training.run(facts, restarted)
         except Exception as e:
             record.end("failed", training.step, str(e))
-            raise
+            processes.fail(e)
 
 
 def _check_same_run(record: Record, config: Config, facts: dict[str, Any], longer: bool) -> None:
@@ -171,7 +174,10 @@ class _Training:
     ):
         self.program, self.data, self.record, self.stop = program, data, record, stop
         self.config, self.processes = program.config, processes
-        self.layout = layout(program)
+        try:
+            self.layout = layout(program)
+        except UserError as e:  # found by every process alike
+            raise processes.agree_on(e) from None
         self.evaluations = Evaluations(self.layout, data)
         self.checkpoints = Checkpoints(record.workdir, self._kept, processes)
         self.step = 0
@@ -194,24 +200,34 @@ class _Training:
         show = ("train/loss", "train/accuracy", config.best.metric)
         progress = Progress(total, batch_size=config.batch_size, start=first, show=show)
 
+        watchdog = Watchdog(config.patience, self.processes)
+        self.processes.on_loss(self._what_is_left)
+
+        def stop(step: int) -> bool:
+            watchdog.beat(f"step {step}")
+            return self.stop(step)
+
         def log(step: int, values: Mapping[str, float]) -> None:
             self.step = step
             record.log(step, values)
             record.flush(force=False)
-            progress.update(step, values)
+            if self.processes.first:
+                progress.update(step, values)
             views(step, values)
 
         def evaluate(step: int, state: State) -> bool:
+            watchdog.beat(f"the evaluation after step {step}")
             values = self.evaluations.during(state)
             if values:
                 log(step, values)
             return best_step(config.best, record.rows()) == step
 
         def checkpoint(step: int, state: State, sums: Sums) -> None:
+            watchdog.beat(f"the save after step {step}")
             record.flush()  # what a checkpoint stands on is written before it
             self.checkpoints.save(step, {"state": state, "sums": sums})
 
-        calls = loop.Calls(log, record.time, evaluate, checkpoint, self.stop)
+        calls = loop.Calls(log, record.time, evaluate, checkpoint, stop)
         fits = self.processes.gather("fits on device", fits_on_device(program, self.data))
         source = profiled(
             feed(self.layout, self.data, first, all(fits)),
@@ -220,7 +236,7 @@ class _Training:
         zeros = self.layout.empty_sums()
         with contextlib.closing(views):
             try:
-                with progress:
+                with watchdog, progress:
                     state = loop.run(
                         source, state, sums, zeros, program.sum_names, total, every, calls
                     )
@@ -268,6 +284,14 @@ class _Training:
     def _kept(self, steps: list[int]) -> set[int]:
         best = best_step(self.config.best, self.record.rows(), steps)
         return {*steps[-self.config.keep_last :], *([] if best is None else [best])}
+
+    def _what_is_left(self) -> str:
+        """For when a process is lost."""
+        steps = self.checkpoints.steps()
+        last = f"The last checkpoint is step {steps[-1]}" if steps else "There is no checkpoint yet"
+        return (
+            f"{last}; the same command goes on from there. The record is in {self.record.workdir}"
+        )
 
     def _say(self, message: str) -> None:
         if self.processes.first:
