@@ -1,8 +1,8 @@
 """A decoder of a billion parameters, of Llama 3's kind, on sequences of 2,048 tokens.
 
 After: Llama 3 (Grattafiori et al. 2024), in the shape of its 1B model: 16 layers, width 2,048, 32
-heads that share 8 keys and values, SwiGLU of 8,192, RMS norm, rotary positions; with a vocabulary of
-32,768. AdamW with beta2 0.95, weight decay 0.1, gradients clipped at 1, cosine with warm-up.
+heads that share 8 keys and values, SwiGLU of 8,192, RMS norm, rotary positions; with a vocabulary
+of 32,768. AdamW with beta2 0.95, weight decay 0.1, gradients clipped at 1, cosine with warm-up.
 There is no source of text yet: it trains on generated tokens, also as `:synthetic`. So this recipe
 is there to plan, to place and to time a run of this size, and learns a Markov chain.
 Expected: not measured here yet; no model can be below 1.213 nats a token on this data. Cost: not

@@ -1,7 +1,7 @@
 """A small decoder that learns a Markov chain whose entropy is known, in a minute.
 
-After: the pre-norm decoder of GPT-2 (Radford et al. 2019), with 4 layers, on a chain in which each of
-64 tokens is followed by one of four, with probabilities 1/2, 1/4, 1/8 and 1/8. It has dropout,
+After: the pre-norm decoder of GPT-2 (Radford et al. 2019), with 4 layers, on a chain in which each
+of 64 tokens is followed by one of four, with probabilities 1/2, 1/4, 1/8 and 1/8. It has dropout,
 sequences of unequal lengths and layers that can be split over devices: what placement must not
 change.
 Expected: test loss within 0.02 of 1.213 nats (1.75 bits) a token, the chain's entropy, which no
