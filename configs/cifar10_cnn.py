@@ -27,7 +27,7 @@ def get_config(arg: str = "") -> ConfigDict:
         )
     )
     if arg == "tiny":
-        config.model.features = (4, 8)
+        config.model.features = (8, 16)
         config.data.source = ConfigDict(dict(name="generated_images", size=(32, 32, 3)))
         config.train_for, config.batch_size = "3 steps", 8
     return config

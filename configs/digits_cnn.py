@@ -25,7 +25,7 @@ def get_config(arg: str = "") -> ConfigDict:
         )
     )
     if arg == "tiny":
-        config.model.features = (4, 8)
+        config.model.features = (8, 16)
         config.data.source = ConfigDict(dict(name="generated_images"))
         config.train_for, config.batch_size, config.schedule.warmup = "3 steps", 8, "1 steps"
     return config

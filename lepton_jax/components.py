@@ -13,14 +13,18 @@ from lepton_jax.errors import did_you_mean
 TABLES: dict[str, dict[str, str]] = {
     "model": {
         "cnn": "lepton_jax.models.cnn:CNN",
+        "resnet": "lepton_jax.models.resnet:ResNet",
+        "transformer": "lepton_jax.models.transformer:Transformer",
     },
     "task": {
         "image_classification": "lepton_jax.tasks.image_classification:ImageClassification",
+        "language_modelling": "lepton_jax.tasks.language_modelling:LanguageModelling",
     },
     "source": {
         "digits": "lepton_jax.data.digits:digits",
         "folder": "lepton_jax.data.folder:folder",
         "generated_images": "lepton_jax.data.generated:generated_images",
+        "generated_tokens": "lepton_jax.data.generated:generated_tokens",
         "npz": "lepton_jax.data.npz:npz",
         "tfds": "lepton_jax.data.tfds:tfds",
     },
@@ -57,10 +61,12 @@ TABLES: dict[str, dict[str, str]] = {
         "cosine": "lepton_jax.training.schedules:cosine",
         "linear": "lepton_jax.training.schedules:linear",
         "one_cycle": "lepton_jax.training.schedules:one_cycle",
+        "piecewise": "lepton_jax.training.schedules:piecewise",
         "rsqrt": "lepton_jax.training.schedules:rsqrt",
     },
     "metric": {
         "classification": "lepton_jax.evaluation.metrics:Classification",
+        "perplexity": "lepton_jax.evaluation.metrics:Perplexity",
         "top_k": "lepton_jax.evaluation.metrics:TopK",
     },
     "strategy": {

@@ -21,7 +21,18 @@ class Noise:
     def __call__(self) -> jax.Array:
         """Fresh typed keys `[B]`. Draws are numbered in the order in which the model asks."""
         self._draw += 1
-        return jax.vmap(jax.random.fold_in, (0, None))(self._keys, self._draw)
+        return self._folded(self._draw)
+
+    def layer(self, i: int | jax.Array) -> "Noise":
+        """The noise of layer `i`, which may be traced: the same in a loop and in `jax.lax.scan`.
+
+        Its draws are numbered from the start, and are other ones than those of this noise.
+        """
+        # Draws count from 1, so that no draw has the key of the layers.
+        return Noise(Noise(self._folded(0))._folded(i))
+
+    def _folded(self, number: int | jax.Array) -> jax.Array:
+        return jax.vmap(jax.random.fold_in, (0, None))(self._keys, number)
 
 
 def example_keys(seed: jax.Array, step: jax.Array, position: jax.Array) -> jax.Array:

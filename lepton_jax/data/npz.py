@@ -63,7 +63,9 @@ def _names(classes: np.ndarray) -> tuple[str, ...]:
 
 
 def _numbered(splits: dict[str, Columns]) -> tuple[str, ...]:
-    labels = [s.columns["label"] for s in splits.values() if "label" in s.columns and len(s)]
+    labels = [
+        np.asarray(s.columns["label"]) for s in splits.values() if "label" in s.columns and len(s)
+    ]
     if not labels or any(label.dtype.kind not in "iu" or label.ndim != 1 for label in labels):
         return ()
     return tuple(str(i) for i in range(max(int(label.max()) for label in labels) + 1))

@@ -3,7 +3,7 @@
 def my_source(*, path: str) -> Source: ...      # named in a config as 'my_pkg.module:my_source'
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -39,10 +39,53 @@ class Source:
 
 
 @dataclass(frozen=True, eq=False)
-class Columns:
-    """A split in memory or memory-mapped: field name -> `[N, ...]`, all of one length."""
+class Made:
+    """A column `[N, ...]` whose examples are made when they are asked for, and never kept.
 
-    columns: dict[str, np.ndarray]
+    `make`: int64 [n] -> `[n, ...]`, the examples of these numbers. Worker processes are sent it, so
+    it must be of a kind that pickles. `index` int64 [N]: the number of each example.
+    """
+
+    make: Callable[[np.ndarray], np.ndarray]
+    index: np.ndarray
+    example_shape: tuple[int, ...]
+    dtype: np.dtype
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self), *self.example_shape)
+
+    @property
+    def nbytes(self) -> int:
+        """What all of it would take in memory."""
+        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+
+    def __getitem__(self, index: Any, /) -> np.ndarray:
+        """One example `[...]`, or those of an index array or slice `[n, ...]`."""
+        found = self.make(np.atleast_1d(self.index[index]))
+        return found if np.ndim(self.index[index]) else found[0]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self[:].astype(dtype or self.dtype, copy=False)
+
+    def at(self, index: np.ndarray) -> "Made":
+        """The column of the examples that `index` int [n] names; nothing is made yet."""
+        return Made(self.make, self.index[index], self.example_shape, self.dtype)
+
+
+Column = np.ndarray | Made
+
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """A split by its fields, `[N, ...]` each, all of one length: in memory, memory-mapped, or made
+    on access.
+    """
+
+    columns: Mapping[str, Column]
 
     def __post_init__(self) -> None:
         lengths = {name: len(column) for name, column in self.columns.items()}
@@ -54,6 +97,13 @@ class Columns:
 
     def __getitem__(self, index: int, /) -> Element:
         return {name: column[index] for name, column in self.columns.items()}
+
+    def rows(self, index: np.ndarray) -> dict[str, np.ndarray]:
+        """The fields `[n, ...]` of the examples that `index` int [n] names."""
+        return {
+            name: column[index] if isinstance(column, Made) else np.take(column, index, axis=0)
+            for name, column in self.columns.items()
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +123,12 @@ class Subset:
 def subset(split: Split, index: np.ndarray) -> Split:
     """The examples of `split` that `index` int [N] names; columns stay columns."""
     if isinstance(split, Columns):
-        return Columns({name: column[index] for name, column in split.columns.items()})
+        return Columns(
+            {
+                name: column.at(index) if isinstance(column, Made) else column[index]
+                for name, column in split.columns.items()
+            }
+        )
     return Subset(split, index)
 
 
@@ -85,19 +140,19 @@ def split_name(name: str) -> str:
 _NARROW = {"int64": np.int32, "uint64": np.uint32, "float64": np.float32}
 
 
-def numeric(fields: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def numeric(fields: Mapping[str, Any]) -> dict[str, Any]:
     """The fields that a device can hold, in JAX's 32-bit types; text stays behind.
 
     Raises:
       UserError: when an integer does not fit into 32 bits.
     """
-    arrays = {name: np.asarray(value) for name, value in fields.items()}
+    arrays = {k: v if isinstance(v, Made) else np.asarray(v) for k, v in fields.items()}
     return {name: _narrow(name, a) for name, a in arrays.items() if a.dtype.kind in "biuf"}
 
 
-def _narrow(name: str, array: np.ndarray) -> np.ndarray:
+def _narrow(name: str, array: Column) -> Column:
     dtype = _NARROW.get(array.dtype.name)
-    if dtype is None:
+    if dtype is None or isinstance(array, Made):
         return array
     narrow = array.astype(dtype)
     if array.dtype.kind in "iu" and not np.array_equal(narrow, array):

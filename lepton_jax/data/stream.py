@@ -38,8 +38,7 @@ class Batches:
 
     def __call__(self, step: int) -> dict[str, np.ndarray]:
         index_B = self._order.indices(step)[self._position]
-        fields = {name: np.take(c, index_B, axis=0) for name, c in self._columns.columns.items()}
-        return {**fields, "position": self._position.copy()}
+        return {**self._columns.rows(index_B), "position": self._position.copy()}
 
 
 class Stream(Iterator[dict[str, np.ndarray]]):

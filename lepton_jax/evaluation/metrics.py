@@ -2,8 +2,8 @@
 
 A metric has `sums(outputs, batch)`, traced, counting the examples whose `batch['mask']` is 1, and
 `results(sums)`, plain numpy on the sums of a whole split. Hence every example counts once, whatever
-the batch size. `outputs`: `probabilities` `[B, K]` and `label` int32 `[B]`; `batch['label']`: int32
-`[B]`.
+the batch size. Where a metric says nothing else, `outputs` has `probabilities` `[B, K]` and `label`
+int32 `[B]`, and `batch['label']` is int32 `[B]`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -90,6 +90,32 @@ class TopK:
     def results(self, sums: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """`top_5_accuracy`, for k = 5."""
         return {f"top_{self._k}_accuracy": float(_ratio(sums["hits"], sums["examples"]))}
+
+
+class Perplexity:
+    """exp(nats a token), and bits a token, over all tokens of a split.
+
+    Of `outputs` it takes `nats` `[B]`, a sequence's summed cross-entropy, and `counted` `[B]`, the
+    number of tokens in the sum.
+    """
+
+    def __init__(self, classes: Sequence[str]):
+        pass
+
+    def sums(self, outputs: Arrays, batch: Arrays) -> dict[str, jax.Array]:
+        """`nats` and `tokens`: `[]`."""
+        mask_B = batch["mask"].astype(outputs["nats"].dtype)
+        return {
+            "nats": (outputs["nats"] * mask_B).sum(),
+            "tokens": (outputs["counted"] * mask_B).sum(),
+        }
+
+    def results(self, sums: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """`perplexity`, infinite beyond what a float holds, and `bits_per_token`."""
+        nats = float(_ratio(sums["nats"], sums["tokens"]))
+        with np.errstate(over="ignore"):
+            perplexity = float(np.exp(np.float64(nats)))
+        return {"perplexity": perplexity, "bits_per_token": nats / float(np.log(2))}
 
 
 def _ratio(part: Any, whole: Any) -> np.ndarray:

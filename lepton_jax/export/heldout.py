@@ -41,8 +41,10 @@ def held_out(folder: Path, workdir: str | None) -> HeldOut | str:
     if data.fingerprint != lineage["data_fingerprint"]:
         return "not at hand: the data found here is not what the model was trained on"
     columns = data.splits["test"].columns
-    inputs = {name: columns[name] for name in signature["inputs"]}
-    return HeldOut(inputs, columns["label"], accuracy)
+    if "label" not in columns:
+        return "the data has no field 'label' to compare answers with"
+    inputs = {name: np.asarray(columns[name]) for name in signature["inputs"]}
+    return HeldOut(inputs, np.asarray(columns["label"]), accuracy)
 
 
 def _object(path: Path) -> dict[str, Any]:

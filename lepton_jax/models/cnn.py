@@ -1,6 +1,6 @@
 """A plain convolutional network: blocks of convolution and pooling, then two dense layers."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import jax
 from flax import nnx
@@ -35,6 +35,11 @@ class CNN(nnx.Module):
     Raises:
       UserError: when the image is too small for as many poolings as there are features.
     """
+
+    sharding: ClassVar[dict[str, tuple[str | None, ...]]] = {
+        r"(conv|hidden)\.kernel": ("fsdp",),
+        r"head\.kernel": ("fsdp", None),
+    }
 
     def __init__(
         self,

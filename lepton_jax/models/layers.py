@@ -17,6 +17,8 @@ from lepton_jax.reduce import batch_sum
 
 Linear = nnx.Linear
 
+LECUN_NORMAL = nnx.initializers.lecun_normal()
+
 
 class HyperVariable(nnx.Variable):
     """A number that trials may vary: part of the model's state, never of its parameters."""
@@ -34,10 +36,10 @@ class Conv(nnx.Module):
         stride: ops.Pair = 1,
         padding: ops.Padding = "SAME",
         bias: bool = True,
+        init: nnx.Initializer = LECUN_NORMAL,
         rngs: nnx.Rngs,
     ):
         size = (kernel, kernel) if isinstance(kernel, int) else kernel
-        init = nnx.initializers.lecun_normal()
         self.kernel = nnx.Param(init(rngs.params(), (*size, cin, cout)))
         self.bias = nnx.Param(jnp.zeros(cout)) if bias else None
         self._stride = stride

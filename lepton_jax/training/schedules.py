@@ -50,6 +50,21 @@ def one_cycle(
     return optax.join_schedules([optax.linear_schedule(start, 1.0, peak), down], [peak])
 
 
+def piecewise(
+    total: int,
+    steps: Steps,
+    *,
+    at: tuple[Duration, ...],
+    factor: float = 0.1,
+    warmup: Duration = "0 steps",
+) -> optax.Schedule:
+    """Linear warm-up, then 1, times `factor` from each point of `at` on, counted from the start."""
+    begin = steps(warmup)
+    points = [max(0, steps(point) - begin) for point in at]
+    levels = [optax.constant_schedule(factor**n) for n in range(len(at) + 1)]
+    return _after_warmup(begin, optax.join_schedules(levels, points))
+
+
 def rsqrt(total: int, steps: Steps, *, warmup: Duration = "1_000 steps") -> optax.Schedule:
     """Linear warm-up, then sqrt(warmup / step) (Vaswani et al. 2017, eq. 3, with peak 1)."""
     begin = max(1, steps(warmup))

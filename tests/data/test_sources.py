@@ -35,7 +35,9 @@ def test_digits_split_stays_the_same_for_ever():
 
 def test_generated_images_can_be_learned_and_are_always_the_same():
     source = generated_images(size=(6, 5, 3), classes=4, examples=80)
-    train, test = source.splits["train"].columns, source.splits["test"].columns
+    train, test = (
+        {k: np.asarray(c) for k, c in source.splits[s].columns.items()} for s in ("train", "test")
+    )
     assert train["image"].shape == (80, 6, 5, 3)
     assert train["image"].dtype == np.uint8
     assert len(test["image"]) == 20

@@ -1,0 +1,96 @@
+"""Language modelling: cross-entropy of each token given those before it."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from lepton_jax.data.dataset import DataSpec
+from lepton_jax.errors import UserError
+from lepton_jax.evaluation.metrics import Perplexity
+
+# B batch, T tokens that the model sees, V vocabulary.
+
+
+class LanguageModelling:
+    """Fields: `tokens` int32 [B, T + 1], the first T of which are the input and the last T the
+    targets; and perhaps `length` int32 [B], how many of the T + 1 count: the others are padding,
+    at the end.
+
+    The vocabulary is the data's classes: the text of each token.
+
+    Raises:
+      UserError: when the data has no such fields, or fewer than two tokens.
+    """
+
+    def __init__(self, spec: DataSpec):
+        self._padded = "length" in spec.fields
+        self.input_fields = ("tokens", "length") if self._padded else ("tokens",)
+        for name, rank in (("tokens", 1), ("length", 0))[: len(self.input_fields)]:
+            field = spec.fields.get(name)
+            if field is None or len(field.shape) != rank or "int" not in field.dtype:
+                raise UserError(
+                    f"language modelling needs a field {name!r} of integers with {rank} axes an "
+                    "example; the data has "
+                    + ", ".join(f"{k} {v.dtype} {v.shape}" for k, v in spec.fields.items())
+                )
+        (tokens,) = spec.fields["tokens"].shape
+        if tokens < 2:
+            raise UserError(f"language modelling needs two tokens an example, got {tokens}")
+        if len(spec.classes) < 2:
+            raise UserError(
+                "language modelling needs the vocabulary as the data's classes: two or more tokens"
+            )
+        self.input_shape = (tokens - 1,)
+        self.outputs = len(spec.classes)
+        self._classes = spec.classes
+
+    def loss(self, model: Any, batch: Any, noise: Any) -> dict[str, tuple[jax.Array, jax.Array]]:
+        """Summed cross-entropy in nats, and tokens guessed, each over the tokens that count."""
+        logits_BTV, target_BT, nats_BT = self._nats(model, batch, noise)
+        counted_BT = self._counted(batch, nats_BT.dtype)
+        counted_BT *= batch["mask"][:, None].astype(nats_BT.dtype)
+        hit_BT = logits_BTV.argmax(-1) == target_BT
+        weight = counted_BT.sum()
+        return {
+            "loss": ((nats_BT * counted_BT).sum(), weight),
+            "accuracy": ((hit_BT * counted_BT).sum(), weight),
+        }
+
+    def predict(self, model: Any, batch: Any) -> dict[str, jax.Array]:
+        """What the last token that counts should be, given those before it, which alone are
+        looked at: `probabilities` float32 [B, V], `label` int32 [B], the likeliest.
+
+        Beside it the sequence's summed cross-entropy in nats and its number of tokens: `nats` [B],
+        `counted` [B].
+        """
+        logits_BTV, _, nats_BT = self._nats(model, batch, None)
+        counted_BT = self._counted(batch, nats_BT.dtype)
+        last_B = counted_BT.sum(-1).astype(jnp.int32) - 1
+        logits_BV = jnp.take_along_axis(logits_BTV, last_B[:, None, None], axis=1)[:, 0]
+        return {
+            "probabilities": jax.nn.softmax(logits_BV.astype(jnp.float32)),
+            "label": logits_BV.argmax(-1).astype(jnp.int32),
+            "nats": (nats_BT * counted_BT).sum(-1),
+            "counted": counted_BT.sum(-1),
+        }
+
+    def metrics(self) -> dict[str, Any]:
+        return {"perplexity": Perplexity(self._classes)}
+
+    def _nats(self, model: Any, batch: Any, noise: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Logits [B, T, V], targets [B, T] and the cross-entropy of each [B, T]."""
+        tokens = batch["tokens"].astype(jnp.int32)
+        target_BT = tokens[:, 1:]
+        logits_BTV = model(tokens[:, :-1], noise)
+        logits_BTV = logits_BTV.astype(jnp.promote_types(logits_BTV.dtype, jnp.float32))
+        nats_BT = optax.softmax_cross_entropy_with_integer_labels(logits_BTV, target_BT)
+        return logits_BTV, target_BT, nats_BT
+
+    def _counted(self, batch: Any, dtype: Any) -> jax.Array:
+        """1 for each target that counts, else 0: [B, T]."""
+        B, tokens = batch["tokens"].shape
+        if not self._padded:
+            return jnp.ones((B, tokens - 1), dtype)
+        return (jnp.arange(1, tokens) < batch["length"][:, None]).astype(dtype)

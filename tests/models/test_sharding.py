@@ -1,0 +1,80 @@
+"""Each model's sharding rules fit the meshes that recipes are made for, at every size."""
+
+from pathlib import Path
+
+import jax
+import pytest
+from flax import nnx
+
+from lepton_jax import config_file
+from lepton_jax.components import resolve
+from lepton_jax.placement import strategies
+from lepton_jax.training import restore
+from lepton_jax.training.layout import Layout
+from lepton_jax.training.state import flat
+
+RECIPES = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))
+LLAMA_8B = {
+    "layers": 32,
+    "width": 4096,
+    "heads": 32,
+    "kv_heads": 8,
+    "mlp": "swiglu",
+    "mlp_width": 14336,
+    "norm": "rms",
+    "positions": "rope",
+    "tied": False,
+    "bias": False,
+}
+BIG = [
+    ("cnn", (32, 32, 3), 10, {}),
+    ("cnn", (32, 32, 3), 10, {"normalize": True, "padding": "VALID"}),
+    ("resnet", (224, 224, 3), 1000, {}),
+    ("resnet", (224, 224, 3), 1000, {"blocks": (3, 4, 6, 3), "bottleneck": True}),
+    ("resnet", (32, 32, 3), 10, {"blocks": (3, 3, 3), "width": 16, "stem": "cifar"}),
+    ("transformer", (1024,), 50_304, {}),
+    ("transformer", (8192,), 128_256, LLAMA_8B),
+    ("transformer", (8192,), 128_256, LLAMA_8B | {"scan": True}),
+]
+MESHES = [{"data": 4, "tensor": 2}, {"fsdp": 8}, {"data": 2, "fsdp": 2, "tensor": 2}]
+
+
+def specs(name, shape, outputs, keys, mesh):
+    model = resolve("model", name)
+    m = nnx.eval_shape(lambda: model(shape, outputs, rngs=nnx.Rngs(0), **keys))
+    params = flat(nnx.to_pure_dict(nnx.state(m, nnx.Param)))
+    return params, strategies.mesh(jax.devices(), **mesh).specs(params, model.sharding)
+
+
+@pytest.mark.parametrize("mesh", MESHES, ids=str)
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
+def test_a_tiny_recipe_can_be_spread(path, mesh):
+    config = config_file.load(f"{path}:tiny")[0]
+    program = restore.program_of(config, restore.load_data(config))
+    layout = Layout(program, strategies.mesh(jax.devices(), **mesh))
+    assert layout.specs.keys() == layout.parameters.keys()
+
+
+@pytest.mark.parametrize("mesh", MESHES, ids=str)
+@pytest.mark.parametrize("case", BIG, ids=lambda c: f"{c[0]}-{len(c[3])}")
+def test_a_big_model_can_be_spread(case, mesh):
+    params, found = specs(*case, mesh)
+    whole = sum(x.size for x in params.values())
+    size = {axis: 8 if axis == "fsdp" and len(mesh) == 1 else 2 for axis in ("fsdp", "tensor")}
+    held = 0
+    for name, leaf in params.items():
+        parts = 1
+        for axis in found[name]:
+            parts *= size[axis] if axis else 1
+        held += leaf.size // parts
+    if "fsdp" in mesh:  # nearly everything is spread
+        assert held < whole / size["fsdp"] * 1.2
+
+
+def test_a_stack_of_layers_is_spread_as_its_layers():
+    _, apart = specs("transformer", (8192,), 128_256, LLAMA_8B, MESHES[2])
+    _, stack = specs("transformer", (8192,), 128_256, LLAMA_8B | {"scan": True}, MESHES[2])
+    q = apart["blocks.3.attention.q.kernel"]
+    assert q == jax.P("fsdp", "tensor")
+    assert stack["blocks.attention.q.kernel"] == jax.P(None, *q)
+    assert stack["blocks.mlp.down.kernel"] == jax.P(None, "tensor", "fsdp")

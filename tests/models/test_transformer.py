@@ -1,0 +1,183 @@
+"""The decoder: published sizes, its arithmetic, and that scan and remat change no number."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from lepton_jax.errors import UserError
+from lepton_jax.models.transformer import Transformer, causal_attention, rotated
+from lepton_jax.noise import Noise, example_keys
+from lepton_jax.training.functional import Functional
+
+T, V = 6, 11
+TOKENS = np.random.default_rng(0).integers(0, V, (3, T)).astype(np.int32)
+SMALL = {"layers": 2, "width": 16, "heads": 4}
+LLAMA = {
+    "kv_heads": 2,
+    "mlp": "swiglu",
+    "mlp_width": 24,
+    "norm": "rms",
+    "positions": "rope",
+    "tied": False,
+    "bias": False,
+}
+
+
+def noise():
+    return Noise(example_keys(jnp.uint32(0), jnp.int32(0), jnp.arange(3)))
+
+
+def parameters(context, vocabulary, **keys):
+    m = nnx.eval_shape(lambda: Transformer((context,), vocabulary, rngs=nnx.Rngs(0), **keys))
+    return sum(x.size for x in jax.tree.leaves(nnx.state(m, nnx.Param)))
+
+
+def test_parameters_are_as_many_as_published():
+    assert parameters(1024, 50257) == 124_439_808  # GPT-2 small
+    llama = LLAMA | {"kv_heads": 8, "heads": 32, "scan": True}
+    eight = llama | {"layers": 32, "width": 4096, "mlp_width": 14336}
+    assert parameters(8192, 128256, **eight) == 8_030_261_248  # Llama 3 8B
+    one = llama | {"layers": 16, "width": 2048, "mlp_width": 8192, "tied": True}
+    assert parameters(8192, 128256, **one) == 1_235_814_400  # Llama 3.2 1B
+
+
+def attention(q, k, v):
+    """By loops, in float64."""
+    B, T, N, H = q.shape
+    out = np.zeros(q.shape)
+    for b, t, n in np.ndindex(B, T, N):
+        group = n // (N // k.shape[2])
+        score = k[b, : t + 1, group] @ q[b, t, n] / np.sqrt(H)
+        weight = np.exp(score - score.max())
+        out[b, t, n] = weight / weight.sum() @ v[b, : t + 1, group]
+    return out
+
+
+@pytest.mark.parametrize(("dtype", "atol"), [(np.float32, 2e-6), (np.float64, 1e-14)])
+@pytest.mark.parametrize("kv_heads", [4, 2, 1])
+def test_attention_equals_loops(dtype, atol, kv_heads):
+    rng = np.random.default_rng(0)
+    q, k, v = (rng.normal(size=(2, 5, n, 8)) for n in (4, kv_heads, kv_heads))
+    with jax.enable_x64(True):
+        ours = causal_attention(*(jnp.asarray(x, dtype) for x in (q, k, v)))
+    assert ours.dtype == dtype
+    np.testing.assert_allclose(ours, attention(q, k, v), atol=atol)
+
+
+def test_rotation_makes_scores_depend_on_distance_alone():
+    rng = np.random.default_rng(0)
+    q, k = (np.tile(rng.normal(size=(1, 1, 1, 8)), (1, 9, 1, 1)).astype(np.float32) for _ in "qk")
+    turned = rotated(jnp.asarray(q), 100.0)
+    scores = np.einsum("bthd,bshd->ts", turned, rotated(jnp.asarray(k), 100.0))
+    for distance in range(9):
+        np.testing.assert_allclose(np.diagonal(scores, distance), scores[0, distance], atol=1e-5)
+    # The second pair of a head of 8 at place 3 is turned by 3 / 100^(2/8).
+    pair, angle = q[0, 3, 0, 1] + 1j * q[0, 3, 0, 5], 3 / 100**0.25
+    np.testing.assert_allclose(turned[0, 3, 0, 1], (pair * np.exp(1j * angle)).real, atol=1e-5)
+
+
+def normed(x, norm):
+    x = x.astype(np.float64)
+    if isinstance(norm, nnx.RMSNorm):
+        return x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-5) * norm.scale[...]
+    x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+    return x * norm.scale[...] + (0 if norm.bias is None else norm.bias[...])
+
+
+def linear(x, layer):
+    return x @ np.asarray(layer.kernel[...]) + (0 if layer.bias is None else layer.bias[...])
+
+
+def by_hand(m, tokens, base):
+    """The whole model in numpy."""
+    B, T = tokens.shape
+    x = np.asarray(m.tokens.embedding[...])[tokens]
+    if m.positions is not None:
+        x = x + np.asarray(m.positions.embedding[...])[:T]
+    for block in m.blocks:
+        y = normed(x, block.attention_norm)
+        size = block.attention._size
+        q, k, v = (linear(y, getattr(block.attention, n)).reshape(B, T, -1, size) for n in "qkv")
+        if base:
+            q, k = (np.asarray(rotated(jnp.asarray(a, jnp.float32), base)) for a in (q, k))
+        x = x + linear(attention(q, k, v).reshape(B, T, -1), block.attention.o)
+        y = normed(x, block.mlp_norm)
+        up = linear(y, block.mlp.up)
+        if block.mlp.gate is None:
+            h = 0.5 * up * (1 + np.tanh(np.sqrt(2 / np.pi) * (up + 0.044715 * up**3)))
+        else:
+            gate = linear(y, block.mlp.gate)
+            h = gate / (1 + np.exp(-gate)) * up
+        x = x + linear(h, block.mlp.down)
+    table = m.tokens if m.head is None else m.head
+    return normed(x, m.norm) @ np.asarray(table.embedding[...]).T
+
+
+@pytest.mark.parametrize("keys", [{}, LLAMA], ids=["gpt2", "llama"])
+def test_equals_the_same_network_in_numpy(keys):
+    m = Transformer((T,), V, **SMALL, **keys, rngs=nnx.Rngs(0))
+    rng = np.random.default_rng(1)
+    for _, variable in nnx.iter_graph(m):  # biases and scales, too, are to matter
+        if isinstance(variable, nnx.Param):
+            shape = variable[...].shape
+            variable[...] = jnp.asarray(rng.normal(0, 0.3, shape), jnp.float32)
+    base = 10_000.0 if keys else None
+    np.testing.assert_allclose(m(TOKENS), by_hand(m, TOKENS, base), atol=2e-4)
+
+
+@pytest.mark.parametrize("keys", [{}, LLAMA], ids=["gpt2", "llama"])
+def test_scan_and_remat_change_no_number(keys):
+    with jax.enable_x64(True):
+        found = []
+        for scan, remat in [(False, "none"), (False, "dots"), (True, "none"), (True, "full")]:
+            model = Functional(
+                lambda rngs, scan=scan, remat=remat: Transformer(
+                    (T,), V, **SMALL, **keys, dropout=0.3, scan=scan, remat=remat, rngs=rngs
+                )
+            )
+            params, rest = model.init(jax.random.key(0))
+            params = jax.tree.map(lambda x: 5 * x.astype(jnp.float64), params)
+
+            def loss(params, model=model, rest=rest):
+                logits = model.merge(params, rest)(TOKENS, noise())
+                assert logits.dtype == jnp.float64
+                return jax.nn.logsumexp(logits, axis=-1).sum()
+
+            value, grads = jax.jit(jax.value_and_grad(loss))(params)
+            squares = sum(jnp.square(g).sum() for g in jax.tree.leaves(grads))
+            found.append((value, jnp.sqrt(squares), grads["tokens"]["embedding"]))
+        for other in found[1:]:
+            for a, b in zip(found[0], other, strict=True):
+                np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+        without = model.merge(params, rest)(TOKENS, None)
+        assert abs(jax.nn.logsumexp(without, axis=-1).sum() - found[0][0]) > 1e-3
+
+
+def test_every_layer_draws_its_own_noise():
+    one, other = noise().layer(0), noise().layer(1)
+    top = noise()
+    draws = [jax.random.key_data(n()) for n in (one, one, other, other, top, top)]
+    assert len({d.tobytes() for d in map(np.asarray, draws)}) == 6
+    traced = jax.jit(lambda i: jax.random.key_data(noise().layer(i)()))(1)
+    np.testing.assert_array_equal(traced, draws[2])
+
+
+def test_logits_are_float32_in_bfloat16_and_look_at_the_past_alone():
+    m = Transformer((T,), V, **SMALL, **LLAMA, scan=True, rngs=nnx.Rngs(0))
+    graph, state = nnx.split(m)
+    half = nnx.merge(graph, jax.tree.map(lambda x: x.astype(jnp.bfloat16), state))
+    assert half(TOKENS).dtype == jnp.float32
+    changed = TOKENS.copy()
+    changed[:, 3:] = (changed[:, 3:] + 1) % V
+    a, b = m(TOKENS), m(changed)
+    np.testing.assert_allclose(a[:, :3], b[:, :3], atol=1e-6)
+    assert np.abs(a[:, 3:] - b[:, 3:]).max() > 1e-4
+
+
+def test_impossible_shapes_are_refused():
+    with pytest.raises(UserError, match=r"width = 16, heads = 3"):
+        Transformer((T,), V, width=16, heads=3, rngs=nnx.Rngs(0))
+    with pytest.raises(UserError, match="is odd"):
+        Transformer((T,), V, width=12, heads=4, positions="rope", rngs=nnx.Rngs(0))
