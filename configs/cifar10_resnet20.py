@@ -2,8 +2,8 @@
 
 After: He et al. (2015), Deep residual learning, section 4.2: SGD with momentum, batch 128, 64,000
 steps, the rate divided by 10 at 32,000 and 48,000, weight decay 1e-4, crops from 4 padded pixels
-and flips, 45,000 training images. Two differences: shortcuts that change shape are projections (option
-B), and pixels are normalised by channel. The paper's test error is 8.75 %.
+and flips, 45,000 training images. Two differences: shortcuts that change shape are projections
+(option B), and pixels are normalised by channel. The paper's test error is 8.75 %.
 Expected: not measured here yet. Cost: not measured; 182 epochs are for an accelerator.
 Run: python launch.py train --config=configs/cifar10_resnet20.py --workdir=runs/cifar10_resnet20 \
     --config.data.source.data_dir=DIR_OF_TFDS

@@ -132,7 +132,7 @@ def train(
         training = _Training(program, data, record, processes, stop)
         try:
             return training.run(facts, restarted)
-        except Exception as e:
+        except Exception as e:  # noqa: BLE001  `fail` raises it again, or tells the others
             record.end("failed", training.step, str(e))
             processes.fail(e)
 
