@@ -80,9 +80,6 @@ def keys_of(component: Callable[..., Any]) -> dict[str, Key]:
     return keys
 
 
-_OPTIONAL_FLOAT = ("float | None", "Optional[float]", "typing.Optional[float]")
-
-
 def keys_by_default(function: Callable[..., Any]) -> dict[str, Key]:
     """The config keys of a function of optax's kind, judged by its defaults.
 
@@ -98,9 +95,15 @@ def keys_by_default(function: Callable[..., Any]) -> dict[str, Key]:
             keys[name] = Key(float, p.default, (HYPER,))
         elif type(p.default) in (bool, int):
             keys[name] = Key(type(p.default), p.default, ())
-        elif p.default is None and str(p.annotation) in _OPTIONAL_FLOAT:
+        elif p.default is None and _takes_float(p.annotation):
             keys[name] = Key(float | None, None, (HYPER,))
     return keys
+
+
+def _takes_float(annotation: Any) -> bool:
+    """Whether `float | None`, also as a part of JAX's union of what is like an array."""
+    options = typing.get_args(annotation)
+    return {float, type(None)} <= set(options) and all(isinstance(o, type) for o in options)
 
 
 def _field_default(field: dataclasses.Field) -> Any:

@@ -9,9 +9,10 @@ import optax
 import pytest
 
 from lepton_jax.components import TABLES, resolve
-from lepton_jax.config import Optimizer
+from lepton_jax.config import Optimizer, component_keys
 from lepton_jax.errors import UserError
 from lepton_jax.hyper import hyper_of
+from lepton_jax.schema import HYPER
 from lepton_jax.training import optimizer
 from lepton_jax.validation import validate
 
@@ -117,3 +118,10 @@ def test_a_pattern_that_matches_nothing_or_two_groups_is_refused():
     config = section(name="sgd", learning_rate=1.0, groups=both)
     with pytest.raises(UserError, match=r"matches two of optimizer\.groups: a, b"):
         optimizer.labels(config, PARAMS)
+
+
+def test_momentum_of_sgd_is_a_key_that_trials_may_vary():
+    keys = component_keys("optimizer", "sgd")
+    assert keys["momentum"].default is None
+    assert HYPER in keys["momentum"].marks
+    assert "muon_weight_dimension_numbers" not in component_keys("optimizer", "muon")
