@@ -38,6 +38,18 @@ def validate(given: Mapping[str, Any], name: str = "the config") -> Config:
     return config
 
 
+def changed(config: Config, change: Mapping[str, Any]) -> Config:
+    """The config with some keys changed. Raises `UserError` where it does not allow the values."""
+    tree = config.to_dict()
+    for path, value in change.items():
+        *sections, key = path.split(".")
+        at = tree
+        for section in sections:
+            at = at[section]
+        at[key] = value
+    return validate(tree)
+
+
 def _section(given: Any, cls: type, path: str, faults: Faults) -> Any:
     if not isinstance(given, Mapping):
         faults.add(path, f"expected a section, got {given!r}")

@@ -16,6 +16,7 @@ from lepton_jax.training import restore
 from lepton_jax.training.layout import layout
 from lepton_jax.training.program import Program
 from lepton_jax.training.runtime import runtime
+from lepton_jax.validation import changed
 
 
 @dataclass(frozen=True)
@@ -186,9 +187,7 @@ def _remedies(
     for changes in remedy.rounds(program.config, wanted.count):
         for change in changes:
             try:
-                tried = Program(
-                    remedy.changed(program.config, change), data.spec, program.train_examples
-                )
+                tried = Program(changed(program.config, change), data.spec, program.train_examples)
                 compiled = compile_step(tried, devices)
             except UserError:  # e.g. the batch does not divide any further
                 continue

@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from lepton_jax.errors import WorkError
 from lepton_jax.plan.collectives import Collective, collectives
-from lepton_jax.plan.flops import flops
 from lepton_jax.plan.hlo import Module
-from lepton_jax.plan.remedies import changed
 from lepton_jax.plan.traffic import traffic
+from lepton_jax.training.cost import model_flops, step_flops, step_inputs
 from lepton_jax.training.layout import layout
 from lepton_jax.training.program import Program
 
@@ -50,17 +48,6 @@ class Compiled:
     sent: tuple[Collective, ...] = ()
 
 
-def step_inputs(program: Program, sharding: Any = None) -> dict[str, jax.ShapeDtypeStruct]:
-    """The raw batch that a step takes."""
-    size = program.config.batch_size
-    fields = {name: ((size, *f.shape), f.dtype) for name, f in program.spec.fields.items()}
-    fields["position"] = ((size,), "int32")
-    return {
-        name: jax.ShapeDtypeStruct(shape, jnp.dtype(dtype), sharding=sharding)
-        for name, (shape, dtype) in fields.items()
-    }
-
-
 def compile_step(program: Program, devices: Sequence[Any]) -> Compiled:
     """Raises `UserError` for a strategy that does not fit, `WorkError` when compilation fails."""
     placed = layout(program, devices)
@@ -68,8 +55,7 @@ def compile_step(program: Program, devices: Sequence[Any]) -> Compiled:
     step = place.compile_step(program.step, placed.state, (place.batch.spec,))
     arguments = (placed.like["state"], placed.like["sums"], step_inputs(program, place.batch))
     mesh = tuple(place.mesh.devices.flat)
-    work = flops(program.step, *arguments)
-    model = _without_recomputation(program, arguments, work)
+    work, model = step_flops(program), model_flops(program)
     begin = time.perf_counter()
     try:
         compiled = step.lower(*arguments).compile()
@@ -124,12 +110,3 @@ def _bytes(number: str, unit: str) -> float:
 
 def _sentence(message: str) -> str:
     return message.splitlines()[0].partition("RESOURCE_EXHAUSTED: ")[2] or message.splitlines()[0]
-
-
-def _without_recomputation(program: Program, arguments: Any, work: float) -> float:
-    """Model FLOPs: of the same step, did it keep every activation."""
-    if program.config.model.keys.get("remat", "none") == "none":
-        return work
-    config = changed(program.config, {"model.remat": "none"})
-    plain = Program(config, program.spec, program.train_examples)
-    return flops(plain.step, *arguments)

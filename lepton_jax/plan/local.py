@@ -10,8 +10,8 @@ import numpy as np
 from lepton_jax.data.dataset import Dataset
 from lepton_jax.data.source import Columns
 from lepton_jax.evaluation.evaluate import Evaluator
-from lepton_jax.plan.compile import Memory, memory_of, step_inputs
-from lepton_jax.plan.flops import flops
+from lepton_jax.plan.compile import Memory, memory_of
+from lepton_jax.training.cost import step_flops
 from lepton_jax.training.feed import feed, fits_on_device
 from lepton_jax.training.layout import Layout, layout
 from lepton_jax.training.program import Program
@@ -64,7 +64,7 @@ def measure(program: Program, data: Dataset) -> Measured:
     period = program.period(program.config.evaluate_every)
     return Measured(
         device=f"{len(jax.devices())} x {jax.devices()[0].device_kind}",
-        flops=flops(program.step, placed.like["state"], placed.like["sums"], step_inputs(program)),
+        flops=step_flops(program),
         memory=memory_of(compiled.memory_analysis()),
         compile_seconds=compile_seconds,
         step_seconds=float(np.median(warm)),

@@ -1,26 +1,13 @@
 """What could make a step fit that does not. Each is a change of the config, to be tried out."""
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from lepton_jax.config import Config
-from lepton_jax.validation import validate
 
 Change = dict[str, Any]
 """`{'accumulate': 2, 'model.remat': True}`."""
-
-
-def changed(config: Config, change: Mapping[str, Any]) -> Config:
-    """The config with some keys changed. Raises `UserError` where it does not allow the values."""
-    tree = config.to_dict()
-    for path, value in change.items():
-        *sections, key = path.split(".")
-        at = tree
-        for section in sections:
-            at = at[section]
-        at[key] = value
-    return validate(tree)
 
 
 def flags(change: Change) -> str:

@@ -28,6 +28,7 @@ from lepton_jax.tracking.writers import Views
 from lepton_jax.training import loop, restore
 from lepton_jax.training.best import best_step
 from lepton_jax.training.checkpoints import Checkpoints, say
+from lepton_jax.training.cost import Utilization
 from lepton_jax.training.feed import batch_at, feed, fits_on_device
 from lepton_jax.training.layout import layout
 from lepton_jax.training.profile import profiled
@@ -227,7 +228,12 @@ class _Training:
             record.flush()  # what a checkpoint stands on is written before it
             self.checkpoints.save(step, {"state": state, "sums": sums})
 
-        calls = loop.Calls(log, record.time, evaluate, checkpoint, stop)
+        utilization = Utilization(program, list(self.layout.placement.mesh.devices.flat))
+
+        def time(step: int, values: Mapping[str, float]) -> None:
+            record.time(step, {**values, **utilization(values["steps_per_second"])})
+
+        calls = loop.Calls(log, time, evaluate, checkpoint, stop)
         fits = self.processes.gather("fits on device", fits_on_device(program, self.data))
         source = profiled(
             feed(self.layout, self.data, first, all(fits)),

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from lepton_jax.plan.chips import CHIPS
+from lepton_jax.chips import CHIPS
+from lepton_jax.flops import flops
 from lepton_jax.plan.collectives import Collective
 from lepton_jax.plan.estimate import Estimate, bandwidth, estimate, link_seconds
-from lepton_jax.plan.flops import flops
 from lepton_jax.plan.hlo import Module
 from lepton_jax.plan.topology import parse
 from lepton_jax.plan.traffic import traffic

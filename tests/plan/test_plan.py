@@ -13,7 +13,7 @@ from lepton_jax import api
 from lepton_jax.errors import UserError
 from lepton_jax.plan import remedies
 from lepton_jax.plan.compile import _refused
-from lepton_jax.validation import validate
+from lepton_jax.validation import changed, validate
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -92,7 +92,7 @@ def test_remedies_are_changes_that_the_config_allows(recipe):
     ]
     assert "--config.accumulate=2 --config.precision=bfloat16" in map(remedies.flags, second)
     for change in [*first, *second]:
-        remedies.changed(config, change)
+        changed(config, change)
 
 
 def test_what_the_compiler_refused_is_added_up():

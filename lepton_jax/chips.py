@@ -50,3 +50,19 @@ GPUS = (
     Chip("h200", 989e12, 495e12, 0.75 * 151397597184, 4800 * GB, 450 * GB, 50 * GB, node=8),
 )
 CHIPS = {chip.name: chip for chip in (*TPUS, *GPUS)}
+KINDS = {
+    "TPU v4": "v4",
+    "TPU v5 lite": "v5e",
+    "TPU v5": "v5p",
+    "TPU v6 lite": "v6e",
+    "NVIDIA A100": "a100",
+    "NVIDIA H100": "h100",
+    "NVIDIA H200": "h200",
+}
+"""How JAX's `device_kind` begins."""
+
+
+def chip_of(device_kind: str) -> Chip | None:
+    """The chip that JAX calls so; None for what is not in the table, such as a CPU."""
+    found = [kind for kind in KINDS if device_kind.startswith(kind)]
+    return CHIPS[KINDS[max(found, key=len)]] if found else None
