@@ -7,7 +7,6 @@ and flips, 45,000 training images. Two differences: shortcuts that change shape 
 Expected: not measured here yet. Cost: not measured; 182 epochs are for an accelerator.
 Run: python launch.py train --config=configs/cifar10_resnet20.py --workdir=runs/cifar10_resnet20 \
     --config.data.source.data_dir=DIR_OF_TFDS
-Topology: one device.
 """
 
 from ml_collections import ConfigDict

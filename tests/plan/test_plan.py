@@ -38,14 +38,14 @@ def launch(*arguments, code=0):
 
 def test_a_recipe_is_measured_here():
     facts = json.loads(launch("--config=configs/digits_cnn.py:tiny", "--json").stdout)
-    # conv 1-4 and 4-8 with their norms, hidden 2*2*8 -> 128, head 128 -> 10
-    assert facts["parameters"] == 36 + 8 + 288 + 16 + 32 * 128 + 128 + 1280 + 10
+    # conv 1-8 and 8-16 with their norms, hidden 2*2*16 -> 128, head 128 -> 10
+    assert facts["parameters"] == 72 + 16 + 1152 + 32 + 64 * 128 + 128 + 1280 + 10
     assert facts["parameter_bytes"] == 4 * facts["parameters"]
     # parameters, two moments, the average, and what counts and seeds
     assert 4 * facts["parameter_bytes"] < facts["checkpoint_bytes"] < 4.1 * facts["parameter_bytes"]
     assert facts["steps"] == 3
     assert facts["batches_an_epoch"] == pytest.approx(facts["train_examples"] / 8)
-    forward = 8 * 2 * (64 * 4 * 9 + 16 * 8 * 4 * 9 + 32 * 128 + 1280)
+    forward = 8 * 2 * (64 * 8 * 9 + 16 * 16 * 8 * 9 + 64 * 128 + 1280)
     assert 2 * forward < facts["flops"] < 3.1 * forward
     assert facts["memory"]["total"] > facts["checkpoint_bytes"]
     assert 0 < facts["step_seconds"] < facts["run_seconds"]
