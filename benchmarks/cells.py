@@ -4,14 +4,14 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cell:
     """One placement: a strategy, on `processes` processes with `devices` devices each."""
 
@@ -19,7 +19,7 @@ class Cell:
     strategy: dict[str, Any]
     devices: int = 8
     processes: int = 1
-    tensor: bool = field(default=False)
+    tensor: bool = False
     """Whether it splits layers, which not every model can."""
 
     def command(self, workdir: Path, flags: list[str]) -> list[str]:
