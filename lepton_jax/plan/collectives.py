@@ -77,7 +77,8 @@ def collectives(module: Module, devices: int) -> list[Collective]:
 
 
 _MESH_GROUPS = re.compile(
-    r"replica_groups=mesh\[(?P<axes>[^\]]*)\](?:, device_ids=\((?P<order>.*?)\))? \{(?P<chosen>[^}]*)\}"
+    r"replica_groups=mesh\[(?P<axes>[^\]]*)\]"
+    r"(?:, device_ids=\((?P<order>.*?)\))? \{(?P<chosen>[^}]*)\}"
 )
 """`mesh['x'=4,'y'=2] {'x'}`, or with the devices in another order: `device_ids=([2,4]T(1,0))`."""
 
