@@ -76,6 +76,13 @@ def collectives(module: Module, devices: int) -> list[Collective]:
     return sorted(found, key=lambda c: -c.sent)
 
 
+_MESH_GROUPS = re.compile(
+    r"replica_groups=mesh\[(?P<axes>[^\]]*)\]"
+    r"(?:, device_ids=\((?P<order>.*?)\))? \{(?P<chosen>[^}]*)\}"
+)
+"""`mesh['x'=4,'y'=2] {'x'}`, or with the devices in another order: `device_ids=([2,4]T(1,0))`."""
+
+
 def _collective(
     instruction: Instruction, kind: str, computation: str, runs: float, devices: int
 ) -> Collective:
@@ -97,10 +104,8 @@ def _group(instruction: Instruction, kind: str, devices: int) -> tuple[int, ...]
     if kind == "collective-permute":
         return _joined(instruction.attribute(r"source_target_pairs=\{(.*?)\}\}") or "")
     text = instruction.attributes
-    if axes := re.search(
-        r"replica_groups=mesh\[([^\]]*)\]\s*(?:,\s*device_ids=\(([^)]*)\)\s*)?\{([^}]*)\}", text
-    ):
-        return _by_mesh(axes[1], axes[3], axes[2] or "")
+    if axes := _MESH_GROUPS.search(text):
+        return _by_mesh(axes["axes"], axes["chosen"], axes["order"] or "")
     if iota := re.search(r"replica_groups=\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?", text):
         return _by_iota(*iota.groups(default=""))
     if listed := re.search(r"replica_groups=\{\{([\d,]+)\}", text):

@@ -8,7 +8,6 @@ On a device the three overlap as far as the compiler can hide one behind another
 between their maximum and their sum. Imports: the standard library only.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -76,8 +75,8 @@ def link_seconds(collective: Collective, devices: Sequence[Any], topology: Topol
         seconds += size / bandwidth(near, topology)
     if across > 1:
         size = collective.bytes / inside * sent_share(collective.kind, across)
-        network = topology.chip.dcn
-        seconds += size / network if network else math.inf
+        assert topology.chip.dcn is not None, "topology.parse refuses such slices"
+        seconds += size / topology.chip.dcn
     return collective.runs * seconds
 
 

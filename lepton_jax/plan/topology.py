@@ -53,6 +53,11 @@ def parse(name: str) -> Topology:
         raise UserError(
             f"--topology={name}: more than {chip.node} GPUs come in nodes of {chip.node}"
         )
+    if slices > 1 and (chip.dcn is None or chip.node):
+        raise UserError(
+            f"--topology={name}: several slices are planned for v5e, v5p and v6e, whose share of "
+            "the data centre's network is published; more GPUs than a node has are h100:16"
+        )
     return Topology(name, chip, shape, slices)
 
 

@@ -143,6 +143,14 @@ def test_pieces_of_a_tpu_collective_are_one():
     assert scatter.sent == 4 * 64 * 64 / 2
 
 
+def test_the_devices_of_a_mesh_may_come_in_another_order():
+    """Tensor-parallel groups of a data 2 x tensor 4 mesh, as XLA writes them."""
+    order = "mesh['x'=4,'y'=2], device_ids=([2,4]T(1,0)) {'x'}"
+    text = TPU.replace("mesh['x'=4,'y'=2] {'y'}", order)
+    groups = {c.kind: c.group for c in collectives(Module(text), 8)}
+    assert groups["reduce-scatter"] == (0, 1, 2, 3)
+
+
 def test_iota_groups_with_a_transpose():
     text = TPU.replace("mesh['x'=4,'y'=2] {'y'}", "[2,4]<=[4,2]T(1,0)")
     groups = {c.kind: c.group for c in collectives(Module(text), 8)}

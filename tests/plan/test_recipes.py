@@ -22,7 +22,7 @@ def topologies():
     for path in sorted((ROOT / "configs").glob("*.py")):
         docstring = re.match(r'"""(.*?)"""', path.read_text(), re.S)
         for name, flags in re.findall(
-            r"^Topology: (\S+)(.*)$", docstring[1] if docstring else "", re.M
+            r"^Topology: (\S+:\S+)(.*)$", docstring[1] if docstring else "", re.M
         ):
             yield pytest.param(path, name, flags.split(), id=f"{path.stem}-{name}")
 

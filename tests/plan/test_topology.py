@@ -29,6 +29,7 @@ def test_a_name_says_chip_shape_and_slices(name, chip, shape, slices, count):
         ("v5e", "expected CHIP:SHAPE"),
         ("0xv5e:4x4", "takes 2 numbers"),
         ("h100:12", "nodes of 8"),
+        ("2xv4:4x4x4", "several slices"),
     ],
 )
 def test_what_is_no_topology_is_told_with_examples(name, complaint):
