@@ -24,6 +24,16 @@ Remat = Literal["none", "full", "dots"]
 POLICIES = {"full": None, "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable}
 
 
+class Embedding(nnx.Module):
+    """A row for each index. In its table's own dtype, which flax's fixes when it is constructed."""
+
+    def __init__(self, rows: int, width: int, *, rngs: nnx.Rngs):
+        self.embedding = nnx.Param(_normal(INIT_STD)(rngs.params(), (rows, width)))
+
+    def __call__(self, index: jax.Array) -> jax.Array:
+        return jnp.take(self.embedding[...], index, axis=0)
+
+
 class Attention(nnx.Module):
     """Causal self-attention (Vaswani et al. 2017, eq. 1), its keys and values shared by groups of
     heads where `kv_heads` are fewer (Ainslie et al. 2023).
@@ -152,9 +162,9 @@ class Transformer(nnx.Module):
         kv_heads = heads if kv_heads is None else kv_heads
         _check(width, heads, kv_heads, positions)
         (context,) = input_shape
-        embedding = functools.partial(nnx.Embed, embedding_init=_normal(INIT_STD), rngs=rngs)
-        self.tokens = embedding(outputs, width)
-        self.positions = embedding(context, width) if positions == "learned" else None
+        self.tokens = Embedding(outputs, width, rngs=rngs)
+        learned = positions == "learned"
+        self.positions = Embedding(context, width, rngs=rngs) if learned else None
         self.dropout = Dropout(dropout)
         block = functools.partial(
             Block,
@@ -172,7 +182,7 @@ class Transformer(nnx.Module):
         keys = jax.random.split(rngs.params(), layers)
         self.blocks = stacked(block, keys) if scan else listed(block, keys)
         self.norm = _norm(norm, width, bias, rngs)
-        self.head = None if tied else embedding(outputs, width)
+        self.head = None if tied else Embedding(outputs, width, rngs=rngs)
         self._scan = scan
         self._remat = remat
 

@@ -169,6 +169,7 @@ def test_logits_are_float32_in_bfloat16_and_look_at_the_past_alone():
     graph, state = nnx.split(m)
     half = nnx.merge(graph, jax.tree.map(lambda x: x.astype(jnp.bfloat16), state))
     assert half(TOKENS).dtype == jnp.float32
+    assert half.tokens(TOKENS).dtype == jnp.bfloat16
     changed = TOKENS.copy()
     changed[:, 3:] = (changed[:, 3:] + 1) % V
     a, b = m(TOKENS), m(changed)
