@@ -37,7 +37,7 @@ class Subject(NamedTuple):
 
 
 SUBJECTS = {
-    # The recipe's rate for its batch of 128, scaled to 16: too large a rate makes any two runs part.
+    # The recipe's rate, scaled from a batch of 128 to 16: too large a rate parts any two runs.
     "ResNet-20 with BatchNorm": Subject(
         [
             "--config=configs/cifar10_resnet20.py:synthetic",
