@@ -41,13 +41,20 @@ _MACHINERY = (
     *(str(module.__file__) for module in (contextlib, functools)),
 )
 
+_GUARDS: dict[str, tuple[tuple[Callable[[bool], Any], ...], ...]] = {
+    "nan": ((jax.debug_nans, jax.debug_infs), (jax.debug_nans,)),
+    "inf": ((jax.debug_infs,),),
+}
+
 Stage = Literal["state", "batch", "forward", "loss", "gradient", "update"]
+Kind = Literal["nan", "inf"]
 
 
 @dataclass(frozen=True)
 class Operation:
     """The first operation of the step that makes a NaN, or an infinite number."""
 
+    makes: Kind
     name: str
     file: str
     line: int
@@ -57,7 +64,8 @@ class Operation:
 
     def __str__(self) -> str:
         where = f" at {self.file}:{self.line}: {self.code}" if self.file else ""
-        return f"{self.name}{where}"
+        made = "a NaN" if self.makes == "nan" else "an infinite number"
+        return f"the first operation to make {made}: {self.name}{where}"
 
 
 @dataclass(frozen=True)
@@ -67,16 +75,14 @@ class Fault:
     stage: Stage
     what: str
     details: tuple[str, ...] = ()
-    kind: str = "nan"
+    kind: Kind = "nan"
     path: str | None = None
-    """Of the module, where it is one's."""
-    operation: Operation | None = None
+    """Of the module, where it is one's; '' for none."""
+    operations: tuple[Operation, ...] = ()
 
     def __str__(self) -> str:
         lines = [f"Not finite first, in the {self.stage}: {self.what}"]
-        if self.operation:
-            lines.append(f"the first operation to make {_named(self.kind)}: {self.operation}")
-        return "\n  ".join([*lines, *self.details])
+        return "\n  ".join([*lines, *map(str, self.operations), *self.details])
 
 
 @dataclass(frozen=True)
@@ -153,7 +159,7 @@ def debug(workdir: str, step: int) -> Debugged:
                 for s in taken.watch.seen.values()
             )
         if fault is not None and fault.stage not in ("state", "batch"):
-            fault = dataclasses.replace(fault, operation=_operation(moment, fault))
+            fault = dataclasses.replace(fault, operations=_operations(moment, fault))
         return Debugged(workdir, step, moment, fault, modules, tuple(notes))
 
 
@@ -176,7 +182,11 @@ class _Taken:
             return self.batches[-1]
 
         def update(grads: Any, state: Any, params: Any = None, **more: Any) -> Any:
-            updates, state = tools.optimizer.update(grads, state, params, **more)
+            # Compiled: it has no modules to watch, and one by one its operations take long.
+            with jax.disable_jit(False):
+                updates, state = jax.jit(lambda *args: tools.optimizer.update(*args, **more))(
+                    grads, state, params
+                )
             self.moves.append((grads, updates))
             return updates, state
 
@@ -297,13 +307,13 @@ def _in_moves(taken: _Taken) -> Fault | None:
             last_first = sorted(bad, key=taken.watch.order, reverse=True)
             what, details, kind = _worst({k: bad[k] for k in last_first}, "gradients")
             return Fault("gradient", what, details, kind)
-        if not np.isfinite(np.asarray(optax.global_norm(grads))):
+        if not _norm_is_finite(grads):
             return Fault("gradient", "their norm; each of them is finite", _largest(grads), "inf")
         bad = _bad(updates)
         if bad:
             what, details, kind = _worst(bad, "updates, of finite gradients")
             return Fault("update", what, (*details, *_largest(grads)), kind)
-        if not np.isfinite(np.asarray(optax.global_norm(updates))):
+        if not _norm_is_finite(updates):
             return Fault("update", "their norm; each of them is finite", _largest(updates), "inf")
     return None
 
@@ -316,11 +326,20 @@ def _in_new(taken: _Taken) -> Fault | None:
     return Fault("update", ", ".join(norms), kind="inf") if norms else None
 
 
+def _norm_is_finite(tree: Any) -> bool:
+    """Whether the squares of all leaves can be added up in their own precision."""
+    with np.errstate(over="ignore"):
+        squares = [
+            np.square(x).sum() for x in map(concrete, jax.tree.leaves(tree)) if x is not None
+        ]
+        return bool(np.isfinite(sum(squares)))
+
+
 def _bad(tree: Any) -> dict[str, Numbers]:
     return {k: n for k, v in flat(tree).items() if not (n := numbers(v)).finite}
 
 
-def _worst(bad: Mapping[str, Numbers], of: str) -> tuple[str, tuple[str, ...], str]:
+def _worst(bad: Mapping[str, Numbers], of: str) -> tuple[str, tuple[str, ...], Kind]:
     """What, details and kind of a fault in named arrays, the first of which counts."""
     (name, found), *others = bad.items()
     more = (f"also: {_listed([k for k, _ in others])}",) if others else ()
@@ -334,12 +353,8 @@ def _largest(tree: Any) -> tuple[str, ...]:
     return (f"the largest: {name}, {found}",)
 
 
-def _kind(found: Numbers) -> str:
+def _kind(found: Numbers) -> Kind:
     return "nan" if found.nan else "inf"
-
-
-def _named(kind: str) -> str:
-    return "a NaN" if kind == "nan" else "an infinite number"
 
 
 def _value(x: Any) -> str:
@@ -351,23 +366,34 @@ def _listed(items: list[Any]) -> str:
     return ", ".join(map(str, items[:8])) + more
 
 
-def _operation(moment: Moment, fault: Fault) -> Operation | None:
-    """Takes the step once more, until an operation makes what the fault is made of.
+def _operations(moment: Moment, fault: Fault) -> tuple[Operation, ...]:
+    """What makes the first NaN or infinite number, as the fault holds; an infinite one before a
+    NaN is as a rule its cause.
 
-    None where that one is harmless: a module may well make an infinite number that is masked.
+    An operation in another module than the fault's is harmless: what it made was masked.
     """
-    guard: Callable[[bool], Any] = jax.debug_nans if fault.kind == "nan" else jax.debug_infs
-    with watching(moment.program.functional) as watch:
+    first = [_operation(moment, guards) for guards in _GUARDS[fault.kind]]
+    return tuple(
+        dict.fromkeys(o for o in first if o is not None and fault.path in (None, o.module))
+    )
+
+
+def _operation(moment: Moment, guards: tuple[Callable[[bool], Any], ...]) -> Operation | None:
+    """Takes the step once more, until an operation makes what one of the guards looks for."""
+    with contextlib.ExitStack() as stack:
+        watch = stack.enter_context(watching(moment.program.functional))
+        stack.enter_context(np.errstate(all="ignore"))
+        for guard in guards:
+            stack.enter_context(guard(True))
         try:
-            with guard(True), np.errstate(all="ignore"):
-                _update(moment, _Taken(watch))
+            _update(moment, _Taken(watch))
         except FloatingPointError as e:
-            module = watch.stopped_in or ""
-            if fault.path not in (None, module):
+            name = re.search(r"\((\w+)\) encountered in ([\w-]+)", str(e))
+            if name is None:
                 return None
-            name = re.search(r"encountered in ([\w-]+)", str(e))
+            makes: Kind = "nan" if name[1] == "nan" else "inf"
             file, line, code = next(_lines(e), ("", 0, ""))
-            return Operation(name[1] if name else "?", file, line, code, module)
+            return Operation(makes, name[2], file, line, code, watch.stopped_in or "")
     return None
 
 
