@@ -2,22 +2,15 @@
 
 The step is made again (`replay.py`) and taken without jit, with every module watched (`watch.py`)
 and every tree looked at on its way: state, batch, modules, loss, gradients, update. What is not
-finite first is named. Then the step is taken once more with `jax.debug_nans` or `debug_infs`, to
-name the operation and the line of code.
+finite first is named. Then the step is taken once more, to name the operation and the line of
+code (`operation.py`).
 """
 
-import contextlib
 import dataclasses
-import functools
-import linecache
-import os
-import re
-import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import flax
 import jax
 import numpy as np
 import optax
@@ -25,6 +18,7 @@ import optax
 from lepton_jax.tracking import files
 from lepton_jax.training import restore
 from lepton_jax.training.learner import Tools
+from lepton_jax.training.operation import Kind, Operation, first_operations
 from lepton_jax.training.program import training_batch
 from lepton_jax.training.replay import Moment, replay
 from lepton_jax.training.runtime import runtime
@@ -35,37 +29,7 @@ LARGE = 1e4
 """Parameters beyond this are called suspicious: those of a network that learns are far smaller."""
 SHOWN = 30
 NORMS = ("grad_norm", "update_norm")
-_MACHINERY = (
-    *(os.path.dirname(str(package.__file__)) + os.sep for package in (jax, flax, optax)),
-    os.path.dirname(__file__) + os.sep,
-    *(str(module.__file__) for module in (contextlib, functools)),
-)
-
-_GUARDS: dict[str, tuple[tuple[Callable[[bool], Any], ...], ...]] = {
-    "nan": ((jax.debug_nans, jax.debug_infs), (jax.debug_nans,)),
-    "inf": ((jax.debug_infs,),),
-}
-
 Stage = Literal["state", "batch", "forward", "loss", "gradient", "update"]
-Kind = Literal["nan", "inf"]
-
-
-@dataclass(frozen=True)
-class Operation:
-    """The first operation of the step that makes a NaN, or an infinite number."""
-
-    makes: Kind
-    name: str
-    file: str
-    line: int
-    code: str
-    module: str
-    """The path of the module that was running; '' for none."""
-
-    def __str__(self) -> str:
-        where = f" at {self.file}:{self.line}: {self.code}" if self.file else ""
-        made = "a NaN" if self.makes == "nan" else "an infinite number"
-        return f"the first operation to make {made}: {self.name}{where}"
 
 
 @dataclass(frozen=True)
@@ -367,49 +331,14 @@ def _listed(items: list[Any]) -> str:
 
 
 def _operations(moment: Moment, fault: Fault) -> tuple[Operation, ...]:
-    """What makes the first NaN or infinite number, as the fault holds; an infinite one before a
-    NaN is as a rule its cause.
+    """An operation in another module than the fault's is harmless: what it made was masked."""
 
-    An operation in another module than the fault's is harmless: what it made was masked.
-    """
-    first = [_operation(moment, guards) for guards in _GUARDS[fault.kind]]
-    return tuple(
-        dict.fromkeys(o for o in first if o is not None and fault.path in (None, o.module))
-    )
+    def take(watch: Watch) -> None:
+        _update(moment, _Taken(watch))
 
-
-def _operation(moment: Moment, guards: tuple[Callable[[bool], Any], ...]) -> Operation | None:
-    """Takes the step once more, until an operation makes what one of the guards looks for."""
-    with contextlib.ExitStack() as stack:
-        watch = stack.enter_context(watching(moment.program.functional))
-        stack.enter_context(np.errstate(all="ignore"))
-        for guard in guards:
-            stack.enter_context(guard(True))
-        try:
-            _update(moment, _Taken(watch))
-        except FloatingPointError as e:
-            name = re.search(r"\((\w+)\) encountered in ([\w-]+)", str(e))
-            if name is None:
-                return None
-            makes: Kind = "nan" if name[1] == "nan" else "inf"
-            file, line, code = next(_lines(e), ("", 0, ""))
-            return Operation(makes, name[2], file, line, code, watch.stopped_in or "")
-    return None
-
-
-def _lines(error: BaseException | None) -> Iterator[tuple[str, int, str]]:
-    """Lines of the user's code or of a model's, the innermost first.
-
-    Backpropagation runs in nobody's code: the cause of its error holds where the operation was
-    differentiated.
-    """
-    while error is not None:
-        for frame in reversed(traceback.extract_tb(error.__traceback__)):
-            if not frame.filename.startswith(_MACHINERY):
-                line = frame.lineno or 0
-                code = linecache.getline(frame.filename, line).strip()
-                yield os.path.relpath(frame.filename), line, code
-        error = error.__cause__
+    backward = fault.stage == "gradient"
+    found = first_operations(moment.program.functional, take, fault.kind, backward)
+    return tuple(o for o in found if fault.path in (None, o.module))
 
 
 def _table(modules: tuple[dict[str, Any], ...]) -> list[str]:
