@@ -2,22 +2,15 @@
 
 The step is made again (`replay.py`) and taken without jit, with every module watched (`watch.py`)
 and every tree looked at on its way: state, batch, modules, loss, gradients, update. What is not
-finite first is named. Then the step is taken once more with `jax.debug_nans` or `debug_infs`, to
-name the operation and the line of code.
+finite first is named. Then the step is taken once more, to name the operation and the line of
+code (`operation.py`).
 """
 
-import contextlib
 import dataclasses
-import functools
-import linecache
-import os
-import re
-import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import flax
 import jax
 import numpy as np
 import optax
@@ -25,6 +18,7 @@ import optax
 from lepton_jax.tracking import files
 from lepton_jax.training import restore
 from lepton_jax.training.learner import Tools
+from lepton_jax.training.operation import Kind, Operation, first_operations
 from lepton_jax.training.program import training_batch
 from lepton_jax.training.replay import Moment, replay
 from lepton_jax.training.runtime import runtime
@@ -35,29 +29,7 @@ LARGE = 1e4
 """Parameters beyond this are called suspicious: those of a network that learns are far smaller."""
 SHOWN = 30
 NORMS = ("grad_norm", "update_norm")
-_MACHINERY = (
-    *(os.path.dirname(str(package.__file__)) + os.sep for package in (jax, flax, optax)),
-    os.path.dirname(__file__) + os.sep,
-    *(str(module.__file__) for module in (contextlib, functools)),
-)
-
 Stage = Literal["state", "batch", "forward", "loss", "gradient", "update"]
-
-
-@dataclass(frozen=True)
-class Operation:
-    """The first operation of the step that makes a NaN, or an infinite number."""
-
-    name: str
-    file: str
-    line: int
-    code: str
-    module: str
-    """The path of the module that was running; '' for none."""
-
-    def __str__(self) -> str:
-        where = f" at {self.file}:{self.line}: {self.code}" if self.file else ""
-        return f"{self.name}{where}"
 
 
 @dataclass(frozen=True)
@@ -67,16 +39,14 @@ class Fault:
     stage: Stage
     what: str
     details: tuple[str, ...] = ()
-    kind: str = "nan"
+    kind: Kind = "nan"
     path: str | None = None
-    """Of the module, where it is one's."""
-    operation: Operation | None = None
+    """Of the module, where it is one's; '' for none."""
+    operations: tuple[Operation, ...] = ()
 
     def __str__(self) -> str:
         lines = [f"Not finite first, in the {self.stage}: {self.what}"]
-        if self.operation:
-            lines.append(f"the first operation to make {_named(self.kind)}: {self.operation}")
-        return "\n  ".join([*lines, *self.details])
+        return "\n  ".join([*lines, *map(str, self.operations), *self.details])
 
 
 @dataclass(frozen=True)
@@ -153,7 +123,7 @@ def debug(workdir: str, step: int) -> Debugged:
                 for s in taken.watch.seen.values()
             )
         if fault is not None and fault.stage not in ("state", "batch"):
-            fault = dataclasses.replace(fault, operation=_operation(moment, fault))
+            fault = dataclasses.replace(fault, operations=_operations(moment, fault))
         return Debugged(workdir, step, moment, fault, modules, tuple(notes))
 
 
@@ -176,7 +146,11 @@ class _Taken:
             return self.batches[-1]
 
         def update(grads: Any, state: Any, params: Any = None, **more: Any) -> Any:
-            updates, state = tools.optimizer.update(grads, state, params, **more)
+            # Compiled: it has no modules to watch, and one by one its operations take long.
+            with jax.disable_jit(False):
+                updates, state = jax.jit(lambda *args: tools.optimizer.update(*args, **more))(
+                    grads, state, params
+                )
             self.moves.append((grads, updates))
             return updates, state
 
@@ -297,13 +271,13 @@ def _in_moves(taken: _Taken) -> Fault | None:
             last_first = sorted(bad, key=taken.watch.order, reverse=True)
             what, details, kind = _worst({k: bad[k] for k in last_first}, "gradients")
             return Fault("gradient", what, details, kind)
-        if not np.isfinite(np.asarray(optax.global_norm(grads))):
+        if not _norm_is_finite(grads):
             return Fault("gradient", "their norm; each of them is finite", _largest(grads), "inf")
         bad = _bad(updates)
         if bad:
             what, details, kind = _worst(bad, "updates, of finite gradients")
             return Fault("update", what, (*details, *_largest(grads)), kind)
-        if not np.isfinite(np.asarray(optax.global_norm(updates))):
+        if not _norm_is_finite(updates):
             return Fault("update", "their norm; each of them is finite", _largest(updates), "inf")
     return None
 
@@ -316,11 +290,20 @@ def _in_new(taken: _Taken) -> Fault | None:
     return Fault("update", ", ".join(norms), kind="inf") if norms else None
 
 
+def _norm_is_finite(tree: Any) -> bool:
+    """Whether the squares of all leaves can be added up in their own precision."""
+    with np.errstate(over="ignore"):
+        squares = [
+            np.square(x).sum() for x in map(concrete, jax.tree.leaves(tree)) if x is not None
+        ]
+        return bool(np.isfinite(sum(squares)))
+
+
 def _bad(tree: Any) -> dict[str, Numbers]:
     return {k: n for k, v in flat(tree).items() if not (n := numbers(v)).finite}
 
 
-def _worst(bad: Mapping[str, Numbers], of: str) -> tuple[str, tuple[str, ...], str]:
+def _worst(bad: Mapping[str, Numbers], of: str) -> tuple[str, tuple[str, ...], Kind]:
     """What, details and kind of a fault in named arrays, the first of which counts."""
     (name, found), *others = bad.items()
     more = (f"also: {_listed([k for k, _ in others])}",) if others else ()
@@ -334,12 +317,8 @@ def _largest(tree: Any) -> tuple[str, ...]:
     return (f"the largest: {name}, {found}",)
 
 
-def _kind(found: Numbers) -> str:
+def _kind(found: Numbers) -> Kind:
     return "nan" if found.nan else "inf"
-
-
-def _named(kind: str) -> str:
-    return "a NaN" if kind == "nan" else "an infinite number"
 
 
 def _value(x: Any) -> str:
@@ -351,39 +330,15 @@ def _listed(items: list[Any]) -> str:
     return ", ".join(map(str, items[:8])) + more
 
 
-def _operation(moment: Moment, fault: Fault) -> Operation | None:
-    """Takes the step once more, until an operation makes what the fault is made of.
+def _operations(moment: Moment, fault: Fault) -> tuple[Operation, ...]:
+    """An operation in another module than the fault's is harmless: what it made was masked."""
 
-    None where that one is harmless: a module may well make an infinite number that is masked.
-    """
-    guard: Callable[[bool], Any] = jax.debug_nans if fault.kind == "nan" else jax.debug_infs
-    with watching(moment.program.functional) as watch:
-        try:
-            with guard(True), np.errstate(all="ignore"):
-                _update(moment, _Taken(watch))
-        except FloatingPointError as e:
-            module = watch.stopped_in or ""
-            if fault.path not in (None, module):
-                return None
-            name = re.search(r"encountered in ([\w-]+)", str(e))
-            file, line, code = next(_lines(e), ("", 0, ""))
-            return Operation(name[1] if name else "?", file, line, code, module)
-    return None
+    def take(watch: Watch) -> None:
+        _update(moment, _Taken(watch))
 
-
-def _lines(error: BaseException | None) -> Iterator[tuple[str, int, str]]:
-    """Lines of the user's code or of a model's, the innermost first.
-
-    Backpropagation runs in nobody's code: the cause of its error holds where the operation was
-    differentiated.
-    """
-    while error is not None:
-        for frame in reversed(traceback.extract_tb(error.__traceback__)):
-            if not frame.filename.startswith(_MACHINERY):
-                line = frame.lineno or 0
-                code = linecache.getline(frame.filename, line).strip()
-                yield os.path.relpath(frame.filename), line, code
-        error = error.__cause__
+    backward = fault.stage == "gradient"
+    found = first_operations(moment.program.functional, take, fault.kind, backward)
+    return tuple(o for o in found if fault.path in (None, o.module))
 
 
 def _table(modules: tuple[dict[str, Any], ...]) -> list[str]:

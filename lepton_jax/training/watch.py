@@ -1,5 +1,6 @@
 """Watches the modules of a model while a step runs without jit: what went in and what came out."""
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -107,6 +108,7 @@ class Watch:
         """The path of the innermost module that was running when an exception was raised."""
         self._model, self._stack = model, stack
         self._places: dict[int, _Place] = {}
+        self._declared: dict[int, list[_Place]] = {}
         self._taken: dict[str, int] = {}
         self._running: list[Any] = []
         self._classes: set[type] = set()
@@ -123,14 +125,16 @@ class Watch:
         """Gives the modules of a freshly merged model their names."""
         prefix = "" if owner is self._model else type(module).__name__
         self._taken.clear()
-        self._register(module, prefix, prefix)
+        self._declared[id(owner)] = self._register(module, prefix, prefix)
 
-    def _register(self, module: Any, path: str, declared: str) -> None:
+    def _register(self, module: Any, path: str, declared: str) -> list[_Place]:
+        places = []
         for below, found in nnx.iter_modules(module):
             names = [str(p) for p in below]
             where = [".".join(filter(None, (start, *names))) for start in (path, declared)]
-            self._places.setdefault(id(found), _Place(found, *where))
+            places.append(self._places.setdefault(id(found), _Place(found, *where)))
             self._wrap(type(found))
+        return places
 
     def _wrap(self, cls: type) -> None:
         if cls in self._classes or not any("__call__" in vars(c) for c in cls.__mro__):
@@ -141,7 +145,7 @@ class Watch:
         def watched(module: Any, *args: Any, **kwargs: Any) -> Any:
             return self._call(original, module, args, kwargs)
 
-        self._stack.enter_context(_replaced(cls, "__call__", watched))
+        self._stack.enter_context(replaced(cls, "__call__", watched))
 
     def _call(self, original: Callable[..., Any], module: Any, args: Any, kwargs: Any) -> Any:
         if self._running and self._running[-1] is module:  # super().__call__()
@@ -174,23 +178,32 @@ class Watch:
         return out
 
     def _adopt(self, module: Any) -> None:
-        """A module that no merge has shown: as a rule a layer, taken out of a stack of them."""
+        """Names a module that no merge of a model has shown.
+
+        As a rule a model has taken one of its layers apart and put it together again, or taken it
+        out of a stack `[L, ...]` of them, layer by layer.
+        """
         parent = self._places[id(self._running[-1])].path if self._running else ""
         own = _shapes(module)
-        for place in list(self._places.values()):
+        layers: list[tuple[str, str]] = []
+        for place in itertools.chain(*self._declared.values()):
             inside = not parent or place.path == parent or place.path.startswith(parent + ".")
             if not inside or type(place.module) is not type(module) or not own:
                 continue
-            stacked = _shapes(place.module)
-            lengths = {shape[:1] for shape in stacked.values()}
-            if len(lengths) == 1 and {k: s[1:] for k, s in stacked.items()} == own:
-                layer = self._taken.get(place.path, 0)
-                self._taken[place.path] = layer + 1
+            shapes = _shapes(place.module)
+            if shapes == own:
+                layers.append((place.path, place.declared))
+            lengths = {shape[:1] for shape in shapes.values()}
+            if len(lengths) == 1 and {k: s[1:] for k, s in shapes.items()} == own:
                 length = next(iter(lengths))[0]
-                self._register(module, f"{place.path}.{layer % length}", place.declared)
-                return
+                layers += [(f"{place.path}.{i}", place.declared) for i in range(length)]
         path = ".".join(filter(None, (parent, type(module).__name__)))
-        self._register(module, path, path)
+        if layers:
+            turn = self._taken.get(layers[0][0], 0)
+            self._taken[layers[0][0]] = turn + 1
+            self._register(module, *layers[turn % len(layers)])
+        else:
+            self._register(module, path, path)
 
 
 @contextmanager
@@ -211,9 +224,9 @@ def watching(model: Functional) -> Iterator[Watch]:
             watch.name(module, self)
             return module
 
-        stack.enter_context(_replaced(Functional, "merge", named))
+        stack.enter_context(replaced(Functional, "merge", named))
         for name in ("checkpoint", "remat"):
-            stack.enter_context(_replaced(jax, name, _as_it_is))
+            stack.enter_context(replaced(jax, name, _as_it_is))
         stack.enter_context(jax.disable_jit())
         yield watch
 
@@ -224,7 +237,8 @@ def _as_it_is(function: Any = None, **_: Any) -> Any:
 
 
 @contextmanager
-def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Inside, `owner` has `value` for an attribute; then its own again, whatever happens."""
     own = vars(owner).get(name)
     setattr(owner, name, value)
     try:

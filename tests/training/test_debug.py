@@ -30,6 +30,25 @@ def user_project(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def small(recipe) -> Any:
+    """The recipe without what these tests do not need."""
+
+    def changed(**changes: Any) -> dict[str, Any]:
+        plain = {
+            "optimizer": {"name": "sgd", "learning_rate": 0.01},
+            "schedule": {"name": "constant"},
+            "data__augment": "",
+            "ema": 0.0,
+            "train_for": "12 steps",
+            "evaluate_every": "12 steps",
+            "checkpoint_every": "12 steps",
+        }
+        return recipe(**{**plain, **changes})
+
+    return changed
+
+
+@pytest.fixture
 def images(tmp_path: Path) -> dict[str, Any]:
     """A source of dim images, but for one of the training split, which holds a white pixel."""
     rng = np.random.default_rng(0)
@@ -81,8 +100,8 @@ def test_the_state_is_that_of_the_run_to_the_byte(recipe, tmp_path: Path):
     }
 
 
-def test_a_learning_rate_that_is_too_high(recipe, tmp_path: Path):
-    step = fails(recipe(optimizer__name="sgd", optimizer__learning_rate=1e18), tmp_path)
+def test_a_learning_rate_that_is_too_high(small, tmp_path: Path):
+    step = fails(small(optimizer__learning_rate=1e18), tmp_path)
     found = api.debug(str(tmp_path), step)
     assert found.moment.checkpoint is None
     assert found.fault is not None
@@ -94,10 +113,8 @@ def test_a_learning_rate_that_is_too_high(recipe, tmp_path: Path):
     assert "the numbers broke at step" in str(again)
 
 
-def test_an_update_that_overflows(recipe, tmp_path: Path):
-    config = recipe(
-        optimizer__name="sgd", optimizer__learning_rate=3e38, data__prepare="scale(std=0.1)"
-    )
+def test_an_update_that_overflows(small, tmp_path: Path):
+    config = small(optimizer__learning_rate=3e38, data__prepare="scale(std=0.1)")
     found = api.debug(str(tmp_path), fails(config, tmp_path))
     assert found.fault.stage == "update"
     assert "of finite gradients" in str(found)
@@ -109,107 +126,121 @@ def test_an_update_that_overflows(recipe, tmp_path: Path):
     [("log", "log", "return jnp.log(room - 0.01)"), ("divide", "div", "return 1 / room")],
 )
 def test_a_users_layer_that_breaks_on_one_example(
-    kind, operation, code, recipe, images, tmp_path: Path
+    kind, operation, code, small, images, tmp_path: Path
 ):
-    config = recipe(
-        model={"name": "fragile:Fragile", "kind": kind}, data__augment="", data__source=images
-    )
+    config = small(model={"name": "fragile:Fragile", "kind": kind}, data__source=images)
     step = fails(config, tmp_path / "run")
     found = api.debug(str(tmp_path / "run"), step)
     assert MARKED in found.moment.rows
     assert found.fault.stage == "forward"
     assert found.fault.what.startswith("second (Contrast)")
-    assert found.fault.operation.name == operation
-    assert found.fault.operation.code == code
-    assert found.fault.operation.file.endswith("fragile.py")
+    assert found.fault.operations[0].name == operation
+    assert found.fault.operations[0].code == code
+    assert found.fault.operations[0].file.endswith("fragile.py")
     assert "input: largest magnitude 1" in str(found)
-    assert api.debug(str(tmp_path / "run"), step - 1 if step else step + 1) is not None
 
 
-def test_the_layer_of_a_scanned_stack_is_named(recipe, tmp_path: Path):
-    config = recipe(model={"name": "fragile:Deep", "bad": 1}, optimizer__name="sgd")
+def test_the_layer_of_a_scanned_stack_is_named(small, tmp_path: Path):
+    config = small(model={"name": "fragile:Deep", "bad": 1})
     found = api.debug(str(tmp_path), fails(config, tmp_path))
     assert found.fault.what.startswith("layers.1 (Layer)")
     assert {"layers.0.linear", "layers.2.linear"} <= {m["path"] for m in found.modules}
-    assert found.fault.operation.code.startswith("return x + jnp.log(")
+    assert found.fault.operations[0].code.startswith("return x + jnp.log(")
 
 
-def test_an_infinite_number_in_the_data(recipe, images, tmp_path: Path):
+@pytest.mark.parametrize("scan", [False, True])
+def test_the_layers_of_a_transformer_are_named(scan: bool, small, tmp_path: Path):
+    source = {"name": "generated_tokens", "length": 8, "vocabulary": 11, "examples": 64}
+    shape = {"layers": 2, "width": 8, "heads": 2}
+    config = small(
+        model={"name": "transformer", **shape, "scan": scan, "remat": "full"},
+        task={"name": "language_modelling"},
+        data={"source": source},
+        batch_size=4,
+        train_for="1 steps",
+    )
+    lepton_jax.train(config, str(tmp_path))
+    found = api.debug(str(tmp_path), 0)
+    assert found.fault is None
+    wanted = {f"blocks.{i}.{name}" for i in (0, 1) for name in ("attention.q", "mlp.down")}
+    assert wanted <= {m["path"] for m in found.modules}
+    assert not any("Block" in m["path"] for m in found.modules)
+    assert found.notes == ()
+
+
+def test_an_infinite_number_in_the_data(small, images, tmp_path: Path):
     arrays = dict(np.load(images["path"]))
-    arrays["train_image"] = arrays["train_image"].astype(np.float32)
+    arrays |= {k: v.astype(np.float32) for k, v in arrays.items() if k.endswith("image")}
     arrays["train_image"][MARKED, 0, 0] = np.inf
     np.savez(images["path"], **arrays)
-    config = recipe(data__source=images, data__augment="")
+    config = small(data__source=images)
     found = api.debug(str(tmp_path / "run"), fails(config, tmp_path / "run"))
     assert found.fault.stage == "batch"
     assert f"examples of the train split: {MARKED}\n" in str(found)
     assert "it is so in the data" in str(found)
 
 
-def test_a_preparation_that_divides_by_zero(recipe, tmp_path: Path):
+def test_a_preparation_that_divides_by_zero(small, tmp_path: Path):
     found = api.debug(
-        str(tmp_path), fails(recipe(data__prepare="scale(mean=255.0, std=0.0)"), tmp_path)
+        str(tmp_path), fails(small(data__prepare="scale(mean=255.0, std=0.0)"), tmp_path)
     )
     assert found.fault.stage == "batch"
     assert "data.prepare='scale(mean=255.0, std=0.0)'" in str(found)
 
 
-def test_gradients_that_overflow_after_a_finite_forward_pass(recipe, tmp_path: Path):
-    config = recipe(model={"name": "fragile:Steep"}, optimizer__name="sgd")
+def test_gradients_that_overflow_after_a_finite_forward_pass(small, tmp_path: Path):
+    config = small(model={"name": "fragile:Steep"})
     found = api.debug(str(tmp_path), fails(config, tmp_path))
     assert np.isfinite(found.moment.means["loss"])
     assert found.fault.stage == "gradient"
     assert found.fault.what.startswith("second.scale")  # after first.kernel in forward order
     assert "first.kernel" in str(found.fault)
     assert "head.kernel" not in str(found.fault)
-    assert found.fault.operation.code == "return x * 1e30 * 1e30 * 1e-20"
+    assert found.fault.operations[0].code == "return x * 1e30 * 1e30 * 1e-20"
 
 
-def test_accumulated_and_half_precision_steps_are_watched_too(recipe, tmp_path: Path):
-    config = recipe(accumulate=4, precision="bfloat16", train_for="3 steps")
+def test_accumulated_and_half_precision_steps_are_watched_too(small, tmp_path: Path):
+    config = small(accumulate=2, precision="bfloat16", model__features=(4,), batch_size=4)
     lepton_jax.train(config, str(tmp_path))
     found = api.debug(str(tmp_path), 2)
     assert found.fault is None
     assert {m["path"] for m in found.modules} >= {"", "blocks.0", "hidden", "head"}
 
 
-def test_a_task_with_a_step_of_its_own(recipe, images, tmp_path: Path):
-    arrays = dict(np.load(images["path"]))
-    arrays["train_image"] = arrays["train_image"].astype(np.float32)
-    np.savez(images["path"], **arrays)
-    config = recipe(
+def test_a_task_with_a_step_of_its_own(small, images, tmp_path: Path):
+    config = small(
         model={"name": "gan:Generator"},
         task={"name": "gan:GAN"},
         data={"source": images, "prepare": "scale()"},
         optimizer={"name": "sgd", "learning_rate": 1e30},
-        ema=0.0,
     )
     found = api.debug(str(tmp_path / "run"), fails(config, tmp_path / "run"))
     assert found.fault is not None
-    assert found.fault.operation is not None
-    assert found.fault.operation.file
+    assert found.fault.operations
+    assert found.fault.operations[0].file
     assert {"Discriminator.a", "Discriminator.b"} <= {m["path"] for m in found.modules}
 
 
-def test_what_was_replaced_is_put_back(recipe, tmp_path: Path):
+def test_what_was_replaced_is_put_back(small, tmp_path: Path):
     before = (Conv.__call__, Functional.merge, jax.checkpoint)
-    lepton_jax.train(recipe(train_for="2 steps"), str(tmp_path))
+    lepton_jax.train(small(train_for="2 steps"), str(tmp_path))
     api.debug(str(tmp_path), 1)
     assert (Conv.__call__, Functional.merge, jax.checkpoint) == before
     assert not jax.config.values["jax_disable_jit"]
 
 
-def test_mistakes_are_named(recipe, tmp_path: Path):
+def test_mistakes_are_named(small, tmp_path: Path):
     with pytest.raises(UserError, match="holds no record"):
         api.debug(str(tmp_path / "nowhere"), 0)
-    lepton_jax.train(recipe(train_for="2 steps"), str(tmp_path))
+    lepton_jax.train(small(train_for="2 steps"), str(tmp_path))
     for step in (-1, 2):
         with pytest.raises(UserError, match=r"expected one of 0 to 1"):
             api.debug(str(tmp_path), step)
 
 
-def test_the_command_prints_one_json_document(recipe, tmp_path: Path):
-    lepton_jax.train(recipe(train_for="2 steps"), str(tmp_path))
+def test_the_command_prints_one_json_document(small, tmp_path: Path):
+    lepton_jax.train(small(train_for="2 steps"), str(tmp_path))
     command = [sys.executable, "launch.py", "debug", f"--workdir={tmp_path}", "--step=1", "--json"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["finite"] is True

@@ -1,0 +1,109 @@
+"""Which operation of a step is the first to make a NaN or an infinite number, and where it stands.
+
+`jax.debug_nans` and `debug_infs` stop at it; the traceback says on which line of a model it is.
+"""
+
+import contextlib
+import functools
+import linecache
+import os
+import re
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import flax
+import jax
+import numpy as np
+import optax
+
+from lepton_jax.training.functional import Functional
+from lepton_jax.training.watch import Watch, replaced, watching
+
+Kind = Literal["nan", "inf"]
+
+_MACHINERY = (
+    *(os.path.dirname(str(package.__file__)) + os.sep for package in (jax, flax, optax)),
+    os.path.dirname(__file__) + os.sep,
+    *(str(module.__file__) for module in (contextlib, functools)),
+)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """The first operation of the step that makes a NaN, or an infinite number."""
+
+    makes: Kind
+    name: str
+    file: str
+    line: int
+    code: str
+    module: str
+    """The path of the module that was running; '' for none."""
+
+    def __str__(self) -> str:
+        where = f" at {self.file}:{self.line}: {self.code}" if self.file else ""
+        made = "a NaN" if self.makes == "nan" else "an infinite number"
+        return f"the first operation to make {made}: {self.name}{where}"
+
+
+def first_operations(
+    model: Functional, take: Callable[[Watch], None], kind: Kind, backward: bool
+) -> list[Operation]:
+    """What makes the first NaN or infinite number while `take` runs a step under a watch.
+
+    For a NaN also what makes an infinite number before it, which as a rule is its cause.
+    `backward`: leaves out infinite numbers of the forward pass, which as a rule are masks.
+    """
+    found = [_first(model, take, ("inf", kind), backward)]
+    if kind == "nan":
+        found.append(_first(model, take, ("nan",), False))
+    return list(dict.fromkeys(o for o in found if o is not None))
+
+
+def _first(
+    model: Functional, take: Callable[[Watch], None], kinds: tuple[Kind, ...], backward: bool
+) -> Operation | None:
+    split = Functional.split
+    with contextlib.ExitStack() as stack:
+        watch = stack.enter_context(watching(model))
+        stack.enter_context(np.errstate(all="ignore"))
+
+        def guard() -> None:
+            for kind in kinds:
+                stack.enter_context({"nan": jax.debug_nans, "inf": jax.debug_infs}[kind](True))
+
+        def split_and_guard(self: Functional, module: Any) -> Any:
+            guard()
+            return split(self, module)
+
+        if backward:  # a model is taken apart when its forward pass is over
+            stack.enter_context(replaced(Functional, "split", split_and_guard))
+        else:
+            guard()
+        try:
+            take(watch)
+        except FloatingPointError as e:
+            name = re.search(r"\((\w+)\) encountered in ([\w-]+)", str(e))
+            if name is None:
+                return None
+            makes: Kind = "nan" if name[1] == "nan" else "inf"
+            file, line, code = next(_lines(e), ("", 0, ""))
+            return Operation(makes, name[2], file, line, code, watch.stopped_in or "")
+    return None
+
+
+def _lines(error: BaseException | None) -> Iterator[tuple[str, int, str]]:
+    """Lines of the user's code or of a model's, the innermost first.
+
+    Backpropagation runs in nobody's code: the cause of its error holds where the operation was
+    differentiated.
+    """
+    while error is not None:
+        for frame in reversed(traceback.extract_tb(error.__traceback__)):
+            if not frame.filename.startswith(_MACHINERY):
+                line = frame.lineno or 0
+                code = linecache.getline(frame.filename, line).strip()
+                yield os.path.relpath(frame.filename), line, code
+        error = error.__cause__
