@@ -100,6 +100,7 @@ def kill_on_the_way(kills: int, workdir: Path, unbroken, seed: int) -> int:
     return killed
 
 
+@pytest.mark.slow
 def test_a_run_killed_on_two_processes_ends_with_the_same_bytes(unbroken, tmp_path: Path):
     assert kill_where_it_is(CELLS[-2], 2, tmp_path / "w", unbroken, seed=0) >= 1
 
