@@ -14,6 +14,7 @@ from lepton_jax.validation import validate
 
 if TYPE_CHECKING:
     from lepton_jax.cluster.submit import Submitted
+    from lepton_jax.debug.command import Debugged
     from lepton_jax.evaluation.command import Evaluated
     from lepton_jax.export.bundle import ExportResult
     from lepton_jax.export.verify import Verdict
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from lepton_jax.registry.promotion import Decision
     from lepton_jax.registry.store import Version
     from lepton_jax.tracking.runs import Runs
-    from lepton_jax.training.debug import Debugged
     from lepton_jax.training.dry_run import DryRun
     from lepton_jax.training.train import Run
 
@@ -63,12 +63,12 @@ def train(
     """
     import sys
 
+    found, notes = _config(config, overrides or {})
     if processes != 1:
         from lepton_jax.cluster import launcher
 
         raise SystemExit(launcher.launch(processes))
 
-    found, notes = _config(config, overrides or {})
     for note in notes:
         print(note, file=sys.stderr)
 
@@ -211,7 +211,7 @@ def debug(workdir: str, step: int) -> "Debugged":
     Example:
       python launch.py debug --workdir=runs/digits --step=120
     """
-    from lepton_jax.training.debug import debug as scrutinize
+    from lepton_jax.debug.command import debug as scrutinize
 
     return scrutinize(workdir, step)
 

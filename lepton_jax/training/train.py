@@ -61,7 +61,9 @@ class Run:
         if self.stopped:
             return (
                 f"Stopped at step {self.step} of {self.total_steps}, all saved.\n"
-                f"The record is in {self.workdir}; the same command goes on from there."
+                f"The record is in {self.workdir}; the same command goes on from there, or resume "
+                f"with: python launch.py train --config={self.workdir}/config.json "
+                f"--workdir={self.workdir}"
             )
         test = scalars(self.results.get("test", {}))
         lines = [f"Trained {self.step} steps."]
@@ -177,9 +179,9 @@ class _Training:
         self.config, self.processes = program.config, processes
         try:
             self.layout = layout(program)
+            self.evaluations = Evaluations(self.layout, data)
         except UserError as e:  # found by every process alike
             raise processes.agree_on(e) from None
-        self.evaluations = Evaluations(self.layout, data)
         self.checkpoints = Checkpoints(record.workdir, self._kept, processes)
         self.step = 0
 

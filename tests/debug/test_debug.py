@@ -12,12 +12,12 @@ import pytest
 
 import lepton_jax
 from lepton_jax import api
+from lepton_jax.debug.replay import replay
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.models.layers import Conv
 from lepton_jax.training import restore
 from lepton_jax.training.checkpoints import Checkpoints
 from lepton_jax.training.functional import Functional
-from lepton_jax.training.replay import replay
 from lepton_jax.training.state import flat
 
 ROOT = Path(__file__).parent.parent.parent

@@ -15,15 +15,15 @@ import jax
 import numpy as np
 import optax
 
+from lepton_jax.debug.operation import Kind, Operation, first_operations
+from lepton_jax.debug.replay import Moment, replay
+from lepton_jax.debug.watch import Broken, Numbers, Watch, concrete, numbers, watching
 from lepton_jax.tracking import files
 from lepton_jax.training import restore
 from lepton_jax.training.learner import Tools
-from lepton_jax.training.operation import Kind, Operation, first_operations
 from lepton_jax.training.program import training_batch
-from lepton_jax.training.replay import Moment, replay
 from lepton_jax.training.runtime import runtime
 from lepton_jax.training.state import flat
-from lepton_jax.training.watch import Broken, Numbers, Watch, concrete, numbers, watching
 
 LARGE = 1e4
 """Parameters beyond this are called suspicious: those of a network that learns are far smaller."""

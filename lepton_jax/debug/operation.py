@@ -18,8 +18,8 @@ import jax
 import numpy as np
 import optax
 
+from lepton_jax.debug.watch import Watch, replaced, watching
 from lepton_jax.training.functional import Functional
-from lepton_jax.training.watch import Watch, replaced, watching
 
 Kind = Literal["nan", "inf"]
 

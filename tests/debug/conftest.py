@@ -1,0 +1,3 @@
+"""The recipe that training is tested on."""
+
+from tests.training.conftest import recipe  # noqa: F401
