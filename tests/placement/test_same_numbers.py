@@ -56,13 +56,13 @@ def check(recipe: Path, cell: Cell, alone, tmp_path: Path) -> None:
         assert found < 1e-10, name
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda p: p.stem)
-def test_every_recipe_computes_the_same_on_eight_devices(recipe: Path, alone, tmp_path: Path):
-    check(recipe, CELLS[1], alone, tmp_path)
+@pytest.mark.parametrize("name", ["digits_cnn", "markov_decoder"])
+def test_a_recipe_computes_the_same_on_eight_devices(name: str, alone, tmp_path: Path):
+    check(ROOT / f"configs/{name}.py", CELLS[1], alone, tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cell", [c for c in HERE if c is not CELLS[1]], ids=lambda c: c.name)
+@pytest.mark.parametrize("cell", HERE, ids=lambda c: c.name)
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda p: p.stem)
 def test_every_recipe_computes_the_same_wherever_it_is(
     recipe: Path, cell: Cell, alone, tmp_path: Path
