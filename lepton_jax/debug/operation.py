@@ -19,13 +19,14 @@ import numpy as np
 import optax
 
 from lepton_jax.debug.watch import Watch, replaced, watching
+from lepton_jax.training import functional
 from lepton_jax.training.functional import Functional
 
 Kind = Literal["nan", "inf"]
 
 _MACHINERY = (
     *(os.path.dirname(str(package.__file__)) + os.sep for package in (jax, flax, optax)),
-    os.path.dirname(__file__) + os.sep,
+    *(os.path.dirname(str(file)) + os.sep for file in (__file__, functional.__file__)),
     *(str(module.__file__) for module in (contextlib, functools)),
 )
 

@@ -35,6 +35,7 @@ def small(recipe) -> Any:
 
     def changed(**changes: Any) -> dict[str, Any]:
         plain = {
+            "model": {"name": "cnn", "features": (4,), "hidden": 8},
             "optimizer": {"name": "sgd", "learning_rate": 0.01},
             "schedule": {"name": "constant"},
             "data__augment": "",
@@ -70,8 +71,9 @@ def fails(config: dict[str, Any], workdir: Path) -> int:
     return int(command.rpartition("=")[2])
 
 
-def test_a_healthy_step_is_shown_with_the_runs_own_numbers(recipe, tmp_path: Path):
-    lepton_jax.train(recipe(log_every="1 steps", train_for="12 steps"), str(tmp_path))
+def test_a_healthy_step_is_shown_with_the_runs_own_numbers(small, tmp_path: Path):
+    config = small(log_every="1 steps", checkpoint_every="10 steps")
+    lepton_jax.train(config, str(tmp_path))
     found = api.debug(str(tmp_path), 11)
     assert found.fault is None
     assert found.moment.checkpoint == 10
@@ -80,7 +82,7 @@ def test_a_healthy_step_is_shown_with_the_runs_own_numbers(recipe, tmp_path: Pat
     for name in ("loss", "grad_norm", "learning_rate"):
         assert found.moment.means[name] == logged[f"train/{name}"], name
     shown = {m["path"]: m for m in found.modules}
-    assert shown["blocks.1.conv"]["kind"] == "Conv"
+    assert shown["blocks.0.conv"]["kind"] == "Conv"
     assert shown["head"]["largest"] == shown[""]["largest"] > 0
     assert "All of it is finite" in str(found)
     assert "blocks.0.conv (Conv)" in str(found)
@@ -148,6 +150,7 @@ def test_the_layer_of_a_scanned_stack_is_named(small, tmp_path: Path):
     assert found.fault.operations[0].code.startswith("return x + jnp.log(")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scan", [False, True])
 def test_the_layers_of_a_transformer_are_named(scan: bool, small, tmp_path: Path):
     source = {"name": "generated_tokens", "length": 8, "vocabulary": 11, "examples": 64}
@@ -199,8 +202,9 @@ def test_gradients_that_overflow_after_a_finite_forward_pass(small, tmp_path: Pa
     assert found.fault.operations[0].code == "return x * 1e30 * 1e30 * 1e-20"
 
 
+@pytest.mark.slow
 def test_accumulated_and_half_precision_steps_are_watched_too(small, tmp_path: Path):
-    config = small(accumulate=2, precision="bfloat16", model__features=(4,), batch_size=4)
+    config = small(accumulate=2, precision="bfloat16", batch_size=4)
     lepton_jax.train(config, str(tmp_path))
     found = api.debug(str(tmp_path), 2)
     assert found.fault is None
