@@ -75,7 +75,7 @@ def train(
     if dry_run:
         from lepton_jax.training import dry_run as described
 
-        return described.dry_run(found)
+        return described.dry_run(found, coordinator, num_processes, process_id)
 
     from lepton_jax.training import train as training
 

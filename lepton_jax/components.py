@@ -101,7 +101,8 @@ def resolve(kind: str, name: str) -> Callable[..., Any]:
     except ModuleNotFoundError as e:
         if e.name and (module_name == e.name or module_name.startswith(e.name + ".")):
             raise ValueError(
-                f"{kind} {name!r}: there is no module {e.name!r} on the Python path"
+                f"{kind} {name!r}: there is no module {e.name!r} on the Python path "
+                "(the working folder, and the folders of PYTHONPATH)"
             ) from None
         raise ValueError(f"{kind} {name!r} needs the package {e.name!r}: pip install it") from None
     try:

@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
@@ -198,6 +199,14 @@ def differences(old: Config, new: Config) -> list[str]:
         for k in dict.fromkeys([*a, *b])
         if a.get(k, REQUIRED) != b.get(k, REQUIRED)
     ]
+
+
+def own_modules(config: Config) -> list[str]:
+    """The modules of the user's own that a config names ('my_pkg.nets:Net'), also in pipelines."""
+    values = [str(value) for _, value in flatten(config.to_dict())]
+    return sorted(
+        {m for value in values for m in re.findall(r"([A-Za-z_][\w.]*):[A-Za-z_]", value)}
+    )
 
 
 def plain(value: Any) -> Any:

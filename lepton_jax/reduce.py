@@ -19,9 +19,8 @@ def batch_sum(tree: T) -> T:
     Under `jit`, also over a sharded mesh, a sum over the batch axis is already global and this is
     the identity. Used for gradients, metric sums and BatchNorm's statistics, and nowhere else.
     """
-    if "data" in jax.sharding.get_abstract_mesh().manual_axes:
-        return jax.lax.psum(tree, "data")
-    return tree
+    axes = tuple(a for a in BATCH_AXES if a in jax.sharding.get_abstract_mesh().manual_axes)
+    return jax.lax.psum(tree, axes) if axes else tree
 
 
 def by_batch(x: jax.Array) -> jax.Array:

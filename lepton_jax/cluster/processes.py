@@ -9,7 +9,7 @@ import time
 import traceback
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, cast
 
 from lepton_jax.cluster.environment import Place, find_place
 from lepton_jax.cluster.hub import Hub, name_of
@@ -64,6 +64,26 @@ class Processes:
             kind = UserError if told["error"] == "UserError" else WorkError
             raise self.agree_on(kind(told["text"]))
         return told["value"]
+
+    def attempt(self, name: str, make: Callable[[], T]) -> T:
+        """What `make` returns here; it is called in every process. Waits for all.
+
+        Raises:
+          UserError: in every process, when `make` does in any of them; says whose it was where
+            not all of them have the same one.
+        """
+        value, problem = None, None
+        try:
+            value = make()
+        except UserError as e:
+            problem = str(e)
+        problems = self.gather(name, problem)
+        failed = next((i for i, text in enumerate(problems) if text is not None), None)
+        if failed is not None:
+            same = all(text == problems[0] for text in problems)
+            text = f"{problems[failed]}" if same else f"{self.name(failed)}: {problems[failed]}"
+            raise self.agree_on(UserError(text))
+        return cast(T, value)
 
     def gather(self, name: str, value: T) -> list[T]:
         """Everybody's JSON value, in order of process index; waits for all.

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from lepton_jax.data.source import Columns
+from lepton_jax.errors import UserError
 from lepton_jax.training.layout import Layout
 from lepton_jax.training.program import Program
 from lepton_jax.training.state import State
@@ -24,6 +25,9 @@ class Evaluator:
         self._batch_size = program.config.batch_size
         self._rows = place.rows(self._batch_size)
         self._put = place.put_rows
+        self._task = program.config.task.name
+        self._tolerance = 1e-3 if program.config.precision != "bfloat16" else 3e-2
+        self._checked = False
 
         def evaluate(state: State, batch: Any) -> Any:
             return program.evaluate(metrics, state, batch)
@@ -38,7 +42,7 @@ class Evaluator:
         }
         batch["mask"] = jax.ShapeDtypeStruct((self._batch_size,), np.float32)
         sums = jax.eval_shape(self._sums, program.abstract_state(), batch)
-        return list(scalars(self._results(jax.tree.map(lambda x: np.zeros(x.shape), sums))))
+        return list(scalars(self._results(jax.tree.map(lambda x: np.ones(x.shape), sums))))
 
     def __call__(self, state: State, columns: Columns) -> dict[str, Any]:
         """`{'loss': 0.1, 'accuracy': 0.98, 'confusion': [[...]], ...}`.
@@ -48,6 +52,8 @@ class Evaluator:
         total: Any = None
         in_flight: collections.deque[Any] = collections.deque()
         for batch in masked_batches(columns, self._batch_size, self._rows):
+            if not self._checked:
+                self._check_sums(state, batch)
             sent = self._put(batch, self._rows, self._batch_size)
             in_flight.append(self._sums(state, sent))
             if len(in_flight) > IN_FLIGHT:
@@ -56,13 +62,40 @@ class Evaluator:
             total = _added(total, in_flight.popleft())
         return self._results(total)
 
+    def _check_sums(self, state: State, batch: Mapping[str, np.ndarray]) -> None:
+        """Halves of a batch must add up to the whole: a mean in place of a sum does not.
+
+        Raises:
+          UserError: naming what does not add up.
+        """
+        halves = []
+        for half in (0, 1):
+            mask = batch["mask"] * (self._rows % 2 == half).astype(np.float32)
+            sent = self._put({**batch, "mask": mask}, self._rows, self._batch_size)
+            halves.append(_added(None, self._sums(state, sent)))
+        whole = _added(None, self._sums(state, self._put(batch, self._rows, self._batch_size)))
+        both = jax.tree.map(np.add, *halves)
+        self._checked = True
+        for path, x in jax.tree_util.tree_leaves_with_path(whole):
+            y = dict(jax.tree_util.tree_leaves_with_path(both))[path]
+            if not np.allclose(x, y, rtol=self._tolerance, atol=self._tolerance, equal_nan=True):
+                name = jax.tree_util.keystr(path, simple=True, separator=".")
+                raise UserError(
+                    f"task {self._task}: {name} of a batch is {np.ravel(x)[0]:.6g}, and of its two "
+                    f"halves, masked, together {np.ravel(y)[0]:.6g}; a task and a metric return "
+                    "sums over the examples whose mask is 1, and their weight, never means"
+                )
+
     def _results(self, sums: Any) -> dict[str, Any]:
         means: dict[str, Any] = {
             name: float(total / weight) if weight else 0.0
             for name, (total, weight) in sums["means"].items()
         }
         for name, metric in self._metrics.items():
-            means |= metric.results(sums["metrics"][name])
+            found = metric.results(sums["metrics"][name])
+            if "loss" in found:
+                raise UserError(f"metric {name} gives a 'loss', which is the task's; rename it")
+            means |= {key: plain(value) for key, value in found.items()}
         return means
 
 
@@ -78,6 +111,13 @@ def masked_batches(
         mask = (index < len(columns)).astype(np.float32)
         index = np.minimum(index, len(columns) - 1)
         yield {**{name: c[index] for name, c in columns.columns.items()}, "mask": mask}
+
+
+def plain(value: Any) -> Any:
+    """A metric's result as JSON takes it: a number of whatever kind is a float."""
+    if isinstance(value, int | np.number) and not isinstance(value, bool):
+        return float(value)
+    return value.tolist() if isinstance(value, np.ndarray) else value
 
 
 def scalars(results: Mapping[str, Any]) -> dict[str, float]:

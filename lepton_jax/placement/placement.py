@@ -11,11 +11,11 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from lepton_jax.errors import UserError
-from lepton_jax.placement.rules import Rules, Specs, specs
+from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.placement.rules import AXES, Rules, Specs, specs
 from lepton_jax.reduce import BATCH_AXES
 
 
@@ -27,6 +27,20 @@ class Placement:
     mesh: Mesh
     manual: bool = False
     """Whether the step sees one device's shard of the batch, and reduces by itself."""
+
+    def __post_init__(self) -> None:
+        for axis, kind in zip(self.mesh.axis_names, self.mesh.axis_types, strict=True):
+            if axis not in AXES:
+                near = did_you_mean(axis, AXES)
+                raise UserError(
+                    f"strategy {self.name}: a mesh axis is called {axis!r}{near}; expected "
+                    + ", ".join(AXES)
+                )
+            if kind != AxisType.Auto:
+                raise UserError(
+                    f"strategy {self.name}: mesh axis {axis!r} is {kind.name}; expected Auto "
+                    "(axis_types=(jax.sharding.AxisType.Auto,) * axes)"
+                )
 
     @cached_property
     def batch_axes(self) -> tuple[str, ...]:
@@ -67,18 +81,19 @@ class Placement:
     @cached_property
     def spreads_state(self) -> bool:
         """Whether parameters, too, are spread: whether an axis other than `data` has devices."""
-        return any(size > 1 for axis, size in self.mesh.shape.items() if axis != "data")
+        return not self.manual and any(
+            size > 1 for axis, size in self.mesh.shape.items() if axis != "data"
+        )
 
     def specs(self, params: Mapping[str, Any], rules: Rules) -> Specs:
         """How each parameter, by its name, is spread; see `rules.specs`."""
-        if not self.spreads_state:
-            return dict.fromkeys(params, P())
-        if not rules:
+        if self.spreads_state and not rules:
             raise UserError(
                 f"strategy {self.name} spreads parameters over {dict(self.mesh.shape)}, and the "
                 "model declares no sharding rules (a class attribute `sharding`)"
             )
-        return specs(params, rules, self.mesh)
+        found = specs(params, rules, self.mesh)  # which checks the rules, used or not
+        return found if self.spreads_state else dict.fromkeys(params, P())
 
     def state(self, state: Any, params: Mapping[str, Any], found: Specs) -> Any:
         """The shardings of a state: whatever belongs to a parameter (its moments, its average)

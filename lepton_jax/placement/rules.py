@@ -17,6 +17,9 @@ from jax.sharding import PartitionSpec as P
 
 from lepton_jax.errors import UserError, did_you_mean
 
+AXES = ("data", "fsdp", "tensor")
+"""What the axes of a mesh may be called."""
+
 Axes = tuple[str | None, ...]
 Rules = Mapping[str, Axes]
 Specs = dict[str, P]
@@ -51,6 +54,11 @@ def _spec(name: str, shape: tuple[int, ...], axes: Axes, mesh: Mesh) -> P:
     axes = (None,) * (len(shape) - len(axes)) + axes
     kept: list[str | None] = []
     for dimension, (size, axis) in enumerate(zip(shape, axes, strict=True)):
+        if axis is not None and axis not in AXES:
+            raise UserError(
+                f"sharding rule of {name}: no axis is called {axis!r}{did_you_mean(axis, AXES)}; "
+                f"there are: {', '.join(AXES)}"
+            )
         devices = mesh.shape.get(axis, 1) if axis else 1
         if size % devices:
             raise UserError(
@@ -58,7 +66,7 @@ def _spec(name: str, shape: tuple[int, ...], axes: Axes, mesh: Mesh) -> P:
                 f"strategy.{axis} = {devices}"
             )
         kept.append(axis if devices > 1 else None)
-    return P(*kept)
+    return P(*kept) if any(kept) else P()
 
 
 def table(params: Mapping[str, Any], found: Specs, mesh: Mesh) -> str:

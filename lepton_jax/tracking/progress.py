@@ -11,6 +11,8 @@ from rich.text import Text
 
 EVERY = 10.0
 """Seconds between plain lines."""
+AT_ONCE = 0.01
+"""Seconds between two updates below which they count as one."""
 REFRESH = 0.2
 """Seconds between two drawings of the live line."""
 
@@ -34,7 +36,7 @@ class Progress:
         """`total` and `start` are steps; `show` names the metrics as the record does."""
         self._total, self._start, self._batch_size = total, start, batch_size
         self._shown: dict[str, float | None] = dict.fromkeys(show)
-        self._step = start
+        self._step = self._timed_step = start
         self._began = self._timed_at = time.monotonic()
         self._drawn = float("-inf")
         self._speed, self._intervals = 0.0, 0
@@ -51,11 +53,14 @@ class Progress:
         """`step` steps are done. Metrics that `values` lacks keep their last number."""
         self._shown.update({k: v for k, v in values.items() if k in self._shown})
         now = time.monotonic()
-        if step > self._step:
-            speed = (step - self._step) / max(now - self._timed_at, 1e-9)
+        # Numbers are read late, so two rows may come at once: they are one interval.
+        if step > self._timed_step and now - self._timed_at >= AT_ONCE:
+            speed = (step - self._timed_step) / (now - self._timed_at)
             # The first interval holds the compilation: the second replaces it.
             self._speed = speed if self._intervals < 2 else 0.7 * self._speed + 0.3 * speed
-            self._step, self._timed_at, self._intervals = step, now, self._intervals + 1
+            self._timed_step, self._timed_at = step, now
+            self._intervals += 1
+        self._step = max(self._step, step)
         self._pending = True
         if now - self._drawn >= (REFRESH if self._live else EVERY):
             self._draw(now)
@@ -88,10 +93,12 @@ class Progress:
     def _line(self) -> str:
         parts = [f"step {self._step:,}/{self._total:,}"]
         parts += [f"{k} {_number(v)}" for k, v in self._shown.items() if v is not None]
-        if self._speed:
-            parts.append(f"{self._speed * self._batch_size:,.0f} examples/s")
-            left = (self._total - self._step) / self._speed
-            spent = time.monotonic() - self._began
+        spent = time.monotonic() - self._began
+        taken = self._step - self._start
+        speed = self._speed or (taken / spent if spent > 0 else 0.0)
+        if speed:
+            parts.append(f"{speed * self._batch_size:,.0f} examples/s")
+            left = (self._total - self._step) / speed
             parts.append(f"{_time(left)} left" if left > 0 else f"in {_time(spent)}")
         return "  ".join(parts)
 

@@ -57,6 +57,16 @@ def collect(command: Sequence[str]) -> dict[str, Any]:
     }
 
 
+def modules(names: Sequence[str]) -> dict[str, str]:
+    """SHA-256 of the source of modules that have been imported."""
+    found = {}
+    for name in names:
+        file = getattr(sys.modules.get(name), "__file__", None)
+        if file and os.path.isfile(file):
+            found[name] = hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    return found
+
+
 def packages() -> dict[str, str]:
     """Installed distributions and their versions."""
     found = {d.metadata["Name"]: d.version for d in importlib.metadata.distributions()}

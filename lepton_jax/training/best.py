@@ -1,5 +1,6 @@
 """Which of a run's steps is the best one, told from its record alone."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -9,11 +10,15 @@ from lepton_jax.config import Best
 def best_step(
     best: Best, rows: Iterable[Mapping[str, Any]], among: Sequence[int] | None = None
 ) -> int | None:
-    """The earliest step with the best value of the metric; None where it was never measured."""
+    """The earliest step with the best value of the metric; None where there is none.
+
+    A value that is not finite is no value.
+    """
     sign = 1 if best.mode == "max" else -1
     found: tuple[float, int] | None = None
     for row in rows:
-        if best.metric in row and (among is None or row["step"] in among):
+        measured = best.metric in row and math.isfinite(row[best.metric])
+        if measured and (among is None or row["step"] in among):
             value = sign * row[best.metric]
             if found is None or value > found[0]:
                 found = (value, row["step"])

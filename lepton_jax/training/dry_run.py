@@ -5,9 +5,12 @@ from typing import Any
 
 import jax
 
+from lepton_jax.cluster.processes import join
 from lepton_jax.config import Config
-from lepton_jax.training import restore
-from lepton_jax.training.layout import layout
+from lepton_jax.errors import UserError
+from lepton_jax.training.prepare import Prepared, prepare
+from lepton_jax.training.program import Program
+from lepton_jax.training.runtime import runtime
 
 
 @dataclass(frozen=True)
@@ -27,15 +30,24 @@ class DryRun:
         return "\n".join([*lines, "", self.table])
 
 
-def dry_run(config: Config) -> DryRun:
+def dry_run(
+    config: Config, coordinator: str = "", num_processes: int = 0, process_id: int = -1
+) -> DryRun:
     """Loads the data and builds the program, as `train` would, and places it.
 
     Raises:
       UserError: whatever `train` would have found before its first step.
     """
-    data = restore.load_data(config)
-    program = restore.program_of(config, data)
-    placed = layout(program)
+    with (
+        join(coordinator, num_processes, process_id, patience=config.patience) as processes,
+        runtime(config.precision),
+    ):
+        return _described(processes.attempt("prepare", lambda: prepare(config)))
+
+
+def _described(prepared: Prepared) -> DryRun:
+    data, program, placed = prepared.data, prepared.program, prepared.layout
+    config = program.config
     count = sum(leaf.size for leaf in placed.parameters.values())
     facts = {
         "model": config.model.name,
@@ -48,8 +60,16 @@ def dry_run(config: Config) -> DryRun:
         "batch": f"{config.batch_size} = {placed.placement.shards} shards of "
         f"{config.batch_size // placed.placement.shards}",
         "fingerprint": config.fingerprint(),
+        "export": _exportable(program),
     }
     return DryRun(facts, placed.table())
+
+
+def _exportable(program: Program) -> str:
+    try:
+        return f"predicts from {', '.join(program.input_fields)}"
+    except UserError as e:  # such a run can be trained all the same
+        return f"not possible: {e}"
 
 
 def _shown(value: Any) -> str:

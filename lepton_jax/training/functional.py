@@ -10,6 +10,7 @@ from typing import Any
 import jax
 from flax import nnx
 
+from lepton_jax.errors import UserError
 from lepton_jax.models.layers import HyperVariable
 from lepton_jax.training.state import flat
 
@@ -27,6 +28,7 @@ class Functional:
         """`make(rngs)` builds the module; its structure must not depend on the random keys."""
         self._make = make
         abstract = nnx.eval_shape(lambda: make(nnx.Rngs(params=0)))
+        _refuse_what_depends_on_placement(abstract)
         parts: Any = nnx.split(abstract, nnx.Param, ...)
         self._graph = parts[0]
         varied: Any = nnx.split(abstract, HyperVariable, ...)
@@ -47,3 +49,22 @@ class Functional:
         parts: Any = nnx.split(module, nnx.Param, ...)
         _, params, rest = parts
         return nnx.to_pure_dict(params), nnx.to_pure_dict(rest)
+
+
+def _refuse_what_depends_on_placement(model: Any) -> None:
+    """Raises `UserError` for layers whose draws or statistics would differ by where they run."""
+    for path, module in nnx.iter_modules(model):
+        if isinstance(module, nnx.BatchNorm | nnx.Dropout):
+            kind, where = type(module).__name__, ".".join(map(str, path)) or "the model"
+            raise UserError(
+                f"{where} is Flax's {kind}, which draws or averages where it happens to run and "
+                f"must be told of evaluation; use lepton_jax.models.layers.{kind}(...)(x, noise)"
+            )
+    parts: Any = nnx.split(model, nnx.RngState, ...)
+    kept = flat(nnx.to_pure_dict(parts[1]))
+    if kept:
+        raise UserError(
+            f"{next(iter(kept))}: the model keeps a random generator, and what it draws would "
+            "depend on where it runs; take `rngs` only to make parameters, and draw from `noise` "
+            "in __call__(x, noise=None)"
+        )

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from lepton_jax.components import resolve
+from lepton_jax.errors import UserError
 from lepton_jax.placement import rules, strategies
 from lepton_jax.placement.placement import Placement
 from lepton_jax.training.program import Program
@@ -80,7 +81,17 @@ def layout(program: Program, devices: Sequence[Any] | None = None) -> Layout:
       UserError: when the strategy does not fit the devices, the batch or the model.
     """
     config = program.config
-    placement = config.strategy.build(jax.devices() if devices is None else devices)
+    devices = jax.devices() if devices is None else devices
+    placement = config.strategy.build(devices)
+    if not isinstance(placement, Placement):
+        kind = type(placement).__name__
+        raise UserError(f"strategy {config.strategy.name} made a {kind}, expected a Placement")
+    used = {d.process_index for d in placement.mesh.devices.flat}
+    for process in {d.process_index for d in devices} - used:
+        raise UserError(
+            f"strategy {config.strategy.name} uses no device of process {process}; every process "
+            "needs a part of the batch"
+        )
     placement.check(config.batch_size, config.accumulate)
     return Layout(program, placement)
 

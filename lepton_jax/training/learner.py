@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from lepton_jax.errors import UserError
 from lepton_jax.noise import Noise
 from lepton_jax.reduce import batch_sum
 from lepton_jax.training.functional import Functional
@@ -101,7 +102,7 @@ class Supervised:
         def summed_loss(params: Any) -> tuple[jax.Array, tuple[Sums, Any]]:
             noise = tools.noise(batch)
             model = tools.model.merge(tools.cast(params), rest)
-            sums = self._task.loss(model, tools.augment(batch, noise), noise)
+            sums = checked_sums(self._task, model, tools.augment(batch, noise), noise)
             return sums["loss"][0], (sums, tools.model.split(model)[1])
 
         grads, (sums, rest) = jax.grad(summed_loss, has_aux=True)(state.params)
@@ -109,6 +110,21 @@ class Supervised:
 
     def variables(self, state: Fit) -> tuple[Any, Any]:
         return state.ema or state.params, state.rest
+
+
+def checked_sums(task: Any, model: Any, batch: Batch, noise: Noise | None) -> Sums:
+    """What `task.loss` returns. Raises `UserError` when it is no sums and weights."""
+    sums = task.loss(model, batch, noise)
+    name = f"{type(task).__module__}:{type(task).__qualname__}.loss"
+    wanted = "expected {'loss': (total, weight), ...} of scalars, summed over the examples"
+    if not isinstance(sums, Mapping) or "loss" not in sums:
+        found = f"keys {', '.join(sums)}" if isinstance(sums, Mapping) else type(sums).__name__
+        raise UserError(f"{name} returned {found}; {wanted}")
+    for key, pair in sums.items():
+        shapes = [jnp.shape(x) for x in pair] if isinstance(pair, tuple | list) else jnp.shape(pair)
+        if shapes != [(), ()]:
+            raise UserError(f"{name}: {key!r} has the shape {shapes}; {wanted}")
+    return {key: (jnp.asarray(total), jnp.asarray(weight)) for key, (total, weight) in sums.items()}
 
 
 def accumulated(

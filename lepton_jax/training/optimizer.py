@@ -16,7 +16,7 @@ from lepton_jax.errors import UserError, did_you_mean
 
 
 def build(config: Optimizer, rates: Mapping[str, Any], shape: Any) -> optax.GradientTransformation:
-    """optax's transformation with the numbers in `rates` (see `config.hyper_of`).
+    """optax's transformation with the numbers in `rates` (see `hyper.hyper_of`).
 
     `shape`: the schedule's value at this step, with peak 1. Clipping is by the global norm of all
     gradients, before groups are told apart.

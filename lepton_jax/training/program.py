@@ -1,6 +1,6 @@
 """The program of a run: its pure functions, built once from (config, data specification).
 
-`init`, `step` and `evaluate` are pure and know nothing of devices; `placement.py` compiles them.
+`init`, `step` and `evaluate` are pure and know nothing of devices; `layout.py` says where they run.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ from lepton_jax.noise import Noise, example_keys
 from lepton_jax.schema import parse_duration
 from lepton_jax.training import optimizer
 from lepton_jax.training.functional import Functional
-from lepton_jax.training.learner import Batch, Supervised, Tools
+from lepton_jax.training.learner import Batch, Supervised, Tools, checked_sums
 from lepton_jax.training.state import State, Sums
 from lepton_jax.validation import calls
 
@@ -164,7 +164,7 @@ class Program:
         model, batch = self.module(*self.variables(state)), self.prepare(batch)
         task = self._task(state.hyper["task"])
         return {
-            "means": task.loss(model, batch, None),
+            "means": checked_sums(task, model, batch, None),
             "metrics": {
                 name: metric.sums(task.predict(model, batch), batch)
                 for name, metric in metrics.items()

@@ -10,7 +10,7 @@ import numpy as np
 from lepton_jax.config import Chosen, Config
 from lepton_jax.data import dataset
 from lepton_jax.data.dataset import Dataset, FieldSpec
-from lepton_jax.data.source import Columns
+from lepton_jax.data.source import Columns, Source
 from lepton_jax.errors import UserError
 from lepton_jax.tracking.record import Record
 from lepton_jax.training import weights
@@ -153,8 +153,13 @@ def stored_weights(workdir: str, step: int) -> dict[str, np.ndarray]:
 def load_data(config: Config, source: Chosen | None = None) -> Dataset:
     """The data that a config names, or another source treated in the same way."""
     section = config.data
+    chosen = source or section.source
+    made = chosen.build()
+    if not isinstance(made, Source):
+        kind = type(made).__name__
+        raise UserError(f"source {chosen.name} returned a {kind}, expected a lepton_jax Source")
     return dataset.load(
-        (source or section.source).build(),
+        made,
         decode=section.decode,
         valid_fraction=section.valid_fraction,
         split_seed=section.split_seed,

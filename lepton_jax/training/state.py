@@ -21,7 +21,7 @@ class State:
     bad_step: jax.Array
     """int32 []: the step whose numbers were not finite, where the state froze; or -1."""
     hyper: dict[str, Any]
-    """The numbers that trials may vary (`config.hyper_of`), as arrays."""
+    """The numbers that trials may vary (`hyper.hyper_of`), as arrays."""
     learner: Any
     """Parameters, optimizer state, running statistics: the learner's own pytree."""
 

@@ -15,11 +15,9 @@ import numpy as np
 from lepton_jax.cluster.agreement import check_same
 from lepton_jax.cluster.processes import Processes, join
 from lepton_jax.cluster.watchdog import Watchdog
-from lepton_jax.config import Config, differences
-from lepton_jax.data.dataset import Dataset
+from lepton_jax.config import Config, differences, own_modules
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.evaluation.evaluate import scalars
-from lepton_jax.evaluation.evaluations import Evaluations
 from lepton_jax.tracking import plots, provenance
 from lepton_jax.tracking.claim import claim
 from lepton_jax.tracking.progress import Progress
@@ -30,9 +28,8 @@ from lepton_jax.training.best import best_step
 from lepton_jax.training.checkpoints import Checkpoints, say
 from lepton_jax.training.cost import Utilization
 from lepton_jax.training.feed import batch_at, feed, fits_on_device
-from lepton_jax.training.layout import layout
+from lepton_jax.training.prepare import Prepared, prepare
 from lepton_jax.training.profile import profiled
-from lepton_jax.training.program import Program
 from lepton_jax.training.runtime import runtime
 from lepton_jax.training.state import State, Sums, flat
 from lepton_jax.training.stopping import stopping
@@ -76,7 +73,16 @@ class Run:
         return "\n".join(lines)
 
 
-SAME = ("fingerprint", "data_fingerprint", "seed", "code", "harness_code", "python", "packages")
+SAME = (
+    "fingerprint",
+    "data_fingerprint",
+    "seed",
+    "code",
+    "harness_code",
+    "components",
+    "python",
+    "packages",
+)
 """What must be equal in all processes of a run."""
 
 
@@ -106,12 +112,12 @@ def train(
         processes.share("claim", lambda: bool(stack.enter_context(claim(workdir))))
         stack.enter_context(runtime(config.precision))
         stop = stack.enter_context(stopping(processes))
-        data = restore.load_data(config)
-        program = restore.program_of(config, data)
+        prepared = processes.attempt("prepare", lambda: prepare(config))
         facts = {
             **provenance.collect(command),
             "fingerprint": config.fingerprint(),
-            "data_fingerprint": data.fingerprint,
+            "data_fingerprint": prepared.data.fingerprint,
+            "components": provenance.modules(own_modules(config)),
             "seed": config.seed,
         }
         check_same(processes, {name: facts[name] for name in SAME})
@@ -132,7 +138,7 @@ def train(
             )
         record = Record.open(workdir, writes=processes.first)
         stack.callback(record.close)
-        training = _Training(program, data, record, processes, stop)
+        training = _Training(prepared, record, processes, stop)
         try:
             return training.run(facts, restarted)
         except Exception as e:  # noqa: BLE001  `fail` raises it again, or tells the others
@@ -144,18 +150,22 @@ def _check_same_run(record: Record, config: Config, facts: dict[str, Any], longe
     """Refuses to go on with what would be another run, and warns of what changes its bits."""
     workdir = record.workdir
     changed = differences(restore.read_config(workdir), config)
-    extended = [c for c in changed if c.startswith("train_for:")]
-    refused = [c for c in changed if not (longer and c in extended)]
+    length = [c for c in changed if c.startswith("train_for:")]
+    refused = [c for c in changed if not (longer and c in length)]
     if refused:
         hint = "choose another --workdir"
-        if refused == extended:
-            hint = "to train longer, add --longer"
+        if refused == length:
+            hint = "to train longer, add --longer; for a shorter run choose another --workdir"
         raise UserError(
             "\n  ".join([f"{workdir} holds a run of another config; {hint}:", *refused])
         )
     before = record.provenance()
     if before.get("data_fingerprint") != facts["data_fingerprint"]:
         raise UserError(f"the data has changed since the run in {workdir} began")
+    for key in ("code", "harness_code", "components"):
+        if before.get(key) != facts.get(key):
+            say("warning: the code has changed since this run began: provenance.json holds both")
+            break
     for key, meaning in (("visible_cpus", "CPUs"), ("devices", "devices")):
         if before.get(key) != facts.get(key):
             say(
@@ -169,19 +179,15 @@ class _Training:
 
     def __init__(
         self,
-        program: Program,
-        data: Dataset,
+        prepared: Prepared,
         record: Record,
         processes: Processes,
         stop: Callable[[int], bool],
     ):
-        self.program, self.data, self.record, self.stop = program, data, record, stop
-        self.config, self.processes = program.config, processes
-        try:
-            self.layout = layout(program)
-            self.evaluations = Evaluations(self.layout, data)
-        except UserError as e:  # found by every process alike
-            raise processes.agree_on(e) from None
+        self.program, self.data = prepared.program, prepared.data
+        self.layout, self.evaluations = prepared.layout, prepared.evaluations
+        self.config, self.record = prepared.program.config, record
+        self.processes, self.stop = processes, stop
         self.checkpoints = Checkpoints(record.workdir, self._kept, processes)
         self.step = 0
 
@@ -318,19 +324,20 @@ class _Training:
             self.layout.placement.compile_sums(finite)(error.state, batch)
         )
         means = dict(zip(program.sum_names, np.divide(*values), strict=True))
-        bad = [name for name, good in flat(learner).items() if not good]
+        bad = sorted(name for name, good in flat(learner).items() if not good)
         steps = self.checkpoints.steps()
         norm = means.get("grad_norm", float("nan"))
         return (
             f"the numbers of step {step} are not finite: loss {means['loss']:.4g}, learning rate "
             f"{means['learning_rate']:.4g}, gradient norm {norm:.4g}; "
-            f"the first array to break is {bad[0] if bad else 'none: only the metrics did'}.\n"
-            "No checkpoint has been touched by it"
+            + (f"{len(bad)} arrays break, by name {bad[0]} first" if bad else "no array breaks")
+            + ".\nNo checkpoint has been touched by it"
             + (f": the last one is step {steps[-1]}" if steps else "")
-            + f". The record is in {self.record.workdir}; try a lower optimizer.learning_rate, "
-            "a longer schedule.warmup or optimizer.clip_norm=1.0 in another --workdir.\n"
-            "To see where in the model it began: "
-            f"python launch.py debug --workdir={self.record.workdir} --step={step}"
+            + f". The record is in {self.record.workdir}.\n"
+            "Whether the data, a layer or the update began it: "
+            f"python launch.py debug --workdir={self.record.workdir} --step={step}\n"
+            "What often helps, in another --workdir: a lower optimizer.learning_rate, a longer "
+            "schedule.warmup, optimizer.clip_norm=1.0"
         )
 
 

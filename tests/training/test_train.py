@@ -118,7 +118,7 @@ def test_numbers_that_are_not_finite_stop_the_run_and_spare_the_checkpoints(reci
     with pytest.raises(WorkError, match=r"the numbers of step \d+ are not finite") as e:
         train(config, tmp_path)
     assert "learning rate" in str(e.value)
-    assert "the first array to break is params." in str(e.value)
+    assert "arrays break, by name " in str(e.value)
     for step in Checkpoints(str(tmp_path)).steps():
         assert all(np.isfinite(v).all() for v in leaves(tmp_path, step).values())
     assert json.loads((tmp_path / "status.json").read_text())["state"] == "failed"

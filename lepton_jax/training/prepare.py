@@ -1,0 +1,33 @@
+"""Everything that a run needs before its first step, and every mistake that shows before it."""
+
+from dataclasses import dataclass
+
+from lepton_jax.config import Config
+from lepton_jax.data.dataset import Dataset
+from lepton_jax.evaluation.evaluations import Evaluations
+from lepton_jax.training import restore
+from lepton_jax.training.layout import Layout, layout
+from lepton_jax.training.program import Program
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A config with its data, built and placed; nothing of it is on a disk or has taken a step."""
+
+    data: Dataset
+    program: Program
+    layout: Layout
+    evaluations: Evaluations
+
+
+def prepare(config: Config) -> Prepared:
+    """Loads the data, builds the program, places it on the devices of all processes.
+
+    Raises:
+      UserError: for data, parts, metrics or a strategy that do not fit each other.
+    """
+    data = restore.load_data(config)
+    program = restore.program_of(config, data)
+    placed = layout(program)
+    _ = placed.specs  # so that rules which do not fit show now
+    return Prepared(data, program, placed, Evaluations(placed, data))

@@ -1,0 +1,77 @@
+"""What a user's own part may do wrong, it does not do in silence."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lepton_jax
+from benchmarks.cells import difference
+from lepton_jax.config import Best
+from lepton_jax.errors import UserError
+from lepton_jax.training.best import best_step
+
+MINE = "tests.user_project.mistakes"
+
+
+@pytest.fixture
+def small(recipe) -> Any:
+    def changed(**changes: Any) -> dict[str, Any]:
+        base = {
+            "model": {"name": f"{MINE}:Net"},
+            "optimizer": {"name": "sgd", "learning_rate": 0.1},
+            "train_for": "4 steps",
+            "log_every": "1 steps",
+            "evaluate_every": "2 steps",
+            "precision": "float64",
+            "ema": 0.0,
+        }
+        return recipe(**{**base, **changes})
+
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "said"),
+    [
+        ("model", "KeepsRngs", "keeps a random generator"),
+        ("model", "FlaxBatchNorm", "norm is Flax's BatchNorm.*lepton_jax.models.layers"),
+        ("model", "Spread", "no axis is called 'model'.*data, fsdp, tensor"),
+        ("task", "Vector", "'loss' has the shape.*of scalars"),
+        ("task", "Bare", "loss returned .*Tracer.*expected {'loss': .total, weight"),
+        ("data__source", "not_a_source", "returned a dict, expected a lepton_jax Source"),
+        ("strategy", "replicas", "a mesh axis is called 'replica'"),
+        ("strategy", "explicit", "mesh axis 'data' is Explicit; expected Auto"),
+        ("strategy", "a_list", "made a list, expected a Placement"),
+    ],
+)
+def test_a_broken_contract_is_named_before_the_first_step(
+    key: str, name: str, said: str, small, tmp_path: Path
+):
+    with pytest.raises(UserError, match=said):
+        lepton_jax.train(small(**{key: {"name": f"{MINE}:{name}"}}), str(tmp_path))
+
+
+def test_means_in_place_of_sums_are_noticed_at_the_first_evaluation(small, tmp_path: Path):
+    with pytest.raises(UserError, match="never means"):
+        lepton_jax.train(small(task={"name": f"{MINE}:Means"}), str(tmp_path))
+
+
+def test_a_strategy_of_ones_own_reduces_over_whatever_splits_the_batch(small, tmp_path: Path):
+    lepton_jax.train(small(), str(tmp_path / "alone"))
+    mine = {"name": f"{MINE}:manual_fsdp"}
+    lepton_jax.train(small(strategy=mine), str(tmp_path / "mine"))
+    names = ("train/loss", "train/grad_norm")
+    assert max(difference(tmp_path / "alone", tmp_path / "mine", names).values()) < 1e-10
+
+
+def test_a_mistake_before_the_first_step_does_not_use_the_workdir_up(small, tmp_path: Path):
+    with pytest.raises(UserError, match="does not divide over 8"):
+        lepton_jax.train(small(batch_size=12, strategy={"name": "pmap"}), str(tmp_path))
+    lepton_jax.train(small(strategy={"name": "pmap"}), str(tmp_path))
+
+
+def test_an_evaluation_that_is_not_finite_is_never_the_best():
+    rows = [{"step": i, "valid/loss": v} for i, v in enumerate([float("nan"), 0.5, 0.1])]
+    assert best_step(Best(), rows) == 2
+    assert best_step(Best(), rows[:1]) is None

@@ -1,0 +1,75 @@
+"""Parts that a user might write, each with one mistake that must not train in silence."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.sharding import AxisType, Mesh
+
+from lepton_jax.placement.placement import Placement
+from lepton_jax.tasks.image_classification import ImageClassification
+
+
+class Net(nnx.Module):
+    """One linear layer."""
+
+    def __init__(self, input_shape: tuple[int, ...], outputs: int, *, rngs: nnx.Rngs):
+        self.head = nnx.Linear(input_shape[0] * input_shape[1] * input_shape[2], outputs, rngs=rngs)
+
+    def __call__(self, x: jax.Array, noise: Any = None) -> jax.Array:
+        return self.head(x.reshape(len(x), -1))
+
+
+class KeepsRngs(Net):
+    def __init__(self, input_shape: tuple[int, ...], outputs: int, *, rngs: nnx.Rngs):
+        super().__init__(input_shape, outputs, rngs=rngs)
+        self.rngs = rngs
+
+
+class FlaxBatchNorm(Net):
+    def __init__(self, input_shape: tuple[int, ...], outputs: int, *, rngs: nnx.Rngs):
+        super().__init__(input_shape, outputs, rngs=rngs)
+        self.norm = nnx.BatchNorm(4, rngs=rngs)
+
+
+class Spread(Net):
+    sharding = {"head.kernel": ("fsdp", "model")}  # noqa: RUF012
+
+
+class Means(ImageClassification):
+    def loss(self, model: Any, batch: Any, noise: Any) -> Any:
+        sums = super().loss(model, batch, noise)
+        return {name: (total / weight, jnp.ones(())) for name, (total, weight) in sums.items()}
+
+
+class Vector(ImageClassification):
+    def loss(self, model: Any, batch: Any, noise: Any) -> Any:
+        return {"loss": (batch["mask"], batch["mask"].sum())}
+
+
+class Bare(ImageClassification):
+    def loss(self, model: Any, batch: Any, noise: Any) -> Any:
+        return super().loss(model, batch, noise)["loss"][0]
+
+
+def not_a_source() -> Any:
+    return {"train": []}
+
+
+def replicas(devices: Any) -> Placement:
+    return Placement("replicas", Mesh(devices, ("replica",), axis_types=(AxisType.Auto,)))
+
+
+def explicit(devices: Any) -> Placement:
+    return Placement("explicit", Mesh(devices, ("data",), axis_types=(AxisType.Explicit,)))
+
+
+def a_list(devices: Any) -> Any:
+    return list(devices)
+
+
+def manual_fsdp(devices: Any) -> Placement:
+    """No mistake: `pmap` under another name of its axis."""
+    mesh = Mesh(devices, ("fsdp",), axis_types=(AxisType.Auto,))
+    return Placement("manual_fsdp", mesh, manual=True)
