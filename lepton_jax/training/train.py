@@ -334,10 +334,10 @@ class _Training:
             + ".\nNo checkpoint has been touched by it"
             + (f": the last one is step {steps[-1]}" if steps else "")
             + f". The record is in {self.record.workdir}.\n"
-            "Whether the data, a layer or the update began it: "
-            f"python launch.py debug --workdir={self.record.workdir} --step={step}\n"
             "What often helps, in another --workdir: a lower optimizer.learning_rate, a longer "
-            "schedule.warmup, optimizer.clip_norm=1.0"
+            "schedule.warmup, optimizer.clip_norm=1.0.\n"
+            "Whether the data, a layer or the update began it: "
+            f"python launch.py debug --workdir={self.record.workdir} --step={step}"
         )
 
 

@@ -106,7 +106,7 @@ def test_a_run_killed_on_two_processes_ends_with_the_same_bytes(unbroken, tmp_pa
 
 
 def test_a_run_killed_and_moved_goes_on_with_the_same_numbers(unbroken, tmp_path: Path):
-    assert kill_on_the_way(2, tmp_path / "w", unbroken, seed=5) >= 1
+    assert kill_on_the_way(1, tmp_path / "w", unbroken, seed=6) == 1
 
 
 @pytest.mark.slow
