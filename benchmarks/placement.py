@@ -132,6 +132,8 @@ def _write_page(rows: list[dict[str, Any]]) -> None:
     lines = [HEAD]
     for model in SUBJECTS:
         variants = [v for v in VARIANTS if any(_row(rows, model, v, c) for c in CELLS)]
+        if not variants:
+            continue
         lines += [f"## {model}", "", "| placement | " + " | ".join(variants) + " |"]
         lines += ["|---" * (len(variants) + 1) + "|"]
         for cell in CELLS:

@@ -92,6 +92,13 @@ def talk(processes: Processes) -> None:
             raise UserError("no such data set")
 
         processes.share("z", fail)
+    if scenario == "absent":
+
+        def load() -> None:
+            if index == 1:
+                raise UserError("no such data set")
+
+        processes.attempt("load", load)
     if scenario == "mismatch":
         from lepton_jax.cluster.agreement import check_same
 

@@ -88,7 +88,9 @@ def test_alone_everything_is_trivial():
         Processes().fail(WorkError("the disk is full"))
 
 
-@pytest.mark.parametrize("scenario", [pytest.param("talk", marks=SLOW), "mistake", "mismatch"])
+@pytest.mark.parametrize(
+    "scenario", [pytest.param("talk", marks=SLOW), "mistake", "absent", "mismatch"]
+)
 def test_processes_exchange_values_and_agree_on_mistakes(start, scenario: str):
     group = start(scenario)
     codes = group.codes()
@@ -101,6 +103,9 @@ def test_processes_exchange_values_and_agree_on_mistakes(start, scenario: str):
             assert (codes[i], said) == (0, [])
         elif scenario == "mistake":
             assert (codes[i], said) == (2, ["no such data set"])
+        elif scenario == "absent":
+            whose = f"process 1 ({os.uname().nodename}, pid {group.children[1].pid})"
+            assert (codes[i], said) == (2, [f"{whose}: no such data set"])
         else:
             assert codes[i] == 2
             differs = f"process 1 ({os.uname().nodename}, pid {group.children[1].pid}) differs from"
