@@ -141,8 +141,11 @@ class Config:
     best: Best = Best()
     strategy: Running[Strategy] = Chosen("strategy", "jit", {})
     """Where the step runs; it changes the speed, never what is computed."""
-    patience: Running[Annotated[int, "> 0"]] = 1800
+    patience: Running[PositiveInt] = 1800
     """Seconds without a step, an evaluation or a save after which the run ends as hung."""
+    heartbeat: Running[PositiveInt] = 30
+    """Seconds of silence after which one of several processes counts as lost; a killed one is
+    noticed at once."""
     profile: Running[tuple[int, int] | None] = None
     """(first step, steps) of which a jax.profiler trace is written into the workdir."""
     metrics: Running[Metrics] = field(default_factory=dict)

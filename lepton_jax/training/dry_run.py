@@ -39,7 +39,9 @@ def dry_run(
       UserError: whatever `train` would have found before its first step.
     """
     with (
-        join(coordinator, num_processes, process_id, patience=config.patience) as processes,
+        join(
+            coordinator, num_processes, process_id, config.patience, config.heartbeat
+        ) as processes,
         runtime(config.precision),
     ):
         return _described(processes.attempt("prepare", lambda: prepare(config)))

@@ -107,7 +107,7 @@ def train(
     """
     with ExitStack() as stack:
         processes = stack.enter_context(
-            join(coordinator, num_processes, process_id, patience=config.patience)
+            join(coordinator, num_processes, process_id, config.patience, config.heartbeat)
         )
         processes.share("claim", lambda: bool(stack.enter_context(claim(workdir))))
         stack.enter_context(runtime(config.precision))
