@@ -89,6 +89,7 @@ def test_a_healthy_step_is_shown_with_the_runs_own_numbers(small, tmp_path: Path
     json.dumps(found.as_json(), allow_nan=False)
 
 
+@pytest.mark.slow
 def test_the_state_is_that_of_the_run_to_the_byte(recipe, tmp_path: Path):
     config = recipe(keep_last=9, train_for="30 steps", evaluate_every="30 steps")
     lepton_jax.train(config, str(tmp_path))

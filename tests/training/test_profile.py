@@ -33,6 +33,7 @@ def test_a_trace_ends_with_the_run(recipe, tmp_path: Path):
     assert steps_in(tmp_path) == [3, 4]
 
 
+@pytest.mark.slow
 def test_steps_that_were_taken_before_a_restart_are_not_traced(recipe, tmp_path: Path, capfd):
     lepton_jax.train(recipe(train_for="10 steps"), str(tmp_path))
     longer = recipe(train_for="12 steps", profile=(3, 2))
