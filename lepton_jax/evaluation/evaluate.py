@@ -10,10 +10,9 @@ import numpy as np
 from lepton_jax.data.source import Columns
 from lepton_jax.errors import UserError
 from lepton_jax.training.layout import Layout
+from lepton_jax.training.loop import IN_FLIGHT
 from lepton_jax.training.program import Program
 from lepton_jax.training.state import State
-
-IN_FLIGHT = 16
 
 
 class Evaluator:
@@ -74,10 +73,10 @@ class Evaluator:
             sent = self._put({**batch, "mask": mask}, self._rows, self._batch_size)
             halves.append(_added(None, self._sums(state, sent)))
         whole = _added(None, self._sums(state, self._put(batch, self._rows, self._batch_size)))
-        both = jax.tree.map(np.add, *halves)
+        both = dict(jax.tree_util.tree_leaves_with_path(jax.tree.map(np.add, *halves)))
         self._checked = True
         for path, x in jax.tree_util.tree_leaves_with_path(whole):
-            y = dict(jax.tree_util.tree_leaves_with_path(both))[path]
+            y = both[path]
             if not np.allclose(x, y, rtol=self._tolerance, atol=self._tolerance, equal_nan=True):
                 name = jax.tree_util.keystr(path, simple=True, separator=".")
                 raise UserError(
