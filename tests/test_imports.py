@@ -33,6 +33,7 @@ ROOMS = {
         "reduce", "memory", "models", "tracking", "evaluation", "placement", "cluster", "chips",
         "flops",
     },
+    "ablation": {"errors", "config", "validation", "config_file", "hyper", "data", "tracking", "training", "evaluation"},
     "debug": {"errors", "config", "validation", "data", "tracking", "training"},
     "plan": {"errors", "config", "validation", "data", "evaluation", "training", "chips", "flops"},
     "serving": set(),
