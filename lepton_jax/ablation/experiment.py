@@ -14,7 +14,7 @@ Imports: numpy only when something is sampled.
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -158,7 +158,7 @@ def one_at_a_time(changes: Mapping[str, Changes], baseline: str = "baseline") ->
 
 
 def grid(values: Mapping[str, Iterable[Any]]) -> list[Variant]:
-    """Every combination: `grid({'model.width': (32, 64), 'optimizer.learning_rate': (0.1, 0.3)})`."""
+    """Every combination: `grid({'model.width': (32, 64), 'batch_size': (32, 128)})`."""
     columns = {key: list(options) for key, options in values.items()}
     return [
         _named(dict(zip(columns, combination, strict=True)))
@@ -179,7 +179,7 @@ def zipped(values: Mapping[str, Iterable[Any]]) -> list[Variant]:
 
 
 def sampled(count: int, space: Mapping[str, Distribution], *, seed: int = 0) -> list[Variant]:
-    """`count` independent draws: `sampled(20, {'optimizer.learning_rate': log_uniform(1e-4, 1)})`."""
+    """`count` independent draws: `sampled(20, {'model.dropout': uniform(0.0, 0.5)})`."""
     import numpy as np
 
     rng = np.random.default_rng(seed)
@@ -228,7 +228,3 @@ def _short(key: str, among: Iterable[str]) -> str:
 def shown(value: Any) -> str:
     """A value as names and tables show it."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-Get = Callable[[], Experiment]
-"""What an experiment file defines, under the name `get_experiment`."""
