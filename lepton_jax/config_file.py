@@ -11,7 +11,7 @@ import inspect
 import json
 import os
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from lepton_jax.config import Config
@@ -47,40 +47,56 @@ def _read_json(file: str) -> Any:
 def _read_python(file: str, arg: str) -> Any:
     from ml_collections import ConfigDict
 
-    if not os.path.isfile(file):
-        raise UserError(f"there is no config file {file}{_nearest_file(file)}")
     if not file.endswith(".py"):
         raise UserError(f"a config is a .py file (or a record's config.json), got {file}")
-    name = os.path.splitext(os.path.basename(file))[0]
-    spec = importlib.util.spec_from_file_location(name, file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except SyntaxError as e:
-        raise UserError(f"{e.filename}:{e.lineno}: syntax error: {e.msg}") from None
-    except Exception as e:  # noqa: BLE001  whatever the user's file raises is the user's to see
-        raise UserError(f"{_where(e, file)}: {type(e).__name__}: {e}") from None
-    get_config = getattr(module, "get_config", None)
-    if not callable(get_config):
-        public = [n for n in vars(module) if not n.startswith("_")]
-        raise UserError(
-            f"{file} has no function get_config(){did_you_mean('get_config', public)}; "
-            "a config file defines get_config(arg='') and returns an ml_collections.ConfigDict"
-        )
+    get_config = function_of(
+        file,
+        "get_config",
+        "a config file defines get_config(arg='') and returns an ml_collections.ConfigDict",
+    )
     if arg and not inspect.signature(get_config).parameters:
         raise UserError(f"{file}: get_config() takes no argument, got ':{arg}'")
-    try:
-        config = get_config(arg) if arg else get_config()
-    except Exception as e:  # noqa: BLE001
-        raise UserError(f"{_where(e, file)}: {type(e).__name__}: {e}") from None
+    config = called(get_config, file, *([arg] if arg else []))
     if not isinstance(config, ConfigDict):
         raise UserError(
             f"{file}: get_config() returned {type(config).__name__}, "
             "expected an ml_collections.ConfigDict"
         )
     return config
+
+
+def function_of(file: str, name: str, expected: str) -> Callable[..., Any]:
+    """The function of that name in a user's Python file.
+
+    Raises:
+      UserError: naming the file and the line of what is wrong; `expected` in words.
+    """
+    if not os.path.isfile(file):
+        raise UserError(f"there is no file {file}{_nearest_file(file)}")
+    spec = importlib.util.spec_from_file_location(os.path.splitext(os.path.basename(file))[0], file)
+    if spec is None or spec.loader is None:
+        raise UserError(f"{file} is no Python file; {expected}")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        called(spec.loader.exec_module, file, module)
+    except SyntaxError as e:
+        raise UserError(f"{e.filename}:{e.lineno}: syntax error: {e.msg}") from None
+    function = getattr(module, name, None)
+    if not callable(function):
+        public = [n for n in vars(module) if not n.startswith("_")]
+        near = did_you_mean(name, public)
+        raise UserError(f"{file} has no function {name}(){near}; {expected}")
+    return function
+
+
+def called(function: Callable[..., Any], file: str, *args: Any) -> Any:
+    """Calls what a user's file defines. What it raises becomes a sentence with its line."""
+    try:
+        return function(*args)
+    except (SyntaxError, UserError):
+        raise
+    except Exception as e:  # noqa: BLE001  whatever the user's file raises is the user's to see
+        raise UserError(f"{_where(e, file)}: {type(e).__name__}: {e}") from None
 
 
 def _override(config: Any, overrides: Mapping[str, str]) -> list[str]:
@@ -107,14 +123,14 @@ def _override(config: Any, overrides: Mapping[str, str]) -> list[str]:
                     del target[key]
                 dropped = f" ({', '.join(others)} of the config are dropped)" if others else ""
                 notes.append(f"{'.'.join(sections)}: {overrides[path]}, from its defaults{dropped}")
-            target[name] = _literal(overrides[path], target.get(name))
+            text = overrides[path]
+            target[name] = text if isinstance(target.get(name), str) else literal(text)
     config.lock()
     return notes
 
 
-def _literal(text: str, current: Any) -> Any:
-    if isinstance(current, str):
-        return text
+def literal(text: str) -> Any:
+    """A value as it is written on a command line: `0.1`, `(8, 16)`, `true`, or a bare word."""
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     try:

@@ -1,8 +1,11 @@
 """The numbers of a config that trials may vary without a new program."""
 
+import dataclasses
+import hashlib
+import json
 from typing import Any
 
-from lepton_jax.config import Config, component_keys
+from lepton_jax.config import Chosen, Config, Optimizer, component_keys, plain
 from lepton_jax.schema import HYPER
 from lepton_jax.validation import calls
 
@@ -26,3 +29,55 @@ def hyper_of(config: Config) -> dict[str, Any]:
         "augment": [call.hyper() for call in calls("transform", config.data.augment)],
         "ema": {"decay": config.ema} if config.ema else {},
     }
+
+
+def program_key(config: Config) -> str:
+    """Twelve hex digits: configs that share them share one compiled program and one loop.
+
+    They may differ in the seed and in every number of `hyper_of`; a number that is off in one of
+    them (exactly zero) makes another program.
+    """
+    blank = dataclasses.replace(
+        config,
+        seed=0,
+        ema=1.0 if config.ema else 0.0,
+        model=_blank(config.model),
+        task=_blank(config.task),
+        optimizer=_blank_optimizer(config.optimizer),
+        data=dataclasses.replace(config.data, augment=_blank_calls(config.data.augment)),
+    )
+    text = json.dumps(blank.to_dict(), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _blank(chosen: Chosen) -> Chosen:
+    """With every number that may vary replaced by 1."""
+    varied = dict.fromkeys(chosen.hyper(), 1.0)
+    return dataclasses.replace(chosen, keys={**chosen.keys, **varied})
+
+
+def _blank_optimizer(optimizer: Optimizer) -> Optimizer:
+    marked = component_keys("optimizer", optimizer.name)
+    varied = {k: 1.0 for k, v in optimizer.keys.items() if HYPER in marked[k].marks and v}
+
+    def on(number: float) -> float:
+        return 1.0 if number else 0.0
+
+    return dataclasses.replace(
+        optimizer,
+        learning_rate=1.0,
+        weight_decay=on(optimizer.weight_decay),
+        keys={**optimizer.keys, **varied},
+        groups={
+            name: dataclasses.replace(
+                g, learning_rate=on(g.learning_rate), weight_decay=on(g.weight_decay)
+            )
+            for name, g in optimizer.groups.items()
+        },
+    )
+
+
+def _blank_calls(pipeline: str) -> str:
+    """An augmentation as its parts, each with its numbers that may vary blank."""
+    parts = [_blank(call) for call in calls("transform", pipeline)]
+    return json.dumps([[part.name, plain(part.keys)] for part in parts]) if parts else ""

@@ -38,16 +38,25 @@ def validate(given: Mapping[str, Any], name: str = "the config") -> Config:
     return config
 
 
-def changed(config: Config, change: Mapping[str, Any]) -> Config:
-    """The config with some keys changed. Raises `UserError` where it does not allow the values."""
+def changed(config: Config, change: Mapping[str, Any], name: str = "the config") -> Config:
+    """The config with some keys changed; another component starts from its own defaults.
+
+    Raises:
+      UserError: where it does not allow the values.
+    """
     tree = config.to_dict()
-    for path, value in change.items():
+    # Names first: they decide what the rest may be.
+    for path in sorted(change, key=lambda p: (not p.endswith("name"), p.count("."))):
         *sections, key = path.split(".")
         at = tree
         for section in sections:
+            if not isinstance(at.get(section), dict):
+                at[section] = {}
             at = at[section]
-        at[key] = value
-    return validate(tree)
+        if key == "name" and at.get("name") != change[path]:
+            at.clear()
+        at[key] = change[path]
+    return validate(tree, name)
 
 
 def _section(given: Any, cls: type, path: str, faults: Faults) -> Any:

@@ -33,7 +33,10 @@ ROOMS = {
         "reduce", "memory", "models", "tracking", "evaluation", "placement", "cluster", "chips",
         "flops",
     },
-    "ablation": {"errors", "config", "validation", "config_file", "hyper", "data", "tracking", "training", "evaluation"},
+    "ablation": {
+        "errors", "config", "validation", "config_file", "hyper", "data", "tracking", "training",
+        "evaluation", "components", "schema",
+    },
     "debug": {"errors", "config", "validation", "data", "tracking", "training"},
     "plan": {"errors", "config", "validation", "data", "evaluation", "training", "chips", "flops"},
     "serving": set(),

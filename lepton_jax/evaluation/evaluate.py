@@ -41,13 +41,14 @@ class Evaluator:
         }
         batch["mask"] = jax.ShapeDtypeStruct((self._batch_size,), np.float32)
         sums = jax.eval_shape(self._sums, program.abstract_state(), batch)
-        return list(scalars(self._results(jax.tree.map(lambda x: np.ones(x.shape), sums))))
+        return list(scalars(self.results(jax.tree.map(lambda x: np.ones(x.shape), sums))))
 
     def __call__(self, state: State, columns: Columns) -> dict[str, Any]:
-        """`{'loss': 0.1, 'accuracy': 0.98, 'confusion': [[...]], ...}`.
+        """`{'loss': 0.1, 'accuracy': 0.98, 'confusion': [[...]], ...}`."""
+        return self.results(self.sums(state, columns))
 
-        Sums are added up in float64 on the host, in the order of the examples.
-        """
+    def sums(self, state: State, columns: Columns) -> Any:
+        """What all examples add up to: in float64, on the host, in the order of the examples."""
         total: Any = None
         in_flight: collections.deque[Any] = collections.deque()
         for batch in masked_batches(columns, self._batch_size, self._rows):
@@ -59,7 +60,7 @@ class Evaluator:
                 total = _added(total, in_flight.popleft())
         while in_flight:
             total = _added(total, in_flight.popleft())
-        return self._results(total)
+        return total
 
     def _check_sums(self, state: State, batch: Mapping[str, np.ndarray]) -> None:
         """Halves of a batch must add up to the whole: a mean in place of a sum does not.
@@ -85,7 +86,8 @@ class Evaluator:
                     "sums over the examples whose mask is 1, and their weight, never means"
                 )
 
-    def _results(self, sums: Any) -> dict[str, Any]:
+    def results(self, sums: Any) -> dict[str, Any]:
+        """What `sums` come to."""
         means: dict[str, Any] = {
             name: float(total / weight) if weight else 0.0
             for name, (total, weight) in sums["means"].items()

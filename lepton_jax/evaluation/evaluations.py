@@ -3,6 +3,7 @@
 Selection, early stopping and schedules may see `during`; they never see `final`.
 """
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -19,33 +20,25 @@ class Evaluations:
     """The evaluations of one program on its data and on what `config.evals` names.
 
     Raises:
-      UserError: when an evaluation names a split that its source has not, or when `best.metric`
-        is not among what is measured while training.
+      UserError: when an evaluation names a split that its source has not.
     """
 
     def __init__(self, layout: Layout, data: Dataset):
         self._layout, self._program, self._data = layout, layout.program, data
         program = layout.program
         self._extra = {name: self._columns(name, e) for name, e in program.config.evals.items()}
-        self._check_best()
 
     def during(self, state: State) -> dict[str, float]:
         """`{'valid/loss': ...}`: every split but `test`, as the record keeps it."""
         values: dict[str, float] = {}
-        for name, (evaluator, columns) in self._during.items():
+        for name, (evaluator, columns) in self.while_training.items():
             results = scalars(evaluator(state, columns))
             values |= {f"{name}/{key}": value for key, value in results.items()}
         return values
 
     def final(self, state: State) -> dict[str, dict[str, Any]]:
         """`{'test': {'accuracy': ..., 'confusion': ...}}`, with the named evaluations."""
-        found = {}
-        if "test" in self._data.splits:
-            found["test"] = self.split(state, "test")
-        for name, columns in self._extra.items():
-            if self._program.config.evals[name].split == "test":
-                found[name] = self._evaluator(name)(state, columns)
-        return found
+        return {name: measure(state, columns) for name, (measure, columns) in self.at_end.items()}
 
     def split(self, state: State, name: str) -> dict[str, Any]:
         """All results on one split of the run's own source, or of a named evaluation."""
@@ -66,12 +59,22 @@ class Evaluations:
         return Evaluator(self._layout, metrics)
 
     @cached_property
-    def _during(self) -> dict[str, tuple[Evaluator, Columns]]:
-        chosen = {}
-        if "valid" in self._data.splits:
-            chosen["valid"] = (self._own, self._data.splits["valid"])
+    def while_training(self) -> dict[str, tuple[Evaluator, Columns]]:
+        """What `during` measures, by name, and on what."""
+        return self._chosen("valid", lambda split: split != "test")
+
+    @cached_property
+    def at_end(self) -> dict[str, tuple[Evaluator, Columns]]:
+        """What `final` measures, by name, and on what."""
+        return self._chosen("test", lambda split: split == "test")
+
+    def _chosen(
+        self, own: str, wanted: Callable[[str], bool]
+    ) -> dict[str, tuple[Evaluator, Columns]]:
+        splits, evals = self._data.splits, self._program.config.evals
+        chosen = {own: (self._own, splits[own])} if own in splits else {}
         for name, columns in self._extra.items():
-            if self._program.config.evals[name].split != "test":
+            if wanted(evals[name].split):
                 chosen[name] = (self._evaluator(name), columns)
         return chosen
 
@@ -100,10 +103,11 @@ class Evaluations:
             )
         return data.splits[section.split]
 
-    def _check_best(self) -> None:
+    def check_best(self) -> None:
+        """Raises `UserError` when `best.metric` is not among what is measured while training."""
         names = [
             f"{name}/{key}"
-            for name, (evaluator, _) in self._during.items()
+            for name, (evaluator, _) in self.while_training.items()
             for key in evaluator.names(self._program)
         ]
         metric = self._program.config.best.metric

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import jax
-import numpy as np
 
 from lepton_jax.training.clock import Clock
 from lepton_jax.training.state import State, Sums
@@ -56,7 +55,9 @@ def _next(step: int, period: float) -> int:
 class Calls:
     """What the loop asks for when it is due."""
 
-    log: Callable[[int, Mapping[str, float]], None]
+    read: Callable[[int, Sums, State], None]
+    """Takes the sums of an interval on the host, when they are there, which may be an interval
+    later, and the newest state. Raises `NotFinite` to end the loop."""
     time: Callable[[int, Mapping[str, float]], None]
     evaluate: Callable[[int, State], bool]
     """Records an evaluation; True when it is the best so far."""
@@ -66,7 +67,9 @@ class Calls:
 
 
 class NotFinite(Exception):
-    """The numbers of a step were not finite; `state` stands before it."""
+    """The numbers of a step were not finite, which shows an interval later at most; `state`
+    stands before it.
+    """
 
     def __init__(self, step: int, state: State):
         super().__init__(step)
@@ -74,21 +77,10 @@ class NotFinite(Exception):
 
 
 def run(
-    feed: Feed,
-    state: State,
-    sums: Sums,
-    zeros: Sums,
-    names: tuple[str, ...],
-    total: int,
-    every: Every,
-    calls: Calls,
+    feed: Feed, state: State, sums: Sums, zeros: Sums, steps: range, every: Every, calls: Calls
 ) -> State:
-    """Takes the steps that are left. `zeros` are empty sums, `names` those of their means.
-
-    Raises:
-      NotFinite: an interval at most after the step in question.
-    """
-    step = saved = int(state.step)
+    """Takes the given steps, of which the last is due for everything. `zeros` are empty sums."""
+    step, total = steps.start, steps.stop
     stopping = calls.stop(step)
     clock = Clock(step)
     pending: tuple[int, Sums] | None = None
@@ -99,11 +91,7 @@ def run(
         if pending is not None:
             with clock("device"):
                 at, values = pending[0], jax.device_get(pending[1])
-            if values.bad_step >= 0:
-                raise NotFinite(int(values.bad_step), state)
-            totals, weights = values.values
-            means = np.divide(totals, weights, out=np.zeros_like(totals), where=weights != 0)
-            calls.log(at, {f"train/{n}": m.item() for n, m in zip(names, means, strict=True)})
+            calls.read(at, values, state)
             pending = None
 
     # Without jit every operation moves its own constants, and there is nothing to guard.
@@ -136,18 +124,7 @@ def run(
                     best = calls.evaluate(step, state)
             if best or due(step, every.checkpoint, total) or stopping:
                 settle()
-                _refuse_bad(state)
                 with clock("checkpoint"):
                     calls.checkpoint(step, state, sums)
-                saved = step
         settle()
-        if saved != step:
-            _refuse_bad(state)
-            calls.checkpoint(step, state, sums)
     return state
-
-
-def _refuse_bad(state: State) -> None:
-    bad_step = int(jax.device_get(state.bad_step))
-    if bad_step >= 0:
-        raise NotFinite(bad_step, state)

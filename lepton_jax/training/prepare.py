@@ -30,4 +30,6 @@ def prepare(config: Config) -> Prepared:
     program = restore.program_of(config, data)
     placed = layout(program)
     _ = placed.specs  # so that rules which do not fit show now
-    return Prepared(data, program, placed, Evaluations(placed, data))
+    evaluations = Evaluations(placed, data)
+    evaluations.check_best()
+    return Prepared(data, program, placed, evaluations)

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lepton_jax.config import Chosen, Config
 from lepton_jax.data.dataset import DataSpec, FieldSpec
@@ -150,6 +151,12 @@ class Program:
         dtype = jnp.promote_types(self._dtype, jnp.float32)
         zeros = jnp.zeros((2, len(self.sum_names)), dtype)
         return Sums(zeros, jnp.full((), -1, jnp.int32))
+
+    def means(self, values: Any) -> dict[str, float]:
+        """What sums [2, N] come to: `{'train/loss': 0.4, ...}`."""
+        totals, weights = np.asarray(values)
+        means = np.divide(totals, weights, out=np.zeros_like(totals), where=weights != 0)
+        return {f"train/{n}": m.item() for n, m in zip(self.sum_names, means, strict=True)}
 
     def variables(self, state: State) -> tuple[Any, Any]:
         """`(params, rest)` of the model that is evaluated and exported."""

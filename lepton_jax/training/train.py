@@ -224,6 +224,11 @@ class _Training:
                 progress.update(step, values)
             views(step, values)
 
+        def read(step: int, sums: Sums, state: State) -> None:
+            if sums.bad_step >= 0:
+                raise loop.NotFinite(int(sums.bad_step), state)
+            log(step, program.means(sums.values))
+
         def evaluate(step: int, state: State) -> bool:
             watchdog.beat(f"the evaluation after step {step}")
             values = self.evaluations.during(state)
@@ -233,6 +238,9 @@ class _Training:
 
         def checkpoint(step: int, state: State, sums: Sums) -> None:
             watchdog.beat(f"the save after step {step}")
+            bad_step = int(jax.device_get(state.bad_step))
+            if bad_step >= 0:
+                raise loop.NotFinite(bad_step, state)
             record.flush()  # what a checkpoint stands on is written before it
             self.checkpoints.save(step, {"state": state, "sums": sums})
 
@@ -241,7 +249,7 @@ class _Training:
         def time(step: int, values: Mapping[str, float]) -> None:
             record.time(step, {**values, **utilization(values["steps_per_second"])})
 
-        calls = loop.Calls(log, time, evaluate, checkpoint, stop)
+        calls = loop.Calls(read, time, evaluate, checkpoint, stop)
         fits = self.processes.gather("fits on device", fits_on_device(program, self.data))
         source = profiled(
             feed(self.layout, self.data, first, all(fits)),
@@ -251,9 +259,7 @@ class _Training:
         with contextlib.closing(views):
             try:
                 with watchdog, progress:
-                    state = loop.run(
-                        source, state, sums, zeros, program.sum_names, total, every, calls
-                    )
+                    state = loop.run(source, state, sums, zeros, range(first, total), every, calls)
             except loop.NotFinite as e:
                 raise WorkError(self._explain(e)) from None
             finally:

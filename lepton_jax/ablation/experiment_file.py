@@ -1,0 +1,104 @@
+"""From an experiment file, or from flags, to an `Experiment` that is whole."""
+
+import ast
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lepton_jax.ablation.experiment import Experiment, Variant, grid
+from lepton_jax.config_file import called, function_of, literal
+from lepton_jax.errors import UserError, did_you_mean
+
+
+def load(path: str) -> Experiment:
+    """What `get_experiment()` of the file returns, checked.
+
+    Raises:
+      UserError: naming the file and what is wrong with it.
+    """
+    expected = "an experiment file defines get_experiment() and returns an Experiment"
+    found = called(function_of(path, "get_experiment", expected), path)
+    if not isinstance(found, Experiment):
+        raise UserError(f"{path}: get_experiment() returned {type(found).__name__}; {expected}")
+    return checked(found, path)
+
+
+def from_flags(config: str, vary: Sequence[str], seeds: int, metric: str, mode: str) -> Experiment:
+    """`--config=C --vary optimizer.learning_rate=1e-3,3e-4`: a grid, each key with its values."""
+    values: dict[str, list[Any]] = {}
+    for text in vary:
+        key, equals, options = text.partition("=")
+        if not equals or not options:
+            raise UserError(f"--vary {text!r}: expected KEY=VALUE,VALUE,...")
+        values[key] = _options(options)
+    if mode not in ("max", "min"):
+        raise UserError(f"--mode={mode}: expected max or min")
+    variants = grid(values) if values else [Variant("baseline")]
+    what = " and ".join(values) or "the seed"
+    return checked(
+        Experiment(
+            question=f"How does {metric} depend on {what}?",
+            config=config,
+            variants=variants,
+            seeds=range(seeds),
+            metric=metric,
+            mode="max" if mode == "max" else "min",
+        ),
+        "the command line",
+    )
+
+
+def _options(text: str) -> list[Any]:
+    """`(8, 16), (32,)` and `0.1, 0.3` as Python reads them; else words between commas."""
+    try:
+        return list(ast.literal_eval(f"[{text}]"))
+    except (ValueError, SyntaxError):
+        return [literal(option.strip()) for option in text.split(",")]
+
+
+def checked(experiment: Experiment, where: str) -> Experiment:
+    """Raises `UserError` for what cannot be run or compared."""
+    variants = [v.name for v in experiment.variants]
+    if not variants and experiment.search is None:
+        raise UserError(f"{where}: the experiment has no variants and no search")
+    if not experiment.seeds:
+        raise UserError(f"{where}: the experiment has no seeds")
+    if len(set(experiment.seeds)) < len(experiment.seeds):
+        raise UserError(f"{where}: a seed is named twice: {list(experiment.seeds)}")
+    seen: set[Any] = set()
+    for v in experiment.variants:
+        key = (v.name, tuple(sorted((k, str(x)) for k, x in v.tuning.items())))
+        if key in seen:
+            raise UserError(f"{where}: two variants are called {v.name!r}")
+        seen.add(key)
+        if "seed" in v.changes:
+            raise UserError(f"{where}: variant {v.name!r} changes the seed; use Experiment.seeds")
+    _known(experiment.baseline, variants, f"{where}: baseline")
+    for name in experiment.published:
+        _known(name, variants, f"{where}: published")
+    return experiment
+
+
+def _known(name: str, variants: Sequence[str], what: str) -> None:
+    if name and variants and name not in variants:
+        near, there = did_you_mean(name, variants), ", ".join(dict.fromkeys(variants))
+        raise UserError(f"{what}: no variant is called {name!r}{near}; there are: {there}")
+
+
+def described(experiment: Experiment) -> Mapping[str, Any]:
+    """What a workdir keeps of an experiment."""
+    return {
+        "question": experiment.question,
+        "config": experiment.config,
+        "variants": [
+            {"name": v.name, "changes": dict(v.changes), "tuning": dict(v.tuning),
+             "config": v.config}
+            for v in experiment.variants
+        ],
+        "seeds": list(experiment.seeds),
+        "metric": experiment.metric,
+        "mode": experiment.mode,
+        "baseline": experiment.compared_with,
+        "published": {
+            k: [p.value, p.tolerance, p.source] for k, p in experiment.published.items()
+        },
+    }  # fmt: skip

@@ -1,0 +1,182 @@
+"""Lanes: several trials of one program that take their steps at once.
+
+Every array of a state has a leading lane axis `[L, ...]`; the data are shared, each lane follows
+its own order of the examples. On several devices the lanes are spread over them, and nothing
+travels between them. A device with one lane takes the plain step, which computes bit for bit what
+the trial computes alone; several lanes on a device run under `jax.vmap`, which changes the order of
+sums and nothing else.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from lepton_jax.config import Config
+from lepton_jax.data.order import Order
+from lepton_jax.data.source import Columns
+from lepton_jax.hyper import hyper_of
+from lepton_jax.training import feed
+from lepton_jax.training.program import Program
+from lepton_jax.training.state import State, Sums
+
+AXIS = "lane"
+
+
+class LanePlacement:
+    """Where lanes lie: `width` on each device. It stands in for a `Placement` in evaluations."""
+
+    def __init__(self, devices: Sequence[Any], width: int):
+        self.width = width
+        self.lanes = width * len(devices)
+        self.mesh = Mesh(np.asarray(devices), (AXIS,), axis_types=(AxisType.Auto,))
+        self.spread = NamedSharding(self.mesh, P(AXIS))
+        self.replicated = NamedSharding(self.mesh, P())
+
+    def put(self, tree: Any, sharding: NamedSharding) -> Any:
+        return jax.device_put(tree, sharding)
+
+    def rows(self, batch_size: int) -> np.ndarray:
+        """Every lane sees the whole batch."""
+        return np.arange(batch_size)
+
+    def put_rows(self, tree: Any, rows: np.ndarray, batch_size: int) -> Any:
+        return jax.device_put(tree, self.replicated)
+
+    def compile(
+        self, function: Callable[..., Any], by_lane: tuple[bool, ...], donate: tuple[int, ...] = ()
+    ) -> Any:
+        """A function of one lane as one of all of them, jitted.
+
+        `by_lane`: which arguments have the lane axis `[L, ...]`; the others are shared.
+        """
+
+        def single(*args: Any) -> Any:
+            own = [
+                jax.tree.map(lambda x: x[0], a) if split else a
+                for a, split in zip(args, by_lane, strict=True)
+            ]
+            return jax.tree.map(lambda x: x[None], function(*own))
+
+        axes = tuple(0 if split else None for split in by_lane)
+        whole = single if self.width == 1 else jax.vmap(function, in_axes=axes)
+        if self.mesh.size > 1:
+            # Left to itself the compiler gathers what no lane needs of another.
+            specs = tuple(P(AXIS) if split else P() for split in by_lane)
+            whole = jax.shard_map(
+                whole, mesh=self.mesh, in_specs=specs, out_specs=P(AXIS), check_vma=False
+            )
+        return jax.jit(whole, donate_argnums=donate, out_shardings=self.spread)
+
+    def compile_sums(self, function: Callable[..., Any]) -> Any:
+        """A function of (state, batch): the state by lane, the batch shared."""
+        return self.compile(function, (True, False))
+
+
+class Lanes:
+    """A program compiled for as many trials at once; which trials, each call says."""
+
+    def __init__(self, program: Program, train: Columns, devices: Sequence[Any], width: int):
+        self.program = program
+        self.placement = LanePlacement(devices, width)
+        self._train = train
+
+    @property
+    def count(self) -> int:
+        return self.placement.lanes
+
+    def fresh(self, configs: Sequence[Config]) -> dict[str, Any]:
+        """The lanes' states before the first step, and empty sums."""
+        place = self.placement
+        hypers = [hyper_of(c) for c in configs]
+        dtype = jax.tree.leaves(self.program.hyper())[0].dtype
+        hyper = jax.tree.map(lambda *xs: np.asarray(xs, dtype), *hypers)
+        seeds = np.asarray([c.seed for c in configs], np.uint32)
+        state = self._init(*place.put((seeds, hyper), place.spread))
+        return {"state": state, "sums": self.empty_sums()}
+
+    def empty_sums(self) -> Sums:
+        return self.stacked([jax.device_get(self.program.empty_sums())] * self.count)
+
+    def stacked(self, trees: Sequence[Any]) -> Any:
+        """Trees of host arrays, one a lane, as one tree on the devices."""
+        place = self.placement
+        return place.put(jax.tree.map(lambda *xs: np.stack(xs), *trees), place.spread)
+
+    @property
+    def like(self) -> dict[str, Any]:
+        """What a pack's checkpoint holds of its lanes: shapes, dtypes and shardings."""
+        one = {
+            "state": self.program.abstract_state(),
+            "sums": jax.eval_shape(self.program.empty_sums),
+        }
+        return jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(
+                (self.count, *x.shape), x.dtype, sharding=self.placement.spread
+            ),
+            one,
+        )
+
+    def feed(self, configs: Sequence[Config]) -> "LaneFeed":
+        """How the k-th batch of each lane reaches the step."""
+        size = len(self._train)
+        orders = [Order(size, c.batch_size, c.seed) for c in configs]
+        return LaneFeed(self, orders)
+
+    def select(self, chosen: np.ndarray, new: Any, old: Any) -> Any:
+        """Lane by lane `new` where `chosen` bool [L], else `old`, which is donated."""
+        return self._select(self.placement.put(chosen, self.placement.spread), new, old)
+
+    @cached_property
+    def step(self) -> Any:
+        """`(state, sums, columns, chunk, position) -> (state, sums)`, its state donated."""
+        program = self.program
+
+        def step(
+            state: State, sums: Sums, columns: Any, chunk: jax.Array, position: jax.Array
+        ) -> tuple[State, Sums]:
+            index_B = chunk[state.step % feed.CHUNK]
+            batch = {name: column[index_B] for name, column in columns.items()}
+            return program.step(state, sums, {**batch, "position": position})
+
+        return self.placement.compile(step, (True, True, False, True, False), donate=(0,))
+
+    @cached_property
+    def columns(self) -> Any:
+        """The training split on every device."""
+        return self.placement.put(dict(self._train.columns), self.placement.replicated)
+
+    @cached_property
+    def _init(self) -> Any:
+        return self.placement.compile(self.program.init, (True, True))
+
+    @cached_property
+    def _select(self) -> Any:
+        def select(chosen: jax.Array, new: Any, old: Any) -> Any:
+            return jax.tree.map(lambda n, o: jax.numpy.where(chosen, n, o), new, old)
+
+        return self.placement.compile(select, (True, True, True), donate=(2,))
+
+
+class LaneFeed:
+    """Batches of all lanes: shared data, an order of the examples for each."""
+
+    def __init__(self, lanes: Lanes, orders: Sequence[Order]):
+        self._place, self._orders = lanes.placement, orders
+        self._columns = lanes.columns
+        positions = np.arange(orders[0].batch_size, dtype=np.int32)
+        self._position = self._place.put(positions, self._place.replicated)
+        self._chunk: tuple[int, Any] = (-1, None)
+        self.step = lanes.step
+
+    def inputs(self, k: int) -> tuple[Any, ...]:
+        """What step k takes beside state and sums."""
+        start = k - k % feed.CHUNK
+        if self._chunk[0] != start:
+            order = np.stack([o.chunk(start, feed.CHUNK) for o in self._orders])
+            self._chunk = (start, self._place.put(order, self._place.spread))
+        return self._columns, self._chunk[1], self._position

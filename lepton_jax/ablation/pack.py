@@ -1,0 +1,139 @@
+"""Packs: trials that share a program, handed out together; and which trials still need one.
+
+    W/trials/NAME/     a trial's own record, as if it had been trained alone
+    W/packs/ID/        pack.json says which trials; while it runs, its checkpoints
+
+An executor needs nothing but the folder of a pack.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lepton_jax.ablation.results import TrialState
+from lepton_jax.ablation.trials import Trial, by_program
+from lepton_jax.config import Config
+from lepton_jax.tracking import files
+from lepton_jax.tracking.claim import owner_of
+from lepton_jax.tracking.record import Record
+from lepton_jax.validation import validate
+
+MOST = 256
+"""Trials in a pack; how many of them run at once is measured."""
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Trials of one program, as they are handed to a process."""
+
+    folder: str
+    names: tuple[str, ...]
+    workdirs: tuple[str, ...]
+    configs: tuple[Config, ...]
+    at_once: str
+    """'auto': as measured; 'serial': one after another; or a number of lanes."""
+    until: float = 1.0
+    """The share of a run after which its trials stop, for a look at them: a rung."""
+
+    @property
+    def finished(self) -> bool:
+        return files.exists(files.join(self.folder, "finished.json"))
+
+    @property
+    def runs(self) -> bool:
+        """Whether a process is at it."""
+        owner = owner_of(self.folder) if files.is_dir(self.folder) else None
+        return owner is not None and owner.lives()
+
+    def write(self) -> None:
+        files.make_dir(self.folder)
+        lanes = [
+            {"name": n, "workdir": w, "config": c.to_dict()}
+            for n, w, c in zip(self.names, self.workdirs, self.configs, strict=True)
+        ]
+        value = {"at_once": self.at_once, "until": self.until, "lanes": lanes}
+        files.write_json(files.join(self.folder, "pack.json"), value)
+
+
+def read(folder: str) -> Pack:
+    """The pack in a folder. Raises `WorkError` when its file is damaged."""
+    found = files.read_json(files.join(folder, "pack.json"))
+    lanes = found["lanes"]
+    return Pack(
+        folder,
+        tuple(lane["name"] for lane in lanes),
+        tuple(lane["workdir"] for lane in lanes),
+        tuple(validate(lane["config"], lane["name"]) for lane in lanes),
+        found["at_once"],
+        found["until"],
+    )
+
+
+def plan(
+    workdir: str, trials: Sequence[Trial], *, at_once: str, workers: int, retry: bool = False
+) -> list[Pack]:
+    """The packs of all trials that have not ended; those that were begun come first.
+
+    `retry`: trials that failed are to run again. With several workers a program's trials are
+    dealt out, so that none idles.
+    """
+    open_ = {t.name: t for t in trials if not ended(trial_folder(workdir, t.name), retry)}
+    packs = []
+    for pack in existing(workdir):
+        if not pack.finished and open_.keys() & set(pack.names):
+            packs.append(pack)
+            for name in pack.names:
+                open_.pop(name, None)
+    programs = by_program(list(open_.values()))
+    parts = -(-workers // max(1, len(programs)))
+    for key, group in programs.items():
+        size = min(MOST, -(-len(group) // parts))
+        for start in range(0, len(group), size):
+            packs.append(_pack(workdir, key, group[start : start + size], at_once))
+    return packs
+
+
+def existing(workdir: str) -> list[Pack]:
+    folder = files.join(workdir, "packs")
+    names = files.listdir(folder) if files.is_dir(folder) else []
+    paths = [files.join(folder, name) for name in names]
+    return [read(p) for p in paths if files.exists(files.join(p, "pack.json"))]
+
+
+def trial_folder(workdir: str, name: str) -> str:
+    return files.join(workdir, "trials", name)
+
+
+def ended(trial: str, retry: bool = False) -> bool:
+    """Whether the record in the folder is complete: finished, or failed and not to be retried."""
+    if not Record.exists(trial):
+        return False
+    state = status(trial).get("state")
+    return state == "finished" or (state == "failed" and not retry)
+
+
+def status(trial: str) -> dict[str, Any]:
+    """How the trial ended by itself; empty when it did not."""
+    path = files.join(trial, "status.json")
+    return files.read_json(path) if files.exists(path) else {}
+
+
+def state_of(trial: str, running: bool) -> TrialState:
+    """`running`: whether a process is at its pack."""
+    if not Record.exists(trial):
+        return "waiting"
+    found: TrialState | None = status(trial).get("state")
+    return found or ("running" if running else "lost")
+
+
+def _pack(workdir: str, key: str, trials: Sequence[Trial], at_once: str) -> Pack:
+    names = tuple(t.name for t in trials)
+    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:8]
+    return Pack(
+        files.join(workdir, "packs", f"{key}-{digest}"),
+        names,
+        tuple(trial_folder(workdir, name) for name in names),
+        tuple(t.config for t in trials),
+        at_once,
+    )
