@@ -81,9 +81,17 @@ class Lanes:
     """A program compiled for as many trials at once; which trials, each call says."""
 
     def __init__(self, program: Program, train: Columns, devices: Sequence[Any], width: int):
-        self.program = program
-        self.placement = LanePlacement(devices, width)
+        self._program = program
+        self._placement = LanePlacement(devices, width)
         self._train = train
+
+    @property
+    def program(self) -> Program:
+        return self._program
+
+    @property
+    def placement(self) -> LanePlacement:
+        return self._placement
 
     @property
     def count(self) -> int:

@@ -48,12 +48,11 @@ def decide(
     fits = min(widest, _fits(one, configs))
     best = one
     for width in sorted({min(LANES, fits), fits} - {1}):
-        found = lanes(width)
-        measured[width] = measure(found, configs)
-        if measured[width] > 0.9 * min(measured.values()) and len(measured) > 1:
-            if measured[width] > min(t for w, t in measured.items() if w != width):
-                break
-        best = found
+        wider = lanes(width)
+        measured[width] = measure(wider, configs)
+        if measured[width] > min(measured.values()):
+            break
+        best = wider
     return best, measured
 
 

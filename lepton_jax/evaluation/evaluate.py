@@ -1,24 +1,41 @@
 """Evaluates a state on a split: every example counted once, the ragged last batch masked."""
 
 import collections
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
 
 import jax
 import numpy as np
 
 from lepton_jax.data.source import Columns
 from lepton_jax.errors import UserError
-from lepton_jax.training.layout import Layout
 from lepton_jax.training.loop import IN_FLIGHT
 from lepton_jax.training.program import Program
 from lepton_jax.training.state import State
 
 
+class Placed(Protocol):
+    """A program and where it runs, as an evaluation needs it."""
+
+    @property
+    def program(self) -> Program: ...
+
+    @property
+    def placement(self) -> "Places": ...
+
+
+class Places(Protocol):
+    def rows(self, batch_size: int) -> np.ndarray: ...
+
+    def put_rows(self, tree: Any, rows: np.ndarray, batch_size: int) -> Any: ...
+
+    def compile_sums(self, function: Callable[..., Any]) -> Any: ...
+
+
 class Evaluator:
     """A compiled evaluation, for splits of any length."""
 
-    def __init__(self, layout: Layout, metrics: Mapping[str, Any]):
+    def __init__(self, layout: Placed, metrics: Mapping[str, Any]):
         program, place = layout.program, layout.placement
         self._metrics = metrics
         self._batch_size = program.config.batch_size

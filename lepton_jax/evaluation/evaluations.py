@@ -11,8 +11,7 @@ from lepton_jax.config import Eval
 from lepton_jax.data.dataset import Dataset
 from lepton_jax.data.source import Columns
 from lepton_jax.errors import UserError, did_you_mean
-from lepton_jax.evaluation.evaluate import Evaluator, scalars
-from lepton_jax.training.layout import Layout
+from lepton_jax.evaluation.evaluate import Evaluator, Placed, scalars
 from lepton_jax.training.state import State
 
 
@@ -23,7 +22,7 @@ class Evaluations:
       UserError: when an evaluation names a split that its source has not.
     """
 
-    def __init__(self, layout: Layout, data: Dataset):
+    def __init__(self, layout: Placed, data: Dataset):
         self._layout, self._program, self._data = layout, layout.program, data
         program = layout.program
         self._extra = {name: self._columns(name, e) for name, e in program.config.evals.items()}

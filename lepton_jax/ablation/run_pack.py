@@ -1,0 +1,202 @@
+"""Runs one pack to its end, in this process: what `launch.py pack` does, and every executor."""
+
+import sys
+import traceback
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+from etils import epath
+
+from lepton_jax.ablation import pack as packs
+from lepton_jax.ablation.group import Group
+from lepton_jax.ablation.lanes import Lanes
+from lepton_jax.ablation.pack import Pack
+from lepton_jax.ablation.width import decide
+from lepton_jax.cluster.processes import Processes
+from lepton_jax.config import Config, own_modules
+from lepton_jax.errors import UserError, WorkError
+from lepton_jax.evaluation.evaluations import Evaluations
+from lepton_jax.tracking import files, provenance
+from lepton_jax.tracking.claim import claim
+from lepton_jax.tracking.record import Record
+from lepton_jax.training.checkpoints import say
+from lepton_jax.training.feed import fits_on_device
+from lepton_jax.training.prepare import Prepared, prepare
+from lepton_jax.training.runtime import runtime
+from lepton_jax.training.stopping import stopping
+from lepton_jax.training.train import train
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A pack that came to its end, or was stopped before it."""
+
+    folder: str
+    trials: int
+    stopped: bool
+    error: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return not self.error
+
+    def as_json(self) -> dict[str, Any]:
+        return {"folder": self.folder, "trials": self.trials, "stopped": self.stopped,
+                "error": self.error}  # fmt: skip
+
+    def __str__(self) -> str:
+        if self.error:
+            return f"{self.folder}: failed: {self.error}"
+        how = "stopped, all saved" if self.stopped else "done"
+        return f"{self.folder}: {self.trials} trials, {how}"
+
+
+def run(folder: str) -> Ran:
+    """Runs the pack in a folder. What came of each trial is said in its record; how many ran at
+    once and what was measured, in the pack's packing.json.
+
+    An error that is not a single trial's fails every trial of the pack that has not ended.
+    """
+    pack = packs.read(folder)
+    with claim(pack.folder):
+        try:
+            done = _run(pack)
+        except (UserError, WorkError) as e:
+            _fail(pack, str(e))
+            return Ran(folder, len(pack.names), stopped=False, error=str(e))
+        except Exception as e:  # noqa: BLE001  one pack's bug is not the end of the others
+            traceback.print_exc()
+            reason = f"{type(e).__name__}: {e}".partition("\n")[0]
+            _fail(pack, reason)
+            return Ran(folder, len(pack.names), stopped=False, error=reason)
+        if done:
+            _tidy(pack)
+    return Ran(folder, len(pack.names), stopped=not done)
+
+
+def _run(pack: Pack) -> bool:
+    config = pack.configs[0]
+    with runtime(config.precision):
+        prepared = prepare(config)
+        on_device = fits_on_device(prepared.program, prepared.data)
+        if config.strategy.name == "jit" and on_device:
+            return _Runner(pack, prepared).run()
+    return _alone(pack)
+
+
+class _Runner:
+    """A pack on the devices of this process."""
+
+    def __init__(self, pack: Pack, prepared: Prepared):
+        self._pack, self._prepared = pack, prepared
+        self._collected = provenance.collect(sys.argv)
+        self._made: dict[int, tuple[Lanes, Evaluations]] = {}
+        total = prepared.program.total_steps
+        self._until = max(1, round(total * pack.until))
+
+    def run(self) -> bool:
+        with stopping(Processes()) as stop:
+            width = self._width()
+            while True:
+                try:
+                    return self._groups(width, stop)
+                except jax.errors.JaxRuntimeError as e:
+                    if "RESOURCE_EXHAUSTED" not in str(e) or width == 1:
+                        raise
+                    width = max(1, width // 2)
+                    say(f"the device's memory is too small: going on with {width} at once")
+                    self._note(width, {})
+
+    def _groups(self, width: int, stop: Any) -> bool:
+        lanes, evaluations = self._lanes(width)
+        trials = list(zip(self._pack.configs, self._pack.workdirs, strict=True))
+        for start in range(0, len(trials), lanes.count):
+            group = Group(
+                lanes,
+                evaluations,
+                trials[start : start + lanes.count],
+                files.join(self._pack.folder, f"{width}-{start}"),
+                self._facts,
+                self._until,
+                stop,
+            )
+            if not group.run():
+                return False
+        return True
+
+    def _lanes(self, width: int) -> tuple[Lanes, Evaluations]:
+        if width not in self._made:
+            prepared = self._prepared
+            train = prepared.data.splits["train"]
+            lanes = Lanes(prepared.program, train, jax.local_devices(), width)
+            self._made[width] = (lanes, Evaluations(lanes, prepared.data))
+        return self._made[width]
+
+    def _width(self) -> int:
+        """As noted when the pack began, else as measured now."""
+        path = files.join(self._pack.folder, "packing.json")
+        if files.exists(path):
+            return files.read_json(path)["lanes_a_device"]
+        lanes, measured = decide(
+            lambda width: self._lanes(width)[0], self._pack.configs, self._pack.at_once
+        )
+        self._note(lanes.placement.width, measured)
+        return lanes.placement.width
+
+    def _note(self, width: int, measured: dict[int, float]) -> None:
+        files.write_json(
+            files.join(self._pack.folder, "packing.json"),
+            {
+                "trials": len(self._pack.names),
+                "devices": len(jax.local_devices()),
+                "lanes_a_device": width,
+                "seconds_a_step_and_trial": {str(k): v for k, v in measured.items()},
+            },
+        )
+
+    def _facts(self, config: Config) -> dict[str, Any]:
+        return {
+            **self._collected,
+            "fingerprint": config.fingerprint(),
+            "data_fingerprint": self._prepared.data.fingerprint,
+            "components": provenance.modules(own_modules(config)),
+            "seed": config.seed,
+            "pack": self._pack.folder,
+        }
+
+
+def _alone(pack: Pack) -> bool:
+    """One `train` after another: for streamed data, and for strategies of several devices."""
+    for config, workdir in zip(pack.configs, pack.workdirs, strict=True):
+        if packs.ended(workdir):
+            continue
+        try:
+            found = train(config, workdir, longer=False, command=sys.argv)
+        except WorkError as e:
+            say(f"{workdir}: {e}")
+            continue
+        if found.stopped:
+            return False
+    return True
+
+
+def _fail(pack: Pack, reason: str) -> None:
+    """Says in the record of every trial that has not ended that it failed, and why."""
+    for config, workdir in zip(pack.configs, pack.workdirs, strict=True):
+        if packs.ended(workdir):
+            continue
+        if not Record.exists(workdir):
+            Record.create(workdir, config.to_json(), {"fingerprint": config.fingerprint()})
+        record = Record.open(workdir)
+        record.end("failed", 0, reason)
+        record.close()
+
+
+def _tidy(pack: Pack) -> None:
+    """Marks the pack as done; the checkpoints of its groups have served."""
+    files.write_json(files.join(pack.folder, "finished.json"), {"trials": len(pack.names)})
+    for name in files.listdir(pack.folder):
+        path = files.join(pack.folder, name)
+        if files.is_dir(path):
+            epath.Path(path).rmtree()
