@@ -11,6 +11,11 @@ COMMANDS = {
     "submit": "hand a command over to Slurm, or write it as a Kubernetes JobSet",
     "debug": "make one step again and say where its numbers break",
     "runs": "list and compare the runs below a folder",
+    # from a question to an answer
+    "ablate": "run an experiment's trials, packed, and answer its question",
+    "reproduce": "run an experiment and compare it with published numbers",
+    "watch": "how far an experiment is, live",
+    "pack": "run one pack of an experiment's trials (what executors call)",
     # from a record to a model that answers
     "export": "write a run's model as a self-contained bundle",
     "verify": "prove, in a clean process, that a bundle computes what it says",

@@ -131,6 +131,8 @@ def parse(commands: Mapping[str, str], line: Sequence[str]) -> tuple[dict[str, A
             flags.DEFINE_integer(p.name, default, "", flag_values=values)
         elif p.annotation == tuple[str, ...]:
             flags.DEFINE_list(p.name, default, "", flag_values=values)
+        elif p.annotation == list[str]:
+            flags.DEFINE_multi_string(p.name, default, "", flag_values=values)
         else:
             flags.DEFINE_string(p.name, default, "", flag_values=values)
     flags.DEFINE_boolean("json", False, "", flag_values=values)
@@ -174,3 +176,7 @@ def _overrides(argv: list[str]) -> tuple[dict[str, str], list[str]]:
         path, value = match[1], match[2]
         overrides[path] = next(words, "") if value is None else value
     return overrides, rest
+
+
+if __name__ == "__main__":
+    main(known_commands())

@@ -35,7 +35,7 @@ ROOMS = {
     },
     "ablation": {
         "errors", "config", "validation", "config_file", "hyper", "data", "tracking", "training",
-        "evaluation", "components", "schema",
+        "evaluation", "components", "schema", "cluster",
     },
     "debug": {"errors", "config", "validation", "data", "tracking", "training"},
     "plan": {"errors", "config", "validation", "data", "evaluation", "training", "chips", "flops"},

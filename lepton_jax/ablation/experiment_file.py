@@ -22,7 +22,14 @@ def load(path: str) -> Experiment:
     return checked(found, path)
 
 
-def from_flags(config: str, vary: Sequence[str], seeds: int, metric: str, mode: str) -> Experiment:
+def from_flags(
+    config: str,
+    overrides: Mapping[str, str],
+    vary: Sequence[str],
+    seeds: int,
+    metric: str,
+    mode: str,
+) -> Experiment:
     """`--config=C --vary optimizer.learning_rate=1e-3,3e-4`: a grid, each key with its values."""
     values: dict[str, list[Any]] = {}
     for text in vary:
@@ -32,19 +39,16 @@ def from_flags(config: str, vary: Sequence[str], seeds: int, metric: str, mode: 
         values[key] = _options(options)
     if mode not in ("max", "min"):
         raise UserError(f"--mode={mode}: expected max or min")
-    variants = grid(values) if values else [Variant("baseline")]
-    what = " and ".join(values) or "the seed"
-    return checked(
-        Experiment(
-            question=f"How does {metric} depend on {what}?",
-            config=config,
-            variants=variants,
-            seeds=range(seeds),
-            metric=metric,
-            mode="max" if mode == "max" else "min",
-        ),
-        "the command line",
+    experiment = Experiment(
+        question=f"How does {metric} depend on {' and '.join(values) or 'the seed'}?",
+        config=config,
+        variants=grid(values) if values else [Variant("baseline")],
+        seeds=range(seeds),
+        metric=metric,
+        mode="max" if mode == "max" else "min",
+        changes={key: literal(text) for key, text in overrides.items()},
     )
+    return checked(experiment, "the command line")
 
 
 def _options(text: str) -> list[Any]:
@@ -82,23 +86,3 @@ def _known(name: str, variants: Sequence[str], what: str) -> None:
     if name and variants and name not in variants:
         near, there = did_you_mean(name, variants), ", ".join(dict.fromkeys(variants))
         raise UserError(f"{what}: no variant is called {name!r}{near}; there are: {there}")
-
-
-def described(experiment: Experiment) -> Mapping[str, Any]:
-    """What a workdir keeps of an experiment."""
-    return {
-        "question": experiment.question,
-        "config": experiment.config,
-        "variants": [
-            {"name": v.name, "changes": dict(v.changes), "tuning": dict(v.tuning),
-             "config": v.config}
-            for v in experiment.variants
-        ],
-        "seeds": list(experiment.seeds),
-        "metric": experiment.metric,
-        "mode": experiment.mode,
-        "baseline": experiment.compared_with,
-        "published": {
-            k: [p.value, p.tolerance, p.source] for k, p in experiment.published.items()
-        },
-    }  # fmt: skip

@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,31 +93,68 @@ def submit(
     Raises:
       UserError: when submitit or Slurm is missing, or sbatch refuses what is asked for.
     """
+    with _executor(name, request) as executor:
+        job = executor.submit(Payload(tuple(command)))
+    workdir = str(arguments.get("workdir") or "")
+    logs = str(Path(request.logs).absolute()).replace("%j", job.job_id)
+    return Job(job.job_id, name, logs, workdir)
+
+
+def submit_array(
+    commands: Sequence[Sequence[str]], name: str, request: Request, at_once: int
+) -> list[str]:
+    """Submits command lines as one job array, so many running at a time; the ids of the jobs.
+
+    Raises as `submit` does.
+    """
+    with _executor(name, request) as executor:
+        executor.update_parameters(array_parallelism=at_once)
+        jobs = executor.map_array(_call, [Payload(tuple(c)) for c in commands])
+    return [job.job_id for job in jobs]
+
+
+def queued() -> set[str]:
+    """The ids of this user's jobs that Slurm has not done with, a member of an array each."""
+    listed = subprocess.run(
+        ["squeue", "--me", "--array", "--noheader", "--format=%i"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if listed.returncode:
+        raise WorkError(f"Slurm does not answer: {listed.stderr.strip()}")
+    return set(listed.stdout.split())
+
+
+def _call(payload: "Payload") -> None:
+    payload()
+
+
+@contextlib.contextmanager
+def _executor(name: str, request: Request) -> Iterator[Any]:
+    """submitit's executor with what is asked for; what goes wrong inside is told in a sentence."""
     try:
         import submitit
     except ImportError:
         raise UserError(
-            "submit --executor=slurm needs submitit: pip install 'lepton_jax[slurm]'"
+            "the executor slurm needs submitit: pip install 'lepton_jax[slurm]'"
         ) from None
     if not (shutil.which("sbatch") and shutil.which("srun")):
         raise UserError(
             "there is no sbatch or srun here: submit from a machine of the Slurm cluster"
         )
     if 0 < request.time < SHORTEST:
-        raise UserError(f"submit: --time={request.time}: expected at least {SHORTEST} minutes")
-    logs = Path(request.logs).absolute()
-    executor = submitit.SlurmExecutor(logs)
+        raise UserError(f"--time={request.time}: expected at least {SHORTEST} minutes")
+    executor = submitit.SlurmExecutor(Path(request.logs).absolute())
     try:
         # submitit and sbatch print what they then raise.
         with contextlib.redirect_stderr(io.StringIO()):
             executor.update_parameters(**_parameters(name, request))
-            job = executor.submit(Payload(tuple(command)))
+            yield executor
     except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as e:
         raise UserError(f"Slurm refuses the job: {e}") from None
     except OSError as e:
         raise WorkError(f"cannot write the job's files to --logs={request.logs}: {e}") from e
-    workdir = str(arguments.get("workdir") or "")
-    return Job(job.job_id, name, str(logs).replace("%j", job.job_id), workdir)
 
 
 def _parameters(name: str, request: Request) -> dict[str, Any]:

@@ -1,0 +1,95 @@
+"""`ablate --dry_run`: the trials, what they share, and what they will cost."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+from lepton_jax.ablation.command import check_executor
+from lepton_jax.ablation.experiment import Experiment
+from lepton_jax.ablation.lanes import Lanes
+from lepton_jax.ablation.pack import ended, trial_folder
+from lepton_jax.ablation.trials import Trial, by_program, trials_of
+from lepton_jax.ablation.width import measure
+from lepton_jax.errors import UserError
+from lepton_jax.training.feed import fits_on_device
+from lepton_jax.training.prepare import prepare
+from lepton_jax.training.runtime import runtime
+
+SHOWN = 12
+
+
+@dataclass(frozen=True)
+class Program:
+    """Trials that share a compiled program."""
+
+    trials: tuple[str, ...]
+    steps: int
+    together: bool
+    """Whether they may run at once; streamed data and other strategies than jit do not."""
+    seconds: float
+    """Of all of its trials one after another here, evaluations left out; 0.0: unknown."""
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What `ablate` would do."""
+
+    question: str
+    trials: tuple[str, ...]
+    ended: int
+    programs: tuple[Program, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "question": self.question,
+            "trials": list(self.trials),
+            "ended": self.ended,
+            "programs": [
+                {"trials": len(p.trials), "steps": p.steps, "together": p.together,
+                 "seconds": p.seconds}
+                for p in self.programs
+            ],
+        }  # fmt: skip
+
+    def __str__(self) -> str:
+        lines = [self.question, "", f"{len(self.trials)} trials, of which {self.ended} have ended:"]
+        lines += [f"  {name}" for name in self.trials[:SHOWN]]
+        if len(self.trials) > SHOWN:
+            lines.append(f"  ... and {len(self.trials) - SHOWN} more")
+        lines += ["", f"{len(self.programs)} programs to compile; trials of one may run at once:"]
+        for p in self.programs:
+            how = "" if p.together else ", one after another (streamed data, or not strategy jit)"
+            cost = f"at most {p.seconds:,.0f} s of this device" if p.seconds else "cost unknown"
+            lines.append(f"  {len(p.trials):4} trials x {p.steps:,} steps, {cost}{how}")
+        total = sum(p.seconds for p in self.programs)
+        lines.append(f"In all at most {total:,.0f} device-seconds of steps, evaluations left out.")
+        return "\n".join(lines)
+
+
+def dry_run(experiment: Experiment, where: str, executor: str, workers: int, pack: str) -> DryRun:
+    """Builds every program, and times a few of its steps; nothing is written."""
+    check_executor(executor, workers, pack)
+    trials = trials_of(experiment)
+    left = [t for t in trials if not ended(trial_folder(where, t.name))]
+    programs = tuple(_program(group) for group in by_program(left).values())
+    names = tuple(t.name for t in trials)
+    return DryRun(experiment.question, names, len(trials) - len(left), programs)
+
+
+def _program(trials: Sequence[Trial]) -> Program:
+    config = trials[0].config
+    names = tuple(t.name for t in trials)
+    with runtime(config.precision):
+        try:
+            prepared = prepare(config)
+        except UserError as e:
+            raise UserError(f"variant {trials[0].variant!r}: {e}") from None
+        steps = prepared.program.total_steps
+        fits = fits_on_device(prepared.program, prepared.data)
+        if config.strategy.name != "jit" or not fits:
+            return Program(names, steps, False, 0.0)
+        lanes = Lanes(prepared.program, prepared.data.splits["train"], jax.local_devices()[:1], 1)
+        seconds = measure(lanes, [config])
+        return Program(names, steps, True, seconds * steps * len(trials))
