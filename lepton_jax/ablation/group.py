@@ -64,6 +64,7 @@ class Group:
         self._program, self._lanes, self._evaluations = lanes.program, lanes, evaluations
         self._trials = [Lane(config, workdir) for config, workdir in trials]
         self._facts, self._until, self._stop = facts, until, stop
+        self._host = lanes.placement.by_lane
         # A group is never short of lanes: what fills it up repeats its last trial, unseen.
         configs = [t.config for t in self._trials]
         self._configs = [*configs, *[configs[-1]] * (lanes.count - len(configs))]
@@ -121,8 +122,8 @@ class Group:
         for trial in self._trials:
             if not ended(trial.workdir):
                 trial.record = self._open(trial, step)
-        for trial, bad_step in zip(self._trials, jax.device_get(found["state"].bad_step),
-                                   strict=False):  # fmt: skip
+        bad_steps = self._host(found["state"].bad_step)
+        for trial, bad_step in zip(self._trials, bad_steps, strict=False):
             if trial.record is not None and bad_step >= 0:
                 self._diverged(trial, int(bad_step))
         return found, step
@@ -139,7 +140,7 @@ class Group:
         if path:
             given = weights.read(path)
             keep = self._program.functional.numbers
-            states = jax.device_get(fresh["state"])
+            states = self._host(fresh["state"])
             fresh["state"] = self._lanes.stacked(
                 [
                     jax.device_get(weights.initialize(_lane(states, i), given, path, keep=keep)[0])
@@ -173,6 +174,7 @@ class Group:
 
     def _read(self, step: int, sums: Sums, state: State) -> None:
         losses = []
+        sums = self._host(sums)
         for i, trial in enumerate(self._trials):
             if trial.record is None:
                 continue
@@ -245,7 +247,7 @@ class Group:
         unmeasured = np.resize(unmeasured, self._lanes.count)
         self._kept = self._lanes.select(unmeasured, state, self._kept)
         found = self._measured(self._evaluations.at_end, self._kept) if whole else []
-        last, kept = jax.device_get(state), jax.device_get(self._kept)
+        last, kept = self._host(state), self._host(self._kept)
         sums = jax.device_get(self._program.empty_sums())
         for i, trial in enumerate(self._trials):
             if trial.record is None:
@@ -275,7 +277,7 @@ class Group:
         """The results of each trial, by split."""
         found: list[dict[str, dict[str, Any]]] = [{} for _ in self._trials]
         for name, (evaluator, columns) in measures.items():
-            sums = evaluator.sums(state, columns)
+            sums = self._host(evaluator.sums(state, columns))
             for i, results in enumerate(found):
                 results[name] = evaluator.results(_lane(sums, i))
         return found

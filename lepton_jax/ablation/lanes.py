@@ -2,9 +2,9 @@
 
 Every array of a state has a leading lane axis `[L, ...]`; the data are shared, each lane follows
 its own order of the examples. On several devices the lanes are spread over them, and nothing
-travels between them. A device with one lane takes the plain step, which computes bit for bit what
-the trial computes alone; several lanes on a device run under `jax.vmap`, which changes the order of
-sums and nothing else.
+travels between them. Several lanes on a device run under `jax.vmap`, which changes the order of
+sums and nothing else. A single lane has no such axis: it takes the very step that the trial takes
+alone, and computes the same bits.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,39 +34,53 @@ class LanePlacement:
         self.width = width
         self.lanes = width * len(devices)
         self.mesh = Mesh(np.asarray(devices), (AXIS,), axis_types=(AxisType.Auto,))
-        self.spread = NamedSharding(self.mesh, P(AXIS))
         self.replicated = NamedSharding(self.mesh, P())
+        self.spread = NamedSharding(self.mesh, P(AXIS)) if self.lanes > 1 else self.replicated
 
-    def put(self, tree: Any, sharding: NamedSharding) -> Any:
-        return jax.device_put(tree, sharding)
+    def send(self, tree: Any) -> Any:
+        """Host arrays `[L, ...]` to the devices that hold the lanes."""
+        if self.lanes == 1:
+            tree = jax.tree.map(lambda x: x[0], tree)
+        return jax.device_put(tree, self.spread)
+
+    def by_lane(self, tree: Any) -> Any:
+        """What came from the devices, as host arrays `[L, ...]`."""
+        tree = jax.device_get(tree)
+        return jax.tree.map(lambda x: np.asarray(x)[None], tree) if self.lanes == 1 else tree
+
+    def share(self, tree: Any) -> Any:
+        """Host arrays that every lane sees, to every device."""
+        return jax.device_put(tree, self.replicated)
 
     def rows(self, batch_size: int) -> np.ndarray:
         """Every lane sees the whole batch."""
         return np.arange(batch_size)
 
     def put_rows(self, tree: Any, rows: np.ndarray, batch_size: int) -> Any:
-        return jax.device_put(tree, self.replicated)
+        return self.share(tree)
 
     def compile(
-        self, function: Callable[..., Any], by_lane: tuple[bool, ...], donate: tuple[int, ...] = ()
+        self, function: Callable[..., Any], split: tuple[bool, ...], donate: tuple[int, ...] = ()
     ) -> Any:
         """A function of one lane as one of all of them, jitted.
 
-        `by_lane`: which arguments have the lane axis `[L, ...]`; the others are shared.
+        `split`: which arguments belong to lanes; the others are shared.
         """
+        whole = function
+        if self.width > 1:
+            whole = jax.vmap(function, in_axes=tuple(0 if own else None for own in split))
+        elif self.lanes > 1:
 
-        def single(*args: Any) -> Any:
-            own = [
-                jax.tree.map(lambda x: x[0], a) if split else a
-                for a, split in zip(args, by_lane, strict=True)
-            ]
-            return jax.tree.map(lambda x: x[None], function(*own))
+            def whole(*args: Any) -> Any:
+                own = [
+                    jax.tree.map(lambda x: x[0], a) if s else a
+                    for a, s in zip(args, split, strict=True)
+                ]
+                return jax.tree.map(lambda x: x[None], function(*own))
 
-        axes = tuple(0 if split else None for split in by_lane)
-        whole = single if self.width == 1 else jax.vmap(function, in_axes=axes)
         if self.mesh.size > 1:
             # Left to itself the compiler gathers what no lane needs of another.
-            specs = tuple(P(AXIS) if split else P() for split in by_lane)
+            specs = tuple(P(AXIS) if own else P() for own in split)
             whole = jax.shard_map(
                 whole, mesh=self.mesh, in_specs=specs, out_specs=P(AXIS), check_vma=False
             )
@@ -104,7 +118,7 @@ class Lanes:
         dtype = jax.tree.leaves(self.program.hyper())[0].dtype
         hyper = jax.tree.map(lambda *xs: np.asarray(xs, dtype), *hypers)
         seeds = np.asarray([c.seed for c in configs], np.uint32)
-        state = self._init(*place.put((seeds, hyper), place.spread))
+        state = self._init(*place.send((seeds, hyper)))
         return {"state": state, "sums": self.empty_sums()}
 
     def empty_sums(self) -> Sums:
@@ -112,8 +126,7 @@ class Lanes:
 
     def stacked(self, trees: Sequence[Any]) -> Any:
         """Trees of host arrays, one a lane, as one tree on the devices."""
-        place = self.placement
-        return place.put(jax.tree.map(lambda *xs: np.stack(xs), *trees), place.spread)
+        return self.placement.send(jax.tree.map(lambda *xs: np.stack(xs), *trees))
 
     @property
     def like(self) -> dict[str, Any]:
@@ -122,11 +135,10 @@ class Lanes:
             "state": self.program.abstract_state(),
             "sums": jax.eval_shape(self.program.empty_sums),
         }
+        lanes = (self.count,) if self.count > 1 else ()
+        sharding = self.placement.spread
         return jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(
-                (self.count, *x.shape), x.dtype, sharding=self.placement.spread
-            ),
-            one,
+            lambda x: jax.ShapeDtypeStruct((*lanes, *x.shape), x.dtype, sharding=sharding), one
         )
 
     def feed(self, configs: Sequence[Config]) -> "LaneFeed":
@@ -137,7 +149,7 @@ class Lanes:
 
     def select(self, chosen: np.ndarray, new: Any, old: Any) -> Any:
         """Lane by lane `new` where `chosen` bool [L], else `old`, which is donated."""
-        return self._select(self.placement.put(chosen, self.placement.spread), new, old)
+        return self._select(self.placement.send(chosen), new, old)
 
     @cached_property
     def step(self) -> Any:
@@ -156,7 +168,8 @@ class Lanes:
     @cached_property
     def columns(self) -> Any:
         """The training split on every device."""
-        return self.placement.put(dict(self._train.columns), self.placement.replicated)
+        columns = {name: np.asarray(column) for name, column in self._train.columns.items()}
+        return self.placement.share(columns)
 
     @cached_property
     def _init(self) -> Any:
@@ -177,7 +190,7 @@ class LaneFeed:
         self._place, self._orders = lanes.placement, orders
         self._columns = lanes.columns
         positions = np.arange(orders[0].batch_size, dtype=np.int32)
-        self._position = self._place.put(positions, self._place.replicated)
+        self._position = self._place.share(positions)
         self._chunk: tuple[int, Any] = (-1, None)
         self.step = lanes.step
 
@@ -186,5 +199,5 @@ class LaneFeed:
         start = k - k % feed.CHUNK
         if self._chunk[0] != start:
             order = np.stack([o.chunk(start, feed.CHUNK) for o in self._orders])
-            self._chunk = (start, self._place.put(order, self._place.spread))
+            self._chunk = (start, self._place.send(order))
         return self._columns, self._chunk[1], self._position

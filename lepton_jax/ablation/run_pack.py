@@ -90,6 +90,9 @@ class _Runner:
 
     def __init__(self, pack: Pack, prepared: Prepared):
         self._pack, self._prepared = pack, prepared
+        # One after another means on one device: several at once are another program.
+        few = pack.at_once == "serial" or len(pack.names) == 1
+        self._devices = jax.local_devices()[: 1 if few else len(pack.names)]
         self._collected = provenance.collect(sys.argv)
         self._made: dict[int, tuple[Lanes, Evaluations]] = {}
         total = prepared.program.total_steps
@@ -129,7 +132,7 @@ class _Runner:
         if width not in self._made:
             prepared = self._prepared
             train = prepared.data.splits["train"]
-            lanes = Lanes(prepared.program, train, jax.local_devices(), width)
+            lanes = Lanes(prepared.program, train, self._devices, width)
             self._made[width] = (lanes, Evaluations(lanes, prepared.data))
         return self._made[width]
 
@@ -138,18 +141,23 @@ class _Runner:
         path = files.join(self._pack.folder, "packing.json")
         if files.exists(path):
             return files.read_json(path)["lanes_a_device"]
-        lanes, measured = decide(
-            lambda width: self._lanes(width)[0], self._pack.configs, self._pack.at_once
-        )
-        self._note(lanes.placement.width, measured)
-        return lanes.placement.width
+        width = 1
+        measured: dict[int, float] = {}
+        if self._pack.at_once.isdigit():
+            most = -(-len(self._pack.names) // len(self._devices))
+            width = max(1, min(most, int(self._pack.at_once) // len(self._devices)))
+        elif self._pack.at_once == "auto":
+            lanes, measured = decide(lambda width: self._lanes(width)[0], self._pack.configs)
+            width = lanes.placement.width
+        self._note(width, measured)
+        return width
 
     def _note(self, width: int, measured: dict[int, float]) -> None:
         files.write_json(
             files.join(self._pack.folder, "packing.json"),
             {
                 "trials": len(self._pack.names),
-                "devices": len(jax.local_devices()),
+                "devices": len(self._devices),
                 "lanes_a_device": width,
                 "seconds_a_step_and_trial": {str(k): v for k, v in measured.items()},
             },

@@ -27,18 +27,16 @@ COMPUTING = 0.05
 
 
 def decide(
-    lanes: Callable[[int], Lanes], configs: Sequence[Config], at_once: str
+    lanes: Callable[[int], Lanes], configs: Sequence[Config]
 ) -> tuple[Lanes, dict[int, float]]:
     """The lanes to run, and the seconds a trial's step took by lanes a device.
 
-    `lanes(width)` makes lanes with `width` of them a device; `at_once`: as in `Pack`.
+    `lanes(width)` makes lanes with `width` of them a device.
     """
     one = lanes(1)
     devices = one.placement.mesh.size
     widest = -(-len(configs) // devices)
-    if at_once.isdigit():
-        return lanes(max(1, min(widest, int(at_once) // devices))), {}
-    if at_once == "serial" or widest == 1:
+    if widest == 1:
         return one, {}
     measured = {1: measure(one, configs)}
     steps = one.program.total_steps

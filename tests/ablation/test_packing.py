@@ -1,0 +1,156 @@
+"""A trial in a pack leaves the record that it would have left alone."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lepton_jax import api
+from lepton_jax.ablation import pack as packs
+from lepton_jax.ablation import run_pack
+from lepton_jax.ablation.experiment import Experiment, Variant, grid
+from lepton_jax.ablation.trials import by_program, trials_of
+from lepton_jax.training.checkpoints import Checkpoints
+from lepton_jax.training.restore import trained
+
+QUICK = {
+    "train_for": "20 steps",
+    "batch_size": 8,
+    "evaluate_every": "10 steps",
+    "log_every": "5 steps",
+    "writers": {},
+}
+DIGITS = {
+    **QUICK,
+    "model.features": (4, 8),
+    "model.hidden": 16,
+    "ema": 0.5,
+    "schedule.warmup": "2 steps",
+}
+VARIED = [
+    Variant("a", {"optimizer.learning_rate": 1e-2, "model.dropout": 0.1}),
+    Variant("b", {"optimizer.weight_decay": 0.1, "ema": 0.3}),
+    Variant("c", {"task.label_smoothing": 0.1}),
+]
+TOKENS = {**QUICK, "model.layers": 1, "data.source.examples": 64}
+
+
+def packed(
+    folder: Path, config: str, variants: Sequence[Variant], changes: Any, at_once: str = "99",
+    seeds: Sequence[int] = (0, 1),
+) -> list[Any]:  # fmt: skip
+    """Runs the trials in packs; the trials."""
+    experiment = Experiment(
+        question="?", config=config, variants=variants, seeds=seeds, changes=changes
+    )
+    trials = trials_of(experiment)
+    for pack in packs.plan(str(folder), trials, at_once=at_once, workers=1):
+        pack.write()
+        assert run_pack.run(pack.folder).ok
+    return trials
+
+
+def rows(workdir: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def largest_difference(a: Path, b: Path) -> float:
+    """Of two records' metrics, relative; their rows and names must be the same."""
+    found = 0.0
+    for x, y in zip(rows(a), rows(b), strict=True):
+        assert x.keys() == y.keys()
+        assert x["step"] == y["step"]
+        for name in x:
+            if name.endswith(("loss", "grad_norm", "accuracy")):
+                found = max(found, abs(x[name] - y[name]) / max(abs(x[name]), 1e-300))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("config", "variants", "changes"),
+    [
+        ("configs/digits_cnn.py", VARIED, DIGITS),
+        ("configs/markov_decoder.py", grid({"optimizer.learning_rate": (1e-3, 1e-2)}), TOKENS),
+    ],
+    ids=["CNN with BatchNorm, dropout, EMA, augmentation", "decoder with dropout"],
+)
+def test_a_packed_trial_computes_what_it_computes_alone(
+    tmp_path: Path, config: str, variants: list[Variant], changes: dict[str, Any]
+):
+    """More trials than devices, so that each device has several."""
+    exact = {**changes, "precision": "float64"}
+    trials = packed(tmp_path, config, variants, exact, seeds=range(6))
+    noted = json.loads(next((tmp_path / "packs").glob("*/packing.json")).read_text())
+    assert noted["lanes_a_device"] > 1
+    for trial in (trials[0], trials[7]):
+        alone = tmp_path / "alone" / trial.name
+        api.train(trial.config, str(alone))
+        assert largest_difference(tmp_path / "trials" / trial.name, alone) < 1e-10
+
+
+def test_what_packs_follows_from_the_config():
+    numbers = Variant("n", {"optimizer.learning_rate": 0.1, "model.dropout": 0.3, "ema": 0.9})
+    shapes = Variant("s", {"model.hidden": 32})
+    off = Variant("o", {"model.dropout": 0.0})
+    experiment = Experiment(
+        question="?", config="configs/digits_cnn.py", seeds=(0, 1),
+        variants=[Variant("base"), numbers, shapes, off],
+    )  # fmt: skip
+    groups = [{t.variant for t in group} for group in by_program(trials_of(experiment)).values()]
+    assert groups == [{"base", "n"}, {"s"}, {"o"}]
+
+
+def test_one_after_another_is_bit_for_bit_the_trial_alone(tmp_path: Path):
+    trial, *_ = packed(tmp_path, "configs/digits_cnn.py", VARIED[:2], DIGITS, "serial", (3,))
+    alone, own = tmp_path / "alone", tmp_path / "trials" / trial.name
+    api.train(trial.config, str(alone))
+    assert (own / "metrics.jsonl").read_bytes() == (alone / "metrics.jsonl").read_bytes()
+    assert json.loads((own / "results.json").read_text()) == json.loads(
+        (alone / "results.json").read_text()
+    )
+    mine, its = Checkpoints(str(own)).arrays(20, ""), Checkpoints(str(alone)).arrays(20, "")
+    assert mine.keys() == its.keys()
+    for name in mine:
+        np.testing.assert_array_equal(mine[name], its[name], err_msg=name)
+
+
+def test_a_trial_can_be_used_as_a_run_of_its_own(tmp_path: Path):
+    trial, *_ = packed(tmp_path, "configs/digits_cnn.py", VARIED[:1], DIGITS)
+    own = str(tmp_path / "trials" / trial.name)
+    assert trained(own).step <= 20
+    assert trained(own, "last").step == 20
+    assert 0 <= api.evaluate(own, split="valid").results["accuracy"] <= 1
+    api.export(own, f"{own}/bundle")
+    assert api.verify(f"{own}/bundle").ok
+    assert api.train(trial.config, own).step == 20  # it is done, and says so
+    longer = api.train({**trial.config.to_dict(), "train_for": "25 steps"}, own, longer=True)
+    assert longer.step == 25
+
+
+def test_a_trial_that_diverges_is_said_so_and_leaves_the_others_alone(tmp_path: Path):
+    wild = [Variant("calm"), Variant("wild", {"optimizer.learning_rate": 1e30})]
+    changes = {**DIGITS, "optimizer.clip_norm": None}
+    calm, other, *_ = packed(tmp_path / "a", "configs/digits_cnn.py", wild, changes)
+    states = [
+        packs.status(packs.trial_folder(str(tmp_path / "a"), name))
+        for name in sorted(p.name for p in (tmp_path / "a/trials").iterdir())
+    ]
+    assert [s["state"] for s in states] == ["finished"] * 2 + ["failed"] * 2
+    assert "not finite" in states[2]["reason"]
+    # In a group of the same size without it every byte of the others is the same.
+    again = [Variant("calm"), Variant("mild", {"optimizer.learning_rate": 1e-5})]
+    packed(tmp_path / "b", "configs/digits_cnn.py", again, changes)
+    for trial in (calm, other):
+        a, b = (tmp_path / x / "trials" / trial.name / "metrics.jsonl" for x in "ab")
+        assert a.read_bytes() == b.read_bytes()
+
+
+def test_lanes_are_spread_over_the_devices(tmp_path: Path):
+    """Eight devices take eight trials at a time, one each."""
+    trials = packed(tmp_path, "configs/digits_cnn.py", VARIED[:1], DIGITS, "8", seeds=range(8))
+    noted = json.loads(next((tmp_path / "packs").glob("*/packing.json")).read_text())
+    assert (noted["devices"], noted["lanes_a_device"]) == (8, 1)
+    assert all(packs.ended(str(tmp_path / "trials" / t.name)) for t in trials)
