@@ -5,6 +5,8 @@ be told in the constructor over which axis it is split. Here every draw is keyed
 statistics go through the one reduction that knows where the step runs.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -18,6 +20,18 @@ from lepton_jax.reduce import batch_sum
 Linear = nnx.Linear
 
 LECUN_NORMAL = nnx.initializers.lecun_normal()
+
+
+def fan_in_uniform(fan_in: int) -> dict[str, nnx.Initializer]:
+    """Kernel and bias of a `Linear` both from U(-b, b), b = 1 / sqrt(fan_in): what PyTorch's layers
+    begin with, and what results published with them rest on.
+    """
+    bound = fan_in**-0.5
+
+    def init(key: jax.Array, shape: Any, dtype: Any = jnp.float32, *_: Any) -> jax.Array:
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return {"kernel_init": init, "bias_init": init}
 
 
 class HyperVariable(nnx.Variable):
