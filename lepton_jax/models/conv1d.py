@@ -6,7 +6,7 @@ import jax
 from flax import nnx
 
 from lepton_jax.errors import UserError
-from lepton_jax.models.layers import Conv, Linear, fan_in_uniform
+from lepton_jax.models.layers import Conv, fan_in_uniform, uniform_linear
 from lepton_jax.noise import Noise
 from lepton_jax.schema import PositiveInt
 
@@ -53,7 +53,6 @@ class Conv1D(nnx.Module):
                     f"model.kernels = {tuple(kernels)}: nothing is left of a signal of "
                     f"{input_shape[0]} steps after convolution {number}. Give fewer"
                 )
-            start = fan_in_uniform(kernel * channels)
             self.convs.append(
                 Conv(
                     channels,
@@ -61,13 +60,13 @@ class Conv1D(nnx.Module):
                     kernel=(1, kernel),
                     stride=(1, STRIDE),
                     padding=((0, 0), (PADDING, PADDING)),
-                    init=start["kernel_init"],
+                    init=fan_in_uniform(kernel * channels),
                     rngs=rngs,
                 )
             )
             channels = cout
         size = length * channels
-        self.head = Linear(size, outputs, **fan_in_uniform(size), rngs=rngs)
+        self.head = uniform_linear(size, outputs, fan_in=size, rngs=rngs)
 
     def __call__(self, x: jax.Array, noise: Noise | None = None) -> jax.Array:
         """Logits `[B, K]`; the same in training and evaluation."""

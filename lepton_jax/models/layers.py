@@ -22,16 +22,21 @@ Linear = nnx.Linear
 LECUN_NORMAL = nnx.initializers.lecun_normal()
 
 
-def fan_in_uniform(fan_in: int) -> dict[str, nnx.Initializer]:
-    """Kernel and bias of a `Linear` both from U(-b, b), b = 1 / sqrt(fan_in): what PyTorch's layers
-    begin with, and what results published with them rest on.
-    """
+def fan_in_uniform(fan_in: int) -> nnx.Initializer:
+    """U(-b, b) with b = 1 / sqrt(fan_in): what PyTorch's layers begin with, their biases too, and
+    what results published with them rest on."""
     bound = fan_in**-0.5
 
     def init(key: jax.Array, shape: Any, dtype: Any = jnp.float32, *_: Any) -> jax.Array:
         return jax.random.uniform(key, shape, dtype, -bound, bound)
 
-    return {"kernel_init": init, "bias_init": init}
+    return init
+
+
+def uniform_linear(cin: int, cout: int, *, fan_in: int, rngs: nnx.Rngs) -> nnx.Linear:
+    """A `Linear` whose kernel and bias begin as `fan_in_uniform`."""
+    init = fan_in_uniform(fan_in)
+    return Linear(cin, cout, kernel_init=init, bias_init=init, rngs=rngs)
 
 
 class HyperVariable(nnx.Variable):

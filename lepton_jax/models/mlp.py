@@ -6,7 +6,7 @@ import jax
 from flax import nnx
 
 from lepton_jax.errors import UserError
-from lepton_jax.models.layers import Dropout, Linear, fan_in_uniform
+from lepton_jax.models.layers import Dropout, uniform_linear
 from lepton_jax.noise import Noise
 from lepton_jax.schema import PositiveInt, Rate
 
@@ -43,10 +43,10 @@ class MLP(nnx.Module):
             size *= length
         self.layers: nnx.List[nnx.Module] = nnx.List()
         for width in features:
-            self.layers.append(Linear(size, width, **fan_in_uniform(size), rngs=rngs))
+            self.layers.append(uniform_linear(size, width, fan_in=size, rngs=rngs))
             size = width
         self.dropout = Dropout(dropout)
-        self.head = Linear(size, outputs, **fan_in_uniform(size), rngs=rngs)
+        self.head = uniform_linear(size, outputs, fan_in=size, rngs=rngs)
         self._residual = residual
 
     def __call__(self, x: jax.Array, noise: Noise | None = None) -> jax.Array:

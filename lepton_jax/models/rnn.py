@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from lepton_jax.models.layers import Linear, fan_in_uniform
+from lepton_jax.models.layers import uniform_linear
 from lepton_jax.noise import Noise
 from lepton_jax.schema import PositiveInt
 
@@ -22,9 +22,8 @@ class GRUCell(nnx.Module):
     """
 
     def __init__(self, channels: int, hidden: int, *, rngs: nnx.Rngs):
-        start = fan_in_uniform(hidden)
-        self.input = Linear(channels, 3 * hidden, **start, rngs=rngs)
-        self.recurrent = Linear(hidden, 3 * hidden, **start, rngs=rngs)
+        self.input = uniform_linear(channels, 3 * hidden, fan_in=hidden, rngs=rngs)
+        self.recurrent = uniform_linear(hidden, 3 * hidden, fan_in=hidden, rngs=rngs)
         self._hidden = hidden
 
     def start(self, batch: int, dtype: Any) -> jax.Array:
@@ -74,7 +73,7 @@ class GRU(nnx.Module):
         self.forward = GRUCell(channels, hidden, rngs=rngs)
         self.backward = GRUCell(channels, hidden, rngs=rngs) if bidirectional else None
         size = length * hidden * (2 if bidirectional else 1)
-        self.head = Linear(size, outputs, **fan_in_uniform(size), rngs=rngs)
+        self.head = uniform_linear(size, outputs, fan_in=size, rngs=rngs)
 
     def __call__(self, x: jax.Array, noise: Noise | None = None) -> jax.Array:
         """Logits `[B, K]`; the same in training and evaluation."""
