@@ -1,10 +1,11 @@
 """MNIST-1D: which models use the order of a signal's positions, and what is left without it.
 
-Greydanus & Kobak (2024), Scaling down deep learning with MNIST-1D (ICML), table 1: four models of
-equal recipe, on signals as they are and with their 40 positions shuffled alike in every example.
-There the CNN and the GRU lose what they had over the MLP. The published numbers are one run each,
-in whole percent, at the best of the steps as seen on test; here the step is chosen on a tenth of
-the training examples, which are not trained on.
+Greydanus & Kobak (2024), Scaling down deep learning with MNIST-1D (ICML): four models of equal
+recipe, on signals as they are and with their 40 positions shuffled alike in every example. There
+the CNN and the GRU lose what they had over the MLP (56 and 57 against 68 %).
+
+The MLP's tolerance is wider: the notebook of the authors' own repository ends at 65.1 % with this
+model, having trained on all 4,000 examples; here a tenth of them chooses the step instead.
 """
 
 from lepton_jax.ablation.experiment import Experiment, Published, listed
@@ -16,7 +17,7 @@ CONFIGS = {
     "CNN": {"config": "configs/mnist1d_cnn.py"},
     "GRU": {"config": "configs/mnist1d_gru.py"},
 }
-TABLE = "Greydanus & Kobak (2024), table 1"
+TABLE = "Greydanus & Kobak (2024), test accuracies on MNIST-1D"
 
 
 def get_experiment() -> Experiment:
