@@ -13,18 +13,23 @@ from lepton_jax.errors import did_you_mean
 TABLES: dict[str, dict[str, str]] = {
     "model": {
         "cnn": "lepton_jax.models.cnn:CNN",
+        "conv1d": "lepton_jax.models.conv1d:Conv1D",
+        "gru": "lepton_jax.models.rnn:GRU",
+        "mlp": "lepton_jax.models.mlp:MLP",
         "resnet": "lepton_jax.models.resnet:ResNet",
         "transformer": "lepton_jax.models.transformer:Transformer",
     },
     "task": {
-        "image_classification": "lepton_jax.tasks.image_classification:ImageClassification",
+        "image_classification": "lepton_jax.tasks.classification:ImageClassification",
         "language_modelling": "lepton_jax.tasks.language_modelling:LanguageModelling",
+        "signal_classification": "lepton_jax.tasks.classification:SignalClassification",
     },
     "source": {
         "digits": "lepton_jax.data.digits:digits",
         "folder": "lepton_jax.data.folder:folder",
         "generated_images": "lepton_jax.data.generated:generated_images",
         "generated_tokens": "lepton_jax.data.generated:generated_tokens",
+        "mnist1d": "lepton_jax.data.mnist1d:mnist1d",
         "npz": "lepton_jax.data.npz:npz",
         "tfds": "lepton_jax.data.tfds:tfds",
     },

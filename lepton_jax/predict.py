@@ -57,7 +57,9 @@ class Predictions:
         if known:
             lines.append(f"{right} of {len(known)} as labelled")
         lines.append(f"Answered by {self.source}, {self.id}")
-        lines.append(f"next: python launch.py predict {self.flag} FILE.png")
+        pictures = any(a.image is not None for a in self.answers)
+        file = "FILE.png" if pictures else "FILE.npy"
+        lines.append(f"next: python launch.py predict {self.flag} {file}")
         return "\n".join(lines)
 
 

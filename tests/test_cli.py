@@ -113,7 +113,7 @@ def test_users_own_components_from_another_folder(tmp_path: Path):
         from flax import nnx
         from lepton_jax.data.source import Columns, Source
         from lepton_jax.schema import Rate
-        from lepton_jax.tasks.image_classification import ImageClassification
+        from lepton_jax.tasks.classification import ImageClassification
 
         class Linear(nnx.Module):
             def __init__(self, input_shape, outputs, *, width: int = 8, dropout: Rate = 0.0, rngs):

@@ -5,6 +5,8 @@ be told in the constructor over which axis it is split. Here every draw is keyed
 statistics go through the one reduction that knows where the step runs.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -18,6 +20,23 @@ from lepton_jax.reduce import batch_sum
 Linear = nnx.Linear
 
 LECUN_NORMAL = nnx.initializers.lecun_normal()
+
+
+def fan_in_uniform(fan_in: int) -> nnx.Initializer:
+    """U(-b, b) with b = 1 / sqrt(fan_in): what PyTorch's layers begin with, their biases too, and
+    what results published with them rest on."""
+    bound = fan_in**-0.5
+
+    def init(key: jax.Array, shape: Any, dtype: Any = jnp.float32, *_: Any) -> jax.Array:
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init
+
+
+def uniform_linear(cin: int, cout: int, *, fan_in: int, rngs: nnx.Rngs) -> nnx.Linear:
+    """A `Linear` whose kernel and bias begin as `fan_in_uniform`."""
+    init = fan_in_uniform(fan_in)
+    return Linear(cin, cout, kernel_init=init, bias_init=init, rngs=rngs)
 
 
 class HyperVariable(nnx.Variable):

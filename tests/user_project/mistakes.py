@@ -8,7 +8,7 @@ from flax import nnx
 from jax.sharding import AxisType, Mesh
 
 from lepton_jax.placement.placement import Placement
-from lepton_jax.tasks.image_classification import ImageClassification
+from lepton_jax.tasks.classification import ImageClassification
 
 
 class Net(nnx.Module):

@@ -1,0 +1,58 @@
+"""A multilayer perceptron; without hidden layers it is logistic regression."""
+
+from typing import ClassVar
+
+import jax
+from flax import nnx
+
+from lepton_jax.errors import UserError
+from lepton_jax.models.layers import Dropout, uniform_linear
+from lepton_jax.noise import Noise
+from lepton_jax.schema import PositiveInt, Rate
+
+# B batch, D features, K outputs.
+
+
+class MLP(nnx.Module):
+    """Inputs `[B, ...]`, flattened, to `outputs` logits: linear layers with ReLU between them.
+
+    Raises:
+      UserError: when a residual is asked for between layers of unlike widths.
+    """
+
+    sharding: ClassVar[dict[str, tuple[str | None, ...]]] = {r"head\.kernel": ("fsdp", None)}
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        outputs: int,
+        *,
+        features: tuple[PositiveInt, ...] = (100, 100),
+        residual: bool = False,
+        dropout: Rate = 0.0,
+        rngs: nnx.Rngs,
+    ):
+        """`features`: the width of each hidden layer. `residual`: each but the first adds to what
+        it is given, x + relu(Wx + b). `dropout` comes after each."""
+        if residual and len(set(features)) > 1:
+            raise UserError(
+                f"model.residual adds layers of one width, but model.features = {tuple(features)}"
+            )
+        size = 1
+        for length in input_shape:
+            size *= length
+        self.layers: nnx.List[nnx.Module] = nnx.List()
+        for width in features:
+            self.layers.append(uniform_linear(size, width, fan_in=size, rngs=rngs))
+            size = width
+        self.dropout = Dropout(dropout)
+        self.head = uniform_linear(size, outputs, fan_in=size, rngs=rngs)
+        self._residual = residual
+
+    def __call__(self, x: jax.Array, noise: Noise | None = None) -> jax.Array:
+        """Logits `[B, K]`; None for `noise` means evaluation."""
+        x_BD = x.reshape(x.shape[0], -1)
+        for number, layer in enumerate(self.layers):
+            y_BD = nnx.relu(layer(x_BD))
+            x_BD = self.dropout(x_BD + y_BD if self._residual and number else y_BD, noise)
+        return self.head(x_BD)

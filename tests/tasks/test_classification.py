@@ -1,0 +1,45 @@
+"""Classification of images and of signals is one computation over two fields."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lepton_jax.data.dataset import DataSpec, FieldSpec
+from lepton_jax.errors import UserError
+from lepton_jax.tasks.classification import ImageClassification, SignalClassification
+
+LABEL = FieldSpec((), "int32")
+
+
+def spec(name, shape, classes=("a", "b", "c")):
+    return DataSpec({name: FieldSpec(shape, "float32"), "label": LABEL}, classes)
+
+
+def logits(x, noise):
+    return x.reshape(len(x), -1)[:, :3]
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 2)])
+def test_a_signal_counts_as_an_image_of_the_same_numbers(shape):
+    x = np.random.default_rng(0).normal(size=(5, *shape)).astype(np.float32)
+    rest = {"label": jnp.array([0, 1, 2, 0, 1]), "mask": jnp.array([1.0, 1, 1, 1, 0])}
+    signals = SignalClassification(spec("signal", shape), label_smoothing=0.1)
+    images = ImageClassification(spec("image", (4, 1, 2)), label_smoothing=0.1)
+    assert signals.input_shape == shape
+    found = signals.loss(logits, {"signal": x, **rest}, "training")
+    expected = images.loss(logits, {"image": x, **rest}, "training")
+    assert found == expected
+    assert float(found["accuracy"][1]) == 4
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (spec("image", (4, 4, 1)), "needs a field 'signal' with 1 or 2 axes an example"),
+        (spec("signal", (4, 4, 1)), r"the data has signal \(4, 4, 1\), label \(\)"),
+        (spec("signal", (4,), ("a",)), "at least two named classes"),
+    ],
+)
+def test_data_of_another_kind_is_refused_in_words(data, problem):
+    with pytest.raises(UserError, match=problem):
+        SignalClassification(data)

@@ -1,0 +1,28 @@
+"""Every experiment file loads, its variants are valid configs, its numbers have sources."""
+
+from pathlib import Path
+
+import pytest
+
+from lepton_jax.ablation import experiment_file
+from lepton_jax.ablation.trials import trials_of
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "experiments").glob("*.py")), ids=lambda p: p.stem)
+def test_an_experiment_becomes_trials(path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    found = experiment_file.load(str(path))
+    trials = trials_of(found)
+    assert len({t.name for t in trials}) == len(found.variants) * len(found.seeds)
+    assert all(p.source and p.tolerance > 0 for p in found.published.values())
+
+
+def test_mnist1d_is_four_models_on_two_versions_of_the_data(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    trials = trials_of(experiment_file.load("experiments/mnist1d.py"))
+    models = {(t.config.model.name, t.config.data.source.keys["shuffled"]) for t in trials}
+    assert len(trials) == 40
+    assert models == {(m, s) for m in ("mlp", "conv1d", "gru") for s in (False, True)}
+    assert len({t.program for t in trials}) == 8
