@@ -1,0 +1,270 @@
+"""The answer of an experiment in plain words, and its verdicts against published numbers."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from lepton_jax.ablation.experiment import shown
+from lepton_jax.ablation.results import Outcome, Results
+from lepton_jax.ablation.statistics import (
+    MOST_SEEDS,
+    Analysis,
+    Comparison,
+    analyse,
+    counts,
+    improves,
+)
+from lepton_jax.ablation.units import Unit, decimals_of_values, unit_of
+
+_SPOKEN = 8
+"""Findings of a kind that are spelled out; the table has them all."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A sentence about a variant, or about several."""
+
+    kind: Literal["better", "worse", "undecided", "untested"]
+    text: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    question: str
+    findings: tuple[Finding, ...]
+    """The better ones first, then the worse, then what is open."""
+    notes: tuple[str, ...]
+    """Failures, what is not finished, tuning, and how it was compared."""
+
+    def __str__(self) -> str:
+        return "\n".join([self.question, *[f"  {f.text}" for f in self.findings], *self.notes])
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """A variant against its published number."""
+
+    variant: str
+    published: float
+    tolerance: float
+    source: str
+    mean: float | None
+    sd: float | None
+    seeds: int
+    verdict: Literal["reproduced", "better", "not reproduced", "no result"]
+
+
+@dataclass(frozen=True)
+class Reproductions:
+    """Every published number of an experiment. `str()` is a table for a terminal."""
+
+    rows: tuple[Reproduction, ...]
+    unit: Unit
+    decimals: int
+
+    @property
+    def holds(self) -> bool:
+        """Whether every number was reached."""
+        return all(r.verdict in ("reproduced", "better") for r in self.rows)
+
+    def __str__(self) -> str:
+        if not self.rows:
+            return "no published numbers to compare with"
+        table = [("variant", "published", "ours", "seeds", "verdict", "source")]
+        for r in self.rows:
+            published, tolerance, mean, sd = (
+                self.unit.value_of(x, self.decimals)
+                for x in (r.published, r.tolerance, r.mean, r.sd)
+            )
+            ours = mean if r.sd is None else f"{mean} (sd {sd})"
+            both = f"{published} ± {tolerance}"
+            table.append((r.variant, both, ours, str(r.seeds), r.verdict, r.source))
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        return "\n".join(
+            "  ".join(t.ljust(w) for t, w in zip(row, widths, strict=True)).rstrip()
+            for row in table
+        )
+
+
+def answer(results: Results) -> Answer:
+    return answer_of(analyse(results))
+
+
+def answer_of(analysis: Analysis) -> Answer:
+    results = analysis.results
+    if analysis.comparisons:
+        findings = _findings(analysis)
+    else:
+        findings = [_best_on_valid(results)]
+    return Answer(results.question, tuple(findings), tuple(_notes(analysis)))
+
+
+def reproductions(results: Results) -> Reproductions:
+    """Reproduced: the mean over seeds is within the tolerance; better: beyond it, to the good."""
+    analysis, unit = analyse(results), unit_of(results)
+    rows = []
+    for variant, p in results.published.items():
+        summary = next((s for s in analysis.summaries if s.variant == variant), None)
+        mean = summary.mean if summary else None
+        verdict: Literal["reproduced", "better", "not reproduced", "no result"]
+        if mean is None:
+            verdict = "no result"
+        elif abs(mean - p.value) <= p.tolerance * (1 + 1e-9):
+            verdict = "reproduced"
+        else:
+            verdict = "better" if improves(mean - p.value, results.mode) else "not reproduced"
+        sd, seeds = (summary.sd, len(summary.values)) if summary else (None, 0)
+        rows.append(
+            Reproduction(variant, p.value, p.tolerance, p.source, mean, sd, seeds, verdict)
+        )
+    spread = min((r.tolerance for r in rows if r.tolerance), default=None)
+    return Reproductions(tuple(rows), unit, decimals_of_values(results, unit, spread))
+
+
+def _findings(analysis: Analysis) -> list[Finding]:
+    found: list[Finding] = []
+    for kind in ("better", "worse", "undecided", "untested"):
+        of_kind = [c for c in analysis.comparisons if c.verdict == kind]
+        if kind in ("better", "worse"):
+            of_kind.sort(key=lambda c: -abs(c.difference or 0.0))
+        spoken = of_kind if len(of_kind) <= _SPOKEN + 1 else of_kind[:_SPOKEN]
+        found += [Finding(kind, sentence(c, analysis)) for c in spoken]
+        if rest := len(of_kind) - len(spoken):
+            others = {
+                "better": f"{rest} more beat the baseline",
+                "worse": f"{rest} more are worse than the baseline",
+                "undecided": f"{rest} more: no difference found",
+                "untested": f"{rest} more could not be tested",
+            }
+            found.append(Finding(kind, f"{others[kind]}: see the table."))
+    return found
+
+
+def sentence(c: Comparison, analysis: Analysis) -> str:
+    """`dropout 0.1 beats the baseline by 0.8 points (0.3 to 1.3).`"""
+    results = analysis.results
+    if c.difference is None:
+        lacking = c.variant if not analysis.summary(c.variant).values else results.baseline
+        return f"{c.variant}: not compared, as {lacking} has no result."
+    unit, by = unit_of(results), c.interval
+    good = improves(c.difference, results.mode)
+    if by and c.difference < 0:
+        by = type(by)(-by.high, -by.low)
+    size = unit.difference_of(abs(c.difference), by)
+    match c.verdict:
+        case "better":
+            return f"{c.variant} beats the baseline by {size}."
+        case "worse":
+            return f"{c.variant} is worse than the baseline by {size}."
+        case "undecided":
+            return f"{c.variant}: no difference found with {c.seeds} seeds{_open(c, unit)}."
+    if c.difference == 0:
+        than = "the same result as the baseline"
+    else:
+        than = f"{size} {'better' if good else 'worse'} than the baseline"
+    if c.seeds == 1:
+        return f"{c.variant}: {than} with 1 seed, which says nothing of chance."
+    if c.paired:
+        return f"{c.variant}: {than} with each of {c.seeds} seeds; no spread to test against."
+    return f"{c.variant}: {than}; no spread over {c.seeds} seeds to test against."
+
+
+def _open(c: Comparison, unit: Unit) -> str:
+    assert c.difference is not None
+    ends = unit.difference_of(c.difference, c.interval)
+    seen = f" ({ends.replace(' (', ', ').rstrip(')')})" if c.interval else ""
+    if c.more_seeds is None:
+        return f"{seen}; if it is this small, {MOST_SEEDS:,} seeds would not settle it"
+    return f"{seen}; about {c.more_seeds} more would settle a difference of this size"
+
+
+def _best_on_valid(results: Results) -> Finding:
+    """Where there is nothing to compare with, as in a search: which came out first."""
+    best: tuple[float, str] | None = None
+    for v in results.variants:
+        values = [o.valid for o in results.reported(v) if o.valid is not None]
+        if values:
+            mean = sum(values) / len(values)
+            if best is None or improves(mean - best[0], results.mode):
+                best = mean, v
+    if best is None:
+        return Finding("untested", "No trial has a result.")
+    unit = unit_of(results)
+    value = unit.value_of(best[0], decimals_of_values(results, unit, None))
+    among = f" of {len(results.variants)} variants" if len(results.variants) > 1 else ""
+    text = f"{best[1]} is best on valid{among}, with {results.metric} {value}"
+    return Finding("untested", f"{text}; the best of many is flattered by chance." if among else
+                   f"{text}; there is nothing to compare it with.")  # fmt: skip
+
+
+def _notes(analysis: Analysis) -> list[str]:
+    results = analysis.results
+    notes = [*_how(analysis), *_tunings(results)]
+    bad = [o for o in results.outcomes if o.state == "failed" or _without_number(o)]
+    if bad:
+        told = "; ".join(f"{o.variant}, seed {o.seed}: {_reason(o)}" for o in bad[:4])
+        more = f"; and {len(bad) - 4} more" if len(bad) > 4 else ""
+        notes.append(f"{_of(len(bad), results.outcomes)} failed and count for nothing: {told}{more}.")
+    states = Counter(o.state for o in results.outcomes if o.state not in ("finished", "failed"))
+    if states:
+        told = ", ".join(f"{n} {state}" for state, n in states.items())
+        notes.append(f"Not the last word: {_of(states.total(), results.outcomes)} have yet to finish"
+                     f" ({told}).")  # fmt: skip
+    return notes
+
+
+def _how(analysis: Analysis) -> list[str]:
+    """What was measured, and how it was compared."""
+    results = analysis.results
+    tested = [c for c in analysis.comparisons if c.p is not None]
+    if not tested:
+        return []
+    counted = sorted({c.seeds for c in tested})
+    seeds = f"{counted[0]} to {counted[-1]}" if len(counted) > 1 else str(counted[0])
+    unpaired = [c.variant for c in tested if not c.paired]
+    pairing = "differences paired by seed"
+    if unpaired:
+        some = "Welch's test for " + _listed(unpaired) + ", whose seeds differ"
+        pairing = some if len(unpaired) == len(tested) else f"{pairing} ({some})"
+    more = "s" if len(tested) > 1 else ""
+    note = (
+        f"Test {results.metric.replace('_', ' ')}, {seeds} seeds; {pairing}, with 95 % intervals; "
+        f"verdicts at 5 % after Holm's correction for {len(tested)} comparison{more}."
+    )
+    if counted[0] == 2:
+        note += " Two seeds show only a very large difference."
+    return [note]
+
+
+def _tunings(results: Results) -> list[str]:
+    chosen: dict[str, list[str]] = {}
+    for variant in results.variants:
+        reported = results.reported(variant)
+        if reported and reported[0].tuning:
+            values = ", ".join(f"{k}={shown(v)}" for k, v in reported[0].tuning.items())
+            chosen.setdefault(values, []).append(variant)
+    if not chosen:
+        return []
+    if len(chosen) == 1:
+        return [f"Tuned on valid, each variant by itself: {next(iter(chosen))} for all."]
+    told = [f"{values} for {_listed(variants)}" for values, variants in chosen.items()]
+    more = f"; and {len(told) - _SPOKEN} more" if len(told) > _SPOKEN else ""
+    return [f"Tuned on valid, each variant by itself: {'; '.join(told[:_SPOKEN])}{more}."]
+
+
+def _without_number(o: Outcome) -> bool:
+    """Finished with a number that is not finite. No number at all is a search's, not a failure."""
+    return o.state == "finished" and o.test is not None and not counts(o)
+
+
+def _reason(o: Outcome) -> str:
+    return o.reason.rstrip(".") or ("its metric is not finite" if o.state == "finished" else "")
+
+
+def _of(count: int, outcomes: Sequence[Outcome]) -> str:
+    return f"{count} of {len(outcomes)} trials"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
