@@ -8,6 +8,7 @@ from typing import Literal
 from lepton_jax.ablation.experiment import shown
 from lepton_jax.ablation.results import Outcome, Results
 from lepton_jax.ablation.statistics import (
+    LEVEL,
     MOST_SEEDS,
     Analysis,
     Comparison,
@@ -158,7 +159,11 @@ def sentence(c: Comparison, analysis: Analysis) -> str:
         case "worse":
             return f"{c.variant} is worse than the baseline by {size}."
         case "undecided":
-            return f"{c.variant}: no difference found with {c.seeds} seeds{_open(c, unit)}."
+            tested = sum(other.p is not None for other in analysis.comparisons)
+            # Its own interval leaves zero out, which among so many is no surprise.
+            alone = c.p is not None and c.p < 1 - LEVEL
+            once = f" once corrected for {tested} comparisons" if alone else ""
+            return f"{c.variant}: no difference found with {c.seeds} seeds{once}{_open(c, unit)}."
     if c.difference == 0:
         than = "the same result as the baseline"
     else:

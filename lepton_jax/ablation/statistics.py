@@ -303,13 +303,16 @@ def seeds_needed_unpaired(
 
 
 def _first_with_power(power: Callable[[int], float]) -> int | None:
-    low, high = 2, MOST_SEEDS
-    if power(high) < POWER:
-        return None
-    while low < high:
+    low, high = 1, 2
+    # From below, as the noncentral t is not to be trusted where the power is all but 1.
+    while power(high) < POWER:
+        if high >= MOST_SEEDS:
+            return None
+        low, high = high, min(2 * high, MOST_SEEDS)
+    while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if power(middle) >= POWER else (middle + 1, high)
-    return low
+        low, high = (low, middle) if power(middle) >= POWER else (middle, high)
+    return high
 
 
 def _power(noncentrality: float, freedom: float, level: float) -> float:

@@ -3,7 +3,6 @@
 import csv
 import io
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -207,8 +206,3 @@ def _is_number(value: Any) -> bool:
 
 def _escaped(text: str) -> str:
     return "".join(_LATEX.get(character, character) for character in text)
-
-
-def columns_of(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
-    """The rows with some of their columns."""
-    return [{name: row[name] for name in names} for row in rows]

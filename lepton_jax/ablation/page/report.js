@@ -12,7 +12,7 @@ function fill(node, attributes, children) {
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
     else if (value !== null && value !== undefined && value !== false) node.setAttribute(name, value);
   }
-  node.append(...children.flat().filter((c) => c !== null && c !== undefined));
+  node.append(...children.flat(Infinity).filter((c) => c !== null && c !== undefined));
   return node;
 }
 const el = (tag, attributes, ...children) => fill(document.createElement(tag), attributes, children);
@@ -28,7 +28,8 @@ const short = (v) => (number(v) ? minus(String(Number(v.toPrecision(3)))) : "–
 const signed = (v) => (v > 0 ? "+" : "") + value(v);
 const range = (pair, show = value) => (pair ? `${show(pair[0])} to ${show(pair[1])}` : "–");
 const probability = (p) => (!number(p) ? "–" : p < 0.001 ? "< 0.001" : p.toFixed(3));
-const seconds = (s) => (!number(s) ? "–" : s.toLocaleString("en", { maximumFractionDigits: s < 100 ? 1 : 0 }));
+const seconds = (s) => (!number(s) ? "–" : s.toLocaleString("en", { minimumFractionDigits: s < 100 ? 1 : 0, maximumFractionDigits: s < 100 ? 1 : 0 }));
+const Metric = data.metric.charAt(0).toUpperCase() + data.metric.slice(1);
 const unit = data.percent ? " (%)" : "";
 
 /* A table whose columns sort by a click. A column: {title, of: row -> what it sorts by,
@@ -128,41 +129,48 @@ function results() {
   const compared = data.variants.filter((v) => v.against && number(v.against.difference));
   const ends = compared.flatMap((v) => v.against.interval || [v.against.difference]);
   const [low, high] = [Math.min(0, ...ends), Math.max(0, ...ends)];
-  const x = linear(low, high, 10, 210);
+  const W = innerWidth < 640 ? 130 : 230, x = linear(low, high, 8, W - 8);
   const whisker = (v) => {
     if (!v.against || !number(v.against.difference)) return el("span", { class: "soft" }, v.name === data.baseline ? "baseline" : "–");
     const { difference, interval, verdict } = v.against;
     const colour = verdict === "better" ? "var(--good)" : verdict === "worse" ? "var(--bad)" : "var(--soft)";
     const open = verdict === "undecided" || verdict === "untested";
-    return draw("svg", { width: 220, height: 22, role: "img", "aria-label": `${signed(difference)}, ${range(interval)}` },
+    return draw("svg", { width: W, height: 22, role: "img", "aria-label": `${signed(difference)}, ${range(interval)}` },
       draw("line", { x1: x(0), x2: x(0), y1: -9, y2: 31, class: "zero", "stroke-dasharray": "2 3" }),
       interval ? draw("line", { x1: x(interval[0]), x2: x(interval[1]), y1: 11, y2: 11, stroke: colour, "stroke-width": 2.5, "stroke-linecap": "round" }) : null,
       draw("circle", { cx: x(difference), cy: 11, r: 4.5, fill: open ? "var(--paper)" : colour, stroke: colour, "stroke-width": 2 }));
   };
   const a = (v, name) => (v.against ? v.against[name] : null);
-  const columns = [
-    { title: "Variant", class: "name", of: (v) => v.name, cell: (v) => v.name },
+  const name = { title: "Variant", class: "name", of: (v) => v.name, cell: (v) => v.name };
+  const mean = [
     { title: `Mean${unit}`, number: true, of: (v) => v.mean, cell: (v) => value(v.mean) },
     { title: "sd", number: true, of: (v) => v.sd, cell: (v) => el("span", { class: "soft" }, value(v.sd, 1)) },
-  ];
-  if (compared.length) columns.push(
-    { title: "Difference and 95 % interval", of: (v) => a(v, "difference"), cell: whisker },
-    { title: data.points ? "Points" : "Difference", number: true, of: (v) => a(v, "difference"), cell: (v) =>
-      number(a(v, "difference")) ? [signed(a(v, "difference")), a(v, "interval") ? el("span", { class: "soft" }, `  ${range(a(v, "interval"))}`) : ""] : "–" },
-    { title: "Verdict", of: (v) => a(v, "verdict"), cell: (v) => a(v, "verdict") ? [el("span", { class: `mark ${a(v, "verdict")}`, "aria-hidden": "true" }, MARKS[a(v, "verdict")]), " ", a(v, "verdict")] : "" },
-    { title: "p (Holm)", number: true, of: (v) => a(v, "holm"), cell: (v) => probability(a(v, "holm")) },
-    { title: "Effect g", number: true, of: (v) => a(v, "g"), cell: (v) => short(a(v, "g")) },
-    { title: "P(improves)", number: true, of: (v) => a(v, "improvement"), cell: (v) => fixed(a(v, "improvement"), 2) },
-    { title: "Seeds lacking", number: true, of: (v) => a(v, "more"), cell: (v) => a(v, "more") ?? "–" });
-  columns.push(
     { title: "Seeds", number: true, of: (v) => v.seeds, cell: (v) => v.seeds },
+  ];
+  const mark = (v) => el("span", { class: `mark ${a(v, "verdict")}`, "aria-hidden": "true" }, MARKS[a(v, "verdict")]);
+  const against = [
+    { title: "Difference, 95 % interval", of: (v) => a(v, "difference"), cell: whisker },
+    { title: data.points ? "Points" : "Difference", number: true, of: (v) => a(v, "difference"), cell: (v) =>
+      number(a(v, "difference")) ? [signed(a(v, "difference")), a(v, "interval") ? el("span", { class: "soft" }, ` (${range(a(v, "interval"))})`) : ""] : "–" },
+    { title: "Verdict", of: (v) => a(v, "verdict"), cell: (v) => (a(v, "verdict") ? [mark(v), " ", a(v, "verdict")] : "") },
+    { title: "p (Holm)", number: true, of: (v) => a(v, "holm"), cell: (v) => probability(a(v, "holm")) },
+  ];
+  const more = [
+    { title: "p", number: true, of: (v) => a(v, "p"), cell: (v) => probability(a(v, "p")) },
+    { title: "Effect (Hedges g)", number: true, of: (v) => a(v, "g"), cell: (v) => short(a(v, "g")) },
+    { title: "P(improves)", number: true, of: (v) => a(v, "improvement"), cell: (v) => fixed(a(v, "improvement"), 2) },
+    { title: "Seeds lacking", number: true, of: (v) => a(v, "more"), cell: (v) => a(v, "more") ?? "–" },
     { title: "IQM", number: true, of: (v) => v.iqm, cell: (v) => value(v.iqm) },
-    { title: "95 % (t)", number: true, of: (v) => v.interval && v.interval[1] - v.interval[0], cell: (v) => range(v.interval) },
-    { title: "95 % (bootstrap)", number: true, of: (v) => v.bootstrap && v.bootstrap[1] - v.bootstrap[0], cell: (v) => range(v.bootstrap) });
-  head("results", "Results", `${data.metric} on test; ${data.mode === "max" ? "more" : "less"} is better. `
-    + "A filled dot is a verdict that holds after Holm's correction; each interval stands for itself. "
-    + "Below 6 seeds a bootstrap interval is too narrow, so Student's decides.");
-  SECTION("results").append(table(columns, data.variants, { most: 60, className: (v) => (v.name === data.baseline ? "baseline" : null) }).node);
+    { title: "Mean, 95 % (t)", number: true, of: (v) => v.interval && v.interval[0], cell: (v) => range(v.interval) },
+    { title: "Mean, 95 % (bootstrap)", number: true, of: (v) => v.bootstrap && v.bootstrap[0], cell: (v) => range(v.bootstrap) },
+  ];
+  const look = { most: 60, className: (v) => (v.name === data.baseline ? "baseline" : null) };
+  const filled = compared.length ? " A filled dot is a verdict that holds after Holm’s correction; each interval stands for itself." : "";
+  head("results", "Results", `${Metric} on test; ${data.mode === "max" ? "more" : "less"} is better.${filled}`);
+  SECTION("results").append(table([name, ...(compared.length ? against : []), ...mean], data.variants, look).node,
+    el("details", { class: "fold" }, el("summary", {}, "Effect sizes, interquartile means and bootstrap intervals"),
+      el("p", { class: "lead" }, "The bootstrap of fewer than 6 seeds is too narrow for its 95 %, so that Student’s t decides. P(improves): the chance that a run of the variant beats a run of the baseline. Seeds lacking: how many more until a difference of the observed size is found with 80 % power."),
+      table([name, ...(compared.length ? more : more.slice(4))], data.variants, look).node));
   formats("results", ["results", "comparisons"]);
 }
 
@@ -185,7 +193,7 @@ function published() {
 function curves() {
   const all = data.variants.filter((v) => v.curve && v.curve.steps.length > 1);
   if (!all.length) return;
-  head("curves", "Learning curves", `${data.metric} on valid. A line is the mean over seeds, its band reaches from the lowest seed to the highest. The vertical axis does not start at zero.`);
+  head("curves", "Learning curves", `${Metric} on valid. A line is the mean over seeds, its band reaches from the lowest seed to the highest. The vertical axis does not start at zero.`);
   const others = all.filter((v) => v.name !== data.baseline)
     .sort((a, b) => Math.abs(b.against?.difference || 0) - Math.abs(a.against?.difference || 0));
   const ordered = [...all.filter((v) => v.name === data.baseline), ...others];
@@ -212,7 +220,7 @@ function curves() {
   SECTION("curves").append(el("div", { class: "tools chips" }, chips));
   drawing(SECTION("curves"), (W) => {
     const H = W < 600 ? 280 : 400, shown = ordered.filter((v) => chosen.has(v.name));
-    const narrow = W < 600, right = narrow ? W - 8 : W - 150, left = 52, bottom = H - 40;
+    const narrow = W < 600, right = narrow ? W - 8 : W - 150, left = 58, bottom = H - 40;
     const last = Math.max(...all.map((v) => v.curve.steps.at(-1))), first = late ? last / 2 : Math.min(...all.map((v) => v.curve.steps[0]));
     const cut = shown.map((v) => ({ v, at: v.curve.steps.map((s, i) => [s, i]).filter(([s]) => s >= first).map(([, i]) => i) })).filter((c) => c.at.length);
     const values = cut.flatMap(({ v, at }) => at.flatMap((i) => [v.curve.low[i], v.curve.high[i]])).map((y) => y * data.scale);
@@ -220,9 +228,9 @@ function curves() {
     const x = linear(first, last, left, right), y = linear(low - room, top + room, bottom, 12);
     const xs = ticks(first, last, narrow ? 4 : 7), ys = ticks(low - room, top + room, 5);
     const svg = draw("svg", { width: W, height: H, role: "img", "aria-label": `Learning curves of ${shown.map((v) => v.name).join(", ")}` },
-      ys.at.map((t) => [draw("line", { x1: left, x2: right, y1: y(t), y2: y(t), class: "axis" }), draw("text", { x: left - 10, y: y(t) + 4, "text-anchor": "end" }, minus(t.toFixed(ys.digits)) + (data.percent ? "" : ""))]),
-      xs.at.map((t) => draw("text", { x: x(t), y: bottom + 20, "text-anchor": "middle" }, t.toLocaleString("en"))),
-      draw("text", { x: right, y: H - 3, "text-anchor": "end" }, "step"));
+      ys.at.map((t) => [draw("line", { x1: left, x2: right, y1: y(t), y2: y(t), class: "axis" }), draw("text", { x: left - 10, y: y(t) + 4, "text-anchor": "end" }, minus(t.toFixed(ys.digits)) + data.percent)]),
+      xs.at.map((t) => draw("text", { x: x(t), y: bottom + 20, "text-anchor": x(t) > right - 14 ? "end" : "middle" }, t.toLocaleString("en"))),
+      draw("text", { x: right, y: H - 3, "text-anchor": "end", class: "strong" }, "step →"));
     const labels = [];
     for (const { v, at } of cut) {
       const { colour, dash } = look.get(v.name), c = v.curve;
@@ -260,7 +268,7 @@ function space() {
   const low = Math.min(...found), high = Math.max(...found);
   const share = (v) => (high > low ? (v - low) / (high - low) : 0.5);
   const means = { grid: "A cell is the mean over its trials; a cross has none that came to a number.", scatter: "A disc is a trial; the darker or brighter, the higher its number.", strips: "A dot is a trial, a bar the mean of those with the same value." }[kind];
-  head("space", "What was varied", `${data.metric} on valid, which is what choices went by. ${means}`);
+  head("space", "What was varied", `${Metric} on valid, which is what choices went by. ${means}`);
   const paint = (v) => { const s = share(v); return `color-mix(in srgb, rgb(var(--heat-high)) ${(100 * s).toFixed(0)}%, rgb(var(--heat-low)))`; };
   if (kind === "grid") drawing(SECTION("space"), (W) => heat(W, keys, points, paint, share));
   else if (kind === "scatter") drawing(SECTION("space"), (W) => scatter(W, keys, points, paint));
@@ -365,7 +373,7 @@ function details(trial) {
     try { await navigator.clipboard.writeText(trial.command); copy.textContent = "Copied"; }
     catch { getSelection().selectAllChildren(code); copy.textContent = "Selected: press Ctrl-C"; }
   } }, "Copy");
-  const code = el("code", {}, trial.command);
+  const code = el("code", {}, trial.command.split(" ").flatMap((word) => [el("span", { class: "word" }, word), " "]));
   fact("Run it again", el("div", { class: "command" }, code, copy));
   fact("Workdir", el("code", {}, trial.workdir));
   if (trial.curve.length > 1) {
