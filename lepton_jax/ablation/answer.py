@@ -1,5 +1,6 @@
 """The answer of an experiment in plain words, and its verdicts against published numbers."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -94,10 +95,7 @@ def answer(results: Results) -> Answer:
 
 def answer_of(analysis: Analysis) -> Answer:
     results = analysis.results
-    if analysis.comparisons:
-        findings = _findings(analysis)
-    else:
-        findings = [_best_on_valid(results)]
+    findings = _findings(analysis) if analysis.comparisons else [_best_on_valid(results)]
     return Answer(results.question, tuple(findings), tuple(_notes(analysis)))
 
 
@@ -116,9 +114,7 @@ def reproductions(results: Results) -> Reproductions:
         else:
             verdict = "better" if improves(mean - p.value, results.mode) else "not reproduced"
         sd, seeds = (summary.sd, len(summary.values)) if summary else (None, 0)
-        rows.append(
-            Reproduction(variant, p.value, p.tolerance, p.source, mean, sd, seeds, verdict)
-        )
+        rows.append(Reproduction(variant, p.value, p.tolerance, p.source, mean, sd, seeds, verdict))
     spread = min((r.tolerance for r in rows if r.tolerance), default=None)
     return Reproductions(tuple(rows), unit, decimals_of_values(results, unit, spread))
 
@@ -188,19 +184,22 @@ def _best_on_valid(results: Results) -> Finding:
     """Where there is nothing to compare with, as in a search: which came out first."""
     best: tuple[float, str] | None = None
     for v in results.variants:
-        values = [o.valid for o in results.reported(v) if o.valid is not None]
-        if values:
-            mean = sum(values) / len(values)
-            if best is None or improves(mean - best[0], results.mode):
-                best = mean, v
+        mean = mean_on_valid(results.reported(v))
+        if mean is not None and (best is None or improves(mean - best[0], results.mode)):
+            best = mean, v
     if best is None:
         return Finding("untested", "No trial has a result.")
     unit = unit_of(results)
     value = unit.value_of(best[0], decimals_of_values(results, unit, None))
     among = f" of {len(results.variants)} variants" if len(results.variants) > 1 else ""
     text = f"{best[1]} is best on valid{among}, with {results.metric} {value}"
-    return Finding("untested", f"{text}; the best of many is flattered by chance." if among else
-                   f"{text}; there is nothing to compare it with.")  # fmt: skip
+    but = "the best of many is flattered by chance" if among else "nothing to compare it with"
+    return Finding("untested", f"{text}; {but}.")
+
+
+def mean_on_valid(outcomes: Sequence[Outcome]) -> float | None:
+    values = [o.valid for o in outcomes if o.valid is not None and math.isfinite(o.valid)]
+    return sum(values) / len(values) if values else None
 
 
 def _notes(analysis: Analysis) -> list[str]:
@@ -210,12 +209,14 @@ def _notes(analysis: Analysis) -> list[str]:
     if bad:
         told = "; ".join(f"{o.variant}, seed {o.seed}: {_reason(o)}" for o in bad[:4])
         more = f"; and {len(bad) - 4} more" if len(bad) > 4 else ""
-        notes.append(f"{_of(len(bad), results.outcomes)} failed and count for nothing: {told}{more}.")
+        notes.append(
+            f"{_of(len(bad), results.outcomes)} failed and count for nothing: {told}{more}."
+        )
     states = Counter(o.state for o in results.outcomes if o.state not in ("finished", "failed"))
     if states:
         told = ", ".join(f"{n} {state}" for state, n in states.items())
-        notes.append(f"Not the last word: {_of(states.total(), results.outcomes)} have yet to finish"
-                     f" ({told}).")  # fmt: skip
+        unfinished = _of(states.total(), results.outcomes)
+        notes.append(f"Not the last word: {unfinished} have yet to finish ({told}).")
     return notes
 
 

@@ -35,12 +35,12 @@ def table(table: Table) -> bytes:
     axes.set_ylim(lines, 0)
     axes.text(1, 0.75, table.title, fontsize=11, weight="bold", va="center", color="#1d1c1a")
     starts = [sum(widths[:i]) for i in range(len(widths))]
-    for y, row in enumerate([head, *rows], start=1):
+    for line, row in enumerate([head, *rows], start=1):
         for start, width, text, at_right in zip(starts, widths, row, right, strict=True):
             axes.text(
-                start + width - 1 if at_right else start + 1, y + 0.6, text, va="center",
+                start + width - 1 if at_right else start + 1, line + 0.6, text, va="center",
                 ha="right" if at_right else "left", fontsize=9, family="DejaVu Sans",
-                color="#6b6760" if y == 1 else "#1d1c1a", parse_math=False,
+                color="#6b6760" if line == 1 else "#1d1c1a", parse_math=False,
             )  # fmt: skip
     for y in (2.1, len(rows) + 2.1):
         axes.plot([1, sum(widths) - 1], [y, y], color="#1d1c1a", linewidth=0.8)

@@ -11,7 +11,7 @@ from importlib import resources
 from typing import Any
 
 from lepton_jax.ablation import tables as tabular
-from lepton_jax.ablation.answer import Answer, answer_of
+from lepton_jax.ablation.answer import Answer, answer_of, mean_on_valid
 from lepton_jax.ablation.experiment import shown
 from lepton_jax.ablation.results import Outcome, Results
 from lepton_jax.ablation.space import space_of
@@ -27,7 +27,7 @@ _MARKS = {"better": "▲", "worse": "▼", "undecided": "○", "untested": "·"}
 
 
 def write(results: Results, folder: str) -> str:
-    """Writes `report.html`, `curves.png` and `tables/*.csv|tex|md|png`, and returns the page's path.
+    """Writes `report.html`, `curves.png` and `tables/*.csv|tex|md|png`; returns the page's path.
 
     Raises as `files.write_bytes` does.
     """
@@ -123,6 +123,7 @@ def _data(analysis: Analysis, found: Sequence[Table], curves: dict[str, Any]) ->
                 "name": s.variant,
                 "seeds": len(s.values),
                 "mean": s.mean,
+                "valid": mean_on_valid(results.reported(s.variant)),
                 "sd": s.sd,
                 "interval": _pair(s.interval),
                 "bootstrap": _pair(s.bootstrap),

@@ -20,7 +20,7 @@ def space_of(results: Results) -> dict[str, Any] | None:
     keys = _varied(results)
     if not keys:
         return None
-    points = [
+    points: list[dict[str, Any]] = [
         {
             "at": [_plain(o.changes[k][1] if k in o.changes else base) for k, base in keys.items()],
             "valid": o.valid if o.valid is not None and math.isfinite(o.valid) else None,

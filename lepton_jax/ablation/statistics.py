@@ -144,7 +144,7 @@ def comparison(
     a = np.array([values[s] for s in (seeds or sorted(values))], np.float64)
     b = np.array([baseline[s] for s in (seeds or sorted(baseline))], np.float64)
     if not shorter:
-        return Comparison(variant, 0, paired, *[None] * 8, verdict="untested")  # type: ignore[arg-type]
+        return _nothing(variant, paired)
     several = min(len(a), len(b)) > 1
     tested = several and not _without_spread(a, b, paired)
     test: Any = None
@@ -172,6 +172,14 @@ def comparison(
     )
 
 
+def _nothing(variant: str, paired: bool) -> Comparison:
+    return Comparison(
+        variant, 0, paired, difference=None, interval=None, effect_size=None, p=None,
+        p_corrected=None, probability_of_improvement=None, probability_interval=None,
+        more_seeds=None, verdict="untested",
+    )  # fmt: skip
+
+
 def corrected(
     comparisons: Sequence[Comparison],
     values: Mapping[str, Mapping[int, float]],
@@ -184,7 +192,9 @@ def corrected(
     """
     tested = [c for c in comparisons if c.p is not None]
     by_variant = dict(
-        zip([c.variant for c in tested], holm([c.p for c in tested if c.p is not None]), strict=True)
+        zip(
+            [c.variant for c in tested], holm([c.p for c in tested if c.p is not None]), strict=True
+        )
     )
     rank = {c.variant: i for i, c in enumerate(sorted(tested, key=lambda c: c.p or 0.0))}
     found = []
@@ -233,9 +243,7 @@ def bootstrap_interval(samples: Sequence[np.ndarray], statistic: Callable[..., A
             tuple(samples), statistic, n_resamples=RESAMPLES, confidence_level=LEVEL,
             method="percentile", vectorized=True, rng=np.random.default_rng(0),
         )  # fmt: skip
-    return Interval(
-        float(found.confidence_interval.low), float(found.confidence_interval.high)
-    )
+    return Interval(float(found.confidence_interval.low), float(found.confidence_interval.high))
 
 
 def interquartile_mean(x: np.ndarray, axis: int = -1) -> Any:
@@ -243,9 +251,7 @@ def interquartile_mean(x: np.ndarray, axis: int = -1) -> Any:
     return stats.trim_mean(x, 0.25, axis=axis)
 
 
-def probability_of_improvement(
-    x: np.ndarray, y: np.ndarray, mode: Literal["max", "min"]
-) -> Any:
+def probability_of_improvement(x: np.ndarray, y: np.ndarray, mode: Literal["max", "min"]) -> Any:
     """P(a run of x is better than a run of y), ties counting half: the Mann-Whitney U / (n m).
 
     `x` is [..., n] and `y` [..., m].
@@ -320,7 +326,9 @@ def _power(noncentrality: float, freedom: float, level: float) -> float:
     bound = stats.t.ppf(1 - level / 2, freedom)
     upper = stats.nct.sf(bound, freedom, noncentrality)
     # scipy gives nan far out in the tail, where the power is 1.
-    return 1.0 if math.isnan(upper) else float(upper + stats.nct.cdf(-bound, freedom, noncentrality))
+    return (
+        1.0 if math.isnan(upper) else float(upper + stats.nct.cdf(-bound, freedom, noncentrality))
+    )
 
 
 def _without_spread(a: np.ndarray, b: np.ndarray, paired: bool) -> bool:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from lepton_jax.ablation.answer import reproductions
+from lepton_jax.ablation.answer import mean_on_valid, reproductions
 from lepton_jax.ablation.experiment import shown
 from lepton_jax.ablation.statistics import Analysis, Interval
 
@@ -62,6 +62,7 @@ def results_rows(analysis: Analysis) -> list[Row]:
         {
             "variant": s.variant,
             "seeds": len(s.values),
+            "valid": mean_on_valid(analysis.results.reported(s.variant)),
             "mean": s.mean,
             "sd": s.sd,
             **_ends("t 95 %", s.interval),

@@ -23,12 +23,13 @@ const draw = (tag, attributes, ...children) => fill(document.createElementNS(SVG
 const minus = (text) => (Number(text) === 0 ? text.replace("-", "") : text.replace("-", "−"));
 const number = (v) => typeof v === "number" && isFinite(v);
 const fixed = (v, digits) => (number(v) ? minus(v.toFixed(digits)) : "–");
-const value = (v, more = 0) => fixed(number(v) ? v * data.scale : v, data.decimals + more);
+const value = (v) => fixed(number(v) ? v * data.scale : v, data.decimals);
 const short = (v) => (number(v) ? minus(String(Number(v.toPrecision(3)))) : "–");
 const signed = (v) => (v > 0 ? "+" : "") + value(v);
-const range = (pair, show = value) => (pair ? `${show(pair[0])} to ${show(pair[1])}` : "–");
+const range = (pair) => (pair ? `${value(pair[0])} to ${value(pair[1])}` : "–");
 const probability = (p) => (!number(p) ? "–" : p < 0.001 ? "< 0.001" : p.toFixed(3));
 const seconds = (s) => (!number(s) ? "–" : s.toLocaleString("en", { minimumFractionDigits: s < 100 ? 1 : 0, maximumFractionDigits: s < 100 ? 1 : 0 }));
+const better = (a, b) => number(b.valid) - number(a.valid) || (data.mode === "max" ? b.valid - a.valid : a.valid - b.valid);
 const Metric = data.metric.charAt(0).toUpperCase() + data.metric.slice(1);
 const unit = data.percent ? " (%)" : "";
 
@@ -38,7 +39,7 @@ const unit = data.percent ? " (%)" : "";
 function table(columns, rows, { className, most = Infinity } = {}) {
   const body = el("tbody");
   let shown = rows, limit = most, sorted = null, descending = false;
-  const more = el("button", { class: "plain", type: "button", onclick: () => { limit = Infinity; refill(); } });
+  const more = el("button", { class: "plain more", type: "button", onclick: () => { limit = Infinity; refill(); } });
   const heads = columns.map((column) => {
     if (!column.of) return el("th", { scope: "col" }, el("span", { class: "label" }, column.title || ""));
     const head = el("th", { scope: "col", class: column.number ? "number" : null });
@@ -135,21 +136,23 @@ function results() {
     const { difference, interval, verdict } = v.against;
     const colour = verdict === "better" ? "var(--good)" : verdict === "worse" ? "var(--bad)" : "var(--soft)";
     const open = verdict === "undecided" || verdict === "untested";
-    return draw("svg", { width: W, height: 22, role: "img", "aria-label": `${signed(difference)}, ${range(interval)}` },
-      draw("line", { x1: x(0), x2: x(0), y1: -9, y2: 31, class: "zero", "stroke-dasharray": "2 3" }),
+    return draw("svg", { class: "whisker", width: W, height: 22, role: "img", "aria-label": `${signed(difference)}, ${range(interval)}` },
       interval ? draw("line", { x1: x(interval[0]), x2: x(interval[1]), y1: 11, y2: 11, stroke: colour, "stroke-width": 2.5, "stroke-linecap": "round" }) : null,
       draw("circle", { cx: x(difference), cy: 11, r: 4.5, fill: open ? "var(--paper)" : colour, stroke: colour, "stroke-width": 2 }));
   };
   const a = (v, name) => (v.against ? v.against[name] : null);
+  SECTION("results").style.setProperty("--zero", `${10 + x(0)}px`);
   const name = { title: "Variant", class: "name", of: (v) => v.name, cell: (v) => v.name };
-  const mean = [
+  const tested = data.variants.some((v) => number(v.mean));
+  const valid = { title: `Mean on valid${unit}`, number: true, of: (v) => v.valid, cell: (v) => value(v.valid) };
+  const mean = !tested ? [valid] : [
     { title: `Mean${unit}`, number: true, of: (v) => v.mean, cell: (v) => value(v.mean) },
-    { title: "sd", number: true, of: (v) => v.sd, cell: (v) => el("span", { class: "soft" }, value(v.sd, 1)) },
+    { title: "sd", number: true, of: (v) => v.sd, cell: (v) => el("span", { class: "soft" }, value(v.sd)) },
     { title: "Seeds", number: true, of: (v) => v.seeds, cell: (v) => v.seeds },
   ];
   const mark = (v) => el("span", { class: `mark ${a(v, "verdict")}`, "aria-hidden": "true" }, MARKS[a(v, "verdict")]);
   const against = [
-    { title: "Difference, 95 % interval", of: (v) => a(v, "difference"), cell: whisker },
+    { title: "Difference, 95 % interval", class: "difference", of: (v) => a(v, "difference"), cell: whisker },
     { title: data.points ? "Points" : "Difference", number: true, of: (v) => a(v, "difference"), cell: (v) =>
       number(a(v, "difference")) ? [signed(a(v, "difference")), a(v, "interval") ? el("span", { class: "soft" }, ` (${range(a(v, "interval"))})`) : ""] : "–" },
     { title: "Verdict", of: (v) => a(v, "verdict"), cell: (v) => (a(v, "verdict") ? [mark(v), " ", a(v, "verdict")] : "") },
@@ -164,11 +167,12 @@ function results() {
     { title: "Mean, 95 % (t)", number: true, of: (v) => v.interval && v.interval[0], cell: (v) => range(v.interval) },
     { title: "Mean, 95 % (bootstrap)", number: true, of: (v) => v.bootstrap && v.bootstrap[0], cell: (v) => range(v.bootstrap) },
   ];
-  const look = { most: 60, className: (v) => (v.name === data.baseline ? "baseline" : null) };
+  const rows = tested ? data.variants : [...data.variants].sort(better);
+  const look = { most: 30, className: (v) => (v.name === data.baseline ? "baseline" : null) };
   const filled = compared.length ? " A filled dot is a verdict that holds after Holm’s correction; each interval stands for itself." : "";
-  head("results", "Results", `${Metric} on test; ${data.mode === "max" ? "more" : "less"} is better.${filled}`);
-  SECTION("results").append(table([name, ...(compared.length ? against : []), ...mean], data.variants, look).node,
-    el("details", { class: "fold" }, el("summary", {}, "Effect sizes, interquartile means and bootstrap intervals"),
+  head("results", "Results", `${Metric} on ${tested ? "test" : "valid, the best first"}; ${data.mode === "max" ? "more" : "less"} is better.${filled}`);
+  SECTION("results").append(table([name, ...(compared.length ? against : []), ...mean], rows, look).node,
+    !tested ? "" : el("details", { class: "fold" }, el("summary", {}, "Effect sizes, interquartile means and bootstrap intervals"),
       el("p", { class: "lead" }, "The bootstrap of fewer than 6 seeds is too narrow for its 95 %, so that Student’s t decides. P(improves): the chance that a run of the variant beats a run of the baseline. Seeds lacking: how many more until a difference of the observed size is found with 80 % power."),
       table([name, ...(compared.length ? more : more.slice(4))], data.variants, look).node));
   formats("results", ["results", "comparisons"]);
@@ -180,7 +184,7 @@ function published() {
   SECTION("published").append(table([
     { title: "Variant", class: "name", of: (r) => r.variant, cell: (r) => r.variant },
     { title: `Published${unit}`, number: true, of: (r) => r.published, cell: (r) => `${value(r.published)} ± ${value(r.tolerance)}` },
-    { title: `Ours${unit}`, number: true, of: (r) => r.mean, cell: (r) => [value(r.mean), el("span", { class: "soft" }, `  sd ${value(r.sd, 1)}`)] },
+    { title: `Ours${unit}`, number: true, of: (r) => r.mean, cell: (r) => [value(r.mean), el("span", { class: "soft" }, `  sd ${value(r.sd)}`)] },
     { title: "Seeds", number: true, of: (r) => r.seeds, cell: (r) => r.seeds },
     { title: "Verdict", of: (r) => r.verdict, cell: (r) => r.verdict },
     { title: "Source", of: (r) => r.source, cell: (r) => r.source },
@@ -195,7 +199,7 @@ function curves() {
   if (!all.length) return;
   head("curves", "Learning curves", `${Metric} on valid. A line is the mean over seeds, its band reaches from the lowest seed to the highest. The vertical axis does not start at zero.`);
   const others = all.filter((v) => v.name !== data.baseline)
-    .sort((a, b) => Math.abs(b.against?.difference || 0) - Math.abs(a.against?.difference || 0));
+    .sort((a, b) => Math.abs(b.against?.difference || 0) - Math.abs(a.against?.difference || 0) || better(a, b));
   const ordered = [...all.filter((v) => v.name === data.baseline), ...others];
   const look = new Map(ordered.map((v, i) => [v.name, v.name === data.baseline
     ? { colour: "var(--c0)", dash: "" } : { colour: `var(--c${1 + ((i + 5) % 6)})`, dash: DASHES[Math.floor((i - 1) / 6) % 4] || DASHES[i % 2] }]));
@@ -220,7 +224,7 @@ function curves() {
   SECTION("curves").append(el("div", { class: "tools chips" }, chips));
   drawing(SECTION("curves"), (W) => {
     const H = W < 600 ? 280 : 400, shown = ordered.filter((v) => chosen.has(v.name));
-    const narrow = W < 600, right = narrow ? W - 8 : W - 150, left = 58, bottom = H - 40;
+    const narrow = W < 600, longest = Math.max(0, ...shown.map((v) => v.name.length)), right = narrow ? W - 8 : W - Math.min(240, 44 + 6.6 * longest), left = 58, bottom = H - 40;
     const last = Math.max(...all.map((v) => v.curve.steps.at(-1))), first = late ? last / 2 : Math.min(...all.map((v) => v.curve.steps[0]));
     const cut = shown.map((v) => ({ v, at: v.curve.steps.map((s, i) => [s, i]).filter(([s]) => s >= first).map(([, i]) => i) })).filter((c) => c.at.length);
     const values = cut.flatMap(({ v, at }) => at.flatMap((i) => [v.curve.low[i], v.curve.high[i]])).map((y) => y * data.scale);
@@ -245,7 +249,7 @@ function curves() {
       const over = labels.length ? labels.at(-1).place - bottom : 0;
       for (const l of labels) {
         const place = l.place - Math.max(0, over);
-        svg.append(draw("text", { x: right + 12, y: place + 4, class: "strong" }, draw("tspan", { style: `fill:${l.colour}` }, "■ "), l.name.length > 18 ? `${l.name.slice(0, 17)}…` : l.name));
+        svg.append(draw("text", { x: right + 12, y: place + 4, class: "strong" }, draw("tspan", { style: `fill:${l.colour}` }, "■ "), l.name.length > 32 ? `${l.name.slice(0, 31)}…` : l.name));
       }
     }
     return svg;
@@ -266,8 +270,9 @@ function space() {
   const found = points.filter((p) => number(p.valid)).map((p) => p.valid);
   if (!found.length) return;
   const low = Math.min(...found), high = Math.max(...found);
-  const share = (v) => (high > low ? (v - low) / (high - low) : 0.5);
-  const means = { grid: "A cell is the mean over its trials; a cross has none that came to a number.", scatter: "A disc is a trial; the darker or brighter, the higher its number.", strips: "A dot is a trial, a bar the mean of those with the same value." }[kind];
+  const [worst, best] = data.mode === "max" ? [low, high] : [high, low];
+  const share = (v) => (high > low ? (v - worst) / (best - worst) : 0.5);
+  const means = { grid: "A cell is the mean over its trials, the stronger its colour the better; a cross stands where none came to a number.", scatter: "A disc is a trial, the stronger its colour the better; a cross came to no number.", strips: "A dot is a trial, a bar the mean of those with the same value." }[kind];
   head("space", "What was varied", `${Metric} on valid, which is what choices went by. ${means}`);
   const paint = (v) => { const s = share(v); return `color-mix(in srgb, rgb(var(--heat-high)) ${(100 * s).toFixed(0)}%, rgb(var(--heat-low)))`; };
   if (kind === "grid") drawing(SECTION("space"), (W) => heat(W, keys, points, paint, share));
@@ -281,7 +286,7 @@ function space() {
       drawing(box, (W) => strip(W, key, points.filter((p) => number(p.valid)).map((p) => ({ at: p.at[i], y: p.valid * data.scale, name: p.name })), low * data.scale, high * data.scale));
     });
   }
-  if (kind !== "strips") SECTION("space").append(el("div", { class: "scale" }, value(low), el("i", { "aria-hidden": "true" }), value(high)));
+  if (kind !== "strips") SECTION("space").append(el("div", { class: "scale" }, `worst ${value(worst)}`, el("i", { "aria-hidden": "true" }), `best ${value(best)}`));
 }
 
 function heat(W, keys, points, paint, share) {
@@ -295,7 +300,7 @@ function heat(W, keys, points, paint, share) {
       if (!mine.length) return;
       const mean = good.length ? good.reduce((s, p) => s + p.valid, 0) / good.length : null;
       const cell = draw("g", {}, draw("rect", { x: left + c * cw + 1, y: r * ch + 19, width: cw - 2, height: ch - 2, rx: 2, fill: mean === null ? "var(--wash)" : paint(mean) }),
-        draw("text", { x: left + c * cw + cw / 2, y: r * ch + ch / 2 + 22, "text-anchor": "middle", style: mean !== null && share(mean) > 0.5 ? "fill:var(--paper)" : "fill:var(--ink)" }, mean === null ? "×" : cw < 44 ? fixed(mean * data.scale, 0) : value(mean)));
+        draw("text", { x: left + c * cw + cw / 2, y: r * ch + ch / 2 + 22, "text-anchor": "middle", style: mean !== null && share(mean) > 0.55 ? "fill:var(--paper)" : "fill:var(--ink)" }, mean === null ? "×" : cw < 44 ? fixed(mean * data.scale, 0) : value(mean)));
       svg.append(tells(cell, `${keys[0].key} ${label(xv)}, ${keys[1].key} ${label(yv)}: ${value(mean)}${data.percent}, ${good.length} of ${mine.length} trials`));
     });
   });
