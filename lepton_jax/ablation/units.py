@@ -43,8 +43,10 @@ class Unit:
 def unit_of(results: Results) -> Unit:
     """By the metric's name, provided that no value contradicts it."""
     words = results.metric.lower().replace("/", "_").split("_")
-    values = [v for o in results.outcomes for v in (o.test, o.valid) if v is not None]
-    if any(w in _SHARES for w in words) and all(0 <= v <= 1 for v in values if v == v):
+    values = [
+        v for o in results.outcomes for v in (o.test, o.valid) if v is not None and math.isfinite(v)
+    ]
+    if any(w in _SHARES for w in words) and all(0 <= v <= 1 for v in values):
         return Unit(100, " %", " points")
     return Unit(1, "", "")
 
@@ -52,7 +54,7 @@ def unit_of(results: Results) -> Unit:
 def decimals_of_values(results: Results, unit: Unit, spread: float | None) -> int:
     """Decimals of means, so that their spread still shows two digits."""
     if not spread:
-        values = [abs(o.test) for o in results.outcomes if o.test]
+        values = [abs(o.test) for o in results.outcomes if o.test and math.isfinite(o.test)]
         spread = max(values, default=1.0) / 100
     return min(9, max(1, 1 - math.floor(math.log10(spread * unit.scale))))
 
