@@ -21,6 +21,7 @@ from lepton_jax.ablation.units import Unit, decimals_of_values, unit_of
 
 _SPOKEN = 8
 """Findings of a kind that are spelled out; the table has them all."""
+_SPOKEN_OF_MANY = 4
 
 
 @dataclass(frozen=True)
@@ -121,11 +122,12 @@ def reproductions(results: Results) -> Reproductions:
 
 def _findings(analysis: Analysis) -> list[Finding]:
     found: list[Finding] = []
+    most = _SPOKEN if len(analysis.comparisons) <= 2 * _SPOKEN else _SPOKEN_OF_MANY
     for kind in ("better", "worse", "undecided", "untested"):
         of_kind = [c for c in analysis.comparisons if c.verdict == kind]
         if kind in ("better", "worse"):
             of_kind.sort(key=lambda c: -abs(c.difference or 0.0))
-        spoken = of_kind if len(of_kind) <= _SPOKEN + 1 else of_kind[:_SPOKEN]
+        spoken = of_kind if len(of_kind) <= most + 1 else of_kind[:most]
         found += [Finding(kind, sentence(c, analysis)) for c in spoken]
         if rest := len(of_kind) - len(spoken):
             others = {

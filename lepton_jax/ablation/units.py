@@ -29,12 +29,13 @@ class Unit:
         return f"{first}{self.difference}{within}"
 
     def decimals(self, value: float, interval: Interval | None = None) -> int:
-        """As many as the interval deserves, and enough that an end beside zero is not zero."""
+        """As many as the interval deserves, and enough that no zero stands for an end beside it."""
         width = (interval.high - interval.low) / 2 if interval else abs(value)
         found = 1 if self.difference else 0
         if width > 0:
             found = max(found, -math.floor(math.log10(width * self.scale / 2)))
-        ends = [x for x in (interval.low, interval.high) if x] if interval else []
+        decided = interval is not None and interval.low * interval.high > 0
+        ends = [interval.low, interval.high] if interval and decided else []
         while found < 9 and any(float(f"{x * self.scale:.{found}f}") == 0 for x in ends):
             found += 1
         return min(found, 9)
