@@ -3,8 +3,8 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from lepton_jax.ablation.experiment import shown
 from lepton_jax.ablation.results import Outcome, Results
@@ -45,8 +45,8 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Reproduction:
-    """A variant against its published number."""
+class Verdict:
+    """A variant's mean over seeds against its published number."""
 
     variant: str
     published: float
@@ -57,41 +57,17 @@ class Reproduction:
     seeds: int
     verdict: Literal["reproduced", "better", "not reproduced", "no result"]
 
-
-@dataclass(frozen=True)
-class Reproductions:
-    """Every published number of an experiment. `str()` is a table for a terminal."""
-
-    rows: tuple[Reproduction, ...]
-    unit: Unit
-    decimals: int
-
     @property
-    def holds(self) -> bool:
-        """Whether every number was reached."""
-        return all(r.verdict in ("reproduced", "better") for r in self.rows)
+    def reproduced(self) -> bool:
+        """Whether the number was reached."""
+        return self.verdict in ("reproduced", "better")
 
-    def __str__(self) -> str:
-        if not self.rows:
-            return "no published numbers to compare with"
-        table = [("variant", "published", "ours", "seeds", "verdict", "source")]
-        for r in self.rows:
-            published, tolerance, mean, sd = (
-                self.unit.value_of(x, self.decimals)
-                for x in (r.published, r.tolerance, r.mean, r.sd)
-            )
-            ours = mean if r.sd is None else f"{mean} (sd {sd})"
-            both = f"{published} ± {tolerance}"
-            table.append((r.variant, both, ours, str(r.seeds), r.verdict, r.source))
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        return "\n".join(
-            "  ".join(t.ljust(w) for t, w in zip(row, widths, strict=True)).rstrip()
-            for row in table
-        )
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
 
 
-def answer(results: Results) -> Answer:
-    return answer_of(analyse(results))
+def answer(results: Results) -> str:
+    return str(answer_of(analyse(results)))
 
 
 def answer_of(analysis: Analysis) -> Answer:
@@ -100,24 +76,38 @@ def answer_of(analysis: Analysis) -> Answer:
     return Answer(results.question, tuple(findings), tuple(_notes(analysis)))
 
 
-def reproductions(results: Results) -> Reproductions:
+def verdicts(results: Results) -> list[Verdict]:
     """Reproduced: the mean over seeds is within the tolerance; better: beyond it, to the good."""
-    analysis, unit = analyse(results), unit_of(results)
-    rows = []
+    summaries = {s.variant: s for s in analyse(results).summaries}
+    found = []
     for variant, p in results.published.items():
-        summary = next((s for s in analysis.summaries if s.variant == variant), None)
-        mean = summary.mean if summary else None
+        s = summaries.get(variant)
         verdict: Literal["reproduced", "better", "not reproduced", "no result"]
-        if mean is None:
-            verdict = "no result"
-        elif abs(mean - p.value) <= p.tolerance * (1 + 1e-9):
-            verdict = "reproduced"
+        if s is None or s.mean is None:
+            mean, sd, seeds, verdict = None, None, 0, "no result"
         else:
-            verdict = "better" if improves(mean - p.value, results.mode) else "not reproduced"
-        sd, seeds = (summary.sd, len(summary.values)) if summary else (None, 0)
-        rows.append(Reproduction(variant, p.value, p.tolerance, p.source, mean, sd, seeds, verdict))
-    spread = min((r.tolerance for r in rows if r.tolerance), default=None)
-    return Reproductions(tuple(rows), unit, decimals_of_values(results, unit, spread))
+            mean, sd, seeds = s.mean, s.sd, len(s.values)
+            if abs(mean - p.value) <= p.tolerance * (1 + 1e-9):
+                verdict = "reproduced"
+            else:
+                good = improves(mean - p.value, results.mode)
+                verdict = "better" if good else "not reproduced"
+        found.append(Verdict(variant, p.value, p.tolerance, p.source, mean, sd, seeds, verdict))
+    return found
+
+
+def verdict_table(verdicts: Sequence[Verdict]) -> str:
+    """For a terminal; numbers in the metric's own unit, as they were published."""
+    table = [("variant", "published", "ours", "seeds", "verdict", "source")]
+    for v in verdicts:
+        spread = "" if v.sd is None else f" (sd {v.sd:.2g})"
+        ours = "–" if v.mean is None else f"{v.mean:#.4g}{spread}"
+        both = f"{v.published:g} ± {v.tolerance:g}"
+        table.append((v.variant, both, ours, str(v.seeds), v.verdict, v.source))
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return "\n".join(
+        "  ".join(t.ljust(w) for t, w in zip(row, widths, strict=True)).rstrip() for row in table
+    )
 
 
 def _findings(analysis: Analysis) -> list[Finding]:

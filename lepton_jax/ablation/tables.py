@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from lepton_jax.ablation.answer import mean_on_valid, reproductions
+from lepton_jax.ablation.answer import mean_on_valid, verdicts
 from lepton_jax.ablation.experiment import shown
 from lepton_jax.ablation.statistics import Analysis, Interval
 
@@ -125,7 +125,7 @@ def published_rows(analysis: Analysis) -> list[Row]:
             "verdict": r.verdict,
             "source": r.source,
         }
-        for r in reproductions(analysis.results).rows
+        for r in verdicts(analysis.results)
     ]
 
 
@@ -198,7 +198,11 @@ def _finite(value: float | None) -> float | None:
 def _text(value: Any) -> str:
     if value is None:
         return "–"
-    return shown(value).replace("-", "−", 1) if _is_number(value) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    # Zeros at the end stay, so that a column's points stand below each other.
+    text = f"{value:.0f}" if abs(value) >= 1e4 else f"{value:#.4g}".rstrip(".")
+    return f"−{text[1:]}" if text.startswith("-") else text
 
 
 def _is_number(value: Any) -> bool:

@@ -1,6 +1,6 @@
 """The answer as a reader meets it: whole sentences."""
 
-from lepton_jax.ablation.answer import answer, reproductions
+from lepton_jax.ablation.answer import answer, verdict_table, verdicts
 from lepton_jax.ablation.experiment import Published
 from tests.ablation.made import of_values, outcome, results
 
@@ -11,7 +11,7 @@ UNCLEAR = [x + d for x, d in zip(BASE, [0.003, -0.004, 0.002, 0.005, -0.002], st
 
 
 def told(found) -> str:
-    return str(answer(found))
+    return answer(found)
 
 
 def test_a_whole_answer():
@@ -123,21 +123,22 @@ def test_published_numbers():
         "absent": Published(0.9, 0.1, "D 2023"),
     }
     found = of_values({"baseline": BASE, "helps": HELPS, "hurts": HURTS}, published=published)
-    rows = reproductions(found)
-    assert [r.verdict for r in rows.rows] == [
+    rows = verdicts(found)
+    assert [r.verdict for r in rows] == [
         "reproduced", "better", "not reproduced", "no result",
     ]  # fmt: skip
-    assert not rows.holds
-    lines = str(rows).splitlines()
+    assert [r.reproduced for r in rows] == [True, True, False, False]
+    assert rows[0].as_json()["source"] == "A 2020"
+    lines = verdict_table(rows).splitlines()
     assert lines[1].split("  ")[0] == "baseline"
-    assert "93.00 % ± 0.50 %" in lines[1]
-    assert "92.90 % (sd 0.48 %)" in lines[1]
+    assert "0.93 ± 0.005" in lines[1]
+    assert "0.9290 (sd 0.0048)" in lines[1]
     assert lines[3].endswith("C 2022")
 
 
 def test_below_a_published_loss_is_better():
     published = {"baseline": Published(1.0, 0.01, "E")}
-    (row,) = reproductions(
+    (row,) = verdicts(
         of_values({"baseline": [0.9]}, published=published, metric="loss", mode="min")
-    ).rows
+    )
     assert row.verdict == "better"

@@ -12,7 +12,7 @@ from PIL import Image
 from lepton_jax.ablation import report
 from lepton_jax.ablation.space import space_of
 from lepton_jax.ablation.statistics import analyse
-from lepton_jax.ablation.tables import latex_of, markdown_of, tables
+from lepton_jax.ablation.tables import Table, latex_of, markdown_of, tables
 from tests.ablation.made import large, of_values, outcome, results
 
 BASE, OTHER = [0.91, 0.92, 0.93], [0.94, 0.955, 0.96]
@@ -64,6 +64,12 @@ def test_csv_keeps_every_digit(tmp_path):
     (expected,) = analyse(found).comparisons
     assert float(row["p (Holm)"]) == expected.p_corrected
     assert float(row["difference"]) == expected.difference
+
+
+def test_numbers_as_a_reader_sees_them():
+    row = {"a": -0.5, "b": 1.5e-5, "c": 123456.7, "d": 12, "e": None, "f": 1234.0}
+    (cells,) = Table("t", "T", [row]).cells()
+    assert cells == ["−0.5000", "1.500e-05", "123457", "12", "–", "1234"]
 
 
 def test_names_that_mean_something_to_latex_and_markdown():
