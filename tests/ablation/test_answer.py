@@ -1,0 +1,144 @@
+"""The answer as a reader meets it: whole sentences."""
+
+from lepton_jax.ablation.answer import answer, verdict_table, verdicts
+from lepton_jax.ablation.experiment import Published
+from tests.ablation.made import of_values, outcome, results
+
+BASE = [0.930, 0.922, 0.935, 0.927, 0.931]
+HELPS = [x + d for x, d in zip(BASE, [0.008, 0.012, 0.004, 0.009, 0.007], strict=True)]
+HURTS = [x - d for x, d in zip(BASE, [0.021, 0.019, 0.024, 0.022, 0.020], strict=True)]
+UNCLEAR = [x + d for x, d in zip(BASE, [0.003, -0.004, 0.002, 0.005, -0.002], strict=True)]
+
+
+def told(found) -> str:
+    return answer(found)
+
+
+def test_a_whole_answer():
+    found = of_values(
+        {"baseline": BASE, "warm-up": UNCLEAR, "dropout 0.5": HURTS, "dropout 0.1": HELPS},
+        question="Does dropout help?",
+    )
+    assert told(found) == (
+        "Does dropout help?\n"
+        "  dropout 0.1 beats the baseline by 0.8 points (0.4 to 1.2).\n"
+        "  dropout 0.5 is worse than the baseline by 2.1 points (1.9 to 2.4).\n"
+        "  warm-up: no difference found with 5 seeds (0.1 points, −0.4 to 0.5); about 165 more"
+        " would settle a difference of this size.\n"
+        "Test accuracy, 5 seeds; differences paired by seed, with 95 % intervals; verdicts at 5 %"
+        " after Holm's correction for 3 comparisons."
+    )
+
+
+def test_a_loss_is_no_percentage_and_less_is_better():
+    found = of_values({"baseline": BASE, "b": HURTS}, metric="loss", mode="min")
+    assert "b beats the baseline by 0.021 (0.019 to 0.024)." in told(found)
+
+
+def test_an_accuracy_beyond_one_is_not_multiplied():
+    values = {"baseline": [100 * x for x in BASE], "b": [100 * x for x in HELPS]}
+    assert "b beats the baseline by 0.8 (0.4 to 1.2)." in told(of_values(values))
+
+
+def test_failures_are_named_with_their_reason():
+    outcomes = [outcome("baseline", s, x) for s, x in enumerate(BASE)]
+    outcomes += [outcome("b", s, x) for s, x in enumerate(HELPS[:3])]
+    outcomes.append(outcome("b", 3, None, state="failed", reason="the loss was not finite."))
+    outcomes.append(outcome("b", 4, float("nan")))
+    text = told(results(outcomes))
+    assert (
+        "2 of 10 trials failed and count for nothing: b, seed 3: the loss was not finite; "
+        "b, seed 4: its metric is not finite." in text
+    )
+    assert "3 seeds" in text
+
+
+def test_what_has_not_finished_is_said():
+    outcomes = [outcome("baseline", 0, 0.9), outcome("b", 0, None, state="running", valid=None)]
+    text = told(results(outcomes))
+    assert "b: not compared, as b has no result." in text
+    assert "Not the last word: 1 of 2 trials have yet to finish (1 running)." in text
+
+
+def test_one_seed_says_nothing_of_chance():
+    text = told(of_values({"baseline": [0.9], "b": [0.92]}))
+    assert (
+        "b: 2.0 points better than the baseline with 1 seed, which says nothing of chance" in text
+    )
+
+
+def test_no_spread_is_no_proof():
+    text = told(of_values({"baseline": [0.5, 0.6, 0.7], "b": [0.51, 0.61, 0.71]}))
+    assert "b: 1.0 points better than the baseline with each of 3 seeds; no spread" in text
+
+
+def test_the_tuning_chosen_on_valid_is_said():
+    outcomes = []
+    for variant, best in (("baseline", 0.1), ("b", 0.3)):
+        for rate in (0.1, 0.3):
+            outcomes += [
+                # The tuning that is worse on valid is better on test, and is not taken.
+                outcome(variant, s, 0.5 - 0.1 * (rate == best), tuning={"optimizer.lr": rate},
+                        valid=0.8 + 0.1 * (rate == best))
+                for s in range(3)
+            ]  # fmt: skip
+    text = told(results(outcomes))
+    assert "optimizer.lr=0.1 for baseline; optimizer.lr=0.3 for b" in text
+    assert "the same result as the baseline" in text
+
+
+def test_an_interval_of_its_own_is_not_enough_among_many():
+    slight = [x + d for x, d in zip(BASE, [0.004, 0.009, 0.001, 0.006, 0.008], strict=True)]
+    others = {f"v{i}": [x + d * (i + 1) for x, d in zip(BASE, [1e-3, -1e-3] * 3, strict=False)]
+              for i in range(9)}  # fmt: skip
+    assert "slight beats" in told(of_values({"baseline": BASE, "slight": slight}))
+    text = told(of_values({"baseline": BASE, "slight": slight, **others}))
+    assert "slight: no difference found with 5 seeds once corrected for 10 comparisons" in text
+
+
+def test_many_findings_are_summed_up():
+    values = {"baseline": BASE} | {f"v{i}": [x + i * 1e-4 for x in HELPS] for i in range(30)}
+    text = told(of_values(values))
+    assert "26 more beat the baseline: see the table." in text
+    assert text.index("v29 beats") < text.index("v28 beats")
+
+
+def test_a_search_has_no_baseline():
+    outcomes = [outcome(f"t{i}", 0, None, valid=0.5 + i / 100) for i in range(5)]
+    text = told(results(outcomes, baseline=""))
+    assert "t4 is best on valid of 5 variants, with accuracy 54.0 %; the best of many" in text
+    assert "failed" not in text
+
+
+def test_nothing_has_run_yet():
+    outcomes = [outcome("baseline", 0, None, state="waiting", valid=None)]
+    assert "No trial has a result." in told(results(outcomes))
+
+
+def test_published_numbers():
+    published = {
+        "baseline": Published(0.93, 0.005, "A 2020"),
+        "helps": Published(0.92, 0.005, "B 2021"),
+        "hurts": Published(0.93, 0.005, "C 2022"),
+        "absent": Published(0.9, 0.1, "D 2023"),
+    }
+    found = of_values({"baseline": BASE, "helps": HELPS, "hurts": HURTS}, published=published)
+    rows = verdicts(found)
+    assert [r.verdict for r in rows] == [
+        "reproduced", "better", "not reproduced", "no result",
+    ]  # fmt: skip
+    assert [r.reproduced for r in rows] == [True, True, False, False]
+    assert rows[0].as_json()["source"] == "A 2020"
+    lines = verdict_table(rows).splitlines()
+    assert lines[1].split("  ")[0] == "baseline"
+    assert "0.93 ± 0.005" in lines[1]
+    assert "0.9290 (sd 0.0048)" in lines[1]
+    assert lines[3].endswith("C 2022")
+
+
+def test_below_a_published_loss_is_better():
+    published = {"baseline": Published(1.0, 0.01, "E")}
+    (row,) = verdicts(
+        of_values({"baseline": [0.9]}, published=published, metric="loss", mode="min")
+    )
+    assert row.verdict == "better"
