@@ -1,4 +1,4 @@
-"""From a command line to a function of `api.py`: its parameters are the command's flags.
+"""From a command line to a function of `api`: its parameters are the command's flags.
 
 Exit code 0 only on success, 2 for a user's mistake, 1 for a failure of the work itself. Imports:
 absl and the standard library, so that `--help` answers at once.
@@ -47,11 +47,10 @@ def run(commands: Mapping[str, str], argv: Sequence[str]) -> tuple[int, Any]:
 
 
 def known_commands() -> dict[str, str]:
-    """The functions of `api.py`, each with its first line: what can be run by name."""
+    """The functions of `api`, each with its first line: what can be run by name."""
     from lepton_jax import api
 
-    own = {n: f for n, f in vars(api).items() if inspect.isfunction(f) and not n.startswith("_")}
-    return {n: inspect.getdoc(f) or "" for n, f in own.items() if f.__module__ == api.__name__}
+    return {name: inspect.getdoc(getattr(api, name)) or "" for name in api.__all__}
 
 
 def _run(commands: Mapping[str, str], argv: Sequence[str]) -> tuple[int, Any]:

@@ -49,6 +49,8 @@ def _read_python(file: str, arg: str) -> Any:
 
     if not file.endswith(".py"):
         raise UserError(f"a config is a .py file (or a record's config.json), got {file}")
+    if not os.path.isfile(file):
+        raise UserError(f"there is no config file {file}{_nearest_file(file)}")
     get_config = function_of(
         file,
         "get_config",

@@ -1,5 +1,6 @@
 """What the trials of an experiment came to: all that the report, the answer and `watch` see."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -61,7 +62,11 @@ class Results:
 
     def _merit(self, outcomes: list[Outcome]) -> float:
         """The mean on `valid`, larger being better; a tuning with a failed trial comes last."""
-        values = [o.valid for o in outcomes if o.valid is not None and o.state != "failed"]
+        values = [
+            o.valid
+            for o in outcomes
+            if o.valid is not None and math.isfinite(o.valid) and o.state != "failed"
+        ]
         if len(values) < len(outcomes) or not values:
             return float("-inf")
         mean = sum(values) / len(values)

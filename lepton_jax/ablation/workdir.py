@@ -95,7 +95,8 @@ def _outcome(workdir: str, trial: Mapping[str, Any], metric: str, running: bool)
         rows, timings, results = record.rows(), record.timings(), record.results()
     name = f"valid/{metric}"
     curve = tuple((row["step"], row[name]) for row in rows if name in row)
-    best = best_step(Best(*trial["best"]), rows)
+    metric_of_best, mode = trial["best"]
+    best = best_step(Best(metric=metric_of_best, mode=mode), rows)
     test = results.get("test", {}).get(metric) if state == "finished" else None
     return Outcome(
         variant=trial["variant"],

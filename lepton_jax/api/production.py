@@ -1,0 +1,144 @@
+"""From a record to a model that answers: the commands of production."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from lepton_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from lepton_jax.export.bundle import ExportResult
+    from lepton_jax.export.verify import Verdict
+    from lepton_jax.predict import Predictions
+    from lepton_jax.registry.promotion import Decision
+    from lepton_jax.registry.store import Version
+
+
+def export(workdir: str, out: str, *, checkpoint: str = "best") -> "ExportResult":
+    """Writes a run's model as a bundle: a folder that answers without the lab that made it.
+
+    --workdir=DIR                   a record, as `train` leaves it
+    --out=DIR                       where the bundle goes
+    --checkpoint=best               best, last, or a step
+
+    Example:
+      python launch.py export --workdir=runs/digits --out=bundles/digits
+    """
+    from lepton_jax.export import bundle
+    from lepton_jax.training import restore
+    from lepton_jax.training.runtime import runtime
+
+    with runtime(restore.read_config(workdir).precision):
+        return bundle.export(restore.trained(workdir, checkpoint), out)
+
+
+def verify(bundle: str, *, workdir: str = "") -> "Verdict":
+    """Proves, in a clean process, that a bundle is whole and computes what it says.
+
+    --bundle=DIR                    as `export` leaves it
+    --workdir=DIR                   the run it came from, where its data is to be found
+
+    The verdict lies beside the manifest and names the bundle's id. Exit code 1 if it does not hold.
+
+    Example:
+      python launch.py verify --bundle=bundles/digits
+    """
+    from lepton_jax.export import verify as verification
+
+    return verification.verify(bundle, workdir=workdir or None)
+
+
+def register(bundle: str, model: str) -> "Version":
+    """Adds a verified bundle to the registry as a new version of a model.
+
+    --bundle=DIR                    verified, and unchanged since
+    --model=NAME                    whose version it becomes
+
+    The registry is an embedded one below ~/.local/share/lepton_jax, another folder by
+    LEPTON_JAX_REGISTRY, or any MLflow server by MLFLOW_TRACKING_URI.
+
+    Example:
+      python launch.py register --bundle=bundles/digits --model=digits
+    """
+    from lepton_jax.registry import store
+
+    return store.register(bundle, model)
+
+
+def promote(*, bundle: str = "", model: str = "", to: str = "staging") -> "Decision":
+    """Moves an alias to a version, if it is verified, unchanged and meets the model's gate.
+
+    --model=NAME[/VERSION]          the newest version by default
+    --bundle=DIR                    registers it first, if it has no version yet
+    --to=staging                    staging or production
+
+    Examples:
+      python launch.py promote --model=digits --to=staging
+      python launch.py promote --bundle=bundles/digits --model=digits --to=production
+    """
+    from lepton_jax.registry import promotion
+
+    return promotion.promote(bundle=bundle or None, model=model or None, to=to)
+
+
+def registry(
+    inputs: Sequence[str] = (), *, model: str = "", to: str = "staging", require: str = ""
+) -> Any:
+    """What the registry holds, and what it asks for.
+
+    list                            every model, its versions and aliases
+    show --model=NAME               its gate, versions and their metrics
+    diff NAME/1 NAME@staging        what two versions state differently
+    history --model=NAME            every decision and every move of an alias
+    rollback --model=NAME --to=...  the alias back to the version it had before
+    gate --model=NAME               what a version must meet to be promoted
+    gate --model=NAME --require='test/accuracy>=0.98,test/loss<=0.1'
+
+    Example:
+      python launch.py registry list
+    """
+    from lepton_jax.errors import did_you_mean
+    from lepton_jax.registry import promotion, views
+
+    actions = ("list", "show", "diff", "history", "rollback", "gate")
+    action, *rest = inputs or ("list",)
+    if action not in actions:
+        near = did_you_mean(action, actions)
+        raise UserError(f"registry: no action {action!r}{near}; there are: {', '.join(actions)}")
+    if len(rest) != (2 if action == "diff" else 0):
+        raise UserError(
+            "registry diff takes two versions, e.g. digits/1 digits@staging; the others"
+            f" take --model=NAME; got {' '.join(inputs)}"
+        )
+    if action not in ("list", "diff") and not model:
+        raise UserError(f"registry {action}: --model is missing")
+    match action:
+        case "list":
+            return views.listing()
+        case "show":
+            return views.show(model)
+        case "diff":
+            return views.diff(*rest)
+        case "history":
+            return promotion.history(model)
+        case "rollback":
+            return promotion.rollback(model, to)
+    return promotion.gate(model, require.split(",") if require else None)
+
+
+def predict(
+    inputs: Sequence[Any] = (), *, bundle: str = "", model: str = "", examples: int = 0
+) -> "Predictions":
+    """Answers from a bundle or a registered model, drawn in the terminal.
+
+    FILE ...                        images (brought to size as the bundle declares) or .npy arrays
+    --model=NAME@ALIAS              from the registry, whose digest is checked; or NAME/VERSION
+    --bundle=DIR                    or from a folder
+    --examples=N                    the bundle's own held-out examples, with the truth beside
+
+    Examples:
+      python launch.py predict --model=digits@staging --examples=8
+      python launch.py predict --bundle=bundles/digits seven.png
+    """
+    from lepton_jax.predict import predict as answer
+
+    return answer(bundle=bundle or None, model=model or None, inputs=inputs, examples=examples)
