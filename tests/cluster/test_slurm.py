@@ -158,6 +158,22 @@ def test_a_preempted_job_goes_on_and_ends_with_the_same_bytes(
     assert_same_run(unbroken, w, STEPS)
 
 
+def test_a_preempted_job_of_two_processes_ends_with_the_same_bytes(submit: Submit, tmp_path: Path):
+    steps, flags = 400, ("--tasks_per_node=2",)
+    command = ["train", *LONG, f"--config.train_for={steps} steps", "--config.strategy.name=pmap"]
+    alone, w = tmp_path / "alone", tmp_path / "w"
+    facts = submit(*command, f"--workdir={alone}", flags=flags).end(seconds=600)
+    assert (facts["JobState"], facts["Restarts"]) == ("COMPLETED", "0")
+    job = submit(*command, f"--workdir={w}", flags=flags)
+    job.wait_until(lambda: has_checkpoint(w), 300)
+    urgent = ["sbatch", "--partition=urgent", f"--cpus-per-task={os.cpu_count()}", "--wrap=sleep 3"]
+    subprocess.run([*urgent, "--output=/dev/null"], check=True, capture_output=True)
+    facts = job.end(seconds=600)
+    assert (facts["JobState"], facts["Restarts"]) == ("COMPLETED", "1"), job.log()
+    assert "going on from step" in job.log()
+    assert_same_run(alone, w, steps)
+
+
 def test_before_its_time_limit_a_job_has_itself_requeued(
     submit: Submit, tmp_path: Path, unbroken: Path
 ):
