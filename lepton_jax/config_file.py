@@ -51,14 +51,12 @@ def _read_python(file: str, arg: str) -> Any:
         raise UserError(f"a config is a .py file (or a record's config.json), got {file}")
     if not os.path.isfile(file):
         raise UserError(f"there is no config file {file}{_nearest_file(file)}")
-    get_config = function_of(
+    config = returned(
         file,
         "get_config",
+        arg,
         "a config file defines get_config(arg='') and returns an ml_collections.ConfigDict",
     )
-    if arg and not inspect.signature(get_config).parameters:
-        raise UserError(f"{file}: get_config() takes no argument, got ':{arg}'")
-    config = called(get_config, file, *([arg] if arg else []))
     if not isinstance(config, ConfigDict):
         raise UserError(
             f"{file}: get_config() returned {type(config).__name__}, "
@@ -89,6 +87,17 @@ def function_of(file: str, name: str, expected: str) -> Callable[..., Any]:
         near = did_you_mean(name, public)
         raise UserError(f"{file} has no function {name}(){near}; {expected}")
     return function
+
+
+def returned(file: str, name: str, arg: str, expected: str) -> Any:
+    """What the function of that name in `file` returns, given what stands behind `file:`.
+
+    Raises as `function_of` does.
+    """
+    function = function_of(file, name, expected)
+    if arg and not inspect.signature(function).parameters:
+        raise UserError(f"{file}: {name}() takes no argument, got ':{arg}'")
+    return called(function, file, *([arg] if arg else []))
 
 
 def called(function: Callable[..., Any], file: str, *args: Any) -> Any:

@@ -5,20 +5,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lepton_jax.ablation.experiment import Experiment, Variant, grid
-from lepton_jax.config_file import called, function_of, literal
+from lepton_jax.config_file import literal, returned
 from lepton_jax.errors import UserError, did_you_mean
 
 
 def load(path: str) -> Experiment:
-    """What `get_experiment()` of the file returns, checked.
+    """What `get_experiment()` of `FILE.py[:ARG]` returns, checked.
 
     Raises:
       UserError: naming the file and what is wrong with it.
     """
+    file, _, arg = path.partition(":")
     expected = "an experiment file defines get_experiment() and returns an Experiment"
-    found = called(function_of(path, "get_experiment", expected), path)
+    found = returned(file, "get_experiment", arg, expected)
     if not isinstance(found, Experiment):
-        raise UserError(f"{path}: get_experiment() returned {type(found).__name__}; {expected}")
+        raise UserError(f"{file}: get_experiment() returned {type(found).__name__}; {expected}")
     return checked(found, path)
 
 

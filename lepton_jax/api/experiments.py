@@ -37,7 +37,7 @@ def ablate(
 ) -> "Ablated | AblationDryRun":
     """Runs an experiment's trials, those at once that share a program, and answers its question.
 
-    --experiment=experiments/X.py   the question, what varies, seeds, metric, baseline
+    --experiment=FILE.py[:ARG]      the question, what varies, seeds, metric, baseline
     --workdir=DIR                   a record a trial, and report.html; the same command goes on,
                                     and runs what was added to the experiment
     --config=FILE.py --vary KEY=V,V without a file: a grid (--vary again for another key),
@@ -132,7 +132,7 @@ def reproduce(
 ) -> "Reproduced":
     """Runs an experiment and sets its numbers beside the published ones; exit code 0 if all hold.
 
-    --experiment=experiments/X.py   one with a table of published numbers
+    --experiment=FILE.py[:ARG]      one with a table of published numbers
     --workdir=DIR                   by default runs/NAME
     --executor --workers --pack     as for `ablate`
 
@@ -144,7 +144,7 @@ def reproduce(
     from lepton_jax.ablation import experiment_file
     from lepton_jax.ablation import reproduce as reproduction
 
-    name = os.path.splitext(os.path.basename(experiment))[0]
+    name = os.path.basename(experiment).replace(".py", "").replace(":", "_")
     return reproduction.reproduce(
         experiment_file.load(experiment),
         workdir or f"runs/{name}",
