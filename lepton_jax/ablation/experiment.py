@@ -50,23 +50,6 @@ class Published:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Search:
-    """Variants that are drawn one after another, each with a look at those before (Optuna).
-
-    `space`: `{'optimizer.learning_rate': log_uniform(1e-4, 1e-1)}`. Every trial sees `valid` only.
-    """
-
-    space: Mapping[str, "Distribution"]
-    trials: int
-    sampler: Literal["random", "tpe"] = "random"
-    rungs: tuple[float, ...] = ()
-    """Shares of a run after which trials are stopped, e.g. (1/9, 1/3): all but the best
-    1/`reduction` of a rung, as in ASHA (Li et al. 2020); empty: none is stopped."""
-    reduction: int = 3
-    seed: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
 class Experiment:
     """A question, and what is run to answer it."""
 
@@ -84,7 +67,6 @@ class Experiment:
     """Numbers to reproduce, by variant."""
     changes: Changes = field(default_factory=dict)
     """What differs from the config file in every variant."""
-    search: Search | None = None
 
     @property
     def compared_with(self) -> str:
@@ -93,7 +75,7 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Distribution:
-    """Where a value of `sampled` or of a search comes from."""
+    """Where a value of `sampled` comes from."""
 
     kind: Literal["uniform", "log_uniform", "integer", "choice"]
     low: float = 0.0

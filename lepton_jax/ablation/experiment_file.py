@@ -63,8 +63,8 @@ def _options(text: str) -> list[Any]:
 def checked(experiment: Experiment, where: str) -> Experiment:
     """Raises `UserError` for what cannot be run or compared."""
     variants = [v.name for v in experiment.variants]
-    if not variants and experiment.search is None:
-        raise UserError(f"{where}: the experiment has no variants and no search")
+    if not variants:
+        raise UserError(f"{where}: the experiment has no variants")
     if not experiment.seeds:
         raise UserError(f"{where}: the experiment has no seeds")
     if len(set(experiment.seeds)) < len(experiment.seeds):

@@ -22,7 +22,6 @@ from lepton_jax.tracking.record import Record
 from lepton_jax.training import loop, weights
 from lepton_jax.training.best import best_step
 from lepton_jax.training.checkpoints import Checkpoints, say
-from lepton_jax.training.layout import alone
 from lepton_jax.training.state import State, Sums
 
 APART = 5.0
@@ -44,7 +43,7 @@ class Lane:
 
 
 class Group:
-    """Runs until `until` steps are taken, or `stop` says so; goes on from its own checkpoint.
+    """Runs to the last step, or until `stop` says so; goes on from its own checkpoint.
 
     Main arguments:
       trials: (config, workdir) of at most `lanes.count` trials.
@@ -58,12 +57,12 @@ class Group:
         trials: Sequence[tuple[Config, str]],
         folder: str,
         facts: Callable[[Config], dict[str, Any]],
-        until: int,
         stop: Callable[[int], bool],
     ):
         self._program, self._lanes, self._evaluations = lanes.program, lanes, evaluations
+        self._total = lanes.program.total_steps
         self._trials = [Lane(config, workdir) for config, workdir in trials]
-        self._facts, self._until, self._stop = facts, until, stop
+        self._facts, self._stop = facts, stop
         self._host = lanes.placement.by_lane
         # A group is never short of lanes: what fills it up repeats its last trial, unseen.
         configs = [t.config for t in self._trials]
@@ -73,7 +72,7 @@ class Group:
         self._last = 0.0
 
     def run(self) -> bool:
-        """Whether every trial has come to its end, or to where the pack stops."""
+        """Whether every trial has come to its end."""
         found, first = self._start()
         if all(t.record is None for t in self._trials):
             return True
@@ -86,16 +85,16 @@ class Group:
         )
         calls = loop.Calls(self._read, self._time, self._evaluate, self._checkpoint, self._stops)
         size = program.config.batch_size * len(self._trials)
-        self._progress = Progress(self._until, batch_size=size, start=first)
+        self._progress = Progress(self._total, batch_size=size, start=first)
         try:
             with self._progress:
                 state = loop.run(
                     self._lanes.feed(self._configs), found["state"], found["sums"],
-                    self._lanes.empty_sums(), range(first, self._until), every, calls,
+                    self._lanes.empty_sums(), range(first, self._total), every, calls,
                 )  # fmt: skip
             self._checkpoints.wait()
             step = int(jax.device_get(state.step).max())
-            if self._on and step < self._until:
+            if self._on and step < self._total:
                 self._flush()
                 return False
             self._end(state, step)
@@ -111,14 +110,14 @@ class Group:
         return [t for t in self._trials if t.record is not None]
 
     def _start(self) -> tuple[dict[str, Any], int]:
-        """The group's own checkpoint, then those of its trials, then scratch."""
+        """The group's own checkpoint, then scratch."""
         step = self._checkpoints.newest_intact(say) if self._checkpoints.steps() else None
         if step is not None:
             self._checkpoints.forget_after(step)
             like = self._lanes.like
             found = self._checkpoints.restore(step, {**like, "kept": like["state"]})
         else:
-            found, step = self._first()
+            found, step = self._first(), 0
         for trial in self._trials:
             if not ended(trial.workdir):
                 trial.record = self._open(trial, step)
@@ -128,13 +127,8 @@ class Group:
                 self._diverged(trial, int(bad_step))
         return found, step
 
-    def _first(self) -> tuple[dict[str, Any], int]:
-        own = [
-            Checkpoints(t.workdir).steps() if Record.exists(t.workdir) else [] for t in self._trials
-        ]
-        step = own[0][-1] if own[0] else 0
-        if step and all(steps and steps[-1] == step for steps in own):
-            return self._continued(step), step
+    def _first(self) -> dict[str, Any]:
+        """The states before the first step, with the weights of `init_from`."""
         fresh = self._lanes.fresh(self._configs)
         path = self._program.config.init_from
         if path:
@@ -147,22 +141,7 @@ class Group:
                     for i in range(self._lanes.count)
                 ]
             )
-        return {**fresh, "kept": jax.tree.map(jax.numpy.copy, fresh["state"])}, 0
-
-    def _continued(self, step: int) -> dict[str, Any]:
-        """The trials' own checkpoints, stacked: the next rung of those that were not stopped."""
-        state, kept = [], []
-        for config, trial in zip(
-            self._configs, [*self._trials, *[self._trials[-1]] * len(self._configs)], strict=False
-        ):
-            like = alone(self._program).like
-            checkpoints = Checkpoints(trial.workdir)
-            rows = Record.open(trial.workdir).rows()
-            best = best_step(config.best, rows, checkpoints.steps()) or step
-            state.append(jax.device_get(checkpoints.restore(step, like)))
-            kept.append(jax.device_get(checkpoints.restore(best, like)["state"]))
-        whole = self._lanes.stacked(state)
-        return {**whole, "kept": self._lanes.stacked(kept)}
+        return {**fresh, "kept": jax.tree.map(jax.numpy.copy, fresh["state"])}
 
     def _open(self, trial: Lane, step: int) -> Record:
         facts = self._facts(trial.config)
@@ -241,12 +220,11 @@ class Group:
         trial.record = None
 
     def _end(self, state: State, step: int) -> None:
-        """Writes each trial's checkpoints, and, at the end of a run, what `test` says."""
-        whole = step == self._program.total_steps
+        """Writes each trial's checkpoints, its best and its last, and what `test` says."""
         unmeasured = np.array([t.best is None for t in self._trials], bool)
         unmeasured = np.resize(unmeasured, self._lanes.count)
         self._kept = self._lanes.select(unmeasured, state, self._kept)
-        found = self._measured(self._evaluations.at_end, self._kept) if whole else []
+        found = self._measured(self._evaluations.at_end, self._kept)
         last, kept = self._host(state), self._host(self._kept)
         sums = jax.device_get(self._program.empty_sums())
         for i, trial in enumerate(self._trials):
@@ -261,14 +239,10 @@ class Group:
             checkpoints.wait()
             checkpoints.close()
             record, trial.record = trial.record, None
-            if whole:
-                for name, results in found[i].items():
-                    record.write_results(name, {**results, "step": best})
-                metric = trial.config.best.metric
-                record.write_results("checkpoint", {"step": best, "best": metric})
-                record.end("finished", step)
-            else:
-                record.end("stopped", step, f"at step {step}, to be compared with others")
+            for name, results in found[i].items():
+                record.write_results(name, {**results, "step": best})
+            record.write_results("checkpoint", {"step": best, "best": trial.config.best.metric})
+            record.end("finished", step)
             record.close()
 
     def _measured(

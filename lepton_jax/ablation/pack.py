@@ -33,8 +33,6 @@ class Pack:
     configs: tuple[Config, ...]
     at_once: str
     """'auto': as measured; 'serial': one after another; or a number of lanes."""
-    until: float = 1.0
-    """The share of a run after which its trials stop, for a look at them: a rung."""
 
     @property
     def finished(self) -> bool:
@@ -52,7 +50,7 @@ class Pack:
             {"name": n, "workdir": w, "config": c.to_dict()}
             for n, w, c in zip(self.names, self.workdirs, self.configs, strict=True)
         ]
-        value = {"at_once": self.at_once, "until": self.until, "lanes": lanes}
+        value = {"at_once": self.at_once, "lanes": lanes}
         files.write_json(files.join(self.folder, "pack.json"), value)
 
 
@@ -66,7 +64,6 @@ def read(folder: str) -> Pack:
         tuple(lane["workdir"] for lane in lanes),
         tuple(validate(lane["config"], lane["name"]) for lane in lanes),
         found["at_once"],
-        found["until"],
     )
 
 

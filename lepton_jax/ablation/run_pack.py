@@ -95,8 +95,6 @@ class _Runner:
         self._devices = jax.local_devices()[: 1 if few else len(pack.names)]
         self._collected = provenance.collect(sys.argv)
         self._made: dict[int, tuple[Lanes, Evaluations]] = {}
-        total = prepared.program.total_steps
-        self._until = max(1, round(total * pack.until))
 
     def run(self) -> bool:
         with stopping(Processes()) as stop:
@@ -121,7 +119,6 @@ class _Runner:
                 trials[start : start + lanes.count],
                 files.join(self._pack.folder, f"{width}-{start}"),
                 self._facts,
-                self._until,
                 stop,
             )
             if not group.run():

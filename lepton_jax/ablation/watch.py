@@ -49,7 +49,7 @@ class Watched:
                 f"Best so far, valid/{results.metric} {best.valid:.4f}: {best.variant}, "
                 f"seed {best.seed} ({best.workdir})"
             )
-        if self.left is not None:
+        if self.left:
             lines.append(f"About {self.left / 60:.0f} minutes left")
         return "\n".join(lines)
 
