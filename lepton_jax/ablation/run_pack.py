@@ -154,6 +154,7 @@ class _Runner:
             files.join(self._pack.folder, "packing.json"),
             {
                 "trials": len(self._pack.names),
+                "first": self._pack.names[0],
                 "devices": len(self._devices),
                 "lanes_a_device": width,
                 "seconds_a_step_and_trial": {str(k): v for k, v in measured.items()},

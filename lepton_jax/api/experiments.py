@@ -83,7 +83,7 @@ def ablate(
         "time": time,
         "mem": mem,
         "slurm": slurm,
-        "logs": f"{workdir}/slurm/%A_%a",
+        "logs": f"{workdir}/slurm",
     }
     return command.ablate(
         question,

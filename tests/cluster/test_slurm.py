@@ -96,9 +96,9 @@ def submit(tmp_path: Path) -> Iterator[Submit]:
         subprocess.run(["scancel", job.id], check=False, capture_output=True)
 
 
-def launch(*words: str) -> subprocess.CompletedProcess[str]:
+def launch(*words: str, seconds: float = 120) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "launch.py", *words]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=seconds)
 
 
 def has_checkpoint(workdir: Path) -> bool:
@@ -187,6 +187,21 @@ def test_before_its_time_limit_a_job_has_itself_requeued(
     assert "Stopped at step" in job.log()
     assert "requeued" in job.log()
     assert_same_run(unbroken, w, STEPS)
+
+
+def test_an_experiment_as_a_job_array_measures_what_one_process_does(tmp_path: Path):
+    flags = (
+        *("ablate", "--config=configs/digits_cnn.py:tiny", "--seeds=2", "--pack=serial"),
+        "--vary=model.hidden=16,32",
+    )
+    found = []
+    for name, executor in (("a", ()), ("b", ("--executor=slurm", "--workers=2"))):
+        done = launch(*flags, *executor, f"--workdir={tmp_path}/{name}", seconds=600)
+        assert done.returncode == 0, done.stderr
+        trials = sorted((tmp_path / name / "trials").iterdir())
+        found.append({t.name: (t / "metrics.jsonl").read_text() for t in trials})
+    assert len(found[0]) == 4
+    assert found[0] == found[1]
 
 
 def test_a_cancelled_job_stays_cancelled(submit: Submit, tmp_path: Path):
