@@ -73,7 +73,12 @@ def largest_difference(a: Path, b: Path) -> float:
     ("config", "variants", "changes"),
     [
         ("configs/digits_cnn.py", VARIED, DIGITS),
-        ("configs/markov_decoder.py", grid({"optimizer.learning_rate": (1e-3, 1e-2)}), TOKENS),
+        pytest.param(
+            "configs/markov_decoder.py",
+            grid({"optimizer.learning_rate": (1e-3, 1e-2)}),
+            TOKENS,
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["CNN with BatchNorm, dropout, EMA, augmentation", "decoder with dropout"],
 )
@@ -117,6 +122,7 @@ def test_one_after_another_is_bit_for_bit_the_trial_alone(tmp_path: Path):
         np.testing.assert_array_equal(mine[name], its[name], err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_trial_can_be_used_as_a_run_of_its_own(tmp_path: Path):
     trial, *_ = packed(tmp_path, "configs/digits_cnn.py", VARIED[:1], DIGITS)
     own = str(tmp_path / "trials" / trial.name)

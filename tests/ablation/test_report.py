@@ -24,11 +24,12 @@ def data_of(page: str) -> dict:
     return json.loads(found[1])
 
 
+@pytest.mark.slow
 def test_a_thousand_trials_are_quick_and_small(tmp_path):
     found = large()
-    started = time.monotonic()
+    started = time.process_time()  # of the processor: others may be at it as well
     path = report.write(found, str(tmp_path))
-    assert time.monotonic() - started < 15
+    assert time.process_time() - started < 15
     page = Path(path).read_text()
     assert len(page.encode()) < 10e6
     data = data_of(page)
