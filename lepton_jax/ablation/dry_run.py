@@ -8,12 +8,11 @@ import jax
 
 from lepton_jax.ablation.command import check_executor
 from lepton_jax.ablation.experiment import Experiment
-from lepton_jax.ablation.lanes import Lanes
+from lepton_jax.ablation.lanes import Lanes, run_together
 from lepton_jax.ablation.pack import ended, trial_folder
 from lepton_jax.ablation.trials import Trial, by_program, trials_of
 from lepton_jax.ablation.width import measure
 from lepton_jax.errors import UserError
-from lepton_jax.training.feed import fits_on_device
 from lepton_jax.training.prepare import prepare
 from lepton_jax.training.runtime import runtime
 
@@ -87,8 +86,7 @@ def _program(trials: Sequence[Trial]) -> Program:
         except UserError as e:
             raise UserError(f"variant {trials[0].variant!r}: {e}") from None
         steps = prepared.program.total_steps
-        fits = fits_on_device(prepared.program, prepared.data)
-        if config.strategy.name != "jit" or not fits:
+        if not run_together(prepared):
             return Program(names, steps, False, 0.0)
         lanes = Lanes(prepared.program, prepared.data.splits["train"], jax.local_devices()[:1], 1)
         seconds = measure(lanes, [config])

@@ -14,6 +14,7 @@ import numpy as np
 
 from lepton_jax.ablation.lanes import Lanes
 from lepton_jax.ablation.pack import ended
+from lepton_jax.ablation.width import padded
 from lepton_jax.config import Config
 from lepton_jax.evaluation.evaluate import Evaluator, scalars
 from lepton_jax.evaluation.evaluations import Evaluations
@@ -66,7 +67,7 @@ class Group:
         self._host = lanes.placement.by_lane
         # A group is never short of lanes: what fills it up repeats its last trial, unseen.
         configs = [t.config for t in self._trials]
-        self._configs = [*configs, *[configs[-1]] * (lanes.count - len(configs))]
+        self._configs = padded(configs, lanes.count)
         self._checkpoints = Checkpoints(folder, keep=lambda steps: set(steps[-1:]))
         self._saved = time.monotonic()
         self._last = 0.0

@@ -21,8 +21,9 @@ from lepton_jax.data.order import Order
 from lepton_jax.data.source import Columns
 from lepton_jax.hyper import hyper_of
 from lepton_jax.training import feed
+from lepton_jax.training.prepare import Prepared
 from lepton_jax.training.program import Program
-from lepton_jax.training.state import State, Sums
+from lepton_jax.training.state import Sums
 
 AXIS = "lane"
 
@@ -91,6 +92,12 @@ class LanePlacement:
         return self.compile(function, (True, False))
 
 
+def run_together(prepared: Prepared) -> bool:
+    """Whether trials of it may be lanes: not with streamed data, nor other strategies than jit."""
+    jit = prepared.program.config.strategy.name == "jit"
+    return jit and feed.fits_on_device(prepared.program, prepared.data)
+
+
 class Lanes:
     """A program compiled for as many trials at once; which trials, each call says."""
 
@@ -154,15 +161,7 @@ class Lanes:
     @cached_property
     def step(self) -> Any:
         """`(state, sums, columns, chunk, position) -> (state, sums)`, its state donated."""
-        program = self.program
-
-        def step(
-            state: State, sums: Sums, columns: Any, chunk: jax.Array, position: jax.Array
-        ) -> tuple[State, Sums]:
-            index_B = chunk[state.step % feed.CHUNK]
-            batch = {name: column[index_B] for name, column in columns.items()}
-            return program.step(state, sums, {**batch, "position": position})
-
+        step = feed.gathering(self.program)
         return self.placement.compile(step, (True, True, False, True, False), donate=(0,))
 
     @cached_property

@@ -77,8 +77,8 @@ def plan(
     """
     open_ = {t.name: t for t in trials if not ended(trial_folder(workdir, t.name), retry)}
     packs = []
-    for pack in existing(workdir):
-        if not pack.finished and open_.keys() & set(pack.names):
+    for pack in unfinished(workdir):
+        if open_.keys() & set(pack.names):
             packs.append(pack)
             for name in pack.names:
                 open_.pop(name, None)
@@ -91,11 +91,13 @@ def plan(
     return packs
 
 
-def existing(workdir: str) -> list[Pack]:
+def unfinished(workdir: str) -> list[Pack]:
+    """Packs that were begun; those that are done are not even read."""
     folder = files.join(workdir, "packs")
     names = files.listdir(folder) if files.is_dir(folder) else []
     paths = [files.join(folder, name) for name in names]
-    return [read(p) for p in paths if files.exists(files.join(p, "pack.json"))]
+    begun = [p for p in paths if files.exists(files.join(p, "pack.json"))]
+    return [read(p) for p in begun if not files.exists(files.join(p, "finished.json"))]
 
 
 def trial_folder(workdir: str, name: str) -> str:

@@ -10,7 +10,7 @@ from etils import epath
 
 from lepton_jax.ablation import pack as packs
 from lepton_jax.ablation.group import Group
-from lepton_jax.ablation.lanes import Lanes
+from lepton_jax.ablation.lanes import Lanes, run_together
 from lepton_jax.ablation.pack import Pack
 from lepton_jax.ablation.width import decide
 from lepton_jax.cluster.processes import Processes
@@ -21,7 +21,6 @@ from lepton_jax.tracking import files, provenance
 from lepton_jax.tracking.claim import claim
 from lepton_jax.tracking.record import Record
 from lepton_jax.training.checkpoints import say
-from lepton_jax.training.feed import fits_on_device
 from lepton_jax.training.prepare import Prepared, prepare
 from lepton_jax.training.runtime import runtime
 from lepton_jax.training.stopping import stopping
@@ -79,8 +78,7 @@ def _run(pack: Pack) -> bool:
     config = pack.configs[0]
     with runtime(config.precision):
         prepared = prepare(config)
-        on_device = fits_on_device(prepared.program, prepared.data)
-        if config.strategy.name == "jit" and on_device:
+        if run_together(prepared):
             return _Runner(pack, prepared).run()
     return _alone(pack)
 

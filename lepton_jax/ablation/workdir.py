@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lepton_jax.ablation.experiment import Experiment, Published
-from lepton_jax.ablation.pack import existing, state_of, status, trial_folder
+from lepton_jax.ablation.pack import state_of, status, trial_folder, unfinished
 from lepton_jax.ablation.results import Outcome, Results
 from lepton_jax.ablation.trials import Trial, compared
 from lepton_jax.config import Best
@@ -67,7 +67,7 @@ def read(workdir: str) -> Results:
     if not files.exists(path):
         raise UserError(f"{workdir} holds no experiment (no experiment.json)")
     found = files.read_json(path)
-    running = {n for p in existing(workdir) if not p.finished and p.runs for n in p.names}
+    running = {n for p in unfinished(workdir) if p.runs for n in p.names}
     outcomes = [
         _outcome(workdir, trial, found["metric"], trial["name"] in running)
         for trial in found["trials"]

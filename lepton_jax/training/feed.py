@@ -7,7 +7,7 @@ each process builds its own share of them.
 
 import collections
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -40,15 +40,8 @@ class DeviceFeed:
         self._spread = NamedSharding(place.mesh, P(None, *place.batch.spec))
         self._chunk: tuple[int, Any] = (-1, None)
 
-        def step(
-            state: State, sums: Sums, columns: Any, chunk: jax.Array, position: jax.Array
-        ) -> tuple[State, Sums]:
-            index_B = chunk[state.step % CHUNK]
-            batch = {name: column[index_B] for name, column in columns.items()}
-            return program.step(state, sums, {**batch, "position": position})
-
         inputs = (P(), self._spread.spec, place.batch.spec)
-        self.step = place.compile_step(step, layout.state, inputs)
+        self.step = place.compile_step(gathering(program), layout.state, inputs)
         """`(state, sums, *inputs(k)) -> (state, sums)`; dispatches and returns at once."""
 
     def inputs(self, k: int) -> tuple[Any, ...]:
@@ -60,6 +53,19 @@ class DeviceFeed:
 
     def close(self) -> None:
         pass
+
+
+def gathering(program: Program) -> Callable[..., tuple[State, Sums]]:
+    """`program.step` on the examples that a chunk of the order names, of columns on the device."""
+
+    def step(
+        state: State, sums: Sums, columns: Any, chunk: jax.Array, position: jax.Array
+    ) -> tuple[State, Sums]:
+        index_B = chunk[state.step % CHUNK]
+        batch = {name: column[index_B] for name, column in columns.items()}
+        return program.step(state, sums, {**batch, "position": position})
+
+    return step
 
 
 class StreamFeed:
