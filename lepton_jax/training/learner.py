@@ -93,8 +93,8 @@ class Supervised:
         one = jnp.ones((), jnp.float32)
         sums = {
             **sums,
-            "grad_norm": (optax.global_norm(grads), one),
-            "update_norm": (optax.global_norm(updates), one),
+            "grad_norm": (optax.tree.norm(grads), one),
+            "update_norm": (optax.tree.norm(updates), one),
         }
         return Fit(params, rest, optimizer, ema), sums
 

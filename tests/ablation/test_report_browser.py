@@ -11,6 +11,7 @@ from lepton_jax.ablation import report
 from tests.ablation.made import large
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+waiting = pytest.importorskip("selenium.webdriver.support.wait", reason="selenium is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(
@@ -48,6 +49,8 @@ def page(chromium, path) -> Any:
     size(chromium, 1280)
     chromium.get_log("performance")
     chromium.get(f"file://{path}")
+    # A busy machine's driver may return before the last script of a large page has run.
+    waiting.WebDriverWait(chromium, 30).until(lambda it: all_of(it, "#provenance > *"))
     return chromium
 
 

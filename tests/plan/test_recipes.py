@@ -27,7 +27,7 @@ def topologies():
             yield pytest.param(path, name, flags.split(), id=f"{path.stem}-{name}")
 
 
-@pytest.mark.parametrize(("path", "name", "flags"), topologies())
+@pytest.mark.parametrize(("path", "name", "flags"), tuple(topologies()))
 def test_the_topology_of_a_recipe_has_a_known_name(path, name, flags):
     assert parse(name).count > 1
     assert all(flag.startswith("--config.") for flag in flags)
@@ -38,7 +38,7 @@ def test_the_topology_of_a_recipe_has_a_known_name(path, name, flags):
     importlib.util.find_spec("libtpu") is None,
     reason="libtpu is not installed: pip install '.[plan-tpu]'",
 )
-@pytest.mark.parametrize(("path", "name", "flags"), topologies())
+@pytest.mark.parametrize(("path", "name", "flags"), tuple(topologies()))
 def test_a_recipe_fits_its_topology(path, name, flags):
     command = [
         *(sys.executable, "launch.py", "plan", f"--config={path}:synthetic"),
