@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from lepton_jax.ablation.experiment import shown
-from lepton_jax.ablation.results import Outcome, Results
+from lepton_jax.ablation.results import ENDED, Outcome, Results
 from lepton_jax.ablation.statistics import (
     LEVEL,
     MOST_SEEDS,
@@ -204,7 +204,9 @@ def _notes(analysis: Analysis) -> list[str]:
         notes.append(
             f"{_of(len(bad), results.outcomes)} failed and count for nothing: {told}{more}."
         )
-    states = Counter(o.state for o in results.outcomes if o.state not in ("finished", "failed"))
+    if pruned := sum(o.state == "pruned" for o in results.outcomes):
+        notes.append(f"{_of(pruned, results.outcomes)} were stopped early by a search.")
+    states = Counter(o.state for o in results.outcomes if o.state not in ENDED)
     if states:
         told = ", ".join(f"{n} {state}" for state, n in states.items())
         unfinished = _of(states.total(), results.outcomes)

@@ -4,15 +4,17 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lepton_jax.ablation import executors, pack, workdir
 from lepton_jax.ablation.experiment import Experiment
-from lepton_jax.ablation.pack import Pack
+from lepton_jax.ablation.pack import Due, Pack
+from lepton_jax.ablation.programs import Programs
 from lepton_jax.ablation.results import Results
-from lepton_jax.ablation.trials import Trial, by_program, trials_of
+from lepton_jax.ablation.search import Searching
+from lepton_jax.ablation.trials import trials_of
 from lepton_jax.cluster import slurm
 from lepton_jax.errors import UserError, did_you_mean
 from lepton_jax.tracking import provenance
@@ -69,33 +71,66 @@ def ablate(
       UserError: for faults in any trial's config, before the first trial starts.
     """
     check_executor(executor, workers, at_once)
-    trials = trials_of(experiment)
-    with claim(where):
-        check_programs(trials)
-        workdir.write(where, experiment, trials, provenance.collect(sys.argv))
-        packs = pack.plan(where, trials, at_once=at_once, workers=workers, retry=retry)
+    trials, programs = trials_of(experiment), Programs()
+    searches = [Searching(search, experiment, where, programs) for search in experiment.searches]
+    collected = provenance.collect(sys.argv)
+    carry_out = executor_of(executor, workers, request)
+
+    def written() -> set[str]:
+        """Notes what the experiment holds by now; the names of its trials."""
+        known = [*trials, *(t for s in searches for t in s.trials())]
+        workdir.write(where, experiment, known, collected)
+        return {t.name for t in known}
+
+    def run(packs: Sequence[Pack]) -> bool:
+        began = time.monotonic()
         for each in packs:
             each.write()
-        began = time.monotonic()
-        done = carry_out(executor, packs, workers, request)
+        done = carry_out(packs)
         if packs:
             say(f"{sum(len(p.names) for p in packs)} trials in {time.monotonic() - began:.0f} s")
+        return done
+
+    with claim(where):
+        programs.check(trials)
+        for search in searches:
+            search.check()
+        begun = pack.begun(where, written())
+        known = {name for p in begun for name in p.names}
+        open_ = [t for t in trials if not pack.ended(pack.trial_folder(where, t.name), retry)]
+        due = [Due(t) for t in open_ if t.name not in known]
+        done = run(begun + pack.plan(where, due, at_once=at_once, workers=workers))
+        while done and (due := [d for s in searches for d in s.due()]):
+            written()
+            names = ", ".join(dict.fromkeys(d.trial.variant for d in due))
+            ends = {f"step {d.until:,}" if d.until else "the end" for d in due}
+            say(f"search {names}: {len(due)} trials go on to {' and '.join(sorted(ends))}")
+            done = run(pack.plan(where, due, at_once=at_once, workers=workers))
+        for search in searches:
+            search.view()
         return summary(where, stopped=not done)
 
 
-def carry_out(
-    executor: str, packs: Sequence[Pack], workers: int, request: Mapping[str, Any]
-) -> bool:
-    """Whether every pack came to its end."""
-    if executor == "inprocess":
-        return executors.inprocess(packs, say)
-    before = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        if executor == "processes":
-            return executors.processes(packs, workers, say)
-        return executors.on_slurm(packs, workers, slurm.Request(**request), say)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def executor_of(
+    name: str, workers: int, request: Mapping[str, Any]
+) -> Callable[[Sequence[Pack]], bool]:
+    """What runs packs, and says whether every one of them came to its end."""
+    if name == "inprocess":
+        from lepton_jax.ablation.run_pack import Warm
+
+        warm = Warm()
+        return lambda packs: executors.inprocess(packs, warm, say)
+
+    def elsewhere(packs: Sequence[Pack]) -> bool:
+        before = signal.signal(signal.SIGTERM, _interrupt)
+        try:
+            if name == "processes":
+                return executors.processes(packs, workers, say)
+            return executors.on_slurm(packs, workers, slurm.Request(**request), say)
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    return elsewhere
 
 
 def summary(where: str, *, stopped: bool) -> Ablated:
@@ -124,24 +159,6 @@ def check_executor(executor: str, workers: int, at_once: str) -> None:
         raise UserError("ablate: --workers is for --executor=processes or slurm")
     if at_once not in ("auto", "serial") and not (at_once.isdigit() and int(at_once) > 0):
         raise UserError(f"ablate: --pack={at_once}: expected auto, serial, or a number of lanes")
-
-
-def check_programs(trials: Sequence[Trial]) -> None:
-    """Builds each program once, so that what does not fit shows before the first trial.
-
-    Raises:
-      UserError: naming the first trial of the program that does not.
-    """
-    from lepton_jax.training.prepare import prepare
-    from lepton_jax.training.runtime import runtime
-
-    for group in by_program(trials).values():
-        first = group[0]
-        try:
-            with runtime(first.config.precision):
-                prepare(first.config)
-        except UserError as e:
-            raise UserError(f"variant {first.variant!r}: {e}") from None
 
 
 def _interrupt(number: int, frame: Any) -> None:

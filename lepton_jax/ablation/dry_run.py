@@ -10,11 +10,9 @@ from lepton_jax.ablation.command import check_executor
 from lepton_jax.ablation.experiment import Experiment
 from lepton_jax.ablation.lanes import Lanes, run_together
 from lepton_jax.ablation.pack import ended, trial_folder
+from lepton_jax.ablation.programs import program_of
 from lepton_jax.ablation.trials import Trial, by_program, trials_of
 from lepton_jax.ablation.width import measure
-from lepton_jax.errors import UserError
-from lepton_jax.training.prepare import prepare
-from lepton_jax.training.runtime import runtime
 
 SHOWN = 12
 
@@ -78,16 +76,12 @@ def dry_run(experiment: Experiment, where: str, executor: str, workers: int, pac
 
 
 def _program(trials: Sequence[Trial]) -> Program:
-    config = trials[0].config
+    first = trials[0]
     names = tuple(t.name for t in trials)
-    with runtime(config.precision):
-        try:
-            prepared = prepare(config)
-        except UserError as e:
-            raise UserError(f"variant {trials[0].variant!r}: {e}") from None
+    with program_of(first) as prepared:
         steps = prepared.program.total_steps
         if not run_together(prepared):
             return Program(names, steps, False, 0.0)
         lanes = Lanes(prepared.program, prepared.data.splits["train"], jax.local_devices()[:1], 1)
-        seconds = measure(lanes, [config])
+        seconds = measure(lanes, [first.config])
         return Program(names, steps, True, seconds * steps * len(trials))

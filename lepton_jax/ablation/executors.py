@@ -7,10 +7,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lepton_jax.ablation.pack import Pack
 from lepton_jax.cluster import slurm
 from lepton_jax.tracking import files
+
+if TYPE_CHECKING:
+    from lepton_jax.ablation.run_pack import Warm
 
 POLL = 2.0
 """Seconds between two looks at packs that run elsewhere."""
@@ -18,13 +22,13 @@ POLL = 2.0
 Say = Callable[[str], None]
 
 
-def inprocess(packs: Sequence[Pack], say: Say) -> bool:
+def inprocess(packs: Sequence[Pack], warm: "Warm", say: Say) -> bool:
     """One pack after another in this process. False: stopped before the end, all saved."""
     from lepton_jax.ablation import run_pack
 
     for number, pack in enumerate(packs, 1):
         say(f"pack {number} of {len(packs)}: {len(pack.names)} trials, such as {pack.names[0]}")
-        ran = run_pack.run(pack.folder)
+        ran = run_pack.run(pack.folder, warm)
         if ran.error:
             say(str(ran))
         if ran.stopped:

@@ -67,20 +67,62 @@ class Experiment:
     """Numbers to reproduce, by variant."""
     changes: Changes = field(default_factory=dict)
     """What differs from the config file in every variant."""
+    searches: Sequence["Search"] = ()
+    """Variants that are looked for."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of what is compared, in order."""
+        variants, searches = (v.name for v in self.variants), (s.name for s in self.searches)
+        return tuple(dict.fromkeys((*variants, *searches)))
 
     @property
     def compared_with(self) -> str:
-        return self.baseline or (self.variants[0].name if self.variants else "")
+        return self.baseline or self.names[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """A variant that is looked for: drawn `trials` times under the first seed, chosen on `valid`,
+    and the best then run under every seed.
+
+    With `rungs` a trial goes on beyond these shares of its run only if it is among the best
+    1/`reduction` of those that came so far: `rungs=(1/9, 1/3)`, `reduction=3`.
+    """
+
+    name: str
+    space: Mapping[str, "Distribution"]
+    """`{'optimizer.learning_rate': log_uniform(1e-4, 1e-1)}`"""
+    trials: int
+    changes: Changes = field(default_factory=dict)
+    sampler: Literal["random", "tpe"] = "random"
+    batch: int = 16
+    """Draws at a time: they may run at once, and `tpe` has not seen the results of each other."""
+    rungs: tuple[float, ...] = ()
+    reduction: int = 3
+    brackets: int = 1
+    """Of Hyperband: the second one begins at the second rung, and so on."""
+    seed: int = 0
 
 
 @dataclass(frozen=True)
 class Distribution:
-    """Where a value of `sampled` comes from."""
+    """Where a value of `sampled` or of a search comes from."""
 
     kind: Literal["uniform", "log_uniform", "integer", "choice"]
     low: float = 0.0
     high: float = 1.0
     options: tuple[Any, ...] = ()
+
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        """Its bounds, or all its options."""
+        match self.kind:
+            case "choice":
+                return self.options
+            case "integer":
+                return int(self.low), int(self.high)
+        return self.low, self.high
 
     def draw(self, rng: "np.random.Generator") -> Any:
         match self.kind:

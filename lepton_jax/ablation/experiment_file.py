@@ -4,7 +4,7 @@ import ast
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lepton_jax.ablation.experiment import Experiment, Variant, grid
+from lepton_jax.ablation.experiment import Distribution, Experiment, Search, Variant, grid
 from lepton_jax.config_file import literal, returned
 from lepton_jax.errors import UserError, did_you_mean
 
@@ -62,9 +62,8 @@ def _options(text: str) -> list[Any]:
 
 def checked(experiment: Experiment, where: str) -> Experiment:
     """Raises `UserError` for what cannot be run or compared."""
-    variants = [v.name for v in experiment.variants]
-    if not variants:
-        raise UserError(f"{where}: the experiment has no variants")
+    if not experiment.names:
+        raise UserError(f"{where}: the experiment has no variants and no searches")
     if not experiment.seeds:
         raise UserError(f"{where}: the experiment has no seeds")
     if len(set(experiment.seeds)) < len(experiment.seeds):
@@ -77,13 +76,45 @@ def checked(experiment: Experiment, where: str) -> Experiment:
         seen.add(key)
         if "seed" in v.changes:
             raise UserError(f"{where}: variant {v.name!r} changes the seed; use Experiment.seeds")
-    _known(experiment.baseline, variants, f"{where}: baseline")
+    names = [v.name for v in experiment.variants]
+    for search in experiment.searches:
+        _check_search(search, f"{where}: search {search.name!r}")
+        if search.name in names:
+            raise UserError(f"{where}: {search.name!r} is the name of two variants or searches")
+        names.append(search.name)
+    _known(experiment.baseline, experiment.names, f"{where}: baseline")
     for name in experiment.published:
-        _known(name, variants, f"{where}: published")
+        _known(name, experiment.names, f"{where}: published")
     return experiment
 
 
+def _check_search(search: Search, what: str) -> None:
+    if not search.space:
+        raise UserError(f"{what}: its space is empty; name keys and where their values come from")
+    for key, distribution in search.space.items():
+        if not isinstance(distribution, Distribution):
+            raise UserError(
+                f"{what}, {key}: {distribution!r} is no distribution; expected uniform(low, high), "
+                "log_uniform(low, high), integer(low, high) or choice(a, b)"
+            )
+        if key == "seed":
+            raise UserError(f"{what} draws the seed; use Experiment.seeds")
+    if search.sampler not in ("random", "tpe"):
+        near = did_you_mean(search.sampler, ("random", "tpe"))
+        raise UserError(f"{what}: no sampler {search.sampler!r}{near}; there are: random, tpe")
+    for name, least in (("trials", 1), ("batch", 1), ("reduction", 2)):
+        if getattr(search, name) < least:
+            raise UserError(f"{what}: {name}={getattr(search, name)}; expected {least} or more")
+    if list(search.rungs) != sorted(set(search.rungs)) or not all(0 < r < 1 for r in search.rungs):
+        raise UserError(f"{what}: rungs={search.rungs}; expected rising shares between 0 and 1")
+    if not 1 <= search.brackets <= len(search.rungs) + 1:
+        raise UserError(
+            f"{what}: brackets={search.brackets}; expected 1 to {len(search.rungs) + 1}, as it has "
+            f"{len(search.rungs)} rungs"
+        )
+
+
 def _known(name: str, variants: Sequence[str], what: str) -> None:
-    if name and variants and name not in variants:
+    if name and name not in variants:
         near, there = did_you_mean(name, variants), ", ".join(dict.fromkeys(variants))
         raise UserError(f"{what}: no variant is called {name!r}{near}; there are: {there}")

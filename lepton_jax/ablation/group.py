@@ -23,6 +23,7 @@ from lepton_jax.tracking.record import Record
 from lepton_jax.training import loop, weights
 from lepton_jax.training.best import best_step
 from lepton_jax.training.checkpoints import Checkpoints, say
+from lepton_jax.training.layout import alone
 from lepton_jax.training.state import State, Sums
 
 APART = 5.0
@@ -44,10 +45,11 @@ class Lane:
 
 
 class Group:
-    """Runs to the last step, or until `stop` says so; goes on from its own checkpoint.
+    """Runs until so many steps are taken, or `stop` says so; goes on from its own checkpoint.
 
     Main arguments:
       trials: (config, workdir) of at most `lanes.count` trials.
+      until: steps after which the trials stop, to be looked at, or those of the whole run.
       facts: what each record says of where and from what it ran, given its config.
     """
 
@@ -58,12 +60,12 @@ class Group:
         trials: Sequence[tuple[Config, str]],
         folder: str,
         facts: Callable[[Config], dict[str, Any]],
+        until: int,
         stop: Callable[[int], bool],
     ):
         self._program, self._lanes, self._evaluations = lanes.program, lanes, evaluations
-        self._total = lanes.program.total_steps
         self._trials = [Lane(config, workdir) for config, workdir in trials]
-        self._facts, self._stop = facts, stop
+        self._facts, self._until, self._stop = facts, until, stop
         self._host = lanes.placement.by_lane
         # A group is never short of lanes: what fills it up repeats its last trial, unseen.
         configs = [t.config for t in self._trials]
@@ -73,7 +75,7 @@ class Group:
         self._last = 0.0
 
     def run(self) -> bool:
-        """Whether every trial has come to its end."""
+        """Whether every trial has come to its end, or to where it is looked at."""
         found, first = self._start()
         if all(t.record is None for t in self._trials):
             return True
@@ -86,16 +88,16 @@ class Group:
         )
         calls = loop.Calls(self._read, self._time, self._evaluate, self._checkpoint, self._stops)
         size = program.config.batch_size * len(self._trials)
-        self._progress = Progress(self._total, batch_size=size, start=first)
+        self._progress = Progress(self._until, batch_size=size, start=first)
         try:
             with self._progress:
                 state = loop.run(
                     self._lanes.feed(self._configs), found["state"], found["sums"],
-                    self._lanes.empty_sums(), range(first, self._total), every, calls,
+                    self._lanes.empty_sums(), range(first, self._until), every, calls,
                 )  # fmt: skip
             self._checkpoints.wait()
             step = int(jax.device_get(state.step).max())
-            if self._on and step < self._total:
+            if self._on and step < self._until:
                 self._flush()
                 return False
             self._end(state, step)
@@ -111,14 +113,15 @@ class Group:
         return [t for t in self._trials if t.record is not None]
 
     def _start(self) -> tuple[dict[str, Any], int]:
-        """The group's own checkpoint, then scratch."""
+        """The group's own checkpoint, then those of its trials, then scratch."""
         step = self._checkpoints.newest_intact(say) if self._checkpoints.steps() else None
         if step is not None:
             self._checkpoints.forget_after(step)
             like = self._lanes.like
             found = self._checkpoints.restore(step, {**like, "kept": like["state"]})
         else:
-            found, step = self._first(), 0
+            step = self._reached()
+            found = self._continued(step) if step else self._first()
         for trial in self._trials:
             if not ended(trial.workdir):
                 trial.record = self._open(trial, step)
@@ -127,6 +130,26 @@ class Group:
             if trial.record is not None and bad_step >= 0:
                 self._diverged(trial, int(bad_step))
         return found, step
+
+    def _reached(self) -> int:
+        """The step at which all of the trials were stopped; 0 where they are new."""
+        folders = [t.workdir for t in self._trials if Record.exists(t.workdir)]
+        steps = {(Checkpoints(folder).steps() or [0])[-1] for folder in folders}
+        whole = len(folders) == len(self._trials) and len(steps) == 1
+        return steps.pop() if whole else 0
+
+    def _continued(self, step: int) -> dict[str, Any]:
+        """The trials' own checkpoints, stacked."""
+        like = alone(self._program).like
+        whole, kept = [], []
+        for trial in self._trials:
+            checkpoints = Checkpoints(trial.workdir)
+            rows = Record.open(trial.workdir, writes=False).rows()
+            best = best_step(trial.config.best, rows, checkpoints.steps()) or step
+            whole.append(jax.device_get(checkpoints.restore(step, like)))
+            kept.append(jax.device_get(checkpoints.restore(best, like)["state"]))
+        filled, kept = padded(whole, self._lanes.count), padded(kept, self._lanes.count)
+        return {**self._lanes.stacked(filled), "kept": self._lanes.stacked(kept)}
 
     def _first(self) -> dict[str, Any]:
         """The states before the first step, with the weights of `init_from`."""
@@ -221,11 +244,14 @@ class Group:
         trial.record = None
 
     def _end(self, state: State, step: int) -> None:
-        """Writes each trial's checkpoints, its best and its last, and what `test` says."""
+        """Writes each trial's checkpoints, its best and its last, and, at the end of a run, what
+        `test` says.
+        """
+        whole = step == self._program.total_steps
         unmeasured = np.array([t.best is None for t in self._trials], bool)
         unmeasured = np.resize(unmeasured, self._lanes.count)
         self._kept = self._lanes.select(unmeasured, state, self._kept)
-        found = self._measured(self._evaluations.at_end, self._kept)
+        found = self._measured(self._evaluations.at_end, self._kept) if whole else []
         last, kept = self._host(state), self._host(self._kept)
         sums = jax.device_get(self._program.empty_sums())
         for i, trial in enumerate(self._trials):
@@ -240,10 +266,11 @@ class Group:
             checkpoints.wait()
             checkpoints.close()
             record, trial.record = trial.record, None
-            for name, results in found[i].items():
-                record.write_results(name, {**results, "step": best})
-            record.write_results("checkpoint", {"step": best, "best": trial.config.best.metric})
-            record.end("finished", step)
+            if whole:
+                for name, results in found[i].items():
+                    record.write_results(name, {**results, "step": best})
+                record.write_results("checkpoint", {"step": best, "best": trial.config.best.metric})
+            record.end("finished" if whole else "stopped", step)
             record.close()
 
     def _measured(

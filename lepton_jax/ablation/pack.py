@@ -1,4 +1,4 @@
-"""Packs: trials that share a program, handed out together; and which trials still need one.
+"""Packs: trials that share a program, handed out together, and what has become of them.
 
     W/trials/NAME/     a trial's own record, as if it had been trained alone
     W/packs/ID/        pack.json says which trials; while it runs, its checkpoints
@@ -7,12 +7,12 @@ An executor needs nothing but the folder of a pack.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lepton_jax.ablation.results import TrialState
-from lepton_jax.ablation.trials import Trial, by_program
+from lepton_jax.ablation.trials import Trial
 from lepton_jax.config import Config
 from lepton_jax.tracking import files
 from lepton_jax.tracking.claim import owner_of
@@ -33,6 +33,8 @@ class Pack:
     configs: tuple[Config, ...]
     at_once: str
     """'auto': as measured; 'serial': one after another; or a number of lanes."""
+    until: int = 0
+    """Steps after which its trials stop, to be looked at; 0: at their end."""
 
     @property
     def finished(self) -> bool:
@@ -50,7 +52,7 @@ class Pack:
             {"name": n, "workdir": w, "config": c.to_dict()}
             for n, w, c in zip(self.names, self.workdirs, self.configs, strict=True)
         ]
-        value = {"at_once": self.at_once, "lanes": lanes}
+        value = {"at_once": self.at_once, "until": self.until, "lanes": lanes}
         files.write_json(files.join(self.folder, "pack.json"), value)
 
 
@@ -64,30 +66,37 @@ def read(folder: str) -> Pack:
         tuple(lane["workdir"] for lane in lanes),
         tuple(validate(lane["config"], lane["name"]) for lane in lanes),
         found["at_once"],
+        found["until"],
     )
 
 
-def plan(
-    workdir: str, trials: Sequence[Trial], *, at_once: str, workers: int, retry: bool = False
-) -> list[Pack]:
-    """The packs of all trials that have not ended; those that were begun come first.
+@dataclass(frozen=True)
+class Due:
+    """A trial that is to run now."""
 
-    `retry`: trials that failed are to run again. With several workers a program's trials are
-    dealt out, so that none idles.
+    trial: Trial
+    until: int = 0
+    """As in `Pack`."""
+
+
+def begun(workdir: str, names: Collection[str]) -> list[Pack]:
+    """The packs that were begun, are not done, and hold one of these trials."""
+    return [pack for pack in unfinished(workdir) if not set(pack.names).isdisjoint(names)]
+
+
+def plan(workdir: str, due: Sequence[Due], *, at_once: str, workers: int) -> list[Pack]:
+    """Packs of all that is due. With several workers a program's trials are dealt out, so that
+    none idles.
     """
-    open_ = {t.name: t for t in trials if not ended(trial_folder(workdir, t.name), retry)}
+    together: dict[tuple[str, int], list[Trial]] = {}
+    for d in due:
+        together.setdefault((d.trial.program, d.until), []).append(d.trial)
+    parts = -(-workers // max(1, len(together)))
     packs = []
-    for pack in unfinished(workdir):
-        if open_.keys() & set(pack.names):
-            packs.append(pack)
-            for name in pack.names:
-                open_.pop(name, None)
-    programs = by_program(list(open_.values()))
-    parts = -(-workers // max(1, len(programs)))
-    for key, group in programs.items():
+    for (key, until), group in together.items():
         size = min(MOST, -(-len(group) // parts))
         for start in range(0, len(group), size):
-            packs.append(_pack(workdir, key, group[start : start + size], at_once))
+            packs.append(_pack(workdir, key, group[start : start + size], at_once, until))
     return packs
 
 
@@ -126,13 +135,14 @@ def state_of(trial: str, running: bool) -> TrialState:
     return found or ("running" if running else "lost")
 
 
-def _pack(workdir: str, key: str, trials: Sequence[Trial], at_once: str) -> Pack:
+def _pack(workdir: str, key: str, trials: Sequence[Trial], at_once: str, until: int) -> Pack:
     names = tuple(t.name for t in trials)
-    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:8]
+    digest = hashlib.sha256("\n".join((*names, str(until))).encode()).hexdigest()[:8]
     return Pack(
         files.join(workdir, "packs", f"{key}-{digest}"),
         names,
         tuple(trial_folder(workdir, name) for name in names),
         tuple(t.config for t in trials),
         at_once,
+        until,
     )

@@ -7,8 +7,12 @@ from typing import Any, Literal
 
 from lepton_jax.ablation.experiment import Published
 
-TrialState = Literal["waiting", "running", "stopped", "finished", "failed", "lost"]
-"""`failed`: by its own error, or its numbers were not finite. `lost`: killed; it resumes."""
+TrialState = Literal["waiting", "running", "stopped", "pruned", "finished", "failed", "lost"]
+"""`failed`: by its own error, or its numbers were not finite. `lost`: killed; it resumes. `pruned`:
+a search stopped it for good."""
+
+ENDED: tuple[TrialState, ...] = ("finished", "failed", "pruned")
+"""States that no later command changes by itself."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +54,16 @@ class Results:
     provenance: Mapping[str, Any]
 
     def reported(self, variant: str) -> tuple[Outcome, ...]:
-        """The variant's outcomes, by seed; of several tunings, those of the best one on `valid`."""
+        """The variant's outcomes, by seed; of several tunings, those of the best one on `valid`
+        among those that ran under the most seeds.
+        """
         mine = [o for o in self.outcomes if o.variant == variant]
         tunings: dict[tuple[Any, ...], list[Outcome]] = {}
         for o in mine:
             tunings.setdefault(tuple(sorted((k, str(v)) for k, v in o.tuning.items())), []).append(
                 o
             )
-        chosen = max(tunings.values(), key=self._merit, default=[])
+        chosen = max(tunings.values(), key=lambda t: (len(t), self._merit(t)), default=[])
         return tuple(sorted(chosen, key=lambda o: o.seed))
 
     def _merit(self, outcomes: list[Outcome]) -> float:
@@ -65,7 +71,9 @@ class Results:
         values = [
             o.valid
             for o in outcomes
-            if o.valid is not None and math.isfinite(o.valid) and o.state != "failed"
+            if o.valid is not None
+            and math.isfinite(o.valid)
+            and o.state not in ("failed", "stopped", "pruned")
         ]
         if len(values) < len(outcomes) or not values:
             return float("-inf")

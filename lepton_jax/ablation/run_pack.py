@@ -2,7 +2,8 @@
 
 import sys
 import traceback
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -14,9 +15,10 @@ from lepton_jax.ablation.lanes import Lanes, run_together
 from lepton_jax.ablation.pack import Pack
 from lepton_jax.ablation.width import decide
 from lepton_jax.cluster.processes import Processes
-from lepton_jax.config import Config, own_modules
+from lepton_jax.config import Config
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.evaluation.evaluations import Evaluations
+from lepton_jax.hyper import program_key
 from lepton_jax.tracking import files, provenance
 from lepton_jax.tracking.claim import claim
 from lepton_jax.tracking.record import Record
@@ -51,7 +53,16 @@ class Ran:
         return f"{self.folder}: {self.trials} trials, {how}"
 
 
-def run(folder: str) -> Ran:
+@dataclass
+class Warm:
+    """What was compiled for the last pack: the next one of the same program begins at once."""
+
+    key: tuple[Any, ...] = ()
+    prepared: Prepared | None = None
+    made: dict[int, tuple[Lanes, Evaluations]] = field(default_factory=dict)
+
+
+def run(folder: str, warm: Warm) -> Ran:
     """Runs the pack in a folder. What came of each trial is said in its record; how many ran at
     once and what was measured, in the pack's packing.json.
 
@@ -60,7 +71,7 @@ def run(folder: str) -> Ran:
     pack = packs.read(folder)
     with claim(pack.folder):
         try:
-            done = _run(pack)
+            done = _run(pack, warm)
         except (UserError, WorkError) as e:
             _fail(pack, str(e))
             return Ran(folder, len(pack.names), stopped=False, error=str(e))
@@ -74,25 +85,32 @@ def run(folder: str) -> Ran:
     return Ran(folder, len(pack.names), stopped=not done)
 
 
-def _run(pack: Pack) -> bool:
+def _run(pack: Pack, warm: Warm) -> bool:
     config = pack.configs[0]
+    # One after another means on one device: several at once are another program.
+    few = pack.at_once == "serial" or len(pack.names) == 1
+    devices = jax.local_devices()[: 1 if few else len(pack.names)]
     with runtime(config.precision):
-        prepared = prepare(config)
-        if run_together(prepared):
-            return _Runner(pack, prepared).run()
+        key = (program_key(config), *devices)
+        if warm.key != key or warm.prepared is None:
+            warm.key, warm.prepared, warm.made = key, prepare(config), {}
+        if run_together(warm.prepared):
+            return _Runner(pack, warm.prepared, devices, warm.made).run()
     return _alone(pack)
 
 
 class _Runner:
-    """A pack on the devices of this process."""
+    """A pack on devices of this process."""
 
-    def __init__(self, pack: Pack, prepared: Prepared):
-        self._pack, self._prepared = pack, prepared
-        # One after another means on one device: several at once are another program.
-        few = pack.at_once == "serial" or len(pack.names) == 1
-        self._devices = jax.local_devices()[: 1 if few else len(pack.names)]
+    def __init__(
+        self,
+        pack: Pack,
+        prepared: Prepared,
+        devices: Sequence[Any],
+        made: dict[int, tuple[Lanes, Evaluations]],
+    ):
+        self._pack, self._prepared, self._devices, self._made = pack, prepared, devices, made
         self._collected = provenance.collect(sys.argv)
-        self._made: dict[int, tuple[Lanes, Evaluations]] = {}
 
     def run(self) -> bool:
         with stopping(Processes()) as stop:
@@ -117,6 +135,7 @@ class _Runner:
                 trials[start : start + lanes.count],
                 files.join(self._pack.folder, f"{width}-{start}"),
                 self._facts,
+                self._pack.until or lanes.program.total_steps,
                 stop,
             )
             if not group.run():
@@ -160,14 +179,8 @@ class _Runner:
         )
 
     def _facts(self, config: Config) -> dict[str, Any]:
-        return {
-            **self._collected,
-            "fingerprint": config.fingerprint(),
-            "data_fingerprint": self._prepared.data.fingerprint,
-            "components": provenance.modules(own_modules(config)),
-            "seed": config.seed,
-            "pack": self._pack.folder,
-        }
+        data = self._prepared.data.fingerprint
+        return provenance.of_run(self._collected, config, data) | {"pack": self._pack.folder}
 
 
 def _alone(pack: Pack) -> bool:
@@ -176,11 +189,11 @@ def _alone(pack: Pack) -> bool:
         if packs.ended(workdir):
             continue
         try:
-            found = train(config, workdir, longer=False, command=sys.argv)
+            found = train(config, workdir, longer=False, until=pack.until, command=sys.argv)
         except WorkError as e:
             say(f"{workdir}: {e}")
             continue
-        if found.stopped:
+        if found.step < (pack.until or found.total_steps):
             return False
     return True
 

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from lepton_jax.ablation.experiment import shown
 from lepton_jax.ablation.results import Results
+from lepton_jax.ablation.tables import is_number
 
 MOST_CELLS = 14
 """Values of a key up to which a heat map has a row for each."""
@@ -30,7 +31,7 @@ def space_of(results: Results) -> dict[str, Any] | None:
     ]
     columns = [[p["at"][i] for p in points] for i in range(len(keys))]
     described = [
-        {"key": key, "numeric": all(map(_numeric, c)), "log": _log(c)}
+        {"key": key, "numeric": all(map(is_number, c)), "log": _log(c)}
         for key, c in zip(keys, columns, strict=True)
     ]
     kind: Literal["grid", "scatter", "strips"] = "strips"
@@ -50,16 +51,12 @@ def _varied(results: Results) -> dict[str, Any]:
     return found
 
 
-def _numeric(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _log(values: list[Any]) -> bool:
     """Whether a key spans so much that only its logarithm shows it."""
-    if not all(_numeric(v) and v > 0 for v in values):
+    if not all(is_number(v) and v > 0 for v in values):
         return False
     return max(values) / min(values) >= 20
 
 
 def _plain(value: Any) -> Any:
-    return value if _numeric(value) and math.isfinite(value) else shown(value)
+    return value if is_number(value) and math.isfinite(value) else shown(value)

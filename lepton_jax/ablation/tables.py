@@ -38,8 +38,8 @@ class Table:
     def numeric(self) -> list[bool]:
         """Which columns hold numbers, and are aligned to the right."""
         return [
-            any(_is_number(row[c]) for row in self.rows)
-            and all(_is_number(row[c]) or row[c] is None for row in self.rows)
+            any(is_number(row[c]) for row in self.rows)
+            and all(is_number(row[c]) or row[c] is None for row in self.rows)
             for c in self.columns
         ]
 
@@ -205,7 +205,7 @@ def _text(value: Any) -> str:
     return f"−{text[1:]}" if text.startswith("-") else text
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

@@ -42,8 +42,7 @@ def trials_of(experiment: Experiment) -> list[Trial]:
     for variant in experiment.variants:
         path = variant.config or experiment.config
         if path not in bases:
-            base, _ = config_file.load(path)
-            bases[path] = changed(base, experiment.changes, path)
+            bases[path] = base_of(path, experiment)
         try:
             found += trials_of_variant(variant, bases[path], experiment.seeds)
         except UserError as e:
@@ -51,6 +50,12 @@ def trials_of(experiment: Experiment) -> list[Trial]:
     if faults:
         raise UserError("\n".join(faults))
     return found
+
+
+def base_of(path: str, experiment: Experiment) -> Config:
+    """The config of a file with what every variant of the experiment changes."""
+    base, _ = config_file.load(path)
+    return changed(base, experiment.changes, path)
 
 
 def trials_of_variant(variant: Variant, base: Config, seeds: Iterable[int]) -> list[Trial]:

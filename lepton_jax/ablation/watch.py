@@ -11,7 +11,7 @@ from rich.table import Table
 
 from lepton_jax.ablation import workdir
 from lepton_jax.ablation.command import states
-from lepton_jax.ablation.results import Outcome, Results
+from lepton_jax.ablation.results import ENDED, Outcome, Results
 
 EVERY = 2.0
 """Seconds between two looks."""
@@ -72,7 +72,7 @@ class Watched:
 def look(where: str, began: float | None = None, ended_then: int = 0) -> Watched:
     """The experiment now. `began`: when watching began, with so many trials ended."""
     results = workdir.read(where)
-    ended = sum(o.state in ("finished", "failed") for o in results.outcomes)
+    ended = sum(o.state in ENDED for o in results.outcomes)
     left = len(results.outcomes) - ended
     if not left:
         return Watched(results, 0.0)
@@ -87,7 +87,7 @@ def watch(where: str) -> Watched:
     if not sys.stdout.isatty():
         return first
     began = time.monotonic()
-    done = sum(o.state in ("finished", "failed") for o in first.results.outcomes)
+    done = sum(o.state in ENDED for o in first.results.outcomes)
     found = first
     try:
         with Live(found.table(), console=Console(), auto_refresh=False, transient=True) as live:

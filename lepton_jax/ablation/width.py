@@ -8,13 +8,15 @@ is always among the choices, so that packing is never slower than not packing.
 import os
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
 
 from lepton_jax.ablation.lanes import Lanes
 from lepton_jax.config import Config
+
+T = TypeVar("T")
 
 LANES = 8
 """Lanes of the first try."""
@@ -70,10 +72,10 @@ def measure(lanes: Lanes, configs: Sequence[Config]) -> float:
     return float(np.median(times[2:])) / lanes.placement.width
 
 
-def padded(configs: Sequence[Config], multiple: int) -> list[Config]:
-    """The configs, and the last of them again until they fill whole groups."""
-    missing = -len(configs) % multiple
-    return [*configs, *[configs[-1]] * missing]
+def padded(trials: Sequence[T], multiple: int) -> list[T]:
+    """One a trial, and the last of them again until they fill whole groups."""
+    missing = -len(trials) % multiple
+    return [*trials, *[trials[-1]] * missing]
 
 
 def _fits(one: Lanes, configs: Sequence[Config]) -> int:

@@ -103,7 +103,7 @@ def _outcome(workdir: str, trial: Mapping[str, Any], metric: str, running: bool)
         seed=trial["seed"],
         workdir=folder,
         state=state,
-        reason=status(folder).get("reason", "") if state in ("failed", "stopped") else "",
+        reason=status(folder).get("reason", ""),
         tuning=trial["tuning"],
         changes={k: tuple(v) for k, v in trial["changes"].items()},
         valid=dict(curve).get(best) if best is not None else None,

@@ -106,7 +106,7 @@ def pack(folder: str) -> "Ran":
     """
     from lepton_jax.ablation import run_pack
 
-    return run_pack.run(folder)
+    return run_pack.run(folder, run_pack.Warm())
 
 
 def watch(workdir: str) -> "Watched":

@@ -13,9 +13,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from lepton_jax.config import Config, own_modules
 
 VARIABLES = (
     "CUDA_VISIBLE_DEVICES",
@@ -54,6 +56,17 @@ def collect(command: Sequence[str]) -> dict[str, Any]:
         "visible_cpus": visible_cpus(),
         "devices": devices(),
         "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
+    }
+
+
+def of_run(collected: Mapping[str, Any], config: Config, data_fingerprint: str) -> dict[str, Any]:
+    """What the record of a run says of where and from what it was made."""
+    return {
+        **collected,
+        "fingerprint": config.fingerprint(),
+        "data_fingerprint": data_fingerprint,
+        "components": modules(own_modules(config)),
+        "seed": config.seed,
     }
 
 

@@ -30,7 +30,7 @@ from lepton_jax.tracking.files import Path
 Row = dict[str, Any]
 """`{"step": int, name: float, ...}`"""
 
-End = Literal["finished", "stopped", "failed"]
+End = Literal["finished", "stopped", "pruned", "failed"]
 
 _SHARE = 0.02
 """Of the wall time, at most, that rewriting files may take when nobody waits for it."""

@@ -15,7 +15,7 @@ import numpy as np
 from lepton_jax.cluster.agreement import check_same
 from lepton_jax.cluster.processes import Processes, join
 from lepton_jax.cluster.watchdog import Watchdog
-from lepton_jax.config import Config, differences, own_modules
+from lepton_jax.config import Config, differences
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.evaluation.evaluate import scalars
 from lepton_jax.tracking import plots, provenance
@@ -92,6 +92,7 @@ def train(
     *,
     longer: bool,
     command: list[str],
+    until: int = 0,
     coordinator: str = "",
     num_processes: int = 0,
     process_id: int = -1,
@@ -99,7 +100,8 @@ def train(
     """Trains `config` in `workdir`, or goes on where a run of it stopped.
 
     Start-up precedence: the workdir's own newest intact checkpoint, then `config.init_from`, then
-    scratch. `longer`: let `train_for` differ from the record's.
+    scratch. `longer`: let `train_for` differ from the record's. `until`: stop after so many steps
+    of the whole run, which is not shortened by it; 0: at its end.
 
     Raises:
       UserError: when the workdir holds another run, or is in use.
@@ -113,13 +115,8 @@ def train(
         stack.enter_context(runtime(config.precision))
         stop = stack.enter_context(stopping(processes))
         prepared = processes.attempt("prepare", lambda: prepare(config))
-        facts = {
-            **provenance.collect(command),
-            "fingerprint": config.fingerprint(),
-            "data_fingerprint": prepared.data.fingerprint,
-            "components": provenance.modules(own_modules(config)),
-            "seed": config.seed,
-        }
+        collected = provenance.collect(command)
+        facts = provenance.of_run(collected, config, prepared.data.fingerprint)
         check_same(processes, {name: facts[name] for name in SAME})
 
         def begin() -> bool:
@@ -140,7 +137,7 @@ def train(
         stack.callback(record.close)
         training = _Training(prepared, record, processes, stop)
         try:
-            return training.run(facts, restarted)
+            return training.run(facts, restarted, until)
         except Exception as e:  # noqa: BLE001  `fail` raises it again, or tells the others
             record.end("failed", training.step, str(e))
             processes.fail(e)
@@ -191,11 +188,12 @@ class _Training:
         self.checkpoints = Checkpoints(record.workdir, self._kept, processes)
         self.step = 0
 
-    def run(self, facts: Mapping[str, Any], restarted: bool) -> Run:
+    def run(self, facts: Mapping[str, Any], restarted: bool, until: int) -> Run:
         config, program, record = self.config, self.program, self.record
         state, sums = self._start()
         self.step = first = int(state.step)
         total = program.total_steps
+        steps = range(first, min(total, until or total))
         if restarted:
             record.resume(first, config.to_json(), facts)
         chosen = config.writers.values() if self.processes.first else ()
@@ -253,13 +251,13 @@ class _Training:
         fits = self.processes.gather("fits on device", fits_on_device(program, self.data))
         source = profiled(
             feed(self.layout, self.data, first, all(fits)),
-            config.profile, range(first, total), record.workdir, self.processes, self._say,
+            config.profile, steps, record.workdir, self.processes, self._say,
         )  # fmt: skip
         zeros = self.layout.empty_sums()
         with contextlib.closing(views):
             try:
                 with watchdog, progress:
-                    state = loop.run(source, state, sums, zeros, range(first, total), every, calls)
+                    state = loop.run(source, state, sums, zeros, steps, every, calls)
             except loop.NotFinite as e:
                 raise WorkError(self._explain(e)) from None
             finally:

@@ -47,9 +47,10 @@ def packed(
         question="?", config=config, variants=variants, seeds=seeds, changes=changes
     )
     trials = trials_of(experiment)
-    for pack in packs.plan(str(folder), trials, at_once=at_once, workers=1):
+    due = [packs.Due(trial) for trial in trials]
+    for pack in packs.plan(str(folder), due, at_once=at_once, workers=1):
         pack.write()
-        assert run_pack.run(pack.folder).ok
+        assert run_pack.run(pack.folder, run_pack.Warm()).ok
     return trials
 
 
@@ -79,8 +80,17 @@ def largest_difference(a: Path, b: Path) -> float:
             TOKENS,
             marks=pytest.mark.slow,
         ),
+        *(
+            pytest.param(
+                f"configs/mnist1d_{model}.py",
+                grid({"optimizer.learning_rate": (1e-3, 1e-2)}),
+                {**QUICK, "data.source.examples": 100},
+                marks=pytest.mark.slow,
+            )
+            for model in ("mlp", "gru")
+        ),
     ],
-    ids=["CNN with BatchNorm, dropout, EMA, augmentation", "decoder with dropout"],
+    ids=["CNN with BatchNorm, dropout, EMA, augmentation", "decoder with dropout", "MLP", "GRU"],
 )
 def test_a_packed_trial_computes_what_it_computes_alone(
     tmp_path: Path, config: str, variants: list[Variant], changes: dict[str, Any]

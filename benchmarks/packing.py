@@ -1,0 +1,209 @@
+"""What packing brings: the same trials at once, one after another, and as commands of their own.
+
+    python -m benchmarks.packing       # prints its lines alone
+
+`ablate` runs 32 trials (8 learning rates, 4 seeds) with `--pack=auto` and with `--pack=serial` in
+this process, which takes both turn about, each with its compilation, its records and evaluations.
+Of the 32 `train` commands the first few are run, and their time is multiplied. The peer is Optuna
+calling the very step that a trial takes alone, compiled once, without records.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from benchmarks.pairs import Line
+from lepton_jax import api
+from lepton_jax.ablation import command, pack
+from lepton_jax.ablation.experiment import Experiment, Variant, grid
+from lepton_jax.ablation.lanes import Lanes
+from lepton_jax.ablation.programs import Programs, program_of
+from lepton_jax.ablation.trials import Trial, trials_of
+
+TRIALS = 32
+RATES = [1e-3 * 1.5**i for i in range(8)]
+COMMANDS = 3
+"""`train` commands that are really run."""
+
+
+class Case(NamedTuple):
+    """A recipe, what of it is changed, and how often faster packs are to be than (one after
+    another, commands)."""
+
+    config: str
+    changes: Mapping[str, Any]
+    aims: tuple[float, float]
+    rounds: int
+
+
+CASES = {
+    "MLP 64-64-10 on digits, batch 32": Case(
+        "configs/digits_cnn.py",
+        {
+            "model.name": "mlp", "model.features": (64,), "data.augment": "", "ema": 0.0,
+            "train_for": "3_000 steps", "evaluate_every": "1_000 steps",
+            "checkpoint_every": "3_000 steps", "log_every": "500 steps",
+        },
+        (5.0, 20.0), 3,
+    ),
+    "MLP on MNIST-1D, batch 100": Case(
+        "configs/mnist1d_mlp.py", {"train_for": "3_000 steps"}, (2.0, 10.0), 3
+    ),
+    "CNN on MNIST-1D, batch 100": Case(
+        "configs/mnist1d_cnn.py", {"train_for": "3_000 steps"}, (1.5, 5.0), 1
+    ),
+    "CNN on digits, batch 32": Case(
+        "configs/digits_cnn.py", {"train_for": "2 epochs", "checkpoint_every": "2 epochs"},
+        (1.0, 1.0), 1,
+    ),
+}  # fmt: skip
+
+
+def lines() -> list[Line]:
+    found = []
+    for name, case in CASES.items():
+        found += _lines_of(name, case)
+    return [*found, _recipe(), _planned()]
+
+
+def _lines_of(name: str, case: Case) -> list[Line]:
+    trials = trials_of(experiment(case))
+    took: dict[str, list[float]] = {"auto": [], "serial": []}
+    for i in range(case.rounds):
+        for at_once in ("auto", "serial") if i % 2 else ("serial", "auto"):
+            took[at_once].append(ablated(experiment(case), at_once))
+    packed, serial = (statistics.median(took[x]) for x in ("auto", "serial"))
+    commands = TRIALS * trained(trials[:COMMANDS])
+    optuna = driven_by_optuna(trials)
+    return [
+        Line(
+            f"{TRIALS} trials in packs over one after another: {name}",
+            f"{serial / packed:.2f}", f">= {case.aims[0]:g}", serial / packed >= case.aims[0],
+            f"{packed:.1f} s against {serial:.1f} s, {case.rounds} pairs",
+        ),
+        Line(
+            f"{TRIALS} trials in packs over {TRIALS} `train` commands: {name}",
+            f"{commands / packed:.1f}", f">= {case.aims[1]:g}", commands / packed >= case.aims[1],
+            f"{commands:.0f} s, from {COMMANDS} commands",
+        ),
+        Line(
+            f"{TRIALS} trials in packs over Optuna calling the bare step: {name}",
+            f"{optuna / packed:.2f}", "stated", True, f"{optuna:.1f} s",
+        ),
+    ]  # fmt: skip
+
+
+def experiment(case: Case) -> Experiment:
+    return Experiment(
+        question="What does packing bring?",
+        config=case.config,
+        variants=grid({"optimizer.learning_rate": RATES}),
+        seeds=range(TRIALS // len(RATES)),
+        changes={**case.changes, "writers": {}},
+    )
+
+
+def ablated(experiment: Experiment, at_once: str) -> float:
+    """Seconds from the command to its last record; the report is left out."""
+    with tempfile.TemporaryDirectory() as folder:
+        trials = trials_of(experiment)
+        began = time.perf_counter()
+        Programs().check(trials)
+        due = [pack.Due(t) for t in trials]
+        packs = pack.plan(folder, due, at_once=at_once, workers=1)
+        for each in packs:
+            each.write()
+        assert command.executor_of("inprocess", 1, {})(packs)
+        took = time.perf_counter() - began
+        assert all(pack.ended(pack.trial_folder(folder, t.name)) for t in trials)
+    return took
+
+
+def trained(trials: list[Trial]) -> float:
+    """Seconds of a `train` command, the mean over the trials."""
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        for trial in trials:
+            config = os.path.join(folder, f"{trial.name}.json")
+            with open(config, "w") as f:
+                f.write(trial.config.to_json())
+            workdir = f"--workdir={folder}/{trial.name}"
+            subprocess.run(
+                [sys.executable, "launch.py", "train", f"--config={config}", workdir],
+                check=True, capture_output=True,
+            )  # fmt: skip
+        return (time.perf_counter() - began) / len(trials)
+
+
+def driven_by_optuna(trials: list[Trial]) -> float:
+    """Seconds of a study whose objective takes the steps of one trial after another."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with program_of(trials[0]) as prepared:
+        train = prepared.data.splits["train"]
+        began = time.perf_counter()
+        one = Lanes(prepared.program, train, jax.local_devices()[:1], 1)
+
+        def objective(trial: optuna.Trial) -> float:
+            config = trials[trial.suggest_int("trial", 0, TRIALS - 1)].config
+            feed, fresh = one.feed([config]), one.fresh([config])
+            state, sums = fresh["state"], fresh["sums"]
+            for k in range(prepared.program.total_steps):
+                state, sums = feed.step(state, sums, *feed.inputs(k))
+                if k % 16 == 15:  # as far ahead of the device as our loop runs
+                    jax.block_until_ready(sums)
+            totals, weights = np.asarray(jax.device_get(sums.values))[:2, 0]
+            return float(totals / weights)
+
+        space = {"trial": list(range(TRIALS))}
+        study = optuna.create_study(sampler=optuna.samplers.GridSampler(space))
+        study.optimize(objective, n_trials=TRIALS)
+        return time.perf_counter() - began
+
+
+def _recipe() -> Line:
+    """64 trials of a whole small recipe, by the command that a user gives."""
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        api.ablate(
+            f"{folder}/w", config="configs/digits_cnn.py", seeds=8,
+            vary=["optimizer.learning_rate=" + ",".join(f"{r:.2e}" for r in RATES)],
+            overrides={"train_for": "5 epochs", "checkpoint_every": "5 epochs"},
+        )  # fmt: skip
+        took = time.perf_counter() - began
+    return Line("64 trials of digits_cnn, 5 epochs each", f"{took:.0f} s", "<= 120 s", took <= 120)
+
+
+def _planned() -> Line:
+    """The engine's own cost before the first trial."""
+    many = Experiment(
+        question="?",
+        config="configs/digits_cnn.py",
+        variants=[
+            Variant("baseline"),
+            *grid({"optimizer.learning_rate": np.geomspace(1e-4, 1e-1, 199)}),
+        ],
+        seeds=range(5),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        trials = trials_of(many)
+        for each in pack.plan(folder, [pack.Due(t) for t in trials], at_once="auto", workers=1):
+            each.write()
+        took = time.perf_counter() - began
+    assert len(trials) == 1000
+    return Line("1,000 trials validated and planned", f"{took:.1f} s", "<= 3 s", took <= 3)
+
+
+if __name__ == "__main__":
+    for line in lines():
+        print(f"{line.name}: {line.value} (aim {line.aim}) {line.detail}", flush=True)
