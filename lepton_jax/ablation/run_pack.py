@@ -1,5 +1,6 @@
 """Runs one pack to its end, in this process: what `launch.py pack` does, and every executor."""
 
+import dataclasses
 import sys
 import traceback
 from collections.abc import Sequence
@@ -66,23 +67,49 @@ def run(folder: str, warm: Warm) -> Ran:
     """Runs the pack in a folder. What came of each trial is said in its record; how many ran at
     once and what was measured, in the pack's packing.json.
 
-    An error that is not a single trial's fails every trial of the pack that has not ended.
+    A mistake or a full disk is that of all trials of the pack. After any other error they are run
+    again one by one, so that only those fail whose error it is.
     """
     pack = packs.read(folder)
     with claim(pack.folder):
-        try:
-            done = _run(pack, warm)
-        except (UserError, WorkError) as e:
-            _fail(pack, str(e))
-            return Ran(folder, len(pack.names), stopped=False, error=str(e))
-        except Exception as e:  # noqa: BLE001  one pack's bug is not the end of the others
-            traceback.print_exc()
-            reason = f"{type(e).__name__}: {e}".partition("\n")[0]
-            _fail(pack, reason)
-            return Ran(folder, len(pack.names), stopped=False, error=reason)
+        done, error = _tried(pack, warm)
         if done:
             _tidy(pack)
-    return Ran(folder, len(pack.names), stopped=not done)
+    return Ran(folder, len(pack.names), stopped=not done, error=error)
+
+
+def _tried(pack: Pack, warm: Warm) -> tuple[bool, str]:
+    """Whether the pack came to its end, and the error with which trials of it failed."""
+    try:
+        return _run(pack, warm), ""
+    except (UserError, WorkError) as e:
+        reason = str(e)
+    except Exception as e:  # noqa: BLE001  one pack's bug is not the end of the others
+        traceback.print_exc()
+        reason = f"{type(e).__name__}: {e}".partition("\n")[0]
+        if len(pack.names) > 1:
+            say(f"{pack.folder}: {reason}; going on with one trial at a time")
+            return _one_by_one(pack, warm)
+    _fail(pack, reason)
+    return True, reason
+
+
+def _one_by_one(pack: Pack, warm: Warm) -> tuple[bool, str]:
+    error = ""
+    for i, name in enumerate(pack.names):
+        one = dataclasses.replace(
+            pack,
+            folder=files.join(pack.folder, name),
+            names=(name,),
+            workdirs=pack.workdirs[i : i + 1],
+            configs=pack.configs[i : i + 1],
+        )
+        one.write()
+        done, reason = _tried(one, warm)
+        error = error or reason
+        if not done:
+            return False, error
+    return True, error
 
 
 def _run(pack: Pack, warm: Warm) -> bool:

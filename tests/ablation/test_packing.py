@@ -40,7 +40,7 @@ TOKENS = {**QUICK, "model.layers": 1, "data.source.examples": 64}
 
 def packed(
     folder: Path, config: str, variants: Sequence[Variant], changes: Any, at_once: str = "99",
-    seeds: Sequence[int] = (0, 1),
+    seeds: Sequence[int] = (0, 1), ok: bool = True,
 ) -> list[Any]:  # fmt: skip
     """Runs the trials in packs; the trials."""
     experiment = Experiment(
@@ -50,7 +50,7 @@ def packed(
     due = [packs.Due(trial) for trial in trials]
     for pack in packs.plan(str(folder), due, at_once=at_once, workers=1):
         pack.write()
-        assert run_pack.run(pack.folder, run_pack.Warm()).ok
+        assert run_pack.run(pack.folder, run_pack.Warm()).ok is ok
     return trials
 
 
@@ -162,6 +162,39 @@ def test_a_trial_that_diverges_is_said_so_and_leaves_the_others_alone(tmp_path: 
     for trial in (calm, other):
         a, b = (tmp_path / x / "trials" / trial.name / "metrics.jsonl" for x in "ab")
         assert a.read_bytes() == b.read_bytes()
+
+
+PICKY = """
+import jax.numpy as jnp
+
+class Picky:
+    def __init__(self, classes):
+        pass
+
+    def sums(self, outputs, batch):
+        sharpness = jnp.square(outputs["probabilities"]).sum(-1) * batch["mask"]
+        return {"sharpness": sharpness.sum(), "n": batch["mask"].sum()}
+
+    def results(self, sums):
+        vague = sums["n"] > 1 and sums["sharpness"] < 0.2 * sums["n"]
+        return {"sharpness": 1 / (0 if vague else 1)}
+"""
+
+
+def test_an_error_is_that_of_the_trial_whose_it_is(tmp_path: Path, monkeypatch):
+    """A user's metric divides by zero for the one trial that answers nothing in particular."""
+    (tmp_path / "picky.py").write_text(PICKY)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    variants = [Variant("learns"), Variant("dead", {"optimizer.learning_rate": 1e-9})]
+    changes = {
+        **QUICK, "metrics.picky.name": "picky:Picky", "optimizer.learning_rate": 0.01, "ema": 0.0,
+        "model.name": "mlp", "schedule.warmup": "5 steps", "train_for": "100 steps",
+        "evaluate_every": "100 steps",
+    }  # fmt: skip
+    trials = packed(tmp_path, "configs/digits_cnn.py", variants, changes, seeds=(0,), ok=False)
+    learns, dead = (packs.status(str(tmp_path / "trials" / t.name)) for t in trials)
+    assert learns["state"] == "finished"
+    assert (dead["state"], dead["reason"]) == ("failed", "ZeroDivisionError: division by zero")
 
 
 def test_lanes_are_spread_over_the_devices(tmp_path: Path):
