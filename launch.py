@@ -15,6 +15,7 @@ COMMANDS = {
     "ablate": "run an experiment's trials, packed, and answer its question",
     "reproduce": "run an experiment and compare it with published numbers",
     "watch": "how far an experiment is, live",
+    "view": "show an experiment's trials in TensorBoard or MLflow",
     "pack": "run one pack of an experiment's trials (what executors call)",
     # from a record to a model that answers
     "export": "write a run's model as a self-contained bundle",

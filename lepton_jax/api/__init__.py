@@ -5,7 +5,7 @@ Each returns a small record of what it did: `str()` of it is what the command li
 inside, by the one command that needs them.
 """
 
-from lepton_jax.api.experiments import ablate, pack, reproduce, watch
+from lepton_jax.api.experiments import ablate, pack, reproduce, view, watch
 from lepton_jax.api.lab import debug, evaluate, plan, runs, submit, train
 from lepton_jax.api.production import export, predict, promote, register, registry, verify
 
@@ -25,5 +25,6 @@ __all__ = [
     "submit",
     "train",
     "verify",
+    "view",
     "watch",
 ]

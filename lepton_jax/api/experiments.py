@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from lepton_jax.ablation.dry_run import DryRun as AblationDryRun
     from lepton_jax.ablation.reproduce import Reproduced
     from lepton_jax.ablation.run_pack import Ran
+    from lepton_jax.ablation.view import Viewed
     from lepton_jax.ablation.watch import Watched
 
 
@@ -120,6 +121,20 @@ def watch(workdir: str) -> "Watched":
     from lepton_jax.ablation import watch as watching
 
     return watching.watch(workdir)
+
+
+def view(workdir: str, tool: str) -> "Viewed":
+    """Shows an experiment's trials in TensorBoard, with its hparams tab, or in MLflow.
+
+    --workdir=DIR                   as given to `ablate`
+    --tool=tensorboard|mlflow       MLflow's store: $MLFLOW_TRACKING_URI, else the registry's
+
+    Example:
+      python launch.py view --workdir=runs/mnist1d --tool=tensorboard
+    """
+    from lepton_jax.ablation import view as viewing
+
+    return viewing.view(workdir, tool)
 
 
 def reproduce(

@@ -174,20 +174,36 @@ class TensorBoard(_Batches):
                 files.write_bytes(path, b"") if self._local else files.remove(path)
 
     def send(self, rows: list[tuple[int, dict[str, float]]]) -> None:
-        from tensorboardX.proto.event_pb2 import Event, SessionLog
+        from tensorboardX.proto.event_pb2 import Event
 
         now = time.time()
         events = []
-        if not self._local or self._files == 0:
-            events.append(Event(wall_time=now, file_version="brain.Event:2"))
-        if self._files == 0:  # makes a TensorBoard that is already open forget the former life
-            start = SessionLog(status=SessionLog.START)
-            events.append(Event(wall_time=now, step=rows[0][0], session_log=start))
         for step, values in rows:
             event = Event(wall_time=now, step=step)
             for name, value in values.items():
                 event.summary.value.add(tag=name, simple_value=value)
             events.append(event)
+        self._write(events)
+
+    def hparams(self, values: Mapping[str, Any], metrics: Sequence[str]) -> None:
+        """A line of the hparams tab: what this run was given, and the metrics to show beside it."""
+        from tensorboardX.proto.event_pb2 import Event
+        from tensorboardX.summary import hparams
+
+        plain = {k: v if isinstance(v, bool | int | float) else str(v) for k, v in values.items()}
+        summaries = hparams(plain, dict.fromkeys(metrics, 0.0))
+        self._write([Event(wall_time=time.time(), summary=s) for s in summaries])
+
+    def _write(self, events: list[Any]) -> None:
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
+
+        now, before = time.time(), []
+        if not self._local or self._files == 0:
+            before.append(Event(wall_time=now, file_version="brain.Event:2"))
+        if self._files == 0:  # makes a TensorBoard that is already open forget the former life
+            start = SessionLog(status=SessionLog.START)
+            before.append(Event(wall_time=now, step=events[0].step, session_log=start))
+        events = before + events
         data = b"".join(_framed(e.SerializeToString()) for e in events)
         if self._local:
             files.append_bytes(files.join(self._folder, self._stem), data)
