@@ -69,17 +69,31 @@ def _spec(name: str, shape: tuple[int, ...], axes: Axes, mesh: Mesh) -> P:
     return P(*kept) if any(kept) else P()
 
 
+LARGEST = 8
+"""Replicated parameters that a table lists by name."""
+
+
 def table(params: Mapping[str, Any], found: Specs, mesh: Mesh) -> str:
-    """What is spread how, a line a parameter: name, shape, axes, bytes a device."""
-    rows = []
+    """What is spread how, a line a parameter: name, shape, axes, bytes a device.
+
+    Of those that are replicated, the largest; the others in one line.
+    """
+    whole = [name for name in params if not any(found[name])]
+    listed = set(sorted(whole, key=lambda name: -params[name].size)[:LARGEST])
+    rows, rest = [], 0
     for name, leaf in params.items():
         spec = found[name]
         parts = 1
         for axis in spec:
             parts *= mesh.shape[axis] if axis else 1
         size = leaf.size * leaf.dtype.itemsize // parts
-        how = " x ".join(str(a or "-") for a in spec) if any(spec) else "replicated"
-        rows.append((name, "x".join(map(str, leaf.shape)) or "scalar", how, f"{size:,}"))
+        if any(spec) or name in listed:
+            how = " x ".join(str(a or "-") for a in spec) if any(spec) else "replicated"
+            rows.append((name, "x".join(map(str, leaf.shape)) or "scalar", how, f"{size:,}"))
+        else:
+            rest += size
+    if len(whole) > len(listed):
+        rows.append((f"{len(whole) - len(listed)} smaller ones", "", "replicated", f"{rest:,}"))
     head = ("parameter", "shape", "spread over", "bytes a device")
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(4)]
     lines = []

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh
 
 from lepton_jax.errors import UserError
@@ -80,13 +80,19 @@ def _first(devices: Devices, count: int | None, what: str) -> Devices:
 def _mesh(shape: dict[str, int], devices: Devices) -> Mesh:
     """Neighbours in the last axis are neighbours in the machine; slices differ in the first."""
     sizes, names = tuple(shape.values()), tuple(shape)
-    auto = (AxisType.Auto,) * len(names)
     slices = len({getattr(d, "slice_index", 0) for d in devices})
-    if slices > 1 and sizes[0] % slices == 0:
-        from jax.experimental import mesh_utils
-
+    if sizes[0] % slices:
+        raise UserError(
+            f"strategy axis {names[0]} = {sizes[0]} is not a multiple of the {slices} slices; what "
+            "the other axes exchange must stay inside a slice"
+        )
+    # An axis may have to share one of the torus, as 8 of 4 x 4 x 4.
+    if slices > 1:
         inside = (sizes[0] // slices, *sizes[1:])
         across = (slices, *(1 for _ in sizes[1:]))
-        grid = mesh_utils.create_hybrid_device_mesh(inside, across, devices=devices)
-        return Mesh(np.asarray(grid), names, axis_types=auto)
-    return jax.make_mesh(sizes, names, devices=devices, axis_types=auto)
+        grid = mesh_utils.create_hybrid_device_mesh(
+            inside, across, devices=devices, allow_split_physical_axes=True
+        )
+    else:
+        grid = mesh_utils.create_device_mesh(sizes, devices, allow_split_physical_axes=True)
+    return Mesh(np.asarray(grid), names, axis_types=(AxisType.Auto,) * len(names))

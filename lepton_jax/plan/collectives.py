@@ -59,6 +59,8 @@ def collectives(module: Module, devices: int) -> list[Collective]:
     }
     for name, computation in module.computations.items():
         for instruction in computation.values():
+            if instruction.opcode == "send" and (slices := instruction.attribute(_SLICES)):
+                found.append(_between_slices(instruction, slices, module.runs[name], devices))
             kind = instruction.opcode.removesuffix("-start")
             if kind not in KINDS or not module.runs[name]:
                 continue
@@ -73,7 +75,26 @@ def collectives(module: Module, devices: int) -> list[Collective]:
             else:
                 found.append(one)
     found += [min(several, key=lambda c: c.runs) for several in pieces.values()]
-    return sorted(found, key=lambda c: -c.sent)
+    return sorted((c for c in found if c.runs), key=lambda c: -c.sent)
+
+
+_SLICES = r'_xla_megascale_target="\{([\d,:]+)\}'
+"""`{1,2}` or `{1:4}`: which slices take part."""
+
+
+def _between_slices(instruction: Instruction, slices: str, runs: float, devices: int) -> Collective:
+    """What each device of a slice exchanges with its like in the other slices.
+
+    A TPU program hands it to its host by a `send`, and counts the devices of its own slice only.
+    """
+    first, colon, last = slices.partition(":")
+    count = int(last) - int(first) + 1 if colon else len(slices.split(","))
+    group = tuple(range(0, devices, devices // count))
+    kind = instruction.attribute(r'_xla_megascale_transfer_type="(\w+)"') or "COLLECTIVE_PERMUTE"
+    kind = kind.lower().replace("_", "-")
+    size = instruction.shapes[0].bytes * (count if kind == "all-gather" else 1)
+    source = instruction.attribute(r'op_name="([^"]*)"') or instruction.name
+    return Collective(kind, runs, size, group, instruction.shapes[:1], source)
 
 
 _MESH_GROUPS = re.compile(

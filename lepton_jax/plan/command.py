@@ -11,7 +11,7 @@ from lepton_jax.errors import UserError
 from lepton_jax.plan import remedies as remedy
 from lepton_jax.plan import text, topology
 from lepton_jax.plan.compile import Compiled, compile_step
-from lepton_jax.plan.estimate import Estimate, estimate, link_seconds
+from lepton_jax.plan.estimate import Estimate, domains, estimate, link_seconds
 from lepton_jax.training import restore
 from lepton_jax.training.layout import layout
 from lepton_jax.training.program import Program
@@ -164,7 +164,9 @@ def _table(wanted: topology.Topology, compiled: Compiled) -> list[dict[str, Any]
     totals: dict[Any, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0, 0.0])
     for c in compiled.sent:
         shapes = " ".join(dict.fromkeys(map(str, c.shapes)))
-        key = (c.kind, len(c.group), shapes if len(c.shapes) < 4 else "several", _stage(c.source))
+        network = domains(c, compiled.devices, wanted) > 1
+        kind = f"{c.kind}, network" if network else c.kind
+        key = (kind, len(c.group), shapes if len(c.shapes) < 4 else "several", _stage(c.source))
         rows[key] = dict(zip(("kind", "group", "arrays", "of"), key, strict=True))
         seconds = link_seconds(c, compiled.devices, wanted)
         for i, value in enumerate((c.runs, c.runs * c.bytes, c.sent, seconds)):

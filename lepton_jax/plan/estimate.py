@@ -65,10 +65,9 @@ def link_seconds(collective: Collective, devices: Sequence[Any], topology: Topol
     its own part with its like in the others, over the data centre's network.
     """
     members = [devices[place] for place in collective.group]
-    domains = {_domain(d, topology.chip) for d in members}
     home = _domain(members[0], topology.chip)
     near = [d for d in members if _domain(d, topology.chip) == home]
-    inside, across = len(near), len(domains)
+    inside, across = len(near), domains(collective, devices, topology)
     seconds = 0.0
     if inside > 1:
         size = collective.bytes * sent_share(collective.kind, inside)
@@ -78,6 +77,11 @@ def link_seconds(collective: Collective, devices: Sequence[Any], topology: Topol
         assert topology.chip.dcn is not None, "topology.parse refuses such slices"
         seconds += size / topology.chip.dcn
     return collective.runs * seconds
+
+
+def domains(collective: Collective, devices: Sequence[Any], topology: Topology) -> int:
+    """In how many slices, or nodes, a group has members."""
+    return len({_domain(devices[place], topology.chip) for place in collective.group})
 
 
 def bandwidth(members: Sequence[Any], topology: Topology) -> float:

@@ -156,3 +156,24 @@ def test_iota_groups_with_a_transpose():
     groups = {c.kind: c.group for c in collectives(Module(text), 8)}
     ids = np.arange(8).reshape(4, 2).T.reshape(2, 4)
     assert groups["reduce-scatter"] == tuple(ids[0])
+
+
+SLICES = """
+ENTRY %main (a: f32[128,8,128]) -> f32[128,8,128] {
+  %a = f32[128,8,128]{2,1,0} parameter(0)
+  %t = token[] after-all()
+  %send = (f32[128,8,128]{2,1,0:T(8,128)}, u32[], token[]) send(%a, %t), channel_id=2, is_host_transfer=true, frontend_attributes={_xla_host_transfer_handler_name="xla_megascale_runtime",_xla_megascale_target="{1,2}x{0:15}",_xla_megascale_transfer_type="ALL_REDUCE"}, metadata={op_name="jit(step)/transpose(jvp())/dot_general"}
+  %send.1 = (bf16[512,1024]{1,0:T(8,128)}, u32[], token[]) send(%a, %t), channel_id=3, is_host_transfer=true, frontend_attributes={_xla_megascale_target="{1:4}x{0:7}",_xla_megascale_transfer_type="ALL_GATHER"}
+  ROOT %b = f32[128,8,128]{2,1,0} copy(%a)
+}
+"""  # noqa: E501
+
+
+def test_what_slices_send_to_each_other_over_the_network():
+    """As libtpu writes it: each device sends its own part to its like in the other slices."""
+    found = {c.kind: c for c in collectives(Module(SLICES), 32)}
+    reduced, gathered = found["all-reduce"], found["all-gather"]
+    assert (reduced.bytes, reduced.group) == (4 * 128 * 8 * 128, (0, 16))
+    assert reduced.sent == reduced.bytes
+    assert (gathered.bytes, gathered.group) == (4 * 2 * 512 * 1024, (0, 8, 16, 24))
+    assert gathered.sent == 3 * 2 * 512 * 1024
