@@ -6,7 +6,6 @@ last, are written when it ends.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -30,20 +29,6 @@ APART = 5.0
 """Seconds between two checkpoints of a group, at least."""
 
 
-@dataclass
-class Lane:
-    """One trial of a group."""
-
-    config: Config
-    workdir: str
-    record: Record | None = None
-    """None: the trial has ended, before or just now; what its lane computes is not looked at."""
-
-    @property
-    def best(self) -> int | None:
-        return best_step(self.config.best, self.record.rows()) if self.record else None
-
-
 class Group:
     """Runs until so many steps are taken, or `stop` says so; goes on from its own checkpoint.
 
@@ -64,11 +49,13 @@ class Group:
         stop: Callable[[int], bool],
     ):
         self._program, self._lanes, self._evaluations = lanes.program, lanes, evaluations
-        self._trials = [Lane(config, workdir) for config, workdir in trials]
+        self._trials = list(trials)
+        # By lane, of the trials that have not ended; what other lanes compute is not looked at.
+        self._records: dict[int, Record] = {}
         self._facts, self._until, self._stop = facts, until, stop
         self._host = lanes.placement.by_lane
         # A group is never short of lanes: what fills it up repeats its last trial, unseen.
-        configs = [t.config for t in self._trials]
+        configs = [config for config, _ in trials]
         self._configs = padded(configs, lanes.count)
         self._checkpoints = Checkpoints(folder, keep=lambda steps: set(steps[-1:]))
         self._saved = time.monotonic()
@@ -77,7 +64,7 @@ class Group:
     def run(self) -> bool:
         """Whether every trial has come to its end, or to where it is looked at."""
         found, first = self._start()
-        if all(t.record is None for t in self._trials):
+        if not self._records:
             return True
         self._kept = found["kept"]
         program = self._program
@@ -97,20 +84,15 @@ class Group:
                 )  # fmt: skip
             self._checkpoints.wait()
             step = int(jax.device_get(state.step).max())
-            if self._on and step < self._until:
+            if self._records and step < self._until:
                 self._flush()
                 return False
             self._end(state, step)
         finally:
             self._checkpoints.close()
-            for trial in self._on:
-                assert trial.record is not None
-                trial.record.close()
+            for record in self._records.values():
+                record.close()
         return True
-
-    @property
-    def _on(self) -> list[Lane]:
-        return [t for t in self._trials if t.record is not None]
 
     def _start(self) -> tuple[dict[str, Any], int]:
         """The group's own checkpoint, then those of its trials, then scratch."""
@@ -122,18 +104,15 @@ class Group:
         else:
             step = self._reached()
             found = self._continued(step) if step else self._first()
-        for trial in self._trials:
-            if not ended(trial.workdir):
-                trial.record = self._open(trial, step)
-        bad_steps = self._host(found["state"].bad_step)
-        for trial, bad_step in zip(self._trials, bad_steps, strict=False):
-            if trial.record is not None and bad_step >= 0:
-                self._diverged(trial, int(bad_step))
+        for i, (config, workdir) in enumerate(self._trials):
+            if not ended(workdir):
+                self._records[i] = self._open(config, workdir, step)
+        self._drop_diverged(found["state"].bad_step)
         return found, step
 
     def _reached(self) -> int:
         """The step at which all of the trials were stopped; 0 where they are new."""
-        folders = [t.workdir for t in self._trials if Record.exists(t.workdir)]
+        folders = [workdir for _, workdir in self._trials if Record.exists(workdir)]
         steps = {(Checkpoints(folder).steps() or [0])[-1] for folder in folders}
         whole = len(folders) == len(self._trials) and len(steps) == 1
         return steps.pop() if whole else 0
@@ -142,10 +121,10 @@ class Group:
         """The trials' own checkpoints, stacked."""
         like = alone(self._program).like
         whole, kept = [], []
-        for trial in self._trials:
-            checkpoints = Checkpoints(trial.workdir)
-            rows = Record.open(trial.workdir, writes=False).rows()
-            best = best_step(trial.config.best, rows, checkpoints.steps()) or step
+        for config, workdir in self._trials:
+            checkpoints = Checkpoints(workdir)
+            rows = Record.open(workdir, writes=False).rows()
+            best = best_step(config.best, rows, checkpoints.steps()) or step
             whole.append(jax.device_get(checkpoints.restore(step, like)))
             kept.append(jax.device_get(checkpoints.restore(best, like)["state"]))
         filled, kept = padded(whole, self._lanes.count), padded(kept, self._lanes.count)
@@ -167,25 +146,20 @@ class Group:
             )
         return {**fresh, "kept": jax.tree.map(jax.numpy.copy, fresh["state"])}
 
-    def _open(self, trial: Lane, step: int) -> Record:
-        facts = self._facts(trial.config)
-        if not Record.exists(trial.workdir):
-            return Record.create(trial.workdir, trial.config.to_json(), facts)
-        record = Record.open(trial.workdir)
-        record.resume(step, trial.config.to_json(), facts)
+    def _open(self, config: Config, workdir: str, step: int) -> Record:
+        facts = self._facts(config)
+        if not Record.exists(workdir):
+            return Record.create(workdir, config.to_json(), facts)
+        record = Record.open(workdir)
+        record.resume(step, config.to_json(), facts)
         return record
 
     def _read(self, step: int, sums: Sums, state: State) -> None:
-        losses = []
-        sums = self._host(sums)
-        for i, trial in enumerate(self._trials):
-            if trial.record is None:
-                continue
-            if sums.bad_step[i] >= 0:
-                self._diverged(trial, int(sums.bad_step[i]))
-                continue
-            means = self._program.means(sums.values[i])
-            trial.record.log(step, means)
+        self._drop_diverged(sums.bad_step)
+        losses, values = [], self._host(sums.values)
+        for i, record in self._records.items():
+            means = self._program.means(values[i])
+            record.log(step, means)
             losses.append(means["train/loss"])
         if losses:
             self._progress.update(step, {"train/loss": float(np.median(losses))})
@@ -194,24 +168,21 @@ class Group:
 
     def _time(self, step: int, values: Mapping[str, float]) -> None:
         """A trial's share of the time: what it cost among the lanes that ran beside it."""
-        for trial in self._on:
-            assert trial.record is not None
-            trial.record.time(step, {**values, "lanes": len(self._trials)})
+        for record in self._records.values():
+            record.time(step, {**values, "lanes": len(self._trials)})
 
     def _evaluate(self, step: int, state: State) -> bool:
         found = self._measured(self._evaluations.while_training, state)
-        for trial, by_split in zip(self._trials, found, strict=True):
-            if trial.record is None:
-                continue
+        improved = np.zeros(self._lanes.count, bool)
+        for i, record in self._records.items():
             values = {
                 f"{name}/{key}": value
-                for name, results in by_split.items()
+                for name, results in found[i].items()
                 for key, value in scalars(results).items()
             }
             if values:
-                trial.record.log(step, values)
-        improved = np.zeros(self._lanes.count, bool)
-        improved[: len(self._trials)] = [t.best == step for t in self._trials]
+                record.log(step, values)
+            improved[i] = self._best(i) == step
         if improved.any():
             self._kept = self._lanes.select(improved, state, self._kept)
         return False
@@ -225,51 +196,53 @@ class Group:
         self._saved = now
 
     def _stops(self, step: int) -> bool:
-        return self._stop(step) or not self._on
+        return self._stop(step) or not self._records
+
+    def _best(self, i: int) -> int | None:
+        return best_step(self._trials[i][0].best, self._records[i].rows())
 
     def _flush(self) -> None:
-        for trial in self._on:
-            assert trial.record is not None
-            trial.record.flush()
+        for record in self._records.values():
+            record.flush()
         self._last = time.monotonic()
 
-    def _diverged(self, trial: Lane, step: int) -> None:
-        assert trial.record is not None
-        reason = (
-            f"the numbers of step {step} were not finite; what broke: "
-            f"python launch.py debug --workdir={trial.workdir} --step={step}"
-        )
-        trial.record.end("failed", step, reason)
-        trial.record.close()
-        trial.record = None
+    def _drop_diverged(self, bad_steps: Any) -> None:
+        """`bad_steps` `[L]`: the first step of each lane whose numbers were not finite, or -1."""
+        found = self._host(bad_steps)
+        for i in [i for i in self._records if found[i] >= 0]:
+            step, record = int(found[i]), self._records.pop(i)
+            reason = (
+                f"the numbers of step {step} were not finite; what broke: "
+                f"python launch.py debug --workdir={record.workdir} --step={step}"
+            )
+            record.end("failed", step, reason)
+            record.close()
 
     def _end(self, state: State, step: int) -> None:
         """Writes each trial's checkpoints, its best and its last, and, at the end of a run, what
         `test` says.
         """
         whole = step == self._program.total_steps
-        unmeasured = np.array([t.best is None for t in self._trials], bool)
-        unmeasured = np.resize(unmeasured, self._lanes.count)
+        best = {i: self._best(i) for i in self._records}
+        unmeasured = np.array([best.get(i) is None for i in range(self._lanes.count)])
         self._kept = self._lanes.select(unmeasured, state, self._kept)
         found = self._measured(self._evaluations.at_end, self._kept) if whole else []
         last, kept = self._host(state), self._host(self._kept)
         sums = jax.device_get(self._program.empty_sums())
-        for i, trial in enumerate(self._trials):
-            if trial.record is None:
-                continue
-            best = trial.best or step
-            wanted = {best, step}
-            checkpoints = Checkpoints(trial.workdir, keep=wanted.intersection)
-            if best != step:
-                checkpoints.save(best, {"state": _lane(kept, i), "sums": sums})
+        for i in list(self._records):
+            config, workdir = self._trials[i]
+            at = best[i] or step
+            checkpoints = Checkpoints(workdir, keep={at, step}.intersection)
+            if at != step:
+                checkpoints.save(at, {"state": _lane(kept, i), "sums": sums})
             checkpoints.save(step, {"state": _lane(last, i), "sums": sums})
             checkpoints.wait()
             checkpoints.close()
-            record, trial.record = trial.record, None
+            record = self._records.pop(i)
             if whole:
                 for name, results in found[i].items():
-                    record.write_results(name, {**results, "step": best})
-                record.write_results("checkpoint", {"step": best, "best": trial.config.best.metric})
+                    record.write_results(name, {**results, "step": at})
+                record.write_results("checkpoint", {"step": at, "best": config.best.metric})
             record.end("finished" if whole else "stopped", step)
             record.close()
 
