@@ -122,8 +122,8 @@ def _run(recipe: Recipe, seed: int, fingerprint: str) -> dict[str, Any]:
 
 
 def _write(rows: list[dict[str, Any]]) -> None:
-    head = "config metric mean±sd seeds to_reach met published minutes examples/s".split()
-    table = [f"| {' | '.join(h.replace('_', ' ') for h in head)} |", "|" + "---|" * len(head)]
+    head = "| config | metric | mean ± sd | seeds | reaches | met | published | minutes | ex/s |"
+    table = [head, "|" + "---|" * 9]
     for recipe in RECIPES:
         found = [r for r in rows if r["config"] == recipe.config]
         if not found:
