@@ -31,7 +31,7 @@ class LeNet(nnx.Module):
         *sides, channels = input_shape
         missing = [max(0, SIDE - side) for side in sides]
         self._pads = tuple((m // 2, m - m // 2) for m in missing)
-        height, width = (((side + m - 4) // 2 - 4) // 2 for side, m in zip(sides, missing))
+        height, width = (((max(SIDE, side) - 4) // 2 - 4) // 2 for side in sides)
         self.convs = nnx.List(
             [
                 Conv(channels, 6, kernel=5, padding="VALID", rngs=rngs),

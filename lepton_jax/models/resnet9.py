@@ -26,12 +26,13 @@ LOGIT_SCALE = 0.125
 
 
 class Whitening(nnx.Module):
-    """Patches `[B, H, W, 9 C]` around each pixel, uncorrelated and of variance 1; nothing is learnt.
+    """The patch around each pixel, `[B, H, W, 9 C]`, uncorrelated and of variance 1. Nothing in it
+    is trained.
 
     Page takes the eigenvectors of the covariance of the training data's patches. Those of natural
     images are close to cosines, in space and over red, green and blue, where they are brightness
     and opponent colours (Ruderman et al. 1998): so a fixed basis and running variances do, without
-    a pass over the data. The small epsilon's part: it holds down what is mostly noise.
+    a pass over the data. Page's epsilon holds down what is mostly noise.
     """
 
     def __init__(self, channels: int):
@@ -45,9 +46,7 @@ class Whitening(nnx.Module):
 class ConvNorm(nnx.Module):
     """Convolution, max pool 2 x 2 if asked for, batch normalisation without a scale, CELU."""
 
-    def __init__(
-        self, cin: int, cout: int, *, kernel: int = 3, pool: bool = False, rngs: nnx.Rngs
-    ):
+    def __init__(self, cin: int, cout: int, *, kernel: int = 3, pool: bool = False, rngs: nnx.Rngs):
         self.conv = Conv(cin, cout, kernel=kernel, bias=False, rngs=rngs)
         self.norm = BatchNorm(cout, scale=False)
         self._pool = pool
