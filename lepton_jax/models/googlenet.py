@@ -98,9 +98,16 @@ class Inception(nnx.Module):
 
 class Auxiliary(nnx.Module):
     """A classifier half-way: average pool 5 x 5 with stride 3 (an image of 4 x 4 is left as it is),
-    1 x 1 convolution to 128 channels, 1,024 units, dropout 0.7."""
+    1 x 1 convolution to 128 channels, 1,024 units, dropout 0.7. `weight`: of its loss."""
 
-    def __init__(self, shape: tuple[int, int, int], outputs: int, *, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        outputs: int,
+        *,
+        weight: float | jax.Array,
+        rngs: nnx.Rngs,
+    ):
         height, width, channels = shape
         self._pool = min(height, width) >= 5
         if self._pool:
@@ -109,13 +116,16 @@ class Auxiliary(nnx.Module):
         self.hidden = Linear(height * width * 128, 1024, rngs=rngs)
         self.dropout = Dropout(0.7)
         self.head = Linear(1024, outputs, rngs=rngs)
+        self.weight = HyperVariable(jnp.asarray(weight))
 
-    def __call__(self, x_BHWC: jax.Array, noise: Noise) -> jax.Array:
+    def __call__(self, x_BHWC: jax.Array, noise: Noise) -> tuple[jax.Array, jax.Array]:
+        """Weight [] and logits `[B, K]`."""
         if self._pool:
             x_BHWC = ops.avg_pool(x_BHWC, 5, stride=3)
         x_BHWC = nnx.relu(self.conv(x_BHWC))
         x_BD = nnx.relu(self.hidden(x_BHWC.reshape(x_BHWC.shape[0], -1)))
-        return self.head(self.dropout(x_BD, noise))
+        logits_BK = self.head(self.dropout(x_BD, noise))
+        return self.weight[...].astype(logits_BK.dtype), logits_BK
 
 
 class GoogLeNet(nnx.Module):
@@ -167,8 +177,8 @@ class GoogLeNet(nnx.Module):
             self.blocks[name] = Inception(channels, widths, normalize=normalize, rngs=rngs)
             channels = widths.one + widths.three + widths.five + widths.pool
             if name in AUXILIARY_AFTER and not _off(auxiliary):
-                self.auxiliary[name] = Auxiliary((height, width, channels), outputs, rngs=rngs)
-        self.auxiliary_weight = None if _off(auxiliary) else HyperVariable(jnp.asarray(auxiliary))
+                shape = (height, width, channels)
+                self.auxiliary[name] = Auxiliary(shape, outputs, weight=auxiliary, rngs=rngs)
         self.dropout = Dropout(dropout)
         self.head = Linear(channels, outputs, rngs=rngs)
         self._normalize = normalize
@@ -189,8 +199,7 @@ class GoogLeNet(nnx.Module):
         for name, block in self.blocks.items():
             x_BHWC = block(halved(x_BHWC) if name in HALVED_BEFORE else x_BHWC, noise)
             if noise is not None and name in self.auxiliary:
-                weight = self.auxiliary_weight[...].astype(x_BHWC.dtype)
-                others.append((weight, self.auxiliary[name](x_BHWC, noise)))
+                others.append(self.auxiliary[name](x_BHWC, noise))
         logits_BK = self.head(self.dropout(ops.global_avg_pool(x_BHWC), noise))
         return (logits_BK, others) if others else logits_BK
 

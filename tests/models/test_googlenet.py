@@ -111,11 +111,13 @@ def test_it_returns_logits_alone_in_evaluation_and_where_the_weight_is_zero(keys
 
 
 def test_trials_may_vary_the_weight_of_the_auxiliary_classifiers():
-    def weight(value):
+    def weights(value):
         m = GoogLeNet((32, 32, 3), 5, auxiliary=value, rngs=nnx.Rngs(0), **CIFAR)
-        return nnx.to_pure_dict(nnx.state(m, HyperVariable))["auxiliary_weight"]
+        numbers = nnx.to_pure_dict(nnx.state(m, HyperVariable))
+        return [head["weight"] for head in numbers["auxiliary"].values()]
 
-    assert jax.eval_shape(jax.vmap(weight), jnp.array([0.1, 0.3])).shape == (2,)
+    first, second = jax.eval_shape(jax.vmap(weights), jnp.array([0.1, 0.3]))
+    assert first.shape == second.shape == (2,)
 
 
 def test_gradients_are_finite_and_reach_every_parameter():
