@@ -1,6 +1,7 @@
-"""ResNet-9 for CIFAR: the network of the fast recipes, of nine layers with weights.
+"""ResNet-9 for CIFAR: the network of the fast recipes.
 
-D. Page, How to train your ResNet 8: bag of tricks (2019), after the DAWNBench entries.
+The residual network of D. Page, How to train your ResNet 8: bag of tricks (2019), on the first
+layer of K. Jordan, 94 % on CIFAR-10 in 3.29 seconds (2024).
 """
 
 import functools
@@ -12,6 +13,7 @@ import numpy as np
 from flax import nnx
 
 from lepton_jax import ops
+from lepton_jax.errors import UserError
 from lepton_jax.models.layers import BatchNorm, Conv, Linear
 from lepton_jax.noise import Noise
 from lepton_jax.reduce import by_batch
@@ -19,20 +21,23 @@ from lepton_jax.schema import PositiveInt
 
 # B batch, H height, W width, C channels, K outputs.
 
-PATCH = 3
+PATCH = 2
 ALPHA = 0.3
 """Of CELU (Barron 2017): max(0, x) + min(0, alpha (exp(x / alpha) - 1))."""
 LOGIT_SCALE = 0.125
+SMALLEST = 9
+"""Pixels of an image's side, of which three halvings leave one."""
 
 
 class Whitening(nnx.Module):
-    """The patch around each pixel, `[B, H, W, 9 C]`, uncorrelated and of variance 1. Nothing in it
-    is trained.
+    """Patches of 2 x 2 pixels, uncorrelated and of variance 1, each way up through CELU:
+    `[B, H, W, C]` to `[B, H - 1, W - 1, 8 C]`. Nothing in it is trained, and no gradient runs
+    through it to anything.
 
-    Page takes the eigenvectors of the covariance of the training data's patches. Those of natural
-    images are close to cosines, in space and over red, green and blue, where they are brightness
-    and opponent colours (Ruderman et al. 1998): so a fixed basis and running variances do, without
-    a pass over the data. Page's epsilon holds down what is mostly noise.
+    Page and Jordan take the eigenvectors of the covariance of the training data's patches. Those
+    of natural images are close to cosines, in space and over red, green and blue, where they are
+    brightness and opponent colours (Ruderman et al. 1998): so a fixed basis and running variances
+    do, without a pass over the data. Page's epsilon holds down what is mostly noise.
     """
 
     def __init__(self, channels: int):
@@ -40,14 +45,15 @@ class Whitening(nnx.Module):
 
     def __call__(self, x_BHWC: jax.Array, noise: Noise | None) -> jax.Array:
         basis = jnp.asarray(cosines(x_BHWC.shape[-1]), x_BHWC.dtype)
-        return self.norm(ops.conv2d(x_BHWC, basis), noise)
+        x_BHWC = self.norm(ops.conv2d(x_BHWC, basis, padding="VALID"), noise)
+        return nnx.celu(jnp.concatenate([x_BHWC, -x_BHWC], axis=-1), ALPHA)
 
 
 class ConvNorm(nnx.Module):
-    """Convolution, max pool 2 x 2 if asked for, batch normalisation without a scale, CELU."""
+    """Convolution 3 x 3, max pool 2 x 2 if asked for, batch normalisation without a scale, CELU."""
 
-    def __init__(self, cin: int, cout: int, *, kernel: int = 3, pool: bool = False, rngs: nnx.Rngs):
-        self.conv = Conv(cin, cout, kernel=kernel, bias=False, rngs=rngs)
+    def __init__(self, cin: int, cout: int, *, pool: bool = False, rngs: nnx.Rngs):
+        self.conv = Conv(cin, cout, bias=False, rngs=rngs)
         self.norm = BatchNorm(cout, scale=False)
         self._pool = pool
 
@@ -74,8 +80,12 @@ class Residual(nnx.Module):
 class ResNet9(nnx.Module):
     """Images `[B, H, W, C]`, of standardised pixels, to `outputs` logits.
 
-    Whitened patches, then `width` channels, doubled by each of three halvings of the image; a
-    residual block after the first and after the last of them; the largest entry of each channel.
+    Whitened patches, which count as the first of nine layers; three convolutions that halve the
+    image, with a residual block after the first and after the last; the largest entry of each
+    channel; a linear layer.
+
+    Raises:
+      UserError: when the image is too small to be halved three times.
     """
 
     sharding: ClassVar[dict[str, tuple[str | None, ...]]] = {
@@ -88,22 +98,27 @@ class ResNet9(nnx.Module):
         input_shape: tuple[int, ...],
         outputs: int,
         *,
-        width: PositiveInt = 64,
+        width: PositiveInt = 128,
         rngs: nnx.Rngs,
     ):
-        """`input_shape`: (H, W, C), 8 x 8 or larger."""
-        channels = input_shape[-1]
+        """`width`: channels after the first halving; each further one doubles them."""
+        height, image_width, channels = input_shape
+        if min(height, image_width) < SMALLEST:
+            raise UserError(
+                f"resnet9 halves the image three times: it needs {SMALLEST} x {SMALLEST} pixels, "
+                f"got {height} x {image_width}"
+            )
         self.whitening = Whitening(channels)
-        layers: list[nnx.Module] = [
-            ConvNorm(PATCH * PATCH * channels, width, kernel=1, rngs=rngs),
-            ConvNorm(width, 2 * width, pool=True, rngs=rngs),
-            Residual(2 * width, rngs=rngs),
-            ConvNorm(2 * width, 4 * width, pool=True, rngs=rngs),
-            ConvNorm(4 * width, 8 * width, pool=True, rngs=rngs),
-            Residual(8 * width, rngs=rngs),
-        ]
-        self.layers = nnx.List(layers)
-        self.head = Linear(8 * width, outputs, use_bias=False, rngs=rngs)
+        self.layers: nnx.List[ConvNorm | Residual] = nnx.List(
+            [
+                ConvNorm(2 * PATCH * PATCH * channels, width, pool=True, rngs=rngs),
+                Residual(width, rngs=rngs),
+                ConvNorm(width, 2 * width, pool=True, rngs=rngs),
+                ConvNorm(2 * width, 4 * width, pool=True, rngs=rngs),
+                Residual(4 * width, rngs=rngs),
+            ]
+        )
+        self.head = Linear(4 * width, outputs, use_bias=False, rngs=rngs)
 
     def __call__(self, x_BHWC: jax.Array, noise: Noise | None = None) -> jax.Array:
         """Logits `[B, K]`; None for `noise` means evaluation."""
@@ -115,7 +130,7 @@ class ResNet9(nnx.Module):
 
 @functools.cache
 def cosines(channels: int) -> np.ndarray:
-    """Kernels `[3, 3, C, 9 C]`: the orthonormal basis of patches that cosines make (DCT-II)."""
+    """Kernels `[2, 2, C, 4 C]`: the orthonormal basis of patches that cosines make (DCT-II)."""
 
     def transform(size: int) -> np.ndarray:
         place, wave = np.arange(size) + 0.5, np.arange(size)[:, None]
