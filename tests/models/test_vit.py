@@ -108,7 +108,9 @@ def test_scan_and_remat_change_no_number():
                 )
             )
             params, rest = f.init(jax.random.key(0))
-            params = jax.tree.map(lambda x: 5 * x.astype(jnp.float64) + 0.01, params)
+            params = jax.tree.map(lambda x: 5 * x.astype(jnp.float64), params)
+            # It begins at zero, and would let no gradient through.
+            params["head"]["kernel"] = jnp.asarray(np.random.default_rng(1).normal(size=(16, 5)))
 
             def loss(params, f=f, rest=rest):
                 logits = f.merge(params, rest)(jnp.asarray(X, jnp.float64), noise())
