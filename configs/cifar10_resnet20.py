@@ -4,7 +4,9 @@ After: He et al. (2015), Deep residual learning, section 4.2: SGD with momentum,
 steps, the rate divided by 10 at 32,000 and 48,000, weight decay 1e-4, crops from 4 padded pixels
 and flips, 45,000 training images. Two differences: shortcuts that change shape are projections
 (option B), and pixels are normalised by channel. The paper's test error is 8.75 %.
-Expected: not measured here yet. Cost: not measured; 182 epochs are for an accelerator.
+`configs/cifar10_resnet20.py:short` is ten epochs over one cycle, for two CPU cores.
+Expected: the paper's; test accuracy >= 0.80 on every seed of `:short`. Measured: see docs/results.
+Cost: 182 epochs are for an accelerator; `:short` takes at most 40 minutes on 2 CPU cores.
 Run: python launch.py train --config=configs/cifar10_resnet20.py --workdir=runs/cifar10_resnet20 \
     --config.data.source.data_dir=DIR_OF_TFDS
 """
@@ -32,6 +34,10 @@ def get_config(arg: str = "") -> ConfigDict:
             best=dict(metric="valid/accuracy", mode="max"),
         )
     )
+    if arg == "short":
+        config.schedule = ConfigDict(dict(name="one_cycle"))
+        config.train_for = "10 epochs"
+        config.evaluate_every = config.checkpoint_every = "1 epochs"
     if arg in ("tiny", "synthetic"):
         config.data.source = ConfigDict(
             dict(name="generated_images", size=(32, 32, 3), examples=50_000, test_examples=10_000)

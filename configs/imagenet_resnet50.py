@@ -10,7 +10,7 @@ Expected: not measured here yet. Cost: not measured; the decoded training images
 cache. `:synthetic` is the whole recipe at full size on generated images, with nothing to download.
 Run: python launch.py train --config=configs/imagenet_resnet50.py --workdir=runs/imagenet_resnet50 \
     --config.data.source.data_dir=DIR_OF_TFDS
-Topology: v5e:4x4
+Topology: v5e:4x8
 """
 
 from ml_collections import ConfigDict

@@ -14,10 +14,14 @@ TABLES: dict[str, dict[str, str]] = {
     "model": {
         "cnn": "lepton_jax.models.cnn:CNN",
         "conv1d": "lepton_jax.models.conv1d:Conv1D",
+        "googlenet": "lepton_jax.models.googlenet:GoogLeNet",
         "gru": "lepton_jax.models.rnn:GRU",
+        "lenet": "lepton_jax.models.lenet:LeNet",
         "mlp": "lepton_jax.models.mlp:MLP",
         "resnet": "lepton_jax.models.resnet:ResNet",
+        "resnet9": "lepton_jax.models.resnet9:ResNet9",
         "transformer": "lepton_jax.models.transformer:Transformer",
+        "vit": "lepton_jax.models.vit:ViT",
     },
     "task": {
         "image_classification": "lepton_jax.tasks.classification:ImageClassification",

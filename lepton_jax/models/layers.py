@@ -99,12 +99,21 @@ class BatchNorm(nnx.Module):
     y = scale (x - mean) / sqrt(var + epsilon) + bias. In training mean and (biased) variance are
     those of the whole batch, also where each device holds a shard of it, and the running ones
     become momentum * running + (1 - momentum) * batch; evaluation uses the running ones. They are
-    float32 or wider, as is the arithmetic, whatever the dtype of `x`.
+    float32 or wider, as is the arithmetic, whatever the dtype of `x`. Without `scale` or `bias`
+    these are fixed at 1 and 0.
     """
 
-    def __init__(self, features: int, *, momentum: float = 0.9, epsilon: float = 1e-5):
-        self.scale = nnx.Param(jnp.ones(features))
-        self.bias = nnx.Param(jnp.zeros(features))
+    def __init__(
+        self,
+        features: int,
+        *,
+        momentum: float = 0.9,
+        epsilon: float = 1e-5,
+        scale: bool = True,
+        bias: bool = True,
+    ):
+        self.scale = nnx.Param(jnp.ones(features)) if scale else None
+        self.bias = nnx.Param(jnp.zeros(features)) if bias else None
         self.mean = nnx.BatchStat(jnp.zeros(features))
         self.var = nnx.BatchStat(jnp.ones(features))
         self._momentum = momentum
@@ -117,8 +126,11 @@ class BatchNorm(nnx.Module):
             mean, var = self.mean[...].astype(x.dtype), self.var[...].astype(x.dtype)
         else:
             mean, var = self._statistics(x)
-        scale = self.scale[...].astype(x.dtype) * jax.lax.rsqrt(var + self._epsilon)
-        return ((x - mean) * scale + self.bias[...].astype(x.dtype)).astype(dtype)
+        scale = jax.lax.rsqrt(var + self._epsilon)
+        if self.scale is not None:
+            scale = self.scale[...].astype(x.dtype) * scale
+        y = (x - mean) * scale
+        return (y if self.bias is None else y + self.bias[...].astype(x.dtype)).astype(dtype)
 
     def _statistics(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         axes = tuple(range(x.ndim - 1))

@@ -1,4 +1,7 @@
-"""A decoder-only Transformer, pre-norm: GPT-2's shape by default, Llama's by its keys."""
+"""A decoder-only Transformer, pre-norm: GPT-2's shape by default, Llama's by its keys.
+
+Its layers are also those of other models of tokens.
+"""
 
 import functools
 from collections.abc import Callable
@@ -35,8 +38,8 @@ class Embedding(nnx.Module):
 
 
 class Attention(nnx.Module):
-    """Causal self-attention (Vaswani et al. 2017, eq. 1), its keys and values shared by groups of
-    heads where `kv_heads` are fewer (Ainslie et al. 2023).
+    """Self-attention (Vaswani et al. 2017, eq. 1), its keys and values shared by groups of heads
+    where `kv_heads` are fewer (Ainslie et al. 2023).
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class Attention(nnx.Module):
         heads: int,
         kv_heads: int,
         *,
+        causal: bool,
         rope_base: float | None,
         bias: bool,
         out_std: float,
@@ -56,6 +60,7 @@ class Attention(nnx.Module):
         self.v = _linear(width, kv_heads * size, bias, INIT_STD, rngs)
         self.o = _linear(heads * size, width, bias, out_std, rngs)
         self._size = size
+        self._causal = causal
         self._rope_base = rope_base
 
     def __call__(self, x_BTD: jax.Array) -> jax.Array:
@@ -65,7 +70,8 @@ class Attention(nnx.Module):
         )
         if self._rope_base is not None:
             q_BTNH, k_BTKH = (rotated(x, self._rope_base) for x in (q_BTNH, k_BTKH))
-        return self.o(causal_attention(q_BTNH, k_BTKH, v_BTKH).reshape(B, T, -1))
+        y_BTNH = attention(q_BTNH, k_BTKH, v_BTKH, causal=self._causal)
+        return self.o(y_BTNH.reshape(B, T, -1))
 
 
 class MLP(nnx.Module):
@@ -96,6 +102,7 @@ class Block(nnx.Module):
         mlp_width: int,
         norm: str,
         gated: bool,
+        causal: bool,
         rope_base: float | None,
         bias: bool,
         dropout: Any,
@@ -103,9 +110,11 @@ class Block(nnx.Module):
         rngs: nnx.Rngs,
     ):
         weights: dict[str, Any] = {"bias": bias, "out_std": out_std, "rngs": rngs}
-        self.attention_norm = _norm(norm, width, bias, rngs)
-        self.attention = Attention(width, heads, kv_heads, rope_base=rope_base, **weights)
-        self.mlp_norm = _norm(norm, width, bias, rngs)
+        self.attention_norm = norm_layer(norm, width, bias, rngs)
+        self.attention = Attention(
+            width, heads, kv_heads, causal=causal, rope_base=rope_base, **weights
+        )
+        self.mlp_norm = norm_layer(norm, width, bias, rngs)
         self.mlp = MLP(width, mlp_width, gated=gated, **weights)
         self.dropout = Dropout(dropout)
 
@@ -174,6 +183,7 @@ class Transformer(nnx.Module):
             mlp_width=mlp_width or 4 * width,
             norm=norm,
             gated=mlp == "swiglu",
+            causal=True,
             rope_base=rope_base if positions == "rope" else None,
             bias=bias,
             dropout=dropout,
@@ -181,9 +191,8 @@ class Transformer(nnx.Module):
         )
         keys = jax.random.split(rngs.params(), layers)
         self.blocks = stacked(block, keys) if scan else listed(block, keys)
-        self.norm = _norm(norm, width, bias, rngs)
+        self.norm = norm_layer(norm, width, bias, rngs)
         self.head = None if tied else Embedding(outputs, width, rngs=rngs)
-        self._scan = scan
         self._remat = remat
 
     def __call__(self, tokens_BT: jax.Array, noise: Noise | None = None) -> jax.Array:
@@ -192,52 +201,60 @@ class Transformer(nnx.Module):
         if self.positions is not None:
             x_BTD += self.positions(jnp.arange(tokens_BT.shape[1]))
         x_BTD = self.dropout(by_batch(x_BTD), noise)
-        x_BTD = self.norm(by_batch(self._layers(x_BTD, noise)))
+        x_BTD = self.norm(by_batch(layered(self.blocks, x_BTD, noise, remat=self._remat)))
         table_VD = (self.tokens if self.head is None else self.head).embedding[...]
         return jnp.einsum("btd,vd->btv", x_BTD, table_VD, preferred_element_type=_wide(x_BTD.dtype))
 
-    def _layers(self, x_BTD: jax.Array, noise: Noise | None) -> jax.Array:
-        # A layer is a function of its variables: transformations of JAX see no module.
-        def layer(graph: Any, state: Any, i: Any, x_BTD: jax.Array) -> jax.Array:
-            return nnx.merge(graph, state)(x_BTD, None if noise is None else noise.layer(i))
 
-        if self._remat != "none":
-            # Inside a scan nothing could merge the two computations anyway.
-            layer = jax.checkpoint(
-                layer,
-                policy=POLICIES[self._remat],
-                prevent_cse=not self._scan,
-                static_argnums=0,
-            )
-        if self._scan:
-            graph, states = _split(self.blocks)
-            numbers_L = jnp.arange(len(jax.tree.leaves(states)[0]))
+def layered(blocks: Any, x_BTD: jax.Array, noise: Noise | None, *, remat: Remat) -> jax.Array:
+    """The modules of `listed` or `stacked` one after another, each with its own noise.
 
-            def body(x_BTD: jax.Array, item: Any) -> tuple[jax.Array, None]:
-                state, i = item
-                return layer(graph, state, i, x_BTD), None
+    `remat`: what the backward pass computes again.
+    """
+    stack = not isinstance(blocks, nnx.List)
 
-            return jax.lax.scan(body, x_BTD, (states, numbers_L))[0]
-        for i, block in enumerate(self.blocks):
-            graph, state = _split(block)
-            x_BTD = layer(graph, state, i, x_BTD)
-        return x_BTD
+    # A layer is a function of its variables: transformations of JAX see no module.
+    def layer(graph: Any, state: Any, i: Any, x_BTD: jax.Array) -> jax.Array:
+        return nnx.merge(graph, state)(x_BTD, None if noise is None else noise.layer(i))
+
+    if remat != "none":
+        # Inside a scan nothing could merge the two computations anyway.
+        layer = jax.checkpoint(
+            layer, policy=POLICIES[remat], prevent_cse=not stack, static_argnums=0
+        )
+    if stack:
+        graph, states = _split(blocks)
+        numbers_L = jnp.arange(len(jax.tree.leaves(states)[0]))
+
+        def body(x_BTD: jax.Array, item: Any) -> tuple[jax.Array, None]:
+            state, i = item
+            return layer(graph, state, i, x_BTD), None
+
+        return jax.lax.scan(body, x_BTD, (states, numbers_L))[0]
+    for i, block in enumerate(blocks):
+        graph, state = _split(block)
+        x_BTD = layer(graph, state, i, x_BTD)
+    return x_BTD
 
 
-def causal_attention(q_BTNH: jax.Array, k_BTKH: jax.Array, v_BTKH: jax.Array) -> jax.Array:
-    """softmax(q k / sqrt(H)) v over the tokens up to each: `[B, T, N, H]`.
+def attention(
+    q_BTNH: jax.Array, k_BTKH: jax.Array, v_BTKH: jax.Array, *, causal: bool
+) -> jax.Array:
+    """softmax(q k / sqrt(H)) v over all tokens, or over those up to each: `[B, T, N, H]`.
 
     Head n reads the keys and values of head n // (N / K).
     """
     if q_BTNH.dtype != jnp.float64:
-        return jax.nn.dot_product_attention(q_BTNH, k_BTKH, v_BTKH, is_causal=True)
+        return jax.nn.dot_product_attention(q_BTNH, k_BTKH, v_BTKH, is_causal=causal)
     # The one above takes its softmax in float32 whatever it is given.
     B, T, N, H = q_BTNH.shape
     K = k_BTKH.shape[2]
     q_BTKGH = q_BTNH.reshape(B, T, K, N // K, H)
     logits_BKGTS = jnp.einsum("btkgh,bskh->bkgts", q_BTKGH, k_BTKH) / H**0.5
-    seen_TS = jnp.tril(jnp.ones((T, T), bool))
-    weights_BKGTS = jax.nn.softmax(jnp.where(seen_TS, logits_BKGTS, -jnp.inf))
+    if causal:
+        seen_TS = jnp.tril(jnp.ones((T, T), bool))
+        logits_BKGTS = jnp.where(seen_TS, logits_BKGTS, -jnp.inf)
+    weights_BKGTS = jax.nn.softmax(logits_BKGTS)
     return jnp.einsum("bkgts,bskh->btkgh", weights_BKGTS, v_BTKH).reshape(B, T, N, H)
 
 
@@ -291,7 +308,7 @@ def _linear(cin: int, cout: int, bias: bool, std: float, rngs: nnx.Rngs) -> Any:
     return Linear(cin, cout, use_bias=bias, kernel_init=_normal(std), rngs=rngs)
 
 
-def _norm(kind: str, width: int, bias: bool, rngs: nnx.Rngs) -> Any:
+def norm_layer(kind: str, width: int, bias: bool, rngs: nnx.Rngs) -> Any:
     """Statistics in float32 or wider. `bias` is the layer norm's: RMS has none."""
     if kind == "rms":
         return nnx.RMSNorm(width, epsilon=EPSILON, rngs=rngs)

@@ -45,14 +45,21 @@ class _Classification:
         self._smoothing = label_smoothing
 
     def loss(self, model: Any, batch: Any, noise: Any) -> dict[str, tuple[jax.Array, jax.Array]]:
-        """Summed cross-entropy in nats, and correct answers, each over the summed mask."""
-        logits_BK = model(batch[self.field], noise)
-        logits_BK = logits_BK.astype(jnp.promote_types(logits_BK.dtype, jnp.float32))
+        """Summed cross-entropy in nats, and correct answers, each over the summed mask.
+
+        In training a model may return `(logits, [(weight, logits), ...])`: the cross-entropy of
+        its auxiliary classifiers is added, weighted, to the loss.
+        """
+        found = model(batch[self.field], noise)
+        logits_BK, auxiliary = found if isinstance(found, tuple) else (found, [])
+        logits_BK = _wide(logits_BK)
         target_BK = jax.nn.one_hot(batch["label"], self.outputs, dtype=logits_BK.dtype)
         if noise is not None:
             target_BK = (1 - self._smoothing) * target_BK + self._smoothing / self.outputs
         mask_B = batch["mask"].astype(logits_BK.dtype)
         loss_B = optax.softmax_cross_entropy(logits_BK, target_BK)
+        for share, other_BK in auxiliary:
+            loss_B += share * optax.softmax_cross_entropy(_wide(other_BK), target_BK)
         correct_B = logits_BK.argmax(-1) == batch["label"]
         weight = mask_B.sum()
         return {
@@ -84,3 +91,7 @@ class SignalClassification(_Classification):
 
     field = "signal"
     axes = (1, 2)
+
+
+def _wide(logits_BK: jax.Array) -> jax.Array:
+    return logits_BK.astype(jnp.promote_types(logits_BK.dtype, jnp.float32))

@@ -197,3 +197,9 @@ def _running_mean(x):
     layer = BatchNorm(5)
     layer(x, everyone())
     return layer.mean[...]
+
+
+def test_batch_norm_without_scale_or_bias_has_no_parameters_for_them():
+    layer, x = BatchNorm(5, scale=False, bias=False), jnp.asarray(images())
+    assert not jax.tree.leaves(nnx.state(layer, nnx.Param))
+    np.testing.assert_array_equal(layer(x, everyone()), BatchNorm(5)(x, everyone()))

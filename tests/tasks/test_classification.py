@@ -43,3 +43,27 @@ def test_a_signal_counts_as_an_image_of_the_same_numbers(shape):
 def test_data_of_another_kind_is_refused_in_words(data, problem):
     with pytest.raises(UserError, match=problem):
         SignalClassification(data)
+
+
+def test_the_losses_of_auxiliary_classifiers_are_added_in_training_alone():
+    task = ImageClassification(spec("image", (4, 1, 2)), label_smoothing=0.1)
+    rng = np.random.default_rng(0)
+    main, first, second = rng.normal(size=(3, 5, 3)).astype(np.float32)
+    batch = {
+        "image": np.zeros((5, 4, 1, 2), np.float32),
+        "label": jnp.array([0, 1, 2, 0, 1]),
+        "mask": jnp.array([1.0, 1, 1, 1, 0]),
+    }
+
+    def model(x, noise):
+        return main if noise is None else (main, [(0.3, first), (0.2, second)])
+
+    def alone(logits):
+        return task.loss(lambda x, noise: logits, batch, "training")["loss"][0]
+
+    found = task.loss(model, batch, "training")
+    expected = alone(main) + 0.3 * alone(first) + 0.2 * alone(second)
+    np.testing.assert_allclose(found["loss"][0], expected, rtol=1e-6)
+    assert found["accuracy"] == task.loss(lambda x, noise: main, batch, "training")["accuracy"]
+    evaluated = task.loss(model, batch, None)
+    assert evaluated == task.loss(lambda x, noise: main, batch, None)

@@ -1,0 +1,143 @@
+"""ResNet-9 for CIFAR: the network of the fast recipes.
+
+The residual network of D. Page, How to train your ResNet 8: bag of tricks (2019), on the first
+layer of K. Jordan, 94 % on CIFAR-10 in 3.29 seconds (2024).
+"""
+
+import functools
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from lepton_jax import ops
+from lepton_jax.errors import UserError
+from lepton_jax.models.layers import BatchNorm, Conv, Linear
+from lepton_jax.noise import Noise
+from lepton_jax.reduce import by_batch
+from lepton_jax.schema import PositiveInt
+
+# B batch, H height, W width, C channels, K outputs.
+
+PATCH = 2
+ALPHA = 0.3
+"""Of CELU (Barron 2017): max(0, x) + min(0, alpha (exp(x / alpha) - 1))."""
+LOGIT_SCALE = 0.125
+SMALLEST = 9
+"""Pixels of an image's side, of which three halvings leave one."""
+
+
+class Whitening(nnx.Module):
+    """Patches of 2 x 2 pixels, nearly uncorrelated, each way up through CELU: `[B, H, W, C]` to
+    `[B, H - 1, W - 1, 8 C]`. Nothing in it is trained.
+
+    Page and Jordan take the eigenvectors of the covariance of the training data's patches. Those
+    of natural images are close to cosines, in space and over red, green and blue, where they are
+    brightness and opponent colours (Ruderman et al. 1998): so a fixed basis and running variances
+    do, without a pass over the data. On CIFAR-10 the mean correlation between two entries falls
+    from 0.84 to 0.03. Variances become 1, but for the small ones, which are mostly noise and which
+    Page's epsilon holds down.
+    """
+
+    def __init__(self, channels: int):
+        self.norm = BatchNorm(PATCH * PATCH * channels, epsilon=1e-2, scale=False, bias=False)
+
+    def __call__(self, x_BHWC: jax.Array, noise: Noise | None) -> jax.Array:
+        basis = jnp.asarray(cosines(x_BHWC.shape[-1]), x_BHWC.dtype)
+        x_BHWC = self.norm(ops.conv2d(x_BHWC, basis, padding="VALID"), noise)
+        return nnx.celu(jnp.concatenate([x_BHWC, -x_BHWC], axis=-1), ALPHA)
+
+
+class ConvNorm(nnx.Module):
+    """Convolution 3 x 3, max pool 2 x 2 if asked for, batch normalisation without a scale, CELU."""
+
+    def __init__(self, cin: int, cout: int, *, pool: bool = False, rngs: nnx.Rngs):
+        self.conv = Conv(cin, cout, bias=False, rngs=rngs)
+        self.norm = BatchNorm(cout, scale=False)
+        self._pool = pool
+
+    def __call__(self, x_BHWC: jax.Array, noise: Noise | None) -> jax.Array:
+        x_BHWC = self.conv(by_batch(x_BHWC))
+        if self._pool:  # before what is done to each entry: there are fewer of them after
+            x_BHWC = ops.max_pool(x_BHWC)
+        return nnx.celu(self.norm(x_BHWC, noise), ALPHA)
+
+
+class Residual(nnx.Module):
+    """x + F(x), F being two `ConvNorm`s."""
+
+    def __init__(self, channels: int, *, rngs: nnx.Rngs):
+        self.layers = nnx.List([ConvNorm(channels, channels, rngs=rngs) for _ in range(2)])
+
+    def __call__(self, x_BHWC: jax.Array, noise: Noise | None) -> jax.Array:
+        y_BHWC = x_BHWC
+        for layer in self.layers:
+            y_BHWC = layer(y_BHWC, noise)
+        return x_BHWC + y_BHWC
+
+
+class ResNet9(nnx.Module):
+    """Images `[B, H, W, C]`, of standardised pixels, to `outputs` logits.
+
+    Whitened patches, which count as the first of nine layers; three convolutions that halve the
+    image, with a residual block after the first and after the last; the largest entry of each
+    channel; a linear layer.
+
+    Raises:
+      UserError: when the image is too small to be halved three times.
+    """
+
+    sharding: ClassVar[dict[str, tuple[str | None, ...]]] = {
+        r"conv\.kernel": ("fsdp",),
+        r"head\.kernel": ("fsdp", None),
+    }
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        outputs: int,
+        *,
+        width: PositiveInt = 128,
+        rngs: nnx.Rngs,
+    ):
+        """`width`: channels after the first halving; each further one doubles them."""
+        height, image_width, channels = input_shape
+        if min(height, image_width) < SMALLEST:
+            raise UserError(
+                f"resnet9 halves the image three times: it needs {SMALLEST} x {SMALLEST} pixels, "
+                f"got {height} x {image_width}"
+            )
+        self.whitening = Whitening(channels)
+        self.layers: nnx.List[ConvNorm | Residual] = nnx.List(
+            [
+                ConvNorm(2 * PATCH * PATCH * channels, width, pool=True, rngs=rngs),
+                Residual(width, rngs=rngs),
+                ConvNorm(width, 2 * width, pool=True, rngs=rngs),
+                ConvNorm(2 * width, 4 * width, pool=True, rngs=rngs),
+                Residual(4 * width, rngs=rngs),
+            ]
+        )
+        self.head = Linear(4 * width, outputs, use_bias=False, rngs=rngs)
+
+    def __call__(self, x_BHWC: jax.Array, noise: Noise | None = None) -> jax.Array:
+        """Logits `[B, K]`; None for `noise` means evaluation."""
+        x_BHWC = self.whitening(x_BHWC, noise)
+        for layer in self.layers:
+            x_BHWC = layer(x_BHWC, noise)
+        return LOGIT_SCALE * self.head(x_BHWC.max((1, 2)))
+
+
+@functools.cache
+def cosines(channels: int) -> np.ndarray:
+    """Kernels `[2, 2, C, 4 C]`: the orthonormal basis of patches that cosines make (DCT-II)."""
+
+    def transform(size: int) -> np.ndarray:
+        place, wave = np.arange(size) + 0.5, np.arange(size)[:, None]
+        basis = np.cos(np.pi * wave * place / size)
+        return basis / np.linalg.norm(basis, axis=1, keepdims=True)
+
+    space, colour = transform(PATCH), transform(channels)
+    basis = np.einsum("ah,bw,dc->hwcabd", space, space, colour)
+    return basis.reshape(PATCH, PATCH, channels, -1)

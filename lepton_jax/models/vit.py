@@ -1,0 +1,147 @@
+"""Vision Transformer (Dosovitskiy et al. 2021): an image as a sequence of patches."""
+
+import functools
+from typing import ClassVar, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from lepton_jax.errors import UserError
+from lepton_jax.models.layers import Dropout, Linear
+from lepton_jax.models.transformer import (
+    INIT_STD,
+    Block,
+    Embedding,
+    Remat,
+    layered,
+    listed,
+    norm_layer,
+    stacked,
+)
+from lepton_jax.noise import Noise
+from lepton_jax.reduce import by_batch
+from lepton_jax.schema import PositiveInt, Rate, Running
+
+# B batch, H height, W width, C channels, P patch, T tokens, D width of a token, L layers,
+# K outputs.
+
+
+class ViT(nnx.Module):
+    """Images `[B, H, W, C]` to `outputs` logits.
+
+    ViT-B/16: the defaults, 86,567,656 parameters at 224 x 224 and 1,000 outputs. The plain ViT-S/16
+    of Beyer et al. (2022): `width=384, heads=6, positions='sincos', pool='mean'`. Layers are the
+    decoder's, and begin as its do, but each token sees all; the last layer begins at zero.
+
+    Raises:
+      UserError: when the patches do not tile the image, `heads` do not divide `width`, or 4 does
+        not where positions are sines and cosines.
+    """
+
+    sharding: ClassVar[dict[str, tuple[str | None, ...]]] = {
+        r"\.(q|k|v|up)\.kernel": ("fsdp", "tensor"),
+        r"\.(o|down)\.kernel": ("tensor", "fsdp"),
+        r"patches\.kernel": (None, "fsdp"),
+        r"head\.kernel": ("fsdp", None),
+    }
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        outputs: int,
+        *,
+        patch: PositiveInt = 16,
+        layers: PositiveInt = 12,
+        width: PositiveInt = 768,
+        heads: PositiveInt = 12,
+        positions: Literal["learned", "sincos"] = "learned",
+        pool: Literal["token", "mean"] = "token",
+        dropout: Rate = 0.0,
+        scan: bool = False,
+        remat: Running[Remat] = "none",
+        rngs: nnx.Rngs,
+    ):
+        """`pool`: what the last layer sees, a token of its own beside the patches or the mean of
+        all. `dropout`, `scan` and `remat` are as in the decoder."""
+        height, image_width, channels = input_shape
+        _check(height, image_width, patch, width, heads, positions)
+        self._patch = patch
+        self._grid = (height // patch, image_width // patch)
+        self.patches = Linear(
+            patch * patch * channels,
+            width,
+            kernel_init=nnx.initializers.lecun_normal(),
+            rngs=rngs,
+        )
+        self.token = nnx.Param(jnp.zeros(width)) if pool == "token" else None
+        tokens = self._grid[0] * self._grid[1] + (pool == "token")
+        learned = positions == "learned"
+        self.positions = Embedding(tokens, width, rngs=rngs) if learned else None
+        self.dropout = Dropout(dropout)
+        block = functools.partial(
+            Block,
+            width=width,
+            heads=heads,
+            kv_heads=heads,
+            mlp_width=4 * width,
+            norm="layer",
+            gated=False,
+            causal=False,
+            rope_base=None,
+            bias=True,
+            dropout=dropout,
+            out_std=INIT_STD / (2 * layers) ** 0.5,
+        )
+        keys = jax.random.split(rngs.params(), layers)
+        self.blocks = stacked(block, keys) if scan else listed(block, keys)
+        self.norm = norm_layer("layer", width, True, rngs)
+        self.head = Linear(width, outputs, kernel_init=nnx.initializers.zeros, rngs=rngs)
+        self._remat = remat
+
+    def __call__(self, x_BHWC: jax.Array, noise: Noise | None = None) -> jax.Array:
+        """Logits `[B, K]`; None for `noise` means evaluation."""
+        x_BTD = self.patches(patches(x_BHWC, self._patch))
+        if self.token is not None:
+            token_B1D = jnp.broadcast_to(self.token[...], (len(x_BTD), 1, x_BTD.shape[-1]))
+            x_BTD = jnp.concatenate([token_B1D, x_BTD], axis=1)
+        x_BTD = self.dropout(by_batch(x_BTD + self._positions(x_BTD)), noise)
+        x_BTD = self.norm(by_batch(layered(self.blocks, x_BTD, noise, remat=self._remat)))
+        return self.head(x_BTD.mean(1) if self.token is None else x_BTD[:, 0])
+
+    def _positions(self, x_BTD: jax.Array) -> jax.Array:
+        if self.positions is not None:
+            return self.positions.embedding[...]
+        table_TD = jnp.asarray(sincos(*self._grid, x_BTD.shape[-1]), x_BTD.dtype)
+        # A token that is no patch has no place.
+        return table_TD if self.token is None else jnp.pad(table_TD, ((1, 0), (0, 0)))
+
+
+def patches(x_BHWC: jax.Array, size: int) -> jax.Array:
+    """The image's tiles of `size` x `size` pixels, row by row, each flat: `[B, T, P P C]`."""
+    B, H, W, C = x_BHWC.shape
+    tiles = x_BHWC.reshape(B, H // size, size, W // size, size, C).swapaxes(2, 3)
+    return tiles.reshape(B, -1, size * size * C)
+
+
+@functools.cache
+def sincos(rows: int, columns: int, width: int) -> np.ndarray:
+    """Positions `[rows * columns, width]` in two dimensions (Chen et al. 2021, MoCo v3).
+
+    A quarter each of sin(x f), cos(x f), sin(y f), cos(y f), the frequencies f from 1 to 1/10,000.
+    """
+    frequency = 10_000.0 ** -np.linspace(0, 1, width // 4)
+    y, x = np.mgrid[:rows, :columns].reshape(2, -1, 1) * frequency
+    return np.concatenate([np.sin(x), np.cos(x), np.sin(y), np.cos(y)], axis=1)
+
+
+def _check(height: int, image_width: int, patch: int, width: int, heads: int, kind: str) -> None:
+    if height % patch or image_width % patch:
+        raise UserError(
+            f"model.patch = {patch} does not tile an image of {height} x {image_width} pixels"
+        )
+    if width % heads:
+        raise UserError(f"model.width = {width} is no multiple of model.heads = {heads}")
+    if kind == "sincos" and width % 4:
+        raise UserError(f"model.positions = 'sincos' needs a multiple of 4, got width = {width}")
