@@ -45,15 +45,19 @@ class _Classification:
         self._smoothing = label_smoothing
 
     def loss(self, model: Any, batch: Any, noise: Any) -> dict[str, tuple[jax.Array, jax.Array]]:
-        """Summed cross-entropy in nats, and correct answers, each over the summed mask."""
-        logits_BK = model(batch[self.field], noise)
-        logits_BK = logits_BK.astype(jnp.promote_types(logits_BK.dtype, jnp.float32))
-        target_BK = jax.nn.one_hot(batch["label"], self.outputs, dtype=logits_BK.dtype)
+        """Summed cross-entropy in nats, and correct answers, each over the summed mask.
+
+        Of a mixed example (`transforms/mix.py`) the target is spread over its classes as they are
+        mixed, and an answer is correct for as much of it as is of that class.
+        """
+        logits_BK = self._logits(model, batch, noise)
+        true_BK = self._target(batch, logits_BK.dtype)
+        target_BK = true_BK
         if noise is not None:
             target_BK = (1 - self._smoothing) * target_BK + self._smoothing / self.outputs
         mask_B = batch["mask"].astype(logits_BK.dtype)
         loss_B = optax.softmax_cross_entropy(logits_BK, target_BK)
-        correct_B = logits_BK.argmax(-1) == batch["label"]
+        correct_B = jnp.take_along_axis(true_BK, logits_BK.argmax(-1)[:, None], axis=-1)[:, 0]
         weight = mask_B.sum()
         return {
             "loss": ((loss_B * mask_B).sum(), weight),
@@ -62,11 +66,28 @@ class _Classification:
 
     def predict(self, model: Any, batch: Any) -> dict[str, jax.Array]:
         """`probabilities` float32 [B, K] and `label` int32 [B]."""
-        logits_BK = model(batch[self.field], None).astype(jnp.float32)
+        logits_BK = self._logits(model, batch, None).astype(jnp.float32)
         return {
             "probabilities": jax.nn.softmax(logits_BK),
             "label": logits_BK.argmax(-1).astype(jnp.int32),
         }
+
+    def surprise(self, outputs: Any, batch: Any) -> jax.Array:
+        """Nats [B] of the true class in what `predict` answered: by it the worst are found."""
+        true_B1 = batch["label"][:, None]
+        return -jnp.log(jnp.take_along_axis(outputs["probabilities"], true_B1, axis=-1))[:, 0]
+
+    def _logits(self, model: Any, batch: Any, noise: Any) -> jax.Array:
+        """Unnormalised log-probabilities [B, K], in float32 at least."""
+        logits_BK = model(batch[self.field], noise)
+        return logits_BK.astype(jnp.promote_types(logits_BK.dtype, jnp.float32))
+
+    def _target(self, batch: Any, dtype: Any) -> jax.Array:
+        """How much of each class an example is [B, K]."""
+        if "mixed_share" not in batch:
+            return jax.nn.one_hot(batch["label"], self.outputs, dtype=dtype)
+        shown_BMK = jax.nn.one_hot(batch["mixed_label"], self.outputs, dtype=dtype)
+        return (batch["mixed_share"].astype(dtype)[..., None] * shown_BMK).sum(1)
 
     def metrics(self) -> dict[str, Any]:
         return {"classification": ClassificationMetric(self._classes)}
@@ -77,6 +98,23 @@ class ImageClassification(_Classification):
 
     field = "image"
     axes = (3,)
+
+    def __init__(
+        self, spec: DataSpec, *, label_smoothing: Rate = 0.0, flip_averaging: bool = False
+    ):
+        """`flip_averaging`: evaluations and predictions are the mean of the probabilities of each
+        image and its mirror image (Krizhevsky et al. 2012); twice the work, and not in training.
+        """
+        super().__init__(spec, label_smoothing=label_smoothing)
+        self._flip_averaging = flip_averaging
+
+    def _logits(self, model: Any, batch: Any, noise: Any) -> jax.Array:
+        logits_BK = super()._logits(model, batch, noise)
+        if noise is not None or not self._flip_averaging:
+            return logits_BK
+        mirrored = {**batch, self.field: batch[self.field][:, :, ::-1]}
+        both = (logits_BK, super()._logits(model, mirrored, None))
+        return jnp.logaddexp(*map(jax.nn.log_softmax, both)) - jnp.log(2.0)
 
 
 class SignalClassification(_Classification):
