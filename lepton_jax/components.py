@@ -37,9 +37,8 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "host transform": {
         "center_crop": "lepton_jax.data.host:center_crop",
-        "flip": "lepton_jax.data.host_random:flip",
         "grayscale": "lepton_jax.data.host:grayscale",
-        "random_resized_crop": "lepton_jax.data.host_random:random_resized_crop",
+        "random_resized_crop": "lepton_jax.data.random_crop:random_resized_crop",
         "resize": "lepton_jax.data.host:resize",
         "resize_shorter": "lepton_jax.data.host:resize_shorter",
         "rgb": "lepton_jax.data.host:rgb",

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from lepton_jax.data import host
-from lepton_jax.data.folder import read_image
+from lepton_jax.data.images import read_image
 from lepton_jax.export.bundle import export
 from lepton_jax.serving import loader
 from tests.graduation import flip, rewrite_manifest, trained_run
@@ -113,7 +113,7 @@ def test_file_is_decoded_as_training_decoded_it(tmp_path, mode, decode):
     export(run, str(tmp_path / "bundle"))
     path = tmp_path / "given.png"
     path.write_bytes(picture(mode))
-    trained_on = host.pipeline(decode)({"image": read_image(path)})
+    trained_on = host.pipeline(decode)({"image": read_image(path, str(path))})
     expected = host.pipeline("grayscale()|resize(8)")(trained_on)["image"]
     got = loader.load(tmp_path / "bundle").decode(path)
     np.testing.assert_array_equal(got, expected)
