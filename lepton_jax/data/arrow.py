@@ -25,10 +25,12 @@ class Rows:
     """The rows of Arrow files, one after the other. Elements: `image` uint8 [H, W, 1 or 3],
     `label` int32 where the set has labels, and its other columns of numbers and text.
 
-    `names` are the fields by the names of their columns. Pickled, it is the files' names.
+    `called` are the files as a person knows them, `names` the fields by the names of their columns.
+    Pickled, it is the files' names.
     """
 
     files: tuple[str, ...]
+    called: tuple[str, ...]
     names: Mapping[str, str]
     classes: tuple[str, ...]
 
@@ -56,10 +58,10 @@ class Rows:
         return np.asarray([self._label(v) for v in values])
 
     def origin(self, index: int) -> str:
-        for file in self.files:
+        for file, name in zip(self.files, self.called, strict=True):
             rows = _table((file,)).num_rows
             if index < rows:
-                return f"{file}, row {index}"
+                return f"{name}, row {index}"
             index -= rows
         return ""
 
@@ -124,18 +126,19 @@ def saved_dataset(*, path: Running[str], image: str = "image", label: str = "lab
             size = file.stat().st_size if file.exists() else -1
             digest.update(f"{split} {file.name} {size}\n".encode())
         digest.update((state_text + info_text).encode())
-    return made(path, files, features, image, label, digest.hexdigest())
+    return made(path, files, files, features, image, label, digest.hexdigest())
 
 
 def made(
     path: str,
     files: Mapping[str, tuple[str, ...]],
+    called: Mapping[str, tuple[str, ...]],
     features: Mapping[str, Any],
     image: str,
     label: str,
     fingerprint: str,
 ) -> Source:
-    """The source of these Arrow files. `features` as `datasets` describes columns."""
+    """The source of these Arrow files, by split; `features` as `datasets` describes columns."""
     first = next(iter(files.values()))
     columns = _table(first).column_names
     for key, column in (("image", image), ("label", label)):
@@ -146,7 +149,7 @@ def made(
             )
     classes = _classes(files, features, label)
     names = {image: "image", label: "label"}
-    splits: dict[str, Split] = {s: Rows(f, names, classes) for s, f in files.items()}
+    splits: dict[str, Split] = {s: Rows(f, called[s], names, classes) for s, f in files.items()}
     identity = hashlib.sha256(f"{fingerprint} {image} {label} {classes}".encode()).hexdigest()
     return Source(splits, classes, identity, f"Arrow tables of {path}")
 

@@ -43,7 +43,8 @@ def parquet(*, path: Running[str], image: str = "image", label: str = "label") -
     if not found or not found[0].exists():
         raise UserError(f"{path}: no Parquet file there (data.source.path)")
     digest = hashlib.sha256()
-    files: dict[str, list[str]] = {}
+    files: dict[str, tuple[str, ...]] = {}
+    called: dict[str, tuple[str, ...]] = {}
     features: Mapping[str, Any] = {}
     for file in found:
         stat = file.stat()
@@ -52,10 +53,10 @@ def parquet(*, path: Running[str], image: str = "image", label: str = "label") -
         digest.update(f"{identity}\n".encode())
         split = _split(file, root)
         copy, its_features = _copied(file, hashlib.sha256(f"{file} {identity}".encode()))
-        files.setdefault(split, []).append(str(copy))
+        files[split] = (*files.get(split, ()), str(copy))
+        called[split] = (*called.get(split, ()), str(file))
         features = features or its_features
-    by_split = {split: tuple(its) for split, its in files.items()}
-    return made(path, by_split, features, image, label, digest.hexdigest())
+    return made(path, files, called, features, image, label, digest.hexdigest())
 
 
 def _split(file: Path, root: Path) -> str:

@@ -90,10 +90,12 @@ class Program:
             accumulate=self.config.accumulate,
             cast=self.cast,
             noise=lambda batch: Noise(example_keys(seed, step, batch["position"])),
-            augment=lambda batch, noise: self.prepare(
-                _run(self._augment, hyper["augment"], batch, noise)
-            ),
+            augment=lambda batch, noise: self.prepare(self.augment(hyper, batch, noise)),
         )
+
+    def augment(self, hyper: Mapping[str, Any], batch: Batch, noise: Noise) -> Batch:
+        """What the training step alone does to a raw batch, before it prepares it."""
+        return _run(self._augment, hyper["augment"], batch, noise)
 
     def cast(self, tree: Any) -> Any:
         """Floating leaves to the precision of the computation."""
