@@ -18,6 +18,9 @@ class Streamed(Columns):
     """`drawn` gives training examples; `rows` and `columns` the same ones as an evaluation does."""
 
     split: Split
+    _arguments: tuple[Split, str, tuple[str, ...], str, str]
+    _decoder: Decoder
+    _train_decoder: Decoder
 
     def __init__(
         self, split: Split, name: str, classes: tuple[str, ...], *, decode: str, train_decode: str
@@ -36,17 +39,17 @@ class Streamed(Columns):
         )
 
     def __reduce__(self) -> tuple:
-        return _again, self._arguments  # type: ignore[attr-defined]
+        return _again, self._arguments
 
     def rows(self, index: np.ndarray) -> dict[str, np.ndarray]:
-        return _stacked([self._decoder(int(i)) for i in index])  # type: ignore[attr-defined]
+        return _stacked([self._decoder(int(i)) for i in index])
 
     def drawn(self, index: np.ndarray, epoch: np.ndarray, seed: int) -> dict[str, np.ndarray]:
         """The fields `[n, ...]` of the examples `index` int [n], each as in its `epoch` int [n]."""
-        _, name, classes, _, _ = self._arguments  # type: ignore[attr-defined]
+        _, name, classes, _, _ = self._arguments
         found = []
         for i, e in zip(index.tolist(), epoch.tolist(), strict=True):
-            found.append(self._train_decoder(i, Draws(seed, e, i)))  # type: ignore[attr-defined]
+            found.append(self._train_decoder(i, Draws(seed, e, i)))
             check_label(found[-1], classes, self.split, name, i)
         return _stacked(found)
 

@@ -70,7 +70,8 @@ class Evaluator:
 
         Beside it, `worst`: the examples that surprised most, of which `results` makes a list.
         """
-        total, found = None, Worst()
+        total: Any = None
+        found = Worst()
         in_flight: collections.deque[Any] = collections.deque()
 
         def settle() -> None:

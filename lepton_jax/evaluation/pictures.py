@@ -44,5 +44,7 @@ def _drawable(data: Dataset) -> bool:
 
 def _caption(found: dict[str, Any], label: int, classes: tuple[str, ...]) -> str:
     """What it is, what the model says and how sure it is, the loss in nats, and its place."""
-    said = f"said {classes[int(found['answer'])]} ({found['confidence']:.0%})"
-    return f"{classes[label]}\n{said}\nloss {found['loss']:.2f}, no. {found['example']}"
+    # The record keeps what is no number as text.
+    sure, loss = float(found["confidence"]), float(found["loss"])
+    said = f"said {classes[int(found['answer'])]} ({sure:.0%})"
+    return f"{classes[label]}\n{said}\nloss {loss:.2f}, no. {found['example']}"

@@ -74,8 +74,9 @@ class _Classification:
 
     def surprise(self, outputs: Any, batch: Any) -> jax.Array:
         """Nats [B] of the true class in what `predict` answered: by it the worst are found."""
-        true_B1 = batch["label"][:, None]
-        return -jnp.log(jnp.take_along_axis(outputs["probabilities"], true_B1, axis=-1))[:, 0]
+        p_BK = outputs["probabilities"]
+        p_B = jnp.take_along_axis(p_BK, batch["label"][:, None], axis=-1)[:, 0]
+        return -jnp.log(jnp.maximum(p_B, jnp.finfo(p_B.dtype).tiny))
 
     def _logits(self, model: Any, batch: Any, noise: Any) -> jax.Array:
         """Unnormalised log-probabilities [B, K], in float32 at least."""

@@ -95,4 +95,4 @@ def _shown(image: np.ndarray) -> np.ndarray:
         return image
     image = np.asarray(image, np.float32)
     low, high = float(image.min()), float(image.max())
-    return np.uint8(np.round((image - low) * (255 / max(high - low, 1e-9))))
+    return np.round((image - low) * (255 / max(high - low, 1e-9))).astype(np.uint8)
