@@ -105,7 +105,15 @@ def picture(mode, size=(40, 30)):
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
-@pytest.mark.parametrize("decode", ["", "resize(10)|center_crop(8)|grayscale()", "resize(8, 9)"])
+@pytest.mark.parametrize(
+    "decode",
+    [
+        "",
+        "resize(10)|center_crop(8)|grayscale()",
+        "resize(8, 9)",
+        "resize_shorter(9)|center_crop(8)",
+    ],
+)
 def test_file_is_decoded_as_training_decoded_it(tmp_path, mode, decode):
     """The declared decoding is the run's own host pipeline, then the input's mode and size."""
     run = trained_run(tmp_path)
