@@ -114,7 +114,6 @@ def streaming() -> Line:
             "checkpoint_every": "24 steps",
             "strategy.name": "jit",
             "precision": "float32",
-            "metrics": "{}",
         }
         config, _ = config_file.load(str(ROOT / "configs/imagenet_resnet50.py"), overrides)
         lepton_jax.train(config, f"{folder}/w")
