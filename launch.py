@@ -8,6 +8,7 @@ COMMANDS = {
     "plan": "what a run needs and how long it takes, here or on a topology",
     "train": "train a config, or go on where its run stopped",
     "evaluate": "measure a run's checkpoint on a split",
+    "augment": "draw training images as they come and as steps see them",
     "submit": "hand a command over to Slurm, or write it as a Kubernetes JobSet",
     "debug": "make one step again and say where its numbers break",
     "runs": "list and compare the runs below a folder",

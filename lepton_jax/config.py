@@ -63,11 +63,13 @@ class Data:
     """Where examples come from and what happens to them on the way to the model.
 
     `decode` runs once on the host and is cached; `augment` runs inside the training step;
-    `prepare` runs inside every step and travels with the exported program.
+    `prepare` runs inside every step and travels with the exported program. `train_decode` stands
+    in for `decode` in training: examples are then read, decoded and drawn anew in every epoch.
     """
 
     source: Source
     decode: HostPipeline = ""
+    train_decode: HostPipeline = ""
     augment: DevicePipeline = ""
     prepare: DevicePipeline = ""
     valid_fraction: Annotated[float, "in [0, 1)"] = 0.1

@@ -1,4 +1,4 @@
-"""All that a step and a model know of where they run: one reduction, and one statement.
+"""All that a step and a model know of where they run: a reduction, a neighbour, and a statement.
 
 Imports: jax only.
 """
@@ -6,6 +6,7 @@ Imports: jax only.
 from typing import TypeVar
 
 import jax
+import jax.numpy as jnp
 
 T = TypeVar("T")
 
@@ -21,6 +22,28 @@ def batch_sum(tree: T) -> T:
     """
     axes = tuple(a for a in BATCH_AXES if a in jax.sharding.get_abstract_mesh().manual_axes)
     return jax.lax.psum(tree, axes) if axes else tree
+
+
+def next_example(tree: T) -> T:
+    """Of fields `[B, ...]`, for each example the fields of the next one; the last gets the first's.
+
+    The order is that of the global batch, so that an example's neighbour does not depend on how
+    the batch is spread. Only one example a shard travels. Within a microbatch it is the next one
+    of the microbatch.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    axes = tuple(a for a in BATCH_AXES if a in mesh.manual_axes)
+    if not axes:
+        return jax.tree.map(lambda x: jnp.roll(x, -1, axis=0), tree)
+    shards = 1
+    for axis in axes:
+        shards *= mesh.shape[axis]
+    from_next = [((i + 1) % shards, i) for i in range(shards)]
+
+    def one(x: jax.Array) -> jax.Array:
+        return jnp.concatenate([x[1:], jax.lax.ppermute(x[:1], axes, from_next)])
+
+    return jax.tree.map(one, tree)
 
 
 def by_batch(x: jax.Array) -> jax.Array:

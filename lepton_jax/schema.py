@@ -37,12 +37,18 @@ Running = Annotated[T, RUNNING]
 RANGES: dict[str, Callable[[Any], bool]] = {
     "> 0": lambda v: v > 0,
     ">= 0": lambda v: v >= 0,
+    ">= 1": lambda v: v >= 1,
     "in [0, 1)": lambda v: 0 <= v < 1,
+    "in [0, 1]": lambda v: 0 <= v <= 1,
+    "in [0, 10]": lambda v: 0 <= v <= 10,
 }
 
 PositiveInt = Annotated[int, "> 0"]
 Rate = Annotated[float, HYPER, "in [0, 1)"]
 """A probability or a decay that trials may vary, e.g. dropout."""
+Probability = Annotated[float, HYPER, "in [0, 1]"]
+Strength = Annotated[float, HYPER, ">= 0"]
+"""How strong an augmentation is; trials may vary it."""
 
 Duration = Annotated[str, "duration"]
 """'500 steps', '10 epochs' or '50_000 examples': a length of training."""

@@ -194,6 +194,11 @@ def _impossible(config: Config) -> Iterator[str]:
         yield (
             f"accumulate = {config.accumulate}: does not divide batch_size = {config.batch_size}"
         )
+    if config.data.train_decode and config.data.placement == "device":
+        yield (
+            "data.placement = 'device': examples that data.train_decode makes anew in every epoch "
+            "cannot be kept there; expected 'auto' or 'stream'"
+        )
     total, unit = parse_duration(config.train_for)
     if total == 0:
         yield f"train_for = {config.train_for!r}: expected more than nothing"

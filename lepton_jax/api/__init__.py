@@ -6,11 +6,12 @@ inside, by the one command that needs them.
 """
 
 from lepton_jax.api.experiments import ablate, pack, reproduce, view, watch
-from lepton_jax.api.lab import debug, evaluate, plan, runs, submit, train
+from lepton_jax.api.lab import augment, debug, evaluate, plan, runs, submit, train
 from lepton_jax.api.production import export, predict, promote, register, registry, verify
 
 __all__ = [
     "ablate",
+    "augment",
     "debug",
     "evaluate",
     "export",

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lepton_jax.evaluation.command import Evaluated
     from lepton_jax.plan.command import Plan
     from lepton_jax.tracking.runs import Runs
+    from lepton_jax.training.augmented import Augmented
     from lepton_jax.training.dry_run import DryRun
     from lepton_jax.training.train import Run
 
@@ -150,6 +151,32 @@ def evaluate(workdir: str, *, split: str = "test", checkpoint: str = "best") -> 
     from lepton_jax.evaluation import command
 
     return command.evaluate(workdir, split, checkpoint)
+
+
+def augment(
+    config: Any,
+    *,
+    overrides: Mapping[str, str] | None = None,
+    out: str = "augmented.png",
+    examples: int = 6,
+) -> "Augmented":
+    """Draws training images as they come, and beside them what steps make of them.
+
+    --config=FILE.py[:ARG]          the recipe; its data.train_decode and data.augment are shown
+    --config.path.to.key=value      overrides one key of it
+    --out=augmented.png             where the picture goes
+    --examples=6                    images, a row each: the first of the run's first batch
+
+    Examples:
+      python launch.py augment --config=configs/cifar10_resnet20.py:synthetic
+      python launch.py augment --config=configs/digits_cnn.py --out=mixed.png \
+          --config.data.augment='flip|mixup(0.2)'
+    """
+    found, _ = _config(config, overrides or {})
+
+    from lepton_jax.training import augmented
+
+    return augmented.augmented(found, out, examples)
 
 
 def plan(

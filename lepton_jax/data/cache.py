@@ -15,15 +15,15 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote
 
 import numpy as np
 
-from lepton_jax.data import host
-from lepton_jax.data.source import Columns, Element, Split, numeric
+from lepton_jax.data.decoding import Decoder, some
+from lepton_jax.data.source import Columns, Split, numeric
 from lepton_jax.errors import UserError, WorkError
 
 # Part of every digest: raise it when a host transform of ours changes what it computes.
@@ -75,19 +75,19 @@ def columns(split: Split, *, name: str, fingerprint: str, decode: str) -> Column
     if len(split) == 0:
         raise UserError(f"split {name!r} has no examples")
     if isinstance(split, Columns) and not decode:
-        return Columns(_some(numeric(split.columns), name))
+        return Columns(some(numeric(split.columns), name))
     identity = json.dumps([_VERSION, fingerprint, name, decode])
     folder = root() / "data" / hashlib.sha256(identity.encode()).hexdigest()[:32]
     found = _open(folder)
     if found is not None:
         return found
-    transform = host.pipeline(decode)
+    decoder = Decoder(split, name, decode)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _locked(folder.with_suffix(".lock")):
             found = _open(folder)  # another process may have built it while we waited
             if found is None:
-                _build(split, name, transform, folder)
+                _build(decoder, name, len(split), folder)
                 found = MappedColumns(folder)
             return found
     except OSError as e:
@@ -104,12 +104,12 @@ def _open(folder: Path) -> MappedColumns | None:
         return None
 
 
-def _build(split: Split, name: str, transform: Callable[[Element], Element], folder: Path) -> None:
+def _build(decoder: Decoder, name: str, count: int, folder: Path) -> None:
     partial = folder.with_suffix(".partial")
     for leftover in (partial, folder):
         if leftover.exists():
             shutil.rmtree(leftover)
-    examples = _decoded(split, name, transform)
+    examples = _decoded(decoder, name, count)
     first = next(examples)
     sizes = {}
     with contextlib.ExitStack() as stack:
@@ -117,10 +117,9 @@ def _build(split: Split, name: str, transform: Callable[[Element], Element], fol
         partial.mkdir()
         files = {field: stack.enter_context(_file(partial, field).open("wb")) for field in first}
         for field, array in first.items():
-            _write_header(files[field], len(split), array)
+            _write_header(files[field], count, array)
             files[field].write(array.tobytes())
-        for i, example in enumerate(examples, start=1):
-            _check_shapes(first, example, f"split {name!r}, example {i}")
+        for example in examples:
             for field, array in example.items():
                 files[field].write(array.tobytes())
         for field, file in files.items():
@@ -131,46 +130,13 @@ def _build(split: Split, name: str, transform: Callable[[Element], Element], fol
         partial.rename(folder)
 
 
-def _decoded(
-    split: Split, name: str, transform: Callable[[Element], Element]
-) -> Iterator[dict[str, np.ndarray]]:
+def _decoded(decoder: Decoder, name: str, count: int) -> Iterator[dict[str, np.ndarray]]:
     reported = time.monotonic()
-    for i in range(len(split)):
-        try:
-            element = transform(split[i])
-        except (UserError, OSError) as e:
-            raise UserError(f"split {name!r}, example {i}: {e}") from e
-        yield _some(numeric(element), name)
+    for i in range(count):
+        yield decoder(i)
         if time.monotonic() - reported > _REPORT_EVERY_S:
             reported = time.monotonic()
-            print(f"decoding {name!r}: {i + 1:,} of {len(split):,} examples", file=sys.stderr)
-
-
-def _some(fields: dict[str, np.ndarray], split: str) -> dict[str, np.ndarray]:
-    if not fields:
-        raise UserError(
-            f"split {split!r} has no numeric field; text needs a host transform of your own in "
-            "data.decode ('my_pkg.module:Name') that turns it into numbers"
-        )
-    return fields
-
-
-def _check_shapes(first: dict[str, np.ndarray], example: dict[str, np.ndarray], where: str) -> None:
-    if first.keys() != example.keys():
-        raise UserError(f"{where}: has fields {sorted(example)}, the first one {sorted(first)}")
-    for field, array in example.items():
-        wanted = first[field]
-        if array.shape == wanted.shape and array.dtype == wanted.dtype:
-            continue
-        cure = (
-            "data.decode='resize(...)' makes one size of them, 'rgb' or 'grayscale' one depth"
-            if field == "image"
-            else "a host transform of your own in data.decode can pad or drop it"
-        )
-        raise UserError(
-            f"{where}: {field!r} is {array.dtype} {list(array.shape)}, the first one "
-            f"{wanted.dtype} {list(wanted.shape)}; {cure}"
-        )
+            print(f"decoding {name!r}: {i + 1:,} of {count:,} examples", file=sys.stderr)
 
 
 def _write_header(file: BinaryIO, examples: int, array: np.ndarray) -> None:

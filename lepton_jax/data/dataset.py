@@ -2,11 +2,14 @@
 
 import hashlib
 import json
+import sys
 from dataclasses import dataclass
 
 from lepton_jax.data import cache
+from lepton_jax.data.labels import check_labels, hides_labels
 from lepton_jax.data.source import Columns, Source, Split, subset
 from lepton_jax.data.split import carve
+from lepton_jax.data.streamed import Streamed
 from lepton_jax.errors import UserError
 
 RESERVED = ("position", "mask")
@@ -38,7 +41,14 @@ class Dataset:
     fingerprint: str
 
 
-def load(source: Source, *, decode: str, valid_fraction: float, split_seed: int) -> Dataset:
+def load(
+    source: Source,
+    *,
+    decode: str,
+    valid_fraction: float,
+    split_seed: int,
+    train_decode: str = "",
+) -> Dataset:
     """Decodes a source, or finds it decoded.
 
     Main arguments:
@@ -47,9 +57,13 @@ def load(source: Source, *, decode: str, valid_fraction: float, split_seed: int)
     Other arguments:
       valid_fraction: share of 'train' that becomes 'valid', if the source has no 'valid'.
       split_seed: of the hash that chooses it.
+      train_decode: instead of `decode` for 'train', which is then never decoded beforehand.
+
+    A split whose labels are withheld is left out.
 
     Raises:
-      UserError: when examples cannot be decoded, differ in shape after it, or a split is empty.
+      UserError: when examples cannot be decoded, differ in shape after it, have a label that
+        names no class, or a split is empty.
     """
     if not source.splits:
         raise UserError(f"{source.description}: has no splits")
@@ -68,11 +82,24 @@ def load(source: Source, *, decode: str, valid_fraction: float, split_seed: int)
                     f"leaves {name!r} empty"
                 )
             parts[name] = (subset(train, index), f"{source.fingerprint} {carving}")
-    splits = {
-        name: cache.columns(split, name=name, fingerprint=fingerprint, decode=decode)
-        for name, (split, fingerprint) in parts.items()
-    }
-    identity = json.dumps([source.fingerprint, decode, carving])
+    splits: dict[str, Columns] = {}
+    for name, (split, fingerprint) in parts.items():
+        if train_decode and name == "train":
+            if len(split) == 0:
+                raise UserError("split 'train' has no examples")
+            splits[name] = Streamed(
+                split, name, source.classes, decode=decode, train_decode=train_decode
+            )
+            continue
+        columns = cache.columns(split, name=name, fingerprint=fingerprint, decode=decode)
+        if name != "train" and hides_labels(columns):
+            print(f"split {name!r} has no labels: it is left out", file=sys.stderr)
+            continue
+        splits[name] = columns
+    check_labels(splits, {name: split for name, (split, _) in parts.items()}, source.classes)
+    identity = json.dumps(
+        [source.fingerprint, decode, carving, *([train_decode] if train_decode else [])]
+    )
     return Dataset(
         splits=splits,
         spec=DataSpec(_fields(splits), source.classes),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lepton_jax.data.images import read_image
 from lepton_jax.data.source import Element, Source, split_name
 from lepton_jax.errors import UserError, did_you_mean
 from lepton_jax.schema import Running
@@ -25,11 +26,15 @@ class Images:
         return len(self.paths)
 
     def __getitem__(self, index: int, /) -> Element:
-        return {"image": read_image(self.paths[index]), "label": np.int32(self.labels[index])}
+        path = self.paths[index]
+        return {"image": read_image(path, str(path)), "label": np.int32(self.labels[index])}
+
+    def origin(self, index: int) -> str:
+        return str(self.paths[index])
 
 
 def folder(*, path: Running[str]) -> Source:
-    """Images sorted into folders by class; sizes may vary (`data.decode='resize(...)'`).
+    """Images sorted into folders by class; sizes may vary (`data.decode`, `data.train_decode`).
 
     The fingerprint covers names, sizes and modification times, not the contents: a copy that does
     not keep the times counts as other data and is decoded anew.
@@ -61,25 +66,6 @@ def folder(*, path: Running[str]) -> Source:
             digest.update(f"{where} {stat.st_size} {stat.st_mtime_ns}\n".encode())
         splits[split] = Images([f for f, _ in files], [label for _, label in files])
     return Source(splits, classes, digest.hexdigest(), f"images of {path}")
-
-
-def read_image(path: Path) -> np.ndarray:
-    """An image file as uint8 [H, W, 1] where it is grey, else [H, W, 3]; transparency is dropped.
-
-    Raises:
-      UserError: naming the file, when it is no image, truncated, or has 16 bits a channel.
-    """
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            if image.mode.startswith(("I", "F")):
-                raise UserError(f"{path}: {image.mode!r} pixels; expected 8 bits a channel")
-            grey = image.mode in ("1", "L", "LA")
-            pixels = np.asarray(image.convert("L" if grey else "RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as e:
-        raise UserError(f"{path}: not a readable image: {e}") from None
-    return pixels[..., None] if grey else pixels
 
 
 def _check(root: Path, found: dict[str, dict[str, list[Path]]]) -> None:

@@ -26,6 +26,11 @@ class Order:
         """The examples of one step's batch, int64 [B]."""
         return self._slice(step * self.batch_size, (step + 1) * self.batch_size)
 
+    def epochs(self, step: int) -> np.ndarray:
+        """The epoch of each example of one step's batch, int64 [B], counted from 0."""
+        first = step * self.batch_size
+        return np.arange(first, first + self.batch_size) // self.examples
+
     def chunk(self, start: int, steps: int) -> np.ndarray:
         """The examples of `steps` batches from step `start` on, int32 [steps, B]."""
         flat = self._slice(start * self.batch_size, (start + steps) * self.batch_size)

@@ -120,6 +120,31 @@ class Subset:
         return self.split[int(self.index[index])]
 
 
+def origin(split: Split, index: int) -> str:
+    """The file that an example comes from, where the split can tell; else ''."""
+    if isinstance(split, Subset):
+        return origin(split.split, int(split.index[index]))
+    tell = getattr(split, "origin", None)
+    return tell(index) if tell else ""
+
+
+def labels_of(split: Split) -> np.ndarray | None:
+    """The labels int [N] of a split, where they can be had without decoding its examples."""
+    if isinstance(split, Subset):
+        whole = labels_of(split.split)
+        return None if whole is None else whole[split.index]
+    if isinstance(split, Columns):
+        label = split.columns.get("label")
+        if isinstance(label, Made) and hasattr(split, "split"):
+            return labels_of(split.split)
+    else:
+        label = getattr(split, "labels", None)
+    if label is None or isinstance(label, Made):
+        return None
+    label = np.asarray(label)
+    return label if label.ndim == 1 and label.dtype.kind in "iu" else None
+
+
 def subset(split: Split, index: np.ndarray) -> Split:
     """The examples of `split` that `index` int [N] names; columns stay columns."""
     if isinstance(split, Columns):

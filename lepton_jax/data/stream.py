@@ -13,6 +13,7 @@ import numpy as np
 
 from lepton_jax.data.order import Order
 from lepton_jax.data.source import Columns
+from lepton_jax.data.streamed import Streamed
 
 THREADS = 4
 AHEAD = 8
@@ -38,7 +39,12 @@ class Batches:
 
     def __call__(self, step: int) -> dict[str, np.ndarray]:
         index_B = self._order.indices(step)[self._position]
-        return {**self._columns.rows(index_B), "position": self._position.copy()}
+        if isinstance(self._columns, Streamed):
+            epoch_B = self._order.epochs(step)[self._position]
+            fields = self._columns.drawn(index_B, epoch_B, self._order.seed)
+        else:
+            fields = self._columns.rows(index_B)
+        return {**fields, "position": self._position.copy()}
 
 
 class Stream(Iterator[dict[str, np.ndarray]]):

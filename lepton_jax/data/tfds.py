@@ -34,7 +34,8 @@ def tfds(*, dataset: str, data_dir: Running[str | None] = None) -> Source:
         builder = tensorflow_datasets.builder_from_directory(folder)
         names = {split_name(name): name for name in builder.info.splits}
         splits: dict[str, Split] = {
-            ours: _Examples(builder.as_data_source(split=theirs)) for ours, theirs in names.items()
+            ours: _Examples(folder, theirs, builder.as_data_source(split=theirs))
+            for ours, theirs in names.items()
         }
         for split in splits.values():  # the decoder's advice about itself comes with the first
             split[0]
@@ -48,6 +49,10 @@ def tfds(*, dataset: str, data_dir: Running[str | None] = None) -> Source:
 
 @dataclass(frozen=True)
 class _Examples:
+    """One split of a prepared set. Pickled, it is the folder and the split's name."""
+
+    folder: str
+    name: str
     source: Any
 
     def __len__(self) -> int:
@@ -55,6 +60,17 @@ class _Examples:
 
     def __getitem__(self, index: int, /) -> Element:
         return dict(_flat(self.source[index]))
+
+    def __reduce__(self) -> tuple:
+        return _opened, (self.folder, self.name)
+
+
+def _opened(folder: str, name: str) -> _Examples:
+    with _quiet():
+        import tensorflow_datasets
+
+        builder = tensorflow_datasets.builder_from_directory(folder)
+        return _Examples(folder, name, builder.as_data_source(split=name))
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from lepton_jax.evaluation.evaluate import scalars
 from lepton_jax.evaluation.evaluations import Evaluations
+from lepton_jax.evaluation.pictures import draw
 from lepton_jax.tracking.claim import claim
 from lepton_jax.training import restore
 from lepton_jax.training.layout import alone
@@ -55,4 +56,5 @@ def evaluate(workdir: str, split: str, checkpoint: str) -> Evaluated:
         evaluations = Evaluations(alone(run.program), run.data)
         results = evaluations.split(run.state, split)
         run.record.write_results(split, {**results, "step": run.step})
+        draw(run.record, run.data, split)
         return Evaluated(workdir, split, run.step, results)

@@ -9,6 +9,7 @@ import numpy as np
 
 from lepton_jax.data.source import Columns
 from lepton_jax.errors import UserError
+from lepton_jax.evaluation.worst import Worst, as_list
 from lepton_jax.training.loop import IN_FLIGHT
 from lepton_jax.training.program import Program
 from lepton_jax.training.state import State
@@ -57,27 +58,38 @@ class Evaluator:
             name: jax.ShapeDtypeStruct((self._batch_size, *f.shape), f.dtype) for name, f in spec
         }
         batch["mask"] = jax.ShapeDtypeStruct((self._batch_size,), np.float32)
-        sums = jax.eval_shape(self._sums, program.abstract_state(), batch)
+        sums = jax.eval_shape(self._sums, program.abstract_state(), batch)["sums"]
         return list(scalars(self.results(jax.tree.map(lambda x: np.ones(x.shape), sums))))
 
     def __call__(self, state: State, columns: Columns) -> dict[str, Any]:
-        """`{'loss': 0.1, 'accuracy': 0.98, 'confusion': [[...]], ...}`."""
+        """`{'loss': 0.1, 'accuracy': 0.98, 'confusion': [[...]], 'worst': [{...}], ...}`."""
         return self.results(self.sums(state, columns))
 
     def sums(self, state: State, columns: Columns) -> Any:
-        """What all examples add up to: in float64, on the host, in the order of the examples."""
+        """What all examples add up to: in float64, on the host, in the order of the examples.
+
+        Beside it, `worst`: the examples that surprised most, of which `results` makes a list.
+        """
         total: Any = None
+        found = Worst()
         in_flight: collections.deque[Any] = collections.deque()
+
+        def settle() -> None:
+            nonlocal total
+            made = in_flight.popleft()
+            total = _added(total, made["sums"])
+            found.add(jax.device_get(made["examples"]))
+
         for batch in masked_batches(columns, self._batch_size, self._rows):
             if not self._checked:
                 self._check_sums(state, batch)
             sent = self._put(batch, self._rows, self._batch_size)
             in_flight.append(self._sums(state, sent))
             if len(in_flight) > IN_FLIGHT:
-                total = _added(total, in_flight.popleft())
+                settle()
         while in_flight:
-            total = _added(total, in_flight.popleft())
-        return total
+            settle()
+        return {**total, "worst": found.arrays}
 
     def _check_sums(self, state: State, batch: Mapping[str, np.ndarray]) -> None:
         """Halves of a batch must add up to the whole: a mean in place of a sum does not.
@@ -89,8 +101,9 @@ class Evaluator:
         for half in (0, 1):
             mask = batch["mask"] * (self._rows % 2 == half).astype(np.float32)
             sent = self._put({**batch, "mask": mask}, self._rows, self._batch_size)
-            halves.append(_added(None, self._sums(state, sent)))
-        whole = _added(None, self._sums(state, self._put(batch, self._rows, self._batch_size)))
+            halves.append(_added(None, self._sums(state, sent)["sums"]))
+        sent = self._put(batch, self._rows, self._batch_size)
+        whole = _added(None, self._sums(state, sent)["sums"])
         both = dict(jax.tree_util.tree_leaves_with_path(jax.tree.map(np.add, *halves)))
         self._checked = True
         for path, x in jax.tree_util.tree_leaves_with_path(whole):
@@ -114,6 +127,8 @@ class Evaluator:
             if "loss" in found:
                 raise UserError(f"metric {name} gives a 'loss', which is the task's; rename it")
             means |= {key: plain(value) for key, value in found.items()}
+        if sums.get("worst"):
+            means["worst"] = as_list(sums["worst"])
         return means
 
 
@@ -128,7 +143,7 @@ def masked_batches(
         index = start + rows
         mask = (index < len(columns)).astype(np.float32)
         index = np.minimum(index, len(columns) - 1)
-        yield {**{name: c[index] for name, c in columns.columns.items()}, "mask": mask}
+        yield {**columns.rows(index), "mask": mask}
 
 
 def plain(value: Any) -> Any:

@@ -214,6 +214,8 @@ def _decoding(trained: Trained) -> dict[str, Any] | None:
             steps.append(("mode", {"mode": MODES[transform.name]}))
         elif transform.name in ("resize", "center_crop"):
             steps.append((transform.name, {**keys, "width": keys["width"] or keys["height"]}))
+        elif transform.name == "resize_shorter":
+            steps.append((transform.name, keys))
         else:
             return None
     # What these two ask for is already so after most pipelines: they are for files of other kinds.

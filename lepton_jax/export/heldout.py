@@ -68,7 +68,9 @@ def _load(section: Mapping[str, Any]) -> Any:
     from lepton_jax.data import dataset
 
     source = dict(section["source"])
-    names = [source["name"], *(call.name for call in pipeline.parse(section["decode"]))]
+    train_decode = section.get("train_decode", "")
+    transforms = [*pipeline.parse(section["decode"]), *pipeline.parse(train_decode)]
+    names = [source["name"], *(call.name for call in transforms)]
     if any(":" in name for name in names):
         raise ValueError("it is read by code of the user's own, which a bundle must not name")
     if any("<path>" in str(value) for value in source.values()):
@@ -78,4 +80,5 @@ def _load(section: Mapping[str, Any]) -> Any:
         decode=section["decode"],
         valid_fraction=section["valid_fraction"],
         split_seed=section["split_seed"],
+        train_decode=train_decode,
     )

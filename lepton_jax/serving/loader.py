@@ -258,6 +258,12 @@ def _resize(picture: Any, height: int, width: int) -> Any:
     return picture.resize((width, height), Image.Resampling.BILINEAR)
 
 
+def _resize_shorter(picture: Any, size: int) -> Any:
+    width, height = picture.size
+    shorter = min(width, height)
+    return _resize(picture, round(height * size / shorter), round(width * size / shorter))
+
+
 def _center_crop(picture: Any, height: int, width: int) -> Any:
     if picture.width < width or picture.height < height:
         raise InputError(
@@ -276,9 +282,11 @@ DECODERS: dict[str, Callable[..., Any]] = {
     "center_crop": _center_crop,
     "mode": _mode,
     "resize": _resize,
+    "resize_shorter": _resize_shorter,
 }
 """The decoding steps that a signature may declare. Other loaders implement these by this table:
-bilinear with antialiasing (Pillow's), a centred window, and a Pillow mode ('L', 'RGB')."""
+bilinear with antialiasing (Pillow's), of the shorter side too, a centred window, and a Pillow mode
+('L', 'RGB')."""
 
 
 def _files(folder: Path) -> set[str]:

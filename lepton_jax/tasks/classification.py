@@ -13,6 +13,8 @@ from lepton_jax.schema import Rate
 
 # B batch, H height, W width, T steps of time, C channels, K classes.
 
+Answers = tuple[jax.Array, list[tuple[float, jax.Array]]]
+
 
 class _Classification:
     """Fields: an input, `[B, ...]`, and `label` int32 [B]. The subclass says which input.
@@ -47,20 +49,21 @@ class _Classification:
     def loss(self, model: Any, batch: Any, noise: Any) -> dict[str, tuple[jax.Array, jax.Array]]:
         """Summed cross-entropy in nats, and correct answers, each over the summed mask.
 
-        In training a model may return `(logits, [(weight, logits), ...])`: the cross-entropy of
-        its auxiliary classifiers is added, weighted, to the loss.
+        Of a mixed example (`transforms/mix.py`) the target is spread over its classes as they are
+        mixed, and an answer is correct for as much of it as is of that class. In training a model
+        may return `(logits, [(weight, logits), ...])`: the cross-entropy of its auxiliary
+        classifiers is added, weighted, to the loss.
         """
-        found = model(batch[self.field], noise)
-        logits_BK, auxiliary = found if isinstance(found, tuple) else (found, [])
-        logits_BK = _wide(logits_BK)
-        target_BK = jax.nn.one_hot(batch["label"], self.outputs, dtype=logits_BK.dtype)
+        logits_BK, auxiliary = self._answers(model, batch, noise)
+        true_BK = self._target(batch, logits_BK.dtype)
+        target_BK = true_BK
         if noise is not None:
             target_BK = (1 - self._smoothing) * target_BK + self._smoothing / self.outputs
         mask_B = batch["mask"].astype(logits_BK.dtype)
         loss_B = optax.softmax_cross_entropy(logits_BK, target_BK)
         for share, other_BK in auxiliary:
-            loss_B += share * optax.softmax_cross_entropy(_wide(other_BK), target_BK)
-        correct_B = logits_BK.argmax(-1) == batch["label"]
+            loss_B += share * optax.softmax_cross_entropy(other_BK, target_BK)
+        correct_B = jnp.take_along_axis(true_BK, logits_BK.argmax(-1)[:, None], axis=-1)[:, 0]
         weight = mask_B.sum()
         return {
             "loss": ((loss_B * mask_B).sum(), weight),
@@ -69,11 +72,32 @@ class _Classification:
 
     def predict(self, model: Any, batch: Any) -> dict[str, jax.Array]:
         """`probabilities` float32 [B, K] and `label` int32 [B]."""
-        logits_BK = model(batch[self.field], None).astype(jnp.float32)
+        logits_BK = self._answers(model, batch, None)[0].astype(jnp.float32)
         return {
             "probabilities": jax.nn.softmax(logits_BK),
             "label": logits_BK.argmax(-1).astype(jnp.int32),
         }
+
+    def surprise(self, outputs: Any, batch: Any) -> jax.Array:
+        """Nats [B] of the true class in what `predict` answered: by it the worst are found."""
+        p_BK = outputs["probabilities"]
+        p_B = jnp.take_along_axis(p_BK, batch["label"][:, None], axis=-1)[:, 0]
+        return -jnp.log(jnp.maximum(p_B, jnp.finfo(p_B.dtype).tiny))
+
+    def _answers(self, model: Any, batch: Any, noise: Any) -> Answers:
+        """Unnormalised log-probabilities [B, K], in float32 at least, and those of auxiliary
+        classifiers, each with the weight of its loss.
+        """
+        found = model(batch[self.field], noise)
+        logits_BK, others = found if isinstance(found, tuple) else (found, [])
+        return _wide(logits_BK), [(share, _wide(other_BK)) for share, other_BK in others]
+
+    def _target(self, batch: Any, dtype: Any) -> jax.Array:
+        """How much of each class an example is [B, K]."""
+        if "mixed_share" not in batch:
+            return jax.nn.one_hot(batch["label"], self.outputs, dtype=dtype)
+        shown_BMK = jax.nn.one_hot(batch["mixed_label"], self.outputs, dtype=dtype)
+        return (batch["mixed_share"].astype(dtype)[..., None] * shown_BMK).sum(1)
 
     def metrics(self) -> dict[str, Any]:
         return {"classification": ClassificationMetric(self._classes)}
@@ -84,6 +108,23 @@ class ImageClassification(_Classification):
 
     field = "image"
     axes = (3,)
+
+    def __init__(
+        self, spec: DataSpec, *, label_smoothing: Rate = 0.0, flip_averaging: bool = False
+    ):
+        """`flip_averaging`: evaluations and predictions are the mean of the probabilities of each
+        image and its mirror image (Krizhevsky et al. 2012); twice the work, and not in training.
+        """
+        super().__init__(spec, label_smoothing=label_smoothing)
+        self._flip_averaging = flip_averaging
+
+    def _answers(self, model: Any, batch: Any, noise: Any) -> Answers:
+        answers = super()._answers(model, batch, noise)
+        if noise is not None or not self._flip_averaging:
+            return answers
+        mirrored = {**batch, self.field: batch[self.field][:, :, ::-1]}
+        both = (answers[0], super()._answers(model, mirrored, None)[0])
+        return jnp.logaddexp(*map(jax.nn.log_softmax, both)) - jnp.log(2.0), []
 
 
 class SignalClassification(_Classification):

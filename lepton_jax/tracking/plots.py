@@ -83,6 +83,24 @@ def confusion_matrix(matrix: Any, classes: Sequence[str], path: Path) -> None:
     _save(figure, path)
 
 
+def grid(images: Sequence[np.ndarray], captions: Sequence[str], columns: int, path: Path) -> None:
+    """Images uint8 [H, W, 1, 3 or more], `columns` in a row, each with its caption above.
+
+    Raises as `files.write_bytes` does.
+    """
+    lines = max(1, -(-len(images) // columns))
+    deepest = max((caption.count("\n") + 1 for caption in captions if caption), default=0)
+    figure = Figure(figsize=(1.5 * columns, (1.5 + 0.16 * deepest) * lines), layout="constrained")
+    for i, (image, caption) in enumerate(zip(images, captions, strict=True)):
+        axes = figure.add_subplot(lines, columns, i + 1)
+        grey = image.shape[-1] < 3
+        shown = image[..., 0] if grey else image[..., :3]
+        axes.imshow(shown, cmap="gray" if grey else None, vmin=0, vmax=255)
+        axes.set_title(caption, fontsize=7)
+        axes.axis("off")
+    _save(figure, path)
+
+
 def _curves(rows: Sequence[Row]) -> dict[str, dict[str, list[tuple[int, float]]]]:
     """`{metric: {split: [(step, value), ...]}}`, the loss first."""
     curves: dict[str, dict[str, list[tuple[int, float]]]] = {}

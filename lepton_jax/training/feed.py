@@ -19,6 +19,7 @@ from lepton_jax.data.dataset import Dataset
 from lepton_jax.data.order import Order
 from lepton_jax.data.source import Columns
 from lepton_jax.data.stream import Batches, stream
+from lepton_jax.data.streamed import Streamed
 from lepton_jax.training.layout import Layout
 from lepton_jax.training.program import Program
 from lepton_jax.training.state import State, Sums
@@ -106,8 +107,10 @@ def fits_on_device(program: Program, data: Dataset) -> bool:
     """Whether the training split is to be kept on the devices of this process.
 
     With 'auto', if it takes no more than a quarter of a device's memory; where that is not told, as
-    on CPU, no more than 2 GiB on all devices together.
+    on CPU, no more than 2 GiB on all devices together. Never where each epoch decodes anew.
     """
+    if isinstance(data.splits["train"], Streamed):
+        return False
     size = sum(column.nbytes for column in data.splits["train"].columns.values())
     placement = program.config.data.placement
     return placement == "device" or (placement == "auto" and size <= device_budget())

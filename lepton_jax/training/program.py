@@ -90,10 +90,12 @@ class Program:
             accumulate=self.config.accumulate,
             cast=self.cast,
             noise=lambda batch: Noise(example_keys(seed, step, batch["position"])),
-            augment=lambda batch, noise: self.prepare(
-                _run(self._augment, hyper["augment"], batch, noise)
-            ),
+            augment=lambda batch, noise: self.prepare(self.augment(hyper, batch, noise)),
         )
+
+    def augment(self, hyper: Mapping[str, Any], batch: Batch, noise: Noise) -> Batch:
+        """What the training step alone does to a raw batch, before it prepares it."""
+        return _run(self._augment, hyper["augment"], batch, noise)
 
     def cast(self, tree: Any) -> Any:
         """Floating leaves to the precision of the computation."""
@@ -167,16 +169,24 @@ class Program:
         return self.functional.merge(self.cast(params), rest)
 
     def evaluate(self, metrics: Mapping[str, Any], state: State, batch: Batch) -> Any:
-        """Sums over a raw batch with a `mask` float32 [B]: the task's means, and each metric's."""
+        """Of a raw batch with a `mask` float32 [B]: `sums`, the task's means and each metric's.
+
+        And `examples`, of each example [B] how much it surprised, the answer and how sure it was,
+        if the task says what surprise is. Those of padding are at -inf.
+        """
         model, batch = self.module(*self.variables(state)), self.prepare(batch)
         task = self._task(state.hyper["task"])
-        return {
+        outputs = task.predict(model, batch) if metrics or hasattr(task, "surprise") else {}
+        sums = {
             "means": checked_sums(task, model, batch, None),
-            "metrics": {
-                name: metric.sums(task.predict(model, batch), batch)
-                for name, metric in metrics.items()
-            },
+            "metrics": {name: metric.sums(outputs, batch) for name, metric in metrics.items()},
         }
+        if not hasattr(task, "surprise"):
+            return {"sums": sums, "examples": {}}
+        nats = jnp.where(batch["mask"] > 0, task.surprise(outputs, batch), -jnp.inf)
+        sure = outputs["probabilities"].max(-1)
+        examples = {"loss": nats, "answer": outputs["label"], "confidence": sure}
+        return {"sums": sums, "examples": examples}
 
     def metrics(self, extra: Mapping[str, Chosen]) -> dict[str, Any]:
         """The task's own metrics and those that the config names."""

@@ -163,6 +163,7 @@ def load_data(config: Config, source: Chosen | None = None) -> Dataset:
         decode=section.decode,
         valid_fraction=section.valid_fraction,
         split_seed=section.split_seed,
+        train_decode=section.train_decode,
     )
 
 

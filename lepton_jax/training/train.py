@@ -16,8 +16,10 @@ from lepton_jax.cluster.agreement import check_same
 from lepton_jax.cluster.processes import Processes, join
 from lepton_jax.cluster.watchdog import Watchdog
 from lepton_jax.config import Config, differences
+from lepton_jax.data.labels import absent_classes
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.evaluation.evaluate import scalars
+from lepton_jax.evaluation.pictures import draw
 from lepton_jax.tracking import plots, provenance
 from lepton_jax.tracking.claim import claim
 from lepton_jax.tracking.progress import Progress
@@ -135,6 +137,9 @@ def train(
             )
         record = Record.open(workdir, writes=processes.first)
         stack.callback(record.close)
+        if processes.first and not restarted:
+            for sentence in absent_classes(prepared.data.splits, prepared.data.spec.classes):
+                say(f"warning: {sentence}")
         training = _Training(prepared, record, processes, stop)
         try:
             return training.run(facts, restarted, until)
@@ -296,7 +301,8 @@ class _Training:
         for name, found in self.evaluations.final(state).items():
             record.write_results(name, {**found, "step": step})
         if self.processes.first:
-            draw(record, self.data.spec.classes)
+            plots.learning_curves(record.rows(), f"{record.workdir}/curves.png")
+            draw(record, self.data)
         record.write_results("checkpoint", {"step": step, "best": self.config.best.metric})
 
     def _kept(self, steps: list[int]) -> set[int]:
@@ -343,14 +349,6 @@ class _Training:
             "Whether the data, a layer or the update began it: "
             f"python launch.py debug --workdir={self.record.workdir} --step={step}"
         )
-
-
-def draw(record: Record, classes: tuple[str, ...]) -> None:
-    """The pictures of a record: learning curves, and a confusion matrix where there is one."""
-    plots.learning_curves(record.rows(), f"{record.workdir}/curves.png")
-    confusion = record.results().get("test", {}).get("confusion")
-    if confusion is not None:
-        plots.confusion_matrix(confusion, classes, f"{record.workdir}/confusion.png")
 
 
 def default_command() -> list[str]:

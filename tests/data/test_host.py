@@ -24,6 +24,13 @@ def test_resize_is_pillows(photo):
     assert decoded("resize(height=3, width=2)", photo[..., :1]).shape == (3, 2, 1)
 
 
+def test_resize_shorter_keeps_the_shape(photo):
+    theirs = np.asarray(Image.fromarray(photo).resize((6, 8), Image.Resampling.BILINEAR))
+    np.testing.assert_array_equal(decoded("resize_shorter(6)", photo), theirs)
+    assert decoded("resize_shorter(6)", photo.swapaxes(0, 1)).shape == (6, 8, 3)
+    assert decoded("resize_shorter(9)", photo).shape == photo.shape
+
+
 def test_center_crop_takes_the_middle(photo):
     np.testing.assert_array_equal(decoded("center_crop(4, 3)", photo), photo[4:8, 3:6])
     np.testing.assert_array_equal(decoded("center_crop(5)", photo), photo[3:8, 2:7])

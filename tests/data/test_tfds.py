@@ -3,6 +3,7 @@
 import io
 import json
 import pathlib
+import pickle
 import sys
 
 import numpy as np
@@ -77,6 +78,30 @@ def test_set_is_read_by_name(tmp_path):
     np.testing.assert_array_equal(element["image"], image_of(4))
     assert (element["label"], element["id"], element["box/size"]) == (1, b"train_4", 104)
     assert "tensorflow" not in sys.modules
+
+
+def test_set_is_the_same_in_a_worker_process(tmp_path):
+    write_set(tmp_path)
+    split = tfds(dataset="tiny", data_dir=str(tmp_path)).splits["train"]
+    sent = pickle.dumps(split)
+    assert len(sent) < 1000
+    np.testing.assert_array_equal(pickle.loads(sent)[4]["image"], image_of(4))
+
+
+def test_unreadable_image_is_named_by_its_example(tmp_path, monkeypatch):
+    whole, save = [], Image.Image.save
+
+    def cut(self, file, form):
+        save(self, file, form)
+        whole.append(file.tell())
+        if len(whole) == 3:
+            file.truncate(40)
+
+    monkeypatch.setattr(Image.Image, "save", cut)
+    write_set(tmp_path)
+    source = tfds(dataset="tiny", data_dir=str(tmp_path))
+    with pytest.raises(UserError, match="split 'train', example 2: "):
+        load(source, decode="resize(4)", valid_fraction=0.0, split_seed=0)
 
 
 def test_set_becomes_columns(tmp_path):

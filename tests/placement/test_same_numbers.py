@@ -32,7 +32,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory):
     return run
 
 
-def train(recipe: Path, cell: Cell, workdir: Path) -> None:
+def train(recipe: Path, cell: Cell, workdir: Path, **more: str) -> None:
     keys = {f"strategy.{name}": str(value) for name, value in cell.strategy.items()}
     if cell.strategy["name"] == "pmap":
         keys["strategy.devices_used"] = str(cell.devices)
@@ -46,6 +46,7 @@ def train(recipe: Path, cell: Cell, workdir: Path) -> None:
         "evaluate_every": "25 steps",
         "checkpoint_every": "50 steps",
         **keys,
+        **more,
     }
     api.train(f"{recipe}:tiny", str(workdir), overrides=overrides)
 

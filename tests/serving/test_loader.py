@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from lepton_jax.data import host
-from lepton_jax.data.folder import read_image
+from lepton_jax.data.images import read_image
 from lepton_jax.export.bundle import export
 from lepton_jax.serving import loader
 from tests.graduation import flip, rewrite_manifest, trained_run
@@ -105,7 +105,15 @@ def picture(mode, size=(40, 30)):
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
-@pytest.mark.parametrize("decode", ["", "resize(10)|center_crop(8)|grayscale()", "resize(8, 9)"])
+@pytest.mark.parametrize(
+    "decode",
+    [
+        "",
+        "resize(10)|center_crop(8)|grayscale()",
+        "resize(8, 9)",
+        "resize_shorter(9)|center_crop(8)",
+    ],
+)
 def test_file_is_decoded_as_training_decoded_it(tmp_path, mode, decode):
     """The declared decoding is the run's own host pipeline, then the input's mode and size."""
     run = trained_run(tmp_path)
@@ -113,7 +121,7 @@ def test_file_is_decoded_as_training_decoded_it(tmp_path, mode, decode):
     export(run, str(tmp_path / "bundle"))
     path = tmp_path / "given.png"
     path.write_bytes(picture(mode))
-    trained_on = host.pipeline(decode)({"image": read_image(path)})
+    trained_on = host.pipeline(decode)({"image": read_image(path, str(path))})
     expected = host.pipeline("grayscale()|resize(8)")(trained_on)["image"]
     got = loader.load(tmp_path / "bundle").decode(path)
     np.testing.assert_array_equal(got, expected)

@@ -5,9 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lepton_jax import transforms
 from lepton_jax.errors import UserError
 from lepton_jax.noise import Noise, example_keys
+from lepton_jax.transforms import colour, geometry
+from lepton_jax.transforms.cutout import cutout
+from lepton_jax.transforms.rand_augment import rand_augment
+from lepton_jax.transforms.scale import scale
 
 B, H, W, C = 64, 7, 9, 3
 IMAGES = np.random.default_rng(0).integers(1, 256, (B, H, W, C), dtype=np.uint8)
@@ -25,10 +28,15 @@ def noise(index=None):
 
 
 AUGMENTATIONS = {
-    "pad_crop": lambda b, n: transforms.pad_crop(b, n, pad=2),
-    "pad_crop reflect": lambda b, n: transforms.pad_crop(b, n, pad=2, mode="reflect"),
-    "flip": transforms.flip,
-    "cutout": lambda b, n: transforms.cutout(b, n, size=4),
+    "pad_crop": lambda b, n: geometry.pad_crop(b, n, pad=2),
+    "pad_crop reflect": lambda b, n: geometry.pad_crop(b, n, pad=2, mode="reflect"),
+    "flip": geometry.flip,
+    "cutout": lambda b, n: cutout(b, n, size=4),
+    "random_resized_crop": lambda b, n: geometry.random_resized_crop(b, n, smallest=0.3),
+    "brightness": lambda b, n: colour.brightness(b, n, strength=0.4),
+    "contrast": lambda b, n: colour.contrast(b, n, strength=0.4),
+    "saturation": lambda b, n: colour.saturation(b, n, strength=1.5),
+    "rand_augment": rand_augment,
 }
 augmentations = pytest.mark.parametrize("augment", AUGMENTATIONS.values(), ids=AUGMENTATIONS)
 
@@ -43,6 +51,8 @@ def test_a_draw_depends_on_the_examples_key_alone(augment):
 @augmentations
 @pytest.mark.parametrize("dtype", ["uint8", "float32", "bfloat16"])
 def test_shape_type_and_other_fields_stay(augment, dtype):
+    if augment is rand_augment and dtype != "uint8":
+        pytest.skip("its tables are over the 256 values of uint8")
     given = batch()
     given["image"] = given["image"].astype(dtype)
     out = jax.jit(lambda b: augment(b, noise()))(given)
@@ -60,11 +70,13 @@ def test_nothing_is_drawn_in_evaluation(augment):
 def test_compiled_equals_interpreted(augment):
     compiled = jax.jit(lambda b: augment(b, noise()))(batch())
     with jax.disable_jit():
-        np.testing.assert_array_equal(augment(batch(), noise())["image"], compiled["image"])
+        once_more = augment(batch(), noise())["image"]
+    # A rounding of a float may fall on the other side.
+    np.testing.assert_allclose(np.int32(once_more), np.int32(compiled["image"]), atol=1)
 
 
 def test_flip_mirrors_about_half_of_the_images():
-    out = np.asarray(transforms.flip(batch(), noise())["image"])
+    out = np.asarray(geometry.flip(batch(), noise())["image"])
     mirrored = (out == IMAGES[:, :, ::-1]).all((1, 2, 3))
     kept = (out == IMAGES).all((1, 2, 3))
     assert (mirrored ^ kept).all()
@@ -73,7 +85,7 @@ def test_flip_mirrors_about_half_of_the_images():
 
 @pytest.mark.parametrize("mode", ["constant", "edge", "reflect"])
 def test_pad_crop_is_a_window_of_the_padded_image(mode):
-    out = np.asarray(transforms.pad_crop(batch(), noise(), pad=2, mode=mode)["image"])
+    out = np.asarray(geometry.pad_crop(batch(), noise(), pad=2, mode=mode)["image"])
     padded = np.pad(IMAGES, ((0, 0), (2, 2), (2, 2), (0, 0)), mode=mode)
     shifts = set()
     for image, source in zip(out, padded, strict=True):
@@ -90,7 +102,7 @@ def test_pad_crop_is_a_window_of_the_padded_image(mode):
 
 @pytest.mark.parametrize("size", [1, 3, 4])
 def test_cutout_zeroes_one_square_around_a_pixel_of_the_image(size):
-    out = np.asarray(transforms.cutout(batch(), noise(), size=size)["image"])
+    out = np.asarray(cutout(batch(), noise(), size=size)["image"])
     centres = set()
     for image, source in zip(out, IMAGES, strict=True):
         cut = (image == 0).all(-1)
@@ -116,7 +128,7 @@ def _span(centre, size, length):
 
 def test_two_augmentations_draw_independently():
     def flipped_and_shifted(b, n):
-        return transforms.pad_crop(transforms.flip(b, n), n, pad=1)
+        return geometry.pad_crop(geometry.flip(b, n), n, pad=1)
 
     twice = flipped_and_shifted(flipped_and_shifted(batch(), n := noise()), n)
     once = flipped_and_shifted(batch(), noise())
@@ -124,20 +136,20 @@ def test_two_augmentations_draw_independently():
 
 
 def test_scale_equals_numpy():
-    out = transforms.scale(batch(), None)["image"]
+    out = scale(batch(), None)["image"]
     assert out.dtype == jnp.float32
     np.testing.assert_allclose(out, IMAGES / 255, atol=1e-7)
     mean, std = (10.0, 20.0, 30.0), (1.0, 2.0, 4.0)
-    out = transforms.scale(batch(), noise(), mean=mean, std=std)["image"]
+    out = scale(batch(), noise(), mean=mean, std=std)["image"]
     np.testing.assert_allclose(out, (IMAGES - np.array(mean)) / np.array(std), rtol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_scale_keeps_a_floating_type(dtype):
     given = {"image": jnp.asarray(IMAGES, dtype)}
-    assert transforms.scale(given, None)["image"].dtype == dtype
+    assert scale(given, None)["image"].dtype == dtype
 
 
 def test_scale_refuses_numbers_for_other_channels():
     with pytest.raises(UserError, match="2 numbers for images of 3 channels"):
-        transforms.scale(batch(), None, mean=(1.0, 2.0))
+        scale(batch(), None, mean=(1.0, 2.0))

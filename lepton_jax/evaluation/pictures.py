@@ -1,0 +1,50 @@
+"""The pictures of an evaluation: its confusion matrix, and the examples that surprised most."""
+
+from typing import Any
+
+import numpy as np
+
+from lepton_jax.data.dataset import Dataset
+from lepton_jax.tracking import plots
+from lepton_jax.tracking.record import Record
+
+ACROSS = 5
+
+
+def draw(record: Record, data: Dataset, split: str = "test") -> None:
+    """confusion.png and mistakes.png from the results of a split; `_SPLIT` where it is not `test`.
+
+    The images of the mistakes alone are read, and the model is not run.
+    """
+    results = record.results().get(split, {})
+    ending = "" if split == "test" else f"_{split}"
+    confusion = results.get("confusion")
+    if confusion is not None:
+        path = f"{record.workdir}/confusion{ending}.png"
+        plots.confusion_matrix(confusion, data.spec.classes, path)
+    worst = results.get("worst", [])
+    columns = data.splits.get(split)
+    if not worst or columns is None or not _drawable(data):
+        return
+    rows = columns.rows(np.asarray([found["example"] for found in worst]))
+    captions = [
+        _caption(found, int(label), data.spec.classes)
+        for found, label in zip(worst, rows["label"], strict=True)
+    ]
+    plots.grid(list(rows["image"]), captions, ACROSS, f"{record.workdir}/mistakes{ending}.png")
+
+
+def _drawable(data: Dataset) -> bool:
+    image, label = data.spec.fields.get("image"), data.spec.fields.get("label")
+    return (
+        image is not None and image.dtype == "uint8" and len(image.shape) == 3
+        and label is not None and label.shape == ()
+    )  # fmt: skip
+
+
+def _caption(found: dict[str, Any], label: int, classes: tuple[str, ...]) -> str:
+    """What it is, what the model says and how sure it is, the loss in nats, and its place."""
+    # The record keeps what is no number as text.
+    sure, loss = float(found["confidence"]), float(found["loss"])
+    said = f"said {classes[int(found['answer'])]} ({sure:.0%})"
+    return f"{classes[label]}\n{said}\nloss {loss:.2f}, no. {found['example']}"

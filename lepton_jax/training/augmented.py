@@ -1,0 +1,98 @@
+"""`augment`: training examples as they come and as steps see them, in one picture."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lepton_jax.config import Config
+from lepton_jax.data.streamed import Streamed
+from lepton_jax.errors import UserError
+from lepton_jax.noise import Noise, example_keys
+from lepton_jax.tracking import plots
+from lepton_jax.training import restore
+from lepton_jax.training.feed import order_of
+from lepton_jax.training.program import training_batch
+from lepton_jax.training.runtime import runtime
+
+DRAWS = 6
+
+
+@dataclass(frozen=True)
+class Augmented:
+    """A picture that was drawn: a row an example, first as it came."""
+
+    path: str
+    examples: int
+    augment: str
+
+    def as_json(self) -> dict[str, Any]:
+        return {"path": self.path, "examples": self.examples, "augment": self.augment}
+
+    def __str__(self) -> str:
+        return (
+            f"{self.examples} training examples, first as they come, then {DRAWS} times through "
+            f"{self.augment or 'no augmentation'}: {self.path}"
+        )
+
+
+def augmented(config: Config, out: str, examples: int) -> Augmented:
+    """Draws the first examples of the run's first batch, with what `DRAWS` steps make of them.
+
+    Raises:
+      UserError: when the data has no images, or the batch not as many examples.
+    """
+    if not 1 <= examples <= config.batch_size:
+        raise UserError(
+            f"--examples={examples}: expected 1 to {config.batch_size}, config.batch_size"
+        )
+    with runtime(config.precision):
+        data = restore.load_data(config)
+        program = restore.program_of(config, data)
+        field = data.spec.fields.get("image")
+        if field is None or len(field.shape) != 3:
+            raise UserError("augment draws images, and the data has no field 'image' [H, W, C]")
+        train = data.splits["train"]
+        index = order_of(program, train).indices(0)[:examples]
+
+        def step(batch: Any, k: jax.Array) -> Any:
+            noise = Noise(example_keys(jnp.uint32(config.seed), k, batch["position"]))
+            return program.augment(program.hyper(), training_batch(batch), noise)
+
+        step = jax.jit(step)
+        columns = [train.rows(index)]
+        for k in range(DRAWS):
+            raw = columns[0]
+            if isinstance(train, Streamed):
+                raw = train.drawn(index, np.full(examples, k), config.seed)
+            position = np.arange(examples, dtype=np.int32)
+            columns.append(jax.device_get(step({**raw, "position": position}, jnp.int32(k))))
+    images = [_shown(c["image"][i]) for i in range(examples) for c in columns]
+    captions = [_caption(c, i, data.spec.classes) for i in range(examples) for c in columns]
+    plots.grid(images, captions, len(columns), out)
+    pipeline = "|".join(p for p in (config.data.train_decode, config.data.augment) if p)
+    return Augmented(out, examples, pipeline)
+
+
+def _caption(batch: Mapping[str, np.ndarray], i: int, classes: tuple[str, ...]) -> str:
+    """The classes that an image shows, and how much of each where they are mixed."""
+    if "label" not in batch or not classes:
+        return ""
+    if "mixed_share" not in batch:
+        return classes[int(batch["label"][i])]
+    shares: dict[str, float] = {}
+    for k, share in zip(batch["mixed_label"][i], batch["mixed_share"][i], strict=True):
+        shares[classes[int(k)]] = shares.get(classes[int(k)], 0.0) + float(share)
+    return "\n".join(f"{name} {share:.2f}" for name, share in shares.items() if share > 0.005)
+
+
+def _shown(image: np.ndarray) -> np.ndarray:
+    """As uint8; a floating image is spread over the range it has."""
+    if image.dtype == np.uint8:
+        return image
+    image = np.asarray(image, np.float32)
+    low, high = float(image.min()), float(image.max())
+    return np.round((image - low) * (255 / max(high - low, 1e-9))).astype(np.uint8)

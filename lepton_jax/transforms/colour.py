@@ -1,0 +1,69 @@
+"""Brightness, contrast and saturation: each image blended with a duller one, or away from it.
+
+The factor is uniform in [max(0, 1 - strength), 1 + strength]: 0 is the duller image, 1 the image.
+What exceeds the range of an integer image is clipped; a floating one has no range to keep.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from lepton_jax.noise import Noise
+from lepton_jax.schema import Strength
+from lepton_jax.transforms.pixels import Batch, as_float, as_given, off
+
+# B batch, H height, W width, C channels.
+
+Duller = Callable[[jax.Array], jax.Array]
+"""Floating image [H, W, C] -> what it is blended with, of a shape that broadcasts to it."""
+
+
+def brightness(batch: Batch, noise: Noise | None, *, strength: Strength) -> Batch:
+    """Lighter or darker: blended with black."""
+    return _blended(batch, noise, strength, black)
+
+
+def contrast(batch: Batch, noise: Noise | None, *, strength: Strength) -> Batch:
+    """Blended with the image's mean grey."""
+    return _blended(batch, noise, strength, mean_grey)
+
+
+def saturation(batch: Batch, noise: Noise | None, *, strength: Strength) -> Batch:
+    """More or less colour: blended with the grey image."""
+    return _blended(batch, noise, strength, grey)
+
+
+def black(image_HWC: jax.Array) -> jax.Array:
+    return jnp.zeros((1, 1, 1), image_HWC.dtype)
+
+
+def grey(image_HWC: jax.Array) -> jax.Array:
+    """Luma [H, W, 1] as ITU-R BT.601 weighs red, green and blue; other channels count alike."""
+    channels = image_HWC.shape[-1]
+    weights = (0.299, 0.587, 0.114) if channels == 3 else (1 / channels,) * channels
+    return (image_HWC * jnp.asarray(weights, image_HWC.dtype)).sum(-1, keepdims=True)
+
+
+def mean_grey(image_HWC: jax.Array) -> jax.Array:
+    return grey(image_HWC).mean(keepdims=True)
+
+
+def blend(image: jax.Array, duller: jax.Array, factor: jax.Array) -> jax.Array:
+    return duller + factor * (image - duller)
+
+
+def _blended(
+    batch: Batch, noise: Noise | None, strength: float | jax.Array, duller: Duller
+) -> Batch:
+    if noise is None or off(strength):
+        return batch
+    image_BHWC = batch["image"]
+    least = jnp.maximum(0.0, 1.0 - strength)
+
+    def one(image_HWC: jax.Array, key: jax.Array) -> jax.Array:
+        factor = jax.random.uniform(key, minval=least, maxval=1.0 + strength)
+        return blend(image_HWC, duller(image_HWC), factor.astype(image_HWC.dtype))
+
+    out_BHWC = jax.vmap(one)(as_float(image_BHWC), noise())
+    return {**batch, "image": as_given(out_BHWC, image_BHWC.dtype)}

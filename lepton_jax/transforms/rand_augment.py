@@ -1,0 +1,167 @@
+"""RandAugment (Cubuk et al. 2020): of fourteen operations a few, drawn anew for each image.
+
+Choosing among fourteen for every image of a batch would mean computing all fourteen. They are of
+three kinds, and each kind is computed once, with numbers that do nothing where another was drawn:
+an affine map of the pixels, a blend with a duller image, and a table from old to new values.
+"""
+
+from typing import Annotated
+
+import jax
+import jax.numpy as jnp
+
+from lepton_jax.errors import UserError
+from lepton_jax.noise import Noise
+from lepton_jax.schema import HYPER, PositiveInt
+from lepton_jax.transforms.colour import blend, grey, mean_grey
+from lepton_jax.transforms.pixels import Batch, as_float, as_given
+
+# B batch, H height, W width, C channels.
+
+OPERATIONS = (
+    "identity",
+    "rotate",
+    "shear_x",
+    "shear_y",
+    "translate_x",
+    "translate_y",
+    "brightness",
+    "contrast",
+    "colour",
+    "sharpness",
+    "posterize",
+    "solarize",
+    "autocontrast",
+    "equalize",
+)
+FILL = 128
+"""Of pixels that come from outside of the image."""
+
+
+def rand_augment(
+    batch: Batch,
+    noise: Noise | None,
+    *,
+    operations: PositiveInt = 2,
+    magnitude: Annotated[float, HYPER, "in [0, 10]"] = 9.0,
+) -> Batch:
+    """`operations` of the fourteen after one another, of strength `magnitude` in 0..10.
+
+    At 10: rotated by 30 degrees, sheared by 0.3, shifted by 0.45 of the side, blended by a factor
+    of 1 +- 0.9, 4 bits a channel, all pixels solarized. The sign is random. Two, identity
+    apart, know no strength: autocontrast and equalize.
+
+    Raises:
+      UserError: for images that are not uint8.
+    """
+    if noise is None:
+        return batch
+    if batch["image"].dtype != jnp.uint8:
+        raise UserError(
+            f"rand_augment works on uint8 images, got {batch['image'].dtype}: the tables of its "
+            "operations are over 256 values"
+        )
+
+    def one(image_HWC: jax.Array, key: jax.Array) -> jax.Array:
+        operation_key, sign_key = jax.random.split(key)
+        operation = jax.random.randint(operation_key, (), 0, len(OPERATIONS))
+        sign = jnp.where(jax.random.bernoulli(sign_key), 1.0, -1.0)
+        return applied(image_HWC, operation, sign, magnitude)
+
+    image_BHWC = batch["image"]
+    for _ in range(operations):
+        image_BHWC = jax.vmap(one)(image_BHWC, noise())
+    return {**batch, "image": image_BHWC}
+
+
+def applied(
+    image_HWC: jax.Array, operation: jax.Array, sign: jax.Array, magnitude: float | jax.Array
+) -> jax.Array:
+    """One operation, by its place in `OPERATIONS`, on one uint8 image."""
+    strength = magnitude / 10
+    is_ = {name: operation == i for i, name in enumerate(OPERATIONS)}
+    image_HWC = _moved(image_HWC, is_, sign * strength)
+    image_HWC = _blended(image_HWC, is_, 1 + 0.9 * sign * strength)
+    return _looked_up(image_HWC, is_, strength)
+
+
+def _moved(image_HWC: jax.Array, is_: dict[str, jax.Array], by: jax.Array) -> jax.Array:
+    """Each pixel from the nearest of where the inverse of the map puts its middle."""
+    height, width = image_HWC.shape[:2]
+    angle = jnp.where(is_["rotate"], by, 0) * jnp.pi / 6
+    shear_x, shear_y = (jnp.where(is_[n], by, 0) * 0.3 for n in ("shear_x", "shear_y"))
+    shift_x = jnp.where(is_["translate_x"], by, 0) * 0.45 * width
+    shift_y = jnp.where(is_["translate_y"], by, 0) * 0.45 * height
+    y, x = jnp.arange(height)[:, None] + 0.5, jnp.arange(width)[None, :] + 0.5
+    dy, dx = y - height / 2, x - width / 2
+    from_x = jnp.cos(angle) * dx - jnp.sin(angle) * dy + width / 2 + shear_x * y + shift_x
+    from_y = jnp.sin(angle) * dx + jnp.cos(angle) * dy + height / 2 + shear_y * x + shift_y
+    moved = is_["rotate"] | is_["shear_x"] | is_["shear_y"]
+    moved |= is_["translate_x"] | is_["translate_y"]
+    column, row = jnp.floor(from_x).astype(jnp.int32), jnp.floor(from_y).astype(jnp.int32)
+    column = jnp.where(moved, column, jnp.arange(width)[None, :])
+    row = jnp.where(moved, row, jnp.arange(height)[:, None])
+    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    found_HWC = image_HWC[jnp.clip(row, 0, height - 1), jnp.clip(column, 0, width - 1)]
+    return jnp.where(inside[..., None], found_HWC, jnp.uint8(FILL))
+
+
+def _blended(image_HWC: jax.Array, is_: dict[str, jax.Array], factor: jax.Array) -> jax.Array:
+    x_HWC = as_float(image_HWC)
+    duller_HWC = jnp.zeros_like(x_HWC)
+    duller_HWC = jnp.where(is_["contrast"], mean_grey(x_HWC), duller_HWC)
+    duller_HWC = jnp.where(is_["colour"], grey(x_HWC), duller_HWC)
+    duller_HWC = jnp.where(is_["sharpness"], _smooth(x_HWC), duller_HWC)
+    chosen = is_["brightness"] | is_["contrast"] | is_["colour"] | is_["sharpness"]
+    out_HWC = as_given(blend(x_HWC, duller_HWC, factor.astype(x_HWC.dtype)), image_HWC.dtype)
+    return jnp.where(chosen, out_HWC, image_HWC)
+
+
+def _smooth(x_HWC: jax.Array) -> jax.Array:
+    """Pixels with their eight neighbours, itself weighing 5 of 13; the border stays."""
+    height, width = x_HWC.shape[:2]
+    if min(height, width) < 3:
+        return x_HWC
+    total = 4 * x_HWC[1:-1, 1:-1]
+    for i in range(3):
+        for j in range(3):
+            total += x_HWC[i : height - 2 + i, j : width - 2 + j]
+    return x_HWC.at[1:-1, 1:-1].set(total / 13)
+
+
+def _looked_up(
+    image_HWC: jax.Array, is_: dict[str, jax.Array], strength: float | jax.Array
+) -> jax.Array:
+    """Through a table of 256 values for each channel."""
+    height, width, channels = image_HWC.shape
+    value = jnp.arange(256)
+    dropped = jnp.round(4 * jnp.asarray(strength)).astype(jnp.int32)
+    posterized = jnp.left_shift(jnp.right_shift(value, dropped), dropped)
+    solarized = jnp.where(value < 256 * (1 - strength), value, 255 - value)
+    pixels_CN = image_HWC.reshape(-1, channels).T.astype(jnp.int32)
+    table_CV = jnp.broadcast_to(value, (channels, 256))
+    table_CV = jnp.where(is_["posterize"], posterized, table_CV)
+    table_CV = jnp.where(is_["solarize"], solarized, table_CV)
+    table_CV = jnp.where(is_["autocontrast"], jax.vmap(_stretched)(pixels_CN), table_CV)
+    table_CV = jnp.where(is_["equalize"], jax.vmap(_equalized)(pixels_CN), table_CV)
+    out_CN = jnp.take_along_axis(table_CV, pixels_CN, axis=1)
+    return out_CN.T.reshape(height, width, channels).astype(image_HWC.dtype)
+
+
+def _stretched(pixels_N: jax.Array) -> jax.Array:
+    """The table that takes a channel's least value to 0 and its greatest to 255."""
+    low, high = pixels_N.min(), pixels_N.max()
+    value = jnp.arange(256)
+    # In whole numbers, rounded down, as PIL's table is.
+    table_V = jnp.clip((value - low) * 255 // jnp.maximum(high - low, 1), 0, 255)
+    return jnp.where(high > low, table_V, value)
+
+
+def _equalized(pixels_N: jax.Array) -> jax.Array:
+    """The table that makes a channel's histogram as flat as it can be."""
+    count_V = jnp.zeros(256, jnp.int32).at[pixels_N].add(1)
+    last = count_V[pixels_N.max()]
+    step = (len(pixels_N) - last) // 255
+    before_V = jnp.cumsum(count_V) - count_V
+    table_V = jnp.clip((step // 2 + before_V) // jnp.maximum(step, 1), 0, 255)
+    return jnp.where(step > 0, table_V, jnp.arange(256))

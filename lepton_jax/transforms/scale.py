@@ -1,0 +1,33 @@
+"""From pixels to what the model takes."""
+
+import jax.numpy as jnp
+
+from lepton_jax.errors import UserError
+from lepton_jax.noise import Noise
+from lepton_jax.transforms.pixels import Batch
+
+# B batch, H height, W width, C channels.
+
+PerChannel = float | tuple[float, ...]
+
+
+def scale(
+    batch: Batch, noise: Noise | None, *, mean: PerChannel = 0.0, std: PerChannel = 255.0
+) -> Batch:
+    """(image - mean) / std, in float32 if the image is integer; numbers are in the image's units.
+
+    Raises:
+      UserError: when `mean` or `std` has neither one number nor one a channel.
+    """
+    image_BHWC = batch["image"]
+    if not jnp.issubdtype(image_BHWC.dtype, jnp.floating):
+        image_BHWC = image_BHWC.astype(jnp.float32)
+    channels = image_BHWC.shape[-1]
+    for name, value in (("mean", mean), ("std", std)):
+        if isinstance(value, tuple) and len(value) != channels:
+            raise UserError(
+                f"scale({name}={value}): {len(value)} numbers for images of {channels} "
+                "channels; give one number, or one a channel"
+            )
+    offset, spread = (jnp.asarray(v, image_BHWC.dtype) for v in (mean, std))
+    return {**batch, "image": (image_BHWC - offset) / spread}

@@ -1,0 +1,119 @@
+"""Encoded images in Parquet files and in folders that `datasets` saved."""
+
+import json
+import pickle
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from lepton_jax.data.arrow import saved_dataset
+from lepton_jax.data.dataset import load
+from lepton_jax.data.images import read_image
+from lepton_jax.data.parquet import parquet
+from lepton_jax.errors import UserError
+from tests.data.jpegs import CLASSES, jpeg
+
+FEATURES = {
+    "image": {"_type": "Image"},
+    "label": {"names": list(CLASSES), "_type": "ClassLabel"},
+    "note": {"dtype": "string", "_type": "Value"},
+}
+
+
+def table(start, stop):
+    """As `datasets` lays out images: structs of bytes and path."""
+    numbers = range(start, stop)
+    return pa.table(
+        {
+            "image": [{"bytes": jpeg(i), "path": f"{i}.jpg"} for i in numbers],
+            "label": pa.array([i % 3 for i in numbers], pa.int64()),
+            "note": [f"no. {i}" for i in numbers],
+        }
+    )
+
+
+def save_to_disk(folder, parts):
+    folder.mkdir(parents=True)
+    files = []
+    for n, part in enumerate(parts):
+        files.append({"filename": f"data-{n:05d}-of-{len(parts):05d}.arrow"})
+        file = str(folder / files[-1]["filename"])
+        with pa.OSFile(file, "wb") as out, pa.ipc.new_stream(out, part.schema) as writer:
+            writer.write_table(part, max_chunksize=3)
+    (folder / "state.json").write_text(json.dumps({"_data_files": files, "_split": None}))
+    (folder / "dataset_info.json").write_text(json.dumps({"features": FEATURES}))
+
+
+@pytest.fixture
+def saved(tmp_path):
+    root = tmp_path / "saved"
+    save_to_disk(root / "train", [table(0, 7), table(7, 12)])
+    save_to_disk(root / "validation", [table(12, 15)])
+    (root / "dataset_dict.json").write_text(json.dumps({"splits": ["train", "validation"]}))
+    return root
+
+
+@pytest.fixture
+def files(tmp_path):
+    root = tmp_path / "parquet"
+    root.mkdir()
+    metadata = {b"huggingface": json.dumps({"info": {"features": FEATURES}}).encode()}
+    parts = [("train-00000-of-00002", 0, 7), ("train-00001-of-00002", 7, 12)]
+    for name, start, stop in [*parts, ("validation-00000-of-00001", 12, 15)]:
+        part = table(start, stop).replace_schema_metadata(metadata)
+        pq.write_table(part, root / f"{name}.parquet", row_group_size=4)
+    return root
+
+
+@pytest.mark.parametrize(("fixture", "source"), [("saved", saved_dataset), ("files", parquet)])
+def test_rows_are_images_labels_and_text(fixture, source, request):
+    path = request.getfixturevalue(fixture)
+    found = source(path=str(path))
+    assert found.classes == CLASSES
+    assert {name: len(split) for name, split in found.splits.items()} == {"train": 12, "valid": 3}
+    train = pickle.loads(pickle.dumps(found.splits["train"]))  # as a worker process gets it
+    for i in (0, 6, 7, 11):
+        element = train[i]
+        np.testing.assert_array_equal(element["image"], read_image(jpeg(i), ""))
+        assert (element["label"], element["note"]) == (i % 3, f"no. {i}".encode())
+    np.testing.assert_array_equal(train.labels, np.arange(12) % 3)
+    assert source(path=str(path)).fingerprint == found.fingerprint
+    data = load(found, decode="rgb|resize(8)", valid_fraction=0.0, split_seed=0)
+    assert data.splits["valid"].columns["image"].shape == (3, 8, 8, 3)
+    assert data.spec.fields["label"].dtype == "int32"
+
+
+def test_plain_parquet_of_bytes_and_texts(tmp_path):
+    names = ["dog", "cat", "dog"]
+    plain = pa.table({"img": [jpeg(i) for i in range(3)], "kind": names})
+    pq.write_table(plain, tmp_path / "pets.parquet")
+    source = parquet(path=str(tmp_path / "pets.parquet"), image="img", label="kind")
+    assert (source.classes, list(source.splits)) == (("cat", "dog"), ["train"])
+    assert [int(source.splits["train"][i]["label"]) for i in range(3)] == [1, 0, 1]
+    with pytest.raises(UserError, match=r"no column 'kin' .*did you mean 'kind'"):
+        parquet(path=str(tmp_path / "pets.parquet"), image="img", label="kin")
+
+
+def test_a_truncated_image_is_named_by_file_and_row(tmp_path):
+    bad = pa.table({"image": [jpeg(0), jpeg(1)[:200]], "label": [0, 1]})
+    pq.write_table(bad, tmp_path / "bad.parquet")
+    source = parquet(path=str(tmp_path / "bad.parquet"))
+    with pytest.raises(
+        UserError, match=r"'train', example 1: .*bad\.parquet, row 1: not a readable"
+    ):
+        load(source, decode="rgb|resize(8)", valid_fraction=0.0, split_seed=0)
+
+
+def test_what_is_no_such_folder_or_file_is_one_clear_error(tmp_path, saved):
+    with pytest.raises(UserError, match=r"neither dataset_dict\.json nor state\.json"):
+        saved_dataset(path=str(tmp_path))
+    with pytest.raises(UserError, match="no Parquet file there"):
+        parquet(path=str(tmp_path / "nowhere"))
+    (tmp_path / "no.parquet").write_bytes(b"hello")
+    with pytest.raises(UserError, match=r"no\.parquet: not a readable Parquet file"):
+        parquet(path=str(tmp_path / "no.parquet"))
+    (saved / "train" / "state.json").unlink()
+    with pytest.raises(UserError, match=r"train/state\.json: No such file"):
+        saved_dataset(path=str(saved))
