@@ -8,7 +8,7 @@ shape of the cycle, shifts of up to two reflected pixels. Not here: their averag
 shifted test images, cutout, flips that alternate by epoch. The moving average is what `best` and
 the test see.
 Expected: test accuracy >= 0.8996 on each of seeds 0-2, mean >= 0.91. Measured: see docs/results.
-Cost: at most 40 minutes a seed on 2 idle CPU cores.
+Cost: not measured; meant for at most 40 minutes a seed on 2 idle CPU cores.
 Run: python launch.py train --config=configs/cifar10_fast.py --workdir=runs/cifar10_fast \
     --config.data.source.data_dir=DIR_OF_TFDS
 """

@@ -5,7 +5,7 @@ errs on 0.95 % of the test set, and on 0.8 % when trained on distorted digits to
 today's ReLU and max pooling (`models/lenet.py`), digits shifted by up to two pixels, and Adam with
 a cosine in the place of the paper's diagonal Levenberg-Marquardt.
 Expected: test accuracy >= 0.990 on every seed. Measured: see docs/results.
-Cost: minutes on 2 CPU cores.
+Cost: not measured; meant for minutes on 2 CPU cores.
 Run: python launch.py train --config=configs/mnist_lenet.py --workdir=runs/mnist_lenet \
     --config.data.source.data_dir=DIR_OF_TFDS
 """
