@@ -6,8 +6,8 @@ and the CIFAR networks of He et al. (2015), section 4.2, with n = 1: three stage
 to two pixels and flips.
 Expected: test accuracy >= 0.92 on every seed. Measured: see docs/results.
 Cost: not measured; meant for about 10 minutes on 2 CPU cores.
-Run: python launch.py train --config=configs/fashion_mnist_resnet.py \
-    --workdir=runs/fashion_mnist_resnet --config.data.source.data_dir=DIR_OF_TFDS
+Run: python launch.py train --config=configs/fashion_mnist_resnet.py --workdir=runs/fashion_mnist \
+    --config.data.source.data_dir=DIR_OF_TFDS
 """
 
 from ml_collections import ConfigDict
