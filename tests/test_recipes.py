@@ -11,9 +11,17 @@ from lepton_jax import config_file
 
 ROOT = Path(__file__).parent.parent
 RECIPES = sorted((ROOT / "configs").glob("*.py"))
+LARGE = ("cifar10_googlenet", "imagenet_resnet50", "imagenet_vit_s16")
+"""Networks that take long to compile, however small the recipe makes them."""
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(p, marks=pytest.mark.slow if p.stem in LARGE else (), id=p.stem)
+        for p in RECIPES
+    ],
+)
 def test_a_recipe_trains_three_steps_in_its_tiny_form(path: Path, tmp_path: Path):
     run = lepton_jax.train(f"{path}:tiny", str(tmp_path))
     assert run.step == 3
