@@ -14,6 +14,7 @@ TABLES: dict[str, dict[str, str]] = {
     "model": {
         "cnn": "lepton_jax.models.cnn:CNN",
         "conv1d": "lepton_jax.models.conv1d:Conv1D",
+        "fcos": "lepton_jax.models.fcos:FCOS",
         "googlenet": "lepton_jax.models.googlenet:GoogLeNet",
         "gru": "lepton_jax.models.rnn:GRU",
         "lenet": "lepton_jax.models.lenet:LeNet",
@@ -26,12 +27,14 @@ TABLES: dict[str, dict[str, str]] = {
     "task": {
         "image_classification": "lepton_jax.tasks.classification:ImageClassification",
         "language_modelling": "lepton_jax.tasks.language_modelling:LanguageModelling",
+        "object_detection": "lepton_jax.tasks.detection:ObjectDetection",
         "signal_classification": "lepton_jax.tasks.classification:SignalClassification",
     },
     "source": {
         "digits": "lepton_jax.data.digits:digits",
         "folder": "lepton_jax.data.folder:folder",
         "generated_images": "lepton_jax.data.generated:generated_images",
+        "generated_objects": "lepton_jax.data.generated_objects:generated_objects",
         "generated_tokens": "lepton_jax.data.generated:generated_tokens",
         "mnist1d": "lepton_jax.data.mnist1d:mnist1d",
         "npz": "lepton_jax.data.npz:npz",
@@ -41,7 +44,9 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "host transform": {
         "center_crop": "lepton_jax.data.host:center_crop",
+        "drop_empty_boxes": "lepton_jax.data.objects:drop_empty_boxes",
         "grayscale": "lepton_jax.data.host:grayscale",
+        "pad_boxes": "lepton_jax.data.objects:pad_boxes",
         "random_resized_crop": "lepton_jax.data.random_crop:random_resized_crop",
         "resize": "lepton_jax.data.host:resize",
         "resize_shorter": "lepton_jax.data.host:resize_shorter",
@@ -59,6 +64,7 @@ TABLES: dict[str, dict[str, str]] = {
         "random_resized_crop": "lepton_jax.transforms.geometry:random_resized_crop",
         "saturation": "lepton_jax.transforms.colour:saturation",
         "scale": "lepton_jax.transforms.scale:scale",
+        "zoom": "lepton_jax.transforms.geometry:zoom",
     },
     "optimizer": {
         "adabelief": "optax:adabelief",
@@ -85,6 +91,7 @@ TABLES: dict[str, dict[str, str]] = {
         "rsqrt": "lepton_jax.training.schedules:rsqrt",
     },
     "metric": {
+        "average_precision": "lepton_jax.evaluation.detection:AveragePrecision",
         "calibration": "lepton_jax.evaluation.calibration:Calibration",
         "classification": "lepton_jax.evaluation.metrics:Classification",
         "perplexity": "lepton_jax.evaluation.metrics:Perplexity",

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lepton_jax.errors import UserError, WorkError
+from lepton_jax.predicted_objects import Objects, is_of_objects, objects
 from lepton_jax.serving import loader
 
 SHADES = " ░▒▓█"
@@ -27,6 +28,10 @@ class Answer:
     outputs: dict[str, Any]
     image: np.ndarray | None = field(repr=False, compare=False, default=None)
 
+    def as_json(self) -> dict[str, Any]:
+        kept = ("input", "label", "probability", "truth", "outputs")
+        return {k: getattr(self, k) for k in kept}
+
 
 @dataclass(frozen=True)
 class Predictions:
@@ -37,12 +42,11 @@ class Predictions:
 
     id: str
     source: str
-    answers: tuple[Answer, ...]
+    answers: tuple[Answer | Objects, ...]
     flag: str
 
     def as_json(self) -> dict[str, Any]:
-        kept = ("input", "label", "probability", "truth", "outputs")
-        answers = [{k: getattr(a, k) for k in kept} for a in self.answers]
+        answers = [a.as_json() for a in self.answers]
         return {"id": self.id, "source": self.source, "answers": answers}
 
     def __str__(self) -> str:
@@ -50,10 +54,12 @@ class Predictions:
         return self.drawn(color=color)
 
     def drawn(self, *, color: bool = False, columns: int = 80) -> str:
-        """The images, if they are small, with what the model says of them below."""
-        known = [a for a in self.answers if a.truth is not None]
+        """The images, if they are small, with what the model says below; objects in lines."""
+        labelled = [a for a in self.answers if isinstance(a, Answer)]
+        known = [a for a in labelled if a.truth is not None]
         right = sum(a.label == a.truth for a in known)
-        lines = _gallery(self.answers, color, columns)
+        lines = [line for a in self.answers if isinstance(a, Objects) for line in a.lines()]
+        lines += _gallery(labelled, color, columns)
         if known:
             lines.append(f"{right} of {len(known)} as labelled")
         lines.append(f"Answered by {self.source}, {self.id}")
@@ -96,17 +102,31 @@ def predict(
         raise UserError(str(e)) from None
     except loader.BundleError as e:
         raise WorkError(str(e)) from None
-    answers = []
-    for i, (name, x) in enumerate(raw):
-        one = {k: v[i].tolist() for k, v in outputs.items()}
-        known = _name(loaded, truth[i]) if i in truth else None
-        chosen = int(one["label"])
-        image = next((a for a in x.values() if a.ndim == 3 and a.dtype == np.uint8), None)
-        answers.append(
-            Answer(name, _name(loaded, chosen), one["probabilities"][chosen], known, one, image)
-        )
+    answers = tuple(
+        _answer(loaded, name, x, {k: v[i] for k, v in outputs.items()}, truth.get(i, {}))
+        for i, (name, x) in enumerate(raw)
+    )
     flag = f"--model={model}" if bundle is None else f"--bundle={bundle}"
-    return Predictions(loaded.id, source, tuple(answers), flag)
+    return Predictions(loaded.id, source, answers, flag)
+
+
+def _answer(
+    bundle: loader.Bundle,
+    name: str,
+    inputs: dict[str, np.ndarray],
+    outputs: dict[str, np.ndarray],
+    truth: dict[str, np.ndarray],
+) -> Answer | Objects:
+    """What outputs mean for one input, all without the batch axis."""
+    image = next((a for a in inputs.values() if a.ndim == 3 and a.dtype == np.uint8), None)
+    if is_of_objects(outputs):
+        labelled = objects(truth, bundle.labels) if "boxes" in truth else None
+        return Objects(name, objects(outputs, bundle.labels), labelled, image)
+    one = {k: v.tolist() for k, v in outputs.items()}
+    known = _name(bundle, int(truth["label"])) if "label" in truth else None
+    chosen = int(one["label"])
+    said = _name(bundle, chosen)
+    return Answer(name, said, one["probabilities"][chosen], known, one, image)
 
 
 def _open(bundle: str | None, model: str | None) -> tuple[loader.Bundle, str]:
@@ -124,15 +144,14 @@ def _open(bundle: str | None, model: str | None) -> tuple[loader.Bundle, str]:
 
 def _gather(
     bundle: loader.Bundle, inputs: Sequence[Any], examples: int
-) -> tuple[list[tuple[str, dict[str, np.ndarray]]], dict[int, int]]:
-    """Named raw inputs, one example each, and the true labels of those that have one."""
+) -> tuple[list[tuple[str, dict[str, np.ndarray]]], dict[int, dict[str, np.ndarray]]]:
+    """Named raw inputs, one example each, and the truth of those of which it is known."""
     raw: list[tuple[str, dict[str, np.ndarray]]] = []
-    truth: dict[int, int] = {}
+    truth: dict[int, dict[str, np.ndarray]] = {}
     if examples:
         stored = bundle.examples()
         for i in range(min(examples, len(next(iter(stored["inputs"].values()))))):
-            if "label" in stored["truth"]:
-                truth[len(raw)] = int(stored["truth"]["label"][i])
+            truth[len(raw)] = {k: v[i] for k, v in stored["truth"].items()}
             raw.append((f"example {i}", {k: v[i] for k, v in stored["inputs"].items()}))
     for i, given in enumerate(inputs):
         if isinstance(given, np.ndarray):

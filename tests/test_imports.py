@@ -7,6 +7,7 @@ PACKAGE = Path(__file__).parent.parent / "lepton_jax"
 ROOMS = {
     # a part of the package: what else of the package it may import when it is loaded
     "errors": set(),
+    "boxes": set(),
     "pipeline": set(),
     "reduce": set(),
     "noise": set(),
@@ -20,12 +21,12 @@ ROOMS = {
     "hyper": {"schema", "config", "validation"},
     "config_file": {"errors", "config", "validation"},
     "ops": set(),
-    "transforms": {"errors", "noise", "reduce", "schema"},
-    "data": {"errors", "schema", "components", "validation"},
+    "transforms": {"boxes", "errors", "noise", "reduce", "schema"},
+    "data": {"boxes", "errors", "schema", "components", "validation"},
     "placement": {"errors", "reduce", "schema"},
     "cluster": {"errors"},
     "models": {"errors", "ops", "noise", "reduce", "schema"},
-    "tasks": {"errors", "schema", "data", "evaluation"},
+    "tasks": {"boxes", "errors", "schema", "data", "evaluation"},
     "tracking": {"errors", "config", "schema"},
     "evaluation": {"errors", "schema", "config", "data", "training", "tracking"},
     "training": {
@@ -42,7 +43,8 @@ ROOMS = {
     "serving": set(),
     "export": {"errors", "pipeline", "serving", "validation", "data", "tracking"},
     "registry": {"errors", "serving", "export", "tracking"},
-    "predict": {"errors", "serving", "registry"},
+    "predicted_objects": set(),
+    "predict": {"predicted_objects", "errors", "serving", "registry"},
     "api": {"config", "errors", "validation"},
     "cli": {"errors"},
 }  # fmt: skip

@@ -5,7 +5,7 @@ import json
 import sys
 from dataclasses import dataclass
 
-from lepton_jax.data import cache
+from lepton_jax.data import cache, objects
 from lepton_jax.data.labels import check_labels, hides_labels
 from lepton_jax.data.source import Columns, Source, Split, subset
 from lepton_jax.data.split import carve
@@ -63,7 +63,7 @@ def load(
 
     Raises:
       UserError: when examples cannot be decoded, differ in shape after it, have a label that
-        names no class, or a split is empty.
+        names no class or an impossible box, or a split is empty.
     """
     if not source.splits:
         raise UserError(f"{source.description}: has no splits")
@@ -97,6 +97,8 @@ def load(
             continue
         splits[name] = columns
     check_labels(splits, {name: split for name, (split, _) in parts.items()}, source.classes)
+    for name, columns in splits.items():
+        objects.check(columns.columns, name, source.classes)
     identity = json.dumps(
         [source.fingerprint, decode, carving, *([train_decode] if train_decode else [])]
     )

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from lepton_jax.boxes import following
 from lepton_jax.components import resolve
 from lepton_jax.data.draws import Draws
 from lepton_jax.data.source import Element
@@ -85,13 +86,16 @@ def resampled(
 
 
 def center_crop(element: Element, *, height: int, width: int | None = None) -> Element:
-    """The middle `height` x `width` (a square without `width`) of the image."""
+    """The middle `height` x `width` (a square without `width`) of the image, and its boxes."""
     image = image_of(element)
     width = height if width is None else width
     top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
     if min(top, left) < 0:
         raise UserError(f"center_crop({height}, {width}): the image is only {image.shape}")
-    return {**element, "image": image[top : top + height, left : left + width]}
+    inside = np.array((height, width))
+    scale, offset = np.array(image.shape[:2]) / inside, -np.array((top, left)) / inside
+    cut = image[top : top + height, left : left + width]
+    return {**element, "image": cut, **following(element, scale, offset)}
 
 
 def grayscale(element: Element) -> Element:

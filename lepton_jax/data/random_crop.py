@@ -5,6 +5,7 @@ from typing import Annotated
 
 import numpy as np
 
+from lepton_jax.boxes import following
 from lepton_jax.data.draws import Draws
 from lepton_jax.data.host import image_of, resampled
 from lepton_jax.data.source import Element
@@ -30,7 +31,11 @@ def random_resized_crop(
     image = image_of(element)
     box = random_box(draws, image.shape[0], image.shape[1], smallest, aspect)
     size = (height if width is None else width, height)
-    return {**element, "image": np.ascontiguousarray(resampled(image, size, box))}
+    left, top, right, bottom = box
+    inside = np.array((bottom - top, right - left))
+    scale, offset = np.array(image.shape[:2]) / inside, -np.array((top, left)) / inside
+    cut = np.ascontiguousarray(resampled(image, size, box))
+    return {**element, "image": cut, **following(element, scale, offset)}
 
 
 def random_box(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lepton_jax.data import objects
 from lepton_jax.data.decoding import Decoder
 from lepton_jax.data.draws import Draws
 from lepton_jax.data.labels import check_label
@@ -51,6 +52,7 @@ class Streamed(Columns):
         for i, e in zip(index.tolist(), epoch.tolist(), strict=True):
             found.append(self._train_decoder(i, Draws(seed, e, i)))
             check_label(found[-1], classes, self.split, name, i)
+            objects.check({k: v[None] for k, v in found[-1].items()}, name, classes, start=i)
         return _stacked(found)
 
 

@@ -121,8 +121,18 @@ def _names_in(root: Any) -> list[str]:
 
 
 def _classes(features: Any) -> tuple[str, ...]:
-    named = {k: tuple(f.names) for k, f in features.items() if hasattr(f, "names") and f.names}
+    named = dict(_named(features))
     return named.get("label") or (next(iter(named.values())) if len(named) == 1 else ())
+
+
+def _named(features: Any, prefix: str = "") -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The ClassLabels and their names, also of nested features and of lists of them."""
+    for name, feature in features.items():
+        inner = getattr(feature, "feature", feature)
+        if getattr(inner, "names", None):
+            yield prefix + name, tuple(inner.names)
+        elif hasattr(inner, "items"):
+            yield from _named(inner, f"{prefix}{name}/")
 
 
 def _fingerprint(folder: str) -> str:

@@ -58,8 +58,10 @@ class Evaluator:
             name: jax.ShapeDtypeStruct((self._batch_size, *f.shape), f.dtype) for name, f in spec
         }
         batch["mask"] = jax.ShapeDtypeStruct((self._batch_size,), np.float32)
-        sums = jax.eval_shape(self._sums, program.abstract_state(), batch)["sums"]
-        return list(scalars(self.results(jax.tree.map(lambda x: np.ones(x.shape), sums))))
+        found = jax.eval_shape(self._sums, program.abstract_state(), batch)
+        sums = jax.tree.map(lambda x: np.ones(x.shape), found["sums"])
+        rows = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), found["gathered"])
+        return list(scalars(self.results({**sums, "gathered": [rows]})))
 
     def __call__(self, state: State, columns: Columns) -> dict[str, Any]:
         """`{'loss': 0.1, 'accuracy': 0.98, 'confusion': [[...]], 'worst': [{...}], ...}`."""
@@ -68,9 +70,11 @@ class Evaluator:
     def sums(self, state: State, columns: Columns) -> Any:
         """What all examples add up to: in float64, on the host, in the order of the examples.
 
-        Beside it, `worst`: the examples that surprised most, of which `results` makes a list.
+        Beside it, `worst`: the examples that surprised most, of which `results` makes a list; and
+        `gathered`: the rows of each batch that metrics want.
         """
         total: Any = None
+        gathered: list[Any] = []
         found = Worst()
         in_flight: collections.deque[Any] = collections.deque()
 
@@ -79,6 +83,7 @@ class Evaluator:
             made = in_flight.popleft()
             total = _added(total, made["sums"])
             found.add(jax.device_get(made["examples"]))
+            gathered.append(jax.device_get(made["gathered"]))
 
         for batch in masked_batches(columns, self._batch_size, self._rows):
             if not self._checked:
@@ -89,7 +94,7 @@ class Evaluator:
                 settle()
         while in_flight:
             settle()
-        return {**total, "worst": found.arrays}
+        return {**total, "worst": found.arrays, "gathered": gathered}
 
     def _check_sums(self, state: State, batch: Mapping[str, np.ndarray]) -> None:
         """Halves of a batch must add up to the whole: a mean in place of a sum does not.
@@ -123,7 +128,8 @@ class Evaluator:
             for name, (total, weight) in sums["means"].items()
         }
         for name, metric in self._metrics.items():
-            found = metric.results(sums["metrics"][name])
+            of_batches = [rows[name] for rows in sums["gathered"] if name in rows]
+            found = metric.results(_rows(of_batches) if of_batches else sums["metrics"][name])
             if "loss" in found:
                 raise UserError(f"metric {name} gives a 'loss', which is the task's; rename it")
             means |= {key: plain(value) for key, value in found.items()}
@@ -156,6 +162,13 @@ def plain(value: Any) -> Any:
 def scalars(results: Mapping[str, Any]) -> dict[str, float]:
     """The numbers among the results, which the record keeps a curve of."""
     return {k: v for k, v in results.items() if isinstance(v, float)}
+
+
+def _rows(of_batches: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The rows [E, ...] of every example that counts, in order."""
+    rows = {name: np.concatenate([b[name] for b in of_batches]) for name in of_batches[0]}
+    counts = rows.pop("mask") > 0
+    return {name: values[counts] for name, values in rows.items()}
 
 
 def _added(total: Any, sums: Any) -> Any:

@@ -4,6 +4,9 @@ A metric has `sums(outputs, batch)`, traced, counting the examples whose `batch[
 `results(sums)`, plain numpy on the sums of a whole split. Hence every example counts once, whatever
 the batch size. Where a metric says nothing else, `outputs` has `probabilities` `[B, K]` and `label`
 int32 `[B]`, and `batch['label']` is int32 `[B]`.
+
+What is no sum over examples has `gathered(outputs, batch)` in place of `sums`: arrays `[B, ...]`,
+of which `results` gets the rows of every example of the split, once and in order, as numpy.
 """
 
 from collections.abc import Mapping, Sequence

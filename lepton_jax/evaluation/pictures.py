@@ -1,4 +1,6 @@
-"""The pictures of an evaluation: its confusion matrix, and the examples that surprised most."""
+"""The pictures of an evaluation: its confusion matrix, the examples that surprised most, and the
+objects that were found.
+"""
 
 from typing import Any
 
@@ -6,15 +8,17 @@ import numpy as np
 
 from lepton_jax.data.dataset import Dataset
 from lepton_jax.tracking import plots
+from lepton_jax.tracking.boxes import detections
 from lepton_jax.tracking.record import Record
 
 ACROSS = 5
 
 
 def draw(record: Record, data: Dataset, split: str = "test") -> None:
-    """confusion.png and mistakes.png from the results of a split; `_SPLIT` where it is not `test`.
+    """confusion.png, mistakes.png and detections.png from the results of a split, as far as it has
+    such; `_SPLIT` where it is not `test`.
 
-    The images of the mistakes alone are read, and the model is not run.
+    The images that are shown alone are read, and the model is not run.
     """
     results = record.results().get(split, {})
     ending = "" if split == "test" else f"_{split}"
@@ -24,6 +28,9 @@ def draw(record: Record, data: Dataset, split: str = "test") -> None:
         plots.confusion_matrix(confusion, data.spec.classes, path)
     worst = results.get("worst", [])
     columns = data.splits.get(split)
+    if "shown" in results and columns is not None and "boxes" in data.spec.fields:
+        path = f"{record.workdir}/detections{ending}.png"
+        detections(results["shown"], columns, data.spec.classes, path)
     if not worst or columns is None or not _drawable(data):
         return
     rows = columns.rows(np.asarray([found["example"] for found in worst]))

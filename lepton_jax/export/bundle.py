@@ -37,6 +37,10 @@ MODES = {"grayscale": "L", "rgb": "RGB"}
 """Host transforms that change the channels, in Pillow's words."""
 
 
+OF_THE_TRUTH = ("pad_boxes", "drop_empty_boxes")
+"""Host transforms that leave the image as it is."""
+
+
 class Trained(Protocol):
     """What export needs of a run; see `lepton_jax.training.restore.Trained`."""
 
@@ -210,6 +214,8 @@ def _decoding(trained: Trained) -> dict[str, Any] | None:
     steps: list[tuple[str, dict[str, Any]]] = []
     for transform in calls("host transform", trained.decode):
         keys = dict(transform.keys)
+        if transform.name in OF_THE_TRUTH:
+            continue
         if transform.name in MODES:
             steps.append(("mode", {"mode": MODES[transform.name]}))
         elif transform.name in ("resize", "center_crop"):

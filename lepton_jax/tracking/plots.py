@@ -45,7 +45,7 @@ def learning_curves(rows: Sequence[Row], path: Path) -> None:
         axes.grid(alpha=0.25, linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def confusion_matrix(matrix: Any, classes: Sequence[str], path: Path) -> None:
@@ -80,7 +80,7 @@ def confusion_matrix(matrix: Any, classes: Sequence[str], path: Path) -> None:
     bar = figure.colorbar(image, ax=axes, shrink=0.8, label="share of the true class")
     bar.outline.set_visible(False)
     axes.spines[:].set_visible(False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def grid(images: Sequence[np.ndarray], captions: Sequence[str], columns: int, path: Path) -> None:
@@ -98,7 +98,7 @@ def grid(images: Sequence[np.ndarray], captions: Sequence[str], columns: int, pa
         axes.imshow(shown, cmap="gray" if grey else None, vmin=0, vmax=255)
         axes.set_title(caption, fontsize=7)
         axes.axis("off")
-    _save(figure, path)
+    save(figure, path)
 
 
 def _curves(rows: Sequence[Row]) -> dict[str, dict[str, list[tuple[int, float]]]]:
@@ -113,7 +113,7 @@ def _curves(rows: Sequence[Row]) -> dict[str, dict[str, list[tuple[int, float]]]
     return dict(sorted(curves.items(), key=lambda item: item[0] != "loss"))
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
     buffer = io.BytesIO()
     # Without matplotlib's version in it the same record gives the same file for longer.
     figure.savefig(buffer, format="png", dpi=140, metadata={"Software": None})

@@ -172,21 +172,25 @@ class Program:
         """Of a raw batch with a `mask` float32 [B]: `sums`, the task's means and each metric's.
 
         And `examples`, of each example [B] how much it surprised, the answer and how sure it was,
-        if the task says what surprise is. Those of padding are at -inf.
+        if the task says what surprise is. Those of padding are at -inf. And `gathered`, the rows
+        [B, ...] that a metric wants of every example, beside their `mask`.
         """
         model, batch = self.module(*self.variables(state)), self.prepare(batch)
         task = self._task(state.hyper["task"])
         outputs = task.predict(model, batch) if metrics or hasattr(task, "surprise") else {}
-        sums = {
-            "means": checked_sums(task, model, batch, None),
-            "metrics": {name: metric.sums(outputs, batch) for name, metric in metrics.items()},
+        added = {n: m.sums(outputs, batch) for n, m in metrics.items() if not _gathers(m)}
+        rows = {
+            name: {**metric.gathered(outputs, batch), "mask": batch["mask"]}
+            for name, metric in metrics.items()
+            if _gathers(metric)
         }
+        sums = {"means": checked_sums(task, model, batch, None), "metrics": added}
         if not hasattr(task, "surprise"):
-            return {"sums": sums, "examples": {}}
+            return {"sums": sums, "examples": {}, "gathered": rows}
         nats = jnp.where(batch["mask"] > 0, task.surprise(outputs, batch), -jnp.inf)
         sure = outputs["probabilities"].max(-1)
         examples = {"loss": nats, "answer": outputs["label"], "confidence": sure}
-        return {"sums": sums, "examples": examples}
+        return {"sums": sums, "examples": examples, "gathered": rows}
 
     def metrics(self, extra: Mapping[str, Chosen]) -> dict[str, Any]:
         """The task's own metrics and those that the config names."""
@@ -237,6 +241,10 @@ class Program:
 
         jax.eval_shape(trace, self.abstract_state(), batch)
         return tuple(names)
+
+
+def _gathers(metric: Any) -> bool:
+    return hasattr(metric, "gathered")
 
 
 def training_batch(batch: Batch) -> Batch:

@@ -1,10 +1,16 @@
-"""Where the pixels of an image come from: shifts, mirrors, crops of another size and shape."""
+"""Where the pixels of an image come from: shifts, mirrors, crops of another size and shape.
 
+The `boxes` and `labels` of a batch that has them move with its images.
+"""
+
+import math
 from typing import Annotated, Literal
 
 import jax
 import jax.numpy as jnp
 
+from lepton_jax.boxes import following
+from lepton_jax.errors import UserError
 from lepton_jax.noise import Noise
 from lepton_jax.schema import HYPER, PositiveInt, Rate
 from lepton_jax.transforms.pixels import Batch, as_float, as_given
@@ -29,22 +35,62 @@ def pad_crop(
     sides = ((0, 0), (pad, pad), (pad, pad), (0, 0))
     padded_BHWC = jnp.pad(image_BHWC, sides, mode=mode)
 
-    def crop(image_HWC: jax.Array, key: jax.Array) -> jax.Array:
-        row, column = jax.random.randint(key, (2,), 0, 2 * pad + 1)
-        return jax.lax.dynamic_slice(image_HWC, (row, column, 0), image_BHWC.shape[1:])
+    def corner(key: jax.Array) -> jax.Array:
+        return jax.random.randint(key, (2,), 0, 2 * pad + 1)
 
-    return {**batch, "image": jax.vmap(crop)(padded_BHWC, noise())}
+    def crop(image_HWC: jax.Array, corner_2: jax.Array) -> jax.Array:
+        return jax.lax.dynamic_slice(image_HWC, (*corner_2, 0), image_BHWC.shape[1:])
+
+    corner_B2 = jax.vmap(corner)(noise())
+    offset_B2 = (pad - corner_B2) / jnp.asarray(image_BHWC.shape[1:3])
+    boxes = following(batch, jnp.ones_like(offset_B2), offset_B2)
+    return {**batch, "image": jax.vmap(crop)(padded_BHWC, corner_B2), **boxes}
 
 
-def flip(batch: Batch, noise: Noise | None) -> Batch:
-    """Mirrors each image left to right with probability 1/2."""
+def flip(batch: Batch, noise: Noise | None, *, vertical: bool = False) -> Batch:
+    """Mirrors each image left to right, or top to bottom, with probability 1/2."""
     if noise is None:
         return batch
     image_BHWC = batch["image"]
     flipped_B = jax.vmap(jax.random.bernoulli)(noise())
-    mirrored_BHWC = image_BHWC[:, :, ::-1]
+    mirrored_BHWC = image_BHWC[:, ::-1] if vertical else image_BHWC[:, :, ::-1]
     image_BHWC = jnp.where(flipped_B[:, None, None, None], mirrored_BHWC, image_BHWC)
-    return {**batch, "image": image_BHWC}
+    offset_B2 = flipped_B[:, None] * jnp.array([1.0, 0.0] if vertical else [0.0, 1.0])
+    return {**batch, "image": image_BHWC, **following(batch, 1 - 2 * offset_B2, offset_B2)}
+
+
+def zoom(batch: Batch, noise: Noise | None, *, least: float = 0.8, most: float = 1.25) -> Batch:
+    """Scales each image by a factor between `least` and `most`, log-uniform, at a random place.
+
+    Of a larger image a window of the old size is seen; around a smaller one is black. Bilinear.
+
+    Raises:
+      UserError: when `least` is not above 0, or above `most`.
+    """
+    if not 0 < least <= most:
+        raise UserError(f"zoom(least={least}, most={most}): expected 0 < least <= most")
+    if noise is None:
+        return batch
+    image_BHWC = batch["image"]
+
+    def draw(key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        size_key, place_key = jax.random.split(key)
+        low, high = math.log(least), math.log(most)
+        factor = jnp.exp(jax.random.uniform(size_key, (), minval=low, maxval=high))
+        return jnp.broadcast_to(factor, 2), (1 - factor) * jax.random.uniform(place_key, (2,))
+
+    scale_B2, offset_B2 = jax.vmap(draw)(noise())
+
+    def weights(axis: int) -> jax.Array:
+        """Of each pixel of the old image in each of the new one [B, new, old]."""
+        size = image_BHWC.shape[1 + axis]
+        new = (jnp.arange(size) + 0.5) / size - offset_B2[:, axis, None]
+        place = new / scale_B2[:, axis, None] * size - 0.5
+        return (1 - jnp.abs(place[..., None] - jnp.arange(size))).clip(0)
+
+    seen_BHWC = jnp.einsum("bph,bhwc->bpwc", weights(0), image_BHWC.astype(jnp.float32))
+    seen_BHWC = as_given(jnp.einsum("bqw,bpwc->bpqc", weights(1), seen_BHWC), image_BHWC.dtype)
+    return {**batch, "image": seen_BHWC, **following(batch, scale_B2, offset_B2)}
 
 
 def random_resized_crop(
@@ -64,11 +110,14 @@ def random_resized_crop(
     image_BHWC = batch["image"]
     height, width = image_BHWC.shape[1:3]
 
-    def crop(image_HWC: jax.Array, key: jax.Array) -> jax.Array:
-        return resized(image_HWC, *random_box(key, height, width, smallest, aspect))
+    def crop(image_HWC: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        top, left, h, w = random_box(key, height, width, smallest, aspect)
+        scale, offset = jnp.stack([height / h, width / w]), jnp.stack([-top / h, -left / w])
+        return resized(image_HWC, top, left, h, w), scale, offset
 
-    out_BHWC = jax.vmap(crop)(as_float(image_BHWC), noise())
-    return {**batch, "image": as_given(out_BHWC, image_BHWC.dtype)}
+    out_BHWC, scale_B2, offset_B2 = jax.vmap(crop)(as_float(image_BHWC), noise())
+    boxes = following(batch, scale_B2, offset_B2)
+    return {**batch, "image": as_given(out_BHWC, image_BHWC.dtype), **boxes}
 
 
 def random_box(

@@ -52,10 +52,15 @@ def rand_augment(
     apart, know no strength: autocontrast and equalize.
 
     Raises:
-      UserError: for images that are not uint8.
+      UserError: for images that are not uint8, or that have boxes.
     """
     if noise is None:
         return batch
+    if "boxes" in batch:
+        raise UserError(
+            "rand_augment turns and shears images, and boxes cannot follow; for images with boxes "
+            "there are flip, pad_crop, zoom and random_resized_crop, and what changes colours"
+        )
     if batch["image"].dtype != jnp.uint8:
         raise UserError(
             f"rand_augment works on uint8 images, got {batch['image'].dtype}: the tables of its "

@@ -31,6 +31,8 @@ AUGMENTATIONS = {
     "pad_crop": lambda b, n: geometry.pad_crop(b, n, pad=2),
     "pad_crop reflect": lambda b, n: geometry.pad_crop(b, n, pad=2, mode="reflect"),
     "flip": geometry.flip,
+    "flip vertical": lambda b, n: geometry.flip(b, n, vertical=True),
+    "zoom": lambda b, n: geometry.zoom(b, n, least=0.5, most=2.0),
     "cutout": lambda b, n: cutout(b, n, size=4),
     "random_resized_crop": lambda b, n: geometry.random_resized_crop(b, n, smallest=0.3),
     "brightness": lambda b, n: colour.brightness(b, n, strength=0.4),
@@ -153,3 +155,62 @@ def test_scale_keeps_a_floating_type(dtype):
 def test_scale_refuses_numbers_for_other_channels():
     with pytest.raises(UserError, match="2 numbers for images of 3 channels"):
         scale(batch(), None, mean=(1.0, 2.0))
+
+
+def rectangles():
+    """Images of 24 x 32 with a bright rectangle each, and the boxes around them; one is padding."""
+    rng = np.random.default_rng(3)
+    images = np.zeros((B, 24, 32, 1), np.uint8)
+    boxes = np.zeros((B, 2, 4), np.float32)
+    for image, box in zip(images, boxes, strict=True):
+        top, left = rng.integers(2, 10, 2)
+        bottom, right = top + rng.integers(6, 12), left + rng.integers(6, 20)
+        image[top:bottom, left:right] = 255
+        box[0] = np.array([top / 24, left / 32, bottom / 24, right / 32])
+    labels = np.tile(np.array([4, -1], np.int32), (B, 1))
+    return {k: jnp.asarray(v) for k, v in dict(image=images, boxes=boxes, labels=labels).items()}
+
+
+MOVES = {
+    name: augment
+    for name, augment in AUGMENTATIONS.items()
+    if name in ("flip", "flip vertical", "pad_crop", "zoom", "random_resized_crop")
+}
+
+
+@pytest.mark.parametrize("augment", MOVES.values(), ids=MOVES)
+def test_boxes_follow_what_is_in_them(augment):
+    given = rectangles()
+    out = jax.jit(lambda b: augment(b, noise()))(given)
+    assert out["boxes"].dtype == jnp.float32
+    assert out["labels"].dtype == jnp.int32
+    moved = 0
+    for image, old, boxes, labels in zip(
+        *(np.asarray(x) for x in (out["image"], given["boxes"], out["boxes"], out["labels"])),
+        strict=True,
+    ):
+        assert labels[1] == -1
+        assert not boxes[1].any()
+        if labels[0] == -1:
+            continue
+        rows, columns = (np.flatnonzero(image[..., 0].max(a) > 127) for a in (1, 0))
+        seen = np.array([rows[0], columns[0], rows[-1] + 1, columns[-1] + 1])
+        # A pixel that is half covered is seen or not.
+        assert np.abs(boxes[0] * [24, 32, 24, 32] - seen).max() <= 0.51
+        moved += not np.array_equal(old[0], boxes[0])
+    assert moved > B // 3
+
+
+def test_boxes_without_noise_stay():
+    given = rectangles()
+    assert geometry.zoom(given, None)["boxes"] is given["boxes"]
+
+
+def test_zoom_refuses_a_factor_that_is_none():
+    with pytest.raises(UserError, match="expected 0 < least <= most"):
+        geometry.zoom(batch(), noise(), least=0.0)
+
+
+def test_what_boxes_cannot_follow_is_refused():
+    with pytest.raises(UserError, match="turns and shears images, and boxes cannot follow"):
+        rand_augment(rectangles(), noise())

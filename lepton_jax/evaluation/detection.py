@@ -1,0 +1,136 @@
+"""Average precision of boxes, by pycocotools: the numbers that detectors are published with."""
+
+import contextlib
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from lepton_jax.errors import UserError
+
+# B batch, E examples, N true boxes, D answers, T thresholds, R recalls, K classes.
+
+SHOWN = 6
+"""Examples whose answers the results keep, to be looked at."""
+
+
+class AveragePrecision:
+    """COCO's mean average precision (Lin et al. 2014), over all areas.
+
+    Of `outputs` it takes `boxes` [B, D, 4], `scores` [B, D] and `labels` [B, D], of a batch the
+    true `boxes` [B, N, 4] and `labels` [B, N]; a label of -1 is no box. A precision at a recall is
+    no sum over examples: the answers of the whole split are gathered and ranked together.
+
+    Raises:
+      UserError: when pycocotools is not installed.
+    """
+
+    def __init__(self, classes: Sequence[str]):
+        try:
+            import pycocotools  # noqa: F401
+        except ImportError:
+            raise UserError(
+                "the mean average precision of boxes needs the package pycocotools: "
+                "pip install 'pycocotools>=2.0.10'"
+            ) from None
+        self._classes = tuple(classes)
+
+    def gathered(
+        self, outputs: Mapping[str, jax.Array], batch: Mapping[str, jax.Array]
+    ) -> dict[str, jax.Array]:
+        """Answers, and the truth beside them."""
+        return {
+            **{name: outputs[name] for name in ("boxes", "scores", "labels")},
+            "true_boxes": batch["boxes"],
+            "true_labels": batch["labels"],
+        }
+
+    def results(self, rows: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """`map`, over IoU thresholds 0.5 to 0.95; `map_50` and `map_75`, at these; `per_class`
+        (a dict each); `shown`, answers to the first examples.
+
+        A class without true boxes does not count; without any boxes all are 0.
+        """
+        precision_TRK = _precision(rows, len(self._classes))
+        counts_K = [int((rows["true_labels"] == k).sum()) for k in range(len(self._classes))]
+        return {
+            "map": _mean(precision_TRK),
+            "map_50": _mean(precision_TRK[0]),
+            "map_75": _mean(precision_TRK[5]),
+            "per_class": [
+                {
+                    "name": name,
+                    "boxes": counts_K[k],
+                    "ap": _mean(precision_TRK[..., k]),
+                    "ap_50": _mean(precision_TRK[0, :, k]),
+                }
+                for k, name in enumerate(self._classes)
+            ],
+            "shown": [
+                {
+                    "example": i,
+                    **{
+                        name: _shown(rows[name][i][rows["labels"][i] >= 0])
+                        for name in ("boxes", "scores", "labels")
+                    },
+                }
+                for i in range(min(SHOWN, len(rows["labels"])))
+            ],
+        }
+
+
+def _precision(rows: Mapping[str, np.ndarray], classes: int) -> np.ndarray:
+    """Precision [T, R, K], -1 for a class without true boxes."""
+    from pycocotools.cocoeval import COCOeval
+
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
+        truth = _coco(rows["true_boxes"], rows["true_labels"], None, classes)
+        answers = _coco(rows["boxes"], rows["labels"], rows["scores"], classes)
+        found = COCOeval(truth, answers, "bbox")
+        found.params.areaRng, found.params.areaRngLbl = [[0, np.inf]], ["all"]
+        found.params.maxDets = [rows["labels"].shape[1]]
+        found.evaluate()
+        found.accumulate()
+    return found.eval["precision"][..., 0, 0]
+
+
+def _coco(
+    boxes_EN4: np.ndarray, labels_EN: np.ndarray, scores_EN: np.ndarray | None, classes: int
+) -> Any:
+    """Boxes as pycocotools holds them: (x, y, width, height), with ids that begin with 1."""
+    from pycocotools.coco import COCO
+
+    annotations: list[dict[str, Any]] = []
+    for i, j in np.argwhere(labels_EN >= 0).tolist():
+        top, left, bottom, right = boxes_EN4[i, j].astype(np.float64).tolist()
+        annotation = {
+            "id": len(annotations) + 1,
+            "image_id": i,
+            "category_id": int(labels_EN[i, j]),
+            "bbox": [left, top, right - left, bottom - top],
+            "area": (right - left) * (bottom - top),
+            "iscrowd": 0,
+        }
+        if scores_EN is not None:
+            annotation["score"] = float(scores_EN[i, j])
+        annotations.append(annotation)
+    coco = COCO()
+    coco.dataset = {
+        "images": [{"id": i} for i in range(len(labels_EN))],
+        "categories": [{"id": k} for k in range(classes)],
+        "annotations": annotations,
+    }
+    coco.createIndex()
+    return coco
+
+
+def _shown(values: np.ndarray) -> list[Any]:
+    whole = np.issubdtype(values.dtype, np.integer)
+    return values.tolist() if whole else values.astype(np.float64).round(4).tolist()
+
+
+def _mean(precision: np.ndarray) -> float:
+    known = precision[precision > -1]
+    return float(known.mean()) if known.size else 0.0

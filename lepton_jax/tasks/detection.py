@@ -1,0 +1,206 @@
+"""Object detection: classes and boxes at every location, as FCOS learns them (Tian et al. 2019)."""
+
+from functools import partial
+from typing import Annotated, Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from lepton_jax.boxes import overlaps
+from lepton_jax.data.dataset import DataSpec
+from lepton_jax.errors import UserError
+from lepton_jax.evaluation.detection import AveragePrecision
+from lepton_jax.schema import PositiveInt
+
+# B batch, H height, W width, P locations, N true boxes, K classes, M candidates, D answers.
+
+ALPHA, GAMMA = 0.25, 2.0
+"""Of the focal loss (Lin et al. 2017)."""
+
+RADIUS = 1.5
+"""Strides from an object's middle within which a location learns it (the paper's later version)."""
+
+CANDIDATES = 300
+"""Boxes an image that suppression looks at, of the greatest scores."""
+
+FIELDS = {"image": (3, ""), "boxes": (2, "float"), "labels": (1, "int")}
+"""Axes an example, and what the dtype's name holds."""
+
+
+class ObjectDetection:
+    """Fields: `image` [B, H, W, C], `boxes` float32 [B, N, 4] and `labels` int32 [B, N].
+
+    Boxes are (ymin, xmin, ymax, xmax) in [0, 1]; -1 labels padding. The model gives for each of a
+    grid of locations `classes` [B, h, w, K], `sides` [B, h, w, 4] and `centerness` [B, h, w], as
+    `models/fcos.py` says.
+
+    Raises:
+      UserError: when the data has no such fields, or no classes.
+    """
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        *,
+        overlap: Annotated[float, "in [0, 1)"] = 0.6,
+        threshold: Annotated[float, "in [0, 1)"] = 0.05,
+        most: PositiveInt = 100,
+    ):
+        """Of two answers of one class that overlap by more than `overlap` (intersection over union)
+        the better one stays. At most `most` an image, each with a score above `threshold`.
+        """
+        for name, (axes, kind) in FIELDS.items():
+            field = spec.fields.get(name)
+            if field is None or len(field.shape) != axes or kind not in field.dtype:
+                raise UserError(
+                    f"object detection needs a field {name!r} of {kind or 'any type'} with {axes} "
+                    "axes an example; the data has "
+                    + ", ".join(f"{k} {f.dtype} {f.shape}" for k, f in spec.fields.items())
+                    + ". data.decode='pad_boxes(...)' makes boxes and labels of TFDS's objects"
+                )
+        if not spec.classes:
+            raise UserError("object detection needs data with at least one named class")
+        self.input_fields = ("image",)
+        self.input_shape = spec.fields["image"].shape
+        self.outputs = len(spec.classes)
+        self._classes = spec.classes
+        self._overlap, self._threshold, self._most = overlap, threshold, most
+
+    def loss(self, model: Any, batch: Any, noise: Any) -> dict[str, tuple[jax.Array, jax.Array]]:
+        """Focal loss of the classes + generalised IoU loss of the boxes + cross-entropy of the
+        centerness, over the locations that belong to objects.
+
+        An example counts as many as it has of these, and one more, so that a batch without
+        objects has a loss too.
+        """
+        classes_BPK, boxes_BP4, center_BP, points_P2, stride = self._maps(model, batch, noise)
+        scale = jnp.asarray([*batch["image"].shape[1:3]] * 2, classes_BPK.dtype)
+        assign = partial(assigned, points_P2=points_P2, reach=RADIUS * stride)
+        true_BN4 = batch["boxes"].astype(classes_BPK.dtype) * scale
+        label_BP, true_BP4 = jax.vmap(assign)(true_BN4, batch["labels"])
+
+        mask_B1 = batch["mask"].astype(classes_BPK.dtype)[:, None]
+        on_BP = (label_BP >= 0) * mask_B1
+        target_BPK = jax.nn.one_hot(label_BP, self.outputs, dtype=classes_BPK.dtype)
+        class_loss = optax.sigmoid_focal_loss(classes_BPK, target_BPK, alpha=ALPHA, gamma=GAMMA)
+        class_loss = (class_loss.sum(-1) * mask_B1).sum()
+        box_loss = ((1 - generalised_iou(boxes_BP4, true_BP4)) * on_BP).sum()
+        center_loss = optax.sigmoid_binary_cross_entropy(center_BP, nearness(points_P2, true_BP4))
+        center_loss = (center_loss * on_BP).sum()
+        weight = on_BP.sum() + mask_B1.sum()
+        return {
+            "loss": (class_loss + box_loss + center_loss, weight),
+            "class_loss": (class_loss, weight),
+            "box_loss": (box_loss, weight),
+            "center_loss": (center_loss, weight),
+        }
+
+    def predict(self, model: Any, batch: Any) -> dict[str, jax.Array]:
+        """`boxes` float32 [B, D, 4] in [0, 1], `scores` float32 [B, D] and `labels` int32 [B, D].
+
+        The best come first; where there are fewer, labels of -1 and zeros follow.
+        """
+        classes_BPK, boxes_BP4, center_BP, _, _ = self._maps(model, batch, None)
+        scale = jnp.asarray([*batch["image"].shape[1:3]] * 2, classes_BPK.dtype)
+        scores_BPK = jnp.sqrt(jax.nn.sigmoid(classes_BPK) * jax.nn.sigmoid(center_BP)[..., None])
+        boxes_BP4 = (boxes_BP4 / scale).clip(0, 1)
+        boxes, scores, labels = jax.vmap(self._chosen)(scores_BPK, boxes_BP4)
+        return {
+            "boxes": boxes.astype(jnp.float32),
+            "scores": scores.astype(jnp.float32),
+            "labels": labels.astype(jnp.int32),
+        }
+
+    def metrics(self) -> dict[str, Any]:
+        return {"average_precision": AveragePrecision(self._classes)}
+
+    def _maps(self, model: Any, batch: Any, noise: Any) -> tuple[Any, Any, Any, Any, int]:
+        """Class logits [B, P, K], boxes in pixels [B, P, 4], centerness logits [B, P], the
+        locations in pixels [P, 2], and how many pixels there are between them.
+        """
+        maps = model(batch["image"], noise)
+        dtype = jnp.promote_types(maps.classes.dtype, jnp.float32)
+        classes, sides, center = (x.astype(dtype) for x in maps)
+        rows, columns = classes.shape[1:3]
+        stride = batch["image"].shape[1] // rows
+        yx = jnp.meshgrid(jnp.arange(rows), jnp.arange(columns), indexing="ij")
+        points_P2 = ((jnp.stack(yx, -1) + 0.5) * stride).astype(dtype).reshape(-1, 2)
+        P = len(points_P2)
+        sides_BP4 = sides.reshape(-1, P, 4)
+        boxes_BP4 = jnp.concatenate(
+            [points_P2 - sides_BP4[..., :2], points_P2 + sides_BP4[..., 2:]], axis=-1
+        )
+        return (
+            classes.reshape(-1, P, self.outputs),
+            boxes_BP4,
+            center.reshape(-1, P),
+            points_P2,
+            stride,
+        )
+
+    def _chosen(
+        self, scores_PK: jax.Array, boxes_P4: jax.Array
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """The answers to one image: boxes [D, 4], scores [D], labels [D]."""
+        M = min(max(self._most, CANDIDATES), scores_PK.size)
+        scores_M, place_M = jax.lax.top_k(scores_PK.reshape(-1), M)
+        boxes_M4, labels_M = boxes_P4[place_M // self.outputs], place_M % self.outputs
+        stays_M = kept(boxes_M4, labels_M, self._overlap) & (scores_M > self._threshold)
+        scores_D, best_D = jax.lax.top_k(jnp.where(stays_M, scores_M, 0), min(self._most, M))
+        there_D = scores_D > 0
+        boxes_D4 = jnp.where(there_D[:, None], boxes_M4[best_D], 0)
+        return boxes_D4, scores_D, jnp.where(there_D, labels_M[best_D], -1)
+
+
+def assigned(
+    boxes_N4: jax.Array, labels_N: jax.Array, *, points_P2: jax.Array, reach: float
+) -> tuple[jax.Array, jax.Array]:
+    """Which object each location learns: its label [P], -1 for none, and its box [P, 4].
+
+    It lies in the box, within `reach` of its middle across and down; of several the smallest.
+    """
+    low_N2, high_N2 = boxes_N4[:, :2], boxes_N4[:, 2:]
+    points_P12 = points_P2[:, None]
+    inside_PN = ((points_P12 > low_N2) & (points_P12 < high_N2)).all(-1)
+    near_PN = (jnp.abs(points_P12 - (low_N2 + high_N2) / 2) < reach).all(-1)
+    fits_PN = inside_PN & near_PN & (labels_N >= 0)
+    area_PN = jnp.where(fits_PN, (high_N2 - low_N2).prod(-1), jnp.inf)
+    smallest_P = area_PN.argmin(-1)
+    return jnp.where(fits_PN.any(-1), labels_N[smallest_P], -1), boxes_N4[smallest_P]
+
+
+def nearness(points_P2: jax.Array, boxes_BP4: jax.Array) -> jax.Array:
+    """The paper's centerness [B, P]: 1 in the middle of the box, 0 at its border and outside.
+
+    sqrt(min(l, r) / max(l, r) * min(t, b) / max(t, b)).
+    """
+    before, after = points_P2 - boxes_BP4[..., :2], boxes_BP4[..., 2:] - points_P2
+    less, more = jnp.minimum(before, after), jnp.maximum(before, after)
+    return jnp.sqrt((less.clip(0) / more.clip(1e-6)).prod(-1))
+
+
+def generalised_iou(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Of each of `a` [..., 4] and its own of `b` [..., 4] (Rezatofighi et al. 2019), in [-1, 1]."""
+    low, high = jnp.maximum(a[..., :2], b[..., :2]), jnp.minimum(a[..., 2:], b[..., 2:])
+    both = (high - low).clip(0).prod(-1)
+    area_a, area_b = ((x[..., 2:] - x[..., :2]).prod(-1) for x in (a, b))
+    either = (area_a + area_b - both).clip(1e-6)
+    low, high = jnp.minimum(a[..., :2], b[..., :2]), jnp.maximum(a[..., 2:], b[..., 2:])
+    around = (high - low).prod(-1).clip(1e-6)
+    return both / either - (around - either) / around
+
+
+def kept(boxes_M4: jax.Array, labels_M: jax.Array, overlap: float) -> jax.Array:
+    """Non-maximum suppression of boxes in the order of their scores: bool [M].
+
+    A box goes when it overlaps one that stays, of its own class and before it, by more than
+    `overlap`.
+    """
+    order_M = jnp.arange(len(labels_M))
+    rivals_MM = (overlaps(boxes_M4, boxes_M4) > overlap) & (labels_M[:, None] == labels_M)
+
+    def suppress(i: jax.Array, stays_M: jax.Array) -> jax.Array:
+        return stays_M & ~(stays_M[i] & rivals_MM[i] & (order_M > i))
+
+    return jax.lax.fori_loop(0, len(labels_M), suppress, jnp.ones(len(labels_M), bool))

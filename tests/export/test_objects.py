@@ -1,0 +1,40 @@
+"""Answers about objects are compared as sets, and only as far as rounding may reorder them."""
+
+import numpy as np
+
+from lepton_jax.export.objects import in_order_of
+from lepton_jax.export.verify import _same_answers
+
+
+def answers():
+    rng = np.random.default_rng(0)
+    labels = np.array([[0, 1, 0, 1, -1], [1, 1, 0, -1, -1]], np.int32)
+    boxes = rng.uniform(size=(2, 5, 4)).astype(np.float32) * (labels >= 0)[..., None]
+    scores = np.array([[0.9, 0.5, 0.5, 0.4, 0], [0.8, 0.7, 0.6, 0, 0]], np.float32)
+    return {"boxes": boxes, "scores": scores, "labels": labels}
+
+
+def reordered(order):
+    return {k: v[:, order] for k, v in answers().items()}
+
+
+def test_equal_scores_may_come_in_either_order():
+    swapped = reordered([0, 2, 1, 3, 4])
+    assert _same_answers("answers", swapped, answers(), 1e-4).ok
+    np.testing.assert_array_equal(in_order_of(swapped, answers())["boxes"], answers()["boxes"])
+
+
+def test_another_box_label_or_score_is_still_seen():
+    for name, change in (("boxes", 2e-4), ("scores", 2e-4), ("labels", 1)):
+        other = answers()
+        other[name][0, 1] += change
+        assert not _same_answers("answers", other, answers(), 1e-4).ok, name
+    missing = answers()
+    for values in missing.values():
+        values[0, 2] = -1 if values.dtype == np.int32 else 0
+    assert not _same_answers("answers", missing, answers(), 1e-4).ok
+
+
+def test_other_answers_stay_as_they_are():
+    plain = {"label": np.array([1, 2]), "probabilities": np.ones((2, 3))}
+    assert in_order_of(plain, plain) is plain
