@@ -18,9 +18,13 @@ TABLES: dict[str, dict[str, str]] = {
         "mlp": "lepton_jax.models.mlp:MLP",
         "resnet": "lepton_jax.models.resnet:ResNet",
         "transformer": "lepton_jax.models.transformer:Transformer",
+        "unet": "lepton_jax.models.unet:UNet",
+        "vae": "lepton_jax.models.vae:VAE",
     },
     "task": {
         "image_classification": "lepton_jax.tasks.classification:ImageClassification",
+        "image_generation_by_flow": "lepton_jax.tasks.generation:FlowGeneration",
+        "image_generation_by_vae": "lepton_jax.tasks.generation:AutoencodedGeneration",
         "language_modelling": "lepton_jax.tasks.language_modelling:LanguageModelling",
         "signal_classification": "lepton_jax.tasks.classification:SignalClassification",
     },
@@ -71,6 +75,7 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "metric": {
         "classification": "lepton_jax.evaluation.metrics:Classification",
+        "frechet": "lepton_jax.evaluation.frechet:Frechet",
         "perplexity": "lepton_jax.evaluation.metrics:Perplexity",
         "top_k": "lepton_jax.evaluation.metrics:TopK",
     },

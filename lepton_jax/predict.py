@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,11 +18,13 @@ WIDEST = 32
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model says of one input. `truth` is None where it is not known."""
+    """What the model says of one input. `truth` is None where it is not known, `label` and
+    `probability` where the answer is none, but an image of the model's own.
+    """
 
     input: str
-    label: str
-    probability: float
+    label: str | None
+    probability: float | None
     truth: str | None
     outputs: dict[str, Any]
     image: np.ndarray | None = field(repr=False, compare=False, default=None)
@@ -57,8 +59,9 @@ class Predictions:
         if known:
             lines.append(f"{right} of {len(known)} as labelled")
         lines.append(f"Answered by {self.source}, {self.id}")
-        pictures = any(a.image is not None for a in self.answers)
-        file = "FILE.png" if pictures else "FILE.npy"
+        file = "FILE.png" if any(a.image is not None for a in self.answers) else "FILE.npy"
+        if any(a.label is None for a in self.answers):
+            file = "SEED"
         lines.append(f"next: python launch.py predict {self.flag} {file}")
         return "\n".join(lines)
 
@@ -76,7 +79,7 @@ def predict(
       bundle: a bundle's folder; or
       model: 'NAME@ALIAS', 'NAME/VERSION' or 'NAME' in the registry, whose digest is checked.
       inputs: image files (brought to size by the bundle's declared decoding), `.npy` files or
-        arrays of raw inputs, one [...] or many [N, ...].
+        arrays of raw inputs, one [...] or many [N, ...]; seeds for a bundle that generates.
       examples: how many of the bundle's examples to answer as well.
 
     Raises:
@@ -100,11 +103,12 @@ def predict(
     for i, (name, x) in enumerate(raw):
         one = {k: v[i].tolist() for k, v in outputs.items()}
         known = _name(loaded, truth[i]) if i in truth else None
-        chosen = int(one["label"])
-        image = next((a for a in x.values() if a.ndim == 3 and a.dtype == np.uint8), None)
-        answers.append(
-            Answer(name, _name(loaded, chosen), one["probabilities"][chosen], known, one, image)
-        )
+        image = _image(x) if "label" in one else _image({k: v[i] for k, v in outputs.items()})
+        label, probability = None, None
+        if "label" in one:
+            chosen = int(one["label"])
+            label, probability = _name(loaded, chosen), one["probabilities"][chosen]
+        answers.append(Answer(name, label, probability, known, one, image))
     flag = f"--model={model}" if bundle is None else f"--bundle={bundle}"
     return Predictions(loaded.id, source, tuple(answers), flag)
 
@@ -139,6 +143,8 @@ def _gather(
             raw += _arrays(bundle, f"array {i}", given)
         elif os.fspath(given).endswith(".npy"):
             raw += _arrays(bundle, os.fspath(given), _read_array(os.fspath(given)))
+        elif bundle.signature["inputs"].keys() == {"seed"}:
+            raw.append((f"seed {given}", {"seed": _seed(os.fspath(given))}))
         else:
             name = next(iter(bundle.signature["inputs"]))
             raw.append((os.fspath(given), {name: bundle.decode(given)}))
@@ -170,6 +176,16 @@ def _read_array(path: str) -> np.ndarray:
         raise UserError(f"cannot read {path} as an array: {e}") from None
 
 
+def _seed(text: str) -> np.ndarray:
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise UserError(f"this bundle takes seeds, whole numbers below 2^32; got {text!r}")
+    return np.asarray(int(text), np.uint32)
+
+
+def _image(arrays: Mapping[str, np.ndarray]) -> np.ndarray | None:
+    return next((a for a in arrays.values() if a.ndim == 3 and a.dtype == np.uint8), None)
+
+
 def _name(bundle: loader.Bundle, label: int) -> str:
     return bundle.labels[label] if 0 <= label < len(bundle.labels) else str(label)
 
@@ -199,6 +215,8 @@ def _gallery(answers: Sequence[Answer], color: bool, columns: int) -> list[str]:
 
 
 def _caption(answer: Answer) -> list[str]:
+    if answer.label is None:
+        return [os.path.basename(answer.input)]
     said = f"{answer.label} ({answer.probability:.1%})"
     if answer.truth is None:
         return [os.path.basename(answer.input), said]

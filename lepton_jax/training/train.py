@@ -18,6 +18,7 @@ from lepton_jax.cluster.watchdog import Watchdog
 from lepton_jax.config import Config, differences
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.evaluation.evaluate import scalars
+from lepton_jax.evaluation.samples import samples
 from lepton_jax.tracking import plots, provenance
 from lepton_jax.tracking.claim import claim
 from lepton_jax.tracking.progress import Progress
@@ -295,8 +296,11 @@ class _Training:
             state = self.checkpoints.restore(step, self.layout.like)["state"]
         for name, found in self.evaluations.final(state).items():
             record.write_results(name, {**found, "step": step})
+        images = samples(self.layout, state)
         if self.processes.first:
             draw(record, self.data.spec.classes)
+            if images is not None:
+                plots.image_grid(images, record.path("samples.png"))
         record.write_results("checkpoint", {"step": step, "best": self.config.best.metric})
 
     def _kept(self, steps: list[int]) -> set[int]:
