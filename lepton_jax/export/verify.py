@@ -177,10 +177,11 @@ def _same_answers(
         elif not np.array_equal(got[field], wanted):
             wrong = int((got[field] != wanted).sum())
             return Check(name, False, f"{field!r} differs in {wrong} of {wanted.size} places")
+    labels = "labels equal, " if "label" in expected else ""
     return Check(
         name,
         True,
-        f"{count} example{'s' * (count != 1)}: labels equal, largest difference {furthest:.1g} "
+        f"{count} example{'s' * (count != 1)}: {labels}largest difference {furthest:.1g} "
         f"(tolerance {tolerance:g})",
     )
 

@@ -1,5 +1,6 @@
 """A U-Net that knows the time (Ronneberger et al. 2015, in the form of Ho et al. 2020)."""
 
+import itertools
 from typing import Any, ClassVar
 
 import jax
@@ -97,7 +98,7 @@ class UNet(nnx.Module):
         self.up: nnx.List[nnx.List[Block]] = nnx.List()
         self.shrink: nnx.List[Conv] = nnx.List()
         self.grow: nnx.List[Conv] = nnx.List()
-        for width, inner in zip(widths, widths[1:], strict=False):
+        for width, inner in itertools.pairwise(widths):
             self.down.append(_blocks(blocks, width, width, time, dropout, rngs))
             self.shrink.append(Conv(width, inner, stride=2, rngs=rngs))
             self.grow.append(Conv(inner, width, rngs=rngs))
@@ -110,9 +111,7 @@ class UNet(nnx.Module):
         self._patch = patch
         self._time = widths[0]
 
-    def __call__(
-        self, x_BHWC: jax.Array, t_B: jax.Array, noise: Noise | None = None
-    ) -> jax.Array:
+    def __call__(self, x_BHWC: jax.Array, t_B: jax.Array, noise: Noise | None = None) -> jax.Array:
         """`t_B` in [0, 1], float32 or wider; None for `noise` means evaluation."""
         time_BD = self.embed1(sinusoids(TIME_SCALE * t_B, self._time).astype(x_BHWC.dtype))
         time_BD = nnx.silu(self.embed2(nnx.silu(time_BD)))
@@ -154,9 +153,7 @@ def spread(x_BHWC: jax.Array, patch: int) -> jax.Array:
     return x.transpose(0, 1, 3, 2, 4, 5).reshape(B, patch * H, patch * W, C // patch**2)
 
 
-def _blocks(
-    count: int, cin: int, cout: int, time: int, dropout: Any, rngs: nnx.Rngs
-) -> nnx.List:
+def _blocks(count: int, cin: int, cout: int, time: int, dropout: Any, rngs: nnx.Rngs) -> nnx.List:
     first = [Block(cin, cout, time, dropout, rngs=rngs)]
     return nnx.List(first + [Block(cout, cout, time, dropout, rngs=rngs) for _ in range(count - 1)])
 
