@@ -129,7 +129,7 @@ class Features:
                 f"metric frechet: the classifier of {self._path} does not take images of "
                 f"{' x '.join(map(str, shape))}"
             )
-        return functional.merge(params, rest)
+        return functional.merge(*jax.tree.map(jnp.asarray, (params, rest)))
 
 
 class _Identity(nnx.Module):

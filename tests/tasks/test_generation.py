@@ -53,7 +53,7 @@ class Field(nnx.Module):
 def flow_model():
     model = UNet((4, 4, 1), (4, 4, 1), widths=(8, 8), rngs=nnx.Rngs(0))
     kernel = model.field.kernel
-    kernel[...] = jnp.asarray(RNG.normal(size=kernel[...].shape), jnp.float32)
+    kernel[...] = jax.random.normal(jax.random.key(1), kernel[...].shape, jnp.float32)
     return model
 
 
