@@ -100,8 +100,12 @@ def largest_difference(a: Path, b: Path) -> float:
         ),
     ],
     ids=[
-        "CNN with BatchNorm, dropout, EMA, augmentation", "decoder with dropout", "MLP", "GRU",
-        "VAE", "flow",
+        "CNN with BatchNorm, dropout, EMA, augmentation",
+        "decoder with dropout",
+        "MLP",
+        "GRU",
+        "VAE",
+        "flow",
     ],
 )
 def test_a_packed_trial_computes_what_it_computes_alone(
