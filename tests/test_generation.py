@@ -15,7 +15,9 @@ from lepton_jax.serving import loader
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.fixture(scope="module", params=["mnist_vae", "mnist_flow"])
+@pytest.fixture(
+    scope="module", params=["mnist_vae", pytest.param("mnist_flow", marks=pytest.mark.slow)]
+)
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     workdir = tmp_path_factory.mktemp(request.param) / "run"
     lepton_jax.train(f"{ROOT}/configs/{request.param}.py:tiny", str(workdir))

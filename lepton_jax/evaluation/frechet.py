@@ -98,7 +98,7 @@ class Features:
         """The fingerprint of its config, and the SHA-256 of its weights."""
         digest = hashlib.sha256()
         for name, array in sorted(self._weights.items()):
-            digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+            digest.update(f"{name} {array.dtype} {array.size}\n".encode())
             digest.update(np.ascontiguousarray(array).tobytes())
         return {"config": self._config.fingerprint(), "weights": digest.hexdigest()}
 
