@@ -5,7 +5,11 @@ a packed lane therefore draw exactly what the whole batch would have drawn for t
 Only the threefry generator keeps this promise under `vmap`.
 """
 
+from typing import Any
+
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 # B examples at hand (a shard or a slice of the global batch).
 
@@ -39,3 +43,23 @@ def example_keys(seed: jax.Array, step: jax.Array, position: jax.Array) -> jax.A
     """Typed keys `[B]` for the examples at global `position` `[B]` of the batch of `step`."""
     key = jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), step)
     return jax.vmap(jax.random.fold_in, (None, 0))(key, position)
+
+
+def seed_keys(seed: jax.Array) -> jax.Array:
+    """Typed keys `[B]` for examples that bring a `seed` uint32 `[B]` of their own: those of an
+    evaluation, and of a bundle that generates. They are no run's and no step's.
+    """
+    key = jax.random.key(0, impl="threefry2x32")
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, seed)
+
+
+def normal(keys: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+    """Standard normal `[B, *shape]`, one draw a key of `[B]`: in every precision the same numbers,
+    but for rounding. `jax.random.normal` draws other ones in float64.
+    """
+    low = np.nextafter(np.float32(-1), np.float32(0))
+
+    def draw(key: jax.Array) -> jax.Array:
+        return jax.random.uniform(key, shape, jnp.float32, low, 1.0)
+
+    return np.sqrt(2).astype(dtype) * jax.lax.erf_inv(jax.vmap(draw)(keys).astype(dtype))

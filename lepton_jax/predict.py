@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,11 +19,13 @@ WIDEST = 32
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model says of one input. `truth` is None where it is not known."""
+    """What the model says of one input. `truth` is None where it is not known, `label` and
+    `probability` where the answer is none, but an image of the model's own.
+    """
 
     input: str
-    label: str
-    probability: float
+    label: str | None
+    probability: float | None
     truth: str | None
     outputs: dict[str, Any]
     image: np.ndarray | None = field(repr=False, compare=False, default=None)
@@ -63,8 +65,9 @@ class Predictions:
         if known:
             lines.append(f"{right} of {len(known)} as labelled")
         lines.append(f"Answered by {self.source}, {self.id}")
-        pictures = any(a.image is not None for a in self.answers)
-        file = "FILE.png" if pictures else "FILE.npy"
+        file = "FILE.png" if any(a.image is not None for a in self.answers) else "FILE.npy"
+        if any(a.label is None for a in labelled):
+            file = "SEED"
         lines.append(f"next: python launch.py predict {self.flag} {file}")
         return "\n".join(lines)
 
@@ -82,7 +85,7 @@ def predict(
       bundle: a bundle's folder; or
       model: 'NAME@ALIAS', 'NAME/VERSION' or 'NAME' in the registry, whose digest is checked.
       inputs: image files (brought to size by the bundle's declared decoding), `.npy` files or
-        arrays of raw inputs, one [...] or many [N, ...].
+        arrays of raw inputs, one [...] or many [N, ...]; seeds for a bundle that generates.
       examples: how many of the bundle's examples to answer as well.
 
     Raises:
@@ -118,15 +121,16 @@ def _answer(
     truth: dict[str, np.ndarray],
 ) -> Answer | Objects:
     """What outputs mean for one input, all without the batch axis."""
-    image = next((a for a in inputs.values() if a.ndim == 3 and a.dtype == np.uint8), None)
     if is_of_objects(outputs):
         labelled = objects(truth, bundle.labels) if "boxes" in truth else None
-        return Objects(name, objects(outputs, bundle.labels), labelled, image)
+        return Objects(name, objects(outputs, bundle.labels), labelled, _image(inputs))
     one = {k: v.tolist() for k, v in outputs.items()}
     known = _name(bundle, int(truth["label"])) if "label" in truth else None
+    if "label" not in one:
+        return Answer(name, None, None, known, one, _image(outputs))
     chosen = int(one["label"])
     said = _name(bundle, chosen)
-    return Answer(name, said, one["probabilities"][chosen], known, one, image)
+    return Answer(name, said, one["probabilities"][chosen], known, one, _image(inputs))
 
 
 def _open(bundle: str | None, model: str | None) -> tuple[loader.Bundle, str]:
@@ -158,6 +162,8 @@ def _gather(
             raw += _arrays(bundle, f"array {i}", given)
         elif os.fspath(given).endswith(".npy"):
             raw += _arrays(bundle, os.fspath(given), _read_array(os.fspath(given)))
+        elif bundle.signature["inputs"].keys() == {"seed"}:
+            raw.append((f"seed {given}", {"seed": _seed(os.fspath(given))}))
         else:
             name = next(iter(bundle.signature["inputs"]))
             raw.append((os.fspath(given), {name: bundle.decode(given)}))
@@ -189,6 +195,16 @@ def _read_array(path: str) -> np.ndarray:
         raise UserError(f"cannot read {path} as an array: {e}") from None
 
 
+def _seed(text: str) -> np.ndarray:
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise UserError(f"this bundle takes seeds, whole numbers below 2^32; got {text!r}")
+    return np.asarray(int(text), np.uint32)
+
+
+def _image(arrays: Mapping[str, np.ndarray]) -> np.ndarray | None:
+    return next((a for a in arrays.values() if a.ndim == 3 and a.dtype == np.uint8), None)
+
+
 def _name(bundle: loader.Bundle, label: int) -> str:
     return bundle.labels[label] if 0 <= label < len(bundle.labels) else str(label)
 
@@ -218,6 +234,8 @@ def _gallery(answers: Sequence[Answer], color: bool, columns: int) -> list[str]:
 
 
 def _caption(answer: Answer) -> list[str]:
+    if answer.label is None:
+        return [os.path.basename(answer.input)]
     said = f"{answer.label} ({answer.probability:.1%})"
     if answer.truth is None:
         return [os.path.basename(answer.input), said]

@@ -26,9 +26,11 @@ ROOMS = {
     "placement": {"errors", "reduce", "schema"},
     "cluster": {"errors"},
     "models": {"errors", "ops", "noise", "reduce", "schema"},
-    "tasks": {"boxes", "errors", "schema", "data", "evaluation"},
+    "tasks": {"boxes", "errors", "noise", "schema", "data", "evaluation"},
     "tracking": {"errors", "config", "schema"},
-    "evaluation": {"errors", "schema", "config", "data", "training", "tracking"},
+    "evaluation": {
+        "errors", "schema", "config", "validation", "data", "training", "tracking",
+    },
     "training": {
         "errors", "schema", "config", "components", "validation", "hyper", "data", "noise",
         "reduce", "memory", "models", "tracking", "evaluation", "placement", "cluster", "chips",

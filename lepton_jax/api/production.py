@@ -131,6 +131,7 @@ def predict(
     """Answers from a bundle or a registered model, drawn in the terminal.
 
     FILE ...                        images (brought to size as the bundle declares) or .npy arrays
+    SEED ...                        or whole numbers, where the model generates from seeds
     --model=NAME@ALIAS              from the registry, whose digest is checked; or NAME/VERSION
     --bundle=DIR                    or from a folder
     --examples=N                    the bundle's own held-out examples, with the truth beside

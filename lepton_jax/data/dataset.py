@@ -12,8 +12,11 @@ from lepton_jax.data.split import carve
 from lepton_jax.data.streamed import Streamed
 from lepton_jax.errors import UserError
 
-RESERVED = ("position", "mask")
-"""Fields that a batch gets beside those of the data."""
+RESERVED = ("position", "mask", "seed")
+"""Fields that a batch gets beside those of the data: where an example of a training batch lies in
+it; whether one of an evaluation counts, and its number in its split, from which all is drawn that
+an evaluation draws.
+"""
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,9 @@ class FieldSpec:
 
     shape: tuple[int, ...]
     dtype: str
+
+
+SEED = FieldSpec((), "uint32")
 
 
 @dataclass(frozen=True)

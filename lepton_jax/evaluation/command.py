@@ -7,6 +7,8 @@ from typing import Any
 from lepton_jax.evaluation.evaluate import scalars
 from lepton_jax.evaluation.evaluations import Evaluations
 from lepton_jax.evaluation.pictures import draw
+from lepton_jax.evaluation.samples import samples
+from lepton_jax.tracking import plots
 from lepton_jax.tracking.claim import claim
 from lepton_jax.training import restore
 from lepton_jax.training.layout import alone
@@ -53,8 +55,11 @@ def evaluate(workdir: str, split: str, checkpoint: str) -> Evaluated:
     config = restore.read_config(workdir)
     with claim(workdir), runtime(config.precision):
         run = restore.trained(workdir, checkpoint)
-        evaluations = Evaluations(alone(run.program), run.data)
-        results = evaluations.split(run.state, split)
+        placed = alone(run.program)
+        results = Evaluations(placed, run.data).split(run.state, split)
         run.record.write_results(split, {**results, "step": run.step})
         draw(run.record, run.data, split)
+        images = samples(placed, run.state)
+        if images is not None:
+            plots.image_grid(images, run.record.path("samples.png"))
         return Evaluated(workdir, split, run.step, results)

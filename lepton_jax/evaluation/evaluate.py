@@ -58,6 +58,7 @@ class Evaluator:
             name: jax.ShapeDtypeStruct((self._batch_size, *f.shape), f.dtype) for name, f in spec
         }
         batch["mask"] = jax.ShapeDtypeStruct((self._batch_size,), np.float32)
+        batch["seed"] = jax.ShapeDtypeStruct((self._batch_size,), np.uint32)
         found = jax.eval_shape(self._sums, program.abstract_state(), batch)
         sums = jax.tree.map(lambda x: np.ones(x.shape), found["sums"])
         rows = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), found["gathered"])
@@ -141,7 +142,8 @@ class Evaluator:
 def masked_batches(
     columns: Columns, batch_size: int, rows: np.ndarray
 ) -> Iterator[dict[str, np.ndarray]]:
-    """The examples in order, in batches of one size with a `mask` float32 of 1s and 0s.
+    """The examples in order, in batches of one size with a `mask` float32 of 1s and 0s, and a
+    `seed` uint32: the example's number.
 
     Of each batch the given rows: a process's share.
     """
@@ -149,7 +151,7 @@ def masked_batches(
         index = start + rows
         mask = (index < len(columns)).astype(np.float32)
         index = np.minimum(index, len(columns) - 1)
-        yield {**columns.rows(index), "mask": mask}
+        yield {**columns.rows(index), "mask": mask, "seed": index.astype(np.uint32)}
 
 
 def plain(value: Any) -> Any:

@@ -152,7 +152,11 @@ def _behaviour(folder: Path, identity: str, test: HeldOut | str) -> list[Check]:
 def _same_answers(
     name: str, got: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], tolerance: float
 ) -> Check:
-    """Floats within the tolerance, everything else equal; objects in whatever order."""
+    """Floats within the tolerance, everything else equal; objects in whatever order.
+
+    Pixels, uint8, are rounded floats in [0, 1]: where one lies at the border between two levels the
+    other level is as right.
+    """
     if got.keys() != expected.keys() or any(got[k].shape != expected[k].shape for k in expected):
         shapes = {k: v.shape for k, v in got.items()}
         return Check(name, False, f"outputs {shapes} are not those of the examples")
@@ -160,8 +164,11 @@ def _same_answers(
     furthest, count = 0.0, 0
     for field, wanted in expected.items():
         count = len(wanted)
-        if np.issubdtype(wanted.dtype, np.floating):
+        pixels = wanted.dtype == np.uint8
+        if pixels or np.issubdtype(wanted.dtype, np.floating):
             difference = np.abs(got[field].astype(np.float64) - wanted.astype(np.float64))
+            if pixels:
+                difference = np.maximum(difference - 1, 0) / 255
             if not (difference <= tolerance).all():  # NaN is not within anything
                 return Check(
                     name,
@@ -172,10 +179,11 @@ def _same_answers(
         elif not np.array_equal(got[field], wanted):
             wrong = int((got[field] != wanted).sum())
             return Check(name, False, f"{field!r} differs in {wrong} of {wanted.size} places")
+    labels = "labels equal, " if "label" in expected else ""
     return Check(
         name,
         True,
-        f"{count} example{'s' * (count != 1)}: labels equal, largest difference {furthest:.1g} "
+        f"{count} example{'s' * (count != 1)}: {labels}largest difference {furthest:.1g} "
         f"(tolerance {tolerance:g})",
     )
 

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Sequence
-from math import isfinite
+from math import ceil, isfinite
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ from lepton_jax.tracking.record import Row
 
 _COLOURS = {"train": "#8a8a8a", "valid": "#1f5fa8", "test": "#c4451c"}
 _OTHERS = ("#2c8c5a", "#8c4fb0", "#b08a1f")
+_SEEN = 84
+"""Pixels of an image's height that are seen well."""
 _ANNOTATED = 20
 """Classes up to which the cells of a confusion matrix hold their counts."""
 
@@ -99,6 +101,26 @@ def grid(images: Sequence[np.ndarray], captions: Sequence[str], columns: int, pa
         axes.set_title(caption, fontsize=7)
         axes.axis("off")
     save(figure, path)
+
+
+def image_grid(images_NHWC: np.ndarray, path: Path) -> None:
+    """Images uint8, of 1 or 3 channels, row by row in a square, each pixel as it is.
+
+    Small ones are enlarged without smoothing. Raises as `files.write_bytes` does.
+    """
+    from PIL import Image
+
+    N, H, W, C = images_NHWC.shape
+    side = ceil(N**0.5)
+    grid = np.full((ceil(N / side) * (H + 1) + 1, side * (W + 1) + 1, C), 128, np.uint8)
+    for i, image_HWC in enumerate(images_NHWC):
+        top, left = i // side * (H + 1) + 1, i % side * (W + 1) + 1
+        grid[top : top + H, left : left + W] = image_HWC
+    scale = max(1, _SEEN // H)
+    grid = grid.repeat(scale, axis=0).repeat(scale, axis=1)
+    buffer = io.BytesIO()
+    Image.fromarray(grid[..., 0] if C == 1 else grid).save(buffer, "PNG")
+    files.write_bytes(path, buffer.getvalue())
 
 
 def _curves(rows: Sequence[Row]) -> dict[str, dict[str, list[tuple[int, float]]]]:

@@ -32,4 +32,5 @@ def prepare(config: Config) -> Prepared:
     _ = placed.specs  # so that rules which do not fit show now
     evaluations = Evaluations(placed, data)
     evaluations.check_best()
+    _ = evaluations.at_end  # so that a metric of the end that cannot be made shows now
     return Prepared(data, program, placed, evaluations)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lepton_jax.config import Chosen, Config
-from lepton_jax.data.dataset import DataSpec, FieldSpec
+from lepton_jax.data.dataset import SEED, DataSpec, FieldSpec
 from lepton_jax.errors import UserError
 from lepton_jax.hyper import hyper_of
 from lepton_jax.noise import Noise, example_keys
@@ -202,13 +202,18 @@ class Program:
         return self._task({}).predict(self.module(params, rest), self.prepare(inputs))
 
     @property
+    def task_input_fields(self) -> tuple[str, ...]:
+        """The names of what a prediction needs, whether the data has it or not."""
+        return tuple(self._task({}).input_fields)
+
+    @property
     def input_fields(self) -> dict[str, FieldSpec]:
-        """The fields of the data that a prediction needs, without the batch axis.
+        """The fields of the data that a prediction needs, or its seed, without the batch axis.
 
         Raises:
           UserError: when the task predicts from something that is no field of the data.
         """
-        names, fields = self._task({}).input_fields, self.spec.fields
+        names, fields = self.task_input_fields, {**self.spec.fields, "seed": SEED}
         for name in names:
             if name not in fields:
                 raise UserError(

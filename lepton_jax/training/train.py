@@ -20,6 +20,7 @@ from lepton_jax.data.labels import absent_classes
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.evaluation.evaluate import scalars
 from lepton_jax.evaluation.pictures import draw
+from lepton_jax.evaluation.samples import samples
 from lepton_jax.tracking import plots, provenance
 from lepton_jax.tracking.claim import claim
 from lepton_jax.tracking.progress import Progress
@@ -300,9 +301,12 @@ class _Training:
             state = self.checkpoints.restore(step, self.layout.like)["state"]
         for name, found in self.evaluations.final(state).items():
             record.write_results(name, {**found, "step": step})
+        images = samples(self.layout, state)
         if self.processes.first:
             plots.learning_curves(record.rows(), f"{record.workdir}/curves.png")
             draw(record, self.data)
+            if images is not None:
+                plots.image_grid(images, record.path("samples.png"))
         record.write_results("checkpoint", {"step": step, "best": self.config.best.metric})
 
     def _kept(self, steps: list[int]) -> set[int]:

@@ -89,8 +89,24 @@ def largest_difference(a: Path, b: Path) -> float:
             )
             for model in ("mlp", "gru")
         ),
+        *(
+            pytest.param(
+                f"configs/mnist_{model}.py:tiny",
+                grid({"optimizer.learning_rate": (1e-3, 1e-2)}),
+                QUICK,
+                marks=pytest.mark.slow,
+            )
+            for model in ("vae", "flow")
+        ),
     ],
-    ids=["CNN with BatchNorm, dropout, EMA, augmentation", "decoder with dropout", "MLP", "GRU"],
+    ids=[
+        "CNN with BatchNorm, dropout, EMA, augmentation",
+        "decoder with dropout",
+        "MLP",
+        "GRU",
+        "VAE",
+        "flow",
+    ],
 )
 def test_a_packed_trial_computes_what_it_computes_alone(
     tmp_path: Path, config: str, variants: list[Variant], changes: dict[str, Any]

@@ -1,0 +1,177 @@
+"""A U-Net that knows the time (Ronneberger et al. 2015, in the form of Ho et al. 2020)."""
+
+import itertools
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from lepton_jax.errors import UserError
+from lepton_jax.models.layers import Conv, Dropout, Linear
+from lepton_jax.noise import Noise
+from lepton_jax.reduce import by_batch
+from lepton_jax.schema import PositiveInt, Rate
+
+# B batch, H height, W width, C channels, D features of the time, N pixels of an image.
+
+GROUPS = 8
+"""Of each group normalisation; every width is a multiple of it."""
+
+TIME_SCALE = 1000.0
+"""Times in [0, 1] are embedded as Ho et al. embed their 1000 steps."""
+
+ZEROS = nnx.initializers.zeros
+
+
+class Block(nnx.Module):
+    """shortcut(x) + F(x, time): F is two 3 x 3 convolutions, each of a group norm and SiLU, with
+    the time added between them. It begins as its shortcut.
+    """
+
+    def __init__(self, cin: int, cout: int, time: int, dropout: Any, *, rngs: nnx.Rngs):
+        self.norm1 = _norm(cin, rngs)
+        self.conv1 = Conv(cin, cout, rngs=rngs)
+        self.time = Linear(time, cout, rngs=rngs)
+        self.norm2 = _norm(cout, rngs)
+        self.dropout = Dropout(dropout)
+        self.conv2 = Conv(cout, cout, init=ZEROS, rngs=rngs)
+        self.shortcut = None if cin == cout else Conv(cin, cout, kernel=1, rngs=rngs)
+
+    def __call__(self, x_BHWC: jax.Array, time_BD: jax.Array, noise: Noise | None) -> jax.Array:
+        x_BHWC = by_batch(x_BHWC)
+        y_BHWC = self.conv1(nnx.silu(self.norm1(x_BHWC)))
+        y_BHWC += self.time(time_BD)[:, None, None]
+        y_BHWC = self.conv2(self.dropout(nnx.silu(self.norm2(y_BHWC)), noise))
+        return y_BHWC + (x_BHWC if self.shortcut is None else self.shortcut(x_BHWC))
+
+
+class Attention(nnx.Module):
+    """x + attention of each pixel to all others, one head; it begins as the identity."""
+
+    def __init__(self, width: int, *, rngs: nnx.Rngs):
+        self.norm = _norm(width, rngs)
+        self.qkv = Linear(width, 3 * width, rngs=rngs)
+        self.out = Linear(width, width, kernel_init=ZEROS, rngs=rngs)
+
+    def __call__(self, x_BHWC: jax.Array) -> jax.Array:
+        B, H, W, C = x_BHWC.shape
+        q_BNC, k_BNC, v_BNC = jnp.split(self.qkv(self.norm(x_BHWC).reshape(B, H * W, C)), 3, -1)
+        weight_BNN = jax.nn.softmax(jnp.einsum("bnc,bmc->bnm", q_BNC, k_BNC) / C**0.5)
+        y_BNC = jnp.einsum("bnm,bmc->bnc", weight_BNN, v_BNC)
+        return x_BHWC + self.out(y_BNC).reshape(B, H, W, C)
+
+
+class UNet(nnx.Module):
+    """Images `[B, H, W, C]` at times `[B]` to a field `[B, H, W, outputs[-1]]`, zero at first.
+
+    Raises:
+      UserError: when a width is no multiple of 8, or the image's sides do not halve so often.
+    """
+
+    sharding: ClassVar[dict[str, tuple[str | None, ...]]] = {
+        r"(stem|conv\d|shortcut|shrink\.\d+|grow\.\d+)\.kernel": ("fsdp",),
+        r"(time|embed\d|qkv|out)\.kernel": ("fsdp",),
+    }
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        outputs: tuple[int, ...],
+        *,
+        widths: tuple[PositiveInt, ...] = (64, 128),
+        blocks: PositiveInt = 1,
+        patch: PositiveInt = 1,
+        dropout: Rate = 0.0,
+        rngs: nnx.Rngs,
+    ):
+        """`widths`: channels at each resolution, each half of the one before; at the last there is
+        attention. `blocks`: at each of the others, on the way down and on the way up. `patch`: the
+        side of the squares of pixels that are stacked into channels before all this.
+        """
+        _check(input_shape, widths, patch)
+        time = 4 * widths[0]
+        self.embed1 = Linear(widths[0], time, rngs=rngs)
+        self.embed2 = Linear(time, time, rngs=rngs)
+        self.stem = Conv(input_shape[-1] * patch**2, widths[0], rngs=rngs)
+        self.down: nnx.List[nnx.List[Block]] = nnx.List()
+        self.up: nnx.List[nnx.List[Block]] = nnx.List()
+        self.shrink: nnx.List[Conv] = nnx.List()
+        self.grow: nnx.List[Conv] = nnx.List()
+        for width, inner in itertools.pairwise(widths):
+            self.down.append(_blocks(blocks, width, width, time, dropout, rngs))
+            self.shrink.append(Conv(width, inner, stride=2, rngs=rngs))
+            self.grow.append(Conv(inner, width, rngs=rngs))
+            self.up.append(_blocks(blocks, 2 * width, width, time, dropout, rngs))
+        self.before = Block(widths[-1], widths[-1], time, dropout, rngs=rngs)
+        self.attention = Attention(widths[-1], rngs=rngs)
+        self.after = Block(widths[-1], widths[-1], time, dropout, rngs=rngs)
+        self.norm = _norm(widths[0], rngs)
+        self.field = Conv(widths[0], outputs[-1] * patch**2, init=ZEROS, rngs=rngs)
+        self._patch = patch
+        self._time = widths[0]
+
+    def __call__(self, x_BHWC: jax.Array, t_B: jax.Array, noise: Noise | None = None) -> jax.Array:
+        """`t_B` in [0, 1], float32 or wider; None for `noise` means evaluation."""
+        time_BD = self.embed1(sinusoids(TIME_SCALE * t_B, self._time).astype(x_BHWC.dtype))
+        time_BD = nnx.silu(self.embed2(nnx.silu(time_BD)))
+        x_BHWC = self.stem(stacked(x_BHWC, self._patch))
+        seen: list[jax.Array] = []
+        for level, shrink in zip(self.down, self.shrink, strict=True):
+            for block in level:
+                x_BHWC = block(x_BHWC, time_BD, noise)
+            seen.append(x_BHWC)
+            x_BHWC = shrink(x_BHWC)
+        x_BHWC = self.attention(self.before(x_BHWC, time_BD, noise))
+        x_BHWC = self.after(x_BHWC, time_BD, noise)
+        for level, grow in zip(reversed(self.up), reversed(self.grow), strict=True):
+            x_BHWC = grow(x_BHWC.repeat(2, axis=1).repeat(2, axis=2))
+            x_BHWC = jnp.concatenate([x_BHWC, seen.pop()], axis=-1)
+            for block in level:
+                x_BHWC = block(x_BHWC, time_BD, noise)
+        return spread(self.field(nnx.silu(self.norm(x_BHWC))), self._patch)
+
+
+def sinusoids(t_B: jax.Array, size: int) -> jax.Array:
+    """sin and cos of t times size / 2 frequencies from 1 down to 1/10000, `[B, size]`."""
+    rate_F = 10_000.0 ** -jnp.linspace(0, 1, size // 2, dtype=t_B.dtype)
+    angle_BF = t_B[:, None] * rate_F
+    return jnp.concatenate([jnp.sin(angle_BF), jnp.cos(angle_BF)], axis=-1)
+
+
+def stacked(x_BHWC: jax.Array, patch: int) -> jax.Array:
+    """Squares of `patch` x `patch` pixels as channels of one: `[B, H / p, W / p, p p C]`."""
+    B, H, W, C = x_BHWC.shape
+    x = x_BHWC.reshape(B, H // patch, patch, W // patch, patch, C)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(B, H // patch, W // patch, patch**2 * C)
+
+
+def spread(x_BHWC: jax.Array, patch: int) -> jax.Array:
+    """The inverse of `stacked`: `[B, p H, p W, C / (p p)]`."""
+    B, H, W, C = x_BHWC.shape
+    x = x_BHWC.reshape(B, H, W, patch, patch, C // patch**2)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(B, patch * H, patch * W, C // patch**2)
+
+
+def _blocks(count: int, cin: int, cout: int, time: int, dropout: Any, rngs: nnx.Rngs) -> nnx.List:
+    first = [Block(cin, cout, time, dropout, rngs=rngs)]
+    return nnx.List(first + [Block(cout, cout, time, dropout, rngs=rngs) for _ in range(count - 1)])
+
+
+def _norm(width: int, rngs: nnx.Rngs) -> nnx.GroupNorm:
+    """Statistics in float32 or wider."""
+    # Fast variance, E[x^2] - E[x]^2, loses all digits where the mean is large.
+    return nnx.GroupNorm(width, GROUPS, use_fast_variance=False, rngs=rngs)
+
+
+def _check(input_shape: tuple[int, ...], widths: tuple[int, ...], patch: int) -> None:
+    if not widths or any(width % GROUPS for width in widths):
+        raise UserError(f"model.widths = {tuple(widths)}: expected multiples of {GROUPS}")
+    height, width, _ = input_shape
+    smallest = patch * 2 ** (len(widths) - 1)
+    if height % smallest or width % smallest:
+        raise UserError(
+            f"an image of {height} x {width} does not divide by {smallest}: patches of "
+            f"model.patch = {patch}, halved {len(widths) - 1} times by model.widths = "
+            f"{tuple(widths)}"
+        )

@@ -1,0 +1,182 @@
+"""Image generation: images from seeds, by a variational autoencoder or by flow matching."""
+
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+
+from lepton_jax.data.dataset import DataSpec
+from lepton_jax.errors import UserError
+from lepton_jax.noise import Noise, normal, seed_keys
+from lepton_jax.schema import PositiveInt
+
+# B batch, H height, W width, C channels, Z latent.
+
+Sums = dict[str, tuple[jax.Array, jax.Array]]
+
+
+class _Generation:
+    """Fields: `image` uint8 [B, H, W, C], raw: how pixels become numbers is the task's, as it turns
+    numbers into pixels again. A prediction needs nothing but a `seed`, uint32 [B].
+
+    What training draws comes from `noise`, what an evaluation draws from each example's seed, so
+    that the same checkpoint is always measured the same.
+
+    Raises:
+      UserError: when the data has no such images.
+    """
+
+    input_fields = ("seed",)
+
+    def __init__(self, spec: DataSpec):
+        field = spec.fields.get("image")
+        if field is None or len(field.shape) != 3 or field.dtype != "uint8":
+            raise UserError(
+                "image generation needs a field 'image' of uint8 with 3 axes an example; the data "
+                f"has {', '.join(f'{k} {v.dtype} {v.shape}' for k, v in spec.fields.items())}"
+            )
+        self.input_shape = self.outputs = field.shape
+
+    def metrics(self) -> dict[str, Any]:
+        return {}
+
+
+class AutoencodedGeneration(_Generation):
+    """By a variational autoencoder of binary images (Kingma & Welling 2014): white is every pixel
+    above `threshold`.
+
+    The model has `encode(x, noise)`, giving mean and log-variance [B, Z] of q(z | x),
+    `decode(z, noise)`, giving logits [B, H, W, C], and `latent`, Z.
+    """
+
+    def __init__(self, spec: DataSpec, *, threshold: int = 127):
+        super().__init__(spec)
+        self._threshold = threshold
+
+    def loss(self, model: Any, batch: Any, noise: Noise | None) -> Sums:
+        """The negative evidence lower bound in nats an image, with one z of q(z | x) each:
+        `reconstruction`, -log p(x | z), plus `kl`, of q(z | x) from N(0, 1). `elbo` is the bound.
+        """
+        dtype, wide = _dtypes(model)
+        x_BHWC = (_raw(batch) > self._threshold).astype(wide)
+        eps_BZ = normal(_draws(batch, noise)(), (model.latent,), wide)
+        q = model.encode(x_BHWC.astype(dtype), noise)
+        mean_BZ, log_var_BZ = (part.astype(wide) for part in q)
+        z_BZ = mean_BZ + jnp.exp(log_var_BZ / 2) * eps_BZ
+        logits_BHWC = model.decode(z_BZ.astype(dtype), noise).astype(wide)
+        nats_B = optax.sigmoid_binary_cross_entropy(logits_BHWC, x_BHWC).sum((1, 2, 3))
+        kl_B = kl_from_standard(mean_BZ, log_var_BZ)
+        means = {
+            "loss": nats_B + kl_B, "reconstruction": nats_B, "kl": kl_B, "elbo": -nats_B - kl_B,
+        }  # fmt: skip
+        return _summed(means, batch)
+
+    def predict(self, model: Any, batch: Any) -> dict[str, jax.Array]:
+        """`image` uint8 [B, H, W, C]: the pixels' means under p(x | z), z drawn from N(0, 1)."""
+        dtype, wide = _dtypes(model)
+        z_BZ = normal(_draws(batch, None)(), (model.latent,), wide)
+        logits_BHWC = model.decode(z_BZ.astype(dtype), None).astype(wide)
+        return {"image": _pixels(jax.nn.sigmoid(logits_BHWC))}
+
+
+class FlowGeneration(_Generation):
+    """By flow matching (Lipman et al. 2023) with straight conditional paths, the optimal transport
+    of its section 4.1 with sigma_min = 0: x_t = (1 - t) x_0 + t x_1 from noise x_0 to an image x_1
+    in [-1, 1].
+
+    The model is called with x_t [B, H, W, C], t [B] in [0, 1] and noise, and gives velocities.
+    """
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        *,
+        sampler: Literal["euler", "heun"] = "heun",
+        sampling_steps: PositiveInt = 20,
+    ):
+        """`sampler`: of the ordinary differential equation, in `sampling_steps` equal steps; Heun's
+        calls the model twice a step."""
+        super().__init__(spec)
+        self._sampler = sampler
+        self._steps = sampling_steps
+
+    def loss(self, model: Any, batch: Any, noise: Noise | None) -> Sums:
+        """Squared error of the velocity at x_t against x_1 - x_0, its mean over the pixels; one
+        t, uniform in [0, 1), and one x_0 an image.
+        """
+        dtype, wide = _dtypes(model)
+        x1_BHWC = _raw(batch).astype(wide) / 127.5 - 1
+        draws = _draws(batch, noise)
+        t_B = jax.vmap(lambda key: jax.random.uniform(key, (), jnp.float32))(draws()).astype(wide)
+        x0_BHWC = normal(draws(), self.input_shape, wide)
+        t_B111 = t_B[:, None, None, None]
+        xt_BHWC = (1 - t_B111) * x0_BHWC + t_B111 * x1_BHWC
+        velocity_BHWC = model(xt_BHWC.astype(dtype), t_B, noise).astype(wide)
+        error_BHWC = velocity_BHWC - (x1_BHWC - x0_BHWC)
+        return _summed({"loss": jnp.square(error_BHWC).mean((1, 2, 3))}, batch)
+
+    def predict(self, model: Any, batch: Any) -> dict[str, jax.Array]:
+        """`image` uint8 [B, H, W, C]: where the flow carries noise from t = 0 to t = 1."""
+        dtype, wide = _dtypes(model)
+        x0_BHWC = normal(_draws(batch, None)(), self.input_shape, wide)
+
+        def velocity(x_BHWC: jax.Array, t: jax.Array) -> jax.Array:
+            t_B = jnp.broadcast_to(t, x_BHWC.shape[:1])
+            return model(x_BHWC.astype(dtype), t_B, None).astype(wide)
+
+        x1_BHWC = integrated(velocity, x0_BHWC, self._sampler, self._steps)
+        return {"image": _pixels((x1_BHWC + 1) / 2)}
+
+
+def kl_from_standard(mean_BZ: jax.Array, log_var_BZ: jax.Array) -> jax.Array:
+    """KL(N(mean, var) || N(0, 1)) in nats, summed over Z: `[B]` (Kingma & Welling, appendix B)."""
+    return (jnp.square(mean_BZ) + jnp.exp(log_var_BZ) - 1 - log_var_BZ).sum(-1) / 2
+
+
+def integrated(velocity: Any, x: jax.Array, sampler: str, steps: int) -> jax.Array:
+    """x(1) of dx/dt = velocity(x, t) from x(0) = x, in `steps` equal steps of Euler or Heun."""
+    size = jnp.asarray(1 / steps, x.dtype)
+
+    def step(x: jax.Array, i: jax.Array) -> tuple[jax.Array, None]:
+        t = i * size
+        slope = velocity(x, t)
+        if sampler == "heun":
+            slope = (slope + velocity(x + size * slope, t + size)) / 2
+        return x + size * slope, None
+
+    return jax.lax.scan(step, x, jnp.arange(steps, dtype=x.dtype))[0]
+
+
+def _dtypes(model: Any) -> tuple[Any, Any]:
+    """What the model computes in, its parameters' dtype, and float32 or wider for all else."""
+    found = [leaf.dtype for leaf in jax.tree.leaves(nnx.state(model, nnx.Param))]
+    dtype = jnp.result_type(*found) if found else jnp.dtype(jnp.float32)
+    return dtype, jnp.promote_types(dtype, jnp.float32)
+
+
+def _draws(batch: Any, noise: Noise | None) -> Noise:
+    return Noise(seed_keys(batch["seed"])) if noise is None else noise
+
+
+def _raw(batch: Any) -> jax.Array:
+    """Raises `UserError` when pixels have been turned into numbers already."""
+    image_BHWC = batch["image"]
+    if image_BHWC.dtype != jnp.uint8:
+        raise UserError(
+            f"image generation takes raw uint8 pixels, and data.prepare made {image_BHWC.dtype} of "
+            "them: leave data.prepare without scale(), which the task does itself"
+        )
+    return image_BHWC
+
+
+def _pixels(x_BHWC: jax.Array) -> jax.Array:
+    """Intensities in [0, 1] as uint8; what lies beyond is cut."""
+    return jnp.round(jnp.clip(x_BHWC, 0, 1) * 255).astype(jnp.uint8)
+
+
+def _summed(means: dict[str, jax.Array], batch: Any) -> Sums:
+    """Numbers `[B]` summed over the examples that count, each with their count."""
+    mask_B = batch["mask"].astype(means["loss"].dtype)
+    return {name: ((x_B * mask_B).sum(), mask_B.sum()) for name, x_B in means.items()}
