@@ -1,7 +1,7 @@
 """`ablate --dry_run`: the trials, what they share, and what they will cost."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import jax
@@ -10,7 +10,8 @@ from lepton_jax.ablation.command import check_executor
 from lepton_jax.ablation.experiment import Experiment
 from lepton_jax.ablation.lanes import Lanes, run_together
 from lepton_jax.ablation.pack import ended, trial_folder
-from lepton_jax.ablation.programs import program_of
+from lepton_jax.ablation.programs import Programs, program_of
+from lepton_jax.ablation.search import Searching
 from lepton_jax.ablation.trials import Trial, by_program, trials_of
 from lepton_jax.ablation.width import measure
 
@@ -30,6 +31,17 @@ class Program:
 
 
 @dataclass(frozen=True)
+class Drawn:
+    """A search: how many trials it draws, and what of them is trained, in whole runs."""
+
+    name: str
+    trials: int
+    runs: float
+    seconds: float
+    """As `Program.seconds`."""
+
+
+@dataclass(frozen=True)
 class DryRun:
     """What `ablate` would do."""
 
@@ -37,6 +49,7 @@ class DryRun:
     trials: tuple[str, ...]
     ended: int
     programs: tuple[Program, ...]
+    searches: tuple[Drawn, ...]
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -48,6 +61,7 @@ class DryRun:
                  "seconds": p.seconds}
                 for p in self.programs
             ],
+            "searches": [asdict(s) for s in self.searches],
         }  # fmt: skip
 
     def __str__(self) -> str:
@@ -60,7 +74,10 @@ class DryRun:
             how = "" if p.together else ", one after another (streamed data, or not strategy jit)"
             cost = f"at most {p.seconds:,.0f} s of this device" if p.seconds else "cost unknown"
             lines.append(f"  {len(p.trials):4} trials x {p.steps:,} steps, {cost}{how}")
-        total = sum(p.seconds for p in self.programs)
+        for s in self.searches:
+            cost = f"about {s.seconds:,.0f} s of this device" if s.seconds else "cost unknown"
+            lines.append(f"search {s.name}: {s.trials} draws, {s.runs:.1f} whole runs, {cost}")
+        total = sum(p.seconds for p in self.programs) + sum(s.seconds for s in self.searches)
         lines.append(f"In all at most {total:,.0f} device-seconds of steps, evaluations left out.")
         return "\n".join(lines)
 
@@ -71,8 +88,17 @@ def dry_run(experiment: Experiment, where: str, executor: str, workers: int, pac
     trials = trials_of(experiment)
     left = [t for t in trials if not ended(trial_folder(where, t.name))]
     programs = tuple(_program(group) for group in by_program(left).values())
+    searches = tuple(
+        _drawn(Searching(s, experiment, where, Programs())) for s in experiment.searches
+    )
     names = tuple(t.name for t in trials)
-    return DryRun(experiment.question, names, len(trials) - len(left), programs)
+    return DryRun(experiment.question, names, len(trials) - len(left), programs, searches)
+
+
+def _drawn(searching: Searching) -> Drawn:
+    searching.check()
+    search, one = searching.search, _program([searching.example])
+    return Drawn(search.name, search.trials, searching.runs, one.seconds * searching.runs)
 
 
 def _program(trials: Sequence[Trial]) -> Program:

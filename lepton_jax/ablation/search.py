@@ -61,8 +61,7 @@ class Searching:
     def check(self) -> None:
         """Raises `UserError` where an end of a range, or a choice, makes no valid trial."""
         _optuna()
-        lowest = {key: d.ends[0] for key, d in self.search.space.items()}
-        faults = []
+        lowest, faults = {key: d.ends[0] for key, d in self.search.space.items()}, []
         for key, distribution in self.search.space.items():
             for end in distribution.ends:
                 try:
@@ -220,25 +219,35 @@ class Searching:
         variant = Variant(self.search.name, self.search.changes, tuning=values)
         return trials_of_variant(variant, self._base, seeds)
 
+    @property
+    def runs(self) -> float:
+        """What is expected to be trained, in whole runs."""
+        return sum(self._costs[b] for b in self._brackets) + len(self._seeds) - 1
+
+    @property
+    def example(self) -> Trial:
+        """A trial such as will be drawn."""
+        return self._trial({key: d.ends[0] for key, d in self.search.space.items()})
+
+    @cached_property
+    def _costs(self) -> list[float]:
+        """Of a draw in each bracket, in whole runs, if of each rung the best go on."""
+        found = []
+        for first in range(self.search.brackets):
+            own = [*self.search.rungs[first:], 1.0]
+            shares = zip(itertools.pairwise(own), itertools.count(1), strict=False)
+            further = ((b - a) / self.search.reduction**i for (a, b), i in shares)
+            found.append(own[0] + sum(further))
+        return found
+
     @cached_property
     def _brackets(self) -> list[int]:
         """The rung at which each draw begins: brackets get equal shares of the steps."""
-        ends = [*self.search.rungs, 1.0]
-        costs = []
-        for first in range(self.search.brackets):
-            own = ends[first:]
-            further = itertools.pairwise(own)
-            costs.append(
-                own[0]
-                + sum(
-                    (b - a) / self.search.reduction ** (i + 1) for i, (a, b) in enumerate(further)
-                )
-            )
-        spent = [0.0] * len(costs)
+        spent = [0.0] * self.search.brackets
         found = []
         for _ in range(self.search.trials):
-            bracket = min(range(len(costs)), key=lambda i: spent[i] + costs[i])
-            spent[bracket] += costs[bracket]
+            bracket = min(range(len(spent)), key=lambda i: spent[i] + self._costs[i])
+            spent[bracket] += self._costs[bracket]
             found.append(bracket)
         return found
 
