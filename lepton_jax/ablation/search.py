@@ -25,6 +25,10 @@ from lepton_jax.ablation.trials import Trial, base_of, slug, trials_of_variant
 from lepton_jax.errors import UserError
 from lepton_jax.tracking import files
 from lepton_jax.tracking.record import Record
+from lepton_jax.training.checkpoints import say
+
+MOST_TRIED = 20
+"""Times that Optuna is asked for a draw, in the mean, before the space is taken to be exhausted."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,8 @@ class Searching:
         self._sign = 1 if experiment.mode == "max" else -1
         self._where, self._programs = where, programs
         self._path = files.join(where, "searches", f"{slug(search.name)}.json")
+        self._exhausted = False
+        """Whether the space holds nothing that has not been drawn."""
         self._drawn: list[Mapping[str, Any]] = []
         if files.exists(self._path):
             self._drawn = [_from_json(values) for values in files.read_json(self._path)["draws"]]
@@ -83,8 +89,9 @@ class Searching:
             return [Due(d.trial, d.rungs[0]) for d in waiting]
         if promoted := self._promoted(draws):
             return promoted
-        if left := self.search.trials - len(draws):
-            self._draw(draws, min(left, self.search.batch))
+        left = self.search.trials - len(draws)
+        if left and not self._exhausted:
+            self._exhausted = not self._draw(draws, min(left, self.search.batch))
             return self.due()
         self._prune(draws)
         again = self._winner_again(draws)
@@ -143,19 +150,36 @@ class Searching:
                     return [Due(d.trial, d.rungs[level + 1]) for d in going]
         return []
 
-    def _draw(self, draws: Sequence[Draw], count: int) -> None:
-        study = self._study(draws, None)
-        distributions = {key: _distribution(d) for key, d in self.search.space.items()}
-        for _ in range(count):
-            params = study.ask(distributions).params
-            self._drawn.append(
-                {
-                    key: d.options[params[key]] if d.options else params[key]
-                    for key, d in self.search.space.items()
-                }
-            )
+    def _draw(self, draws: Sequence[Draw], count: int) -> bool:
+        """Draws so many more, if the space holds so many; whether there was one at all.
+
+        What cannot be built is said, and another is drawn in its place, as for what was drawn
+        before.
+        """
+        study, space = self._study(draws, None), self.search.space
+        distributions = {key: _distribution(d) for key, d in space.items()}
+        before = len(self._drawn)
+        for _ in range(MOST_TRIED * count):
+            asked = study.ask(distributions)
+            values = {
+                key: d.options[asked.params[key]] if d.options else asked.params[key]
+                for key, d in space.items()
+            }
+            try:
+                self._programs.check([self._trial(values)])
+                new = values not in self._drawn
+            except UserError as e:
+                new = False
+                say(f"search {self.search.name}: drawn again, as {e}")
+            if new:
+                self._drawn.append(values)
+            else:
+                study.tell(asked, state=_optuna().trial.TrialState.FAIL)
+            if len(self._drawn) == before + count:
+                break
         files.make_dir(files.join(self._where, "searches"))
         files.write_json(self._path, {"draws": self._drawn})
+        return len(self._drawn) > before
 
     def _study(self, draws: Sequence[Draw], storage: Any) -> Any:
         """What Optuna knows of the search. Its sampler is seeded by what was drawn, so that a
@@ -204,7 +228,8 @@ class Searching:
 
     def _winner_again(self, draws: Sequence[Draw]) -> list[Trial]:
         """Once nothing is left to draw or to promote: the best under the other seeds."""
-        if len(draws) < self.search.trials or any(d.waits for d in draws) or self._promoted(draws):
+        drawn = len(draws) == self.search.trials or self._exhausted
+        if not drawn or any(d.waits for d in draws) or self._promoted(draws):
             return []
         whole = [d for d in draws if len(d.seen) == len(d.rungs) and math.isfinite(d.seen[-1])]
         if not whole:

@@ -33,7 +33,7 @@ def write(
                     f"{workdir} holds another experiment: its {key} is {before[key]!r}, not "
                     f"{now!r}; choose another --workdir"
                 )
-    baseline = next((t for t in trials if t.variant == experiment.compared_with), trials[0])
+    named = [t for t in trials if t.variant == experiment.compared_with] or trials
     files.make_dir(workdir)
     files.write_json(
         path,
@@ -41,7 +41,7 @@ def write(
             "question": experiment.question,
             "metric": experiment.metric,
             "mode": experiment.mode,
-            "baseline": baseline.variant,
+            "baseline": experiment.compared_with,
             "published": {
                 k: [p.value, p.tolerance, p.source] for k, p in experiment.published.items()
             },
@@ -52,7 +52,7 @@ def write(
                     "variant": t.variant,
                     "seed": t.seed,
                     "tuning": dict(t.tuning),
-                    "changes": {k: list(v) for k, v in compared(t.config, baseline.config).items()},
+                    "changes": {k: list(v) for k, v in compared(t.config, named[0].config).items()},
                     "best": [t.config.best.metric, t.config.best.mode],
                 }
                 for t in trials

@@ -161,6 +161,35 @@ def test_killed_again_and_again_a_search_draws_and_chooses_what_an_unbroken_one_
             assert b[name][key] == trial[key], (name, key)
 
 
+@pytest.mark.slow
+def test_what_cannot_be_built_or_was_drawn_before_is_drawn_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """Three heads do not divide a width of eight, though both ends of the range do. Nor is what
+    was drawn before: the search ends with two trials."""
+    monkeypatch.chdir(ROOT)
+    (tmp_path / "e.py").write_text(
+        """
+from lepton_jax.ablation.experiment import Experiment, Search, integer
+
+def get_experiment():
+    return Experiment(
+        question="How many heads?",
+        config="configs/markov_decoder.py:tiny",
+        changes={"model.width": 8},
+        metric="loss",
+        mode="min",
+        seeds=(0,),
+        searches=[Search(name="heads", space={"model.heads": integer(2, 4)}, trials=6)],
+    )
+"""
+    )
+    done = api.ablate(str(tmp_path / "w"), experiment=str(tmp_path / "e.py"))
+    assert done.states == {"finished": 2}
+    assert {t["tuning"]["model.heads"] for t in trials(tmp_path / "w").values()} == {2, 4}
+    assert "drawn again, as variant 'heads'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("search", "said"),
     [

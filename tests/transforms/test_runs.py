@@ -31,6 +31,7 @@ def check(cell: Cell, accumulate: str, tmp_path: Path) -> None:
         assert found < 1e-10, name
 
 
+@pytest.mark.slow
 def test_every_augmentation_is_the_same_on_eight_devices(tmp_path: Path):
     check(CELLS[1], "1", tmp_path)
 
