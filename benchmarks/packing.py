@@ -1,6 +1,6 @@
 """What packing brings: the same trials at once, one after another, and as commands of their own.
 
-    python -m benchmarks.packing       # prints its lines alone
+    python -m benchmarks.packing       # writes docs/packing.md; 20 minutes of a quiet machine
 
 `ablate` runs 32 trials (8 learning rates, 4 seeds) with `--pack=auto` and with `--pack=serial` in
 this process, which takes both turn about, each with its compilation, its records and evaluations.
@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -204,6 +205,26 @@ def _planned() -> Line:
     return Line("1,000 trials validated and planned", f"{took:.1f} s", "<= 3 s", took <= 3)
 
 
+HEAD = """# What packing brings
+
+Made by `python -m benchmarks.packing`: whole experiments, with their compilation, records and
+evaluations, on {cpus} {kind}; medians. The same trials in packs (`--pack=auto`), one after another
+in one process (`--pack=serial`), as `train` commands of their own, and by Optuna calling the bare
+compiled step, without records.
+
+| what | measured | aim | met | |
+|---|---|---|---|---|"""
+
+
+def main() -> None:
+    device = jax.devices()[0]
+    page = [HEAD.format(cpus=os.cpu_count(), kind=f"{device.platform.upper()} cores")]
+    for x in lines():
+        met = "yes" if x.met else "**no**"
+        page.append(f"| {x.name} | {x.value} | {x.aim} | {met} | {x.detail} |")
+        print(page[-1], flush=True)
+    Path(__file__).parent.parent.joinpath("docs/packing.md").write_text("\n".join([*page, ""]))
+
+
 if __name__ == "__main__":
-    for line in lines():
-        print(f"{line.name}: {line.value} (aim {line.aim}) {line.detail}", flush=True)
+    main()

@@ -23,7 +23,8 @@ LANES = 8
 SECONDS = 0.5
 """For a measurement, once its program is compiled."""
 WORTH = 4.0
-"""Seconds a pack must take one after another before another program is compiled to hasten it."""
+"""How much longer than the first measurement, its compilation included, a pack must take one after
+another before wider programs are compiled to hasten it."""
 COMPUTING = 0.05
 """Seconds of a step on CPU that are surely not its dispatch."""
 
@@ -40,10 +41,12 @@ def decide(
     widest = -(-len(configs) // devices)
     if widest == 1:
         return one, {}
+    began = time.perf_counter()
     measured = {1: measure(one, configs)}
+    cost = time.perf_counter() - began
     steps = one.program.total_steps
     bound = jax.default_backend() == "cpu" and measured[1] > COMPUTING
-    if bound or measured[1] * steps * widest < WORTH:
+    if bound or measured[1] * steps * widest < WORTH * cost:
         return one, measured
     fits = min(widest, _fits(one, configs))
     best = one
