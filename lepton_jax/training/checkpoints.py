@@ -9,6 +9,7 @@ Orbax restores a file with a flipped byte without a word, hence the digests.
 import errno
 import hashlib
 import json
+import logging as standard
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -48,6 +49,7 @@ class Checkpoints:
         self._processes = processes or Processes()
         self._intact: set[int] = set()
         logging.set_verbosity(logging.FATAL)  # what Orbax's threads log is raised here as well
+        standard.getLogger("asyncio").setLevel(standard.CRITICAL)  # the same, of its futures
         _ignore_closed_loops()
         self._folder = epath.Path(workdir).resolve() / "checkpoints"
         options = ocp.CheckpointManagerOptions(

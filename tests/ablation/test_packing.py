@@ -114,8 +114,8 @@ def test_a_packed_trial_computes_what_it_computes_alone(
     """More trials than devices, so that each device has several."""
     exact = {**changes, "precision": "float64"}
     trials = packed(tmp_path, config, variants, exact, seeds=range(6))
-    noted = json.loads(next((tmp_path / "packs").glob("*/packing.json")).read_text())
-    assert noted["lanes_a_device"] > 1
+    noted = [json.loads(p.read_text()) for p in (tmp_path / "packs").glob("*/packing.json")]
+    assert max(n["lanes_a_device"] for n in noted) > 1
     for trial in (trials[0], trials[7]):
         alone = tmp_path / "alone" / trial.name
         api.train(trial.config, str(alone))

@@ -105,6 +105,7 @@ def test_a_run_killed_on_two_processes_ends_with_the_same_bytes(unbroken, tmp_pa
     assert kill_where_it_is(CELLS[-2], 2, tmp_path / "w", unbroken, seed=0) >= 1
 
 
+@pytest.mark.slow
 def test_a_run_killed_and_moved_goes_on_with_the_same_numbers(unbroken, tmp_path: Path):
     assert kill_on_the_way(1, tmp_path / "w", unbroken, seed=6) == 1
 
