@@ -14,23 +14,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from PIL import Image
 
 import lepton_jax
+from benchmarks.loop import bare
 from benchmarks.pairs import Line, ratios, spread
 from lepton_jax import config_file
 from lepton_jax.config import Config
 from lepton_jax.data.stream import stream
-from lepton_jax.training import loop, restore
+from lepton_jax.training import restore
 from lepton_jax.training.feed import DeviceFeed, order_of
 from lepton_jax.training.layout import layout
 from lepton_jax.training.runtime import runtime
 
 ROOT = Path(__file__).parent.parent
-FAST = ROOT / "configs/cifar10_fast.py"
-SMALL = FAST if FAST.exists() else ROOT / "configs/cifar10_resnet20.py"
+SMALL = ROOT / "configs/cifar10_fast.py"
 OTHERS = {
     "random_resized_crop": "random_resized_crop(0.3)|flip",
     "colours": "brightness(0.4)|contrast(0.4)|saturation(0.4)",
@@ -58,7 +57,6 @@ def augmentation(pairs: int) -> list[Line]:
     found = []
     for name, pipeline in {"its own": own, **OTHERS}.items():
         few = pairs if name == "its own" else max(3, pairs // 4)
-        values = []
         with runtime(config.precision):
             plain, augmented = (
                 _steps(config_file.load(str(SMALL), {**small, "data.augment": text})[0])
@@ -83,14 +81,8 @@ def _steps(config: Config) -> Callable[[], float]:
     holder: dict[str, Any] = {"state": placed.fresh()["state"]}
 
     def run() -> float:
-        state, sums = holder["state"], zeros
         began = time.perf_counter()
-        for k in range(STEPS):
-            state, sums = feed.step(state, sums, *feed.inputs(k))
-            if k % loop.IN_FLIGHT == 0:
-                sums.values.block_until_ready()
-        jax.block_until_ready(state)
-        holder["state"] = state
+        holder["state"], _ = bare(feed, holder["state"], zeros, map(feed.inputs, range(STEPS)))
         return time.perf_counter() - began
 
     return run

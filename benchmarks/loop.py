@@ -5,6 +5,7 @@ Each case runs in a process of its own, which has as many virtual devices as the
 """
 
 import io
+import itertools
 import json
 import os
 import statistics
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import jax
@@ -113,22 +115,26 @@ def measure(config: Config, steps: int, pairs: int) -> list[float]:
 
         rest = feed.inputs(0)
 
-        def bare() -> float:
-            state, sums = _at_zero(holder["state"], placed), zeros
+        def without() -> float:
+            state = _at_zero(holder["state"], placed)
             began = time.perf_counter()
-            for step in range(steps):
-                state, sums = feed.step(state, sums, *rest)
-                if step % loop.IN_FLIGHT == 0:
-                    sums.values.block_until_ready()  # without it several CPU devices deadlock
-            jax.block_until_ready(state)
-            seconds = time.perf_counter() - began
-            holder["state"] = state
-            return seconds
+            holder["state"], _ = bare(feed, state, zeros, itertools.repeat(rest, steps))
+            return time.perf_counter() - began
 
-        harness(), bare()
-        values = ratios(harness, bare, pairs)
+        harness(), without()
+        values = ratios(harness, without, pairs)
         record.close()
         return values
+
+
+def bare(feed: Any, state: Any, sums: Any, inputs: Iterable[tuple[Any, ...]]) -> tuple[Any, Any]:
+    """State and sums after a step with each of the inputs; nothing is read, logged or saved."""
+    for k, given in enumerate(inputs):
+        state, sums = feed.step(state, sums, *given)
+        if k % loop.IN_FLIGHT == 0:
+            sums.values.block_until_ready()  # without it several CPU devices deadlock
+    jax.block_until_ready(state)
+    return state, sums
 
 
 def _at_zero(state: State, placed: Layout) -> State:

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from benchmarks.loop import bare
 from benchmarks.pairs import Line
 from lepton_jax import api
 from lepton_jax.ablation import command, pack
@@ -157,11 +158,8 @@ def driven_by_optuna(trials: list[Trial]) -> float:
         def objective(trial: optuna.Trial) -> float:
             config = trials[trial.suggest_int("trial", 0, TRIALS - 1)].config
             feed, fresh = one.feed([config]), one.fresh([config])
-            state, sums = fresh["state"], fresh["sums"]
-            for k in range(prepared.program.total_steps):
-                state, sums = feed.step(state, sums, *feed.inputs(k))
-                if k % 16 == 15:  # as far ahead of the device as our loop runs
-                    jax.block_until_ready(sums)
+            inputs = map(feed.inputs, range(prepared.program.total_steps))
+            _, sums = bare(feed, fresh["state"], fresh["sums"], inputs)
             totals, weights = np.asarray(jax.device_get(sums.values))[:2, 0]
             return float(totals / weights)
 

@@ -89,6 +89,18 @@ def global_avg_pool(x_BHWC: jax.Array) -> jax.Array:
     return x_BHWC.mean((1, 2))
 
 
+def doubled(x_BHWC: jax.Array) -> jax.Array:
+    """Each entry twice, across and down: `[B, 2 H, 2 W, C]`."""
+    return x_BHWC.repeat(2, axis=1).repeat(2, axis=2)
+
+
+def stacked(x_BHWC: jax.Array, size: int) -> jax.Array:
+    """Squares of `size` x `size` pixels as channels of one: `[B, H / p, W / p, p p C]`."""
+    B, H, W, C = x_BHWC.shape
+    squares = x_BHWC.reshape(B, H // size, size, W // size, size, C).swapaxes(2, 3)
+    return squares.reshape(B, H // size, W // size, size**2 * C)
+
+
 def _padded(x: jax.Array, pads: Sequence[tuple[int, int]], fill: float) -> jax.Array:
     (top, bottom), (left, right) = pads
     if not any((top, bottom, left, right)):

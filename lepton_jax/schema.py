@@ -29,7 +29,13 @@ RUNNING = "running"
 
 Hyper = Annotated[float, HYPER]
 """A number that trials may vary without a new program: inside a step it may be a traced array.
-Exactly 0.0 means 'this part is switched off' and stays a Python number."""
+Exactly 0.0 means 'this part is switched off' and stays a Python number; see `is_off`."""
+
+
+def is_off(number: Any) -> bool:
+    """Whether a `Hyper` switches its part off. A traced zero does not: its program has the part."""
+    return isinstance(number, int | float) and number == 0
+
 
 Running = Annotated[T, RUNNING]
 """A key that says where or how a run is carried out, not what it computes: free to change."""

@@ -8,7 +8,6 @@ from lepton_jax.evaluation.evaluate import scalars
 from lepton_jax.evaluation.evaluations import Evaluations
 from lepton_jax.evaluation.pictures import draw
 from lepton_jax.evaluation.samples import samples
-from lepton_jax.tracking import plots
 from lepton_jax.tracking.claim import claim
 from lepton_jax.training import restore
 from lepton_jax.training.layout import alone
@@ -58,8 +57,5 @@ def evaluate(workdir: str, split: str, checkpoint: str) -> Evaluated:
         placed = alone(run.program)
         results = Evaluations(placed, run.data).split(run.state, split)
         run.record.write_results(split, {**results, "step": run.step})
-        draw(run.record, run.data, split)
-        images = samples(placed, run.state)
-        if images is not None:
-            plots.image_grid(images, run.record.path("samples.png"))
+        draw(run.record, run.data, samples(placed, run.state), split)
         return Evaluated(workdir, split, run.step, results)

@@ -14,12 +14,14 @@ from lepton_jax.tracking.record import Record
 ACROSS = 5
 
 
-def draw(record: Record, data: Dataset, split: str = "test") -> None:
+def draw(record: Record, data: Dataset, samples: np.ndarray | None, split: str = "test") -> None:
     """confusion.png, mistakes.png and detections.png from the results of a split, as far as it has
-    such; `_SPLIT` where it is not `test`.
+    such; `_SPLIT` where it is not `test`. And samples.png, where the model generates.
 
     The images that are shown alone are read, and the model is not run.
     """
+    if samples is not None:
+        plots.image_grid(samples, record.path("samples.png"))
     results = record.results().get(split, {})
     ending = "" if split == "test" else f"_{split}"
     confusion = results.get("confusion")

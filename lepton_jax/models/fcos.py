@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from lepton_jax import ops
 from lepton_jax.errors import UserError
 from lepton_jax.models.layers import Conv
 from lepton_jax.models.resnet import Block, ConvNorm
@@ -127,7 +128,7 @@ class FCOS(nnx.Module):
         x_BHWC = levels.pop()
         while levels:
             finer = levels.pop()
-            x_BHWC = finer + _doubled(x_BHWC)[:, : finer.shape[1], : finer.shape[2]]
+            x_BHWC = finer + ops.doubled(x_BHWC)[:, : finer.shape[1], : finer.shape[2]]
         return nnx.relu(x_BHWC)
 
 
@@ -136,8 +137,3 @@ def _tower(features: int, depth: int, rngs: nnx.Rngs) -> nnx.List[ConvNorm]:
     for _ in range(depth):
         layers.append(ConvNorm(features, features, 3, 1, rngs=rngs))
     return layers
-
-
-def _doubled(x_BHWC: jax.Array) -> jax.Array:
-    """Each entry twice, across and down."""
-    return x_BHWC.repeat(2, axis=1).repeat(2, axis=2)

@@ -10,7 +10,7 @@ from lepton_jax import ops
 from lepton_jax.models.layers import BatchNorm, Conv, Dropout, HyperVariable, Linear
 from lepton_jax.noise import Noise
 from lepton_jax.reduce import by_batch
-from lepton_jax.schema import Hyper, Rate
+from lepton_jax.schema import Hyper, Rate, is_off
 
 # B batch, H height, W width, C channels, D features, K outputs.
 
@@ -176,7 +176,7 @@ class GoogLeNet(nnx.Module):
                 height, width = -(-height // 2), -(-width // 2)
             self.blocks[name] = Inception(channels, widths, normalize=normalize, rngs=rngs)
             channels = widths.one + widths.three + widths.five + widths.pool
-            if name in AUXILIARY_AFTER and not _off(auxiliary):
+            if name in AUXILIARY_AFTER and not is_off(auxiliary):
                 shape = (height, width, channels)
                 self.auxiliary[name] = Auxiliary(shape, outputs, weight=auxiliary, rngs=rngs)
         self.dropout = Dropout(dropout)
@@ -222,7 +222,3 @@ def local_response_norm(x_BHWC: jax.Array) -> jax.Array:
     C = x_BHWC.shape[-1]
     total = sum(padded[..., i : i + C] for i in range(5))
     return (wide / (2 + 1e-4 * total) ** 0.75).astype(x_BHWC.dtype)
-
-
-def _off(weight: float | jax.Array) -> bool:
-    return isinstance(weight, int | float) and weight == 0

@@ -14,6 +14,7 @@ from flax import nnx
 from lepton_jax import ops
 from lepton_jax.noise import Noise
 from lepton_jax.reduce import batch_sum
+from lepton_jax.schema import is_off
 
 # B batch, H height, W width, C channels.
 
@@ -77,8 +78,7 @@ class Dropout(nnx.Module):
     """
 
     def __init__(self, rate: float | jax.Array):
-        off = isinstance(rate, int | float) and rate == 0
-        self.rate = None if off else HyperVariable(jnp.asarray(rate))
+        self.rate = None if is_off(rate) else HyperVariable(jnp.asarray(rate))
 
     def __call__(self, x: jax.Array, noise: Noise | None) -> jax.Array:
         """`x` is `[B, ...]`; None for `noise` means evaluation, which keeps everything."""

@@ -7,8 +7,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from lepton_jax import ops
 from lepton_jax.errors import UserError
 from lepton_jax.models.layers import Conv, Dropout, Linear
+from lepton_jax.models.transformer import attention
 from lepton_jax.noise import Noise
 from lepton_jax.reduce import by_batch
 from lepton_jax.schema import PositiveInt, Rate
@@ -56,10 +58,9 @@ class Attention(nnx.Module):
 
     def __call__(self, x_BHWC: jax.Array) -> jax.Array:
         B, H, W, C = x_BHWC.shape
-        q_BNC, k_BNC, v_BNC = jnp.split(self.qkv(self.norm(x_BHWC).reshape(B, H * W, C)), 3, -1)
-        weight_BNN = jax.nn.softmax(jnp.einsum("bnc,bmc->bnm", q_BNC, k_BNC) / C**0.5)
-        y_BNC = jnp.einsum("bnm,bmc->bnc", weight_BNN, v_BNC)
-        return x_BHWC + self.out(y_BNC).reshape(B, H, W, C)
+        x_BN1C = self.norm(x_BHWC).reshape(B, H * W, 1, C)
+        y_BN1C = attention(*jnp.split(self.qkv(x_BN1C), 3, -1), causal=False)
+        return x_BHWC + self.out(y_BN1C).reshape(B, H, W, C)
 
 
 class UNet(nnx.Module):
@@ -115,7 +116,7 @@ class UNet(nnx.Module):
         """`t_B` in [0, 1], float32 or wider; None for `noise` means evaluation."""
         time_BD = self.embed1(sinusoids(TIME_SCALE * t_B, self._time).astype(x_BHWC.dtype))
         time_BD = nnx.silu(self.embed2(nnx.silu(time_BD)))
-        x_BHWC = self.stem(stacked(x_BHWC, self._patch))
+        x_BHWC = self.stem(ops.stacked(x_BHWC, self._patch))
         seen: list[jax.Array] = []
         for level, shrink in zip(self.down, self.shrink, strict=True):
             for block in level:
@@ -125,7 +126,7 @@ class UNet(nnx.Module):
         x_BHWC = self.attention(self.before(x_BHWC, time_BD, noise))
         x_BHWC = self.after(x_BHWC, time_BD, noise)
         for level, grow in zip(reversed(self.up), reversed(self.grow), strict=True):
-            x_BHWC = grow(x_BHWC.repeat(2, axis=1).repeat(2, axis=2))
+            x_BHWC = grow(ops.doubled(x_BHWC))
             x_BHWC = jnp.concatenate([x_BHWC, seen.pop()], axis=-1)
             for block in level:
                 x_BHWC = block(x_BHWC, time_BD, noise)
@@ -139,15 +140,8 @@ def sinusoids(t_B: jax.Array, size: int) -> jax.Array:
     return jnp.concatenate([jnp.sin(angle_BF), jnp.cos(angle_BF)], axis=-1)
 
 
-def stacked(x_BHWC: jax.Array, patch: int) -> jax.Array:
-    """Squares of `patch` x `patch` pixels as channels of one: `[B, H / p, W / p, p p C]`."""
-    B, H, W, C = x_BHWC.shape
-    x = x_BHWC.reshape(B, H // patch, patch, W // patch, patch, C)
-    return x.transpose(0, 1, 3, 2, 4, 5).reshape(B, H // patch, W // patch, patch**2 * C)
-
-
 def spread(x_BHWC: jax.Array, patch: int) -> jax.Array:
-    """The inverse of `stacked`: `[B, p H, p W, C / (p p)]`."""
+    """The inverse of `ops.stacked`: `[B, p H, p W, C / (p p)]`."""
     B, H, W, C = x_BHWC.shape
     x = x_BHWC.reshape(B, H, W, patch, patch, C // patch**2)
     return x.transpose(0, 1, 3, 2, 4, 5).reshape(B, patch * H, patch * W, C // patch**2)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from lepton_jax import ops
 from lepton_jax.errors import UserError
 from lepton_jax.models.layers import Dropout, Linear
 from lepton_jax.models.transformer import (
@@ -102,7 +103,8 @@ class ViT(nnx.Module):
 
     def __call__(self, x_BHWC: jax.Array, noise: Noise | None = None) -> jax.Array:
         """Logits `[B, K]`; None for `noise` means evaluation."""
-        x_BTD = self.patches(patches(x_BHWC, self._patch))
+        tiles_BHWD = ops.stacked(x_BHWC, self._patch)
+        x_BTD = self.patches(tiles_BHWD.reshape(len(x_BHWC), -1, tiles_BHWD.shape[-1]))
         if self.token is not None:
             token_B1D = jnp.broadcast_to(self.token[...], (len(x_BTD), 1, x_BTD.shape[-1]))
             x_BTD = jnp.concatenate([token_B1D, x_BTD], axis=1)
@@ -116,13 +118,6 @@ class ViT(nnx.Module):
         table_TD = jnp.asarray(sincos(*self._grid, x_BTD.shape[-1]), x_BTD.dtype)
         # A token that is no patch has no place.
         return table_TD if self.token is None else jnp.pad(table_TD, ((1, 0), (0, 0)))
-
-
-def patches(x_BHWC: jax.Array, size: int) -> jax.Array:
-    """The image's tiles of `size` x `size` pixels, row by row, each flat: `[B, T, P P C]`."""
-    B, H, W, C = x_BHWC.shape
-    tiles = x_BHWC.reshape(B, H // size, size, W // size, size, C).swapaxes(2, 3)
-    return tiles.reshape(B, -1, size * size * C)
 
 
 @functools.cache

@@ -17,6 +17,7 @@ import optax
 from lepton_jax.errors import UserError
 from lepton_jax.noise import Noise
 from lepton_jax.reduce import batch_sum
+from lepton_jax.schema import is_off
 from lepton_jax.training.functional import Functional
 
 Batch = Mapping[str, jax.Array]
@@ -76,7 +77,7 @@ class Supervised:
 
     def init(self, tools: Tools, key: jax.Array) -> Fit:
         params, rest = tools.init_model(key)
-        ema = {} if _off(tools.ema) else jax.tree.map(jnp.copy, params)
+        ema = {} if is_off(tools.ema) else jax.tree.map(jnp.copy, params)
         return Fit(params, rest, tools.optimizer.init(params), ema)
 
     def update(self, tools: Tools, state: Fit, batch: Batch) -> tuple[Fit, Sums]:
@@ -158,7 +159,3 @@ def accumulated(
         ((grads, sums), rest), others, cpu=partial(rolled, unroll=True), default=rolled
     )
     return grads, sums, rest
-
-
-def _off(number: Any) -> bool:
-    return isinstance(number, float) and number == 0.0

@@ -13,6 +13,7 @@ import optax
 from lepton_jax.components import resolve
 from lepton_jax.config import Optimizer, component_keys
 from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.schema import is_off
 
 
 def build(config: Optimizer, rates: Mapping[str, Any], shape: Any) -> optax.GradientTransformation:
@@ -38,14 +39,12 @@ def build(config: Optimizer, rates: Mapping[str, Any], shape: Any) -> optax.Grad
 def _one(
     config: Optimizer, numbers: Mapping[str, Any], shape: Any, lr_factor: Any, decay_factor: Any
 ) -> optax.GradientTransformation:
-    if isinstance(lr_factor, float) and lr_factor == 0.0:
+    if is_off(lr_factor):
         return optax.set_to_zero()
     keys = {**config.keys, **{k: v for k, v in numbers.items() if k in config.keys}}
     learning_rate = numbers["learning_rate"] * lr_factor * shape
     decay = numbers.get("weight_decay", 0.0)
-    decays = not (isinstance(decay, float) and decay == 0.0) and not (
-        isinstance(decay_factor, float) and decay_factor == 0.0
-    )
+    decays = not is_off(decay) and not is_off(decay_factor)
     function = resolve("optimizer", config.name)
     if "weight_decay" in component_keys("optimizer", config.name):
         return function(learning_rate, weight_decay=decay * decay_factor if decays else 0.0, **keys)

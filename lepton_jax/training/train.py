@@ -304,9 +304,7 @@ class _Training:
         images = samples(self.layout, state)
         if self.processes.first:
             plots.learning_curves(record.rows(), f"{record.workdir}/curves.png")
-            draw(record, self.data)
-            if images is not None:
-                plots.image_grid(images, record.path("samples.png"))
+            draw(record, self.data, images)
         record.write_results("checkpoint", {"step": step, "best": self.config.best.metric})
 
     def _kept(self, steps: list[int]) -> set[int]:

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from lepton_jax.noise import Noise
-from lepton_jax.schema import Strength
-from lepton_jax.transforms.pixels import Batch, as_float, as_given, off
+from lepton_jax.schema import Strength, is_off
+from lepton_jax.transforms.pixels import Batch, as_float, as_given
 
 # B batch, H height, W width, C channels.
 
@@ -56,7 +56,7 @@ def blend(image: jax.Array, duller: jax.Array, factor: jax.Array) -> jax.Array:
 def _blended(
     batch: Batch, noise: Noise | None, strength: float | jax.Array, duller: Duller
 ) -> Batch:
-    if noise is None or off(strength):
+    if noise is None or is_off(strength):
         return batch
     image_BHWC = batch["image"]
     least = jnp.maximum(0.0, 1.0 - strength)

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 
 from lepton_jax.noise import Noise
 from lepton_jax.reduce import next_example
-from lepton_jax.schema import Probability, Strength
-from lepton_jax.transforms.pixels import Batch, as_float, as_given, off
+from lepton_jax.schema import Probability, Strength, is_off
+from lepton_jax.transforms.pixels import Batch, as_float, as_given
 
 # B batch, H height, W width, C channels, M labels of a mixed image.
 
@@ -28,7 +28,7 @@ def mixup(
 
     `probability`: of an example to be mixed at all.
     """
-    if noise is None or off(alpha):
+    if noise is None or is_off(alpha):
         return batch
     share_B, _ = _shares(batch, noise, alpha, probability)
     image_BHWC = as_float(batch["image"])
@@ -48,7 +48,7 @@ def cutmix(
     around a random pixel; where it reaches over the border, less of it counts. `probability`: of
     an example to be mixed at all.
     """
-    if noise is None or off(alpha):
+    if noise is None or is_off(alpha):
         return batch
     share_B, keys_B = _shares(batch, noise, alpha, probability)
     height, width = batch["image"].shape[1:3]

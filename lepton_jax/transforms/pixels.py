@@ -20,8 +20,3 @@ def as_given(image: jax.Array, dtype: Any) -> jax.Array:
         limits = jnp.iinfo(dtype)
         image = jnp.clip(jnp.round(image), limits.min, limits.max)
     return image.astype(dtype)
-
-
-def off(strength: Any) -> bool:
-    """Whether a number that trials may vary is switched off."""
-    return isinstance(strength, float) and strength == 0.0

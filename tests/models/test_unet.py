@@ -7,8 +7,9 @@ import pytest
 from flax import nnx
 from scipy.special import softmax
 
+from lepton_jax import ops
 from lepton_jax.errors import UserError
-from lepton_jax.models.unet import Attention, UNet, sinusoids, spread, stacked
+from lepton_jax.models.unet import Attention, UNet, sinusoids, spread
 
 RNG = np.random.default_rng(0)
 X = jnp.asarray(RNG.normal(size=(3, 8, 12, 2)), jnp.float32)
@@ -37,7 +38,7 @@ def test_a_field_has_the_shape_of_the_image_and_is_zero_at_first(keys):
 
 
 def test_patches_are_squares_of_pixels_and_come_back():
-    x = stacked(X, 2)
+    x = ops.stacked(X, 2)
     assert x.shape == (3, 4, 6, 8)
     np.testing.assert_array_equal(x[1, 2, 3].reshape(2, 2, 2), X[1, 4:6, 6:8])
     np.testing.assert_array_equal(spread(x, 2), X)
