@@ -10,6 +10,7 @@ from lepton_jax.data.labels import check_labels, hides_labels
 from lepton_jax.data.source import Columns, Source, Split, subset
 from lepton_jax.data.split import carve
 from lepton_jax.data.streamed import Streamed
+from lepton_jax.data.vocabulary import Vocabulary
 from lepton_jax.errors import UserError
 
 RESERVED = ("position", "mask", "seed")
@@ -32,10 +33,13 @@ SEED = FieldSpec((), "uint32")
 
 @dataclass(frozen=True)
 class DataSpec:
-    """What a model and a task are built from: the fields of an example, and the class names."""
+    """What a model and a task are built from: the fields of an example, the names of its classes,
+    and the vocabulary that its tokens are of.
+    """
 
     fields: dict[str, FieldSpec]
     classes: tuple[str, ...]
+    vocabulary: Vocabulary | None = None
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,7 @@ def load(
     )
     return Dataset(
         splits=splits,
-        spec=DataSpec(_fields(splits), source.classes),
+        spec=DataSpec(_fields(splits), source.classes, source.vocabulary),
         fingerprint=hashlib.sha256(identity.encode()).hexdigest(),
     )
 

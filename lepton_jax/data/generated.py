@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lepton_jax.data.source import Columns, Made, Source
+from lepton_jax.data.vocabulary import Vocabulary
 from lepton_jax.errors import UserError
 from lepton_jax.schema import PositiveInt
 
@@ -83,9 +84,10 @@ def generated_tokens(
             "train": _sequences(vocabulary, length, shortest, examples, key=5),
             "test": _sequences(vocabulary, length, shortest, tests, key=6),
         },
-        classes=tuple(str(i) for i in range(vocabulary)),
+        classes=(),
         fingerprint=f"generated_tokens 1 {shape}",
         description=f"generated tokens, a Markov chain over {vocabulary}",
+        vocabulary=Vocabulary(tuple(str(i) for i in range(vocabulary))),
     )
 
 

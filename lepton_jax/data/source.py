@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from lepton_jax.data.vocabulary import Vocabulary
 from lepton_jax.errors import UserError
 
 Element = dict[str, Any]
@@ -28,14 +29,15 @@ class Source:
     """Splits of one data set.
 
     `splits` calls them 'train', 'valid' and 'test' where the data set has them; others keep their
-    own name. `classes` may be empty. `fingerprint` changes when the data changes: decoded copies
-    are cached by it.
+    own name. `classes` may be empty; `vocabulary` is there where examples are tokens. `fingerprint`
+    changes when the data changes: decoded copies are cached by it.
     """
 
     splits: Mapping[str, Split]
     classes: tuple[str, ...]
     fingerprint: str
     description: str
+    vocabulary: Vocabulary | None = None
 
 
 @dataclass(frozen=True, eq=False)

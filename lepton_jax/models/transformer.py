@@ -161,7 +161,7 @@ class Transformer(nnx.Module):
         remat: Running[Remat] = "none",
         rngs: nnx.Rngs,
     ):
-        """`input_shape`: (T,), the context. `outputs`: V.
+        """`input_shape`: (T, V), T the context. `outputs`: V.
 
         `kv_heads`: as many as `heads` by default. `mlp_width`: 4 x `width` by default. `tied`: the
         embedding is the last layer's matrix, too. `scan`: the layers are stacked `[L, ...]` and
@@ -170,7 +170,7 @@ class Transformer(nnx.Module):
         """
         kv_heads = heads if kv_heads is None else kv_heads
         _check(width, heads, kv_heads, positions)
-        (context,) = input_shape
+        context, _ = input_shape
         self.tokens = Embedding(outputs, width, rngs=rngs)
         learned = positions == "learned"
         self.positions = Embedding(context, width, rngs=rngs) if learned else None

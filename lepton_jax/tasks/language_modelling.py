@@ -18,10 +18,10 @@ class LanguageModelling:
     targets; and perhaps `length` int32 [B], how many of the T + 1 count: the others are padding,
     at the end.
 
-    The vocabulary is the data's classes: the text of each token.
+    The model is built for `input_shape` (T, V) and `outputs` V, as a token stands for one of V.
 
     Raises:
-      UserError: when the data has no such fields, or fewer than two tokens.
+      UserError: when the data has no such fields, fewer than two tokens, or no vocabulary.
     """
 
     def __init__(self, spec: DataSpec):
@@ -38,12 +38,10 @@ class LanguageModelling:
         (tokens,) = spec.fields["tokens"].shape
         if tokens < 2:
             raise UserError(f"language modelling needs two tokens an example, got {tokens}")
-        if len(spec.classes) < 2:
-            raise UserError(
-                "language modelling needs the vocabulary as the data's classes: two or more tokens"
-            )
-        self.input_shape = (tokens - 1,)
-        self.outputs = len(spec.classes)
+        if spec.vocabulary is None or len(spec.vocabulary) < 2:
+            raise UserError("language modelling needs data with a vocabulary of two or more tokens")
+        self.outputs = len(spec.vocabulary)
+        self.input_shape = (tokens - 1, self.outputs)
         self._classes = spec.classes
 
     def loss(self, model: Any, batch: Any, noise: Any) -> dict[str, tuple[jax.Array, jax.Array]]:

@@ -36,9 +36,9 @@ BIG = [
     ("googlenet", (224, 224, 3), 1000, {}),
     ("vit", (224, 224, 3), 1000, {}),
     ("vit", (224, 224, 3), 1000, {"scan": True}),
-    ("transformer", (1024,), 50_304, {}),
-    ("transformer", (8192,), 128_256, LLAMA_8B),
-    ("transformer", (8192,), 128_256, LLAMA_8B | {"scan": True}),
+    ("transformer", (1024, 50_304), 50_304, {}),
+    ("transformer", (8192, 128_256), 128_256, LLAMA_8B),
+    ("transformer", (8192, 128_256), 128_256, LLAMA_8B | {"scan": True}),
 ]
 MESHES = [{"data": 4, "tensor": 2}, {"fsdp": 8}, {"data": 2, "fsdp": 2, "tensor": 2}]
 
@@ -76,8 +76,8 @@ def test_a_big_model_can_be_spread(case, mesh):
 
 
 def test_a_stack_of_layers_is_spread_as_its_layers():
-    _, apart = specs("transformer", (8192,), 128_256, LLAMA_8B, MESHES[2])
-    _, stack = specs("transformer", (8192,), 128_256, LLAMA_8B | {"scan": True}, MESHES[2])
+    _, apart = specs("transformer", (8192, 128_256), 128_256, LLAMA_8B, MESHES[2])
+    _, stack = specs("transformer", (8192, 128_256), 128_256, LLAMA_8B | {"scan": True}, MESHES[2])
     q = apart["blocks.3.attention.q.kernel"]
     assert q == jax.P("fsdp", "tensor")
     assert stack["blocks.attention.q.kernel"] == jax.P(None, *q)

@@ -31,7 +31,9 @@ def noise():
 
 
 def parameters(context, vocabulary, **keys):
-    m = nnx.eval_shape(lambda: Transformer((context,), vocabulary, rngs=nnx.Rngs(0), **keys))
+    m = nnx.eval_shape(
+        lambda: Transformer((context, vocabulary), vocabulary, rngs=nnx.Rngs(0), **keys)
+    )
     return sum(x.size for x in jax.tree.leaves(nnx.state(m, nnx.Param)))
 
 
@@ -119,7 +121,7 @@ def by_hand(m, tokens, base):
 
 @pytest.mark.parametrize("keys", [{}, LLAMA], ids=["gpt2", "llama"])
 def test_equals_the_same_network_in_numpy(keys):
-    m = Transformer((T,), V, **SMALL, **keys, rngs=nnx.Rngs(0))
+    m = Transformer((T, V), V, **SMALL, **keys, rngs=nnx.Rngs(0))
     rng = np.random.default_rng(1)
     for _, variable in nnx.iter_graph(m):  # biases and scales, too, are to matter
         if isinstance(variable, nnx.Param):
@@ -136,7 +138,7 @@ def test_scan_and_remat_change_no_number(keys):
         for scan, remat in [(False, "none"), (False, "dots"), (True, "none"), (True, "full")]:
             model = Functional(
                 lambda rngs, scan=scan, remat=remat: Transformer(
-                    (T,), V, **SMALL, **keys, dropout=0.3, scan=scan, remat=remat, rngs=rngs
+                    (T, V), V, **SMALL, **keys, dropout=0.3, scan=scan, remat=remat, rngs=rngs
                 )
             )
             params, rest = model.init(jax.random.key(0))
@@ -167,7 +169,7 @@ def test_every_layer_draws_its_own_noise():
 
 
 def test_logits_are_float32_in_bfloat16_and_look_at_the_past_alone():
-    m = Transformer((T,), V, **SMALL, **LLAMA, scan=True, rngs=nnx.Rngs(0))
+    m = Transformer((T, V), V, **SMALL, **LLAMA, scan=True, rngs=nnx.Rngs(0))
     graph, state = nnx.split(m)
     half = nnx.merge(graph, jax.tree.map(lambda x: x.astype(jnp.bfloat16), state))
     assert half(TOKENS).dtype == jnp.float32
@@ -181,6 +183,6 @@ def test_logits_are_float32_in_bfloat16_and_look_at_the_past_alone():
 
 def test_impossible_shapes_are_refused():
     with pytest.raises(UserError, match=r"width = 16, heads = 3"):
-        Transformer((T,), V, width=16, heads=3, rngs=nnx.Rngs(0))
+        Transformer((T, V), V, width=16, heads=3, rngs=nnx.Rngs(0))
     with pytest.raises(UserError, match="is odd"):
-        Transformer((T,), V, width=12, heads=4, positions="rope", rngs=nnx.Rngs(0))
+        Transformer((T, V), V, width=12, heads=4, positions="rope", rngs=nnx.Rngs(0))

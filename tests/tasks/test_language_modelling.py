@@ -12,6 +12,7 @@ import lepton_jax
 from lepton_jax import api, config_file
 from lepton_jax.data.dataset import DataSpec, FieldSpec
 from lepton_jax.data.generated import BITS_PER_TOKEN
+from lepton_jax.data.vocabulary import Vocabulary
 from lepton_jax.errors import UserError
 from lepton_jax.tasks.language_modelling import LanguageModelling
 
@@ -28,7 +29,8 @@ BATCH = {
 
 def task(*fields, vocabulary=V):
     known = {"tokens": FieldSpec((T + 1,), "int32"), "length": FieldSpec((), "int32")}
-    return LanguageModelling(DataSpec({f: known[f] for f in fields}, ("x",) * vocabulary))
+    tokens = Vocabulary(("x",) * vocabulary)
+    return LanguageModelling(DataSpec({f: known[f] for f in fields}, (), tokens))
 
 
 def model(tokens, noise):
@@ -72,7 +74,7 @@ def test_predictions_are_of_the_last_token_that_counts():
 def test_data_of_another_kind_is_refused():
     with pytest.raises(UserError, match="needs a field 'tokens' of integers"):
         task("length")
-    with pytest.raises(UserError, match="vocabulary as the data's classes"):
+    with pytest.raises(UserError, match="needs data with a vocabulary"):
         task("tokens", vocabulary=0)
 
 
