@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -125,7 +126,7 @@ def load(
         columns = cache.columns(
             split, name=name, fingerprint=fingerprint, decode="" if made else decode
         )
-        if name == "train" and hasattr(encoding, "trained_on"):
+        if name == "train" and encoding is not None and hasattr(encoding, "trained_on"):
             columns = encoding.trained_on(columns)
         if name != "train" and hides_labels(columns):
             print(f"split {name!r} has no labels: it is left out", file=sys.stderr)
@@ -216,7 +217,11 @@ class _Read:
         return len(self.split)
 
     def __getitem__(self, index: int, /) -> Element:
-        return host.pipeline(self.decode)(self.split[index])
+        return self._pipeline(self.split[index])
+
+    @cached_property
+    def _pipeline(self) -> host.Pipeline:
+        return host.pipeline(self.decode)
 
     def origin(self, index: int) -> str:
         return origin(self.split, index)

@@ -64,7 +64,7 @@ class Tokenizer:
             meaning: next((numbers[n] for n in names if n in numbers), None)
             for meaning, names in SPECIAL.items()
         }
-        return Vocabulary(tuple(tokens), **{**special, "pad": special["pad"] or 0})
+        return Vocabulary(tuple(tokens), special.pop("pad") or 0, **special)
 
     def cut_to(self, length: int, *, pair: bool = False) -> "Tokenizer":
         """The same, but of a longer text only the first `length` tokens, its end among them.

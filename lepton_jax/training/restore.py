@@ -6,11 +6,14 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from etils import epath
 
 from lepton_jax.config import Chosen, Config
 from lepton_jax.data import dataset
 from lepton_jax.data.dataset import Dataset, FieldSpec
 from lepton_jax.data.source import Columns, Source
+from lepton_jax.data.tokenizer import Tokenizer
+from lepton_jax.data.vocabulary import Vocabulary
 from lepton_jax.errors import UserError
 from lepton_jax.tracking.record import Record
 from lepton_jax.training import weights
@@ -96,7 +99,7 @@ def trained(workdir: str, checkpoint: str = "best") -> Trained:
     record = Record.open(workdir)
     config = read_config(workdir)
     step = step_of(workdir, checkpoint)
-    data = load_data(config)
+    data = load_data(config, tokenizer=record.tokenizer_text())
     program = program_of(config, data)
     checkpoints = Checkpoints(workdir)
     state = checkpoints.restore(step, alone(program).like)["state"]
@@ -116,8 +119,26 @@ def first_state(layout: Layout) -> tuple[State, str]:
     path = layout.program.config.init_from
     if not path:
         return state, ""
+    check_vocabulary(path, layout.program.spec.vocabulary)
     keep = layout.program.functional.numbers
     return weights.initialize(state, weights.read(path), path, keep=keep)
+
+
+def check_vocabulary(path: str, own: Vocabulary | None) -> None:
+    """Raises `UserError` when the weights in `path` were trained on other tokens than our `own`."""
+    folder = epath.Path(path)
+    if folder.parent.name == "checkpoints":
+        folder = folder.parent.parent
+    file = folder / "tokenizer.json"
+    if own is None or not file.exists():
+        return
+    there = Tokenizer(file.read_text(), str(file)).vocabulary.tokens
+    if there != own.tokens:
+        raise UserError(
+            f"init_from = {path!r}: its weights are for {len(there)} tokens, which are not the "
+            f"{len(own)} of this run's tokenizer; expected data.tokenizer = "
+            f"{{'name': 'pretrained', 'path': {str(file)!r}}}"
+        )
 
 
 def step_of(workdir: str, checkpoint: str) -> int:
