@@ -85,6 +85,12 @@ class Tokenizer:
         """The library's `Encoding`: `ids`, `type_ids`, `offsets` into the text, `overflowing`."""
         return self._made.encode(text, pair)
 
+    def prompt(self, text: str) -> list[int]:
+        """The tokens of a text that is to go on: its begin before it, and no end."""
+        begin = self.vocabulary.begin
+        ids = self._made.encode(text, add_special_tokens=False).ids
+        return ids if begin is None else [begin, *ids]
+
     def decode(self, ids: Sequence[int]) -> str:
         """The text of tokens, without those that stand around a text or for padding."""
         return self._made.decode(list(map(int, ids)))
