@@ -107,7 +107,7 @@ def load(
         raw = {name: _Read(split, decode) for name, (split, _) in parts.items()}
         trains_on = parts["train"][1] if "train" in parts else ""
         made = _tokenizer(tokenizer, raw, [trains_on, decode], encoding)
-        text_identity = [made.digest, [encode.name, dict(encode.keys)]]
+        text_identity = [made.digest, encode.name, dict(sorted(encode.keys.items()))]
         parts = {
             name: (
                 encoding.encoded(raw[name], made),
