@@ -10,8 +10,8 @@ from lepton_jax import decoding
 from lepton_jax.data.dataset import DataSpec
 from lepton_jax.errors import UserError
 from lepton_jax.evaluation.translation import Bleu, SequenceAccuracy
-from lepton_jax.models.text import Text
 from lepton_jax.schema import PositiveInt, Rate
+from lepton_jax.tasks.texts import text_of, was_cut
 
 # B batch, S tokens of a source, T tokens of a target that are guessed, V vocabulary.
 
@@ -73,7 +73,7 @@ class Translation:
         """Summed cross-entropy in nats, and tokens guessed, each over the target's tokens."""
         target_BT = batch["target"].astype(jnp.int32)
         wanted_BT = target_BT[:, 1:]
-        logits_BTV = model(_source(batch), target_BT[:, :-1], noise)
+        logits_BTV = model(text_of(batch, "source", "source_length"), target_BT[:, :-1], noise)
         logits_BTV = logits_BTV.astype(jnp.promote_types(logits_BTV.dtype, jnp.float32))
         nats_BT = optax.softmax_cross_entropy_with_integer_labels(logits_BTV, wanted_BT)
         if noise is not None:
@@ -87,13 +87,14 @@ class Translation:
         return {
             "loss": ((nats_BT * counted_BT).sum(), weight),
             "accuracy": ((hit_BT * counted_BT).sum(), weight),
+            **was_cut(batch),
         }
 
     def predict(self, model: Any, batch: Any) -> dict[str, jax.Array]:
         """`tokens` int32 [B, T], of which the first `length` int32 [B] count, the end among them,
         and `score` float32 [B], the logarithm of their probability, by a search over its penalty.
         """
-        source = _source(batch)
+        source = text_of(batch, "source", "source_length")
         (_, (T, _)) = self.input_shape
         cache = model.cache(source, T)
         first_B = jnp.full(len(source.tokens), self._begin, jnp.int32)
@@ -113,7 +114,3 @@ class Translation:
 
     def metrics(self) -> dict[str, Any]:
         return {"bleu": Bleu(self._text_of), "sequence": SequenceAccuracy()}
-
-
-def _source(batch: Any) -> Text:
-    return Text(batch["source"].astype(jnp.int32), batch["source_length"])
