@@ -30,8 +30,8 @@ POLICIES = {"full": None, "dots": jax.checkpoint_policies.dots_with_no_batch_dim
 class Embedding(nnx.Module):
     """A row for each index. In its table's own dtype, which flax's fixes when it is constructed."""
 
-    def __init__(self, rows: int, width: int, *, rngs: nnx.Rngs):
-        self.embedding = nnx.Param(_normal(INIT_STD)(rngs.params(), (rows, width)))
+    def __init__(self, rows: int, width: int, *, std: float = INIT_STD, rngs: nnx.Rngs):
+        self.embedding = nnx.Param(_normal(std)(rngs.params(), (rows, width)))
 
     def __call__(self, index: jax.Array) -> jax.Array:
         return jnp.take(self.embedding[...], index, axis=0)
