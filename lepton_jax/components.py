@@ -49,6 +49,18 @@ TABLES: dict[str, dict[str, str]] = {
         "saved_dataset": "lepton_jax.data.arrow:saved_dataset",
         "tfds": "lepton_jax.data.tfds:tfds",
     },
+    "tokenizer": {
+        "bpe": "lepton_jax.data.vocabularies:bpe",
+        "characters": "lepton_jax.data.vocabularies:characters",
+        "pretrained": "lepton_jax.data.vocabularies:pretrained",
+        "wordpiece": "lepton_jax.data.vocabularies:wordpiece",
+        "words": "lepton_jax.data.vocabularies:words",
+    },
+    "encoding": {
+        "stream": "lepton_jax.data.text_stream:StreamEncoding",
+        "text": "lepton_jax.data.encodings:TextEncoding",
+        "translation": "lepton_jax.data.encodings:TranslationEncoding",
+    },
     "host transform": {
         "center_crop": "lepton_jax.data.host:center_crop",
         "drop_empty_boxes": "lepton_jax.data.objects:drop_empty_boxes",
