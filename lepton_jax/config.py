@@ -74,8 +74,8 @@ class Data:
     """
 
     source: Source
-    tokenizer: Tokenizer | None = None
-    encode: Encoding | None = None
+    tokenizer: Later[Tokenizer | None] = None
+    encode: Later[Encoding | None] = None
     decode: HostPipeline = ""
     train_decode: HostPipeline = ""
     order: Later[Literal["shuffled", "contiguous"]] = "shuffled"

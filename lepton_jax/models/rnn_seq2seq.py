@@ -7,12 +7,12 @@ import jax.numpy as jnp
 from flax import nnx
 
 from lepton_jax.errors import UserError
+from lepton_jax.models.blocks import Embedding
 from lepton_jax.models.cells import CellName
 from lepton_jax.models.layers import Dropout, Linear
 from lepton_jax.models.rnn import Recurrent
 from lepton_jax.models.rnn_text import EMBEDDING_STD
 from lepton_jax.models.text import Text
-from lepton_jax.models.transformer import Embedding
 from lepton_jax.noise import Noise
 from lepton_jax.schema import PositiveInt, Rate
 
