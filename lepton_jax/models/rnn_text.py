@@ -19,11 +19,6 @@ from lepton_jax.schema import PositiveInt, Rate
 
 EMBEDDING_STD = 0.1
 
-SHARDING: dict[str, tuple[str | None, ...]] = {
-    r"\.(input|recurrent)\.kernel": ("fsdp", None),
-    r"tokens\.embedding": (None, "fsdp"),
-}
-
 
 class RNNText(nnx.Module):
     """A text as one vector, pooled of what recurrent layers say at its tokens; a linear layer.
@@ -32,7 +27,8 @@ class RNNText(nnx.Module):
     """
 
     sharding: ClassVar[dict[str, tuple[str | None, ...]]] = {
-        **SHARDING,
+        r"\.(input|recurrent)\.kernel": ("fsdp", None),
+        r"tokens\.embedding": (None, "fsdp"),
         r"head\.kernel": ("fsdp", None),
     }
 
@@ -101,7 +97,7 @@ class RNNLM(nnx.Module):
     """
 
     sharding: ClassVar[dict[str, tuple[str | None, ...]]] = {
-        **SHARDING,
+        r"\.(input|recurrent)\.kernel": ("fsdp", None),
         r"(tokens|head)\.embedding": (None, "fsdp"),
     }
 
