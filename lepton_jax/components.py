@@ -17,6 +17,7 @@ TABLES: dict[str, dict[str, str]] = {
         "fcos": "lepton_jax.models.fcos:FCOS",
         "googlenet": "lepton_jax.models.googlenet:GoogLeNet",
         "gru": "lepton_jax.models.rnn:GRU",
+        "kim_cnn": "lepton_jax.models.kim_cnn:KimCNN",
         "lenet": "lepton_jax.models.lenet:LeNet",
         "mlp": "lepton_jax.models.mlp:MLP",
         "resnet": "lepton_jax.models.resnet:ResNet",
@@ -34,15 +35,22 @@ TABLES: dict[str, dict[str, str]] = {
         "image_generation_by_flow": "lepton_jax.tasks.generation:FlowGeneration",
         "image_generation_by_vae": "lepton_jax.tasks.generation:AutoencodedGeneration",
         "language_modelling": "lepton_jax.tasks.language_modelling:LanguageModelling",
+        "masked_language_modelling": (
+            "lepton_jax.tasks.masked_language_modelling:MaskedLanguageModelling"
+        ),
         "object_detection": "lepton_jax.tasks.detection:ObjectDetection",
         "signal_classification": "lepton_jax.tasks.classification:SignalClassification",
+        "text_classification": "lepton_jax.tasks.text_classification:TextClassification",
     },
     "source": {
+        "csv": "lepton_jax.data.tables:csv",
         "digits": "lepton_jax.data.digits:digits",
         "folder": "lepton_jax.data.folder:folder",
         "generated_images": "lepton_jax.data.generated:generated_images",
         "generated_objects": "lepton_jax.data.generated_objects:generated_objects",
+        "generated_texts": "lepton_jax.data.generated_texts:generated_texts",
         "generated_tokens": "lepton_jax.data.generated:generated_tokens",
+        "jsonl": "lepton_jax.data.tables:jsonl",
         "mnist1d": "lepton_jax.data.mnist1d:mnist1d",
         "npz": "lepton_jax.data.npz:npz",
         "parquet": "lepton_jax.data.parquet:parquet",
@@ -111,6 +119,7 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "metric": {
         "average_precision": "lepton_jax.evaluation.detection:AveragePrecision",
+        "bits_per_character": "lepton_jax.evaluation.metrics:BitsPerCharacter",
         "calibration": "lepton_jax.evaluation.calibration:Calibration",
         "classification": "lepton_jax.evaluation.metrics:Classification",
         "frechet": "lepton_jax.evaluation.frechet:Frechet",
