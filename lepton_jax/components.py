@@ -12,8 +12,11 @@ from lepton_jax.errors import did_you_mean
 
 TABLES: dict[str, dict[str, str]] = {
     "model": {
+        "bert": "lepton_jax.models.bert:Bert",
+        "bert_mlm": "lepton_jax.models.bert:BertMLM",
         "cnn": "lepton_jax.models.cnn:CNN",
         "conv1d": "lepton_jax.models.conv1d:Conv1D",
+        "encoder_decoder": "lepton_jax.models.encoder_decoder:EncoderDecoder",
         "fcos": "lepton_jax.models.fcos:FCOS",
         "googlenet": "lepton_jax.models.googlenet:GoogLeNet",
         "gru": "lepton_jax.models.rnn:GRU",
@@ -41,6 +44,7 @@ TABLES: dict[str, dict[str, str]] = {
         "object_detection": "lepton_jax.tasks.detection:ObjectDetection",
         "signal_classification": "lepton_jax.tasks.classification:SignalClassification",
         "text_classification": "lepton_jax.tasks.text_classification:TextClassification",
+        "translation": "lepton_jax.tasks.translation:Translation",
     },
     "source": {
         "csv": "lepton_jax.data.tables:csv",
@@ -48,6 +52,7 @@ TABLES: dict[str, dict[str, str]] = {
         "folder": "lepton_jax.data.folder:folder",
         "generated_images": "lepton_jax.data.generated:generated_images",
         "generated_objects": "lepton_jax.data.generated_objects:generated_objects",
+        "generated_pairs": "lepton_jax.data.generated:generated_pairs",
         "generated_texts": "lepton_jax.data.generated_texts:generated_texts",
         "generated_tokens": "lepton_jax.data.generated:generated_tokens",
         "jsonl": "lepton_jax.data.tables:jsonl",
