@@ -33,6 +33,17 @@ def seq2seq(**keys):
     return RNNSeq2Seq(shape, V, width=6, hidden=H, layers=1, **keys, rngs=nnx.Rngs(0))
 
 
+def compiled(m):
+    """The model's calls, each compiled as one."""
+    graph, state = nnx.split(m)
+
+    def method(name):
+        return jax.jit(lambda state, *args: getattr(nnx.merge(graph, state), name)(*args))
+
+    call, cache, read = (method(name) for name in ("__call__", "cache", "read"))
+    return (lambda *a: call(state, *a), lambda *a: cache(state, *a), lambda *a: read(state, *a))
+
+
 def padded(tokens, more):
     """Longer, and with other padding."""
     found = np.random.default_rng(1).integers(1, V, size=(len(tokens), tokens.shape[1] + more))
@@ -46,8 +57,9 @@ def padded(tokens, more):
 )
 def test_a_text_is_classified_by_its_own_tokens_alone(pooling, bidirectional):
     m = classifier(pooling=pooling, bidirectional=bidirectional)
-    expected = m(text())
-    np.testing.assert_allclose(m(text(padded(TOKENS, 3))), expected, atol=1e-6)
+    call, _, _ = compiled(m)
+    expected = call(text())
+    np.testing.assert_allclose(call(text(padded(TOKENS, 3))), expected, atol=1e-6)
     for b, length in enumerate(LENGTH):  # without any padding, by the plain definition
         tokens = TOKENS[b : b + 1, :length]
         y, _ = m.recurrent(m.tokens(tokens), None)
@@ -60,28 +72,29 @@ def test_a_text_is_classified_by_its_own_tokens_alone(pooling, bidirectional):
 @pytest.mark.parametrize("pooling", ["mean", "last", "max"])
 def test_an_empty_text_has_finite_logits(pooling):
     m = classifier(pooling=pooling)
-    logits = m(text(length=np.zeros(3, np.int32)))
+    logits = compiled(m)[0](text(length=np.zeros(3, np.int32)))
     np.testing.assert_allclose(logits, jnp.broadcast_to(m.head.bias[...], (3, K)), atol=1e-6)
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_a_language_model_sees_only_what_came_before(cell):
-    m = lm(cell=cell)
+    call, _, _ = compiled(lm(cell=cell))
     changed = TOKENS.copy()
     changed[:, 3] = (changed[:, 3] + 1) % V
-    before, after = m(TOKENS), m(changed)
+    before, after = call(TOKENS), call(changed)
     np.testing.assert_array_equal(before[:, :3], after[:, :3])
     assert np.abs(before[:, 3:] - after[:, 3:]).max() > 1e-4
 
 
 def test_a_language_model_reads_on_from_its_cache():
     m = lm()
-    first, cache = m.read(TOKENS[:, :2], m.cache(3, 5))
+    call, _, read = compiled(m)
+    first, cache = read(TOKENS[:, :2], m.cache(3, 5))
     parts = [first]
     for t in range(2, 5):
-        logits, cache = m.read(TOKENS[:, t : t + 1], cache)
+        logits, cache = read(TOKENS[:, t : t + 1], cache)
         parts.append(logits)
-    np.testing.assert_allclose(jnp.concatenate(parts, 1), m(TOKENS), atol=1e-6)
+    np.testing.assert_allclose(jnp.concatenate(parts, 1), call(TOKENS), atol=1e-6)
     assert all(x.shape[0] == 3 for x in jax.tree.leaves(cache))
 
 
@@ -93,19 +106,19 @@ def test_a_tied_embedding_must_have_the_width_of_the_layers():
 
 @pytest.mark.parametrize("bidirectional", [False, True], ids=["one way", "both ways"])
 def test_a_translation_sees_its_source_and_nothing_of_the_padding(bidirectional):
-    m = seq2seq(bidirectional=bidirectional)
+    call, cache_of, read = compiled(seq2seq(bidirectional=bidirectional))
     target = np.random.default_rng(2).integers(1, V, size=(3, 6)).astype(np.int32)
-    expected = m(text(), target)
-    np.testing.assert_allclose(m(text(padded(TOKENS, 2)), target), expected, atol=1e-6)
+    expected = call(text(), target)
+    np.testing.assert_allclose(call(text(padded(TOKENS, 2)), target), expected, atol=1e-6)
     source = TOKENS.copy()
     source[:, 0] = (source[:, 0] + 1) % V
-    assert np.abs(m(text(source), target) - expected).max() > 1e-4
+    assert np.abs(call(text(source), target) - expected).max() > 1e-4
     later = target.copy()
     later[:, 4] = (later[:, 4] + 1) % V
-    np.testing.assert_array_equal(m(text(), later)[:, :4], expected[:, :4])
-    parts, cache = [], m.cache(text(), 6)
+    np.testing.assert_array_equal(call(text(), later)[:, :4], expected[:, :4])
+    parts, cache = [], cache_of(text(), 6)
     for tokens in (target[:, :3], target[:, 3:4], target[:, 4:]):
-        logits, cache = m.read(tokens, cache)
+        logits, cache = read(tokens, cache)
         parts.append(logits)
     np.testing.assert_allclose(jnp.concatenate(parts, 1), expected, atol=1e-6)
     assert all(x.shape[0] == 3 for x in jax.tree.leaves(cache))
@@ -133,14 +146,10 @@ def test_an_encoder_both_ways_needs_units_to_halve():
 
 @pytest.mark.parametrize("make", [classifier, lm, seq2seq])
 def test_float64_stays_float64_and_bfloat16_answers_in_float32(make):
-    call = {
-        classifier: lambda m: m(text()),
-        lm: lambda m: m(TOKENS),
-        seq2seq: lambda m: m(text(), TOKENS),
-    }[make]
+    inputs = {classifier: (text(),), lm: (TOKENS,), seq2seq: (text(), TOKENS)}[make]
     for dtype, expected in ((jnp.float64, jnp.float64), (jnp.bfloat16, jnp.float32)):
         with jax.enable_x64(dtype == jnp.float64):
             graph, params, rest = nnx.split(make(), nnx.Param, ...)
             params = jax.tree.map(lambda p, dtype=dtype: p.astype(dtype), params)
-            found = call(nnx.merge(graph, params, rest))
+            found = jax.eval_shape(nnx.merge(graph, params, rest), *inputs)
             assert found.dtype == (dtype if make is classifier else expected)

@@ -89,7 +89,7 @@ def test_a_broken_run_goes_on_with_what_its_rows_knew(whole: Path, tmp_path: Pat
         {"strategy": {"name": "pmap"}},
         pytest.param({"strategy": {"name": "mesh"}}, marks=pytest.mark.slow),
         pytest.param({"strategy": {"name": "mesh", "fsdp": 8}}, marks=pytest.mark.slow),
-        {"accumulate": 4},
+        pytest.param({"accumulate": 4}, marks=pytest.mark.slow),
         pytest.param({"data__placement": "stream"}, marks=pytest.mark.slow),
         pytest.param(
             {"strategy": {"name": "pmap", "devices_used": 2}, "accumulate": 2},
