@@ -16,11 +16,13 @@ from typing import Annotated, Any, Literal
 from lepton_jax.components import resolve
 from lepton_jax.schema import (
     HYPER,
+    LATER,
     REQUIRED,
     RUNNING,
     Duration,
     Hyper,
     Key,
+    Later,
     PositiveInt,
     Rate,
     Running,
@@ -72,10 +74,13 @@ class Data:
     """
 
     source: Source
-    tokenizer: Tokenizer | None = None
-    encode: Encoding | None = None
+    tokenizer: Later[Tokenizer | None] = None
+    encode: Later[Encoding | None] = None
     decode: HostPipeline = ""
     train_decode: HostPipeline = ""
+    order: Later[Literal["shuffled", "contiguous"]] = "shuffled"
+    """Of training examples: anew every epoch; or so that each row of the batch goes on where it
+    stopped in the batch before, for texts cut into chunks."""
     augment: DevicePipeline = ""
     prepare: DevicePipeline = ""
     valid_fraction: Annotated[float, "in [0, 1)"] = 0.1
@@ -175,9 +180,15 @@ class Config:
 
     def computing(self) -> dict[str, Any]:
         """`{'optimizer.learning_rate': 0.1, ...}`: what decides the numbers of a run."""
-        running = {k for k, marks in _marks(self) if RUNNING in marks}
+        keys = dict(_keys(self))
+        running = {k for k, key in keys.items() if RUNNING in key.marks}
+        later = {k: key.default for k, key in keys.items() if LATER in key.marks}
         flat = dict(flatten(self.to_dict()))
-        return {k: v for k, v in flat.items() if not any(_under(k, r) for r in running)}
+        return {
+            k: v
+            for k, v in flat.items()
+            if not any(_under(k, r) for r in running) and not (k in later and v == later[k])
+        }
 
     def fingerprint(self) -> str:
         """Twelve hex digits that name the computing keys, in whatever order they were written."""
@@ -237,16 +248,16 @@ def plain(value: Any) -> Any:
     return value
 
 
-def _marks(section: Any, path: str = "") -> Iterator[tuple[str, tuple[str, ...]]]:
-    """`('data.workers', ('running',))` and so on, for every key of a section."""
+def _keys(section: Any, path: str = "") -> Iterator[tuple[str, Key]]:
+    """`('data.workers', Key(...))` and so on, for every key of a section."""
     if isinstance(section, Chosen):
         for name, key in component_keys(section.kind, section.name).items():
-            yield join(path, name), key.marks
+            yield join(path, name), key
     elif dataclasses.is_dataclass(section) and not isinstance(section, Optimizer):
         cls: Any = type(section)
         for name, key in keys_of(cls).items():
-            yield join(path, name), key.marks
-            yield from _marks(getattr(section, name), join(path, name))
+            yield join(path, name), key
+            yield from _keys(getattr(section, name), join(path, name))
 
 
 def _under(path: str, section: str) -> bool:

@@ -151,7 +151,7 @@ class Lanes:
     def feed(self, configs: Sequence[Config]) -> "LaneFeed":
         """How the k-th batch of each lane reaches the step."""
         size = len(self._train)
-        orders = [Order(size, c.batch_size, c.seed) for c in configs]
+        orders = [feed.order_of(c, size) for c in configs]
         return LaneFeed(self, orders)
 
     def select(self, chosen: np.ndarray, new: Any, old: Any) -> Any:

@@ -4,19 +4,31 @@ import functools
 
 import numpy as np
 
+from lepton_jax.errors import UserError
+
 
 class Order:
     """Epoch after epoch, each a permutation of the examples; batches go across epoch borders.
 
     Epoch e depends on (seed, e) only, so any batch can be had at any time, without a state.
+
+    `contiguous`: for examples that follow on each other, such as the chunks of a text. Each row of
+    the batch walks through all of them in their order, and around again, so that it always goes on
+    where it stopped in the batch before; the rows begin at equal distances. No seed matters.
     """
 
-    def __init__(self, examples: int, batch_size: int, seed: int):
+    def __init__(self, examples: int, batch_size: int, seed: int, *, contiguous: bool = False):
         if not 0 < examples < 2**31 or batch_size < 1:
             raise ValueError(f"cannot order {examples} examples in batches of {batch_size}")
         self.examples = examples
         self.batch_size = batch_size
         self.seed = seed
+        self.contiguous = contiguous
+        if contiguous and batch_size > examples:
+            raise UserError(
+                f"batch_size = {batch_size}: data.order = 'contiguous' needs an example for each "
+                f"row to begin with, and there are {examples}"
+            )
         # A batch touches two epochs when it crosses a border.
         self._permutation = functools.lru_cache(maxsize=2)(
             functools.partial(permutation, examples, seed)
@@ -28,6 +40,9 @@ class Order:
 
     def epochs(self, step: int) -> np.ndarray:
         """The epoch of each example of one step's batch, int64 [B], counted from 0."""
+        if self.contiguous:
+            # From one row's visit of an example to the next row's it grows by one.
+            return np.full(self.batch_size, step // (self.examples // self.batch_size))
         first = step * self.batch_size
         return np.arange(first, first + self.batch_size) // self.examples
 
@@ -37,9 +52,13 @@ class Order:
         return flat.astype(np.int32).reshape(steps, self.batch_size)
 
     def __reduce__(self) -> tuple:
-        return Order, (self.examples, self.batch_size, self.seed)
+        order = functools.partial(Order, contiguous=self.contiguous)
+        return order, (self.examples, self.batch_size, self.seed)
 
     def _slice(self, start: int, stop: int) -> np.ndarray:
+        if self.contiguous:
+            step, row = np.divmod(np.arange(start, stop), self.batch_size)
+            return (row * (self.examples // self.batch_size) + step) % self.examples
         parts = [np.empty(0, np.int64)]
         while start < stop:
             epoch, offset = divmod(start, self.examples)

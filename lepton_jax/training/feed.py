@@ -15,6 +15,7 @@ import numpy as np
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from lepton_jax.config import Config
 from lepton_jax.data.dataset import Dataset
 from lepton_jax.data.order import Order
 from lepton_jax.data.source import Columns
@@ -34,7 +35,7 @@ class DeviceFeed:
     def __init__(self, layout: Layout, train: Columns):
         program, place = layout.program, layout.placement
         self._put = place.put
-        self._order = order_of(program, train)
+        self._order = order_of(program.config, len(train))
         self._columns = place.put(dict(train.columns), place.replicated)
         batch_size = program.config.batch_size
         self._position = place.put(np.arange(batch_size, dtype=np.int32), place.batch)
@@ -76,7 +77,7 @@ class StreamFeed:
         program, place = layout.program, layout.placement
         batch_size = program.config.batch_size
         rows = place.rows(batch_size)
-        order = order_of(program, train)
+        order = order_of(program.config, len(train))
         total = program.total_steps
         self._stream = stream(train, order, start, total, workers=workers, positions=rows)
         self._next = start
@@ -125,15 +126,21 @@ def device_budget() -> int:
     return (2 << 30) // len(devices)
 
 
-def order_of(program: Program, train: Columns) -> Order:
-    return Order(len(train), program.config.batch_size, program.config.seed)
+def order_of(config: Config, examples: int) -> Order:
+    """The order in which a config trains on so many examples.
+
+    Raises:
+      UserError: when it is contiguous, and there are fewer than the batch has rows.
+    """
+    contiguous = config.data.order == "contiguous"
+    return Order(examples, config.batch_size, config.seed, contiguous=contiguous)
 
 
 def batch_at(layout: Layout, train: Columns, k: int) -> dict[str, Any]:
     """The raw batch of step k, from nothing but (config, seed, k): for looking at one step."""
     batch_size = layout.program.config.batch_size
     rows = layout.placement.rows(batch_size)
-    batch = Batches(train, order_of(layout.program, train), rows)(k)
+    batch = Batches(train, order_of(layout.program.config, len(train)), rows)(k)
     return layout.placement.put_rows(batch, rows, batch_size)
 
 

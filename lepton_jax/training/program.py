@@ -43,6 +43,11 @@ class Program:
         self._dtype = PRECISIONS[config.precision]
         task = self._task({})
         self._shape = (task.input_shape, task.outputs)
+        if getattr(task, "carries", False) and config.data.order != "contiguous":
+            raise UserError(
+                f"task.carry = True: a row of the batch goes on with what it knows, but data.order "
+                f"= {config.data.order!r} gives it another text every step; expected 'contiguous'"
+            )
         self.functional = Functional(self._make_model({}))
         self._schedule = config.schedule.build(self.total_steps, self.steps)
         self.sum_names = self._sum_names()
@@ -88,6 +93,7 @@ class Program:
             ),
             ema=hyper["ema"].get("decay", 0.0),
             accumulate=self.config.accumulate,
+            batch_size=self.config.batch_size,
             cast=self.cast,
             noise=lambda batch: Noise(example_keys(seed, step, batch["position"])),
             augment=lambda batch, noise: self.prepare(self.augment(hyper, batch, noise)),

@@ -3,6 +3,7 @@
 Names are paths such as `conv1.kernel`; parameters and running statistics share one flat dict.
 """
 
+import dataclasses
 from collections.abc import Container, Mapping
 from typing import Any
 
@@ -79,7 +80,7 @@ def initialize(
         )
     params = unflat(taken, fit.params)
     ema = jax.tree.map(jax.numpy.copy, params) if fit.ema else fit.ema
-    learner = Fit(params, unflat(taken, fit.rest), fit.optimizer, ema)
+    learner = dataclasses.replace(fit, params=params, rest=unflat(taken, fit.rest), ema=ema)
     report = f"init_from {path}: {matched} of {len(own)} arrays taken over"
     return (
         State(state.step, state.seed, state.bad_step, state.hyper, learner),
