@@ -135,7 +135,7 @@ class Group:
         fresh = self._lanes.fresh(self._configs)
         path = self._program.config.init_from
         if path:
-            given = weights.read(path)
+            given = weights.read(path, self._program)
             keep = self._program.functional.numbers
             states = self._host(fresh["state"])
             fresh["state"] = self._lanes.stacked(

@@ -42,7 +42,8 @@ class Program:
         self._prepare = calls("transform", config.data.prepare)
         self._dtype = PRECISIONS[config.precision]
         task = self._task({})
-        self._shape = (task.input_shape, task.outputs)
+        self.shape = (task.input_shape, task.outputs)
+        """What the model is built for: its input shape and its outputs."""
         self.functional = Functional(self._make_model({}))
         self._schedule = config.schedule.build(self.total_steps, self.steps)
         self.sum_names = self._sum_names()
@@ -72,7 +73,7 @@ class Program:
         return self.config.task.build(self.spec, hyper=hyper)
 
     def _make_model(self, hyper: Mapping[str, Any]) -> Callable[..., Any]:
-        return lambda rngs: self.config.model.build(*self._shape, hyper=hyper, rngs=rngs)
+        return lambda rngs: self.config.model.build(*self.shape, hyper=hyper, rngs=rngs)
 
     def _learner(self, hyper: Mapping[str, Any]) -> Any:
         task = self._task(hyper["task"])

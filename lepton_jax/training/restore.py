@@ -117,7 +117,7 @@ def first_state(layout: Layout) -> tuple[State, str]:
     if not path:
         return state, ""
     keep = layout.program.functional.numbers
-    return weights.initialize(state, weights.read(path), path, keep=keep)
+    return weights.initialize(state, weights.read(path, layout.program), path, keep=keep)
 
 
 def step_of(workdir: str, checkpoint: str) -> int:

@@ -11,7 +11,9 @@ import numpy as np
 from etils import epath
 
 from lepton_jax.errors import UserError
+from lepton_jax.training import pretrained
 from lepton_jax.training.learner import Fit
+from lepton_jax.training.program import Program
 from lepton_jax.training.state import State, flat, unflat
 
 
@@ -21,13 +23,16 @@ def named(params: Any, rest: Any) -> dict[str, np.ndarray]:
     return {name: np.asarray(jax.device_get(x)) for name, x in leaves.items()}
 
 
-def read(path: str) -> dict[str, np.ndarray]:
-    """The weights in a workdir (its best checkpoint), a checkpoint folder, or a bundle.
+def read(path: str, program: Program | None = None) -> dict[str, np.ndarray]:
+    """The weights in a workdir (its best checkpoint), a checkpoint folder, or a bundle; or, for the
+    model of a program, in a folder of Hugging Face.
 
     Raises:
-      UserError: when `path` is none of these.
+      UserError: when `path` is none of these, or holds another model than the program's.
     """
     folder = epath.Path(path)
+    if program is not None and pretrained.is_pretrained(folder):
+        return pretrained.read(folder, program.config.model, *program.shape)
     if (folder / "weights.safetensors").exists():
         from safetensors.numpy import load
 
@@ -39,8 +44,8 @@ def read(path: str) -> dict[str, np.ndarray]:
     if folder.name.isdigit() and folder.parent.name == "checkpoints":
         return restore.stored_weights(str(folder.parent.parent), int(folder.name))
     raise UserError(
-        f"init_from = {path!r} is no workdir (config.json), checkpoint (checkpoints/STEP) "
-        "or bundle (weights.safetensors)"
+        f"init_from = {path!r} is no workdir (config.json), checkpoint (checkpoints/STEP), "
+        "bundle (weights.safetensors) or folder of Hugging Face (model.safetensors)"
     )
 
 

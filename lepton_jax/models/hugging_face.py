@@ -1,0 +1,263 @@
+"""Our models in the words of Hugging Face: config keys, names of arrays and their layouts.
+
+A `Family` is one table for both directions: `init_from` reads it from theirs to ours, `export` from
+ours to theirs. Pure data and numpy; `training/pretrained.py` reads and writes the folders.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lepton_jax.errors import UserError, did_you_mean
+
+# I inputs, O outputs of a layer; H, W a window; P a patch; C channels; D width; T tokens.
+
+Keys = Mapping[str, Any]
+
+
+class Layout(NamedTuple):
+    """How an array of theirs becomes ours, and back."""
+
+    ours: Callable[[np.ndarray], np.ndarray]
+    theirs: Callable[[np.ndarray], np.ndarray]
+
+
+SAME = Layout(lambda x: x, lambda x: x)
+MATRIX = Layout(np.transpose, np.transpose)  # [O, I] and [I, O]
+WINDOW = Layout(lambda x: x.transpose(2, 3, 1, 0), lambda x: x.transpose(3, 2, 0, 1))  # OIHW, HWIO
+ROW = Layout(lambda x: x.reshape(-1), lambda x: x[None, None])  # [1, 1, D] and [D]
+TABLE = Layout(lambda x: x[0], lambda x: x[None])  # [1, T, D] and [T, D]
+
+
+def patches(size: int) -> Layout:
+    """A convolution [D, C, P, P] whose stride is its window, and a matrix [P P C, D]."""
+    return Layout(
+        lambda x: x.transpose(2, 3, 1, 0).reshape(-1, len(x)),
+        lambda x: x.reshape(size, size, -1, x.shape[-1]).transpose(3, 2, 0, 1),
+    )
+
+
+class Rule(NamedTuple):
+    """An array of theirs, and ours; several of ours lie in it side by side along the last axis."""
+
+    ours: tuple[str, ...]
+    theirs: str
+    layout: Layout = SAME
+
+
+Rules = Iterator[Rule]
+
+
+@dataclass(frozen=True)
+class Family:
+    """What a model of ours is called there, and how one becomes the other."""
+
+    model: str
+    model_type: str
+    architecture: str
+    keys: Mapping[str, tuple[str, Any]]
+    """Our config key: their key, and its value where their config leaves it out."""
+    rules: Callable[[Keys], Rules]
+    """The arrays of a model with these (our) keys."""
+    follows: Callable[[Keys, Any, Any], dict[str, Any]]
+    """More of their keys, given our keys, the model's input shape and its outputs."""
+    ours: Keys = field(default_factory=dict)
+    """Keys of ours that have one value in this family."""
+    values: Keys = field(default_factory=dict)
+    """Values of theirs in our words, where they are other words."""
+    base: str = ""
+    """What stands before a name in a whole model, and not in one without its head."""
+    head: str = "head."
+    """Our names of what a new task brings anew begin so."""
+    length: str = ""
+    """Their key of how many positions there are; a model of ours may have fewer."""
+    settled: Callable[[Keys], Keys] = dict
+    """Their config with its older and newer spellings made one."""
+
+
+def completed(keys: Keys) -> dict[str, Any]:
+    """Our keys with what None stands for."""
+    defaults = {"kv_heads": keys.get("heads"), "mlp_width": 4 * keys.get("width", 0)}
+    return {k: defaults.get(k, v) if v is None else v for k, v in keys.items()}
+
+
+def _linear(ours: str, theirs: str) -> Rules:
+    yield Rule((f"{ours}.kernel",), f"{theirs}.weight", MATRIX)
+    yield Rule((f"{ours}.bias",), f"{theirs}.bias")
+
+
+def _norm(ours: str, theirs: str) -> Rules:
+    yield Rule((f"{ours}.scale",), f"{theirs}.weight")
+    yield Rule((f"{ours}.bias",), f"{theirs}.bias")
+
+
+def _conv_norm(ours: str, conv: str, norm: str) -> Rules:
+    yield Rule((f"{ours}.conv.kernel",), f"{conv}.weight", WINDOW)
+    yield from _norm(f"{ours}.norm", norm)
+    yield Rule((f"{ours}.norm.mean",), f"{norm}.running_mean")
+    yield Rule((f"{ours}.norm.var",), f"{norm}.running_var")
+
+
+# Residual networks
+
+
+def _resnet_blocks(keys: Keys) -> Iterator[tuple[str, int, int, bool]]:
+    """Our block, its stage, its place there, and whether its shortcut is a projection."""
+    number = 0
+    for stage, count in enumerate(keys["blocks"]):
+        for place in range(count):
+            projects = place == 0 and (stage > 0 or keys["bottleneck"])
+            yield f"blocks.{number}", stage, place, projects
+            number += 1
+
+
+def _resnet_rules(keys: Keys) -> Rules:
+    def conv_norm(ours: str, theirs: str) -> Rules:
+        return _conv_norm(ours, f"{theirs}.convolution", f"{theirs}.normalization")
+
+    yield from conv_norm("stem", "resnet.embedder.embedder")
+    for ours, stage, place, projects in _resnet_blocks(keys):
+        theirs = f"resnet.encoder.stages.{stage}.layers.{place}"
+        for layer in range(3 if keys["bottleneck"] else 2):
+            yield from conv_norm(f"{ours}.layers.{layer}", f"{theirs}.layer.{layer}")
+        if projects:
+            yield from conv_norm(f"{ours}.projection", f"{theirs}.shortcut")
+    yield from _linear("head", "classifier.1")
+
+
+def _timm_resnet_rules(keys: Keys) -> Rules:
+    yield from _conv_norm("stem", "conv1", "bn1")
+    for ours, stage, place, projects in _resnet_blocks(keys):
+        theirs = f"layer{stage + 1}.{place}"
+        for layer in range(3 if keys["bottleneck"] else 2):
+            names = (f"{theirs}.conv{layer + 1}", f"{theirs}.bn{layer + 1}")
+            yield from _conv_norm(f"{ours}.layers.{layer}", *names)
+        if projects:
+            names = (f"{theirs}.downsample.0", f"{theirs}.downsample.1")
+            yield from _conv_norm(f"{ours}.projection", *names)
+    yield from _linear("head", "fc")
+
+
+def _resnet_follows(keys: Keys, input_shape: Any, _: Any) -> dict[str, Any]:
+    expansion = 4 if keys["bottleneck"] else 1
+    widths = [keys["width"] * 2**stage * expansion for stage in range(len(keys["blocks"]))]
+    return {
+        "hidden_sizes": widths,
+        "num_channels": input_shape[-1],
+        "hidden_act": "relu",
+        "downsample_in_first_stage": False,
+        "downsample_in_bottleneck": False,
+    }
+
+
+_RESNET_KEYS = {
+    "blocks": ("depths", [3, 4, 6, 3]),
+    "bottleneck": ("layer_type", "bottleneck"),
+    "width": ("embedding_size", 64),
+}
+_TIMM = {
+    "resnet18": ([2, 2, 2, 2], "basic"),
+    "resnet34": ([3, 4, 6, 3], "basic"),
+    "resnet50": ([3, 4, 6, 3], "bottleneck"),
+    "resnet101": ([3, 4, 23, 3], "bottleneck"),
+    "resnet152": ([3, 8, 36, 3], "bottleneck"),
+}
+"""timm's architectures that are these networks; it names them and states no sizes."""
+
+
+def _timm_settled(theirs: Keys) -> dict[str, Any]:
+    name = theirs["architecture"]
+    if name not in _TIMM:
+        raise UserError(
+            f"timm's {name!r} is not known here{did_you_mean(name, _TIMM)}; known are "
+            + ", ".join(_TIMM)
+        )
+    depths, kind = _TIMM[name]
+    return {**theirs, "depths": depths, "layer_type": kind}
+
+
+RESNET = Family(
+    model="resnet",
+    model_type="resnet",
+    architecture="ResNetForImageClassification",
+    keys=_RESNET_KEYS,
+    rules=_resnet_rules,
+    follows=_resnet_follows,
+    ours={"stem": "imagenet"},
+    values={"bottleneck": True, "basic": False},
+    base="resnet.",
+)
+TIMM_RESNET = Family(
+    model="resnet",
+    model_type="timm",
+    architecture="",
+    keys=_RESNET_KEYS,
+    rules=_timm_resnet_rules,
+    follows=lambda keys, input_shape, outputs: {},
+    ours={"stem": "imagenet"},
+    values={"bottleneck": True, "basic": False},
+    settled=_timm_settled,
+)
+
+# Transformers
+
+
+def _vit_rules(keys: Keys) -> Rules:
+    yield Rule(("token",), "vit.embeddings.cls_token", ROW)
+    yield Rule(("positions.embedding",), "vit.embeddings.position_embeddings", TABLE)
+    theirs = "vit.embeddings.patch_embeddings.projection"
+    yield Rule(("patches.kernel",), f"{theirs}.weight", patches(keys["patch"]))
+    yield Rule(("patches.bias",), f"{theirs}.bias")
+    for i in range(keys["layers"]):
+        ours, theirs = f"blocks.{i}", f"vit.encoder.layer.{i}"
+        yield from _norm(f"{ours}.attention_norm", f"{theirs}.layernorm_before")
+        yield from _norm(f"{ours}.mlp_norm", f"{theirs}.layernorm_after")
+        for a, b in (
+            ("attention.q", "attention.attention.query"),
+            ("attention.k", "attention.attention.key"),
+            ("attention.v", "attention.attention.value"),
+            ("attention.o", "attention.output.dense"),
+            ("mlp.up", "intermediate.dense"),
+            ("mlp.down", "output.dense"),
+        ):
+            yield from _linear(f"{ours}.{a}", f"{theirs}.{b}")
+    yield from _norm("norm", "vit.layernorm")
+    yield from _linear("head", "classifier")
+
+
+def _vit_follows(keys: Keys, input_shape: Any, _: Any) -> dict[str, Any]:
+    height, width, channels = input_shape
+    return {
+        "image_size": height if height == width else [height, width],
+        "num_channels": channels,
+        "intermediate_size": 4 * keys["width"],
+        "qkv_bias": True,
+    }
+
+
+_ACTIVATIONS = {"gelu": "gelu_exact", "gelu_new": "gelu", "gelu_pytorch_tanh": "gelu"}
+"""Our "gelu" is the tanh form, theirs is exact."""
+_BERT_KEYS = {
+    "layers": ("num_hidden_layers", 12),
+    "width": ("hidden_size", 768),
+    "heads": ("num_attention_heads", 12),
+    "activation": ("hidden_act", "gelu"),
+    "epsilon": ("layer_norm_eps", 1e-12),
+}
+
+VIT = Family(
+    model="vit",
+    model_type="vit",
+    architecture="ViTForImageClassification",
+    keys={**_BERT_KEYS, "patch": ("patch_size", 16)},
+    rules=_vit_rules,
+    follows=_vit_follows,
+    ours={"positions": "learned", "pool": "token"},
+    values=_ACTIVATIONS,
+    base="vit.",
+)
+
+
+FAMILIES = (RESNET, TIMM_RESNET, VIT)
