@@ -9,8 +9,8 @@ from flax import nnx
 
 from lepton_jax import ops
 from lepton_jax.errors import UserError
+from lepton_jax.models.attention import attention
 from lepton_jax.models.layers import Conv, Dropout, Linear
-from lepton_jax.models.transformer import attention
 from lepton_jax.noise import Noise
 from lepton_jax.reduce import by_batch
 from lepton_jax.schema import PositiveInt, Rate

@@ -10,9 +10,8 @@ from flax import nnx
 
 from lepton_jax import ops
 from lepton_jax.errors import UserError
-from lepton_jax.models.layers import Dropout, Linear
-from lepton_jax.models.transformer import (
-    INIT_STD,
+from lepton_jax.models.attention import INIT_STD
+from lepton_jax.models.blocks import (
     Block,
     Embedding,
     Remat,
@@ -21,6 +20,7 @@ from lepton_jax.models.transformer import (
     norm_layer,
     stacked,
 )
+from lepton_jax.models.layers import Dropout, Linear
 from lepton_jax.noise import Noise
 from lepton_jax.reduce import by_batch
 from lepton_jax.schema import PositiveInt, Rate, Running
@@ -88,7 +88,7 @@ class ViT(nnx.Module):
             kv_heads=heads,
             mlp_width=4 * width,
             norm="layer",
-            gated=False,
+            activation="gelu",
             causal=False,
             rope_base=None,
             bias=True,

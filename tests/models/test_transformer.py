@@ -7,8 +7,9 @@ import pytest
 from flax import nnx
 
 from lepton_jax.errors import UserError
-from lepton_jax.models import transformer
-from lepton_jax.models.transformer import Transformer, rotated
+from lepton_jax.models import attention as of_tokens
+from lepton_jax.models.attention import rotated
+from lepton_jax.models.transformer import Transformer
 from lepton_jax.noise import Noise, example_keys
 from lepton_jax.training.functional import Functional
 
@@ -65,7 +66,7 @@ def test_attention_equals_loops(dtype, atol, kv_heads):
     q, k, v = (rng.normal(size=(2, 5, n, 8)) for n in (4, kv_heads, kv_heads))
     with jax.enable_x64(True):
         q_, k_, v_ = (jnp.asarray(x, dtype) for x in (q, k, v))
-        ours = transformer.attention(q_, k_, v_, causal=True)
+        ours = of_tokens.attention(q_, k_, v_, causal=True)
     assert ours.dtype == dtype
     np.testing.assert_allclose(ours, attention(q, k, v), atol=atol)
 
