@@ -69,8 +69,8 @@ class Family:
     """Values of theirs in our words, where they are other words."""
     base: str = ""
     """What stands before a name in a whole model, and not in one without its head."""
-    head: str = "head."
-    """Our names of what a new task brings anew begin so."""
+    head: str | None = "head."
+    """How our names of what a new task brings anew begin, if it brings any."""
     length: str = ""
     """Their key of how many positions there are; a model of ours may have fewer."""
     settled: Callable[[Keys], Keys] = dict
@@ -243,7 +243,7 @@ _BERT_KEYS = {
     "layers": ("num_hidden_layers", 12),
     "width": ("hidden_size", 768),
     "heads": ("num_attention_heads", 12),
-    "activation": ("hidden_act", "gelu"),
+    "mlp": ("hidden_act", "gelu"),
     "epsilon": ("layer_norm_eps", 1e-12),
 }
 
@@ -260,4 +260,109 @@ VIT = Family(
 )
 
 
-FAMILIES = (RESNET, TIMM_RESNET, VIT)
+def _gpt2_rules(keys: Keys) -> Rules:
+    yield Rule(("tokens.embedding",), "transformer.wte.weight")
+    yield Rule(("positions.embedding",), "transformer.wpe.weight")
+    for i in range(keys["layers"]):
+        ours, theirs = f"blocks.{i}", f"transformer.h.{i}"
+        yield from _norm(f"{ours}.attention_norm", f"{theirs}.ln_1")
+        yield from _norm(f"{ours}.mlp_norm", f"{theirs}.ln_2")
+        for a, b in (("kernel", "weight"), ("bias", "bias")):  # matrices are [I, O] there, too
+            qkv = tuple(f"{ours}.attention.{x}.{a}" for x in "qkv")
+            yield Rule(qkv, f"{theirs}.attn.c_attn.{b}")
+            yield Rule((f"{ours}.attention.o.{a}",), f"{theirs}.attn.c_proj.{b}")
+            yield Rule((f"{ours}.mlp.up.{a}",), f"{theirs}.mlp.c_fc.{b}")
+            yield Rule((f"{ours}.mlp.down.{a}",), f"{theirs}.mlp.c_proj.{b}")
+    yield from _norm("norm", "transformer.ln_f")
+    if not keys["tied"]:
+        yield Rule(("head.embedding",), "lm_head.weight")
+
+
+def _llama_rules(keys: Keys) -> Rules:
+    yield Rule(("tokens.embedding",), "model.embed_tokens.weight")
+    for i in range(keys["layers"]):
+        ours, theirs = f"blocks.{i}", f"model.layers.{i}"
+        yield Rule((f"{ours}.attention_norm.scale",), f"{theirs}.input_layernorm.weight")
+        yield Rule((f"{ours}.mlp_norm.scale",), f"{theirs}.post_attention_layernorm.weight")
+        for x in "qkvo":
+            rule = (f"{ours}.attention.{x}.kernel",), f"{theirs}.self_attn.{x}_proj.weight"
+            yield Rule(*rule, MATRIX)
+        for x in ("gate", "up", "down"):
+            yield Rule((f"{ours}.mlp.{x}.kernel",), f"{theirs}.mlp.{x}_proj.weight", MATRIX)
+    yield Rule(("norm.scale",), "model.norm.weight")
+    if not keys["tied"]:
+        yield Rule(("head.embedding",), "lm_head.weight")
+
+
+def _gpt2_follows(keys: Keys, _: Any, outputs: Any) -> dict[str, Any]:
+    return {
+        "vocab_size": outputs,
+        "scale_attn_weights": True,
+        "scale_attn_by_inverse_layer_idx": False,
+    }
+
+
+def _llama_follows(keys: Keys, _: Any, outputs: Any) -> dict[str, Any]:
+    return {
+        "vocab_size": outputs,
+        "hidden_act": "silu",
+        "head_dim": keys["width"] // keys["heads"],
+        "attention_bias": False,
+        "mlp_bias": False,
+        "rope_parameters": {"rope_theta": keys["rope_base"], "rope_type": "default"},
+    }
+
+
+def _llama_settled(theirs: Keys) -> dict[str, Any]:
+    """Positions are one section of newer configs, and two keys of older ones."""
+    older = {"rope_type": "default", **(theirs.get("rope_scaling") or {})}
+    older["rope_theta"] = theirs.get("rope_theta", 10_000.0)
+    rope = theirs.get("rope_parameters") or older
+    return {**theirs, "rope_parameters": rope, "rope_theta": rope["rope_theta"]}
+
+
+GPT2 = Family(
+    model="transformer",
+    model_type="gpt2",
+    architecture="GPT2LMHeadModel",
+    keys={
+        "layers": ("n_layer", 12),
+        "width": ("n_embd", 768),
+        "heads": ("n_head", 12),
+        "mlp_width": ("n_inner", None),
+        "mlp": ("activation_function", "gelu_new"),
+        "epsilon": ("layer_norm_epsilon", 1e-5),
+        "tied": ("tie_word_embeddings", True),
+    },
+    rules=_gpt2_rules,
+    follows=_gpt2_follows,
+    ours={"norm": "layer", "positions": "learned", "bias": True},
+    values=_ACTIVATIONS,
+    base="transformer.",
+    head=None,
+    length="n_positions",
+)
+LLAMA = Family(
+    model="transformer",
+    model_type="llama",
+    architecture="LlamaForCausalLM",
+    keys={
+        "layers": ("num_hidden_layers", 32),
+        "width": ("hidden_size", 4096),
+        "heads": ("num_attention_heads", 32),
+        "kv_heads": ("num_key_value_heads", None),
+        "mlp_width": ("intermediate_size", 11008),
+        "epsilon": ("rms_norm_eps", 1e-6),
+        "rope_base": ("rope_theta", 10_000.0),
+        "tied": ("tie_word_embeddings", False),
+    },
+    rules=_llama_rules,
+    follows=_llama_follows,
+    ours={"norm": "rms", "positions": "rope", "mlp": "swiglu", "bias": False},
+    base="model.",
+    head=None,
+    length="max_position_embeddings",
+    settled=_llama_settled,
+)
+
+FAMILIES = (RESNET, TIMM_RESNET, VIT, GPT2, LLAMA)

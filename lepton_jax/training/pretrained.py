@@ -55,7 +55,7 @@ def read(folder: epath.Path, model: Chosen, input_shape: Any, outputs: Any) -> A
         if array is not None:
             parts = np.split(rule.layout.ours(array), len(rule.ours), axis=-1)
             found |= dict(zip(rule.ours, parts, strict=True))
-        elif not rule.ours[0].startswith(family.head):
+        elif not (family.head and rule.ours[0].startswith(family.head)):
             raise UserError(f"init_from = {str(folder)!r} lacks {rule.theirs}")
     if "positions.embedding" in found and family.length:
         found["positions.embedding"] = found["positions.embedding"][: input_shape[0]]
