@@ -12,8 +12,11 @@ from lepton_jax.errors import did_you_mean
 
 TABLES: dict[str, dict[str, str]] = {
     "model": {
+        "bert": "lepton_jax.models.bert:Bert",
+        "bert_mlm": "lepton_jax.models.bert:BertMLM",
         "cnn": "lepton_jax.models.cnn:CNN",
         "conv1d": "lepton_jax.models.conv1d:Conv1D",
+        "encoder_decoder": "lepton_jax.models.encoder_decoder:EncoderDecoder",
         "fcos": "lepton_jax.models.fcos:FCOS",
         "googlenet": "lepton_jax.models.googlenet:GoogLeNet",
         "gru": "lepton_jax.models.rnn:GRU",
@@ -33,18 +36,32 @@ TABLES: dict[str, dict[str, str]] = {
         "language_modelling": "lepton_jax.tasks.language_modelling:LanguageModelling",
         "object_detection": "lepton_jax.tasks.detection:ObjectDetection",
         "signal_classification": "lepton_jax.tasks.classification:SignalClassification",
+        "translation": "lepton_jax.tasks.translation:Translation",
     },
     "source": {
         "digits": "lepton_jax.data.digits:digits",
         "folder": "lepton_jax.data.folder:folder",
         "generated_images": "lepton_jax.data.generated:generated_images",
         "generated_objects": "lepton_jax.data.generated_objects:generated_objects",
+        "generated_pairs": "lepton_jax.data.generated:generated_pairs",
         "generated_tokens": "lepton_jax.data.generated:generated_tokens",
         "mnist1d": "lepton_jax.data.mnist1d:mnist1d",
         "npz": "lepton_jax.data.npz:npz",
         "parquet": "lepton_jax.data.parquet:parquet",
         "saved_dataset": "lepton_jax.data.arrow:saved_dataset",
         "tfds": "lepton_jax.data.tfds:tfds",
+    },
+    "tokenizer": {
+        "bpe": "lepton_jax.data.vocabularies:bpe",
+        "characters": "lepton_jax.data.vocabularies:characters",
+        "pretrained": "lepton_jax.data.vocabularies:pretrained",
+        "wordpiece": "lepton_jax.data.vocabularies:wordpiece",
+        "words": "lepton_jax.data.vocabularies:words",
+    },
+    "encoding": {
+        "stream": "lepton_jax.data.text_stream:StreamEncoding",
+        "text": "lepton_jax.data.encodings:TextEncoding",
+        "translation": "lepton_jax.data.encodings:TranslationEncoding",
     },
     "host transform": {
         "center_crop": "lepton_jax.data.host:center_crop",

@@ -50,6 +50,8 @@ class Chosen:
 Model = Annotated[Chosen, "model"]
 Task = Annotated[Chosen, "task"]
 Source = Annotated[Chosen, "source"]
+Tokenizer = Annotated[Chosen, "tokenizer"]
+Encoding = Annotated[Chosen, "encoding"]
 Schedule = Annotated[Chosen, "schedule"]
 Strategy = Annotated[Chosen, "strategy"]
 Writers = Annotated[Mapping[str, Chosen], "writer"]
@@ -65,9 +67,13 @@ class Data:
     `decode` runs once on the host and is cached; `augment` runs inside the training step;
     `prepare` runs inside every step and travels with the exported program. `train_decode` stands
     in for `decode` in training: examples are then read, decoded and drawn anew in every epoch.
+    Data with texts has both of `tokenizer`, trained on the training split alone, and `encode`, how
+    an example's texts become fields of tokens.
     """
 
     source: Source
+    tokenizer: Tokenizer | None = None
+    encode: Encoding | None = None
     decode: HostPipeline = ""
     train_decode: HostPipeline = ""
     augment: DevicePipeline = ""

@@ -199,6 +199,13 @@ def _impossible(config: Config) -> Iterator[str]:
             "data.placement = 'device': examples that data.train_decode makes anew in every epoch "
             "cannot be kept there; expected 'auto' or 'stream'"
         )
+    if (config.data.tokenizer is None) != (config.data.encode is None):
+        yield (
+            "data.tokenizer, data.encode: texts need both, the tokenizer and how examples become "
+            "fields of tokens"
+        )
+    if config.data.tokenizer is not None and config.data.train_decode:
+        yield "data.train_decode: not for texts, which are encoded once; expected ''"
     total, unit = parse_duration(config.train_for)
     if total == 0:
         yield f"train_for = {config.train_for!r}: expected more than nothing"

@@ -72,15 +72,17 @@ def columns(split: Split, *, name: str, fingerprint: str, decode: str) -> Column
         cache cannot be written.
       WorkError: when the disk is full.
     """
-    if len(split) == 0:
-        raise UserError(f"split {name!r} has no examples")
-    if isinstance(split, Columns) and not decode:
-        return Columns(some(numeric(split.columns), name))
     identity = json.dumps([_VERSION, fingerprint, name, decode])
     folder = root() / "data" / hashlib.sha256(identity.encode()).hexdigest()[:32]
-    found = _open(folder)
-    if found is not None:
+    as_it_is = isinstance(split, Columns) and not decode
+    found = None if as_it_is else _open(folder)
+    if found is not None:  # before its length is asked for, which may be work
         return found
+    if len(split) == 0:
+        raise UserError(f"split {name!r} has no examples")
+    if as_it_is:
+        assert isinstance(split, Columns)
+        return Columns(some(numeric(split.columns), name))
     decoder = Decoder(split, name, decode)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -3,15 +3,24 @@
 import hashlib
 import json
 import sys
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from lepton_jax.data import cache, objects
+import numpy as np
+
+from lepton_jax.data import cache, host, objects
+from lepton_jax.data.encodings import Encoding
 from lepton_jax.data.labels import check_labels, hides_labels
-from lepton_jax.data.source import Columns, Source, Split, subset
+from lepton_jax.data.source import Columns, Element, Source, Split, origin, subset
 from lepton_jax.data.split import carve
 from lepton_jax.data.streamed import Streamed
+from lepton_jax.data.tokenizer import Tokenizer, trained
 from lepton_jax.data.vocabulary import Vocabulary
 from lepton_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from lepton_jax.config import Chosen
 
 RESERVED = ("position", "mask", "seed")
 """Fields that a batch gets beside those of the data: where an example of a training batch lies in
@@ -44,11 +53,17 @@ class DataSpec:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Decoded splits. `fingerprint` names the source, the decoding and the carving together."""
+    """Decoded splits. `fingerprint` names the source, the decoding and the carving together.
+
+    Of data with texts also how they became tokens, and the `raw` examples that hold them.
+    """
 
     splits: dict[str, Columns]
     spec: DataSpec
     fingerprint: str
+    tokenizer: Tokenizer | None = None
+    encoding: Encoding | None = None
+    raw: Mapping[str, Split] = field(default_factory=dict)
 
 
 def load(
@@ -58,6 +73,8 @@ def load(
     valid_fraction: float,
     split_seed: int,
     train_decode: str = "",
+    tokenizer: "Chosen | str | None" = None,
+    encode: "Chosen | None" = None,
 ) -> Dataset:
     """Decodes a source, or finds it decoded.
 
@@ -68,6 +85,9 @@ def load(
       valid_fraction: share of 'train' that becomes 'valid', if the source has no 'valid'.
       split_seed: of the hash that chooses it.
       train_decode: instead of `decode` for 'train', which is then never decoded beforehand.
+      tokenizer: what makes tokens of texts, and is trained on 'train' alone; or the text of a
+        `tokenizer.json`, which is used as it is.
+      encode: how examples with texts, after `decode`, become fields of tokens.
 
     A split whose labels are withheld is left out.
 
@@ -77,21 +97,22 @@ def load(
     """
     if not source.splits:
         raise UserError(f"{source.description}: has no splits")
-    parts: dict[str, tuple[Split, str]] = {
-        name: (split, source.fingerprint) for name, split in source.splits.items()
-    }
-    carving = None
-    if valid_fraction > 0 and "train" in parts and "valid" not in parts:
-        carving = f"valid_fraction {valid_fraction!r} split_seed {split_seed}"
-        train = source.splits["train"]
-        sides = carve(len(train), valid_fraction, split_seed)
-        for name, index in zip(("train", "valid"), sides, strict=True):
-            if len(index) == 0:
-                raise UserError(
-                    f"data.valid_fraction = {valid_fraction} of {len(train)} training examples "
-                    f"leaves {name!r} empty"
-                )
-            parts[name] = (subset(train, index), f"{source.fingerprint} {carving}")
+    encoding: Encoding | None = encode.build() if encode is not None else None
+    parts, carving = _carved(source, encoding, valid_fraction, split_seed)
+    made: Tokenizer | None = None
+    text_identity: list[Any] = []
+    raw = {}
+    if encode is not None and encoding is not None and tokenizer is not None:
+        raw = {name: split for name, (split, _) in parts.items()}
+        made = _tokenizer(tokenizer, parts, decode, encoding)
+        text_identity = [made.digest, [encode.name, dict(encode.keys)]]
+        parts = {
+            name: (
+                encoding.encoded(_Read(split, decode), made),
+                json.dumps([f, decode, text_identity]),
+            )
+            for name, (split, f) in parts.items()
+        }
     splits: dict[str, Columns] = {}
     for name, (split, fingerprint) in parts.items():
         if train_decode and name == "train":
@@ -101,22 +122,116 @@ def load(
                 split, name, source.classes, decode=decode, train_decode=train_decode
             )
             continue
-        columns = cache.columns(split, name=name, fingerprint=fingerprint, decode=decode)
+        columns = cache.columns(
+            split, name=name, fingerprint=fingerprint, decode="" if made else decode
+        )
+        if name == "train" and hasattr(encoding, "trained_on"):
+            columns = encoding.trained_on(columns)
         if name != "train" and hides_labels(columns):
             print(f"split {name!r} has no labels: it is left out", file=sys.stderr)
             continue
+        _say_what_was_cut(name, columns)
         splits[name] = columns
     check_labels(splits, {name: split for name, (split, _) in parts.items()}, source.classes)
     for name, columns in splits.items():
         objects.check(columns.columns, name, source.classes)
     identity = json.dumps(
-        [source.fingerprint, decode, carving, *([train_decode] if train_decode else [])]
+        [
+            *(source.fingerprint, decode, carving),
+            *([train_decode] if train_decode else []),
+            *text_identity,
+        ]
     )
+    vocabulary = made.vocabulary if made else source.vocabulary
     return Dataset(
         splits=splits,
-        spec=DataSpec(_fields(splits), source.classes, source.vocabulary),
+        spec=DataSpec(_fields(splits), source.classes, vocabulary),
         fingerprint=hashlib.sha256(identity.encode()).hexdigest(),
+        tokenizer=made,
+        encoding=encoding,
+        raw=raw,
     )
+
+
+Parts = dict[str, tuple[Split, str]]
+"""Splits by name, each with the fingerprint of its contents."""
+
+
+def _carved(
+    source: Source, encoding: Encoding | None, fraction: float, seed: int
+) -> tuple[Parts, str | None]:
+    """The source's splits, and how 'valid' was carved from 'train', if it was."""
+    parts: Parts = {name: (split, source.fingerprint) for name, split in source.splits.items()}
+    if fraction == 0 or "train" not in parts or "valid" in parts:
+        return parts, None
+    train = source.splits["train"]
+    sides: tuple[Split, Split]
+    if encoding is not None and hasattr(encoding, "carved"):
+        carving = f"last {fraction!r}"
+        sides = encoding.carved(train, fraction)
+    else:
+        carving = f"valid_fraction {fraction!r} split_seed {seed}"
+        into_train, into_valid = carve(len(train), fraction, seed)
+        sides = (subset(train, into_train), subset(train, into_valid))
+    for name, side in zip(("train", "valid"), sides, strict=True):
+        if len(side) == 0:
+            raise UserError(
+                f"data.valid_fraction = {fraction} of {len(train)} training examples "
+                f"leaves {name!r} empty"
+            )
+        parts[name] = (side, f"{source.fingerprint} {carving}")
+    return parts, carving
+
+
+def _tokenizer(chosen: "Chosen | str", parts: Parts, decode: str, encoding: Encoding) -> Tokenizer:
+    """That of the text given, or one trained on the training split alone."""
+    if isinstance(chosen, str):
+        return Tokenizer(chosen)
+    if "train" not in parts:
+        raise UserError("there is no split 'train' to train data.tokenizer on")
+    split, fingerprint = parts["train"]
+    if chosen.name == "pretrained":
+        return Tokenizer(chosen.build(iter(())), f"data.tokenizer.path = {chosen.keys['path']!r}")
+
+    def texts() -> Iterator[str]:
+        read = _Read(split, decode)
+        for i in range(len(read)):
+            try:
+                yield from encoding.texts(read[i])
+            except (UserError, OSError) as e:
+                raise UserError(f"split 'train', example {i}: {e}") from e
+
+    identity = [fingerprint, decode, chosen.name, dict(chosen.keys), encoding.reads]
+    return trained(chosen.build, texts, identity)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A split after the host pipeline, texts and all."""
+
+    split: Split
+    decode: str
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def __getitem__(self, index: int, /) -> Element:
+        return host.pipeline(self.decode)(self.split[index])
+
+    def origin(self, index: int) -> str:
+        return origin(self.split, index)
+
+
+def _say_what_was_cut(name: str, columns: Columns) -> None:
+    if "cut" not in columns.columns:
+        return
+    cut = int(np.asarray(columns.columns["cut"]).sum())
+    if cut:
+        print(
+            f"split {name!r}: {cut:,} of {len(columns):,} texts have more tokens than data.encode "
+            "keeps and are cut",
+            file=sys.stderr,
+        )
 
 
 def _fields(splits: dict[str, Columns]) -> dict[str, FieldSpec]:

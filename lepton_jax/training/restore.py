@@ -150,8 +150,11 @@ def stored_weights(workdir: str, step: int) -> dict[str, np.ndarray]:
     return found
 
 
-def load_data(config: Config, source: Chosen | None = None) -> Dataset:
-    """The data that a config names, or another source treated in the same way."""
+def load_data(config: Config, source: Chosen | None = None, tokenizer: str = "") -> Dataset:
+    """The data that a config names, or another source treated in the same way.
+
+    `tokenizer`: the text of the run's own, where it has one already.
+    """
     section = config.data
     chosen = source or section.source
     made = chosen.build()
@@ -164,6 +167,8 @@ def load_data(config: Config, source: Chosen | None = None) -> Dataset:
         valid_fraction=section.valid_fraction,
         split_seed=section.split_seed,
         train_decode=section.train_decode,
+        tokenizer=tokenizer or section.tokenizer,
+        encode=section.encode,
     )
 
 

@@ -7,11 +7,12 @@ import pytest
 from flax import nnx
 
 from lepton_jax.errors import UserError
-from lepton_jax.models import attention as of_tokens
+from lepton_jax.models import attention as ours
 from lepton_jax.models.attention import rotated
 from lepton_jax.models.transformer import Transformer
 from lepton_jax.noise import Noise, example_keys
 from lepton_jax.training.functional import Functional
+from tests.models.by_hand import attention, gelu_tanh, linear, normed, shuffled
 
 T, V = 6, 11
 TOKENS = np.random.default_rng(0).integers(0, V, (3, T)).astype(np.int32)
@@ -47,18 +48,6 @@ def test_parameters_are_as_many_as_published():
     assert parameters(8192, 128256, **one) == 1_235_814_400  # Llama 3.2 1B
 
 
-def attention(q, k, v):
-    """By loops, in float64."""
-    B, T, N, H = q.shape
-    out = np.zeros(q.shape)
-    for b, t, n in np.ndindex(B, T, N):
-        group = n // (N // k.shape[2])
-        score = k[b, : t + 1, group] @ q[b, t, n] / np.sqrt(H)
-        weight = np.exp(score - score.max())
-        out[b, t, n] = weight / weight.sum() @ v[b, : t + 1, group]
-    return out
-
-
 @pytest.mark.parametrize(("dtype", "atol"), [(np.float32, 2e-6), (np.float64, 1e-14)])
 @pytest.mark.parametrize("kv_heads", [4, 2, 1])
 def test_attention_equals_loops(dtype, atol, kv_heads):
@@ -66,9 +55,11 @@ def test_attention_equals_loops(dtype, atol, kv_heads):
     q, k, v = (rng.normal(size=(2, 5, n, 8)) for n in (4, kv_heads, kv_heads))
     with jax.enable_x64(True):
         q_, k_, v_ = (jnp.asarray(x, dtype) for x in (q, k, v))
-        ours = of_tokens.attention(q_, k_, v_, causal=True)
-    assert ours.dtype == dtype
-    np.testing.assert_allclose(ours, attention(q, k, v), atol=atol)
+        found = ours.attention(q_, k_, v_, causal=True)
+        some = ours.attention(q_, k_, v_, length_B=jnp.array([5, 2], jnp.int32))
+    assert found.dtype == dtype
+    np.testing.assert_allclose(found, attention(q, k, v), atol=atol)
+    np.testing.assert_allclose(some, attention(q, k, v, causal=False, lengths=[5, 2]), atol=atol)
 
 
 def test_rotation_makes_scores_depend_on_distance_alone():
@@ -81,18 +72,6 @@ def test_rotation_makes_scores_depend_on_distance_alone():
     # The second pair of a head of 8 at place 3 is turned by 3 / 100^(2/8).
     pair, angle = q[0, 3, 0, 1] + 1j * q[0, 3, 0, 5], 3 / 100**0.25
     np.testing.assert_allclose(turned[0, 3, 0, 1], (pair * np.exp(1j * angle)).real, atol=1e-5)
-
-
-def normed(x, norm):
-    x = x.astype(np.float64)
-    if isinstance(norm, nnx.RMSNorm):
-        return x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-5) * norm.scale[...]
-    x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
-    return x * norm.scale[...] + (0 if norm.bias is None else norm.bias[...])
-
-
-def linear(x, layer):
-    return x @ np.asarray(layer.kernel[...]) + (0 if layer.bias is None else layer.bias[...])
 
 
 def by_hand(m, tokens, base):
@@ -111,7 +90,7 @@ def by_hand(m, tokens, base):
         y = normed(x, block.mlp_norm)
         up = linear(y, block.mlp.up)
         if block.mlp.gate is None:
-            h = 0.5 * up * (1 + np.tanh(np.sqrt(2 / np.pi) * (up + 0.044715 * up**3)))
+            h = gelu_tanh(up)
         else:
             gate = linear(y, block.mlp.gate)
             h = gate / (1 + np.exp(-gate)) * up
@@ -122,12 +101,7 @@ def by_hand(m, tokens, base):
 
 @pytest.mark.parametrize("keys", [{}, LLAMA], ids=["gpt2", "llama"])
 def test_equals_the_same_network_in_numpy(keys):
-    m = Transformer((T, V), V, **SMALL, **keys, rngs=nnx.Rngs(0))
-    rng = np.random.default_rng(1)
-    for _, variable in nnx.iter_graph(m):  # biases and scales, too, are to matter
-        if isinstance(variable, nnx.Param):
-            shape = variable[...].shape
-            variable[...] = jnp.asarray(rng.normal(0, 0.3, shape), jnp.float32)
+    m = shuffled(Transformer((T, V), V, **SMALL, **keys, rngs=nnx.Rngs(0)))
     base = 10_000.0 if keys else None
     np.testing.assert_allclose(m(TOKENS), by_hand(m, TOKENS, base), atol=2e-4)
 
@@ -187,3 +161,24 @@ def test_impossible_shapes_are_refused():
         Transformer((T, V), V, width=16, heads=3, rngs=nnx.Rngs(0))
     with pytest.raises(UserError, match="is odd"):
         Transformer((T, V), V, width=12, heads=4, positions="rope", rngs=nnx.Rngs(0))
+
+
+@pytest.mark.parametrize("keys", [{}, LLAMA, LLAMA | {"scan": True}], ids=["gpt2", "llama", "scan"])
+def test_reading_by_a_cache_equals_the_whole_prefix(keys):
+    m = shuffled(Transformer((T, V), V, **SMALL, **keys, rngs=nnx.Rngs(0)))
+    read = nnx.jit(lambda m, tokens, cache: m.read(tokens, cache))
+    cache, found = m.cache(len(TOKENS), T), []
+    for tokens in (TOKENS[:, :3], TOKENS[:, 3:4], TOKENS[:, 4:5], TOKENS[:, 5:]):
+        logits, cache = read(m, jnp.asarray(tokens), cache)
+        assert all(len(leaf) == len(TOKENS) for leaf in jax.tree.leaves(cache))
+        found.append(logits)
+    np.testing.assert_allclose(jnp.concatenate(found, axis=1), m(TOKENS), atol=1e-4)
+    np.testing.assert_array_equal(cache["at"], T)
+
+
+def test_learned_positions_end():
+    m = Transformer((T, V), V, **SMALL, rngs=nnx.Rngs(0))
+    with pytest.raises(UserError, match=f"learned {T} positions: it cannot read {T + 1}"):
+        m.cache(1, T + 1)
+    rope = Transformer((T, V), V, **SMALL, **LLAMA, rngs=nnx.Rngs(0))
+    assert rope.cache(1, T + 1)["layers"][0]["k"].shape == (1, T + 1, 2, 4)

@@ -1,0 +1,67 @@
+"""How good translations are: BLEU, and how many are as the reference is, token for token."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+# B batch, E examples, T tokens of an answer; a target has T + 1, its begin among them.
+
+Arrays = Mapping[str, jax.Array]
+
+
+class Bleu:
+    """Corpus BLEU (Papineni et al. 2002) of detokenised texts, by sacreBLEU (Post 2018) in its
+    default form, whose signature stands beside the score.
+
+    Of `outputs` it takes `tokens` [B, T] and `length` [B], of the data `target` [B, T + 1] and
+    `target_length` [B].
+    """
+
+    def __init__(self, text_of: Callable[[Sequence[int]], str]):
+        """`text_of`: the text of tokens, without those that have a meaning of their own."""
+        self._text_of = text_of
+
+    def gathered(self, outputs: Arrays, batch: Arrays) -> dict[str, jax.Array]:
+        """A row an example: the answer and the reference, and how many of their tokens count."""
+        return {
+            "tokens": outputs["tokens"],
+            "length": outputs["length"],
+            "target": batch["target"],
+            "target_length": batch["target_length"],
+        }
+
+    def results(self, rows: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """`bleu`, from 0 to 100, and `bleu_signature`."""
+        from sacrebleu.metrics import BLEU
+
+        found = self._texts(rows["tokens"], rows["length"])
+        wanted = self._texts(rows["target"], rows["target_length"])
+        metric = BLEU()
+        score = metric.corpus_score(found, [wanted]).score
+        return {"bleu": float(score), "bleu_signature": str(metric.get_signature())}
+
+    def _texts(self, tokens_ET: np.ndarray, length_E: np.ndarray) -> list[str]:
+        pairs = zip(np.asarray(tokens_ET), np.asarray(length_E), strict=True)
+        return [self._text_of(tokens_T[:n].tolist()) for tokens_T, n in pairs]
+
+
+class SequenceAccuracy:
+    """How many answers are the reference, token for token, to its end."""
+
+    def sums(self, outputs: Arrays, batch: Arrays) -> dict[str, jax.Array]:
+        """`right` and `examples`: int32 []."""
+        target_BT = batch["target"][:, 1:]
+        length_B = batch["target_length"] - 1
+        counts_BT = jnp.arange(target_BT.shape[1]) < length_B[:, None]
+        same_BT = (outputs["tokens"] == target_BT) | ~counts_BT
+        right_B = same_BT.all(-1) & (outputs["length"] == length_B)
+        counted_B = batch["mask"].astype(jnp.int32)
+        return {"right": (right_B * counted_B).sum(), "examples": counted_B.sum()}
+
+    def results(self, sums: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """`sequence_accuracy`."""
+        right, examples = int(sums["right"]), int(sums["examples"])
+        return {"sequence_accuracy": right / examples if examples else 0.0}

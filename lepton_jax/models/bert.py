@@ -1,0 +1,187 @@
+"""BERT (Devlin et al. 2019): an encoder of texts, to classify them or to guess masked tokens."""
+
+import functools
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from lepton_jax.models.attention import INIT_STD, linear
+from lepton_jax.models.blocks import (
+    Block,
+    Embedding,
+    Remat,
+    check_width,
+    layered,
+    listed,
+    norm_layer,
+    scores,
+    stacked,
+)
+from lepton_jax.models.layers import Dropout
+from lepton_jax.models.text import Text
+from lepton_jax.noise import Noise
+from lepton_jax.reduce import by_batch
+from lepton_jax.schema import PositiveInt, Rate, Running
+
+# B batch, T tokens, D width, V vocabulary, K outputs.
+
+EPSILON = 1e-12
+KINDS = 2
+"""Of sentences: the first and the second of a pair."""
+
+
+class _Encoder(nnx.Module):
+    """Texts to `[B, T, D]`, the layers' norms after them, all weights normal with deviation 0.02.
+
+    As published, but without dropout on the attention's probabilities.
+    """
+
+    sharding: ClassVar[dict[str, tuple[str | None, ...]]] = {
+        r"\.(q|k|v|up)\.kernel": ("fsdp", "tensor"),
+        r"\.(o|down)\.kernel": ("tensor", "fsdp"),
+        r"tokens\.embedding": ("tensor", "fsdp"),
+    }
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        *,
+        layers: int,
+        width: int,
+        heads: int,
+        mlp_width: int | None,
+        dropout: Rate,
+        scan: bool,
+        remat: Remat,
+        rngs: nnx.Rngs,
+    ):
+        check_width(width, heads)
+        context, vocabulary = input_shape
+        self.tokens = Embedding(vocabulary, width, rngs=rngs)
+        self.positions = Embedding(context, width, rngs=rngs)
+        self.kinds = Embedding(KINDS, width, rngs=rngs)
+        self.norm = norm_layer("layer", width, True, rngs, EPSILON)
+        self.dropout = Dropout(dropout)
+        block = functools.partial(
+            Block,
+            width=width,
+            heads=heads,
+            kv_heads=heads,
+            mlp_width=mlp_width or 4 * width,
+            norm="layer",
+            activation="gelu_exact",
+            causal=False,
+            rope_base=None,
+            bias=True,
+            dropout=dropout,
+            out_std=INIT_STD,
+            post_norm=True,
+            epsilon=EPSILON,
+        )
+        keys = jax.random.split(rngs.params(), layers)
+        self.blocks = stacked(block, keys) if scan else listed(block, keys)
+        self._remat = remat
+
+    def _encoded(self, text: Text, noise: Noise | None) -> jax.Array:
+        x_BTD = self.tokens(text.tokens) + self.positions(jnp.arange(text.tokens.shape[1]))
+        x_BTD += self.kinds(jnp.zeros_like(text.tokens) if text.kinds is None else text.kinds)
+        x_BTD = self.dropout(self.norm(by_batch(x_BTD)), noise)
+        return by_batch(layered(self.blocks, x_BTD, noise, text.length, remat=self._remat))
+
+
+class Bert(_Encoder):
+    """Texts to `outputs` logits `[B, K]`, from the last layer's first token, by a layer with tanh.
+
+    Raises:
+      UserError: when `heads` do not divide `width`.
+    """
+
+    sharding: ClassVar[dict[str, tuple[str | None, ...]]] = {
+        **_Encoder.sharding,
+        r"pooler\.kernel": ("fsdp", None),
+    }
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        outputs: int,
+        *,
+        layers: PositiveInt = 12,
+        width: PositiveInt = 768,
+        heads: PositiveInt = 12,
+        mlp_width: PositiveInt | None = None,
+        dropout: Rate = 0.1,
+        scan: bool = False,
+        remat: Running[Remat] = "none",
+        rngs: nnx.Rngs,
+    ):
+        """`input_shape`: (T, V), T the longest text. Other keys are as in the decoder. By default
+        BERT-base, with 109,482,240 parameters beside the last layer at T = 512 and V = 30,522.
+        """
+        super().__init__(
+            input_shape,
+            layers=layers,
+            width=width,
+            heads=heads,
+            mlp_width=mlp_width,
+            dropout=dropout,
+            scan=scan,
+            remat=remat,
+            rngs=rngs,
+        )
+        self.pooler = linear(width, width, True, INIT_STD, rngs)
+        self.head = linear(width, outputs, True, INIT_STD, rngs)
+
+    def __call__(self, text: Text, noise: Noise | None = None) -> jax.Array:
+        """Logits; None for `noise` means evaluation."""
+        first_BD = self._encoded(text, noise)[:, 0]
+        return self.head(self.dropout(jnp.tanh(self.pooler(first_BD)), noise))
+
+
+class BertMLM(_Encoder):
+    """Texts to logits `[B, T, V]` of each token, from what it and all others are.
+
+    The last matrix is the embedding's. What it shares with `Bert` has the same names there, so
+    that `init_from` takes it over.
+
+    Raises:
+      UserError: when `heads` do not divide `width`.
+    """
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        outputs: int,
+        *,
+        layers: PositiveInt = 12,
+        width: PositiveInt = 768,
+        heads: PositiveInt = 12,
+        mlp_width: PositiveInt | None = None,
+        dropout: Rate = 0.1,
+        scan: bool = False,
+        remat: Running[Remat] = "none",
+        rngs: nnx.Rngs,
+    ):
+        """`input_shape`: (T, V). `outputs`: V. Other keys are `Bert`'s."""
+        super().__init__(
+            input_shape,
+            layers=layers,
+            width=width,
+            heads=heads,
+            mlp_width=mlp_width,
+            dropout=dropout,
+            scan=scan,
+            remat=remat,
+            rngs=rngs,
+        )
+        self.transform = linear(width, width, True, INIT_STD, rngs)
+        self.transform_norm = norm_layer("layer", width, True, rngs, EPSILON)
+        self.bias = nnx.Param(jnp.zeros(outputs))
+
+    def __call__(self, text: Text, noise: Noise | None = None) -> jax.Array:
+        """Logits; None for `noise` means evaluation."""
+        h_BTD = nnx.gelu(self.transform(self._encoded(text, noise)), approximate=False)
+        logits_BTV = scores(self.transform_norm(h_BTD), self.tokens.embedding[...])
+        return logits_BTV + self.bias[...].astype(logits_BTV.dtype)

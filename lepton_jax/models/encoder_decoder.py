@@ -1,0 +1,198 @@
+"""The Transformer of Vaswani et al. (2017): a text is encoded, another is written from it."""
+
+import functools
+from typing import Any, ClassVar, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from lepton_jax.errors import UserError
+from lepton_jax.models.attention import INIT_STD
+from lepton_jax.models.blocks import (
+    Block,
+    Cache,
+    Embedding,
+    Remat,
+    apart,
+    check_width,
+    layered,
+    listed,
+    norm_layer,
+    scores,
+    stacked,
+)
+from lepton_jax.models.layers import Dropout
+from lepton_jax.models.text import Text
+from lepton_jax.noise import Noise
+from lepton_jax.reduce import by_batch
+from lepton_jax.schema import PositiveInt, Rate, Running
+
+# B batch, S tokens of the source, T tokens of the target, D width, V vocabulary, L layers.
+
+
+class EncoderDecoder(nnx.Module):
+    """A source and the target's tokens so far to logits `[B, T, V]` of the token after each.
+
+    By default with the norms before the layers and after the last (Xiong et al. 2020), which needs
+    no warm-up; `norm_order='post'` is as published. Embeddings are multiplied by sqrt(D); there is
+    no dropout on the attention's probabilities. Both texts are of one vocabulary.
+
+    Raises:
+      UserError: when `heads` do not divide `width`, or it is odd where positions are sinusoidal.
+    """
+
+    sharding: ClassVar[dict[str, tuple[str | None, ...]]] = {
+        r"\.(q|k|v|up)\.kernel": ("fsdp", "tensor"),
+        r"\.(o|down)\.kernel": ("tensor", "fsdp"),
+        r"(tokens|head)\.embedding": ("tensor", "fsdp"),
+    }
+
+    def __init__(
+        self,
+        input_shape: tuple[tuple[int, int], tuple[int, int]],
+        outputs: int,
+        *,
+        layers: PositiveInt = 6,
+        width: PositiveInt = 512,
+        heads: PositiveInt = 8,
+        mlp_width: PositiveInt | None = None,
+        mlp: Literal["gelu", "relu"] = "relu",
+        norm_order: Literal["pre", "post"] = "pre",
+        positions: Literal["sinusoidal", "learned"] = "sinusoidal",
+        shared: bool = True,
+        dropout: Rate = 0.1,
+        scan: bool = False,
+        remat: Running[Remat] = "none",
+        rngs: nnx.Rngs,
+    ):
+        """`input_shape`: ((S, V), (T, V)), the longest source and target. `outputs`: V.
+
+        `layers`: in the encoder, and as many in the decoder. `shared`: source, target and last
+        layer have one embedding, else three. `mlp_width`: 4 x `width` by default. `scan` and
+        `remat` are as in the decoder-only `Transformer`.
+        """
+        check_width(width, heads)
+        if positions == "sinusoidal" and width % 2:
+            raise UserError(f"model.positions = 'sinusoidal' needs an even width, got {width}")
+        (source_length, _), (target_length, _) = input_shape
+        self.context = target_length
+        post = norm_order == "post"
+
+        def table(rows: int) -> Embedding:
+            return Embedding(rows, width, std=width**-0.5, rngs=rngs)
+
+        self.tokens = table(outputs)
+        self.source_tokens = None if shared else table(outputs)
+        self.head = None if shared else table(outputs)
+        learned = positions == "learned"
+        self.source_positions = table(source_length) if learned else None
+        self.positions = table(target_length) if learned else None
+        self.dropout = Dropout(dropout)
+        block = functools.partial(
+            Block,
+            width=width,
+            heads=heads,
+            kv_heads=heads,
+            mlp_width=mlp_width or 4 * width,
+            norm="layer",
+            activation=mlp,
+            rope_base=None,
+            bias=True,
+            dropout=dropout,
+            out_std=INIT_STD / (2 * layers) ** 0.5,
+            post_norm=post,
+        )
+        make: Any = stacked if scan else listed
+        encoder = functools.partial(block, causal=False)
+        decoder = functools.partial(block, causal=True, crossed=True)
+        self.encoder = make(encoder, jax.random.split(rngs.params(), layers))
+        self.decoder = make(decoder, jax.random.split(rngs.params(), layers))
+        self.encoder_norm = None if post else norm_layer("layer", width, True, rngs)
+        self.norm = None if post else norm_layer("layer", width, True, rngs)
+        self._remat = remat
+
+    def __call__(
+        self, source: Text, target_tokens_BT: jax.Array, noise: Noise | None = None
+    ) -> jax.Array:
+        """Logits; None for `noise` means evaluation."""
+        memory_BSD = self._encoded(source, noise)
+        at_B = jnp.zeros(len(target_tokens_BT), jnp.int32)
+        x_BTD = self.dropout(by_batch(self._embedded(target_tokens_BT, at_B)), noise)
+        others = (None, memory_BSD, source.length)
+        x_BTD = layered(self.decoder, x_BTD, _part(noise, 1), *others, remat=self._remat)
+        return self._logits(x_BTD)
+
+    def cache(self, source: Text, length: int) -> Cache:
+        """What is kept of a source and no token of the target yet, with room for `length`: `at`
+        int32 [B], how many have been read; each layer's keys and values of them, and of the
+        source, which are computed here once.
+
+        Raises:
+          UserError: when learned positions end before `length`.
+        """
+        if self.positions is not None and length > self.context:
+            raise UserError(
+                f"this model has learned {self.context} positions: it cannot write {length} tokens"
+            )
+        memory_BSD = self._encoded(source, None)
+        blocks = apart(self.decoder)
+        batch = len(source.tokens)
+        return {
+            "at": jnp.zeros(batch, jnp.int32),
+            "layers": [block.attention.cache(batch, length) for block in blocks],
+            "memory": [block.cross.keys_values(memory_BSD) for block in blocks],
+            "memory_length": source.length,
+        }
+
+    def read(self, tokens_BT: jax.Array, cache: Cache) -> tuple[jax.Array, Cache]:
+        """Logits [B, T, V] after each of T more tokens, and what is then kept."""
+        at_B = cache["at"]
+        x_BTD = self._embedded(tokens_BT, at_B)
+        layers = []
+        parts = zip(apart(self.decoder), cache["layers"], cache["memory"], strict=True)
+        for block, kept, memory in parts:
+            x_BTD, kept = block.read(x_BTD, kept, at_B, memory, cache["memory_length"])
+            layers.append(kept)
+        cache = {**cache, "at": at_B + tokens_BT.shape[1], "layers": layers}
+        return self._logits(x_BTD), cache
+
+    def _encoded(self, source: Text, noise: Noise | None) -> jax.Array:
+        table = self.tokens if self.source_tokens is None else self.source_tokens
+        place_1S = jnp.arange(source.tokens.shape[1])[None]
+        x_BSD = self._placed(table(source.tokens), self.source_positions, place_1S)
+        x_BSD = self.dropout(by_batch(x_BSD), noise)
+        x_BSD = layered(self.encoder, x_BSD, _part(noise, 0), source.length, remat=self._remat)
+        return by_batch(x_BSD if self.encoder_norm is None else self.encoder_norm(x_BSD))
+
+    def _embedded(self, tokens_BT: jax.Array, at_B: jax.Array) -> jax.Array:
+        """Tokens of the target, the first at place `at`."""
+        place_BT = at_B[:, None] + jnp.arange(tokens_BT.shape[1])
+        return self._placed(self.tokens(tokens_BT), self.positions, place_BT)
+
+    def _placed(self, x_BTD: jax.Array, learned: Any, place_BT: jax.Array) -> jax.Array:
+        width = x_BTD.shape[-1]
+        if learned is not None:
+            return (x_BTD + learned(place_BT)) * width**0.5
+        return x_BTD * width**0.5 + sinusoids(place_BT, width).astype(x_BTD.dtype)
+
+    def _logits(self, x_BTD: jax.Array) -> jax.Array:
+        x_BTD = by_batch(x_BTD if self.norm is None else self.norm(x_BTD))
+        return scores(x_BTD, (self.tokens if self.head is None else self.head).embedding[...])
+
+
+def sinusoids(place_BT: jax.Array, width: int) -> jax.Array:
+    """Positions `[B, T, D]` of Vaswani et al. (2017, sec. 3.5): the sine and the cosine of
+    t / 10,000^(2i/D), taking turns.
+    """
+    # In float64 where that is on, so that every precision sees the same angles, rounded.
+    wide = jnp.promote_types(jnp.float32, jnp.result_type(float))
+    rate_R = 10_000.0 ** (-jnp.arange(0, width, 2, dtype=wide) / width)
+    angle_BTR = place_BT.astype(wide)[..., None] * rate_R
+    both_BTR2 = jnp.stack([jnp.sin(angle_BTR), jnp.cos(angle_BTR)], axis=-1)
+    return both_BTR2.reshape(*place_BT.shape, width)
+
+
+def _part(noise: Noise | None, number: int) -> Noise | None:
+    """The noise of the encoder's layers and of the decoder's, which are numbered alike."""
+    return None if noise is None else noise.layer(number)

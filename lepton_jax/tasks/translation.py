@@ -1,0 +1,125 @@
+"""Translation, or any text from another: cross-entropy of the target, answers by beam search."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from lepton_jax import decoding
+from lepton_jax.data.dataset import DataSpec
+from lepton_jax.errors import UserError
+from lepton_jax.evaluation.translation import Bleu, SequenceAccuracy
+from lepton_jax.models.text import Text
+from lepton_jax.schema import PositiveInt, Rate
+
+# B batch, S tokens of a source, T tokens of a target that are guessed, V vocabulary.
+
+FIELDS = {"source": 1, "source_length": 0, "target": 1, "target_length": 0}
+"""What an example has, and with how many axes."""
+
+
+class Translation:
+    """Fields: `source` int32 [B, S] and `target` int32 [B, T + 1], from its begin to its end, of
+    one vocabulary; `source_length` and `target_length` int32 [B] say how many of their tokens
+    count: the others are padding, at the end.
+
+    The model is built for `input_shape` ((S, V), (T, V)) and `outputs` V, and called with the
+    source as a `Text`, the first T tokens of the target, and the noise.
+
+    Raises:
+      UserError: when the data has no such fields, or its vocabulary no begin and end.
+    """
+
+    input_fields = ("source", "source_length")
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        *,
+        label_smoothing: Rate = 0.0,
+        beam: PositiveInt = 4,
+        length_penalty: float = 0.6,
+    ):
+        """`label_smoothing`: probability spread evenly over all tokens, in training. `beam`: how
+        many beginnings an answer's search keeps; 1 is the likeliest token after each.
+        `length_penalty`: alpha of `decoding.beam_search`.
+        """
+        for name, rank in FIELDS.items():
+            field = spec.fields.get(name)
+            if field is None or len(field.shape) != rank or "int" not in field.dtype:
+                raise UserError(
+                    f"translation needs a field {name!r} of integers with {rank} axes an example; "
+                    "the data has "
+                    + ", ".join(f"{k} {v.dtype} {v.shape}" for k, v in spec.fields.items())
+                )
+        known = spec.vocabulary
+        if known is None or known.begin is None or known.end is None:
+            raise UserError("translation needs data with a vocabulary that has a begin and an end")
+        if length_penalty < 0:
+            raise UserError(f"task.length_penalty = {length_penalty}: expected 0 or more")
+        (source,), (target,) = spec.fields["source"].shape, spec.fields["target"].shape
+        if target < 2:
+            raise UserError(f"translation needs targets of two tokens or more, got {target}")
+        self.outputs = len(known)
+        self.input_shape = ((source, self.outputs), (target - 1, self.outputs))
+        self._begin, self._end = known.begin, known.end
+        self._smoothing = label_smoothing
+        self._beam = beam
+        self._length_penalty = length_penalty
+        self._spec = spec
+
+    def loss(self, model: Any, batch: Any, noise: Any) -> dict[str, tuple[jax.Array, jax.Array]]:
+        """Summed cross-entropy in nats, and tokens guessed, each over the target's tokens."""
+        target_BT = batch["target"].astype(jnp.int32)
+        wanted_BT = target_BT[:, 1:]
+        logits_BTV = model(_source(batch), target_BT[:, :-1], noise)
+        logits_BTV = logits_BTV.astype(jnp.promote_types(logits_BTV.dtype, jnp.float32))
+        nats_BT = optax.softmax_cross_entropy_with_integer_labels(logits_BTV, wanted_BT)
+        if noise is not None:
+            even_BT = jax.nn.logsumexp(logits_BTV, axis=-1) - logits_BTV.mean(-1)
+            nats_BT = (1 - self._smoothing) * nats_BT + self._smoothing * even_BT
+        T = wanted_BT.shape[1]
+        counted_BT = jnp.arange(1, T + 1) < batch["target_length"][:, None]
+        counted_BT = counted_BT * batch["mask"][:, None].astype(nats_BT.dtype)
+        hit_BT = logits_BTV.argmax(-1) == wanted_BT
+        weight = counted_BT.sum()
+        return {
+            "loss": ((nats_BT * counted_BT).sum(), weight),
+            "accuracy": ((hit_BT * counted_BT).sum(), weight),
+        }
+
+    def predict(self, model: Any, batch: Any) -> dict[str, jax.Array]:
+        """`tokens` int32 [B, T], of which the first `length` int32 [B] count, the end among them,
+        and `score` float32 [B], the logarithm of their probability, by a search over its penalty.
+        """
+        source = _source(batch)
+        (_, (T, _)) = self.input_shape
+        cache = model.cache(source, T)
+        first_B = jnp.full(len(source.tokens), self._begin, jnp.int32)
+        if self._beam == 1:
+            found = decoding.greedy(model.read, cache, first_B, length=T, end=self._end)
+        else:
+            found = decoding.beam_search(
+                model.read,
+                cache,
+                first_B,
+                beams=self._beam,
+                length=T,
+                end=self._end,
+                length_penalty=self._length_penalty,
+            )
+        return found._asdict()
+
+    def metrics(self) -> dict[str, Any]:
+        return {"bleu": Bleu(self._text), "sequence": SequenceAccuracy()}
+
+    def _text(self, tokens: Any) -> str:
+        known = self._spec.vocabulary
+        assert known is not None
+        apart = {known.pad, known.begin, known.end}
+        return " ".join(known.tokens[i] for i in tokens if i not in apart)
+
+
+def _source(batch: Any) -> Text:
+    return Text(batch["source"].astype(jnp.int32), batch["source_length"])
