@@ -133,16 +133,12 @@ class Group:
     def _first(self) -> dict[str, Any]:
         """The states before the first step, with the weights of `init_from`."""
         fresh = self._lanes.fresh(self._configs)
-        path = self._program.config.init_from
-        if path:
-            given = weights.read(path, self._program)
-            keep = self._program.functional.numbers
+        config = self._program.config
+        if config.init_from or (config.lora and config.lora.init_from):
+            begin = weights.Beginning(self._program)
             states = self._host(fresh["state"])
             fresh["state"] = self._lanes.stacked(
-                [
-                    jax.device_get(weights.initialize(_lane(states, i), given, path, keep=keep)[0])
-                    for i in range(self._lanes.count)
-                ]
+                [jax.device_get(begin(_lane(states, i))[0]) for i in range(self._lanes.count)]
             )
         return {**fresh, "kept": jax.tree.map(jax.numpy.copy, fresh["state"])}
 

@@ -69,8 +69,8 @@ class Family:
     """Values of theirs in our words, where they are other words."""
     base: str = ""
     """What stands before a name in a whole model, and not in one without its head."""
-    head: str | None = "head."
-    """How our names of what a new task brings anew begin, if it brings any."""
+    head: tuple[str, ...] = ("head.",)
+    """How our names of what a new task brings anew begin."""
     length: str = ""
     """Their key of how many positions there are; a model of ours may have fewer."""
     settled: Callable[[Keys], Keys] = dict
@@ -239,24 +239,92 @@ def _vit_follows(keys: Keys, input_shape: Any, _: Any) -> dict[str, Any]:
 
 _ACTIVATIONS = {"gelu": "gelu_exact", "gelu_new": "gelu", "gelu_pytorch_tanh": "gelu"}
 """Our "gelu" is the tanh form, theirs is exact."""
-_BERT_KEYS = {
+_SIZES = {
     "layers": ("num_hidden_layers", 12),
     "width": ("hidden_size", 768),
     "heads": ("num_attention_heads", 12),
-    "mlp": ("hidden_act", "gelu"),
-    "epsilon": ("layer_norm_eps", 1e-12),
 }
 
 VIT = Family(
     model="vit",
     model_type="vit",
     architecture="ViTForImageClassification",
-    keys={**_BERT_KEYS, "patch": ("patch_size", 16)},
+    keys={
+        **_SIZES,
+        "mlp": ("hidden_act", "gelu"),
+        "epsilon": ("layer_norm_eps", 1e-12),
+        "patch": ("patch_size", 16),
+    },
     rules=_vit_rules,
     follows=_vit_follows,
     ours={"positions": "learned", "pool": "token"},
     values=_ACTIVATIONS,
     base="vit.",
+)
+
+
+def _encoder_rules(keys: Keys) -> Rules:
+    for kind in ("word", "position", "token_type"):
+        ours = {"word": "tokens", "position": "positions", "token_type": "kinds"}[kind]
+        yield Rule((f"{ours}.embedding",), f"bert.embeddings.{kind}_embeddings.weight")
+    yield from _norm("norm", "bert.embeddings.LayerNorm")
+    for i in range(keys["layers"]):
+        ours, theirs = f"blocks.{i}", f"bert.encoder.layer.{i}"
+        yield from _norm(f"{ours}.attention_norm", f"{theirs}.attention.output.LayerNorm")
+        yield from _norm(f"{ours}.mlp_norm", f"{theirs}.output.LayerNorm")
+        for a, b in (
+            ("attention.q", "attention.self.query"),
+            ("attention.k", "attention.self.key"),
+            ("attention.v", "attention.self.value"),
+            ("attention.o", "attention.output.dense"),
+            ("mlp.up", "intermediate.dense"),
+            ("mlp.down", "output.dense"),
+        ):
+            yield from _linear(f"{ours}.{a}", f"{theirs}.{b}")
+
+
+def _bert_rules(keys: Keys) -> Rules:
+    yield from _encoder_rules(keys)
+    yield from _linear("pooler", "bert.pooler.dense")
+    yield from _linear("head", "classifier")
+
+
+def _bert_mlm_rules(keys: Keys) -> Rules:
+    yield from _encoder_rules(keys)
+    yield from _linear("transform", "cls.predictions.transform.dense")
+    yield from _norm("transform_norm", "cls.predictions.transform.LayerNorm")
+    yield Rule(("bias",), "cls.predictions.bias")
+
+
+def _bert_follows(keys: Keys, input_shape: Any, _: Any) -> dict[str, Any]:
+    return {
+        "vocab_size": input_shape[1],
+        "hidden_act": "gelu",
+        "layer_norm_eps": 1e-12,
+        "type_vocab_size": 2,
+    }
+
+
+_BERT: dict[str, Any] = dict(
+    model_type="bert",
+    keys={**_SIZES, "mlp_width": ("intermediate_size", 3072)},
+    follows=_bert_follows,
+    base="bert.",
+    length="max_position_embeddings",
+)
+BERT = Family(
+    model="bert",
+    architecture="BertForSequenceClassification",
+    rules=_bert_rules,
+    head=("head.", "pooler."),
+    **_BERT,
+)
+BERT_MLM = Family(
+    model="bert_mlm",
+    architecture="BertForMaskedLM",
+    rules=_bert_mlm_rules,
+    head=("transform", "bias"),
+    **_BERT,
 )
 
 
@@ -339,7 +407,7 @@ GPT2 = Family(
     ours={"norm": "layer", "positions": "learned", "bias": True},
     values=_ACTIVATIONS,
     base="transformer.",
-    head=None,
+    head=(),
     length="n_positions",
 )
 LLAMA = Family(
@@ -360,9 +428,9 @@ LLAMA = Family(
     follows=_llama_follows,
     ours={"norm": "rms", "positions": "rope", "mlp": "swiglu", "bias": False},
     base="model.",
-    head=None,
+    head=(),
     length="max_position_embeddings",
     settled=_llama_settled,
 )
 
-FAMILIES = (RESNET, TIMM_RESNET, VIT, GPT2, LLAMA)
+FAMILIES = (RESNET, TIMM_RESNET, VIT, BERT, BERT_MLM, GPT2, LLAMA)

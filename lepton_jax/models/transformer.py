@@ -71,9 +71,9 @@ class Transformer(nnx.Module):
     ):
         """`input_shape`: (T, V), T the context. `outputs`: V.
 
-        `kv_heads`: as many as `heads` by default. `mlp_width`: 4 x `width` by default. `mlp`: "gelu"
-        is its tanh form. `epsilon`: of the norms. `tied`: the
-        embedding is the last layer's matrix, too. `scan`: the layers are stacked `[L, ...]` and
+        `kv_heads`: as many as `heads` by default. `mlp_width`: 4 x `width` by default. `mlp`:
+        "gelu" is its tanh form. `epsilon`: of the norms. `tied`: the embedding is the last layer's
+        matrix, too. `scan`: the layers are stacked `[L, ...]` and
         compiled as one. `remat`: what the backward pass computes again: nothing, all of a layer,
         or all but its matrix products. Neither changes what is computed.
         """

@@ -6,7 +6,7 @@ updates) brings the same three methods itself.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
@@ -19,10 +19,15 @@ from lepton_jax.noise import Noise
 from lepton_jax.reduce import batch_sum
 from lepton_jax.schema import is_off
 from lepton_jax.training.functional import Functional
+from lepton_jax.training.lora import Adapters
 
 Batch = Mapping[str, jax.Array]
 Sums = dict[str, tuple[jax.Array, jax.Array]]
 """Named means as (total, weight), summed over the examples at hand; never means."""
+
+
+LORA = 1
+"""Folded into the key of a model for that of its adapters."""
 
 
 @dataclass(frozen=True)
@@ -64,21 +69,28 @@ class Fit:
     """The state of `Supervised`."""
 
     params: Any
+    """What trains: the model's parameters, or by name what `lora` puts beside them."""
     rest: Any
     optimizer: Any
     ema: Any
+    frozen: Any = field(default_factory=dict)
+    """By name, the parameters that `lora` leaves as they are."""
 
 
 class Supervised:
     """Descends the gradient of the mean loss: the task's summed loss over its summed weight."""
 
-    def __init__(self, task: Any):
+    def __init__(self, task: Any, lora: Adapters | None = None):
         self._task = task
+        self._lora = lora
 
     def init(self, tools: Tools, key: jax.Array) -> Fit:
         params, rest = tools.init_model(key)
+        frozen: dict[str, Any] = {}
+        if self._lora:
+            params, frozen = self._lora.split(params, jax.random.fold_in(key, LORA))
         ema = {} if is_off(tools.ema) else jax.tree.map(jnp.copy, params)
-        return Fit(params, rest, tools.optimizer.init(params), ema)
+        return Fit(params, rest, tools.optimizer.init(params), ema, frozen)
 
     def update(self, tools: Tools, state: Fit, batch: Batch) -> tuple[Fit, Sums]:
         grads, sums, rest = accumulated(self._gradient, tools, state, batch)
@@ -87,7 +99,8 @@ class Supervised:
         updates, optimizer = tools.optimizer.update(grads, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
         ema = (
-            jax.tree.map(lambda e, p: tools.ema * e + (1 - tools.ema) * p, state.ema, params)
+            # In this form what stands still is its own average, to the bit.
+            jax.tree.map(lambda e, p: e + (1 - tools.ema) * (p - e), state.ema, params)
             if (state.ema)
             else state.ema
         )
@@ -97,12 +110,12 @@ class Supervised:
             "grad_norm": (optax.tree.norm(grads), one),
             "update_norm": (optax.tree.norm(updates), one),
         }
-        return Fit(params, rest, optimizer, ema), sums
+        return Fit(params, rest, optimizer, ema, state.frozen), sums
 
     def _gradient(self, tools: Tools, state: Fit, rest: Any, batch: Batch) -> tuple[Any, Sums, Any]:
         def summed_loss(params: Any) -> tuple[jax.Array, tuple[Sums, Any]]:
             noise = tools.noise(batch)
-            model = tools.model.merge(tools.cast(params), rest)
+            model = tools.model.merge(tools.cast(self._whole(params, state.frozen)), rest)
             sums = checked_sums(self._task, model, tools.augment(batch, noise), noise)
             return sums["loss"][0], (sums, tools.model.split(model)[1])
 
@@ -110,7 +123,10 @@ class Supervised:
         return grads, sums, rest
 
     def variables(self, state: Fit) -> tuple[Any, Any]:
-        return state.ema or state.params, state.rest
+        return self._whole(state.ema or state.params, state.frozen), state.rest
+
+    def _whole(self, params: Any, frozen: Any) -> Any:
+        return self._lora.whole(params, frozen) if self._lora else params
 
 
 def checked_sums(task: Any, model: Any, batch: Batch, noise: Noise | None) -> Sums:

@@ -55,7 +55,7 @@ def read(folder: epath.Path, model: Chosen, input_shape: Any, outputs: Any) -> A
         if array is not None:
             parts = np.split(rule.layout.ours(array), len(rule.ours), axis=-1)
             found |= dict(zip(rule.ours, parts, strict=True))
-        elif not (family.head and rule.ours[0].startswith(family.head)):
+        elif not rule.ours[0].startswith(family.head):
             raise UserError(f"init_from = {str(folder)!r} lacks {rule.theirs}")
     if "positions.embedding" in found and family.length:
         found["positions.embedding"] = found["positions.embedding"][: input_shape[0]]
@@ -193,6 +193,12 @@ def _arrays(folder: epath.Path) -> Arrays:
         if not (folder / part).exists():
             raise UserError(f"init_from = {str(folder)!r} lacks {part}, which {INDEX} names")
         found |= safetensors(folder / part)
+    # As norms' arrays were called once, in BERT's own files.
+    older = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
+    for name in list(found):
+        for old, new in older.items():
+            if name.endswith(old):
+                found[name.removesuffix(old) + new] = found.pop(name)
     return found
 
 
@@ -212,17 +218,17 @@ def safetensors(file: epath.Path) -> Arrays:
 
 def _stacked(weights: Arrays) -> Arrays:
     """`blocks.0.x`, `blocks.1.x` ... as one `blocks.x` [L, ...]."""
-    found, layers = {}, {}
+    found: Arrays = {}
+    layers: dict[str, list[tuple[int, np.ndarray]]] = {}
     for name, array in weights.items():
         first, *rest = name.split(".", 2)
         if first == "blocks":
-            layers.setdefault(rest[1], []).append((int(rest[0]), array))
+            number, part = rest
+            layers.setdefault(part, []).append((int(number), array))
         else:
             found[name] = array
-    for rest, numbered in layers.items():
-        found[f"blocks.{rest}"] = np.stack(
-            [array for _, array in sorted(numbered, key=lambda x: x[0])]
-        )
+    for part, numbered in layers.items():
+        found[f"blocks.{part}"] = np.stack([x for _, x in sorted(numbered, key=lambda n: n[0])])
     return found
 
 
