@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from etils import epath
 
 from lepton_jax.config import Chosen
 from lepton_jax.training import pretrained
@@ -20,21 +21,25 @@ torch: Any = pytest.importorskip("torch", reason="needs the extra 'peers'")
 transformers: Any = pytest.importorskip("transformers", reason="needs the extra 'peers'")
 
 
-def peer(kind: str, seed: int = 0, **config: Any) -> Any:
+def peer(kind: str, **config: Any) -> Any:
     """The model `kind` of transformers, in evaluation, none of its arrays as it begins."""
     model_class = getattr(transformers, kind)
-    model = model_class(model_class.config_class(**config)).eval()
-    draws = torch.Generator().manual_seed(seed)
+    return randomized(model_class(model_class.config_class(**config)))
+
+
+def randomized(model: Any) -> Any:
+    """Every parameter and statistic of a torch model drawn, of a size that keeps numbers tame."""
+    draws = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, x in [*model.named_parameters(), *model.named_buffers()]:
             if not x.is_floating_point() or "inv_freq" in name:
                 continue
             noise = torch.randn(x.shape, generator=draws)
-            scale = 0.3 / max(x.shape[1:].numel(), 1) ** 0.5 if x.ndim > 1 else 0.3
-            x.copy_(
-                1 + 0.5 * noise.tanh() if "var" in name or "norm" in name else 3 * scale * noise
-            )
-    return model
+            if x.ndim > 1:
+                x.copy_(noise / max(x.shape[1:].numel(), 1) ** 0.5)
+            else:  # a scale or a variance lies around 1
+                x.copy_(0.3 * noise if name.endswith(("bias", "mean")) else 1 + 0.5 * noise.tanh())
+    return model.eval()
 
 
 def saved(model: Any, folder: Path, **how: Any) -> Path:
@@ -59,10 +64,15 @@ def read(folder: Path, model: Chosen, input_shape: Any, outputs: int) -> Any:
     """Our module with what lies in the folder, which must have all of its arrays."""
     functional = Functional(lambda rngs: model.build(input_shape, outputs, rngs=rngs))
     params, rest = jax.eval_shape(lambda: functional.init(jax.random.key(0)))
-    arrays = pretrained.read(pretrained.epath.Path(folder), model, input_shape, outputs)
+    found = arrays(folder, model, input_shape, outputs)
     shapes = {name: x.shape for name, x in (flat(params) | flat(rest)).items()}
-    assert {name: x.shape for name, x in arrays.items()} == shapes
-    return functional.merge(unflat(arrays, params), unflat(arrays, rest))
+    assert {name: x.shape for name, x in found.items()} == shapes
+    return functional.merge(unflat(found, params), unflat(found, rest))
+
+
+def arrays(folder: Path, model: Chosen, input_shape: Any, outputs: int) -> dict[str, Any]:
+    """What lies in the folder, by our names."""
+    return pretrained.read(epath.Path(folder), model, input_shape, outputs)
 
 
 def written(
@@ -72,8 +82,8 @@ def written(
     classes = tuple(f"class {i}" for i in range(outputs)) if labels else ()
     functional = Functional(lambda rngs: model.build(input_shape, outputs, rngs=rngs))
     params, rest = functional.split(module)
-    arrays = {name: np.asarray(x) for name, x in (flat(params) | flat(rest)).items()}
-    pretrained.write(pretrained.epath.Path(folder), arrays, model, input_shape, outputs, classes)
+    own = {name: np.asarray(x) for name, x in (flat(params) | flat(rest)).items()}
+    pretrained.write(epath.Path(folder), own, model, input_shape, outputs, classes)
 
 
 def difference(a: Any, b: Any) -> float:

@@ -6,6 +6,8 @@ import jax
 import numpy as np
 import pytest
 
+from lepton_jax.training.functional import Functional
+from lepton_jax.training.state import flat
 from tests.pretrained import peers
 from tests.pretrained.peers import torch, transformers
 
@@ -62,3 +64,35 @@ def test_a_vit_computes_the_same_in_both_directions(scan: bool, tmp_path: Path):
     peers.written(tmp_path / "b", ours, model, (8, 8, 3), 5)
     back = transformers.ViTForImageClassification.from_pretrained(tmp_path / "b").eval()
     np.testing.assert_array_equal(theirs(back, images), theirs(peer, images))
+
+
+def test_a_resnet_of_timm_computes_the_same(tmp_path: Path):
+    timm = pytest.importorskip("timm", reason="needs the extra 'peers'")
+    from safetensors.torch import save_file
+
+    peer = peers.randomized(timm.create_model("resnet18", num_classes=5))
+    (tmp_path / "config.json").write_text('{"architecture": "resnet18", "num_classes": 5}')
+    save_file(peer.state_dict(), tmp_path / "model.safetensors")
+    model = peers.chosen("resnet", blocks=(2, 2, 2, 2))
+    ours = peers.read(tmp_path, model, (64, 64, 3), 5)
+    with torch.no_grad():
+        expected = peer(torch.from_numpy(IMAGES.transpose(0, 3, 1, 2))).numpy()
+    assert peers.difference(jax.jit(ours)(IMAGES), expected) < 1e-5
+
+
+def test_sizes_are_those_of_the_papers():
+    """Parameters of ResNet-50 and ViT-B/16, and of their folders, are the same in number."""
+    for kind, model in (
+        ("ResNet", peers.chosen("resnet", blocks=(3, 4, 6, 3), bottleneck=True)),
+        ("ViT", peers.chosen("vit")),
+    ):
+        name = f"{kind}ForImageClassification"
+        with torch.device("meta"):
+            peer = getattr(transformers, name)(
+                getattr(transformers, f"{kind}Config")(num_labels=1000)
+            )
+        functional = Functional(
+            lambda rngs, model=model: model.build((224, 224, 3), 1000, rngs=rngs)
+        )
+        count = sum(np.prod(x.shape) for x in flat(functional.params).values())
+        assert count == sum(p.numel() for p in peer.parameters())

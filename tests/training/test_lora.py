@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from etils import epath
 from jax.sharding import PartitionSpec as P
 
 import lepton_jax
@@ -18,7 +19,7 @@ from lepton_jax.training import restore
 from lepton_jax.training.checkpoints import Checkpoints
 from lepton_jax.training.layout import alone
 from lepton_jax.training.lora import ALPHA, merged, spread
-from lepton_jax.training.pretrained import epath, safetensors
+from lepton_jax.training.pretrained import safetensors
 from lepton_jax.training.state import State, flat
 from lepton_jax.validation import validate
 from tests.ablation.test_packing import Variant, largest_difference, packed
