@@ -20,7 +20,7 @@ WIDEST = 32
 @dataclass(frozen=True)
 class Answer:
     """What the model says of one input. `truth` is None where it is not known, `label` and
-    `probability` where the answer is none, but an image of the model's own.
+    `probability` where the answer is none, but an image of the model's own, or a `text`.
     """
 
     input: str
@@ -29,10 +29,21 @@ class Answer:
     truth: str | None
     outputs: dict[str, Any]
     image: np.ndarray | None = field(repr=False, compare=False, default=None)
+    text: str | None = None
+    of_text: bool = False
 
     def as_json(self) -> dict[str, Any]:
         kept = ("input", "label", "probability", "truth", "outputs")
-        return {k: getattr(self, k) for k in kept}
+        found = {k: getattr(self, k) for k in kept}
+        return found if self.text is None else {**found, "text": self.text}
+
+    def line(self) -> str:
+        """Of an input that is a text, what is said of it."""
+        if self.text is not None:
+            return f"{self.input} -> {self.text}"
+        sure = f"{self.label} ({self.probability:.1%})"
+        wrong = "" if self.truth in (None, self.label) else f", true {self.truth} WRONG"
+        return f"{self.input} -> {sure}{wrong}"
 
 
 @dataclass(frozen=True)
@@ -61,12 +72,15 @@ class Predictions:
         known = [a for a in labelled if a.truth is not None]
         right = sum(a.label == a.truth for a in known)
         lines = [line for a in self.answers if isinstance(a, Objects) for line in a.lines()]
-        lines += _gallery(labelled, color, columns)
+        lines += [a.line() for a in labelled if a.of_text]
+        lines += _gallery([a for a in labelled if not a.of_text], color, columns)
         if known:
             lines.append(f"{right} of {len(known)} as labelled")
         lines.append(f"Answered by {self.source}, {self.id}")
         file = "FILE.png" if any(a.image is not None for a in self.answers) else "FILE.npy"
-        if any(a.label is None for a in labelled):
+        if any(a.of_text for a in labelled):
+            file = "'TEXT'"
+        elif any(a.label is None for a in labelled):
             file = "SEED"
         lines.append(f"next: python launch.py predict {self.flag} {file}")
         return "\n".join(lines)
@@ -85,7 +99,8 @@ def predict(
       bundle: a bundle's folder; or
       model: 'NAME@ALIAS', 'NAME/VERSION' or 'NAME' in the registry, whose digest is checked.
       inputs: image files (brought to size by the bundle's declared decoding), `.npy` files or
-        arrays of raw inputs, one [...] or many [N, ...]; seeds for a bundle that generates.
+        arrays of raw inputs, one [...] or many [N, ...]; seeds for a bundle that generates; texts,
+        of a pair with a tab between, for a bundle that takes them.
       examples: how many of the bundle's examples to answer as well.
 
     Raises:
@@ -95,7 +110,7 @@ def predict(
     if (bundle is None) == (model is None):
         raise UserError("predict with what? give either --bundle=DIR or --model=NAME@staging")
     if not inputs and not examples:
-        raise UserError("predict what? give image or .npy files, or --examples=8")
+        raise UserError("predict what? give image or .npy files, a text, or --examples=8")
     try:
         loaded, source = _open(bundle, model)
         raw, truth = _gather(loaded, inputs, examples)
@@ -125,12 +140,17 @@ def _answer(
         labelled = objects(truth, bundle.labels) if "boxes" in truth else None
         return Objects(name, objects(outputs, bundle.labels), labelled, _image(inputs))
     one = {k: v.tolist() for k, v in outputs.items()}
+    of_text = bundle.takes_text
+    if of_text and {"tokens", "length"} <= one.keys():
+        text = bundle.text(outputs["tokens"][: int(outputs["length"])])
+        return Answer(name, None, None, None, one, text=text, of_text=True)
     known = _name(bundle, int(truth["label"])) if "label" in truth else None
     if "label" not in one:
         return Answer(name, None, None, known, one, _image(outputs))
     chosen = int(one["label"])
     said = _name(bundle, chosen)
-    return Answer(name, said, one["probabilities"][chosen], known, one, _image(inputs))
+    sure = one["probabilities"][chosen]
+    return Answer(name, said, sure, known, one, _image(inputs), of_text=of_text)
 
 
 def _open(bundle: str | None, model: str | None) -> tuple[loader.Bundle, str]:
@@ -156,18 +176,32 @@ def _gather(
         stored = bundle.examples()
         for i in range(min(examples, len(next(iter(stored["inputs"].values()))))):
             truth[len(raw)] = {k: v[i] for k, v in stored["truth"].items()}
-            raw.append((f"example {i}", {k: v[i] for k, v in stored["inputs"].items()}))
+            inputs_of = {k: v[i] for k, v in stored["inputs"].items()}
+            raw.append((_example_name(bundle, i, inputs_of), inputs_of))
     for i, given in enumerate(inputs):
         if isinstance(given, np.ndarray):
             raw += _arrays(bundle, f"array {i}", given)
         elif os.fspath(given).endswith(".npy"):
             raw += _arrays(bundle, os.fspath(given), _read_array(os.fspath(given)))
+        elif bundle.takes_text:
+            encoded, cut = bundle.encode(*os.fspath(given).split("\t"))
+            raw.append((f"{given} (cut)" if cut else os.fspath(given), encoded))
         elif bundle.signature["inputs"].keys() == {"seed"}:
             raw.append((f"seed {given}", {"seed": _seed(os.fspath(given))}))
         else:
             name = next(iter(bundle.signature["inputs"]))
             raw.append((os.fspath(given), {name: bundle.decode(given)}))
     return raw, truth
+
+
+def _example_name(bundle: loader.Bundle, i: int, inputs: dict[str, np.ndarray]) -> str:
+    """What an example is called: a text by itself."""
+    if not bundle.takes_text:
+        return f"example {i}"
+    fields = bundle.signature["text"]["inputs"]
+    tokens = inputs[fields["tokens"]]
+    length = int(inputs[fields["length"]]) if "length" in fields else len(tokens)
+    return f"example {i}: {bundle.text(tokens[:length])}"
 
 
 def _arrays(
@@ -206,7 +240,9 @@ def _image(arrays: Mapping[str, np.ndarray]) -> np.ndarray | None:
 
 
 def _name(bundle: loader.Bundle, label: int) -> str:
-    return bundle.labels[label] if 0 <= label < len(bundle.labels) else str(label)
+    if 0 <= label < len(bundle.labels):
+        return bundle.labels[label]
+    return repr(bundle.text([label])) if bundle.takes_text else str(label)
 
 
 def _gallery(answers: Sequence[Answer], color: bool, columns: int) -> list[str]:

@@ -26,7 +26,7 @@ ROOMS = {
     "placement": {"errors", "reduce", "schema"},
     "cluster": {"errors"},
     "models": {"errors", "ops", "noise", "reduce", "schema"},
-    "tasks": {"boxes", "errors", "noise", "schema", "data", "evaluation"},
+    "tasks": {"boxes", "errors", "noise", "schema", "data", "evaluation", "models"},
     "tracking": {"errors", "config", "schema"},
     "evaluation": {
         "errors", "schema", "config", "validation", "data", "training", "tracking",

@@ -36,6 +36,7 @@ class Group:
       trials: (config, workdir) of at most `lanes.count` trials.
       until: steps after which the trials stop, to be looked at, or those of the whole run.
       facts: what each record says of where and from what it ran, given its config.
+      tokenizer: the text of the data's tokenizer.json, if it has one.
     """
 
     def __init__(
@@ -47,12 +48,14 @@ class Group:
         facts: Callable[[Config], dict[str, Any]],
         until: int,
         stop: Callable[[int], bool],
+        tokenizer: str = "",
     ):
         self._program, self._lanes, self._evaluations = lanes.program, lanes, evaluations
         self._trials = list(trials)
         # By lane, of the trials that have not ended; what other lanes compute is not looked at.
         self._records: dict[int, Record] = {}
         self._facts, self._until, self._stop = facts, until, stop
+        self._tokenizer = tokenizer
         self._host = lanes.placement.by_lane
         # A group is never short of lanes: what fills it up repeats its last trial, unseen.
         configs = [config for config, _ in trials]
@@ -145,7 +148,7 @@ class Group:
     def _open(self, config: Config, workdir: str, step: int) -> Record:
         facts = self._facts(config)
         if not Record.exists(workdir):
-            return Record.create(workdir, config.to_json(), facts)
+            return Record.create(workdir, config.to_json(), facts, self._tokenizer)
         record = Record.open(workdir)
         record.resume(step, config.to_json(), facts)
         return record

@@ -155,6 +155,7 @@ class _Runner:
     def _groups(self, width: int, stop: Any) -> bool:
         lanes, evaluations = self._lanes(width)
         trials = list(zip(self._pack.configs, self._pack.workdirs, strict=True))
+        tokenizer = self._prepared.data.tokenizer
         for start in range(0, len(trials), lanes.count):
             group = Group(
                 lanes,
@@ -164,6 +165,7 @@ class _Runner:
                 self._facts,
                 self._pack.until or lanes.program.total_steps,
                 stop,
+                tokenizer.text if tokenizer else "",
             )
             if not group.run():
                 return False

@@ -149,6 +149,7 @@ def predict(
 
     FILE ...                        images (brought to size as the bundle declares) or .npy arrays
     SEED ...                        or whole numbers, where the model generates from seeds
+    TEXT ...                        or texts, in quotes, where the model reads them
     --model=NAME@ALIAS              from the registry, whose digest is checked; or NAME/VERSION
     --bundle=DIR                    or from a folder
     --examples=N                    the bundle's own held-out examples, with the truth beside
@@ -156,6 +157,7 @@ def predict(
     Examples:
       python launch.py predict --model=digits@staging --examples=8
       python launch.py predict --bundle=bundles/digits seven.png
+      python launch.py predict --bundle=bundles/trec 'Who wrote Hamlet?'
     """
     from lepton_jax.predict import predict as answer
 

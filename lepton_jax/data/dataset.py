@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -101,14 +102,15 @@ def load(
     parts, carving = _carved(source, encoding, valid_fraction, split_seed)
     made: Tokenizer | None = None
     text_identity: list[Any] = []
-    raw = {}
+    raw: dict[str, Split] = {}
     if encode is not None and encoding is not None and tokenizer is not None:
-        raw = {name: split for name, (split, _) in parts.items()}
-        made = _tokenizer(tokenizer, parts, decode, encoding)
+        raw = {name: _Read(split, decode) for name, (split, _) in parts.items()}
+        trains_on = parts["train"][1] if "train" in parts else ""
+        made = _tokenizer(tokenizer, raw, [trains_on, decode], encoding)
         text_identity = [made.digest, [encode.name, dict(encode.keys)]]
         parts = {
             name: (
-                encoding.encoded(_Read(split, decode), made),
+                encoding.encoded(raw[name], made),
                 json.dumps([f, decode, text_identity]),
             )
             for name, (split, f) in parts.items()
@@ -125,7 +127,7 @@ def load(
         columns = cache.columns(
             split, name=name, fingerprint=fingerprint, decode="" if made else decode
         )
-        if name == "train" and hasattr(encoding, "trained_on"):
+        if name == "train" and encoding is not None and hasattr(encoding, "trained_on"):
             columns = encoding.trained_on(columns)
         if name != "train" and hides_labels(columns):
             print(f"split {name!r} has no labels: it is left out", file=sys.stderr)
@@ -183,25 +185,25 @@ def _carved(
     return parts, carving
 
 
-def _tokenizer(chosen: "Chosen | str", parts: Parts, decode: str, encoding: Encoding) -> Tokenizer:
-    """That of the text given, or one trained on the training split alone."""
+def _tokenizer(
+    chosen: "Chosen | str", raw: Mapping[str, Split], identity: list[Any], encoding: Encoding
+) -> Tokenizer:
+    """That of the text given, or one trained on the training split, which `identity` names."""
     if isinstance(chosen, str):
         return Tokenizer(chosen)
-    if "train" not in parts:
-        raise UserError("there is no split 'train' to train data.tokenizer on")
-    split, fingerprint = parts["train"]
     if chosen.name == "pretrained":
         return Tokenizer(chosen.build(iter(())), f"data.tokenizer.path = {chosen.keys['path']!r}")
+    if "train" not in raw:
+        raise UserError("there is no split 'train' to train data.tokenizer on")
 
     def texts() -> Iterator[str]:
-        read = _Read(split, decode)
-        for i in range(len(read)):
+        for i in range(len(raw["train"])):
             try:
-                yield from encoding.texts(read[i])
+                yield from encoding.texts(raw["train"][i])
             except (UserError, OSError) as e:
                 raise UserError(f"split 'train', example {i}: {e}") from e
 
-    identity = [fingerprint, decode, chosen.name, dict(chosen.keys), encoding.reads]
+    identity = [*identity, chosen.name, dict(chosen.keys), encoding.reads]
     return trained(chosen.build, texts, identity)
 
 
@@ -216,7 +218,11 @@ class _Read:
         return len(self.split)
 
     def __getitem__(self, index: int, /) -> Element:
-        return host.pipeline(self.decode)(self.split[index])
+        return self._pipeline(self.split[index])
+
+    @cached_property
+    def _pipeline(self) -> host.Pipeline:
+        return host.pipeline(self.decode)
 
     def origin(self, index: int) -> str:
         return origin(self.split, index)

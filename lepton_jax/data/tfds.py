@@ -17,11 +17,22 @@ from lepton_jax.errors import UserError, did_you_mean
 from lepton_jax.schema import Running
 
 
-def tfds(*, dataset: str, data_dir: Running[str | None] = None) -> Source:
+def tfds(
+    *,
+    dataset: str,
+    label: str = "label",
+    splits: tuple[str, ...] = (),
+    data_dir: Running[str | None] = None,
+) -> Source:
     """A prepared data set, e.g. `dataset='cifar10'`, `'glue/sst2'` or `'mnist:3.0.1'`.
 
     `data_dir` is TFDS's own folder by default. Fields keep their TFDS names, nested ones are
     joined by '/'. The classes are those of the ClassLabel called 'label', or of the only one.
+
+    Other arguments:
+      label: the field that becomes 'label', where it is called otherwise: 'label-coarse'.
+      splits: the splits and what they are of TFDS's, all of them by default:
+        `('train=train', 'valid=validation+test', 'test=test[:50%]')`.
 
     Raises:
       UserError: when the set is not there, saying where it was looked for and how to get it.
@@ -32,17 +43,21 @@ def tfds(*, dataset: str, data_dir: Running[str | None] = None) -> Source:
         root = data_dir or str(tensorflow_datasets.core.constants.DATA_DIR)
         folder = _prepared(root, dataset)
         builder = tensorflow_datasets.builder_from_directory(folder)
-        names = {split_name(name): name for name in builder.info.splits}
-        splits: dict[str, Split] = {
-            ours: _Examples(folder, theirs, builder.as_data_source(split=theirs))
+        names = _names(dataset, splits, tuple(builder.info.splits))
+        classes = _classes(dataset, builder.info.features, label)
+        found: dict[str, Split] = {
+            ours: _Examples(folder, theirs, label, _read(builder, theirs))
             for ours, theirs in names.items()
         }
-        for split in splits.values():  # the decoder's advice about itself comes with the first
+        for split in found.values():  # the decoder's advice about itself comes with the first
             split[0]
+    fingerprint = _fingerprint(folder)
+    if label != "label" or splits:
+        fingerprint = hashlib.sha256(f"{fingerprint} {label} {splits}".encode()).hexdigest()
     return Source(
-        splits=splits,
-        classes=_classes(builder.info.features),
-        fingerprint=_fingerprint(folder),
+        splits=found,
+        classes=classes,
+        fingerprint=fingerprint,
         description=f"{builder.info.full_name} of TensorFlow Datasets",
     )
 
@@ -53,24 +68,55 @@ class _Examples:
 
     folder: str
     name: str
+    label: str
     source: Any
 
     def __len__(self) -> int:
         return len(self.source)
 
     def __getitem__(self, index: int, /) -> Element:
-        return dict(_flat(self.source[index]))
+        example = dict(_flat(self.source[index]))
+        if self.label != "label":
+            example["label"] = example.pop(self.label)
+        return example
 
     def __reduce__(self) -> tuple:
-        return _opened, (self.folder, self.name)
+        return _opened, (self.folder, self.name, self.label)
 
 
-def _opened(folder: str, name: str) -> _Examples:
+def _opened(folder: str, name: str, label: str) -> _Examples:
     with _quiet():
         import tensorflow_datasets
 
         builder = tensorflow_datasets.builder_from_directory(folder)
-        return _Examples(folder, name, builder.as_data_source(split=name))
+        return _Examples(folder, name, label, _read(builder, name))
+
+
+def _read(builder: Any, name: str) -> Any:
+    try:
+        return builder.as_data_source(split=name)
+    except ValueError as e:
+        raise UserError(f"tfds: split {name!r}: {str(e).splitlines()[0]}") from None
+
+
+def _names(dataset: str, splits: tuple[str, ...], there: tuple[str, ...]) -> dict[str, str]:
+    """What each of our splits is in TFDS's words."""
+    if not splits:
+        return {split_name(name): name for name in there}
+    found = {}
+    for text in splits:
+        ours, equals, theirs = text.partition("=")
+        named = re.findall(r"[A-Za-z_]\w*", re.sub(r"\[[^\]]*\]", "", theirs))
+        if not (ours and equals and named):
+            raise UserError(f"tfds: splits: expected e.g. 'valid=validation+test', got {text!r}")
+        for name in named:
+            if name not in there:
+                raise UserError(
+                    f"tfds: {dataset!r} has no split {name!r}{did_you_mean(name, there)}; there "
+                    f"are: {', '.join(there)}"
+                )
+        found[ours] = theirs
+    return found
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -120,9 +166,14 @@ def _names_in(root: Any) -> list[str]:
     return sorted({str(f.parent.parent.relative_to(root)) for f in infos})
 
 
-def _classes(features: Any) -> tuple[str, ...]:
+def _classes(dataset: str, features: Any, label: str) -> tuple[str, ...]:
     named = dict(_named(features))
-    return named.get("label") or (next(iter(named.values())) if len(named) == 1 else ())
+    if label != "label" and label not in named:
+        raise UserError(
+            f"tfds: {dataset!r} has no field of labels {label!r}{did_you_mean(label, named)}; "
+            f"there are: {', '.join(named)}"
+        )
+    return named.get(label) or (next(iter(named.values())) if len(named) == 1 else ())
 
 
 def _named(features: Any, prefix: str = "") -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -64,7 +64,7 @@ class Tokenizer:
             meaning: next((numbers[n] for n in names if n in numbers), None)
             for meaning, names in SPECIAL.items()
         }
-        return Vocabulary(tuple(tokens), **{**special, "pad": special["pad"] or 0})
+        return Vocabulary(tuple(tokens), special.pop("pad") or 0, **special)
 
     def cut_to(self, length: int, *, pair: bool = False) -> "Tokenizer":
         """The same, but of a longer text only the first `length` tokens, its end among them.
@@ -84,6 +84,12 @@ class Tokenizer:
     def encode(self, text: str, pair: str | None = None) -> Any:
         """The library's `Encoding`: `ids`, `type_ids`, `offsets` into the text, `overflowing`."""
         return self._made.encode(text, pair)
+
+    def prompt(self, text: str) -> list[int]:
+        """The tokens of a text that is to go on: its begin before it, and no end."""
+        begin = self.vocabulary.begin
+        ids = self._made.encode(text, add_special_tokens=False).ids
+        return ids if begin is None else [begin, *ids]
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of tokens, without those that stand around a text or for padding."""

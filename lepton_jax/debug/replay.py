@@ -47,7 +47,7 @@ def replay(workdir: str, step: int, config: Config) -> Moment:
       UserError: when there is no such step, or the data is not that of the run.
     """
     record = Record.open(workdir)
-    data = restore.load_data(config)
+    data = restore.load_data(config, tokenizer=record.tokenizer_text())
     program = restore.program_of(config, data)
     if not 0 <= step < program.total_steps:
         raise UserError(

@@ -88,7 +88,8 @@ class Evaluations:
         if section.source is not None:
             from lepton_jax.training.restore import load_data
 
-            data = load_data(self._program.config, section.source)
+            made = data.tokenizer
+            data = load_data(self._program.config, section.source, made.text if made else "")
             if data.spec != self._data.spec:
                 raise UserError(
                     f"evals.{name}.source does not fit the run's own: "

@@ -121,6 +121,38 @@ class Perplexity:
         return {"perplexity": perplexity, "bits_per_token": nats / float(np.log(2))}
 
 
+class BitsPerCharacter:
+    """Bits a character of the text, over all characters of a split, however it is cut into tokens.
+
+    Of `outputs` it takes `nats` `[B]`, of `batch` `characters` int32 `[B]`, which is how many
+    characters the tokens stand for; data.encode's `stream` gives them.
+    """
+
+    def __init__(self, classes: Sequence[str]):
+        pass
+
+    def sums(self, outputs: Arrays, batch: Arrays) -> dict[str, jax.Array]:
+        """`nats` and `characters`: `[]`.
+
+        Raises:
+          UserError: when the data does not tell the number of characters.
+        """
+        if "characters" not in batch:
+            raise UserError(
+                "metric bits_per_character: the data has no field 'characters'; "
+                "data.encode.name = 'stream' gives it"
+            )
+        mask_B = batch["mask"].astype(outputs["nats"].dtype)
+        return {
+            "nats": (outputs["nats"] * mask_B).sum(),
+            "characters": (batch["characters"] * mask_B).sum(),
+        }
+
+    def results(self, sums: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """`bits_per_character`."""
+        return {"bits_per_character": float(_ratio(sums["nats"], sums["characters"]) / np.log(2))}
+
+
 def _ratio(part: Any, whole: Any) -> np.ndarray:
     """part / whole, and 0 where the whole is 0."""
     part, whole = np.asarray(part, np.float64), np.asarray(whole, np.float64)

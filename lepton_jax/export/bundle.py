@@ -41,6 +41,16 @@ OF_THE_TRUTH = ("pad_boxes", "drop_empty_boxes")
 """Host transforms that leave the image as it is."""
 
 
+class Texts(Protocol):
+    """How the data's texts became tokens; see `lepton_jax.training.restore.Texts`."""
+
+    @property
+    def tokenizer(self) -> str: ...
+    @property
+    def served(self) -> dict[str, Any]: ...
+    def of(self, split: str, index: np.ndarray, /) -> list[dict[str, Any]]: ...
+
+
 class Trained(Protocol):
     """What export needs of a run; see `lepton_jax.training.restore.Trained`."""
 
@@ -66,6 +76,8 @@ class Trained(Protocol):
     def fingerprint(self) -> str: ...
     @property
     def data_fingerprint(self) -> str: ...
+    @property
+    def texts(self) -> "Texts | None": ...
     def split(self, name: str) -> Any: ...
     def forward(
         self, weights: Mapping[str, Any], inputs: Mapping[str, Any], /
@@ -129,7 +141,7 @@ def _contents(trained: Trained, date: str) -> dict[str, bytes]:
 
     weights = {k: np.ascontiguousarray(w) for k, w in trained.weights.items()}
     x64 = any(w.dtype == np.float64 for w in weights.values())
-    index, columns = _chosen(trained)
+    split, index, columns = _chosen(trained)
     inputs = {name: np.asarray(columns[name][index]) for name in trained.input_fields}
     with jax.enable_x64(x64):
         program, low = stablehlo.program(trained.forward, weights, trained.input_fields)
@@ -162,6 +174,9 @@ def _contents(trained: Trained, date: str) -> dict[str, bytes]:
         },
         "tolerance": TOLERANCE["bfloat16" if low else "float32"],
     }
+    text = _text(trained)
+    if text:
+        signature["text"] = text
     files = {
         PROGRAM: program,
         WEIGHTS: save(weights),
@@ -172,26 +187,31 @@ def _contents(trained: Trained, date: str) -> dict[str, bytes]:
         "metrics.json": _json(scrubbed(_metrics(trained))),
         "signature.json": _json(signature),
     }
+    if text and trained.texts:
+        files["tokenizer.json"] = trained.texts.tokenizer.encode()
+        files["examples/texts.json"] = _json(trained.texts.of(split, index))
     if decoding:
         for i, image in enumerate(inputs[decoding["input"]]):
             files[f"examples/{i:02d}.png"] = _png(image)
     return files
 
 
-def _chosen(trained: Trained) -> tuple[np.ndarray, Mapping[str, np.ndarray]]:
-    """Indices of examples spread evenly over the test split, and the split's columns.
+def _chosen(trained: Trained) -> tuple[str, np.ndarray, Mapping[str, np.ndarray]]:
+    """The test split's name, indices of examples spread evenly over it, and its columns.
 
     Data without one lends examples from what it has. A model that answers to seeds alone needs
     none, and there is no truth to compare its answers with.
     """
     if trained.input_fields.keys() == {"seed"}:
-        return np.arange(EXAMPLES), {"seed": np.arange(EXAMPLES, dtype=np.uint32)}
+        return "", np.arange(EXAMPLES), {"seed": np.arange(EXAMPLES, dtype=np.uint32)}
+    name = "test"
     try:
-        split = trained.split("test")
+        split = trained.split(name)
     except UserError:
-        split = trained.split("train")
+        name = "train"
+        split = trained.split(name)
     count = min(EXAMPLES, len(split))
-    return np.linspace(0, len(split) - 1, count).astype(np.int64), split.columns
+    return name, np.linspace(0, len(split) - 1, count).astype(np.int64), split.columns
 
 
 def _metrics(trained: Trained) -> dict[str, Any]:
@@ -231,6 +251,19 @@ def _decoding(trained: Trained) -> dict[str, Any] | None:
     steps.append(("mode", {"mode": "L" if channels == 1 else "RGB"}))
     steps.append(("resize", {"height": height, "width": width}))
     return {"input": name, "steps": steps}
+
+
+def _text(trained: Trained) -> dict[str, Any] | None:
+    """How a text becomes the inputs; None where the data has none, or the task takes more than what
+    is made of it.
+    """
+    if trained.texts is None:
+        return None
+    served = trained.texts.served
+    fields = {p: f for p, f in served["inputs"].items() if f in trained.input_fields}
+    if set(fields.values()) != set(trained.input_fields):
+        return None
+    return {**served, "inputs": fields}
 
 
 def _png(image: np.ndarray) -> bytes:

@@ -63,7 +63,7 @@ def held_out(folder: Path, workdir: str | None) -> HeldOut | str:
         return f"the record holds no test {' or '.join(FIELDS)}"
     try:
         section = _data_section(lineage, workdir)
-        data = _load(section)
+        data = _load(section, folder)
     except (UserError, WorkError, ValueError, TypeError, KeyError) as e:
         return f"not at hand: {str(e).splitlines()[0]}"
     if data.fingerprint != lineage["data_fingerprint"]:
@@ -92,15 +92,18 @@ def _data_section(lineage: Mapping[str, Any], workdir: str | None) -> Mapping[st
     return read_config(workdir).to_dict()["data"]
 
 
-def _load(section: Mapping[str, Any]) -> Any:
+def _load(section: Mapping[str, Any], folder: Path) -> Any:
+    """The data; texts by the bundle's own tokenizer."""
     from lepton_jax import pipeline
     from lepton_jax.components import resolve
+    from lepton_jax.config import Chosen
     from lepton_jax.data import dataset
 
     source = dict(section["source"])
     train_decode = section.get("train_decode", "")
     transforms = [*pipeline.parse(section["decode"]), *pipeline.parse(train_decode)]
-    names = [source["name"], *(call.name for call in transforms)]
+    encode = dict(section.get("encode") or {})
+    names = [source["name"], *(call.name for call in transforms), encode.get("name", "")]
     if any(":" in name for name in names):
         raise ValueError("it is read by code of the user's own, which a bundle must not name")
     if any("<path>" in str(value) for value in source.values()):
@@ -111,4 +114,6 @@ def _load(section: Mapping[str, Any]) -> Any:
         valid_fraction=section["valid_fraction"],
         split_seed=section["split_seed"],
         train_decode=train_decode,
+        tokenizer=(folder / "tokenizer.json").read_text("utf-8") if encode else None,
+        encode=Chosen("encoding", encode.pop("name"), encode) if encode else None,
     )

@@ -59,6 +59,7 @@ def main() -> None:
     report: dict[str, Any] = {
         "importable": [n for n in request["absent"] if importable(n)],
         "error": None,
+        "texts": [],
     }
     spec = importlib.util.spec_from_file_location("loader", request["loader"])
     assert spec is not None
@@ -73,6 +74,9 @@ def main() -> None:
         for job in request["jobs"]:
             inputs = {k: np.load(p, mmap_mode="r") for k, p in job["inputs"].items()}
             np.savez(job["outputs"], **bundle.predict(inputs))
+        for texts in request["texts"]:
+            encoded, _ = bundle.encode(*texts)
+            report["texts"].append({k: v.tolist() for k, v in encoded.items()})
     except (loader.BundleError, loader.InputError) as e:
         report["error"] = str(e)
     except PermissionError as e:  # the guard's own; whatever it stopped is in `violations`

@@ -21,7 +21,7 @@ _SECRET_NAME = re.compile(
     r"(?:^|_)(?:API_?KEY|KEY|TOKEN|SECRET|PASS|PASSWD|PASSWORD|CREDENTIALS?)(?:$|_)", re.I
 )
 _SECRET_FLAG = re.compile(
-    r"(--?[\w.\-]*(?:key|token|secret|passw|credential)[\w.\-]*)([= ])(\S+)", re.I
+    r"(--?[\w.\-]*(?:key|token(?!iz)|secret|passw|credential)[\w.\-]*)([= ])(\S+)", re.I
 )
 _URL = re.compile(r"\b[a-z][a-z0-9+.\-]*://[^\s'\",;]+", re.I)
 # A value that begins as a path is one to its end, spaces and all.

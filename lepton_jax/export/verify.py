@@ -126,7 +126,8 @@ def _behaviour(folder: Path, identity: str, test: HeldOut | str) -> list[Check]:
     inputs = [examples["inputs"], {k: v[:1] for k, v in examples["inputs"].items()}]
     if isinstance(test, HeldOut):
         inputs.append(test.inputs)
-    report, answers = _run_isolated(folder, identity, inputs)
+    texts = _texts(folder, signature)
+    report, answers = _run_isolated(folder, identity, inputs, [t["texts"] for t in texts])
     bad = report["importable"] + report["violations"]
     checks = [
         Check(
@@ -142,11 +143,40 @@ def _behaviour(folder: Path, identity: str, test: HeldOut | str) -> list[Check]:
     checks.append(_same_answers("answers", answers[0], examples["outputs"], tolerance))
     first = {k: v[:1] for k, v in examples["outputs"].items()}
     checks.append(_same_answers("one alone", answers[1], first, tolerance))
+    if texts:
+        checks.append(_same_tokens(report["texts"], texts, signature["text"]))
     if isinstance(test, HeldOut):
         checks.append(_same_result(answers[2], test))
     else:
         checks.append(Check("test set", None, test))
     return checks
+
+
+def _texts(folder: Path, signature: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The examples' texts, and the tokens that the exporter made of each."""
+    if not signature.get("text"):
+        return []
+    found = json.loads((folder / "examples" / "texts.json").read_bytes())
+    if not isinstance(found, list) or not found:
+        raise ValueError("examples/texts.json holds no texts")
+    return found
+
+
+def _same_tokens(
+    got: Sequence[Mapping[str, list[int]]],
+    expected: Sequence[Mapping[str, Any]],
+    how: Mapping[str, Any],
+) -> Check:
+    """Texts become the tokens that the model was trained on."""
+    fields = how["inputs"]
+    for i, (made, wanted) in enumerate(zip(got, expected, strict=True)):
+        tokens, count = made[fields["tokens"]], len(wanted["tokens"])
+        length = made[fields["length"]] if "length" in fields else count
+        if how.get("goes_on"):  # the place of what comes next counts too
+            length = min(length, count)
+        if tokens[:count] != wanted["tokens"] or length != count:
+            return Check("texts", False, f"the text of example {i} becomes other tokens")
+    return Check("texts", True, f"{len(expected)} texts: their tokens equal")
 
 
 def _same_answers(
@@ -199,11 +229,15 @@ def _same_result(answers: Mapping[str, np.ndarray], test: HeldOut) -> Check:
 
 
 def _run_isolated(
-    folder: Path, identity: str, inputs: Sequence[Mapping[str, np.ndarray]]
+    folder: Path,
+    identity: str,
+    inputs: Sequence[Mapping[str, np.ndarray]],
+    texts: Sequence[Sequence[str]] = (),
 ) -> tuple[dict[str, Any], list[dict[str, np.ndarray]]]:
     """Answers to each of `inputs` from a process that has only the loader file and PACKAGES."""
     with tempfile.TemporaryDirectory() as scratch:
-        _link_packages(Path(scratch) / "packages")
+        packages = (*PACKAGES, "tokenizers") if texts else PACKAGES
+        _link_packages(Path(scratch) / "packages", packages)
         jobs: list[dict[str, Any]] = []
         for i, batch in enumerate(inputs):
             files: dict[str, str] = {}
@@ -218,6 +252,7 @@ def _run_isolated(
             "jobs": jobs,
             "loader": loader.__file__,
             "packages": f"{scratch}/packages",
+            "texts": texts,
         }
         # An environment of its own: nothing of the caller's, secrets least of all, gets in there.
         kept = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT")
@@ -248,12 +283,12 @@ def _run_isolated(
         return report, answers
 
 
-def _link_packages(folder: Path) -> None:
-    """Fills `folder` with links to PACKAGES, and to the shared libraries that wheels put beside."""
+def _link_packages(folder: Path, packages: Sequence[str] = PACKAGES) -> None:
+    """Fills `folder` with links to `packages`, and to the libraries that wheels put beside them."""
     from importlib.util import find_spec
 
     folder.mkdir()
-    for name in PACKAGES:
+    for name in packages:
         spec = find_spec(name)
         if spec is None or spec.origin is None:
             raise WorkError(f"a bundle's process needs the package {name!r}: pip install it")

@@ -1,6 +1,7 @@
 """The bundle's one loader: checks a bundle, decodes raw input, answers.
 
-Imports: the standard library and numpy; jax, safetensors and Pillow when a program is loaded.
+Imports: the standard library and numpy; jax, safetensors and Pillow when a program is loaded,
+tokenizers when a text is given or shown.
 It runs from its own file too, without the rest of lepton_jax, and that is how bundles are
 verified. Nothing in a bundle is imported, evaluated or unpickled.
 """
@@ -10,7 +11,8 @@ import io
 import json
 import os
 import struct
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -123,7 +125,9 @@ def load(folder: str | os.PathLike[str], expected_id: str | None = None) -> "Bun
 
 
 class Bundle:
-    """An intact bundle: `predict` maps raw inputs to answers, `decode` reads an image file."""
+    """An intact bundle: `predict` maps raw inputs to answers, `decode` reads an image file,
+    `encode` a text, and `text` is what tokens say.
+    """
 
     def __init__(self, folder: Path, identity: str):
         self.folder = folder
@@ -184,6 +188,65 @@ class Bundle:
             picture = DECODERS[name](picture, **arguments)
         array = np.asarray(picture)
         return array[..., None] if array.ndim == 2 else array
+
+    @property
+    def takes_text(self) -> bool:
+        return bool(self.signature.get("text"))
+
+    def encode(self, *texts: str) -> tuple[dict[str, np.ndarray], bool]:
+        """A text, or a pair of them, as the inputs of one example, and whether it was cut.
+
+        Raises:
+          InputError: when the bundle takes no text or another number of them, or the text has more
+            tokens than there is room for and the signature does not say that it is cut.
+        """
+        how = self.signature.get("text")
+        if not how:
+            raise InputError(f"this bundle takes no texts; it takes {self._wanted()}")
+        if len(texts) != (2 if how["pair"] else 1):
+            expected = "two texts, with a tab between," if how["pair"] else "one text"
+            raise InputError(f"this bundle takes {expected} an example; got {len(texts)}")
+        tokenizer, size, goes_on = self._tokenizer, int(how["size"]), bool(how.get("goes_on"))
+        tokenizer.no_truncation()
+        found = tokenizer.encode(*texts, add_special_tokens=not goes_on)
+        ids, kinds, count = found.ids, found.type_ids, len(found.ids)
+        if goes_on:  # what follows is asked for, and has a place of its own
+            ids = [how["begin"], *ids] if how["begin"] is not None else ids
+            count = len(ids) + 1
+            kinds = [0] * len(ids)
+        cut = count > size
+        if cut and how["long"] != "truncate":
+            raise InputError(f"the text has {count} tokens, more than the bundle's {size}")
+        if cut:
+            tokenizer.enable_truncation(size)
+            found = tokenizer.encode(*texts)
+            ids, kinds, count = found.ids, found.type_ids, len(found.ids)
+        if not ids:
+            if how["unknown"] is None:
+                raise InputError("the text has no token, and there is none for the unknown")
+            ids, kinds, count = [how["unknown"]], [0], 1 + goes_on
+        tokens = np.full(size, how["pad"], np.int32)
+        kinds_of = np.zeros(size, np.int32)
+        tokens[: len(ids)], kinds_of[: len(ids)] = ids, kinds
+        made = {"tokens": tokens, "length": np.asarray(count, np.int32), "kinds": kinds_of}
+        return {field: made[part] for part, field in how["inputs"].items()}, cut
+
+    def text(self, tokens: Sequence[int] | np.ndarray) -> str:
+        """The text of tokens, without those that stand around it."""
+        return self._tokenizer.decode(list(map(int, tokens)))
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        try:
+            from tokenizers import Tokenizer
+        except ImportError:
+            raise BundleError("a bundle with texts needs the package 'tokenizers'") from None
+        try:
+            made = Tokenizer.from_str((self.folder / "tokenizer.json").read_text("utf-8"))
+        except Exception as e:  # noqa: BLE001  the library raises nothing narrower
+            raise BundleError(f"{self.folder}/tokenizer.json: {e}") from None
+        made.no_padding()
+        return made
 
     def examples(self) -> dict[str, dict[str, np.ndarray]]:
         """`{'inputs': {...}, 'outputs': {...}, 'truth': {...}}`: what the exporter's model said."""

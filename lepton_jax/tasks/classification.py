@@ -16,7 +16,7 @@ from lepton_jax.schema import Rate
 Answers = tuple[jax.Array, list[tuple[float, jax.Array]]]
 
 
-class _Classification:
+class Classification:
     """Fields: an input, `[B, ...]`, and `label` int32 [B]. The subclass says which input.
 
     Raises:
@@ -90,7 +90,7 @@ class _Classification:
         """
         found = model(batch[self.field], noise)
         logits_BK, others = found if isinstance(found, tuple) else (found, [])
-        return _wide(logits_BK), [(share, _wide(other_BK)) for share, other_BK in others]
+        return wide(logits_BK), [(share, wide(other_BK)) for share, other_BK in others]
 
     def _target(self, batch: Any, dtype: Any) -> jax.Array:
         """How much of each class an example is [B, K]."""
@@ -103,7 +103,7 @@ class _Classification:
         return {"classification": ClassificationMetric(self._classes)}
 
 
-class ImageClassification(_Classification):
+class ImageClassification(Classification):
     """Fields: `image` [B, H, W, C] and `label` int32 [B]."""
 
     field = "image"
@@ -127,12 +127,13 @@ class ImageClassification(_Classification):
         return jnp.logaddexp(*map(jax.nn.log_softmax, both)) - jnp.log(2.0), []
 
 
-class SignalClassification(_Classification):
+class SignalClassification(Classification):
     """Fields: `signal` [B, T] or [B, T, C] and `label` int32 [B]."""
 
     field = "signal"
     axes = (1, 2)
 
 
-def _wide(logits_BK: jax.Array) -> jax.Array:
+def wide(logits_BK: jax.Array) -> jax.Array:
+    """In float32 at least."""
     return logits_BK.astype(jnp.promote_types(logits_BK.dtype, jnp.float32))

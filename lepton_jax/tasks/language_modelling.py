@@ -8,7 +8,8 @@ import optax
 
 from lepton_jax.data.dataset import DataSpec
 from lepton_jax.errors import UserError
-from lepton_jax.evaluation.metrics import Perplexity
+from lepton_jax.evaluation.metrics import BitsPerCharacter, Perplexity
+from lepton_jax.tasks.texts import padding, text_of
 
 # B batch, T tokens that the model sees, V vocabulary.
 
@@ -43,6 +44,7 @@ class LanguageModelling:
         self.outputs = len(spec.vocabulary)
         self.input_shape = (tokens - 1, self.outputs)
         self._classes = spec.classes
+        self._characters = "characters" in spec.fields
 
     def loss(self, model: Any, batch: Any, noise: Any) -> dict[str, tuple[jax.Array, jax.Array]]:
         """Summed cross-entropy in nats, and tokens guessed, each over the tokens that count."""
@@ -54,6 +56,7 @@ class LanguageModelling:
         return {
             "loss": ((nats_BT * counted_BT).sum(), weight),
             "accuracy": ((hit_BT * counted_BT).sum(), weight),
+            **(padding(text_of(batch), batch["mask"]) if self._padded else {}),
         }
 
     def predict(self, model: Any, batch: Any) -> dict[str, jax.Array]:
@@ -75,7 +78,10 @@ class LanguageModelling:
         }
 
     def metrics(self) -> dict[str, Any]:
-        return {"perplexity": Perplexity(self._classes)}
+        found: dict[str, Any] = {"perplexity": Perplexity(self._classes)}
+        if self._characters:
+            found["bits_per_character"] = BitsPerCharacter(self._classes)
+        return found
 
     def _nats(self, model: Any, batch: Any, noise: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Logits [B, T, V], targets [B, T] and the cross-entropy of each [B, T]."""

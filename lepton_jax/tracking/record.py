@@ -1,6 +1,7 @@
 """The record: what a workdir holds of a run, and the only way it is written.
 
     config.json       the validated config, every default written out
+    tokenizer.json    what makes tokens of texts, where the data has texts
     provenance.json   what ran, where and from which code; one more entry a restart
     metrics.jsonl     what was computed: {"step": 50, "train/loss": 0.4}, a line each
     timings.jsonl     what was measured of the machine, in the same form
@@ -16,6 +17,7 @@ no NaN and no infinities; they are written as the strings 'nan', 'inf' and '-inf
 turns into floats again.
 """
 
+import hashlib
 import json
 import numbers
 import time
@@ -56,8 +58,10 @@ class Record:
         self._due = 0.0
 
     @classmethod
-    def create(cls, workdir: Path, config_json: str, provenance: Mapping[str, Any]) -> "Record":
-        """Starts a record, making the folder.
+    def create(
+        cls, workdir: Path, config_json: str, provenance: Mapping[str, Any], tokenizer: str = ""
+    ) -> "Record":
+        """Starts a record, making the folder. `tokenizer`: the text of a tokenizer.json.
 
         Raises:
           UserError: when the workdir holds a record already, or cannot be written.
@@ -67,7 +71,11 @@ class Record:
             raise UserError(f"{record.workdir} holds the record of a run already")
         files.make_dir(workdir)
         # config.json comes last: a folder without it was killed before there was a record.
-        files.write_json(record.path("provenance.json"), files.finite(dict(provenance)))
+        facts = files.finite(dict(provenance))
+        if tokenizer:
+            files.write_text(record.path("tokenizer.json"), tokenizer)
+            facts["tokenizer"] = hashlib.sha256(tokenizer.encode()).hexdigest()
+        files.write_json(record.path("provenance.json"), facts)
         files.write_text(record.path("config.json"), config_json)
         return record
 
@@ -104,6 +112,22 @@ class Record:
 
     def config_text(self) -> str:
         return files.read_text(self.path("config.json"))
+
+    def tokenizer_text(self) -> str:
+        """The text of tokenizer.json; '' where there is none.
+
+        Raises:
+          UserError: when it is not the one that the run was trained with.
+        """
+        path = self.path("tokenizer.json")
+        kept = self.provenance().get("tokenizer")
+        text = files.read_text(path) if files.exists(path) else ""
+        if kept is not None and hashlib.sha256(text.encode()).hexdigest() != kept:
+            raise UserError(
+                f"{path} is not the tokenizer that this run was trained with: its tokens are other "
+                "ones than those of the checkpoints. Put that file back"
+            )
+        return text
 
     def provenance(self) -> dict[str, Any]:
         """As given to `create`; `restarts` lists those given to `resume`, oldest first."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from lepton_jax.config import Config
 from lepton_jax.data.dataset import Dataset
 from lepton_jax.evaluation.evaluations import Evaluations
+from lepton_jax.tracking.record import Record
 from lepton_jax.training import restore
 from lepton_jax.training.layout import Layout, layout
 from lepton_jax.training.program import Program
@@ -20,13 +21,16 @@ class Prepared:
     evaluations: Evaluations
 
 
-def prepare(config: Config) -> Prepared:
+def prepare(config: Config, workdir: str = "") -> Prepared:
     """Loads the data, builds the program, places it on the devices of all processes.
+
+    `workdir`: of the run, whose own tokenizer is used where it has one.
 
     Raises:
       UserError: for data, parts, metrics or a strategy that do not fit each other.
     """
-    data = restore.load_data(config)
+    kept = Record.open(workdir).tokenizer_text() if workdir and Record.exists(workdir) else ""
+    data = restore.load_data(config, tokenizer=kept)
     program = restore.program_of(config, data)
     placed = layout(program)
     _ = placed.specs  # so that rules which do not fit show now

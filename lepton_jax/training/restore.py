@@ -81,11 +81,59 @@ class Trained:
     def data_fingerprint(self) -> str:
         return self.data.fingerprint
 
+    @property
+    def texts(self) -> "Texts | None":
+        return Texts(self.data) if self.data.tokenizer is not None else None
+
     def split(self, name: str) -> Columns:
         if name not in self.data.splits:
             there = ", ".join(self.data.splits)
             raise UserError(f"the data of {self.workdir} has no split {name!r}; there are: {there}")
         return self.data.splits[name]
+
+
+@dataclass(frozen=True)
+class Texts:
+    """How the texts of some data became tokens, for a bundle to do the same."""
+
+    data: Dataset
+
+    @property
+    def tokenizer(self) -> str:
+        """The text of tokenizer.json."""
+        assert self.data.tokenizer is not None
+        return self.data.tokenizer.text
+
+    @property
+    def served(self) -> dict[str, Any]:
+        """How a text becomes inputs, as a bundle's signature says it."""
+        made, encoding = self.data.tokenizer, self.data.encoding
+        assert made is not None
+        assert encoding is not None
+        known = made.vocabulary
+        special = {"pad": known.pad, "unknown": known.unknown, "begin": known.begin}
+        return {**encoding.served(made), **special}
+
+    def of(self, split: str, index: np.ndarray) -> list[dict[str, Any]]:
+        """`{'texts': [...], 'tokens': [...]}` of these examples: the latter are those that count.
+
+        Of a stream the texts are what the tokens of its chunks say.
+        """
+        made, encoding = self.data.tokenizer, self.data.encoding
+        assert made is not None
+        assert encoding is not None
+        found = []
+        for i in index.tolist():
+            served = encoding.served(made)
+            row = self.data.splits[split][i]
+            tokens = row[served["inputs"]["tokens"]][: row[served["inputs"]["length"]]].tolist()
+            if served.get("goes_on"):
+                text = made.decode(tokens[: len(tokens) // 2])
+                found.append({"texts": [text], "tokens": made.prompt(text)})
+            else:
+                texts = encoding.texts(self.data.raw[split][i])
+                found.append({"texts": texts[: 1 + served["pair"]], "tokens": tokens})
+        return found
 
 
 def trained(workdir: str, checkpoint: str = "best") -> Trained:
@@ -98,7 +146,7 @@ def trained(workdir: str, checkpoint: str = "best") -> Trained:
     record = Record.open(workdir)
     config = read_config(workdir)
     step = step_of(workdir, checkpoint)
-    data = load_data(config)
+    data = load_data(config, tokenizer=record.tokenizer_text())
     program = program_of(config, data)
     checkpoints = Checkpoints(workdir)
     state = checkpoints.restore(step, alone(program).like)["state"]

@@ -117,7 +117,7 @@ def train(
         processes.share("claim", lambda: bool(stack.enter_context(claim(workdir))))
         stack.enter_context(runtime(config.precision))
         stop = stack.enter_context(stopping(processes))
-        prepared = processes.attempt("prepare", lambda: prepare(config))
+        prepared = processes.attempt("prepare", lambda: prepare(config, workdir))
         collected = provenance.collect(command)
         facts = provenance.of_run(collected, config, prepared.data.fingerprint)
         check_same(processes, {name: facts[name] for name in SAME})
@@ -125,7 +125,8 @@ def train(
         def begin() -> bool:
             """Whether there is a record to go on with; else it is made."""
             if not Record.exists(workdir):
-                Record.create(workdir, config.to_json(), facts)
+                made = prepared.data.tokenizer
+                Record.create(workdir, config.to_json(), facts, made.text if made else "")
                 return False
             _check_same_run(Record.open(workdir), config, facts, longer)
             return True

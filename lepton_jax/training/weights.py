@@ -10,6 +10,8 @@ import jax
 import numpy as np
 from etils import epath
 
+from lepton_jax.data.tokenizer import Tokenizer
+from lepton_jax.data.vocabulary import Vocabulary
 from lepton_jax.errors import UserError
 from lepton_jax.training import lora, pretrained
 from lepton_jax.training.learner import Fit
@@ -49,6 +51,23 @@ def read(path: str, program: Program | None = None) -> dict[str, np.ndarray]:
     )
 
 
+def check_vocabulary(path: str, own: Vocabulary | None) -> None:
+    """Raises `UserError` when the weights in `path` were trained on other tokens than our `own`."""
+    folder = epath.Path(path)
+    if folder.parent.name == "checkpoints":
+        folder = folder.parent.parent
+    file = folder / "tokenizer.json"
+    if own is None or not file.exists():
+        return
+    there = Tokenizer(file.read_text(), str(file)).vocabulary.tokens
+    if there != own.tokens:
+        raise UserError(
+            f"init_from = {path!r}: its weights are for {len(there)} tokens, which are not the "
+            f"{len(own)} of this run's tokenizer; expected data.tokenizer = "
+            f"{{'name': 'pretrained', 'path': {str(file)!r}}}"
+        )
+
+
 class Beginning:
     """What a config's `init_from` and `lora.init_from` bring to fresh states; they are read once.
 
@@ -59,7 +78,10 @@ class Beginning:
     def __init__(self, program: Program):
         config = program.config
         self._program = program
-        self._weights = read(config.init_from, program) if config.init_from else None
+        self._weights = None
+        if config.init_from:
+            check_vocabulary(config.init_from, program.spec.vocabulary)
+            self._weights = read(config.init_from, program)
         file = config.lora.init_from if config.lora else ""
         self._adapters = lora.read(file) if file else None
 

@@ -1,0 +1,141 @@
+"""Tables in text files: CSV with a line of names, or JSON Lines, one object a line."""
+
+import csv as reader
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lepton_jax.data.source import Element, Source, Split, split_name
+from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.schema import Running
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of one file, in memory. Elements: its columns, and `label` int32 if there is one."""
+
+    rows: Sequence[Row]
+    lines: Sequence[int]
+    file: str
+    label: str
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int, /) -> Element:
+        row = dict(self.rows[index])
+        if self.label in row:
+            name = str(row.pop(self.label))
+            if name not in self.classes:
+                near = did_you_mean(name, self.classes)
+                raise UserError(f"{self.origin(index)}: class {name!r} is not one of 'train'{near}")
+            row["label"] = np.int32(self.classes.index(name))
+        return row
+
+    def origin(self, index: int) -> str:
+        return f"{self.file}, line {self.lines[index]}"
+
+
+def csv(*, path: Running[str], label: str = "label", delimiter: str = ",") -> Source:
+    """A `.csv` (or `.tsv`) file, which is 'train', or a folder of them: SPLIT.csv. The first line
+    names the columns.
+
+    The values of the column `label` are the classes, named as they are written, in order of the
+    alphabet (of their numbers, if all are whole numbers). Other columns are texts.
+
+    Raises:
+      UserError: naming the file and the line that is not as expected.
+    """
+
+    def rows(file: Path) -> Iterator[tuple[int, Row]]:
+        with file.open(encoding="utf-8", newline="") as opened:
+            lines = reader.reader(opened, delimiter=delimiter, strict=True)
+            names = next(lines, [])
+            for row in lines:
+                if len(row) != len(names):
+                    raise UserError(
+                        f"{file}, line {lines.line_num}: {len(row)} fields, and the first line "
+                        f"names {len(names)}: {', '.join(names)}"
+                    )
+                yield lines.line_num, dict(zip(names, row, strict=True))
+
+    return _source(path, (".csv", ".tsv"), rows, label)
+
+
+def jsonl(*, path: Running[str], label: str = "label") -> Source:
+    """A `.jsonl` file, which is 'train', or a folder of them: SPLIT.jsonl. Every line is an object
+    with the same names; labels as in `csv`, other numbers stay numbers.
+
+    Raises:
+      UserError: naming the file and the line that is not as expected.
+    """
+
+    def rows(file: Path) -> Iterator[tuple[int, Row]]:
+        first: Row | None = None
+        with file.open(encoding="utf-8") as opened:
+            for i, line in enumerate(opened, 1):
+                if not line.strip():
+                    continue
+                try:
+                    row = json.loads(line)
+                except ValueError as e:
+                    raise UserError(f"{file}, line {i}: not JSON: {e}") from None
+                first = row if first is None else first
+                if not isinstance(row, dict) or row.keys() != first.keys():
+                    got = ", ".join(row) if isinstance(row, dict) else type(row).__name__
+                    raise UserError(
+                        f"{file}, line {i}: has {got}; expected an object with {', '.join(first)}"
+                    )
+                yield i, row
+
+    return _source(path, (".jsonl",), rows, label)
+
+
+def _source(
+    path: str,
+    suffixes: tuple[str, ...],
+    rows: Callable[[Path], Iterator[tuple[int, Row]]],
+    label: str,
+) -> Source:
+    root = Path(path).expanduser()
+    files = [f for s in suffixes for f in sorted(root.glob(f"*{s}"))] if root.is_dir() else [root]
+    if not files or not files[0].is_file():
+        raise UserError(f"{path}: no {' or '.join(suffixes)} file there (data.source.path)")
+    digest = hashlib.sha256(label.encode())
+    read: dict[str, tuple[Path, list[tuple[int, Row]]]] = {}
+    for file in files:
+        name = split_name(file.stem) if root.is_dir() else "train"
+        try:
+            read[name] = (file, list(rows(file)))
+        except (UnicodeDecodeError, reader.Error) as e:
+            raise UserError(f"{file}: {e}; expected UTF-8") from None
+        digest.update(f"{name} ".encode() + hashlib.sha256(file.read_bytes()).digest())
+        if not read[name][1]:
+            raise UserError(f"{file}: has no rows")
+    first = read.get("train", next(iter(read.values())))[1]
+    columns = first[0][1].keys()
+    if label != "label" and label not in columns:
+        raise UserError(
+            f"{path}: no column {label!r} (data.source.label){did_you_mean(label, columns)}; "
+            f"there are: {', '.join(columns)}"
+        )
+    classes = _classes({str(row[label]) for _, row in first}) if label in columns else ()
+    splits: dict[str, Split] = {
+        name: Rows([r for _, r in found], [i for i, _ in found], str(file), label, classes)
+        for name, (file, found) in read.items()
+    }
+    return Source(splits, classes, digest.hexdigest(), f"tables of {path}")
+
+
+def _classes(names: set[str]) -> tuple[str, ...]:
+    if all(name.isdecimal() for name in names):
+        return tuple(sorted(names, key=int))
+    return tuple(sorted(names))

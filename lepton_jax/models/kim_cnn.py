@@ -1,0 +1,69 @@
+"""Convolutions over sentences (Kim 2014)."""
+
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from lepton_jax.models.layers import Dropout, Linear
+from lepton_jax.models.text import Text
+from lepton_jax.noise import Noise
+from lepton_jax.schema import PositiveInt, Rate
+
+# B batch, T tokens, D width of a token's vector, F filters of one width, K classes.
+
+
+class KimCNN(nnx.Module):
+    """Texts to `outputs` logits: filters over `windows` words, of each its greatest answer.
+
+    c_i = relu(w . x_{i:i+h-1} + b) at each place i, the maximum over the places, dropout, and a
+    linear layer: CNN-rand of Kim (2014), section 2. A text is padded with zeros on both sides, so
+    that a filter also sees its first and last words, and a text shorter than the filter.
+    """
+
+    sharding: ClassVar[dict[str, tuple[str | None, ...]]] = {
+        r"embedding\.embedding": (None, "fsdp"),
+        r"convs\.\d+\.kernel": ("fsdp", None),
+        r"head\.kernel": ("fsdp", None),
+    }
+
+    def __init__(
+        self,
+        input_shape: tuple[int, int],
+        outputs: int,
+        *,
+        windows: tuple[int, ...] = (3, 4, 5),
+        filters: PositiveInt = 100,
+        width: PositiveInt = 300,
+        dropout: Rate = 0.5,
+        rngs: nnx.Rngs,
+    ):
+        """`input_shape`: (T, V). `filters`: of each window. `width`: of a token's vector."""
+        _, V = input_shape
+
+        def uniform(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype) -> jax.Array:
+            # U(-0.25, 0.25), as Kim's code draws the vectors of words.
+            return jax.random.uniform(key, shape, dtype, -0.25, 0.25)
+
+        self.embedding = nnx.Embed(V, width, embedding_init=uniform, rngs=rngs)
+        self.convs = nnx.List([Linear(h * width, filters, rngs=rngs) for h in windows])
+        self.dropout = Dropout(dropout)
+        self.head = Linear(len(windows) * filters, outputs, rngs=rngs)
+        self._windows = windows
+
+    def __call__(self, text: Text, noise: Noise | None = None) -> jax.Array:
+        """Logits `[B, K]`."""
+        x_BTD = self.embedding(text.tokens) * text.counts()[..., None]
+        found = []
+        for h, conv in zip(self._windows, self.convs, strict=True):
+            before = h - 1
+            padded = jnp.pad(x_BTD, ((0, 0), (before, before), (0, 0)))
+            places = x_BTD.shape[1] + before
+            seen = [padded[:, i : i + places] for i in range(h)]
+            y_BPF = conv(jnp.concatenate(seen, axis=-1))
+            # A window that begins after the text's last word sees nothing but padding.
+            inside = jnp.arange(places) < text.length[:, None] + before
+            y_BPF = jnp.where(inside[..., None], nnx.relu(y_BPF), 0)
+            found.append(y_BPF.max(axis=1))
+        return self.head(self.dropout(jnp.concatenate(found, axis=-1), noise))
