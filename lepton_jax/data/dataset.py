@@ -3,7 +3,7 @@
 import hashlib
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -44,12 +44,24 @@ SEED = FieldSpec((), "uint32")
 @dataclass(frozen=True)
 class DataSpec:
     """What a model and a task are built from: the fields of an example, the names of its classes,
-    and the vocabulary that its tokens are of.
+    and the vocabulary that its tokens are of, with what makes texts of them, if there is that.
     """
 
     fields: dict[str, FieldSpec]
     classes: tuple[str, ...]
     vocabulary: Vocabulary | None = None
+    tokenizer: Tokenizer | None = field(default=None, compare=False)
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """The text of tokens, without those with a meaning of their own; words where there is no
+        tokenizer to ask.
+        """
+        if self.tokenizer is not None:
+            return self.tokenizer.decode(tokens)
+        known = self.vocabulary
+        assert known is not None
+        apart = {known.pad, known.begin, known.end} if known.end is not None else set()
+        return " ".join(known.tokens[i] for i in tokens if i not in apart)
 
 
 @dataclass(frozen=True)
@@ -147,7 +159,7 @@ def load(
     vocabulary = made.vocabulary if made else source.vocabulary
     return Dataset(
         splits=splits,
-        spec=DataSpec(_fields(splits), source.classes, vocabulary),
+        spec=DataSpec(_fields(splits), source.classes, vocabulary, made),
         fingerprint=hashlib.sha256(identity.encode()).hexdigest(),
         tokenizer=made,
         encoding=encoding,

@@ -34,12 +34,14 @@ class Bleu:
         }
 
     def results(self, rows: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """`bleu`, from 0 to 100, and `bleu_signature`."""
+        """`bleu`, from 0 to 100, and `bleu_signature`; 0 of no rows, which have none."""
         from sacrebleu.metrics import BLEU
 
         found = self._texts(rows["tokens"], rows["length"])
         wanted = self._texts(rows["target"], rows["target_length"])
         metric = BLEU()
+        if not found:
+            return {"bleu": 0.0, "bleu_signature": ""}
         score = metric.corpus_score(found, [wanted]).score
         return {"bleu": float(score), "bleu_signature": str(metric.get_signature())}
 

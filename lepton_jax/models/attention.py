@@ -155,6 +155,7 @@ def _written(old_BSKH: jax.Array, new_BTKH: jax.Array, at_B: jax.Array) -> jax.A
     """The old with the new in its places `at` to `at` + T - 1."""
 
     def write(old: jax.Array, new: jax.Array, at: jax.Array) -> jax.Array:
-        return jax.lax.dynamic_update_slice(old, new.astype(old.dtype), (at, 0, 0))
+        zero = jnp.zeros_like(at)
+        return jax.lax.dynamic_update_slice(old, new.astype(old.dtype), (at, zero, zero))
 
     return jax.vmap(write)(old_BSKH, new_BTKH, at_B)

@@ -67,7 +67,7 @@ class Translation:
         self._smoothing = label_smoothing
         self._beam = beam
         self._length_penalty = length_penalty
-        self._spec = spec
+        self._text_of = spec.text
 
     def loss(self, model: Any, batch: Any, noise: Any) -> dict[str, tuple[jax.Array, jax.Array]]:
         """Summed cross-entropy in nats, and tokens guessed, each over the target's tokens."""
@@ -112,13 +112,7 @@ class Translation:
         return found._asdict()
 
     def metrics(self) -> dict[str, Any]:
-        return {"bleu": Bleu(self._text), "sequence": SequenceAccuracy()}
-
-    def _text(self, tokens: Any) -> str:
-        known = self._spec.vocabulary
-        assert known is not None
-        apart = {known.pad, known.begin, known.end}
-        return " ".join(known.tokens[i] for i in tokens if i not in apart)
+        return {"bleu": Bleu(self._text_of), "sequence": SequenceAccuracy()}
 
 
 def _source(batch: Any) -> Text:
