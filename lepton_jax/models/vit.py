@@ -110,9 +110,9 @@ class ViT(nnx.Module):
     def __call__(self, x_BHWC: jax.Array, noise: Noise | None = None) -> jax.Array:
         """Logits `[B, K]`; None for `noise` means evaluation."""
         tiles_BHWD = ops.stacked(x_BHWC, self._patch)
-        x_BTD = self.patches(tiles_BHWD.reshape(len(x_BHWC), -1, tiles_BHWD.shape[-1]))
+        x_BTD = self.patches(tiles_BHWD.reshape(x_BHWC.shape[0], -1, tiles_BHWD.shape[-1]))
         if self.token is not None:
-            token_B1D = jnp.broadcast_to(self.token[...], (len(x_BTD), 1, x_BTD.shape[-1]))
+            token_B1D = jnp.broadcast_to(self.token[...], (x_BTD.shape[0], 1, x_BTD.shape[-1]))
             x_BTD = jnp.concatenate([token_B1D, x_BTD], axis=1)
         x_BTD = self.dropout(by_batch(x_BTD + self._positions(x_BTD)), noise)
         x_BTD = self.norm(by_batch(layered(self.blocks, x_BTD, noise, remat=self._remat)))

@@ -52,3 +52,24 @@ def test_a_bert_computes_the_same_in_both_directions(
     if name == "bert_mlm":
         again[1, LENGTH[1] :] = 0
     np.testing.assert_array_equal(again, expected)
+
+
+def test_the_names_of_older_files_are_known(tmp_path: Path):
+    from safetensors.torch import save_file
+
+    peer = peers.peer("BertForMaskedLM", **CONFIG)
+    model = peers.chosen("bert_mlm", width=16, layers=2, heads=4, mlp_width=24)
+    expected = peers.arrays(peers.saved(peer, tmp_path), model, (T, V), V)
+    old = {
+        name.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
+            "LayerNorm.bias", "LayerNorm.beta"
+        ): x.contiguous()
+        for name, x in peer.state_dict().items()
+        if "decoder" not in name
+    }
+    save_file(old, tmp_path / "model.safetensors")
+    found = peers.arrays(tmp_path, model, (T, V), V)
+    assert all(np.array_equal(found[name], x) for name, x in expected.items())
+    # To classify, the pooler and the last layer are new; all else is the same.
+    bert = peers.chosen("bert", width=16, layers=2, heads=4, mlp_width=24)
+    assert not {"pooler.kernel", "head.kernel"} & peers.arrays(tmp_path, bert, (T, V), 3).keys()

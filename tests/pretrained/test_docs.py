@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent.parent
 def test_the_commands_of_the_page_on_fine_tuning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     text = (ROOT / "docs/finetuning.md").read_text().replace("\\\n", " ")
     commands = re.findall(r"^    python launch.py (.*)$", text, re.M)
-    assert len(commands) == 8
+    assert len(commands) == 9
     peer = peers.peer("ViTForImageClassification", **VIT, num_labels=21)
     peers.saved(peer, tmp_path / "vit-base-patch16-224-in21k")
     monkeypatch.chdir(tmp_path)

@@ -116,3 +116,48 @@ def test_parts_half_precision_and_models_without_a_head_are_read(folder: Path, t
             peers.arrays(folder, model, (8, 8, 3), 5)
     finally:
         (folder / "other.json").rename(folder / "config.json")
+
+
+def test_texts_go_out_with_their_tokenizer_and_come_back(tmp_path: Path, capfd):
+    config: dict[str, Any] = {
+        "model": {"name": "bert", "layers": 1, "width": 16, "heads": 2, "dropout": 0.0},
+        "task": {"name": "text_classification"},
+        "data": {
+            "source": {"name": "generated_texts", "examples": 48, "classes": 3},
+            "tokenizer": {"name": "words"},
+            "encode": {"name": "text", "length": 40, "long": "truncate"},
+        },
+        "optimizer": {"name": "adamw", "learning_rate": 1e-2},
+        "batch_size": 8,
+        "train_for": "3 steps",
+        "writers": {},
+    }
+    workdir, out = tmp_path / "run", tmp_path / "bert"
+    lepton_jax.train(config, str(workdir))
+    api.export(str(workdir), str(out), format="hugging_face", checkpoint="last")
+    trained = restore.trained(str(workdir), "last")
+    valid = trained.data.splits["valid"].columns
+    inputs = {name: np.asarray(valid[name][:3]) for name in trained.input_fields}
+    found = trained.forward(trained.weights, inputs)["probabilities"]
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_file=str(out / "tokenizer.json"), pad_token="[PAD]"
+    )
+    peer = transformers.AutoModelForSequenceClassification.from_pretrained(out).eval()
+    texts = [str(trained.data.raw["valid"][i]["text"]) for i in range(3)]
+    batch = tokenizer(texts, return_tensors="pt", padding=True, truncation=True, max_length=40)
+    with torch.no_grad():
+        answers = peer(batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+    np.testing.assert_allclose(found, answers.softmax(-1), atol=1e-5)
+    # And in again, with the tokenizer that lies there.
+    capfd.readouterr()
+    data = config["data"] | {
+        "tokenizer": {"name": "pretrained", "path": str(out / "tokenizer.json")}
+    }
+    again = config | {"init_from": str(out), "data": data, "train_for": "1 steps"}
+    lepton_jax.train(again, str(tmp_path / "again"))
+    said = capfd.readouterr().err
+    assert "taken over" in said
+    assert "fresh" not in said
+    other = again | {"data": config["data"] | {"tokenizer": {"name": "characters"}}}
+    with pytest.raises(UserError, match="its weights are for"):
+        lepton_jax.train(other, str(tmp_path / "other"))
