@@ -114,6 +114,20 @@ class Optimizer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Lora:
+    """Low-rank adapters (Hu et al. 2021): W + (alpha / rank) A B, of which A and B alone train."""
+
+    rank: PositiveInt
+    alpha: Annotated[float, HYPER, "> 0"]
+    pattern: str = r"\.(q|v)\.kernel$"
+    """The matrices W, by their paths; by default those of queries and values."""
+    train: str = ""
+    """Parameters that are trained as they are, such as a new last layer."""
+    init_from: str = ""
+    """A file of adapters (`export --format=lora`) to begin with."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Best:
     """Which checkpoint is the best one: the metric as the record names it, and its direction."""
 
@@ -149,7 +163,10 @@ class Config:
     """Of the computation. Parameters stay float32 under bfloat16."""
     seed: Annotated[int, ">= 0"] = 0
     init_from: str = ""
-    """A workdir, checkpoint or bundle whose weights a fresh run starts from."""
+    """A workdir, checkpoint, bundle or folder of Hugging Face whose weights a fresh run starts
+    from."""
+    lora: Lora | None = None
+    """Adapters to train in place of the model's parameters."""
     evaluate_every: Duration = "1 epochs"
     best: Best = Best()
     strategy: Running[Strategy] = Chosen("strategy", "jit", {})

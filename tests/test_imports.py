@@ -43,7 +43,7 @@ ROOMS = {
     "debug": {"errors", "config", "validation", "data", "tracking", "training"},
     "plan": {"errors", "config", "validation", "data", "evaluation", "training", "chips", "flops"},
     "serving": set(),
-    "export": {"errors", "pipeline", "serving", "validation", "data", "tracking"},
+    "export": {"errors", "pipeline", "serving", "validation", "data", "tracking", "training"},
     "registry": {"errors", "serving", "export", "tracking"},
     "predicted_objects": set(),
     "predict": {"predicted_objects", "errors", "serving", "registry"},

@@ -12,8 +12,8 @@ from lepton_jax import config_file
 ROOT = Path(__file__).parent.parent
 RECIPES = sorted((ROOT / "configs").glob("*.py"))
 LARGE = (
-    "bccd_detector", "cifar10_fast", "cifar10_googlenet", "cifar10_resnet20", "imagenet_resnet50",
-    "imagenet_vit_s16", "mnist_flow",
+    "bccd_detector", "cifar10_fast", "cifar10_googlenet", "cifar10_resnet20",
+    "cifar10_vit_finetune", "imagenet_resnet50", "imagenet_vit_s16", "mnist_flow",
 )  # fmt: skip
 """Networks that take long to compile, however small the recipe makes them."""
 

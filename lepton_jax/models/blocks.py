@@ -124,7 +124,7 @@ class Block(nnx.Module):
         x_BTD = by_batch(x_BTD)
         attended = lambda x: self.attention(x, length_B)  # noqa: E731
         x_BTD = self._added(x_BTD, self.attention_norm, attended, noise)
-        if self.cross is not None:
+        if self.cross is not None and memory_BSD is not None:
             x_BTD = self._crossed(x_BTD, self.cross.keys_values(memory_BSD), memory_length_B, noise)
         return self._added(x_BTD, self.mlp_norm, self.mlp, noise)
 

@@ -19,10 +19,15 @@ from lepton_jax.noise import Noise
 from lepton_jax.reduce import batch_sum
 from lepton_jax.schema import is_off
 from lepton_jax.training.functional import Functional
+from lepton_jax.training.lora import Adapters
 
 Batch = Mapping[str, jax.Array]
 Sums = dict[str, tuple[jax.Array, jax.Array]]
 """Named means as (total, weight), summed over the examples at hand; never means."""
+
+
+LORA = 1
+"""Folded into the key of a model for that of its adapters."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +71,15 @@ class Fit:
     """The state of `Supervised`."""
 
     params: Any
+    """What trains: the model's parameters, or by name what `lora` puts beside them."""
     rest: Any
     optimizer: Any
     ema: Any
     carried: Any = field(default_factory=dict)
     """What each row of the whole batch knows of the steps before, `[B, ...]`; mostly nothing. It is
     no part of the model: evaluations and exports do without it."""
+    frozen: Any = field(default_factory=dict)
+    """By name, the parameters that `lora` leaves as they are."""
 
 
 class Supervised:
@@ -83,17 +91,22 @@ class Supervised:
     rows know then. Gradients end where a step begins: truncated backpropagation through time.
     """
 
-    def __init__(self, task: Any):
+    def __init__(self, task: Any, lora: Adapters | None = None):
         self._task = task
         self._carries = getattr(task, "carries", False)
+        self._lora = lora
 
     def init(self, tools: Tools, key: jax.Array) -> Fit:
         params, rest = tools.init_model(key)
+        frozen: dict[str, Any] = {}
+        if self._lora:
+            params, frozen = self._lora.split(params, jax.random.fold_in(key, LORA))
         ema = {} if is_off(tools.ema) else jax.tree.map(jnp.copy, params)
         carried = {}
         if self._carries:
-            carried = self._task.start(tools.model.merge(params, rest), tools.batch_size)
-        return Fit(params, rest, tools.optimizer.init(params), ema, carried)
+            whole = self._whole(params, frozen)
+            carried = self._task.start(tools.model.merge(whole, rest), tools.batch_size)
+        return Fit(params, rest, tools.optimizer.init(params), ema, carried, frozen)
 
     def update(self, tools: Tools, state: Fit, batch: Batch) -> tuple[Fit, Sums]:
         grads, sums, (rest, carried) = accumulated(self._gradient, tools, state, batch)
@@ -102,7 +115,8 @@ class Supervised:
         updates, optimizer = tools.optimizer.update(grads, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
         ema = (
-            jax.tree.map(lambda e, p: tools.ema * e + (1 - tools.ema) * p, state.ema, params)
+            # In this form what stands still is its own average, to the bit.
+            jax.tree.map(lambda e, p: e + (1 - tools.ema) * (p - e), state.ema, params)
             if (state.ema)
             else state.ema
         )
@@ -112,14 +126,15 @@ class Supervised:
             "grad_norm": (optax.tree.norm(grads), one),
             "update_norm": (optax.tree.norm(updates), one),
         }
-        return Fit(params, rest, optimizer, ema, _whole(carried, batch)), sums
+        carried = _of_all_rows(carried, batch)
+        return Fit(params, rest, optimizer, ema, carried, state.frozen), sums
 
     def _gradient(self, tools: Tools, state: Fit, kept: Any, batch: Batch) -> tuple[Any, Sums, Any]:
         rest, carried = kept
 
         def summed_loss(params: Any) -> tuple[jax.Array, tuple[Sums, Any]]:
             noise = tools.noise(batch)
-            model = tools.model.merge(tools.cast(params), rest)
+            model = tools.model.merge(tools.cast(self._whole(params, state.frozen)), rest)
             seen = tools.augment(batch, noise)
             if not self._carries:
                 sums = checked_sums(self._task, model, seen, noise)
@@ -135,10 +150,13 @@ class Supervised:
         return grads, sums, kept
 
     def variables(self, state: Fit) -> tuple[Any, Any]:
-        return state.ema or state.params, state.rest
+        return self._whole(state.ema or state.params, state.frozen), state.rest
+
+    def _whole(self, params: Any, frozen: Any) -> Any:
+        return self._lora.whole(params, frozen) if self._lora else params
 
 
-def _whole(carried: Any, batch: Batch) -> Any:
+def _of_all_rows(carried: Any, batch: Batch) -> Any:
     """What all rows carry, of what each shard of the batch knows of its own rows."""
     own = batch["position"]
     return jax.tree.map(lambda x: batch_sum(jnp.zeros_like(x).at[own].set(x[own])), carried)
