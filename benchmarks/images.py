@@ -133,7 +133,7 @@ def _rate(config: Config, workers: int) -> float:
     """Images a second of the stream, with no step beside it."""
     data = restore.load_data(config)
     train = data.splits["train"]
-    order = order_of(restore.program_of(config, data), train)
+    order = order_of(config, train)
     batches = stream(train, order, 0, 24, workers=workers)
     next(batches)
     began = time.perf_counter()

@@ -81,6 +81,9 @@ class Data:
     order: Later[Literal["shuffled", "contiguous"]] = "shuffled"
     """Of training examples: anew every epoch; or so that each row of the batch goes on where it
     stopped in the batch before, for texts cut into chunks."""
+    buckets: Later[tuple[int, ...]] = ()
+    """Lengths, from short to long, to which training batches of texts are cut: a batch then holds
+    texts that fit the same one."""
     augment: DevicePipeline = ""
     prepare: DevicePipeline = ""
     valid_fraction: Annotated[float, "in [0, 1)"] = 0.1
