@@ -32,11 +32,11 @@ def get_config(arg: str = "") -> ConfigDict:
                 clip_norm=1.0,
                 groups=dict(plain=dict(pattern=r"norm|bias", weight_decay=0.0)),
             ),
-            schedule=dict(name="linear", warmup="2_000 steps"),
+            schedule=dict(name="linear", warmup="800 steps"),
             batch_size=128,
-            train_for="20_000 steps",
-            evaluate_every="2_000 steps",
-            checkpoint_every="2_000 steps",
+            train_for="8_000 steps",
+            evaluate_every="1_000 steps",
+            checkpoint_every="1_000 steps",
             best=dict(metric="valid/loss", mode="min"),
         )
     )
