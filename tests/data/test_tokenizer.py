@@ -50,6 +50,13 @@ def test_words_are_the_most_frequent_and_others_are_unknown():
     assert (often.vocabulary.pad, often.vocabulary.unknown) == (0, 1)
 
 
+def test_a_word_that_looks_special_is_a_word():
+    made = json.loads(vocabularies.words(iter(["a b"])))
+    made["model"]["vocab"] |= {"<s>": 4, "[MASK]": 5}
+    known = Tokenizer(json.dumps(made)).vocabulary
+    assert (known.begin, known.end, known.mask) == (None, None, None)
+
+
 def test_characters_are_all_there_is_and_read_back():
     text = "To be,\n or\tnot — é😀 "
     tokenizer = Tokenizer(vocabularies.characters(iter([text])))

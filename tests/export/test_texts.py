@@ -85,6 +85,22 @@ def test_a_run_goes_on_with_its_own_tokenizer_alone(run: Path, tmp_path: Path):
             again()
 
 
+def test_a_tokenizer_from_elsewhere_is_needed_but_once(run: Path, tmp_path: Path):
+    elsewhere = Path(shutil.copy(run / "tokenizer.json", tmp_path / "other.json"))
+    workdir = tmp_path / "run"
+    overrides = {
+        "data.tokenizer.name": "pretrained",
+        "data.tokenizer.path": str(elsewhere),
+        "init_from": str(run),
+    }
+    lepton_jax.train(RECIPE, str(workdir), overrides=overrides)
+    elsewhere.unlink()
+    assert (workdir / "tokenizer.json").read_text() == (run / "tokenizer.json").read_text()
+    again = lepton_jax.train(str(workdir / "config.json"), str(workdir))
+    assert again.step == again.total_steps
+    assert api.evaluate(str(workdir)).as_json()
+
+
 def test_weights_for_other_tokens_are_refused(run: Path, tmp_path: Path):
     overrides = {"init_from": str(run), "data.tokenizer.size": "20"}
     with pytest.raises(UserError, match=r"not the 20 of this run's tokenizer.*'pretrained'"):

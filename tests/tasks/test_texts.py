@@ -12,6 +12,7 @@ from lepton_jax.errors import UserError
 from lepton_jax.evaluation.metrics import BitsPerCharacter
 from lepton_jax.models.text import Text
 from lepton_jax.noise import Noise, seed_keys
+from lepton_jax.tasks.language_modelling import LanguageModelling
 from lepton_jax.tasks.masked_language_modelling import MaskedLanguageModelling
 from lepton_jax.tasks.text_classification import TextClassification
 
@@ -139,6 +140,16 @@ def test_masks_of_a_text_are_filled():
     out = MaskedLanguageModelling(spec).predict(model, batch)
     assert out["tokens"].tolist() == [[2, 5, 7, 3, 0, 0]]
     assert out["length"].tolist() == [4]
+
+
+def test_a_stream_is_measured_in_characters_too():
+    fields = {k: FIELDS[k] for k in ("tokens", "length")}
+    characters = {**fields, "characters": FieldSpec((), "int32")}
+    assert "bits_per_character" in LanguageModelling(DataSpec(characters, (), KNOWN)).metrics()
+    assert "bits_per_character" not in LanguageModelling(DataSpec(fields, (), KNOWN)).metrics()
+    logits = jnp.zeros((B, T - 1, V))
+    sums = LanguageModelling(DataSpec(fields, (), KNOWN)).loss(lambda t, noise: logits, BATCH, None)
+    assert sums["padding"] == (3 + 2, 3 * T)
 
 
 def test_bits_are_over_characters():
