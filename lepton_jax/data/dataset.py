@@ -68,10 +68,12 @@ class DataSpec:
                 if word not in number:
                     raise UserError(f"prompt: no token is {word!r}{did_you_mean(word, number)}")
             found = [number[word] for word in text.split()]
-        start = known.end if known.begin is None else known.begin
-        if not found and start is None:
-            raise UserError(f"prompt {text!r} has no token: expected one at least")
-        return found or [start]
+        if not found:
+            start = known.end if known.begin is None else known.begin
+            if start is None:
+                raise UserError(f"prompt {text!r} has no token: expected one at least")
+            found = [start]
+        return found
 
     def text(self, tokens: Sequence[int]) -> str:
         """The text of tokens, without those with a meaning of their own; words where there is no
