@@ -7,7 +7,7 @@ from pathlib import Path
 
 import jax
 
-from benchmarks import checkpoint, images, loop, seed_cnn, startup
+from benchmarks import checkpoint, images, loop, seed_cnn, startup, text
 
 
 def main() -> None:
@@ -16,6 +16,7 @@ def main() -> None:
     pairs = parser.parse_args().pairs
     found = [*startup.lines(), *loop.lines(pairs), *checkpoint.lines(pairs), *seed_cnn.lines(pairs)]
     found += images.lines(pairs)
+    found += text.lines(pairs)
     rows = ["| what | measured | aim | met | |", "|---|---|---|---|---|"]
     rows += [
         f"| {x.name} | {x.value} | {x.aim} | {'yes' if x.met else '**no**'} | {x.detail} |"
