@@ -19,13 +19,18 @@ UNFINISHED = "\N{REPLACEMENT CHARACTER}"
 
 
 class Reader(Protocol):
-    """A language model and what makes tokens of texts."""
+    """A language model and what makes tokens of texts.
 
-    source: str
-    context: int | None
-    """The most tokens that it looks back on; None for as many as there are."""
-    end: int | None
+    `context`: the most tokens that it looks back on; None for as many as there are. `end`: the
+    token that ends a text, if one does.
+    """
 
+    @property
+    def source(self) -> str: ...
+    @property
+    def context(self) -> int | None: ...
+    @property
+    def end(self) -> int | None: ...
     def prompt(self, text: str, /) -> list[int]: ...
     def text(self, tokens: Sequence[int], /) -> str: ...
     def logits(self, tokens: Sequence[int], /) -> np.ndarray:
@@ -123,7 +128,7 @@ def generate(
         if not good:
             wanted = {"tokens": ">= 1", "top_p": "in (0, 1]"}.get(name, ">= 0")
             raise UserError(f"--{name}={value}: expected a number {wanted}")
-    reader: Reader = Run(workdir, checkpoint) if workdir else Bundle(bundle, model)
+    reader = Run(workdir, checkpoint) if workdir else Bundle(bundle, model)
     return Generated(reader, prompt, tokens, temperature, top_k, top_p, seed)
 
 
@@ -132,7 +137,6 @@ class Run:
 
     def __init__(self, workdir: str, checkpoint: str):
         from lepton_jax.training import restore
-        from lepton_jax.training.runtime import runtime
 
         config = restore.read_config(workdir)
         if config.task.name != "language_modelling":
@@ -140,7 +144,7 @@ class Run:
                 f"--workdir={workdir}: {config.task.name} makes no texts; expected a run of "
                 "language_modelling"
             )
-        self.running = lambda: runtime(config.precision)
+        self._precision = config.precision
         with self.running():
             trained = restore.trained(workdir, checkpoint)
             self.source = f"{workdir}, step {trained.step}"
@@ -160,6 +164,11 @@ class Run:
         self._read: list[int] = []
         self._cache: Any = None
         self._fresh, self._more = _reads(program, self.context)
+
+    def running(self) -> AbstractContextManager[None]:
+        from lepton_jax.training.runtime import runtime
+
+        return runtime(self._precision)
 
     def prompt(self, text: str) -> list[int]:
         return self._spec.prompt(text)
@@ -205,7 +214,6 @@ class Bundle:
         from lepton_jax.predict import opened
         from lepton_jax.serving import loader
 
-        self.running = nullcontext
         try:
             self._bundle, self.source = opened(bundle, model)
         except loader.BundleError as e:
@@ -219,6 +227,9 @@ class Bundle:
         self.context = int(how["size"]) - 1
         self.end = how.get("end")
         self._pad = int(how["pad"])
+
+    def running(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def prompt(self, text: str) -> list[int]:
         return self._bundle.prompt(text)

@@ -122,10 +122,14 @@ class Block(nnx.Module):
     ) -> jax.Array:
         """`length`: how many of the tokens count, by default all. `memory`: the other text."""
         x_BTD = by_batch(x_BTD)
-        attended = lambda x: self.attention(x, length_B)  # noqa: E731
+
+        def attended(x_BTD: jax.Array) -> jax.Array:
+            return self.attention(x_BTD, length_B)
+
         x_BTD = self._added(x_BTD, self.attention_norm, attended, noise)
         if self.cross is not None and memory_BSD is not None:
-            x_BTD = self._crossed(x_BTD, self.cross.keys_values(memory_BSD), memory_length_B, noise)
+            memory = self.cross.keys_values(memory_BSD)
+            x_BTD = self._crossed(x_BTD, memory, memory_length_B, noise)
         return self._added(x_BTD, self.mlp_norm, self.mlp, noise)
 
     def read(
