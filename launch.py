@@ -25,6 +25,7 @@ COMMANDS = {
     "promote": "move 'staging' or 'production' to a version that meets the gate",
     "registry": "list, show, diff, history, rollback, gate",
     "predict": "answers from a bundle or a registered model",
+    "generate": "text from a language model's run or bundle, as it is made",
 }
 
 if __name__ == "__main__":

@@ -69,5 +69,50 @@ RECIPES = {
             "mnist_flow", "mnist_flow.py:{mnist_lenet}", ("samples/frechet",),
             "<= 0.5 of mnist_vae", "none in these features", (0,),
         ),
+        Recipe("trec_cnn", "trec_cnn.py", _ACCURACY, ">= 0.895", "0.912, Kim 2014 (CNN-rand)"),
+        Recipe(
+            "rotten_tomatoes_cnn", "rotten_tomatoes_cnn.py", _ACCURACY, ">= 0.74",
+            "0.761 of ten folds, Kim 2014 (CNN-rand)",
+        ),
+        Recipe(
+            "sst2_lstm", "sst2_lstm.py", _ACCURACY, ">= 0.80",
+            "0.875 with GloVe on the withheld test set, Tai et al. 2015",
+        ),
+        Recipe(
+            "sst2_bert_mlm", "sst2_bert_mlm.py", ("test/loss",), "measured", "none", (0,)
+        ),
+        Recipe(
+            "sst2_bert_small", "sst2_bert_small.py", _ACCURACY, ">= 0.80",
+            "0.859 after books and Wikipedia, Turc et al. 2019",
+        ),
+        Recipe(
+            "sst2_bert_small_pretrained", "sst2_bert_small.py", _ACCURACY, ">= 0.80",
+            "0.859 after books and Wikipedia, Turc et al. 2019",
+            overrides={"init_from": "{sst2_bert_mlm}"},
+        ),
+        Recipe(
+            "shakespeare_gpt", "shakespeare_gpt.py", ("valid/loss",), "<= 1.88",
+            "1.88, nanoGPT", (0,),
+        ),
+        Recipe(
+            "shakespeare_gpt_gpu", "shakespeare_gpt.py:gpu", ("valid/loss",), "measured",
+            "1.47, nanoGPT", (0,),
+        ),
+        Recipe(
+            "shakespeare_lstm", "shakespeare_lstm.py", ("valid/loss",), "measured",
+            "none at this size", (0,),
+        ),
+        Recipe(
+            "multi30k_transformer", "multi30k_transformer.py",
+            ("test/bleu", "test/loss"), ">= 30", "mostly 35 to 40 for German to English", (0,),
+        ),
+        Recipe(
+            "scan_simple", "scan_simple.py", ("test/sequence_accuracy",), ">= 0.98",
+            "0.998, Lake & Baroni 2018", (0,),
+        ),
+        Recipe(
+            "scan_length", "scan_length.py", ("test/sequence_accuracy",), "measured",
+            "0.138, Lake & Baroni 2018", (0,),
+        ),
     )
 }  # fmt: skip

@@ -82,10 +82,12 @@ def _run(recipe: Recipe, flags: list[str], workdir: str) -> dict[str, Any]:
     timings, facts, results = record.timings(), record.provenance(), record.results()
     batch = json.loads(Path(record.path("config.json")).read_text())["batch_size"]
     speeds = [t["steps_per_second"] * batch for t in timings if "steps_per_second" in t]
+    at = results["checkpoint"]["step"]
+    chosen = {k: v for row in record.rows() if row["step"] == at for k, v in row.items()}
     values = {}
     for metric in recipe.metrics:
         split, _, name = metric.partition("/")
-        values[metric] = results[split][name]
+        values[metric] = chosen[metric] if split == "valid" else results[split][name]
     print(f"{workdir}: {values}", flush=True)
     return {
         "values": values,

@@ -35,6 +35,7 @@ def get_config(arg: str = "") -> ConfigDict:
                     target_length=64,
                     long="truncate",
                 ),
+                buckets=(*range(8, 25), 28, 32, 40, 64),
             ),
             optimizer=dict(name="adam", learning_rate=1e-3, b2=0.98, clip_norm=1.0),
             schedule=dict(name="rsqrt", warmup="1_000 steps"),
@@ -47,7 +48,10 @@ def get_config(arg: str = "") -> ConfigDict:
     )
     if arg == "tiny":
         config.model.update(layers=2, width=32, heads=4, mlp_width=64)
-        config.data = ConfigDict(dict(source=dict(name="generated_pairs", examples=64)))
+        config.data.source = dict(name="generated_texts", examples=64, longest=4)
+        config.data.tokenizer.size = 300
+        config.data.encode.update(source="text", target="translation")
+        config.data.encode.update(source_length=16, target_length=12)
         config.task.beam = 2
         config.train_for, config.batch_size, config.schedule.warmup = "3 steps", 8, "1 steps"
         config.evaluate_every = config.checkpoint_every = "3 steps"

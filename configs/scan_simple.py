@@ -34,6 +34,7 @@ def get_config(arg: str = "") -> ConfigDict:
                     source_length=11,
                     target_length=49,
                 ),
+                buckets=(8, 12, 16, 20, 24, 28, 32, 40, 49),
             ),
             optimizer=dict(name="adam", learning_rate=1e-3, clip_norm=5.0),
             schedule=dict(name="cosine", warmup="100 steps"),

@@ -67,6 +67,8 @@ def _run(commands: Mapping[str, str], argv: Sequence[str]) -> tuple[int, Any]:
     if as_json:
         print(json.dumps(result.as_json(), indent=2))
     else:
+        for piece in getattr(result, "stream", tuple)():  # what is shown while it is made
+            print(piece, end="", flush=True)
         print(result)
     return 0 if getattr(result, "ok", True) else 1, result
 
@@ -128,6 +130,8 @@ def parse(commands: Mapping[str, str], line: Sequence[str]) -> tuple[dict[str, A
             flags.DEFINE_boolean(p.name, default, "", flag_values=values)
         elif p.annotation is int:
             flags.DEFINE_integer(p.name, default, "", flag_values=values)
+        elif p.annotation is float:
+            flags.DEFINE_float(p.name, default, "", flag_values=values)
         elif p.annotation == tuple[str, ...]:
             flags.DEFINE_list(p.name, default, "", flag_values=values)
         elif p.annotation == list[str]:

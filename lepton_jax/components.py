@@ -52,7 +52,6 @@ TABLES: dict[str, dict[str, str]] = {
         "folder": "lepton_jax.data.folder:folder",
         "generated_images": "lepton_jax.data.generated:generated_images",
         "generated_objects": "lepton_jax.data.generated_objects:generated_objects",
-        "generated_pairs": "lepton_jax.data.generated:generated_pairs",
         "generated_texts": "lepton_jax.data.generated_texts:generated_texts",
         "generated_tokens": "lepton_jax.data.generated:generated_tokens",
         "jsonl": "lepton_jax.data.tables:jsonl",

@@ -108,7 +108,7 @@ def beam_search(
     and the K likeliest of the others are the next beams. A text is done when no beam can become
     better than its best answer; its answer does not depend on the texts beside it.
     """
-    B, K = len(first_B), beams
+    B, K = first_B.shape[0], beams
     cache = jax.tree.map(lambda x: _rows(jnp.broadcast_to(x[:, None], (B, K, *x.shape[1:]))), cache)
     alone_BK = jnp.where(jnp.arange(K) == 0, 0.0, -jnp.inf)  # the beams begin as one
     start = _Search(
@@ -196,7 +196,7 @@ def _written(
     end: int | None,
 ) -> Written:
     """Tokens that `choose(logits_BV, t)` takes one after another, until every text has ended."""
-    B = len(first_B)
+    B = first_B.shape[0]
     filler = 0 if end is None else end
     zeros_B = jnp.zeros(B, jnp.int32)
     start = Written(jnp.full((B, length), filler, jnp.int32), zeros_B, zeros_B.astype(jnp.float32))

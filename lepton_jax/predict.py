@@ -112,7 +112,7 @@ def predict(
     if not inputs and not examples:
         raise UserError("predict what? give image or .npy files, a text, or --examples=8")
     try:
-        loaded, source = _open(bundle, model)
+        loaded, source = opened(bundle, model)
         raw, truth = _gather(loaded, inputs, examples)
         fields = {name: np.stack([x[name] for _, x in raw]) for name in raw[0][1]}
         outputs = loaded.predict(fields)
@@ -153,7 +153,8 @@ def _answer(
     return Answer(name, said, sure, known, one, _image(inputs), of_text=of_text)
 
 
-def _open(bundle: str | None, model: str | None) -> tuple[loader.Bundle, str]:
+def opened(bundle: str | None, model: str | None) -> tuple[loader.Bundle, str]:
+    """The bundle in a folder or in the registry, and what it is called."""
     if bundle is not None:
         if not os.path.isdir(bundle):
             raise UserError(f"--bundle={bundle}: there is no such folder")

@@ -7,7 +7,7 @@ inside, by the one command that needs them.
 
 from lepton_jax.api.experiments import ablate, pack, reproduce, view, watch
 from lepton_jax.api.lab import augment, debug, evaluate, plan, runs, submit, train
-from lepton_jax.api.production import export, predict, promote, register, registry, verify
+from lepton_jax.api.production import export, generate, predict, promote, register, registry, verify
 
 __all__ = [
     "ablate",
@@ -15,6 +15,7 @@ __all__ = [
     "debug",
     "evaluate",
     "export",
+    "generate",
     "pack",
     "plan",
     "predict",

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from lepton_jax.export.bundle import ExportResult
     from lepton_jax.export.verify import Verdict
     from lepton_jax.export.weights import Exported
+    from lepton_jax.generate import Generated
     from lepton_jax.predict import Predictions
     from lepton_jax.registry.promotion import Decision
     from lepton_jax.registry.store import Version
@@ -162,3 +163,48 @@ def predict(
     from lepton_jax.predict import predict as answer
 
     return answer(bundle=bundle or None, model=model or None, inputs=inputs, examples=examples)
+
+
+def generate(
+    *,
+    workdir: str = "",
+    bundle: str = "",
+    model: str = "",
+    prompt: str = "\n",
+    tokens: int = 200,
+    temperature: float = 0.8,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    seed: int = 0,
+    checkpoint: str = "best",
+) -> "Generated":
+    """Text from a language model, shown as it is made.
+
+    --workdir=DIR                   a run of language modelling, or
+    --bundle=DIR                    its bundle, or
+    --model=NAME@ALIAS              its version in the registry; or NAME/VERSION
+    --prompt=TEXT                   what to go on from; a new line by default
+    --tokens=200                    how many to make, if the text does not end before
+    --temperature=0.8               0: the likeliest token after each
+    --top_k=N --top_p=0.9           only the likeliest tokens; all by default
+    --seed=0                        other numbers, other texts
+    --checkpoint=best               of a run: best, last, or a step
+
+    Examples:
+      python launch.py generate --workdir=runs/shakespeare --prompt="ROMEO:"
+      python launch.py generate --bundle=bundles/shakespeare --prompt="ROMEO:" --temperature=0
+    """
+    from lepton_jax.generate import generate as made
+
+    return made(
+        workdir=workdir or None,
+        bundle=bundle or None,
+        model=model or None,
+        prompt=prompt,
+        tokens=tokens,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        seed=seed,
+        checkpoint=checkpoint,
+    )

@@ -18,7 +18,7 @@ from lepton_jax.data.split import carve
 from lepton_jax.data.streamed import Streamed
 from lepton_jax.data.tokenizer import Tokenizer, trained
 from lepton_jax.data.vocabulary import Vocabulary
-from lepton_jax.errors import UserError
+from lepton_jax.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from lepton_jax.config import Chosen
@@ -51,6 +51,29 @@ class DataSpec:
     classes: tuple[str, ...]
     vocabulary: Vocabulary | None = None
     tokenizer: Tokenizer | None = field(default=None, compare=False)
+
+    def prompt(self, text: str) -> list[int]:
+        """The tokens of a text that is to go on; words where there is no tokenizer to ask.
+
+        Raises:
+          UserError: for a word that is no token, and when there is none.
+        """
+        known = self.vocabulary
+        assert known is not None
+        if self.tokenizer is not None:
+            found = self.tokenizer.prompt(text)
+        else:
+            number = {token: i for i, token in enumerate(known.tokens)}
+            for word in text.split():
+                if word not in number:
+                    raise UserError(f"prompt: no token is {word!r}{did_you_mean(word, number)}")
+            found = [number[word] for word in text.split()]
+        if found:
+            return found
+        start = known.end if known.begin is None else known.begin
+        if start is None:
+            raise UserError(f"prompt {text!r} has no token: expected one at least")
+        return [start]
 
     def text(self, tokens: Sequence[int]) -> str:
         """The text of tokens, without those with a meaning of their own; words where there is no

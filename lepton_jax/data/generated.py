@@ -91,36 +91,6 @@ def generated_tokens(
     )
 
 
-def generated_pairs(
-    *,
-    vocabulary: int = 32,
-    length: PositiveInt = 8,
-    examples: PositiveInt = 4096,
-    test_examples: PositiveInt | None = None,
-) -> Source:
-    """`source` int32 [length], of 1 to `length` random tokens, and `target` int32 [length + 2],
-    the same backwards between a begin and an end; `source_length` and `target_length` int32 [].
-
-    Raises:
-      UserError: for fewer than 2 tokens beside padding, begin and end.
-    """
-    if vocabulary < 5:
-        raise UserError(f"generated_pairs: expected vocabulary >= 5, got {vocabulary}")
-    tests = test_examples or max(1, examples // 4)
-    marks = ("<pad>", "<begin>", "<end>")
-    tokens = (*marks, *(str(i) for i in range(vocabulary - len(marks))))
-    return Source(
-        splits={
-            "train": _pairs(vocabulary, length, examples, key=7),
-            "test": _pairs(vocabulary, length, tests, key=8),
-        },
-        classes=(),
-        fingerprint=f"generated_pairs 1 {vocabulary} {length} {examples} {tests}",
-        description=f"generated pairs, texts of {vocabulary} tokens and the same backwards",
-        vocabulary=Vocabulary(tokens, pad=0, begin=1, end=2),
-    )
-
-
 @dataclass(frozen=True)
 class _Images:
     """int64 [n] -> uint8 [n, H, W, C]."""
@@ -178,29 +148,6 @@ def _sequences(
     drawn = random_bytes(key + 10, 0, 4 * examples).view("<u4")
     counted = (shortest + 1 + drawn % (length - shortest + 1)).astype(np.int32)
     return Columns({"tokens": tokens, "length": counted})
-
-
-def _pairs(vocabulary: int, length: int, examples: int, key: int) -> Columns:
-    size = 4 * (length + 1)
-    drawn = random_bytes(key, 0, examples * size).view("<u4").reshape(examples, length + 1)
-    count_E = (1 + drawn[:, -1] % length).astype(np.int32)
-    source_ES = (3 + drawn[:, :-1] % (vocabulary - 3)).astype(np.int32)
-    place_S = np.arange(length)
-    counts_ES = place_S < count_E[:, None]
-    source_ES = np.where(counts_ES, source_ES, 0)
-    backwards_ES = np.take_along_axis(source_ES, (count_E[:, None] - 1 - place_S) % length, axis=1)
-    target_ET = np.zeros((examples, length + 2), np.int32)
-    target_ET[:, 0] = 1
-    target_ET[:, 1:-1] = np.where(counts_ES, backwards_ES, 0)
-    target_ET[np.arange(examples), count_E + 1] = 2
-    return Columns(
-        {
-            "source": source_ES,
-            "source_length": count_E,
-            "target": target_ET,
-            "target_length": count_E + 2,
-        }
-    )
 
 
 def successors(vocabulary: int) -> np.ndarray:

@@ -117,7 +117,7 @@ class EncoderDecoder(nnx.Module):
     ) -> jax.Array:
         """Logits; None for `noise` means evaluation."""
         memory_BSD = self._encoded(source, noise)
-        at_B = jnp.zeros(len(target_tokens_BT), jnp.int32)
+        at_B = jnp.zeros(target_tokens_BT.shape[0], jnp.int32)
         x_BTD = self.dropout(by_batch(self._embedded(target_tokens_BT, at_B)), noise)
         others = (None, memory_BSD, source.length)
         x_BTD = layered(self.decoder, x_BTD, _part(noise, 1), *others, remat=self._remat)
@@ -137,7 +137,7 @@ class EncoderDecoder(nnx.Module):
             )
         memory_BSD = self._encoded(source, None)
         blocks = apart(self.decoder)
-        batch = len(source.tokens)
+        batch = source.tokens.shape[0]
         return {
             "at": jnp.zeros(batch, jnp.int32),
             "layers": [block.attention.cache(batch, length) for block in blocks],

@@ -211,7 +211,7 @@ class Bundle:
         found = tokenizer.encode(*texts, add_special_tokens=not goes_on)
         ids, kinds, count = found.ids, found.type_ids, len(found.ids)
         if goes_on:  # what follows is asked for, and has a place of its own
-            ids = [how["begin"], *ids] if how["begin"] is not None else ids
+            ids = self.prompt(*texts)
             count = len(ids) + 1
             kinds = [0] * len(ids)
         cut = count > size
@@ -230,6 +230,12 @@ class Bundle:
         tokens[: len(ids)], kinds_of[: len(ids)] = ids, kinds
         made = {"tokens": tokens, "length": np.asarray(count, np.int32), "kinds": kinds_of}
         return {field: made[part] for part, field in how["inputs"].items()}, cut
+
+    def prompt(self, text: str) -> list[int]:
+        """The tokens of a text that is to go on: its begin before it, and no end."""
+        begin = self.signature["text"]["begin"]
+        ids = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids if begin is None else [begin, *ids]
 
     def text(self, tokens: Sequence[int] | np.ndarray) -> str:
         """The text of tokens, without those that stand around it."""

@@ -97,7 +97,7 @@ class Translation:
         source = text_of(batch, "source", "source_length")
         (_, (T, _)) = self.input_shape
         cache = model.cache(source, T)
-        first_B = jnp.full(len(source.tokens), self._begin, jnp.int32)
+        first_B = jnp.full(source.tokens.shape[0], self._begin, jnp.int32)
         if self._beam == 1:
             found = decoding.greedy(model.read, cache, first_B, length=T, end=self._end)
         else:

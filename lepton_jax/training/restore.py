@@ -111,7 +111,12 @@ class Texts:
         assert made is not None
         assert encoding is not None
         known = made.vocabulary
-        special = {"pad": known.pad, "unknown": known.unknown, "begin": known.begin}
+        special = {
+            "pad": known.pad,
+            "unknown": known.unknown,
+            "begin": known.begin,
+            "end": known.end,
+        }
         return {**encoding.served(made), **special}
 
     def of(self, split: str, index: np.ndarray) -> list[dict[str, Any]]:

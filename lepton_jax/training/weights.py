@@ -148,6 +148,8 @@ class Beginning:
         return found, [f"init_from {path}: {len(found)} of {len(own)} arrays taken over", *lines]
 
 
-def _placed(array: np.ndarray, like: Any) -> jax.Array:
+def _placed(array: np.ndarray, like: Any) -> Any:
     values = array.astype(like.dtype)
+    if not hasattr(like, "sharding"):  # a lane of several, still on the host
+        return values
     return jax.make_array_from_callback(like.shape, like.sharding, values.__getitem__)

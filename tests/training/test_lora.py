@@ -191,13 +191,16 @@ def test_adapters_compute_the_same_wherever_they_are(cell, tmp_path: Path):
 
 @pytest.mark.slow
 def test_trials_with_adapters_are_packed(tmp_path: Path):
+    """All from the same base, each with its own alpha."""
+    base, config = str(tmp_path / "base"), "configs/markov_decoder.py"
+    api.train(f"{config}:tiny", base, overrides={"precision": "float64", "model.layers": "1"})
     changes = {
         **{"precision": "float64", "train_for": "20 steps", "batch_size": 8, "writers": {}},
         **{"evaluate_every": "10 steps", "log_every": "5 steps", "model.layers": 1},
-        **{"data.source.examples": 64, "lora.rank": 2, "lora.alpha": 4.0},
+        **{"data.source.examples": 64, "lora.rank": 2, "lora.alpha": 4.0, "model.width": 32},
+        "init_from": base,
     }
     variants = [Variant("a", {"lora.alpha": 1.0}), Variant("b", {"lora.alpha": 8.0})]
-    config = "configs/markov_decoder.py"
     trials = packed(tmp_path, config, variants, changes, seeds=range(6))
     noted = [json.loads(p.read_text()) for p in (tmp_path / "packs").glob("*/packing.json")]
     assert max(n["lanes_a_device"] for n in noted) > 1

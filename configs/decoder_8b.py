@@ -1,0 +1,68 @@
+"""A decoder of eight billion parameters, of Llama 3's kind, on sequences of 8,192 tokens.
+
+After: Llama 3 (Grattafiori et al. 2024), in the shape of its 8B model: 32 layers, width 4,096, 32
+heads that share 8 keys and values, SwiGLU of 14,336, RMS norm, rotary positions and a vocabulary of
+128,256: 8,030,261,248 parameters. AdamW with beta2 0.95, weight decay 0.1, gradients clipped at 1,
+cosine with warm-up; 4.2 million tokens a step. It trains on generated tokens, so this recipe is
+there to plan, to place and to time a run of this size, and learns a Markov chain.
+Expected: not measured here; no model can be below 1.213 nats a token on this data. Cost: not
+measured; 84e9 tokens at 6 FLOPs a parameter and token are 4.0e21 FLOPs.
+Run: python launch.py train --config=configs/decoder_8b.py --workdir=runs/decoder_8b
+Topology: v5p:4x4x4
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    config = ConfigDict(
+        dict(
+            model=dict(
+                name="transformer",
+                layers=32,
+                width=4096,
+                heads=32,
+                kv_heads=8,
+                mlp="swiglu",
+                mlp_width=14336,
+                norm="rms",
+                positions="rope",
+                rope_base=500_000.0,
+                tied=False,
+                bias=False,
+                scan=True,
+                remat="full",
+            ),
+            task=dict(name="language_modelling"),
+            data=dict(
+                source=dict(
+                    name="generated_tokens",
+                    vocabulary=128_256,
+                    length=8192,
+                    examples=10_400_000,
+                    test_examples=4096,
+                ),
+                valid_fraction=0.001,
+            ),
+            optimizer=dict(
+                name="adamw", learning_rate=3e-4, b2=0.95, weight_decay=0.1, clip_norm=1.0
+            ),
+            schedule=dict(name="cosine", warmup="1_000 steps", end=0.1),
+            batch_size=512,
+            accumulate=8,
+            train_for="20_000 steps",
+            evaluate_every="1_000 steps",
+            checkpoint_every="1_000 steps",
+            log_every="10 steps",
+            precision="bfloat16",
+            strategy=dict(name="mesh", data=1, fsdp=64),
+        )
+    )
+    if arg == "tiny":
+        config.model.update(layers=2, width=32, heads=4, kv_heads=2, mlp_width=64)
+        config.data.source.update(vocabulary=64, length=16, examples=64, test_examples=16)
+        config.data.valid_fraction = 0.2
+        config.strategy = ConfigDict(dict(name="jit"))
+        config.train_for, config.batch_size, config.accumulate = "3 steps", 8, 2
+        config.schedule.warmup = "1 steps"
+    return config

@@ -1,0 +1,55 @@
+"""BERT in small on SST-2: whether a sentence of a film review speaks well of the film.
+
+After: Devlin et al. (2019) in the size of `configs/sst2_bert_mlm.py`, 4 layers of width 256, from
+scratch or from that recipe's run:
+    --config.init_from=runs/sst2_bert_mlm
+whose trunk is taken over (both have the same data, so the same word pieces), with a fresh last
+layer. The test is SST-2's own validation set of 872, as its test labels are withheld; `valid` is a
+twentieth of the training set. BERT-mini, pretrained on books and Wikipedia, reaches 85.9 % on the
+test set (Turc et al. 2019); without pretraining about 80 % are to be expected.
+Expected: not measured here yet. Cost: not measured; meant for a GPU.
+Run: python launch.py train --config=configs/sst2_bert_small.py --workdir=runs/sst2_bert_small
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    config = ConfigDict(
+        dict(
+            model=dict(name="bert", layers=4, width=256, heads=4, dropout=0.1),
+            task=dict(name="text_classification"),
+            data=dict(
+                source=dict(
+                    name="tfds", dataset="glue/sst2", splits=("train=train", "test=validation")
+                ),
+                tokenizer=dict(name="wordpiece", size=8_192),
+                encode=dict(name="text", text="sentence", length=64, long="truncate"),
+                buckets=(3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 64),
+                valid_fraction=0.05,
+            ),
+            optimizer=dict(
+                name="adamw",
+                learning_rate=2e-4,
+                weight_decay=0.01,
+                clip_norm=1.0,
+                groups=dict(plain=dict(pattern=r"norm|bias", weight_decay=0.0)),
+            ),
+            schedule=dict(name="linear", warmup="500 steps"),
+            batch_size=64,
+            train_for="5 epochs",
+            evaluate_every="500 steps",
+            checkpoint_every="500 steps",
+            best=dict(metric="valid/accuracy", mode="max"),
+        )
+    )
+    if arg == "tiny":
+        config.model.update(layers=2, width=32)
+        config.data.source = dict(name="generated_texts", examples=64, longest=6)
+        config.data.tokenizer.size = 64
+        config.data.encode.update(text="text", length=16)
+        config.data.buckets = (8, 16)
+        config.data.valid_fraction = 0.2
+        config.train_for, config.batch_size, config.schedule.warmup = "3 steps", 8, "1 steps"
+        config.evaluate_every = config.checkpoint_every = "3 steps"
+    return config
