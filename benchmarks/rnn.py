@@ -159,7 +159,7 @@ def torch(cell: str) -> Callable[[], Any]:
         loss = torch.nn.functional.cross_entropy(head(y_BTH[:, -1]), label_B.long())
         loss.backward()
         optimizer.step()
-        return loss
+        return loss.detach()
 
     return step
 
