@@ -1,7 +1,7 @@
 """Folders of Hugging Face, read into a model of ours and written from one.
 
 `config.json` and `model.safetensors`, which may be in several parts. What is called what there is
-said in `models/hugging_face.py`.
+said in `models/hugging_face/`.
 """
 
 import json
@@ -156,7 +156,7 @@ def _check(
     ]
     if not faults:  # what follows from keys that differ would only repeat them
         for name, value in family.follows(keys, input_shape, outputs).items():
-            if theirs.get(name, value) != value:
+            if theirs.get(name) not in (None, value):
                 faults.append(f"{name} = {theirs[name]!r} there, and {value!r} of this config")
     most = theirs.get(family.length)
     if most is not None and most < input_shape[0]:
