@@ -54,7 +54,9 @@ class KimCNN(nnx.Module):
 
     def __call__(self, text: Text, noise: Noise | None = None) -> jax.Array:
         """Logits `[B, K]`."""
-        x_BTD = self.embedding(text.tokens) * text.counts()[..., None]
+        # Not `self.embedding(...)`: nnx.Embed computes in the dtype it was made with, float32.
+        x_BTD = jnp.take(self.embedding.embedding[...], text.tokens, axis=0)
+        x_BTD *= text.counts()[..., None]
         found = []
         for h, conv in zip(self._windows, self.convs, strict=True):
             before = h - 1
