@@ -7,7 +7,7 @@ from pathlib import Path
 
 import jax
 
-from benchmarks import checkpoint, images, loop, seed_cnn, startup, text
+from benchmarks import checkpoint, images, loop, rnn, seed_cnn, startup, text
 
 
 def main() -> None:
@@ -15,8 +15,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=20, help="interleaved pairs a comparison")
     pairs = parser.parse_args().pairs
     found = [*startup.lines(), *loop.lines(pairs), *checkpoint.lines(pairs), *seed_cnn.lines(pairs)]
-    found += images.lines(pairs)
-    found += text.lines(pairs)
+    found += [*images.lines(pairs), *rnn.lines(pairs), *text.lines(pairs)]
     rows = ["| what | measured | aim | met | |", "|---|---|---|---|---|"]
     rows += [
         f"| {x.name} | {x.value} | {x.aim} | {'yes' if x.met else '**no**'} | {x.detail} |"

@@ -59,7 +59,7 @@ def augmentation(pairs: int) -> list[Line]:
         few = pairs if name == "its own" else max(3, pairs // 4)
         with runtime(config.precision):
             plain, augmented = (
-                _steps(config_file.load(str(SMALL), {**small, "data.augment": text})[0])
+                steps_of(config_file.load(str(SMALL), {**small, "data.augment": text})[0], STEPS)
                 for text in ("", pipeline)
             )
             plain(), augmented()
@@ -72,8 +72,8 @@ def augmentation(pairs: int) -> list[Line]:
     return found
 
 
-def _steps(config: Config) -> Callable[[], float]:
-    """Takes `STEPS` steps of a run; the seconds that it took."""
+def steps_of(config: Config, steps: int) -> Callable[[], float]:
+    """Takes some steps of a run, with its data on the device; the seconds that it took."""
     data = restore.load_data(config)
     placed = layout(restore.program_of(config, data))
     feed = DeviceFeed(placed, data.splits["train"])
@@ -82,7 +82,7 @@ def _steps(config: Config) -> Callable[[], float]:
 
     def run() -> float:
         began = time.perf_counter()
-        holder["state"], _ = bare(feed, holder["state"], zeros, map(feed.inputs, range(STEPS)))
+        holder["state"], _ = bare(feed, holder["state"], zeros, map(feed.inputs, range(steps)))
         return time.perf_counter() - began
 
     return run
@@ -133,7 +133,7 @@ def _rate(config: Config, workers: int) -> float:
     """Images a second of the stream, with no step beside it."""
     data = restore.load_data(config)
     train = data.splits["train"]
-    order = order_of(restore.program_of(config, data), train)
+    order = order_of(config, train)
     batches = stream(train, order, 0, 24, workers=workers)
     next(batches)
     began = time.perf_counter()

@@ -1,142 +1,153 @@
 """What the recipes in configs/ reach, a run at a time, in as many sittings as it takes.
 
     TFDS_DATA_DIR=DIR python -m benchmarks.recipes            # what is missing
-    TFDS_DATA_DIR=DIR python -m benchmarks.recipes mnist_lenet cifar10_fast
+    TFDS_DATA_DIR=DIR python -m benchmarks.recipes mnist_lenet cifar10_fast-1
 
 Each row of docs/results/recipes.json is one `train` command and is not made again, unless its
-config or the list below has changed; docs/recipes.md is the table. A run that was interrupted goes
-on in runs/recipes/.
+config or `benchmarks/reached.py` has changed; docs/recipes.md is the table. A run that was
+interrupted goes on in runs/recipes/. Several of these commands may run beside each other.
 """
 
+import fcntl
 import json
 import statistics
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.reached import RECIPES, Recipe
 from lepton_jax import config_file
 from lepton_jax.tracking.record import Record
 
 ROOT = Path(__file__).parent.parent
 ROWS = ROOT / "docs/results/recipes.json"
 PAGE = ROOT / "docs/recipes.md"
-RUNS = ROOT / "runs/recipes"
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A config, the number of `results.json` that it is judged by, and what it is to reach."""
-
-    config: str
-    metric: str
-    reaches: str
-    """`>= 0.99`, `<= 105`, or `measured`."""
-    published: str
-    """The figure it stands beside, with its source."""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    argument: str = ""
-    """Where the config itself is meant for an accelerator."""
-
-    def met(self, value: float) -> bool:
-        sign, _, bound = self.reaches.partition(" ")
-        return {">=": value >= float(bound or 0), "<=": value <= float(bound or 0)}.get(sign, True)
-
-
-RECIPES = (
-    Recipe("mnist_lenet", "accuracy", ">= 0.990", "0.9905, LeCun et al. 1998"),
-    Recipe("fashion_mnist_resnet", "accuracy", ">= 0.92", "0.897, Xiao et al. 2017 (classical)"),
-    Recipe("cifar10_cnn", "accuracy", "measured", "0.8996, the article that the recipe is from"),
-    Recipe("cifar10_fast", "accuracy", ">= 0.8996", "0.941 at twice the width, Page 2019"),
-    Recipe(
-        "cifar10_resnet20", "accuracy", ">= 0.80", "0.9125 in 182 epochs, He et al. 2015", (0,),
-        argument="short",
-    ),
-    Recipe("cifar10_googlenet", "accuracy", ">= 0.75", "none for CIFAR-10", (0,)),
-)  # fmt: skip
+RUNS = "runs/recipes"
 
 HEAD = """# What the recipes reach
 
 Made by `python -m benchmarks.recipes`: a `train` command a seed; `test` is read once, at the
-checkpoint that `valid` chose. Minutes and examples a second are those of the machine named in each
-row of docs/results/recipes.json.
+checkpoint that `valid` chose. Minutes (of the whole command, compilation and evaluations included)
+and examples a second are those of the device that is named; docs/results/recipes.json has the rows.
 """
 
 
 def main(names: list[str]) -> None:
-    rows = json.loads(ROWS.read_text()) if ROWS.exists() else []
-    for recipe in RECIPES:
+    for recipe in RECIPES.values():
         for seed in recipe.seeds:
-            key = _key(recipe, seed)
-            done = any(key.items() <= row.items() for row in rows)
-            if done or (names and recipe.config not in names):
+            if names and not {recipe.name, f"{recipe.name}-{seed}"} & set(names):
                 continue
-            rows = [r for r in rows if (r["config"], r["seed"]) != (recipe.config, seed)]
-            rows.append(key | _run(recipe, seed, key["fingerprint"]))
-            ROWS.parent.mkdir(parents=True, exist_ok=True)
-            ROWS.write_text(json.dumps(rows, indent=2) + "\n")
-            _write(rows)
+            flags = _flags(recipe, seed)
+            key = {"recipe": recipe.name, "seed": seed, "fingerprint": _fingerprint(flags)}
+            if not any(key.items() <= row.items() for row in _rows()):
+                _keep(key | _run(recipe, flags, _workdir(recipe.name, seed)))
 
 
-def _path(recipe: Recipe) -> str:
-    return f"configs/{recipe.config}.py" + (f":{recipe.argument}" if recipe.argument else "")
+def _flags(recipe: Recipe, seed: int) -> list[str]:
+    """The command's flags, with the workdirs of the recipes that this one starts from."""
+    path = recipe.path.format_map(_Before())
+    overrides = {k: v.format_map(_Before()) for k, v in recipe.overrides.items()}
+    flags = [f"--config.{k}={v}" for k, v in {**overrides, "seed": str(seed)}.items()]
+    return [f"--config=configs/{path}", *flags]
 
 
-def _key(recipe: Recipe, seed: int) -> dict[str, Any]:
-    config, _ = config_file.load(_path(recipe), {"seed": str(seed)})
-    return {"config": recipe.config, "seed": seed, "fingerprint": config.fingerprint()}
+class _Before(dict[str, str]):
+    def __missing__(self, name: str) -> str:
+        if not any(row["recipe"] == name for row in _rows()):
+            sys.exit(f"run {name} first: python -m benchmarks.recipes {name}")
+        return _workdir(name, 0)
 
 
-def _run(recipe: Recipe, seed: int, fingerprint: str) -> dict[str, Any]:
-    workdir = RUNS / f"{recipe.config}-{seed}-{fingerprint}"
-    flags = [f"--config={_path(recipe)}", f"--config.seed={seed}"]
-    command = [sys.executable, "launch.py", "train", *flags]
+def _workdir(name: str, seed: int) -> str:
+    return f"{RUNS}/{name}-{seed}"
+
+
+def _fingerprint(flags: list[str]) -> str:
+    path, *keys = (flag.split("=", 1)[1] for flag in flags)
+    names = [flag.split("=", 1)[0].removeprefix("--config.") for flag in flags[1:]]
+    config, _ = config_file.load(path, dict(zip(names, keys, strict=True)))
+    return config.fingerprint()
+
+
+def _run(recipe: Recipe, flags: list[str], workdir: str) -> dict[str, Any]:
+    command = [sys.executable, "launch.py", "train", *flags, f"--workdir={workdir}"]
     print(" ".join(command[1:]), flush=True)
     began = time.monotonic()
-    done = subprocess.run([*command, f"--workdir={workdir}"], cwd=ROOT)
+    done = subprocess.run(command, cwd=ROOT)
     if done.returncode:
         sys.exit(done.returncode)
-    record = Record.open(str(workdir), writes=False)
-    timings, facts = record.timings(), record.provenance()
-    seconds = sum(t["seconds"] for t in timings if "seconds" in t)
+    record = Record.open(str(ROOT / workdir), writes=False)
+    timings, facts, results = record.timings(), record.provenance(), record.results()
     batch = json.loads(Path(record.path("config.json")).read_text())["batch_size"]
     speeds = [t["steps_per_second"] * batch for t in timings if "steps_per_second" in t]
-    value = record.results()["test"][recipe.metric]
-    print(f"{recipe.config}, seed {seed}: test/{recipe.metric} {value:.4f}", flush=True)
+    at = results["checkpoint"]["step"]
+    chosen = {k: v for row in record.rows() if row["step"] == at for k, v in row.items()}
+    values = {}
+    for metric in recipe.metrics:
+        split, _, name = metric.partition("/")
+        values[metric] = chosen[metric] if split == "valid" else results[split][name]
+    print(f"{workdir}: {values}", flush=True)
     return {
-        "metric": f"test/{recipe.metric}",
-        "value": value,
-        "met": recipe.met(value),
-        "minutes": round(seconds / 60, 2),
+        "values": values,
+        "minutes": round(sum(t.get("seconds", 0.0) for t in timings) / 60, 2),
         "wall_minutes": round((time.monotonic() - began) / 60, 2),
         "examples_per_second": round(statistics.median(speeds), 1),
         "commit": (facts.get("code") or {}).get("commit"),
-        "platform": facts["platform"],
-        "cpus": facts["visible_cpus"],
+        "device": _device(facts),
     }
 
 
-def _write(rows: list[dict[str, Any]]) -> None:
-    head = "| config | metric | mean ± sd | seeds | reaches | met | published | minutes | ex/s |"
-    table = [head, "|" + "---|" * 9]
-    for recipe in RECIPES:
-        found = [r for r in rows if r["config"] == recipe.config]
+def _device(facts: dict[str, Any]) -> str:
+    kind = (facts.get("devices") or {}).get("kind", "cpu")
+    return f"{facts['visible_cpus']} CPU cores" if kind == "cpu" else kind
+
+
+def _rows() -> list[dict[str, Any]]:
+    return json.loads(ROWS.read_text()) if ROWS.exists() else []
+
+
+def _keep(row: dict[str, Any]) -> None:
+    """Adds a row, or puts it in the place of an older one, and writes the table."""
+    ROWS.parent.mkdir(parents=True, exist_ok=True)
+    with open(ROOT / "runs/recipes.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        rows = [r for r in _rows() if (r["recipe"], r["seed"]) != (row["recipe"], row["seed"])]
+        order = list(RECIPES)
+        rows = sorted([*rows, row], key=lambda r: (order.index(r["recipe"]), r["seed"]))
+        ROWS.write_text(json.dumps(rows, indent=1) + "\n")
+        PAGE.write_text("\n".join([HEAD, *table(rows), ""]))
+
+
+def table(rows: list[dict[str, Any]]) -> list[str]:
+    """The rows of each recipe in one line of Markdown, beside what it is to reach."""
+    heads = ("recipe", "metric", "mean ± sd", "seeds", "reaches", "met", "published", "minutes")
+    lines = [f"| {' | '.join(heads)} | ex/s | on |", "|" + "---|" * 10]
+    first = {name: _values(rows, name) for name in RECIPES}
+    for name, recipe in RECIPES.items():
+        found = [r for r in rows if r["recipe"] == name]
         if not found:
             continue
-        values = [r["value"] for r in found]
-        spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
-        met = sum(r["met"] for r in found)
-        speed = statistics.median(r["examples_per_second"] for r in found)
-        cells = (
-            recipe.config, found[0]["metric"], f"{statistics.mean(values):.4f}{spread}",
-            len(found), recipe.reaches, f"{met} of {len(found)}", recipe.published,
-            f"{statistics.mean(r['minutes'] for r in found):.1f}",
-            f"{speed:,.0f}",
-        )  # fmt: skip
-        table.append(f"| {' | '.join(map(str, cells))} |")
-    PAGE.write_text("\n".join([HEAD, *table, ""]))
+        for metric in recipe.metrics:
+            values = [r["values"][metric] for r in found]
+            spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
+            judged = metric == recipe.metrics[0]
+            met = sum(recipe.met(v, first) for v in values)
+            cells = (
+                name, metric, f"{statistics.mean(values):.4f}{spread}", len(found),
+                recipe.reaches if judged else "", f"{met} of {len(found)}" if judged else "",
+                recipe.published if judged else "",
+                f"{statistics.mean(r['minutes'] for r in found):.1f}",
+                f"{statistics.median(r['examples_per_second'] for r in found):,.0f}",
+                ", ".join(sorted({r["device"] for r in found})),
+            )  # fmt: skip
+            lines.append(f"| {' | '.join(map(str, cells))} |")
+    return lines
+
+
+def _values(rows: list[dict[str, Any]], name: str) -> dict[str, float]:
+    return next((r["values"] for r in rows if r["recipe"] == name), {})
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ def get_config(arg: str = "") -> ConfigDict:
                     target_length=64,
                     long="truncate",
                 ),
+                buckets=(*range(8, 25), 28, 32, 40, 64),
             ),
             optimizer=dict(name="adam", learning_rate=1e-3, b2=0.98, clip_norm=1.0),
             schedule=dict(name="rsqrt", warmup="1_000 steps"),

@@ -25,6 +25,7 @@ def get_config(arg: str = "") -> ConfigDict:
                 ),
                 tokenizer=dict(name="wordpiece", size=8_192),
                 encode=dict(name="text", text="sentence", length=64, long="truncate"),
+                buckets=(3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 64),
                 valid_fraction=0.05,
             ),
             optimizer=dict(
@@ -47,6 +48,7 @@ def get_config(arg: str = "") -> ConfigDict:
         config.data.source = dict(name="generated_texts", examples=64, longest=6)
         config.data.tokenizer.size = 64
         config.data.encode.update(text="text", length=16)
+        config.data.buckets = (8, 16)
         config.data.valid_fraction = 0.2
         config.train_for, config.batch_size, config.schedule.warmup = "3 steps", 8, "1 steps"
         config.evaluate_every = config.checkpoint_every = "3 steps"

@@ -16,11 +16,13 @@ from typing import Annotated, Any, Literal
 from lepton_jax.components import resolve
 from lepton_jax.schema import (
     HYPER,
+    LATER,
     REQUIRED,
     RUNNING,
     Duration,
     Hyper,
     Key,
+    Later,
     PositiveInt,
     Rate,
     Running,
@@ -72,10 +74,16 @@ class Data:
     """
 
     source: Source
-    tokenizer: Tokenizer | None = None
-    encode: Encoding | None = None
+    tokenizer: Later[Tokenizer | None] = None
+    encode: Later[Encoding | None] = None
     decode: HostPipeline = ""
     train_decode: HostPipeline = ""
+    order: Later[Literal["shuffled", "contiguous"]] = "shuffled"
+    """Of training examples: anew every epoch; or so that each row of the batch goes on where it
+    stopped in the batch before, for texts cut into chunks."""
+    buckets: Later[tuple[int, ...]] = ()
+    """Lengths, from short to long, to which training batches of texts are cut: a batch then holds
+    texts that fit the same one."""
     augment: DevicePipeline = ""
     prepare: DevicePipeline = ""
     valid_fraction: Annotated[float, "in [0, 1)"] = 0.1
@@ -106,6 +114,20 @@ class Optimizer:
     clip_norm: float | None = None
     groups: Mapping[str, Group] = field(default_factory=dict)
     keys: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lora:
+    """Low-rank adapters (Hu et al. 2021): W + (alpha / rank) A B, of which A and B alone train."""
+
+    rank: PositiveInt
+    alpha: Annotated[float, HYPER, "> 0"]
+    pattern: str = r"\.(q|v)\.kernel$"
+    """The matrices W, by their paths; by default those of queries and values."""
+    train: str = ""
+    """Parameters that are trained as they are, such as a new last layer."""
+    init_from: str = ""
+    """A file of adapters (`export --format=lora`) to begin with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +166,10 @@ class Config:
     """Of the computation. Parameters stay float32 under bfloat16."""
     seed: Annotated[int, ">= 0"] = 0
     init_from: str = ""
-    """A workdir, checkpoint or bundle whose weights a fresh run starts from."""
+    """A workdir, checkpoint, bundle or folder of Hugging Face whose weights a fresh run starts
+    from."""
+    lora: Lora | None = None
+    """Adapters to train in place of the model's parameters."""
     evaluate_every: Duration = "1 epochs"
     best: Best = Best()
     strategy: Running[Strategy] = Chosen("strategy", "jit", {})
@@ -175,9 +200,15 @@ class Config:
 
     def computing(self) -> dict[str, Any]:
         """`{'optimizer.learning_rate': 0.1, ...}`: what decides the numbers of a run."""
-        running = {k for k, marks in _marks(self) if RUNNING in marks}
+        keys = dict(_keys(self))
+        running = {k for k, key in keys.items() if RUNNING in key.marks}
+        later = {k: key.default for k, key in keys.items() if LATER in key.marks}
         flat = dict(flatten(self.to_dict()))
-        return {k: v for k, v in flat.items() if not any(_under(k, r) for r in running)}
+        return {
+            k: v
+            for k, v in flat.items()
+            if not any(_under(k, r) for r in running) and not (k in later and v == later[k])
+        }
 
     def fingerprint(self) -> str:
         """Twelve hex digits that name the computing keys, in whatever order they were written."""
@@ -237,16 +268,16 @@ def plain(value: Any) -> Any:
     return value
 
 
-def _marks(section: Any, path: str = "") -> Iterator[tuple[str, tuple[str, ...]]]:
-    """`('data.workers', ('running',))` and so on, for every key of a section."""
+def _keys(section: Any, path: str = "") -> Iterator[tuple[str, Key]]:
+    """`('data.workers', Key(...))` and so on, for every key of a section."""
     if isinstance(section, Chosen):
         for name, key in component_keys(section.kind, section.name).items():
-            yield join(path, name), key.marks
+            yield join(path, name), key
     elif dataclasses.is_dataclass(section) and not isinstance(section, Optimizer):
         cls: Any = type(section)
         for name, key in keys_of(cls).items():
-            yield join(path, name), key.marks
-            yield from _marks(getattr(section, name), join(path, name))
+            yield join(path, name), key
+            yield from _keys(getattr(section, name), join(path, name))
 
 
 def _under(path: str, section: str) -> bool:

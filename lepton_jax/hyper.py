@@ -27,6 +27,7 @@ def hyper_of(config: Config) -> dict[str, Any]:
         "task": config.task.hyper(),
         "optimizer": rates,
         "augment": [call.hyper() for call in calls("transform", config.data.augment)],
+        "lora": {"alpha": config.lora.alpha} if config.lora else {},
         "ema": {"decay": config.ema} if config.ema else {},
     }
 
@@ -44,6 +45,7 @@ def program_key(config: Config) -> str:
         model=_blank(config.model),
         task=_blank(config.task),
         optimizer=_blank_optimizer(config.optimizer),
+        lora=config.lora and dataclasses.replace(config.lora, alpha=1.0),
         data=dataclasses.replace(config.data, augment=_blank_calls(config.data.augment)),
     )
     text = json.dumps(blank.to_dict(), sort_keys=True)

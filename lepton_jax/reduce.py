@@ -18,7 +18,8 @@ def batch_sum(tree: T) -> T:
     """Sums over the shards of the batch where each device holds its own (`pmap`, `shard_map`).
 
     Under `jit`, also over a sharded mesh, a sum over the batch axis is already global and this is
-    the identity. Used for gradients, metric sums and BatchNorm's statistics, and nowhere else.
+    the identity. Used for gradients, metric sums, BatchNorm's statistics and what rows of the batch
+    carry from step to step, and nowhere else.
     """
     axes = tuple(a for a in BATCH_AXES if a in jax.sharding.get_abstract_mesh().manual_axes)
     return jax.lax.psum(tree, axes) if axes else tree

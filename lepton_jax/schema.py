@@ -40,6 +40,11 @@ def is_off(number: Any) -> bool:
 Running = Annotated[T, RUNNING]
 """A key that says where or how a run is carried out, not what it computes: free to change."""
 
+LATER = "later"
+Later = Annotated[T, LATER]
+"""A key that came after runs were published: at its default it is no part of a fingerprint, so that
+theirs still name them."""
+
 RANGES: dict[str, Callable[[Any], bool]] = {
     "> 0": lambda v: v > 0,
     ">= 0": lambda v: v >= 0,

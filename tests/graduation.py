@@ -53,6 +53,8 @@ class FakeRun:
     results: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
 
+    texts: Any = None
+
     input_names = ("image",)
     fingerprint = "0123456789ab"
 

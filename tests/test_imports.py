@@ -21,12 +21,15 @@ ROOMS = {
     "hyper": {"schema", "config", "validation"},
     "config_file": {"errors", "config", "validation"},
     "ops": set(),
+    "decoding": {"schema"},
     "transforms": {"boxes", "errors", "noise", "reduce", "schema"},
     "data": {"boxes", "errors", "schema", "components", "validation"},
     "placement": {"errors", "reduce", "schema"},
     "cluster": {"errors"},
     "models": {"errors", "ops", "noise", "reduce", "schema"},
-    "tasks": {"boxes", "errors", "noise", "schema", "data", "evaluation", "models"},
+    "tasks": {
+        "boxes", "decoding", "errors", "noise", "schema", "data", "evaluation", "models",
+    },
     "tracking": {"errors", "config", "schema"},
     "evaluation": {
         "errors", "schema", "config", "validation", "data", "training", "tracking",
@@ -43,11 +46,12 @@ ROOMS = {
     "debug": {"errors", "config", "validation", "data", "tracking", "training"},
     "plan": {"errors", "config", "validation", "data", "evaluation", "training", "chips", "flops"},
     "serving": set(),
-    "export": {"errors", "pipeline", "serving", "validation", "data", "tracking"},
+    "export": {"errors", "pipeline", "serving", "validation", "data", "tracking", "training"},
     "registry": {"errors", "serving", "export", "tracking"},
     "predicted_objects": set(),
     "predict": {"predicted_objects", "errors", "serving", "registry"},
     "api": {"config", "errors", "validation"},
+    "generate": {"errors", "schema"},
     "cli": {"errors"},
 }  # fmt: skip
 

@@ -11,7 +11,10 @@ from lepton_jax import config_file
 
 ROOT = Path(__file__).parent.parent
 RECIPES = sorted((ROOT / "configs").glob("*.py"))
-LARGE = ("cifar10_googlenet", "imagenet_resnet50", "imagenet_vit_s16")
+LARGE = (
+    "bccd_detector", "cifar10_fast", "cifar10_googlenet", "cifar10_resnet20",
+    "cifar10_vit_finetune", "imagenet_resnet50", "imagenet_vit_s16", "mnist_flow",
+)  # fmt: skip
 """Networks that take long to compile, however small the recipe makes them."""
 
 

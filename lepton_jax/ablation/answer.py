@@ -28,7 +28,7 @@ _SPOKEN_OF_MANY = 4
 class Finding:
     """A sentence about a variant, or about several."""
 
-    kind: Literal["better", "worse", "undecided", "untested"]
+    kind: Literal["reproduced", "missed", "better", "worse", "undecided", "untested"]
     text: str
 
 
@@ -36,7 +36,7 @@ class Finding:
 class Answer:
     question: str
     findings: tuple[Finding, ...]
-    """The better ones first, then the worse, then what is open."""
+    """Published numbers first, then the better ones, the worse, and what is open."""
     notes: tuple[str, ...]
     """Failures, what is not finished, tuning, and how it was compared."""
 
@@ -72,13 +72,15 @@ def answer(results: Results) -> str:
 
 def answer_of(analysis: Analysis) -> Answer:
     results = analysis.results
-    findings = _findings(analysis) if analysis.comparisons else [_best_on_valid(results)]
+    findings = [_of_published(v) for v in verdicts(analysis)[:_SPOKEN]]
+    findings += _findings(analysis) if analysis.comparisons else [_best_on_valid(results)]
     return Answer(results.question, tuple(findings), tuple(_notes(analysis)))
 
 
-def verdicts(results: Results) -> list[Verdict]:
+def verdicts(analysis: Analysis) -> list[Verdict]:
     """Reproduced: the mean over seeds is within the tolerance; better: beyond it, to the good."""
-    summaries = {s.variant: s for s in analyse(results).summaries}
+    results = analysis.results
+    summaries = {s.variant: s for s in analysis.summaries}
     found = []
     for variant, p in results.published.items():
         s = summaries.get(variant)
@@ -110,10 +112,23 @@ def verdict_table(verdicts: Sequence[Verdict]) -> str:
     )
 
 
+def _of_published(v: Verdict) -> Finding:
+    """`recipe: not reproduced: 0.6965 (sd 0.0066, 3 seeds) against 0.8996 ± 0.01, the article.`"""
+    against = f"against {v.published:g} ± {v.tolerance:g}, {v.source}"
+    if v.mean is None:
+        return Finding("untested", f"{v.variant}: no result yet {against}.")
+    spread = "" if v.sd is None else f"sd {v.sd:.2g}, "
+    seeds = f"{v.seeds} seed{'s' * (v.seeds > 1)}"
+    text = f"{v.variant}: {v.verdict}: {v.mean:#.4g} ({spread}{seeds}) {against}."
+    return Finding("reproduced" if v.reproduced else "missed", text)
+
+
 def _findings(analysis: Analysis) -> list[Finding]:
     found: list[Finding] = []
     most = _SPOKEN if len(analysis.comparisons) <= 2 * _SPOKEN else _SPOKEN_OF_MANY
-    for kind in ("better", "worse", "undecided", "untested"):
+    kinds: tuple[Literal["better", "worse", "undecided", "untested"], ...]
+    kinds = "better", "worse", "undecided", "untested"
+    for kind in kinds:
         of_kind = [c for c in analysis.comparisons if c.verdict == kind]
         if kind in ("better", "worse"):
             of_kind.sort(key=lambda c: -abs(c.difference or 0.0))

@@ -23,7 +23,6 @@ from lepton_jax.training import loop, weights
 from lepton_jax.training.best import best_step
 from lepton_jax.training.checkpoints import Checkpoints, say
 from lepton_jax.training.layout import alone
-from lepton_jax.training.restore import check_vocabulary
 from lepton_jax.training.state import State, Sums
 
 APART = 5.0
@@ -137,17 +136,12 @@ class Group:
     def _first(self) -> dict[str, Any]:
         """The states before the first step, with the weights of `init_from`."""
         fresh = self._lanes.fresh(self._configs)
-        path = self._program.config.init_from
-        if path:
-            check_vocabulary(path, self._program.spec.vocabulary)
-            given = weights.read(path)
-            keep = self._program.functional.numbers
+        config = self._program.config
+        if config.init_from or (config.lora and config.lora.init_from):
+            begin = weights.Beginning(self._program)
             states = self._host(fresh["state"])
             fresh["state"] = self._lanes.stacked(
-                [
-                    jax.device_get(weights.initialize(_lane(states, i), given, path, keep=keep)[0])
-                    for i in range(self._lanes.count)
-                ]
+                [jax.device_get(begin(_lane(states, i))[0]) for i in range(self._lanes.count)]
             )
         return {**fresh, "kept": jax.tree.map(jax.numpy.copy, fresh["state"])}
 

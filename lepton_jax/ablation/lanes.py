@@ -150,8 +150,7 @@ class Lanes:
 
     def feed(self, configs: Sequence[Config]) -> "LaneFeed":
         """How the k-th batch of each lane reaches the step."""
-        size = len(self._train)
-        orders = [Order(size, c.batch_size, c.seed) for c in configs]
+        orders = [feed.order_of(c, self._train) for c in configs]
         return LaneFeed(self, orders)
 
     def select(self, chosen: np.ndarray, new: Any, old: Any) -> Any:
@@ -160,9 +159,9 @@ class Lanes:
 
     @cached_property
     def step(self) -> Any:
-        """`(state, sums, columns, chunk, position) -> (state, sums)`, its state donated."""
+        """`(state, sums, columns, chunk, position, ruler) -> (state, sums)`, its state donated."""
         step = feed.gathering(self.program)
-        return self.placement.compile(step, (True, True, False, True, False), donate=(0,))
+        return self.placement.compile(step, (True, True, False, True, False, False), donate=(0,))
 
     @cached_property
     def columns(self) -> Any:
@@ -191,6 +190,7 @@ class LaneFeed:
         positions = np.arange(orders[0].batch_size, dtype=np.int32)
         self._position = self._place.share(positions)
         self._chunk: tuple[int, Any] = (-1, None)
+        self._rulers = feed.Rulers(self._place.share)
         self.step = lanes.step
 
     def inputs(self, k: int) -> tuple[Any, ...]:
@@ -199,4 +199,6 @@ class LaneFeed:
         if self._chunk[0] != start:
             order = np.stack([o.chunk(start, feed.CHUNK) for o in self._orders])
             self._chunk = (start, self._place.send(order))
-        return self._columns, self._chunk[1], self._position
+        # All lanes come to the same length, but for batches that go across epochs.
+        length = max(o.length(k) or 0 for o in self._orders) or None
+        return self._columns, self._chunk[1], self._position, self._rulers(length)

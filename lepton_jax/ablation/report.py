@@ -23,7 +23,14 @@ from lepton_jax.tracking import files
 CURVE_POINTS = 80
 """Of a variant's curve; a trial's own is drawn small and has half as many."""
 
-_MARKS = {"better": "▲", "worse": "▼", "undecided": "○", "untested": "·"}
+_MARKS = {
+    "reproduced": "✓",
+    "missed": "✗",
+    "better": "▲",
+    "worse": "▼",
+    "undecided": "○",
+    "untested": "·",
+}
 
 
 def write(results: Results, folder: str) -> str:

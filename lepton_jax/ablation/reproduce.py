@@ -7,6 +7,7 @@ from lepton_jax.ablation import workdir
 from lepton_jax.ablation.answer import Verdict, verdict_table, verdicts
 from lepton_jax.ablation.command import ablate
 from lepton_jax.ablation.experiment import Experiment
+from lepton_jax.ablation.statistics import analyse
 from lepton_jax.errors import UserError
 
 
@@ -40,4 +41,4 @@ def reproduce(
     )  # fmt: skip
     if done.stopped:
         raise UserError(f"reproduce: {done}")
-    return Reproduced(tuple(verdicts(workdir.read(where))), done.report)
+    return Reproduced(tuple(verdicts(analyse(workdir.read(where)))), done.report)

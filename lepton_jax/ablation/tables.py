@@ -125,7 +125,7 @@ def published_rows(analysis: Analysis) -> list[Row]:
             "verdict": r.verdict,
             "source": r.source,
         }
-        for r in verdicts(analysis.results)
+        for r in verdicts(analysis)
     ]
 
 

@@ -8,28 +8,45 @@ from lepton_jax.errors import UserError
 if TYPE_CHECKING:
     from lepton_jax.export.bundle import ExportResult
     from lepton_jax.export.verify import Verdict
+    from lepton_jax.export.weights import Exported
     from lepton_jax.generate import Generated
     from lepton_jax.predict import Predictions
     from lepton_jax.registry.promotion import Decision
     from lepton_jax.registry.store import Version
 
 
-def export(workdir: str, out: str, *, checkpoint: str = "best") -> "ExportResult":
+def export(
+    workdir: str, out: str, *, checkpoint: str = "best", format: str = "bundle"
+) -> "ExportResult | Exported":
     """Writes a run's model as a bundle: a folder that answers without the lab that made it.
 
     --workdir=DIR                   a record, as `train` leaves it
-    --out=DIR                       where the bundle goes
+    --out=DIR                       where it goes
     --checkpoint=best               best, last, or a step
+    --format=bundle                 or hugging_face: config.json and model.safetensors as
+                                    transformers reads them; or lora: the adapters of a run that
+                                    trained some, one safetensors file
 
-    Example:
+    Examples:
       python launch.py export --workdir=runs/digits --out=bundles/digits
+      python launch.py export --workdir=runs/vit --format=hugging_face --out=vit
     """
+    from lepton_jax.errors import did_you_mean
     from lepton_jax.export import bundle
+    from lepton_jax.export import weights as export_weights
     from lepton_jax.training import restore
     from lepton_jax.training.runtime import runtime
 
+    formats: dict[str, Any] = {
+        "bundle": bundle.export,
+        "hugging_face": export_weights.hugging_face,
+        "lora": export_weights.adapters,
+    }
+    if format not in formats:
+        near = did_you_mean(format, formats)
+        raise UserError(f"--format={format}{near}: expected {', '.join(formats)}")
     with runtime(restore.read_config(workdir).precision):
-        return bundle.export(restore.trained(workdir, checkpoint), out)
+        return formats[format](restore.trained(workdir, checkpoint), out)
 
 
 def verify(bundle: str, *, workdir: str = "") -> "Verdict":

@@ -68,12 +68,12 @@ class DataSpec:
                 if word not in number:
                     raise UserError(f"prompt: no token is {word!r}{did_you_mean(word, number)}")
             found = [number[word] for word in text.split()]
-        if not found:
-            start = known.end if known.begin is None else known.begin
-            if start is None:
-                raise UserError(f"prompt {text!r} has no token: expected one at least")
-            found = [start]
-        return found
+        if found:
+            return found
+        start = known.end if known.begin is None else known.begin
+        if start is None:
+            raise UserError(f"prompt {text!r} has no token: expected one at least")
+        return [start]
 
     def text(self, tokens: Sequence[int]) -> str:
         """The text of tokens, without those with a meaning of their own; words where there is no
@@ -142,7 +142,7 @@ def load(
         raw = {name: _Read(split, decode) for name, (split, _) in parts.items()}
         trains_on = parts["train"][1] if "train" in parts else ""
         made = _tokenizer(tokenizer, raw, [trains_on, decode], encoding)
-        text_identity = [made.digest, [encode.name, dict(encode.keys)]]
+        text_identity = [made.digest, encode.name, dict(sorted(encode.keys.items()))]
         parts = {
             name: (
                 encoding.encoded(raw[name], made),

@@ -4,23 +4,51 @@ import functools
 
 import numpy as np
 
+from lepton_jax.data.buckets import Buckets
+from lepton_jax.errors import UserError
+
 
 class Order:
     """Epoch after epoch, each a permutation of the examples; batches go across epoch borders.
 
     Epoch e depends on (seed, e) only, so any batch can be had at any time, without a state.
+
+    `contiguous`: for examples that follow on each other, such as the chunks of a text. Each row of
+    the batch walks through all of them in their order, and around again, so that it always goes on
+    where it stopped in the batch before; the rows begin at equal distances. No seed matters.
+
+    `buckets`: a batch holds texts of like lengths, others in every epoch; at which step they are
+    how long is the same for all seeds, so that trials that take their steps at once agree. The
+    batches that go across epochs get the longest.
     """
 
-    def __init__(self, examples: int, batch_size: int, seed: int):
+    def __init__(
+        self,
+        examples: int,
+        batch_size: int,
+        seed: int,
+        *,
+        contiguous: bool = False,
+        buckets: Buckets | None = None,
+    ):
         if not 0 < examples < 2**31 or batch_size < 1:
             raise ValueError(f"cannot order {examples} examples in batches of {batch_size}")
         self.examples = examples
         self.batch_size = batch_size
         self.seed = seed
+        self.contiguous = contiguous
+        self.buckets = buckets
+        if contiguous and batch_size > examples:
+            raise UserError(
+                f"batch_size = {batch_size}: data.order = 'contiguous' needs an example for each "
+                f"row to begin with, and there are {examples}"
+            )
+        if contiguous and buckets:
+            raise UserError(
+                "data.order = 'contiguous' keeps the order of a text; data.buckets do not"
+            )
         # A batch touches two epochs when it crosses a border.
-        self._permutation = functools.lru_cache(maxsize=2)(
-            functools.partial(permutation, examples, seed)
-        )
+        self._epoch = functools.lru_cache(maxsize=2)(self._arranged)
 
     def indices(self, step: int) -> np.ndarray:
         """The examples of one step's batch, int64 [B]."""
@@ -28,8 +56,15 @@ class Order:
 
     def epochs(self, step: int) -> np.ndarray:
         """The epoch of each example of one step's batch, int64 [B], counted from 0."""
+        if self.contiguous:
+            # From one row's visit of an example to the next row's it grows by one.
+            return np.full(self.batch_size, step // (self.examples // self.batch_size))
         first = step * self.batch_size
         return np.arange(first, first + self.batch_size) // self.examples
+
+    def length(self, step: int) -> int | None:
+        """What the texts of one step's batch can be cut to, if there are buckets."""
+        return None if self.buckets is None else self.buckets.length(self.indices(step))
 
     def chunk(self, start: int, steps: int) -> np.ndarray:
         """The examples of `steps` batches from step `start` on, int32 [steps, B]."""
@@ -37,16 +72,33 @@ class Order:
         return flat.astype(np.int32).reshape(steps, self.batch_size)
 
     def __reduce__(self) -> tuple:
-        return Order, (self.examples, self.batch_size, self.seed)
+        order = functools.partial(Order, contiguous=self.contiguous, buckets=self.buckets)
+        return order, (self.examples, self.batch_size, self.seed)
 
     def _slice(self, start: int, stop: int) -> np.ndarray:
+        if self.contiguous:
+            step, row = np.divmod(np.arange(start, stop), self.batch_size)
+            return (row * (self.examples // self.batch_size) + step) % self.examples
         parts = [np.empty(0, np.int64)]
         while start < stop:
             epoch, offset = divmod(start, self.examples)
-            part = self._permutation(epoch)[offset : offset + stop - start]
+            part = self._epoch(epoch)[offset : offset + stop - start]
             parts.append(part)
             start += len(part)
         return np.concatenate(parts)
+
+    def _arranged(self, epoch: int) -> np.ndarray:
+        """The examples of an epoch in their order, int64 [N]."""
+        index_N = permutation(self.examples, self.seed, epoch)
+        if self.buckets is None:
+            return index_N
+        before = -epoch * self.examples % self.batch_size  # in the batch that began an epoch ago
+        whole = max(0, self.examples - before) // self.batch_size
+        index_N = index_N[np.argsort(self.buckets.of[index_N], kind="stable")]
+        within, across = np.split(index_N, [whole * self.batch_size])
+        if whole:
+            within = within.reshape(whole, -1)[permutation(whole, 0, epoch)].ravel()
+        return np.concatenate([across[:before], within, across[before:]])
 
 
 def permutation(examples: int, seed: int, epoch: int) -> np.ndarray:

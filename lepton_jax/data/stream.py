@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from lepton_jax.data.buckets import cut
 from lepton_jax.data.order import Order
 from lepton_jax.data.source import Columns
 from lepton_jax.data.streamed import Streamed
@@ -44,6 +45,9 @@ class Batches:
             fields = self._columns.drawn(index_B, epoch_B, self._order.seed)
         else:
             fields = self._columns.rows(index_B)
+        length = self._order.length(step)
+        if length is not None:
+            fields = cut(fields, length)
         return {**fields, "position": self._position.copy()}
 
 

@@ -88,11 +88,13 @@ def jsonl(*, path: Running[str], label: str = "label") -> Source:
                     row = json.loads(line)
                 except ValueError as e:
                     raise UserError(f"{file}, line {i}: not JSON: {e}") from None
-                first = row if first is None else first
-                if not isinstance(row, dict) or row.keys() != first.keys():
-                    got = ", ".join(row) if isinstance(row, dict) else type(row).__name__
+                if not isinstance(row, dict):
+                    kind = type(row).__name__
+                    raise UserError(f"{file}, line {i}: a {kind}, expected an object {{...}}")
+                first = first or row
+                if row.keys() != first.keys():
                     raise UserError(
-                        f"{file}, line {i}: has {got}; expected an object with {', '.join(first)}"
+                        f"{file}, line {i}: has {', '.join(row)}; expected {', '.join(first)}"
                     )
                 yield i, row
 

@@ -60,8 +60,10 @@ class Tokenizer:
         tokens = [""] * (max(numbers.values(), default=-1) + 1)
         for token, number in numbers.items():
             tokens[number] = token
+        # A word that merely looks like one of them is a word.
+        marked = {t["content"] for t in json.loads(self.text).get("added_tokens") or ()}
         special = {
-            meaning: next((numbers[n] for n in names if n in numbers), None)
+            meaning: next((numbers[n] for n in names if n in marked), None)
             for meaning, names in SPECIAL.items()
         }
         return Vocabulary(tuple(tokens), special.pop("pad") or 0, **special)

@@ -8,7 +8,7 @@ around every text is part of the tokenizer.
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +23,9 @@ _MARKS: dict[str, tuple[str, ...]] = {
     "end": ("[END]",),
     "begin_end": ("[BEGIN]", "[END]"),
 }
+
+_PRIVATE = "\U000f0000"
+"""The first of the code points that Unicode leaves to private use, planes 15 and 16."""
 
 KIM = (
     (r"[^A-Za-z0-9(),!?'`]", " "),
@@ -116,19 +119,16 @@ def wordpiece(
     """BERT's pieces of words in lower case (Devlin et al. 2019; Schuster & Nakajima 2012), accents
     taken off, [CLS] before a text, [SEP] after it and between a pair, and a [MASK].
     """
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-    made = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    made.normalizer = normalizers.BertNormalizer(lowercase=True)
-    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    made.decoder = decoders.WordPiece()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=size,
-        min_frequency=min_count,
-        special_tokens=["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"],
-        show_progress=False,
-    )
-    made.train_from_iterator(texts, trainer)
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    normalizer = normalizers.BertNormalizer(lowercase=True)
+    split = pre_tokenizers.BertPreTokenizer()
+    found = _word_pieces(_pieces(texts, normalizer, split), size - len(special), min_count)
+    vocabulary = {token: i for i, token in enumerate([*special, *found])}
+    made = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    made.add_special_tokens(special)
+    made.normalizer, made.pre_tokenizer, made.decoder = normalizer, split, decoders.WordPiece()
     return _finished(made, "[CLS]", "[SEP]")
 
 
@@ -156,10 +156,7 @@ def _counted(
     """Of a vocabulary of the pieces that `split` makes, the most frequent first."""
     from tokenizers import Tokenizer, models
 
-    counts: Counter[str] = Counter()
-    for text in texts:
-        clean = normalizer.normalize_str(text) if normalizer else text
-        counts.update(piece for piece, _ in split.pre_tokenize_str(clean))
+    counts = _pieces(texts, normalizer, split)
     special = ["[PAD]", "[UNK]", *_MARKS[marks]]
     # Of equals the one that sorts first: the order of counting must not matter.
     often = sorted((-n, piece) for piece, n in counts.items() if n >= min_count)
@@ -173,6 +170,46 @@ def _counted(
     if decoder:
         made.decoder = decoder
     return _finished(made, *_around(marks))
+
+
+def _pieces(texts: Iterator[str], normalizer: Any, split: Any) -> Counter[str]:
+    """How often each of the pieces that `split` makes occurs."""
+    counts: Counter[str] = Counter()
+    for text in texts:
+        clean = normalizer.normalize_str(text) if normalizer else text
+        counts.update(piece for piece, _ in split.pre_tokenize_str(clean))
+    return counts
+
+
+def _word_pieces(counts: Mapping[str, int], size: int, min_count: int) -> list[str]:
+    """Parts of words by byte pair encoding's merges; one that begins no word has ## before it.
+
+    The library's own trainer for them numbers letters in the order of a hash table, another one in
+    every process, and breaks ties by these numbers. Its trainer of plain merges sorts them: so
+    each letter inside of a word is here a letter of its own, from where Unicode has none.
+    """
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+    words = {word: n for word, n in counts.items() if max(word) < _PRIVATE}
+    inner = sorted({letter for word in words for letter in word[1:]})
+    to = {letter: chr(ord(_PRIVATE) + i) for i, letter in enumerate(inner)}
+    back = {ord(private): letter for letter, private in to.items()}
+
+    def all_words() -> Iterator[str]:
+        for word, n in sorted(words.items()):
+            written = word[0] + "".join(to[letter] for letter in word[1:])
+            for start in range(0, n, 1000):
+                yield " ".join([written] * min(1000, n - start))
+
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    trainer = trainers.BpeTrainer(
+        vocab_size=max(0, size), min_frequency=min_count, show_progress=False
+    )
+    made.train_from_iterator(all_words(), trainer)
+    numbers = made.get_vocab()
+    found = sorted(numbers, key=numbers.__getitem__)
+    return [("##" if t[0] >= _PRIVATE else "") + t.translate(back) for t in found]
 
 
 def _around(marks: Marks) -> tuple[str, str]:

@@ -76,7 +76,7 @@ def replay(workdir: str, step: int, config: Config) -> Moment:
         state=jax.device_put(state, jax.local_devices()[0]),
         batch=batch_at(alone(program), train, step),
         step=step,
-        rows=order_of(program, train).indices(step),
+        rows=order_of(program.config, train).indices(step),
         means=means,
         checkpoint=checkpoint,
         notes=tuple(notes),

@@ -1,4 +1,4 @@
-"""Recurrent networks: a cell says what one step of time does, `unrolled` repeats it."""
+"""Recurrent networks of signals, and the stack of recurrent layers that those of text share."""
 
 from typing import Any, ClassVar
 
@@ -6,47 +6,13 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from lepton_jax.models.layers import uniform_linear
+from lepton_jax.models.cells import CELLS, CellName, GRUCell, unrolled
+from lepton_jax.models.layers import Dropout, uniform_linear
 from lepton_jax.noise import Noise
+from lepton_jax.reduce import by_batch
 from lepton_jax.schema import PositiveInt
 
-# B batch, T steps of time, C channels, H hidden units, G gates' units (3 H), K outputs.
-
-
-class GRUCell(nnx.Module):
-    """Gated recurrent unit (Cho et al. 2014), its reset gate after the matrix product:
-
-    r, z = sigmoid(W x + b + U h + c); n = tanh(W x + b + r (U h + c)); h' = (1 - z) n + z h
-
-    each gate with W, b, U, c of its own, held together in the order r, z, n.
-    """
-
-    def __init__(self, channels: int, hidden: int, *, rngs: nnx.Rngs):
-        self.input = uniform_linear(channels, 3 * hidden, fan_in=hidden, rngs=rngs)
-        self.recurrent = uniform_linear(hidden, 3 * hidden, fan_in=hidden, rngs=rngs)
-        self._hidden = hidden
-
-    def start(self, batch: int, dtype: Any) -> jax.Array:
-        """The carry before the first step: zeros `[B, H]`."""
-        return jnp.zeros((batch, self._hidden), dtype)
-
-    def __call__(self, h_BH: jax.Array, x_BG: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """`(carry, output)` after a step. `x_BG`: the step's input as `self.input` gives it, which
-        needs nothing of the steps before and is taken for all of them at once."""
-        xr_BH, xz_BH, xn_BH = jnp.split(x_BG, 3, axis=-1)
-        hr_BH, hz_BH, hn_BH = jnp.split(self.recurrent(h_BH), 3, axis=-1)
-        z_BH = nnx.sigmoid(xz_BH + hz_BH)
-        n_BH = jnp.tanh(xn_BH + nnx.sigmoid(xr_BH + hr_BH) * hn_BH)
-        h_BH = n_BH + z_BH * (h_BH - n_BH)
-        return h_BH, h_BH
-
-
-def unrolled(cell: GRUCell, x_BTC: jax.Array, *, reverse: bool = False) -> jax.Array:
-    """The cell's outputs `[B, T, H]` at every step; `reverse`: from the last step to the first."""
-    x_TBG = cell.input(x_BTC).swapaxes(0, 1)
-    start = cell.start(x_BTC.shape[0], x_TBG.dtype)
-    _, y_TBH = jax.lax.scan(cell, start, x_TBG, reverse=reverse)
-    return y_TBH.swapaxes(0, 1)
+# B batch, T steps of time, C channels, H hidden units, K outputs.
 
 
 class GRU(nnx.Module):
@@ -78,8 +44,94 @@ class GRU(nnx.Module):
     def __call__(self, x: jax.Array, noise: Noise | None = None) -> jax.Array:
         """Logits `[B, K]`; the same in training and evaluation."""
         x_BTC = x.reshape(*x.shape[:2], -1)
-        y_BTH = unrolled(self.forward, x_BTC)
+        y_BTH, _ = unrolled(self.forward, x_BTC)
         if self.backward is not None:
-            back_BTH = unrolled(self.backward, x_BTC, reverse=True)
+            back_BTH, _ = unrolled(self.backward, x_BTC, reverse=True)
             y_BTH = jnp.concatenate([y_BTH, back_BTH], axis=-1)
         return self.head(y_BTH.reshape(x.shape[0], -1))
+
+
+class Layer(nnx.Module):
+    """A cell over time; with a second one from the end, outputs and carries side by side."""
+
+    def __init__(
+        self,
+        channels: int,
+        hidden: int,
+        *,
+        cell: CellName,
+        bidirectional: bool,
+        rngs: nnx.Rngs,
+    ):
+        self.forward = CELLS[cell](channels, hidden, rngs=rngs)
+        self.backward = CELLS[cell](channels, hidden, rngs=rngs) if bidirectional else None
+
+    def __call__(
+        self, x_BTC: jax.Array, length: jax.Array | None, carry: Any
+    ) -> tuple[jax.Array, Any]:
+        """Outputs `[B, T, H]`, or `[B, T, 2 H]` both ways, and the carry at the end.
+
+        `carry`: what it begins with, if not the cell's start; forwards only.
+        """
+        y_BTH, carry = unrolled(self.forward, x_BTC, length=length, carry=carry)
+        if self.backward is None:
+            return y_BTH, carry
+        back_BTH, back = unrolled(self.backward, x_BTC, length=length, reverse=True)
+        return jax.tree.map(
+            lambda a, b: jnp.concatenate([a, b], axis=-1), (y_BTH, carry), (back_BTH, back)
+        )
+
+
+class Recurrent(nnx.Module):
+    """Recurrent layers, each on the outputs of the one below, dropout between them.
+
+    Dropout is on what goes up, never on what goes on in time (Zaremba et al. 2014).
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        hidden: int,
+        *,
+        cell: CellName,
+        layers: int,
+        bidirectional: bool,
+        dropout: Any,
+        rngs: nnx.Rngs,
+    ):
+        width = hidden * (2 if bidirectional else 1)
+        self.layers = nnx.List(
+            [
+                Layer(
+                    *(width if i else channels, hidden),
+                    cell=cell,
+                    bidirectional=bidirectional,
+                    rngs=rngs,
+                )
+                for i in range(layers)
+            ]
+        )
+        self.dropout = Dropout(dropout)
+
+    def start(self, batch: int, dtype: Any) -> tuple[Any, ...]:
+        """The carry of each layer before the first step, forwards."""
+        return tuple(layer.forward.start(batch, dtype) for layer in self.layers)
+
+    def __call__(
+        self,
+        x_BTC: jax.Array,
+        noise: Noise | None,
+        *,
+        length: jax.Array | None = None,
+        carries: tuple[Any, ...] | None = None,
+    ) -> tuple[jax.Array, tuple[Any, ...]]:
+        """The last layer's outputs, and the carry of each layer at the end of what counts.
+
+        `length`: see `unrolled`. `carries`: what the layers begin with; forwards only.
+        """
+        ends = []
+        for i, layer in enumerate(self.layers):
+            x_BTC = by_batch(self.dropout(x_BTC, noise) if i else x_BTC)
+            x_BTC, end = layer(x_BTC, length, None if carries is None else carries[i])
+            ends.append(end)
+        return x_BTC, tuple(ends)

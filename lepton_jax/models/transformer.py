@@ -10,6 +10,7 @@ from flax import nnx
 from lepton_jax.errors import UserError
 from lepton_jax.models.attention import INIT_STD
 from lepton_jax.models.blocks import (
+    EPSILON,
     Block,
     Cache,
     Embedding,
@@ -55,9 +56,10 @@ class Transformer(nnx.Module):
         width: PositiveInt = 768,
         heads: PositiveInt = 12,
         kv_heads: PositiveInt | None = None,
-        mlp: Literal["gelu", "swiglu"] = "gelu",
+        mlp: Literal["gelu", "gelu_exact", "swiglu"] = "gelu",
         mlp_width: PositiveInt | None = None,
         norm: Literal["layer", "rms"] = "layer",
+        epsilon: float = EPSILON,
         positions: Literal["learned", "rope"] = "learned",
         rope_base: float = 10_000.0,
         tied: bool = True,
@@ -69,8 +71,9 @@ class Transformer(nnx.Module):
     ):
         """`input_shape`: (T, V), T the context. `outputs`: V.
 
-        `kv_heads`: as many as `heads` by default. `mlp_width`: 4 x `width` by default. `tied`: the
-        embedding is the last layer's matrix, too. `scan`: the layers are stacked `[L, ...]` and
+        `kv_heads`: as many as `heads` by default. `mlp_width`: 4 x `width` by default. `mlp`:
+        "gelu" is its tanh form. `epsilon`: of the norms. `tied`: the embedding is the last layer's
+        matrix, too. `scan`: the layers are stacked `[L, ...]` and
         compiled as one. `remat`: what the backward pass computes again: nothing, all of a layer,
         or all but its matrix products. Neither changes what is computed.
         """
@@ -98,10 +101,11 @@ class Transformer(nnx.Module):
             bias=bias,
             dropout=dropout,
             out_std=INIT_STD / (2 * layers) ** 0.5,
+            epsilon=epsilon,
         )
         keys = jax.random.split(rngs.params(), layers)
         self.blocks = stacked(block, keys) if scan else listed(block, keys)
-        self.norm = norm_layer(norm, width, bias, rngs)
+        self.norm = norm_layer(norm, width, bias, rngs, epsilon)
         self.head = None if tied else Embedding(outputs, width, rngs=rngs)
         self._remat = remat
 

@@ -12,6 +12,7 @@ from lepton_jax import ops
 from lepton_jax.errors import UserError
 from lepton_jax.models.attention import INIT_STD
 from lepton_jax.models.blocks import (
+    EPSILON,
     Block,
     Embedding,
     Remat,
@@ -59,13 +60,17 @@ class ViT(nnx.Module):
         heads: PositiveInt = 12,
         positions: Literal["learned", "sincos"] = "learned",
         pool: Literal["token", "mean"] = "token",
+        mlp: Literal["gelu", "gelu_exact"] = "gelu",
+        epsilon: float = EPSILON,
         dropout: Rate = 0.0,
         scan: bool = False,
         remat: Running[Remat] = "none",
         rngs: nnx.Rngs,
     ):
         """`pool`: what the last layer sees, a token of its own beside the patches or the mean of
-        all. `dropout`, `scan` and `remat` are as in the decoder."""
+        all. `mlp`: GELU's tanh form, or GELU. `epsilon`: of the norms. `dropout`, `scan` and
+        `remat` are as in the decoder.
+        """
         height, image_width, channels = input_shape
         _check(height, image_width, patch, width, heads, positions)
         self._patch = patch
@@ -88,25 +93,26 @@ class ViT(nnx.Module):
             kv_heads=heads,
             mlp_width=4 * width,
             norm="layer",
-            activation="gelu",
+            activation=mlp,
             causal=False,
             rope_base=None,
             bias=True,
             dropout=dropout,
             out_std=INIT_STD / (2 * layers) ** 0.5,
+            epsilon=epsilon,
         )
         keys = jax.random.split(rngs.params(), layers)
         self.blocks = stacked(block, keys) if scan else listed(block, keys)
-        self.norm = norm_layer("layer", width, True, rngs)
+        self.norm = norm_layer("layer", width, True, rngs, epsilon)
         self.head = Linear(width, outputs, kernel_init=nnx.initializers.zeros, rngs=rngs)
         self._remat = remat
 
     def __call__(self, x_BHWC: jax.Array, noise: Noise | None = None) -> jax.Array:
         """Logits `[B, K]`; None for `noise` means evaluation."""
         tiles_BHWD = ops.stacked(x_BHWC, self._patch)
-        x_BTD = self.patches(tiles_BHWD.reshape(len(x_BHWC), -1, tiles_BHWD.shape[-1]))
+        x_BTD = self.patches(tiles_BHWD.reshape(x_BHWC.shape[0], -1, tiles_BHWD.shape[-1]))
         if self.token is not None:
-            token_B1D = jnp.broadcast_to(self.token[...], (len(x_BTD), 1, x_BTD.shape[-1]))
+            token_B1D = jnp.broadcast_to(self.token[...], (x_BTD.shape[0], 1, x_BTD.shape[-1]))
             x_BTD = jnp.concatenate([token_B1D, x_BTD], axis=1)
         x_BTD = self.dropout(by_batch(x_BTD + self._positions(x_BTD)), noise)
         x_BTD = self.norm(by_batch(layered(self.blocks, x_BTD, noise, remat=self._remat)))

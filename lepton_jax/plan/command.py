@@ -77,7 +77,7 @@ def _of_run(program: Program, data: Dataset) -> dict[str, Any]:
 
     config = program.config
     state = program.abstract_state()
-    params = jax.tree.leaves(program.variables(state)[0])
+    params = jax.tree.leaves(jax.eval_shape(program.variables, state)[0])
     return {
         "parameters": sum(p.size for p in params),
         "parameter_bytes": _bytes(params),

@@ -9,6 +9,7 @@ import optax
 from lepton_jax.data.dataset import DataSpec
 from lepton_jax.errors import UserError
 from lepton_jax.evaluation.metrics import BitsPerCharacter, Perplexity
+from lepton_jax.schema import Later
 from lepton_jax.tasks.texts import padding, text_of
 
 # B batch, T tokens that the model sees, V vocabulary.
@@ -25,7 +26,11 @@ class LanguageModelling:
       UserError: when the data has no such fields, fewer than two tokens, or no vocabulary.
     """
 
-    def __init__(self, spec: DataSpec):
+    def __init__(self, spec: DataSpec, *, carry: Later[bool] = False):
+        """`carry`: in training each row of the batch goes on with what a recurrent model knew at
+        the end of the batch before (truncated backpropagation through time, Mikolov et al. 2010);
+        it needs `data.order` 'contiguous'. Evaluations begin every example with nothing known."""
+        self.carries = carry
         self._padded = "length" in spec.fields
         self.input_fields = ("tokens", "length") if self._padded else ("tokens",)
         for name, rank in (("tokens", 1), ("length", 0))[: len(self.input_fields)]:
@@ -56,8 +61,32 @@ class LanguageModelling:
         return {
             "loss": ((nats_BT * counted_BT).sum(), weight),
             "accuracy": ((hit_BT * counted_BT).sum(), weight),
-            **(padding(text_of(batch), batch["mask"]) if self._padded else {}),
+            **(padding(batch["mask"], text_of(batch)) if self._padded else {}),
         }
+
+    def start(self, model: Any, rows: int) -> Any:
+        """What rows of the batch know before the first step.
+
+        Raises:
+          UserError: when the model keeps nothing that it could go on with.
+        """
+        if not hasattr(model, "start"):
+            raise UserError(
+                f"task.carry = True: {type(model).__name__} keeps nothing from one batch to the "
+                "next; expected a recurrent model, such as rnn_lm"
+            )
+        return model.start(rows)
+
+    def carrying_loss(self, model: Any, batch: Any, noise: Any, known: Any) -> tuple[Any, Any]:
+        """`loss`, of texts that go on from what is known of them, and what is known then."""
+
+        def reading(tokens_BT: jax.Array, noise: Any) -> jax.Array:
+            nonlocal known
+            logits_BTV, known = model.read(tokens_BT, known, noise)
+            return logits_BTV
+
+        sums = self.loss(reading, batch, noise)
+        return sums, known
 
     def predict(self, model: Any, batch: Any) -> dict[str, jax.Array]:
         """What the last token that counts should be, given those before it, which alone are

@@ -56,7 +56,7 @@ def augmented(config: Config, out: str, examples: int) -> Augmented:
         if field is None or len(field.shape) != 3:
             raise UserError("augment draws images, and the data has no field 'image' [H, W, C]")
         train = data.splits["train"]
-        index = order_of(program, train).indices(0)[:examples]
+        index = order_of(program.config, train).indices(0)[:examples]
 
         def step(batch: Any, k: jax.Array) -> Any:
             noise = Noise(example_keys(jnp.uint32(config.seed), k, batch["position"]))

@@ -15,6 +15,8 @@ import numpy as np
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from lepton_jax.config import Config
+from lepton_jax.data.buckets import buckets, cut
 from lepton_jax.data.dataset import Dataset
 from lepton_jax.data.order import Order
 from lepton_jax.data.source import Columns
@@ -34,14 +36,16 @@ class DeviceFeed:
     def __init__(self, layout: Layout, train: Columns):
         program, place = layout.program, layout.placement
         self._put = place.put
-        self._order = order_of(program, train)
+        self._order = order_of(program.config, train)
         self._columns = place.put(dict(train.columns), place.replicated)
         batch_size = program.config.batch_size
         self._position = place.put(np.arange(batch_size, dtype=np.int32), place.batch)
         self._spread = NamedSharding(place.mesh, P(None, *place.batch.spec))
         self._chunk: tuple[int, Any] = (-1, None)
 
-        inputs = (P(), self._spread.spec, place.batch.spec)
+        self._rulers = Rulers(lambda ruler: place.put(ruler, place.replicated))
+
+        inputs = (P(), self._spread.spec, place.batch.spec, P())
         self.step = place.compile_step(gathering(program), layout.state, inputs)
         """`(state, sums, *inputs(k)) -> (state, sums)`; dispatches and returns at once."""
 
@@ -50,20 +54,39 @@ class DeviceFeed:
         start = k - k % CHUNK
         if self._chunk[0] != start:
             self._chunk = (start, self._put(self._order.chunk(start, CHUNK), self._spread))
-        return self._columns, self._chunk[1], self._position
+        return self._columns, self._chunk[1], self._position, self._rulers(self._order.length(k))
 
     def close(self) -> None:
         pass
+
+
+class Rulers:
+    """What tells a step how long its texts are: an array on the device whose length it is. The
+    length of an array is known to the compiler, so that each has its program.
+    """
+
+    def __init__(self, put: Callable[[np.ndarray], Any]):
+        self._put = put
+        self._made: dict[int, Any] = {}
+
+    def __call__(self, length: int | None) -> Any:
+        if length is None:
+            return None
+        if length not in self._made:
+            self._made[length] = self._put(np.zeros(length, np.int8))
+        return self._made[length]
 
 
 def gathering(program: Program) -> Callable[..., tuple[State, Sums]]:
     """`program.step` on the examples that a chunk of the order names, of columns on the device."""
 
     def step(
-        state: State, sums: Sums, columns: Any, chunk: jax.Array, position: jax.Array
+        state: State, sums: Sums, columns: Any, chunk: jax.Array, position: jax.Array, ruler: Any
     ) -> tuple[State, Sums]:
         index_B = chunk[state.step % CHUNK]
         batch = {name: column[index_B] for name, column in columns.items()}
+        if ruler is not None:
+            batch = cut(batch, len(ruler))
         return program.step(state, sums, {**batch, "position": position})
 
     return step
@@ -76,7 +99,7 @@ class StreamFeed:
         program, place = layout.program, layout.placement
         batch_size = program.config.batch_size
         rows = place.rows(batch_size)
-        order = order_of(program, train)
+        order = order_of(program.config, train)
         total = program.total_steps
         self._stream = stream(train, order, start, total, workers=workers, positions=rows)
         self._next = start
@@ -125,15 +148,28 @@ def device_budget() -> int:
     return (2 << 30) // len(devices)
 
 
-def order_of(program: Program, train: Columns) -> Order:
-    return Order(len(train), program.config.batch_size, program.config.seed)
+def order_of(config: Config, train: Columns) -> Order:
+    """The order in which a config trains on a split.
+
+    Raises:
+      UserError: when it is contiguous, and there are fewer examples than the batch has rows; or
+        when it has buckets that the data does not fit.
+    """
+    data = config.data
+    return Order(
+        len(train),
+        config.batch_size,
+        config.seed,
+        contiguous=data.order == "contiguous",
+        buckets=buckets(train, data.buckets) if data.buckets else None,
+    )
 
 
 def batch_at(layout: Layout, train: Columns, k: int) -> dict[str, Any]:
     """The raw batch of step k, from nothing but (config, seed, k): for looking at one step."""
     batch_size = layout.program.config.batch_size
     rows = layout.placement.rows(batch_size)
-    batch = Batches(train, order_of(layout.program, train), rows)(k)
+    batch = Batches(train, order_of(layout.program.config, train), rows)(k)
     return layout.placement.put_rows(batch, rows, batch_size)
 
 

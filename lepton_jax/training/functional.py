@@ -31,6 +31,8 @@ class Functional:
         _refuse_what_depends_on_placement(abstract)
         parts: Any = nnx.split(abstract, nnx.Param, ...)
         self._graph = parts[0]
+        self.params = nnx.to_pure_dict(parts[1])
+        """Shape and dtype of every parameter, as a tree."""
         varied: Any = nnx.split(abstract, HyperVariable, ...)
         self.numbers = frozenset(flat(nnx.to_pure_dict(varied[1])))
         """Names in `rest` that are the config's and no weights, such as a dropout rate."""

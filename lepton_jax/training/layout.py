@@ -12,6 +12,7 @@ from lepton_jax.components import resolve
 from lepton_jax.errors import UserError
 from lepton_jax.placement import rules, strategies
 from lepton_jax.placement.placement import Placement
+from lepton_jax.training import lora
 from lepton_jax.training.program import Program
 from lepton_jax.training.state import State, flat
 
@@ -25,8 +26,8 @@ class Layout:
 
     @cached_property
     def parameters(self) -> dict[str, Any]:
-        """Shape and dtype of each parameter of the model, by name."""
-        return flat(self.program.variables(self._abstract)[0])
+        """Shape and dtype of each parameter of the model, and of `lora`'s beside it, by name."""
+        return self._model | self._adapters
 
     @cached_property
     def specs(self) -> rules.Specs:
@@ -36,7 +37,8 @@ class Layout:
           UserError: when the model's sharding rules do not fit the mesh.
         """
         model = resolve("model", self.program.config.model.name)
-        return self.placement.specs(self.parameters, getattr(model, "sharding", {}))
+        found = self.placement.specs(self._model, getattr(model, "sharding", {}))
+        return found | lora.spread(self._adapters, found)
 
     @cached_property
     def state(self) -> State:
@@ -68,6 +70,16 @@ class Layout:
     def table(self) -> str:
         """What is spread how, for people."""
         return rules.table(self.parameters, self.specs, self.placement.mesh)
+
+    @cached_property
+    def _model(self) -> dict[str, Any]:
+        return flat(jax.eval_shape(self.program.variables, self._abstract)[0])
+
+    @cached_property
+    def _adapters(self) -> dict[str, Any]:
+        if not self.program.config.lora:
+            return {}
+        return {n: x for n, x in self._abstract.learner.params.items() if lora.is_adapter(n)}
 
     @cached_property
     def _abstract(self) -> State:

@@ -6,7 +6,7 @@ updates) brings the same three methods itself.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
@@ -19,10 +19,15 @@ from lepton_jax.noise import Noise
 from lepton_jax.reduce import batch_sum
 from lepton_jax.schema import is_off
 from lepton_jax.training.functional import Functional
+from lepton_jax.training.lora import Adapters
 
 Batch = Mapping[str, jax.Array]
 Sums = dict[str, tuple[jax.Array, jax.Array]]
 """Named means as (total, weight), summed over the examples at hand; never means."""
+
+
+LORA = 1
+"""Folded into the key of a model for that of its adapters."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,8 @@ class Tools:
     ema: Any
     """Decay of the parameters' moving average; 0.0: none is kept."""
     accumulate: int
+    batch_size: int
+    """Of the whole batch."""
     cast: Callable[[Any], Any]
     """Floating leaves to the precision of the computation."""
     noise: Callable[[Batch], Noise]
@@ -64,30 +71,52 @@ class Fit:
     """The state of `Supervised`."""
 
     params: Any
+    """What trains: the model's parameters, or by name what `lora` puts beside them."""
     rest: Any
     optimizer: Any
     ema: Any
+    carried: Any = field(default_factory=dict)
+    """What each row of the whole batch knows of the steps before, `[B, ...]`; mostly nothing. It is
+    no part of the model: evaluations and exports do without it."""
+    frozen: Any = field(default_factory=dict)
+    """By name, the parameters that `lora` leaves as they are."""
 
 
 class Supervised:
-    """Descends the gradient of the mean loss: the task's summed loss over its summed weight."""
+    """Descends the gradient of the mean loss: the task's summed loss over its summed weight.
 
-    def __init__(self, task: Any):
+    A task that carries something from step to step (`carries` is True) has two more methods:
+    `start(model, B)`, what rows know before the first step, every leaf `[B, ...]`; and
+    `carrying_loss(model, batch, noise, known)`, which beside the sums of `loss` returns what the
+    rows know then. Gradients end where a step begins: truncated backpropagation through time.
+    """
+
+    def __init__(self, task: Any, lora: Adapters | None = None):
         self._task = task
+        self._carries = getattr(task, "carries", False)
+        self._lora = lora
 
     def init(self, tools: Tools, key: jax.Array) -> Fit:
         params, rest = tools.init_model(key)
+        frozen: dict[str, Any] = {}
+        if self._lora:
+            params, frozen = self._lora.split(params, jax.random.fold_in(key, LORA))
         ema = {} if is_off(tools.ema) else jax.tree.map(jnp.copy, params)
-        return Fit(params, rest, tools.optimizer.init(params), ema)
+        carried = {}
+        if self._carries:
+            whole = self._whole(params, frozen)
+            carried = self._task.start(tools.model.merge(whole, rest), tools.batch_size)
+        return Fit(params, rest, tools.optimizer.init(params), ema, carried, frozen)
 
     def update(self, tools: Tools, state: Fit, batch: Batch) -> tuple[Fit, Sums]:
-        grads, sums, rest = accumulated(self._gradient, tools, state, batch)
+        grads, sums, (rest, carried) = accumulated(self._gradient, tools, state, batch)
         grads, sums = batch_sum((grads, sums))
         grads = jax.tree.map(lambda g: g / sums["loss"][1].astype(g.dtype), grads)
         updates, optimizer = tools.optimizer.update(grads, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
         ema = (
-            jax.tree.map(lambda e, p: tools.ema * e + (1 - tools.ema) * p, state.ema, params)
+            # In this form what stands still is its own average, to the bit.
+            jax.tree.map(lambda e, p: e + (1 - tools.ema) * (p - e), state.ema, params)
             if (state.ema)
             else state.ema
         )
@@ -97,20 +126,40 @@ class Supervised:
             "grad_norm": (optax.tree.norm(grads), one),
             "update_norm": (optax.tree.norm(updates), one),
         }
-        return Fit(params, rest, optimizer, ema), sums
+        carried = _of_all_rows(carried, batch)
+        return Fit(params, rest, optimizer, ema, carried, state.frozen), sums
 
-    def _gradient(self, tools: Tools, state: Fit, rest: Any, batch: Batch) -> tuple[Any, Sums, Any]:
+    def _gradient(self, tools: Tools, state: Fit, kept: Any, batch: Batch) -> tuple[Any, Sums, Any]:
+        rest, carried = kept
+
         def summed_loss(params: Any) -> tuple[jax.Array, tuple[Sums, Any]]:
             noise = tools.noise(batch)
-            model = tools.model.merge(tools.cast(params), rest)
-            sums = checked_sums(self._task, model, tools.augment(batch, noise), noise)
-            return sums["loss"][0], (sums, tools.model.split(model)[1])
+            model = tools.model.merge(tools.cast(self._whole(params, state.frozen)), rest)
+            seen = tools.augment(batch, noise)
+            if not self._carries:
+                sums = checked_sums(self._task, model, seen, noise)
+                return sums["loss"][0], (sums, (tools.model.split(model)[1], carried))
+            known = jax.tree.map(lambda x: x[batch["position"]], carried)
+            sums, known = self._task.carrying_loss(model, seen, noise, tools.cast(known))
+            after = jax.tree.map(
+                lambda x, own: x.at[batch["position"]].set(own.astype(x.dtype)), carried, known
+            )
+            return sums["loss"][0], (sums, (tools.model.split(model)[1], after))
 
-        grads, (sums, rest) = jax.grad(summed_loss, has_aux=True)(state.params)
-        return grads, sums, rest
+        grads, (sums, kept) = jax.grad(summed_loss, has_aux=True)(state.params)
+        return grads, sums, kept
 
     def variables(self, state: Fit) -> tuple[Any, Any]:
-        return state.ema or state.params, state.rest
+        return self._whole(state.ema or state.params, state.frozen), state.rest
+
+    def _whole(self, params: Any, frozen: Any) -> Any:
+        return self._lora.whole(params, frozen) if self._lora else params
+
+
+def _of_all_rows(carried: Any, batch: Batch) -> Any:
+    """What all rows carry, of what each shard of the batch knows of its own rows."""
+    own = batch["position"]
+    return jax.tree.map(lambda x: batch_sum(jnp.zeros_like(x).at[own].set(x[own])), carried)
 
 
 def checked_sums(task: Any, model: Any, batch: Batch, noise: Noise | None) -> Sums:
@@ -131,22 +180,24 @@ def checked_sums(task: Any, model: Any, batch: Batch, noise: Noise | None) -> Su
 def accumulated(
     gradient: Callable[..., tuple[Any, Sums, Any]], tools: Tools, state: Fit, batch: Batch
 ) -> tuple[Any, Sums, Any]:
-    """`gradient` over the batch, a microbatch at a time: sums of gradients and of metrics.
+    """`gradient` over the batch, a microbatch at a time: sums of gradients and of metrics, and the
+    rest of the model's variables with what rows carry.
 
     Microbatch a takes examples a, a + A, a + 2A ...: each shard of a sharded batch keeps its own.
     """
+    kept = state.rest, state.carried
     if tools.accumulate == 1:
-        return gradient(tools, state, state.rest, batch)
+        return gradient(tools, state, kept, batch)
     slices = jax.tree.map(
         lambda x: x.reshape(-1, tools.accumulate, *x.shape[1:]).swapaxes(0, 1), dict(batch)
     )
     first = jax.tree.map(lambda x: x[0], slices)
-    grads, sums, rest = gradient(tools, state, state.rest, first)
+    grads, sums, kept = gradient(tools, state, kept, first)
 
     def add(carry: Any, part: Batch) -> tuple[Any, None]:
-        total, rest = carry
-        grads, sums, rest = gradient(tools, state, rest, part)
-        return (jax.tree.map(jnp.add, total, (grads, sums)), rest), None
+        total, kept = carry
+        grads, sums, kept = gradient(tools, state, kept, part)
+        return (jax.tree.map(jnp.add, total, (grads, sums)), kept), None
 
     others = jax.tree.map(lambda x: x[1:], slices)
 
@@ -155,7 +206,7 @@ def accumulated(
 
     # A rolled loop keeps memory and compile time flat; XLA's CPU convolutions crawl inside one.
     # What counts is what the step is compiled for: `plan` compiles for TPUs on a CPU.
-    (grads, sums), rest = jax.lax.platform_dependent(
-        ((grads, sums), rest), others, cpu=partial(rolled, unroll=True), default=rolled
+    (grads, sums), kept = jax.lax.platform_dependent(
+        ((grads, sums), kept), others, cpu=partial(rolled, unroll=True), default=rolled
     )
-    return grads, sums, rest
+    return grads, sums, kept

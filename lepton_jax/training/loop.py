@@ -94,8 +94,10 @@ def run(
             calls.read(at, values, state)
             pending = None
 
-    # Without jit every operation moves its own constants, and there is nothing to guard.
-    with jax.transfer_guard("allow" if jax.config.values["jax_disable_jit"] else "disallow"):
+    # Without jit every operation moves its own constants, and there is nothing to guard. What
+    # comes back to the host is asked for: sums, evaluations, checkpoints.
+    guard = "allow" if jax.config.values["jax_disable_jit"] else "disallow"
+    with jax.transfer_guard_host_to_device(guard):
         while step < total and not stopping:
             until = every.next(step, total)
             while step < until and not stopping:

@@ -19,6 +19,7 @@ from lepton_jax.schema import parse_duration
 from lepton_jax.training import optimizer
 from lepton_jax.training.functional import Functional
 from lepton_jax.training.learner import Batch, Supervised, Tools, checked_sums
+from lepton_jax.training.lora import Adapters
 from lepton_jax.training.state import State, Sums
 from lepton_jax.validation import calls
 
@@ -42,7 +43,15 @@ class Program:
         self._prepare = calls("transform", config.data.prepare)
         self._dtype = PRECISIONS[config.precision]
         task = self._task({})
-        self._shape = (task.input_shape, task.outputs)
+        if getattr(task, "carries", False) and config.data.order != "contiguous":
+            raise UserError(
+                f"task.carry = True: a row of the batch goes on with what it knows, but data.order "
+                f"= {config.data.order!r} gives it another text every step; expected 'contiguous'"
+            )
+        if config.lora and hasattr(task, "update"):
+            raise UserError("lora needs a task with one model; this one has a step of its own")
+        self.shape = (task.input_shape, task.outputs)
+        """What the model is built for: its input shape and its outputs."""
         self.functional = Functional(self._make_model({}))
         self._schedule = config.schedule.build(self.total_steps, self.steps)
         self.sum_names = self._sum_names()
@@ -72,11 +81,15 @@ class Program:
         return self.config.task.build(self.spec, hyper=hyper)
 
     def _make_model(self, hyper: Mapping[str, Any]) -> Callable[..., Any]:
-        return lambda rngs: self.config.model.build(*self._shape, hyper=hyper, rngs=rngs)
+        return lambda rngs: self.config.model.build(*self.shape, hyper=hyper, rngs=rngs)
 
     def _learner(self, hyper: Mapping[str, Any]) -> Any:
         task = self._task(hyper["task"])
-        return task if hasattr(task, "update") else Supervised(task)
+        return task if hasattr(task, "update") else Supervised(task, self._adapters(hyper))
+
+    def _adapters(self, hyper: Mapping[str, Any]) -> Adapters | None:
+        lora = self.config.lora
+        return Adapters(lora, hyper["lora"]["alpha"], self.functional.params) if lora else None
 
     def _tools(self, hyper: Mapping[str, Any], seed: jax.Array, step: jax.Array) -> Tools:
         make = self._make_model(hyper["model"])
@@ -88,6 +101,7 @@ class Program:
             ),
             ema=hyper["ema"].get("decay", 0.0),
             accumulate=self.config.accumulate,
+            batch_size=self.config.batch_size,
             cast=self.cast,
             noise=lambda batch: Noise(example_keys(seed, step, batch["position"])),
             augment=lambda batch, noise: self.prepare(self.augment(hyper, batch, noise)),

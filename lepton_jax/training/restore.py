@@ -5,23 +5,22 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import jax
 import numpy as np
-from etils import epath
 
 from lepton_jax.config import Chosen, Config
 from lepton_jax.data import dataset
 from lepton_jax.data.dataset import Dataset, FieldSpec
 from lepton_jax.data.source import Columns, Source
-from lepton_jax.data.tokenizer import Tokenizer
-from lepton_jax.data.vocabulary import Vocabulary
 from lepton_jax.errors import UserError
 from lepton_jax.tracking.record import Record
-from lepton_jax.training import weights
+from lepton_jax.training import lora, optimizer, weights
 from lepton_jax.training.best import best_step
 from lepton_jax.training.checkpoints import Checkpoints, say
 from lepton_jax.training.layout import Layout, alone
+from lepton_jax.training.learner import Fit
 from lepton_jax.training.program import Program
-from lepton_jax.training.state import State, unflat
+from lepton_jax.training.state import State, flat, unflat
 from lepton_jax.validation import validate
 
 
@@ -167,31 +166,29 @@ def read_config(workdir: str) -> Config:
 
 
 def first_state(layout: Layout) -> tuple[State, str]:
-    """The state of a run before its first step, and what `init_from` brought to it, if anything."""
-    state = layout.fresh()["state"]
-    path = layout.program.config.init_from
-    if not path:
-        return state, ""
-    check_vocabulary(path, layout.program.spec.vocabulary)
-    keep = layout.program.functional.numbers
-    return weights.initialize(state, weights.read(path), path, keep=keep)
+    """The state of a run before its first step, and a report: what `init_from` brought to it and
+    what of it does not train, if anything.
+    """
+    beginning = weights.Beginning(layout.program)
+    state, report = beginning(layout.fresh()["state"])
+    return state, "\n".join(filter(None, [report, _standing_still(state, layout.program.config)]))
 
 
-def check_vocabulary(path: str, own: Vocabulary | None) -> None:
-    """Raises `UserError` when the weights in `path` were trained on other tokens than our `own`."""
-    folder = epath.Path(path)
-    if folder.parent.name == "checkpoints":
-        folder = folder.parent.parent
-    file = folder / "tokenizer.json"
-    if own is None or not file.exists():
-        return
-    there = Tokenizer(file.read_text(), str(file)).vocabulary.tokens
-    if there != own.tokens:
-        raise UserError(
-            f"init_from = {path!r}: its weights are for {len(there)} tokens, which are not the "
-            f"{len(own)} of this run's tokenizer; expected data.tokenizer = "
-            f"{{'name': 'pretrained', 'path': {str(file)!r}}}"
-        )
+def _standing_still(state: State, config: Config) -> str:
+    fit = state.learner
+    if not isinstance(fit, Fit):
+        return ""
+    still = {"lora": sum(x.size for x in fit.frozen.values())}
+    if config.optimizer.groups:
+        groups = flat(optimizer.labels(config.optimizer, fit.params))
+        for name, x in flat(fit.params).items():
+            group = config.optimizer.groups.get(groups[name])
+            if group and group.learning_rate == 0:
+                where = f"optimizer.groups.{groups[name]}"
+                still[where] = still.get(where, 0) + x.size
+    whole = sum(x.size for x in jax.tree.leaves((fit.params, fit.frozen)))
+    frozen = ", ".join(f"{count:,} by {where}" for where, count in still.items() if count)
+    return f"of {whole:,} parameters these are frozen: {frozen}" if frozen else ""
 
 
 def step_of(workdir: str, checkpoint: str) -> int:
@@ -218,10 +215,16 @@ def step_of(workdir: str, checkpoint: str) -> int:
 def stored_weights(workdir: str, step: int) -> dict[str, np.ndarray]:
     """Parameters (averaged, where an average was kept) and running statistics of a checkpoint."""
     leaves = Checkpoints(workdir).arrays(step, "state.learner.")
-    found: dict[str, np.ndarray] = {}
-    for part in ("rest.", "params.", "ema."):  # the average stands in for the parameters
-        found |= {k.removeprefix(part): v for k, v in leaves.items() if k.startswith(part)}
-    return found
+
+    def part(*prefixes: str) -> dict[str, np.ndarray]:
+        return {
+            k.removeprefix(p): v for p in prefixes for k, v in leaves.items() if k.startswith(p)
+        }
+
+    trained, section = part("params.", "ema."), read_config(workdir).lora
+    if section:  # the average stands in for the parameters
+        trained = lora.merged(trained, part("frozen."), section.alpha, section.rank)
+    return part("rest.") | trained
 
 
 def load_data(config: Config, source: Chosen | None = None, tokenizer: str = "") -> Dataset:

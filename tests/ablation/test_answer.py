@@ -2,6 +2,7 @@
 
 from lepton_jax.ablation.answer import answer, verdict_table, verdicts
 from lepton_jax.ablation.experiment import Published
+from lepton_jax.ablation.statistics import analyse
 from tests.ablation.made import of_values, outcome, results
 
 BASE = [0.930, 0.922, 0.935, 0.927, 0.931]
@@ -123,7 +124,7 @@ def test_published_numbers():
         "absent": Published(0.9, 0.1, "D 2023"),
     }
     found = of_values({"baseline": BASE, "helps": HELPS, "hurts": HURTS}, published=published)
-    rows = verdicts(found)
+    rows = verdicts(analyse(found))
     assert [r.verdict for r in rows] == [
         "reproduced", "better", "not reproduced", "no result",
     ]  # fmt: skip
@@ -134,11 +135,15 @@ def test_published_numbers():
     assert "0.93 ± 0.005" in lines[1]
     assert "0.9290 (sd 0.0048)" in lines[1]
     assert lines[3].endswith("C 2022")
+    said = told(found).splitlines()[1:5]
+    assert said[2] == (
+        "  hurts: not reproduced: 0.9078 (sd 0.0036, 5 seeds) against 0.93 ± 0.005, C 2022."
+    )
+    assert said[3] == "  absent: no result yet against 0.9 ± 0.1, D 2023."
 
 
 def test_below_a_published_loss_is_better():
     published = {"baseline": Published(1.0, 0.01, "E")}
-    (row,) = verdicts(
-        of_values({"baseline": [0.9]}, published=published, metric="loss", mode="min")
-    )
+    found = of_values({"baseline": [0.9]}, published=published, metric="loss", mode="min")
+    (row,) = verdicts(analyse(found))
     assert row.verdict == "better"

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from lepton_jax.data.order import Order, permutation
+from lepton_jax.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -97,3 +98,23 @@ def test_pickled_order_goes_on_the_same():
 def test_impossible_sizes_are_refused(examples, batch_size):
     with pytest.raises(ValueError, match="cannot order"):
         Order(examples, batch_size, 0)
+
+
+@pytest.mark.parametrize(("examples", "batch_size"), [(12, 4), (97, 10), (10, 10)])
+def test_in_a_contiguous_order_every_row_goes_on_where_it_stopped(examples, batch_size):
+    order = Order(examples, batch_size, seed=5, contiguous=True)
+    walks = order.chunk(0, examples)
+    np.testing.assert_array_equal(walks[0], np.arange(batch_size) * (examples // batch_size))
+    np.testing.assert_array_equal(walks[1:], (walks[:-1] + 1) % examples)
+    np.testing.assert_array_equal(order.indices(examples), walks[0])
+    visits = [(i, e) for k in range(3 * examples) for i, e in zip(
+        order.indices(k).tolist(), order.epochs(k).tolist(), strict=True
+    )]  # fmt: skip
+    assert len(set(visits)) == len(visits)  # what is drawn for an example differs by its epoch
+    again = pickle.loads(pickle.dumps(order))
+    np.testing.assert_array_equal(again.indices(31), order.indices(31))
+
+
+def test_a_contiguous_order_needs_an_example_for_each_row():
+    with pytest.raises(UserError, match=r"batch_size = 8.*there are 7"):
+        Order(7, 8, seed=0, contiguous=True)

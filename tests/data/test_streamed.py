@@ -93,6 +93,7 @@ def test_boxes_lie_inside_and_have_the_sizes_asked_for():
     assert random_box(Draws(0, 0, 0), 10, 90, 0.9, 4 / 3) == (38, 0, 51, 10)
 
 
+@pytest.mark.slow
 def test_a_run_of_the_recipe_is_the_same_with_workers_and_after_a_stop(tmp_path: Path):
     root = folders(tmp_path / "jpegs", train=40)
     recipe, _ = config_file.load(f"{ROOT}/configs/imagenet_resnet50.py")

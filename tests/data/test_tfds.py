@@ -188,3 +188,70 @@ def test_real_photographs_of_blood_cells():
     element = source.splits["train"][0]
     assert element["image"].shape == (480, 640, 3)
     assert np.shape(element["objects/bbox"])[1] == 4
+
+
+def test_a_field_of_labels_by_another_name_and_splits_of_parts(tmp_path):
+    write_set(tmp_path)
+    source = tfds(
+        dataset="tiny",
+        data_dir=str(tmp_path),
+        splits=("train=train[:5]", "valid=validation+train[5:]"),
+    )
+    assert {name: len(split) for name, split in source.splits.items()} == {"train": 5, "valid": 5}
+    assert source.fingerprint != tfds(dataset="tiny", data_dir=str(tmp_path)).fingerprint
+    again = pickle.loads(pickle.dumps(source.splits["valid"]))
+    assert again[0]["id"] == source.splits["valid"][0]["id"] == b"validation_0"
+    for keys, message in (
+        ({"splits": ("test=tset",)}, "no split 'tset'"),
+        ({"splits": ("train",)}, "expected e.g."),
+        ({"label": "lable"}, "no field of labels 'lable'; did you mean 'label'|no field of labels"),
+    ):
+        with pytest.raises(UserError, match=message):
+            tfds(dataset="tiny", data_dir=str(tmp_path), **keys)
+
+
+@pytest.mark.skipif(not (REAL / "trec").is_dir(), reason=f"no texts in {REAL}")
+@pytest.mark.parametrize(
+    ("keys", "fields", "classes", "sizes"),
+    [
+        (
+            {"dataset": "trec", "label": "label-coarse"},
+            {"text", "label", "label-fine"},
+            6,
+            {"train": 5452, "test": 500},
+        ),
+        (
+            {"dataset": "glue/sst2"},
+            {"sentence", "label", "idx"},
+            2,
+            {"train": 67349, "valid": 872, "test": 1821},
+        ),
+        (
+            {"dataset": "rotten_tomatoes"},
+            {"text", "label"},
+            2,
+            {"train": 8530, "valid": 1066, "test": 1066},
+        ),
+        (
+            {"dataset": "multi30k/de-en"},
+            {"de", "en"},
+            0,
+            {"train": 29000, "valid": 1014, "test": 1000, "test_2017_flickr": 1000},
+        ),
+        ({"dataset": "scan/simple"}, {"commands", "actions"}, 0, {"train": 16728, "test": 4182}),
+        (
+            {
+                "dataset": "tiny_shakespeare",
+                "splits": ("train=train", "valid=validation+test", "test=test"),
+            },
+            {"text"},
+            0,
+            {"train": 1, "valid": 2, "test": 1},
+        ),
+    ],
+)
+def test_real_sets_of_texts_are_read(keys, fields, classes, sizes):
+    source = tfds(data_dir=str(REAL), **keys)
+    assert source.splits["train"][0].keys() == fields
+    assert len(source.classes) == classes
+    assert {name: len(split) for name, split in source.splits.items()} == sizes

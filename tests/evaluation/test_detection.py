@@ -92,7 +92,13 @@ PLACEMENTS = {
 }
 
 
-@pytest.mark.parametrize("place", PLACEMENTS.values(), ids=PLACEMENTS)
+@pytest.mark.parametrize(
+    "place",
+    [
+        pytest.param(place, marks=() if name == "pmap" else pytest.mark.slow, id=name)
+        for name, place in PLACEMENTS.items()
+    ],
+)
 def test_every_example_is_gathered_once_and_in_order(place):
     """13 examples in batches of 8: the last one is padded."""
     config = config_file.load("configs/bccd_detector.py:tiny")[0]

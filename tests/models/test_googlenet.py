@@ -120,6 +120,7 @@ def test_trials_may_vary_the_weight_of_the_auxiliary_classifiers():
     assert first.shape == second.shape == (2,)
 
 
+@pytest.mark.slow
 def test_gradients_are_finite_and_reach_every_parameter():
     f = Functional(lambda rngs: GoogLeNet((32, 32, 3), 5, rngs=rngs, **CIFAR))
     params, rest = jax.jit(f.init)(jax.random.key(0))

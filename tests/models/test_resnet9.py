@@ -98,6 +98,7 @@ def test_equals_the_network_by_its_formulas():
     np.testing.assert_allclose(m(jnp.asarray(images)), expected, atol=1e-3, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_gradients_are_finite_and_reach_every_parameter_in_float64():
     with jax.enable_x64(True):
         f = Functional(lambda rngs: ResNet9((16, 16, 3), 5, width=4, rngs=rngs))

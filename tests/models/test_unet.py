@@ -22,7 +22,11 @@ def unet(**keys):
 
 @pytest.mark.parametrize(
     "keys",
-    [{"widths": (8,)}, {"widths": (8, 16, 24), "blocks": 2}, {"widths": (8, 16), "patch": 2}],
+    [
+        {"widths": (8,)},
+        pytest.param({"widths": (8, 16, 24), "blocks": 2}, marks=pytest.mark.slow),
+        {"widths": (8, 16), "patch": 2},
+    ],
 )
 def test_a_field_has_the_shape_of_the_image_and_is_zero_at_first(keys):
     model = unet(**keys)

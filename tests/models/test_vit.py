@@ -144,3 +144,10 @@ def test_bfloat16_goes_through():
 def test_impossible_shapes_are_refused(keys, problem):
     with pytest.raises(UserError, match=problem):
         ViT(SHAPE, 5, rngs=nnx.Rngs(0), **keys)
+
+
+def test_it_is_exported_for_batches_of_any_size():
+    model = ViT((8, 8, 3), 5, patch=4, layers=1, width=16, heads=2, rngs=nnx.Rngs(0))
+    (b,) = jax.export.symbolic_shape("b")
+    image = jax.ShapeDtypeStruct((b, 8, 8, 3), "float32")
+    assert jax.export.export(jax.jit(lambda x: model(x)))(image).out_avals[0].shape == (b, 5)

@@ -36,6 +36,7 @@ def launch(*arguments, code=0):
     return found
 
 
+@pytest.mark.slow
 def test_a_recipe_is_measured_here():
     facts = json.loads(launch("--config=configs/digits_cnn.py:tiny", "--json").stdout)
     # conv 1-8 and 8-16 with their norms, hidden 2*2*16 -> 128, head 128 -> 10

@@ -102,7 +102,9 @@ def test_twenty_kills_change_no_byte(whole: Path, tmp_path: Path, seed: int):
     assert_same_run(whole, tmp_path / "cut")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_a_signal_saves_and_the_same_command_goes_on(whole: Path, tmp_path: Path, number: int):
     workdir = tmp_path / "w"
     process = start(workdir)
@@ -136,7 +138,7 @@ def damaged(workdir: Path, how: str) -> Path:
     return newest(workdir)
 
 
-@pytest.mark.parametrize("how", ["flipped bit", "truncated"])
+@pytest.mark.parametrize("how", ["flipped bit", pytest.param("truncated", marks=pytest.mark.slow)])
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
     whole: Path, tmp_path: Path, how: str
 ):

@@ -96,6 +96,17 @@ def test_groups_scale_rates_and_freeze():
     np.testing.assert_allclose(head, 1 - 0.5 * 0.1 * 0.1)
 
 
+def test_what_is_frozen_has_no_moments_and_does_not_decay():
+    frozen = {"pattern": "^conv", "learning_rate": 0.0}
+    config = section(name="adamw", learning_rate=0.1, weight_decay=0.5, groups={"frozen": frozen})
+    (bias, kernel, head), _ = steps(config)
+    assert bias.tobytes() == np.ones(4, np.float32).tobytes()
+    assert kernel.tobytes() == np.ones((3, 4), np.float32).tobytes()
+    assert np.all(head < 0.9)
+    state = optimizer.build(config, rates(config), jnp.ones(())).init(PARAMS)
+    assert sorted(x.shape for x in jax.tree.leaves(state) if x.ndim) == [(4, 2), (4, 2)]
+
+
 def test_weight_decay_is_decoupled_where_the_optimizer_has_its_own():
     own, _ = steps(section(name="adamw", learning_rate=0.1, weight_decay=0.5), n=1)
     plain, _ = steps(section(name="adamw", learning_rate=0.1, weight_decay=0.0), n=1)

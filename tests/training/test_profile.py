@@ -28,6 +28,7 @@ def test_the_trace_holds_the_steps_asked_for_and_changes_no_number(recipe, tmp_p
     assert traced.read_bytes() == plain.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_trace_ends_with_the_run(recipe, tmp_path: Path):
     lepton_jax.train(recipe(train_for="5 steps", profile=(3, 10)), str(tmp_path))
     assert steps_in(tmp_path) == [3, 4]

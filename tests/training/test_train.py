@@ -154,6 +154,7 @@ def test_bfloat16_computes_near_float32_and_keeps_float32_parameters(recipe, tmp
     assert all(v.dtype == np.float32 for k, v in params.items() if ".params." in k)
 
 
+@pytest.mark.slow
 def test_everything_runs_without_jit(recipe, tmp_path: Path):
     config = recipe(train_for="2 steps", evaluate_every="2 steps", batch_size=4)
     config["data"]["source"]["examples"] = 20

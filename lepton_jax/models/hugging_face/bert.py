@@ -1,0 +1,70 @@
+"""BERT, to classify and to guess masked tokens."""
+
+from typing import Any
+
+from lepton_jax.models.hugging_face.family import SIZES, Family, Keys, Rule, Rules, linear, norm
+
+
+def _encoder_rules(keys: Keys) -> Rules:
+    for kind in ("word", "position", "token_type"):
+        ours = {"word": "tokens", "position": "positions", "token_type": "kinds"}[kind]
+        yield Rule((f"{ours}.embedding",), f"bert.embeddings.{kind}_embeddings.weight")
+    yield from norm("norm", "bert.embeddings.LayerNorm")
+    for i in range(keys["layers"]):
+        ours, theirs = f"blocks.{i}", f"bert.encoder.layer.{i}"
+        yield from norm(f"{ours}.attention_norm", f"{theirs}.attention.output.LayerNorm")
+        yield from norm(f"{ours}.mlp_norm", f"{theirs}.output.LayerNorm")
+        for a, b in (
+            ("attention.q", "attention.self.query"),
+            ("attention.k", "attention.self.key"),
+            ("attention.v", "attention.self.value"),
+            ("attention.o", "attention.output.dense"),
+            ("mlp.up", "intermediate.dense"),
+            ("mlp.down", "output.dense"),
+        ):
+            yield from linear(f"{ours}.{a}", f"{theirs}.{b}")
+
+
+def _bert_rules(keys: Keys) -> Rules:
+    yield from _encoder_rules(keys)
+    yield from linear("pooler", "bert.pooler.dense")
+    yield from linear("head", "classifier")
+
+
+def _bert_mlm_rules(keys: Keys) -> Rules:
+    yield from _encoder_rules(keys)
+    yield from linear("transform", "cls.predictions.transform.dense")
+    yield from norm("transform_norm", "cls.predictions.transform.LayerNorm")
+    yield Rule(("bias",), "cls.predictions.bias")
+
+
+def _bert_follows(keys: Keys, input_shape: Any, _: Any) -> dict[str, Any]:
+    return {
+        "vocab_size": input_shape[1],
+        "hidden_act": "gelu",
+        "layer_norm_eps": 1e-12,
+        "type_vocab_size": 2,
+    }
+
+
+_BERT: dict[str, Any] = dict(
+    model_type="bert",
+    keys={**SIZES, "mlp_width": ("intermediate_size", 3072)},
+    follows=_bert_follows,
+    base="bert.",
+    length="max_position_embeddings",
+)
+BERT = Family(
+    model="bert",
+    architecture="BertForSequenceClassification",
+    rules=_bert_rules,
+    head=("head.", "pooler."),
+    **_BERT,
+)
+BERT_MLM = Family(
+    model="bert_mlm",
+    architecture="BertForMaskedLM",
+    rules=_bert_mlm_rules,
+    head=("transform", "bias"),
+    **_BERT,
+)

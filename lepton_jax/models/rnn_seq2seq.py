@@ -1,0 +1,113 @@
+"""Sequence to sequence by recurrent networks, with attention."""
+
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from lepton_jax.errors import UserError
+from lepton_jax.models.blocks import Embedding
+from lepton_jax.models.cells import CellName
+from lepton_jax.models.layers import Dropout, Linear
+from lepton_jax.models.rnn import Recurrent
+from lepton_jax.models.rnn_text import EMBEDDING_STD
+from lepton_jax.models.text import Text
+from lepton_jax.noise import Noise
+from lepton_jax.schema import PositiveInt, Rate
+
+# B batch, S source tokens, T target tokens, D embedding width, H hidden units, V vocabulary.
+
+
+class RNNSeq2Seq(nnx.Module):
+    """An encoder's outputs, to which a decoder attends at every step (Luong et al. 2015).
+
+    The global attention of that paper with the score 'general', without input feeding, so that the
+    attention of all steps is one product: of a decoder's output h_t and the encoder's outputs m_s
+
+    a_t = softmax_s(h_t W m_s); h~_t = tanh(C [sum_s a_ts m_s, h_t]); logits = E h~_t + b
+
+    Each layer of the decoder begins with what the same layer of the encoder ended with. In a
+    bidirectional encoder each direction has half of the units.
+    """
+
+    sharding: ClassVar[dict[str, tuple[str | None, ...]]] = {
+        r"\.(input|recurrent)\.kernel": ("fsdp", None),
+        r"(tokens|head)\.embedding": (None, "fsdp"),
+        r"(score|combine)\.kernel": ("fsdp", None),
+    }
+
+    def __init__(
+        self,
+        input_shape: tuple[tuple[int, int], tuple[int, int]],
+        outputs: int,
+        *,
+        cell: CellName = "lstm",
+        layers: PositiveInt = 2,
+        width: PositiveInt = 256,
+        hidden: PositiveInt = 256,
+        bidirectional: bool = True,
+        dropout: Rate = 0.0,
+        rngs: nnx.Rngs,
+    ):
+        """`input_shape`: ((S, V), (T, V)). `outputs`: V.
+
+        `width`: of the embedding, which source and target share. `hidden`: units of a layer.
+        `dropout`: on embeddings, between layers and before the last one.
+
+        Raises:
+          UserError: when a bidirectional encoder's `hidden` cannot be halved.
+        """
+        if bidirectional and hidden % 2:
+            raise UserError(
+                f"model.hidden = {hidden}: a bidirectional encoder gives half of it to each "
+                f"direction. Nearest that can be halved: {hidden - 1}, {hidden + 1}"
+            )
+        keys: dict[str, Any] = dict(cell=cell, layers=layers, dropout=dropout, rngs=rngs)
+        self.tokens = Embedding(outputs, width, std=EMBEDDING_STD, rngs=rngs)
+        half = hidden // 2 if bidirectional else hidden
+        self.encoder = Recurrent(width, half, bidirectional=bidirectional, **keys)
+        self.decoder = Recurrent(width, hidden, bidirectional=False, **keys)
+        self.score = Linear(hidden, hidden, use_bias=False, rngs=rngs)
+        self.combine = Linear(2 * hidden, hidden, use_bias=False, rngs=rngs)
+        self.dropout = Dropout(dropout)
+        self.head = Embedding(outputs, hidden, std=EMBEDDING_STD, rngs=rngs)
+        self.bias = nnx.Param(jnp.zeros(outputs))
+
+    def __call__(self, source: Text, target_BT: jax.Array, noise: Noise | None = None) -> jax.Array:
+        """Logits `[B, T, V]` of the token after each of the target's, float32 or wider."""
+        return self._decoded(target_BT, self._encoded(source, noise), noise)[0]
+
+    def cache(self, source: Text, length: int) -> Any:
+        """The source as it was read, and where the decoder is: every leaf `[B, ...]`. It takes no
+        more room however long the target grows."""
+        return self._encoded(source, None)
+
+    def read(self, tokens_BT: jax.Array, cache: Any) -> tuple[jax.Array, Any]:
+        """Logits `[B, T, V]` of T more tokens of the target, and the new cache."""
+        return self._decoded(tokens_BT, cache, None)
+
+    def _encoded(self, source: Text, noise: Noise | None) -> dict[str, Any]:
+        x_BSD = self.dropout(self.tokens(source.tokens), noise)
+        memory_BSH, carries = self.encoder(x_BSD, noise, length=source.length)
+        return {"memory": memory_BSH, "counts": source.counts(), "carries": carries}
+
+    def _decoded(
+        self, tokens_BT: jax.Array, cache: dict[str, Any], noise: Noise | None
+    ) -> tuple[jax.Array, Any]:
+        x_BTD = self.dropout(self.tokens(tokens_BT), noise)
+        h_BTH, carries = self.decoder(x_BTD, noise, carries=cache["carries"])
+        memory_BSH = cache["memory"]
+        wide = jnp.promote_types(h_BTH.dtype, jnp.float32)
+        logits_BTS = jnp.einsum(
+            "bth,bsh->bts", self.score(h_BTH), memory_BSH, preferred_element_type=wide
+        )
+        # Not infinity: of an empty source all weights would be NaN.
+        logits_BTS = jnp.where(cache["counts"][:, None], logits_BTS, jnp.finfo(wide).min)
+        weights_BTS = jax.nn.softmax(logits_BTS).astype(memory_BSH.dtype)
+        context_BTH = jnp.einsum("bts,bsh->bth", weights_BTS, memory_BSH)
+        h_BTH = jnp.tanh(self.combine(jnp.concatenate([context_BTH, h_BTH], axis=-1)))
+        h_BTH = self.dropout(h_BTH, noise)
+        table_VH = self.head.embedding[...]
+        logits_BTV = jnp.einsum("bth,vh->btv", h_BTH, table_VH, preferred_element_type=wide)
+        return logits_BTV + self.bias[...].astype(wide), {**cache, "carries": carries}

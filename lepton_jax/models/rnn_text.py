@@ -1,0 +1,167 @@
+"""Recurrent networks of one text: a classifier and a language model."""
+
+from typing import Any, ClassVar, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from lepton_jax.errors import UserError
+from lepton_jax.models.blocks import Embedding
+from lepton_jax.models.cells import CellName
+from lepton_jax.models.layers import Dropout, Linear
+from lepton_jax.models.rnn import Recurrent
+from lepton_jax.models.text import Text
+from lepton_jax.noise import Noise
+from lepton_jax.schema import PositiveInt, Rate
+
+# B batch, T tokens, D embedding width, H outputs of the last layer, V vocabulary, K classes.
+
+EMBEDDING_STD = 0.1
+
+
+class RNNText(nnx.Module):
+    """A text as one vector, pooled of what recurrent layers say at its tokens; a linear layer.
+
+    Padding changes no result. An empty text pools to zeros.
+    """
+
+    sharding: ClassVar[dict[str, tuple[str | None, ...]]] = {
+        r"\.(input|recurrent)\.kernel": ("fsdp", None),
+        r"tokens\.embedding": (None, "fsdp"),
+        r"head\.kernel": ("fsdp", None),
+    }
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        outputs: int,
+        *,
+        cell: CellName = "lstm",
+        layers: PositiveInt = 1,
+        width: PositiveInt = 128,
+        hidden: PositiveInt = 128,
+        bidirectional: bool = True,
+        pooling: Literal["mean", "last", "max"] = "mean",
+        dropout: Rate = 0.0,
+        rngs: nnx.Rngs,
+    ):
+        """`input_shape`: (T, V). `outputs`: K.
+
+        `width`: of the embedding. `hidden`: units of a layer, in each direction. `pooling`: over
+        the text's tokens the mean or the largest of each output; or `last`: what each direction
+        ends with. `dropout`: on the embedding, between layers and before the last one.
+        """
+        _, vocabulary = input_shape
+        self.tokens = Embedding(vocabulary, width, std=EMBEDDING_STD, rngs=rngs)
+        self.recurrent = Recurrent(
+            *(width, hidden),
+            cell=cell,
+            layers=layers,
+            bidirectional=bidirectional,
+            dropout=dropout,
+            rngs=rngs,
+        )
+        self.dropout = Dropout(dropout)
+        self.head = Linear(hidden * (2 if bidirectional else 1), outputs, rngs=rngs)
+        self._bidirectional = bidirectional
+        self._pooling = pooling
+
+    def __call__(self, text: Text, noise: Noise | None = None) -> jax.Array:
+        """Logits `[B, K]`; None for `noise` means evaluation."""
+        x_BTD = self.dropout(self.tokens(text.tokens), noise)
+        y_BTH, _ = self.recurrent(x_BTD, noise, length=text.length)
+        return self.head(self.dropout(self._pooled(y_BTH, text), noise))
+
+    def _pooled(self, y_BTH: jax.Array, text: Text) -> jax.Array:
+        counts_BT1 = text.counts()[..., None]
+        if self._pooling == "mean":  # outputs that do not count are 0
+            return y_BTH.sum(1) / jnp.maximum(text.length, 1)[:, None].astype(y_BTH.dtype)
+        if self._pooling == "max":
+            lowest = jnp.finfo(y_BTH.dtype).min
+            largest_BH = jnp.where(counts_BT1, y_BTH, lowest).max(1)
+            return jnp.where(text.length[:, None] > 0, largest_BH, 0)
+        last_B11 = jnp.maximum(text.length, 1)[:, None, None] - 1
+        last_BH = jnp.take_along_axis(y_BTH, last_B11, axis=1)[:, 0]
+        if not self._bidirectional:
+            return last_BH
+        size = last_BH.shape[-1] // 2
+        return jnp.concatenate([last_BH[:, :size], y_BTH[:, 0, size:]], axis=-1)
+
+
+class RNNLM(nnx.Module):
+    """Tokens int32 `[B, T]` to logits `[B, T, V]` of the token after each, float32 or wider.
+
+    By default the LSTM of Zaremba et al. (2014), its last layer's matrix the embedding (Press &
+    Wolf 2017).
+    """
+
+    sharding: ClassVar[dict[str, tuple[str | None, ...]]] = {
+        r"\.(input|recurrent)\.kernel": ("fsdp", None),
+        r"(tokens|head)\.embedding": (None, "fsdp"),
+    }
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        outputs: int,
+        *,
+        cell: CellName = "lstm",
+        layers: PositiveInt = 2,
+        width: PositiveInt = 256,
+        hidden: PositiveInt | None = None,
+        tied: bool = True,
+        dropout: Rate = 0.0,
+        rngs: nnx.Rngs,
+    ):
+        """`input_shape`: (T, V). `outputs`: V.
+
+        `width`: of the embedding. `hidden`: units of a layer, as `width` by default. `tied`: the
+        embedding is the last layer's matrix, too. `dropout`: on the embedding, between layers and
+        before the last one.
+
+        Raises:
+          UserError: when `tied`, and `hidden` is not `width`.
+        """
+        hidden = hidden or width
+        if tied and hidden != width:
+            raise UserError(
+                f"model.tied = True: the embedding is the last layer's matrix, but model.hidden = "
+                f"{hidden} is not model.width = {width}; expected hidden = {width}, or tied = False"
+            )
+        self.tokens = Embedding(outputs, width, std=EMBEDDING_STD, rngs=rngs)
+        self.recurrent = Recurrent(
+            *(width, hidden),
+            cell=cell,
+            layers=layers,
+            bidirectional=False,
+            dropout=dropout,
+            rngs=rngs,
+        )
+        self.dropout = Dropout(dropout)
+        self.head = None if tied else Embedding(outputs, hidden, std=EMBEDDING_STD, rngs=rngs)
+        self.bias = nnx.Param(jnp.zeros(outputs))
+
+    def __call__(self, tokens_BT: jax.Array, noise: Noise | None = None) -> jax.Array:
+        """Logits of texts read from their beginning; None for `noise` means evaluation."""
+        return self.read(tokens_BT, None, noise)[0]
+
+    def start(self, batch: int) -> Any:
+        """What the model knows before the first token: every leaf `[B, ...]`."""
+        return self.recurrent.start(batch, self.tokens.embedding.dtype)
+
+    def cache(self, batch: int, length: int) -> Any:
+        """As `start`: it takes no more room however long the text grows."""
+        return self.start(batch)
+
+    def read(
+        self, tokens_BT: jax.Array, cache: Any, noise: Noise | None = None
+    ) -> tuple[jax.Array, Any]:
+        """Logits `[B, T, V]` of T more tokens, after those of `cache`, and the new one."""
+        x_BTD = self.dropout(self.tokens(tokens_BT), noise)
+        x_BTH, cache = self.recurrent(x_BTD, noise, carries=cache)
+        x_BTH = self.dropout(x_BTH, noise)
+        table_VH = (self.tokens if self.head is None else self.head).embedding[...]
+        wide = jnp.promote_types(x_BTH.dtype, jnp.float32)
+        logits_BTV = jnp.einsum("bth,vh->btv", x_BTH, table_VH, preferred_element_type=wide)
+        return logits_BTV + self.bias[...].astype(wide), cache

@@ -1,0 +1,79 @@
+"""Batches of texts of like lengths: nothing is lost, little is padding, all ways train alike."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lepton_jax
+from lepton_jax import config_file
+from lepton_jax.data.buckets import buckets
+from lepton_jax.data.order import Order
+from lepton_jax.data.source import Columns
+from lepton_jax.data.stream import Batches
+from lepton_jax.errors import UserError
+
+RECIPE = str(Path(__file__).parents[2] / "configs/trec_cnn.py")
+N, B, T = 1003, 32, 40
+RNG = np.random.default_rng(0)
+LENGTH = np.minimum(RNG.geometric(0.1, N), T).astype(np.int32)
+TOKENS = np.where(np.arange(T) < LENGTH[:, None], RNG.integers(1, 99, (N, T)), 0).astype(np.int32)
+TEXTS = Columns({"tokens": TOKENS, "length": LENGTH, "label": np.arange(N, dtype=np.int32)})
+LENGTHS = (4, 8, 12, 16, 24, 40)
+
+
+def order(seed=0):
+    return Order(N, B, seed, buckets=buckets(TEXTS, LENGTHS))
+
+
+def test_every_epoch_has_every_text_once_and_each_its_own_batches():
+    indices = np.concatenate([order().indices(k) for k in range(4 * N // B)])
+    for e in range(3):
+        assert sorted(indices[e * N : (e + 1) * N]) == list(range(N))
+    assert set(order().indices(0)) != set(order(seed=1).indices(0))
+    np.testing.assert_array_equal(order().indices(70), [order().indices(k) for k in range(71)][-1])
+
+
+def test_a_batch_is_cut_to_its_bucket_and_loses_no_token():
+    batches = Batches(TEXTS, order())
+    padded = 0.0
+    steps = 3 * N // B
+    for k in range(steps):
+        batch = batches(k)
+        width = batch["tokens"].shape[1]
+        assert width in LENGTHS
+        assert (batch["length"] <= width).all()
+        np.testing.assert_array_equal(batch["tokens"], TOKENS[batch["label"], :width])
+        padded += 1 - batch["length"].sum() / batch["tokens"].size
+    assert padded / steps < 0.3 < 1 - LENGTH.mean() / T
+
+
+def test_all_seeds_are_at_the_same_length_at_the_same_step():
+    lengths = [[order(seed).length(k) for k in range(90)] for seed in (0, 1)]
+    within = [k for k in range(90) if k * B // N == ((k + 1) * B - 1) // N]
+    assert len(set(lengths[0])) > 3
+    assert [lengths[0][k] for k in within] == [lengths[1][k] for k in within]
+
+
+def test_in_memory_and_streamed_a_run_is_the_same_to_the_byte(tmp_path: Path):
+    changes = {"train_for": "9 steps", "data.buckets": "(6, 12, 40)", "batch_size": "16"}
+    config, _ = config_file.load(f"{RECIPE}:tiny", changes)
+    found = []
+    for placement in ("device", "stream"):
+        data = dataclasses.replace(config.data, placement=placement)
+        run = lepton_jax.train(dataclasses.replace(config, data=data), str(tmp_path / placement))
+        found.append((tmp_path / placement / "metrics.jsonl").read_bytes())
+    assert run.step == 9
+    assert found[0] == found[1]
+
+
+def test_what_does_not_fit_is_said():
+    with pytest.raises(UserError, match=r"example \d+ of 'train' has 40 tokens"):
+        buckets(TEXTS, (4, 8))
+    with pytest.raises(UserError, match="from short to long"):
+        buckets(TEXTS, (8, 4))
+    with pytest.raises(UserError, match="needs texts with lengths"):
+        buckets(Columns({"label": LENGTH}), (4,))
+    with pytest.raises(UserError, match="keeps the order of a text"):
+        Order(N, B, 0, contiguous=True, buckets=buckets(TEXTS, LENGTHS))

@@ -1,0 +1,85 @@
+"""Tables in CSV, JSON Lines and Parquet: texts, numbers, and labels with names."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from lepton_jax.data.parquet import parquet
+from lepton_jax.data.tables import csv, jsonl
+from lepton_jax.errors import UserError
+
+
+def write_csv(folder):
+    (folder / "train.csv").write_text('text,kind\n"a, ""b""\nc",spam\nd,ham\n', "utf-8")
+    (folder / "dev.csv").write_text("text,kind\né,ham\n", "utf-8")
+
+
+def test_csv_has_texts_and_named_classes(tmp_path):
+    write_csv(tmp_path)
+    source = csv(path=str(tmp_path), label="kind")
+    assert source.classes == ("ham", "spam")
+    assert source.splits.keys() == {"train", "valid"}
+    assert source.splits["train"][0] == {"text": 'a, "b"\nc', "label": 1}
+    assert source.splits["train"][0]["label"].dtype == np.int32
+    assert source.splits["valid"][0]["text"] == "é"
+    assert source.splits["train"].origin(1).endswith("train.csv, line 4")
+
+
+def test_the_fingerprint_is_of_the_contents(tmp_path):
+    write_csv(tmp_path)
+    before = csv(path=str(tmp_path), label="kind").fingerprint
+    write_csv(tmp_path)
+    assert csv(path=str(tmp_path), label="kind").fingerprint == before
+    (tmp_path / "train.csv").write_text("text,kind\nd,ham\n", "utf-8")
+    assert csv(path=str(tmp_path), label="kind").fingerprint != before
+
+
+def test_jsonl_keeps_numbers_and_orders_classes_that_are_numbers(tmp_path):
+    rows = [{"text": "a", "stars": s, "n": 2} for s in (10, 9, 1)]
+    file = tmp_path / "all.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)) + "\n\n", "utf-8")
+    source = jsonl(path=str(file), label="stars")
+    assert source.classes == ("1", "9", "10")
+    assert source.splits.keys() == {"train"}
+    assert source.splits["train"][0] == {"text": "a", "label": 2, "n": 2}
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "content", "message"),
+    [
+        (csv, "x.csv", b"a,b\n1,2\n3\n", r"x\.csv, line 3: 1 fields, and the first line names 2"),
+        (csv, "x.csv", b"a,b\n", r"has no rows"),
+        (csv, "x.csv", b"a\n\xe9\n", r"x\.csv: .*expected UTF-8"),
+        (jsonl, "x.jsonl", b'{"a": 1}\n{"a": 1\n', r"x\.jsonl, line 2: not JSON"),
+        (jsonl, "x.jsonl", b'{"a": 1, "b": 2}\n{"a": 1}\n', r"line 2: has a; expected a, b"),
+        (jsonl, "x.jsonl", b"[1]\n", r"line 1: a list, expected an object"),
+        (jsonl, "y.txt", b"", r"no \.jsonl file there"),
+    ],
+)
+def test_what_is_not_a_table_is_named_with_its_line(tmp_path, make, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    where = tmp_path if name == "y.txt" else tmp_path / name
+    with pytest.raises(UserError, match=message):
+        make(path=str(where))
+
+
+def test_a_class_that_training_has_not_is_named(tmp_path):
+    write_csv(tmp_path)
+    (tmp_path / "dev.csv").write_text("text,kind\né,harm\n", "utf-8")
+    split = csv(path=str(tmp_path), label="kind").splits["valid"]
+    with pytest.raises(UserError, match=r"dev\.csv, line 2: class 'harm'.*did you mean 'ham'"):
+        split[0]
+    with pytest.raises(UserError, match=r"no column 'kinds'.*did you mean 'kind'"):
+        csv(path=str(tmp_path), label="kinds")
+
+
+def test_parquet_without_images_holds_texts(tmp_path, monkeypatch):
+    monkeypatch.setenv("LEPTON_JAX_CACHE", str(tmp_path / "cache"))
+    table = pa.table({"text": ["a", "é"], "label": ["no", "yes"]})
+    pq.write_table(table, tmp_path / "train.parquet")
+    source = parquet(path=str(tmp_path))
+    assert source.classes == ("no", "yes")
+    assert source.splits["train"][1] == {"text": "é".encode(), "label": 1}
