@@ -26,7 +26,7 @@ LENGTH = 256
 VOCABULARY = 65
 SMALL: dict[str, Any] = {"layers": 4, "width": 128, "heads": 4}
 LARGER: dict[str, Any] = {"layers": 6, "width": 384, "heads": 6}
-"""nanoGPT's two models of characters. Reading a prefix 256 times takes the larger a minute."""
+"""nanoGPT's two models of characters. Reading a prefix again 256 times takes the larger minutes."""
 STEPS = 10
 RECIPE = "configs/shakespeare_gpt.py"
 
@@ -92,12 +92,12 @@ def reread(model: Transformer) -> jax.Array:
 
 
 def writer(model: Transformer) -> Callable[[], float]:
-    write(model)
+    write(model).block_until_ready()
     return lambda: seconds(lambda: write(model).block_until_ready())
 
 
 def rereader(model: Transformer) -> Callable[[], float]:
-    reread(model)
+    reread(model).block_until_ready()
     return lambda: seconds(lambda: reread(model).block_until_ready())
 
 
