@@ -26,7 +26,7 @@ LENGTH = 256
 VOCABULARY = 65
 SMALL: dict[str, Any] = {"layers": 4, "width": 128, "heads": 4}
 LARGER: dict[str, Any] = {"layers": 6, "width": 384, "heads": 6}
-"""nanoGPT's two models of characters. To read a prefix again 256 times takes the larger a minute."""
+"""nanoGPT's two models of characters. Reading a prefix 256 times takes the larger a minute."""
 STEPS = 10
 RECIPE = "configs/shakespeare_gpt.py"
 

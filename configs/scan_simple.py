@@ -46,7 +46,8 @@ def get_config(arg: str = "") -> ConfigDict:
         )
     )
     if arg == "tiny":
-        config.data = ConfigDict(dict(source=dict(name="generated_pairs", examples=64)))
+        config.data.source = dict(name="generated_texts", examples=64, longest=4)
+        config.data.encode.update(source="text", target="translation")
         config.model.width = config.model.hidden = 16
         config.train_for, config.batch_size, config.schedule.warmup = "3 steps", 8, "1 steps"
         config.evaluate_every = config.checkpoint_every = "3 steps"

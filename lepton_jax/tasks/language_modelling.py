@@ -61,7 +61,7 @@ class LanguageModelling:
         return {
             "loss": ((nats_BT * counted_BT).sum(), weight),
             "accuracy": ((hit_BT * counted_BT).sum(), weight),
-            **(padding(text_of(batch), batch["mask"]) if self._padded else {}),
+            **(padding(batch["mask"], text_of(batch)) if self._padded else {}),
         }
 
     def start(self, model: Any, rows: int) -> Any:

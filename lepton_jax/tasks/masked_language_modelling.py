@@ -67,7 +67,7 @@ class MaskedLanguageModelling:
         return {
             "loss": ((nats_BT * counted_BT).sum(), weight),
             "accuracy": ((hit_BT * counted_BT).sum(), weight),
-            **padding(text, batch["mask"]),
+            **padding(batch["mask"], text),
             **was_cut(batch),
         }
 

@@ -40,7 +40,7 @@ class TextClassification(Classification):
         """
         return {
             **super().loss(model, batch, noise),
-            **padding(text_of(batch), batch["mask"]),
+            **padding(batch["mask"], text_of(batch)),
             **was_cut(batch),
         }
 

@@ -18,11 +18,11 @@ def text_of(batch: Any, tokens: str = "tokens", length: str = "length") -> Text:
     return Text(batch[tokens].astype(jnp.int32), batch[length], kinds)
 
 
-def padding(text: Text, mask_B: jax.Array) -> Sums:
+def padding(mask_B: jax.Array, *texts: Text) -> Sums:
     """`padding`: how many positions of the examples that count are padding, over all of them."""
-    T = text.tokens.shape[1]
+    T = sum(text.tokens.shape[1] for text in texts)
     mask_B = mask_B.astype(jnp.float32)
-    padded_B = (T - text.length).astype(jnp.float32)
+    padded_B = T - sum(text.length.astype(jnp.float32) for text in texts)
     return {"padding": ((padded_B * mask_B).sum(), T * mask_B.sum())}
 
 

@@ -10,8 +10,9 @@ from lepton_jax import decoding
 from lepton_jax.data.dataset import DataSpec
 from lepton_jax.errors import UserError
 from lepton_jax.evaluation.translation import Bleu, SequenceAccuracy
+from lepton_jax.models.text import Text
 from lepton_jax.schema import PositiveInt, Rate
-from lepton_jax.tasks.texts import text_of, was_cut
+from lepton_jax.tasks.texts import padding, text_of, was_cut
 
 # B batch, S tokens of a source, T tokens of a target that are guessed, V vocabulary.
 
@@ -73,7 +74,8 @@ class Translation:
         """Summed cross-entropy in nats, and tokens guessed, each over the target's tokens."""
         target_BT = batch["target"].astype(jnp.int32)
         wanted_BT = target_BT[:, 1:]
-        logits_BTV = model(text_of(batch, "source", "source_length"), target_BT[:, :-1], noise)
+        source = text_of(batch, "source", "source_length")
+        logits_BTV = model(source, target_BT[:, :-1], noise)
         logits_BTV = logits_BTV.astype(jnp.promote_types(logits_BTV.dtype, jnp.float32))
         nats_BT = optax.softmax_cross_entropy_with_integer_labels(logits_BTV, wanted_BT)
         if noise is not None:
@@ -87,6 +89,7 @@ class Translation:
         return {
             "loss": ((nats_BT * counted_BT).sum(), weight),
             "accuracy": ((hit_BT * counted_BT).sum(), weight),
+            **padding(batch["mask"], source, Text(wanted_BT, batch["target_length"] - 1)),
             **was_cut(batch),
         }
 
