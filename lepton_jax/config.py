@@ -168,7 +168,7 @@ class Config:
     init_from: str = ""
     """A workdir, checkpoint, bundle or folder of Hugging Face whose weights a fresh run starts
     from."""
-    lora: Lora | None = None
+    lora: Later[Lora | None] = None
     """Adapters to train in place of the model's parameters."""
     evaluate_every: Duration = "1 epochs"
     best: Best = Best()
@@ -202,7 +202,7 @@ class Config:
         """`{'optimizer.learning_rate': 0.1, ...}`: what decides the numbers of a run."""
         keys = dict(_keys(self))
         running = {k for k, key in keys.items() if RUNNING in key.marks}
-        later = {k: key.default for k, key in keys.items() if LATER in key.marks}
+        later = {k: plain(key.default) for k, key in keys.items() if LATER in key.marks}
         flat = dict(flatten(self.to_dict()))
         return {
             k: v

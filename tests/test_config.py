@@ -209,3 +209,14 @@ def test_a_fault_that_needs_no_component_imports_no_jax(tmp_path):
 
 def test_config_dict_and_dict_are_the_same_config():
     assert validate(ConfigDict(GOOD).to_dict()) == validate(GOOD)
+
+
+def test_keys_that_came_later_leave_published_fingerprints_alone():
+    """Those of before there were keys of texts, of an order and of adapters."""
+    published = {"mnist1d_gru": "14fafa7aae4a", "cifar10_cnn": "e8f3b29cd4a5",
+                 "imagenet_vit_s16": "9fa56781400d", "markov_decoder": "246a37184111"}  # fmt: skip
+    for name, fingerprint in published.items():
+        assert config_file.load(f"configs/{name}.py")[0].fingerprint() == fingerprint, name
+    given = config_file.load("configs/mnist1d_gru.py")[0].to_dict()
+    given["data"]["order"] = "contiguous"
+    assert validate(given).fingerprint() != published["mnist1d_gru"]

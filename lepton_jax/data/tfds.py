@@ -14,14 +14,14 @@ from typing import Any
 
 from lepton_jax.data.source import Element, Source, Split, split_name
 from lepton_jax.errors import UserError, did_you_mean
-from lepton_jax.schema import Running
+from lepton_jax.schema import Later, Running
 
 
 def tfds(
     *,
     dataset: str,
-    label: str = "label",
-    splits: tuple[str, ...] = (),
+    label: Later[str] = "label",
+    splits: Later[tuple[str, ...]] = (),
     data_dir: Running[str | None] = None,
 ) -> Source:
     """A prepared data set, e.g. `dataset='cifar10'`, `'glue/sst2'` or `'mnist:3.0.1'`.

@@ -26,7 +26,7 @@ from lepton_jax.models.blocks import (
 from lepton_jax.models.layers import Dropout
 from lepton_jax.noise import Noise
 from lepton_jax.reduce import by_batch
-from lepton_jax.schema import PositiveInt, Rate, Running
+from lepton_jax.schema import Later, PositiveInt, Rate, Running
 
 # B batch, T tokens, D width, V vocabulary, L layers.
 
@@ -59,7 +59,7 @@ class Transformer(nnx.Module):
         mlp: Literal["gelu", "gelu_exact", "swiglu"] = "gelu",
         mlp_width: PositiveInt | None = None,
         norm: Literal["layer", "rms"] = "layer",
-        epsilon: float = EPSILON,
+        epsilon: Later[float] = EPSILON,
         positions: Literal["learned", "rope"] = "learned",
         rope_base: float = 10_000.0,
         tied: bool = True,

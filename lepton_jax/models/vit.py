@@ -24,7 +24,7 @@ from lepton_jax.models.blocks import (
 from lepton_jax.models.layers import Dropout, Linear
 from lepton_jax.noise import Noise
 from lepton_jax.reduce import by_batch
-from lepton_jax.schema import PositiveInt, Rate, Running
+from lepton_jax.schema import Later, PositiveInt, Rate, Running
 
 # B batch, H height, W width, C channels, P patch, T tokens, D width of a token, L layers,
 # K outputs.
@@ -60,8 +60,8 @@ class ViT(nnx.Module):
         heads: PositiveInt = 12,
         positions: Literal["learned", "sincos"] = "learned",
         pool: Literal["token", "mean"] = "token",
-        mlp: Literal["gelu", "gelu_exact"] = "gelu",
-        epsilon: float = EPSILON,
+        mlp: Later[Literal["gelu", "gelu_exact"]] = "gelu",
+        epsilon: Later[float] = EPSILON,
         dropout: Rate = 0.0,
         scan: bool = False,
         remat: Running[Remat] = "none",
