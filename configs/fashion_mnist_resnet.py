@@ -4,8 +4,8 @@ After: Xiao, Rasul & Vollgraf (2017), Fashion-MNIST, whose best classical classi
 and the CIFAR networks of He et al. (2015), section 4.2, with n = 1: three stages of one block, 16,
 32 and 64 channels, 78 thousand parameters. SGD with Nesterov momentum over one cycle, shifts of up
 to two pixels and flips.
-Expected: test accuracy >= 0.92 on every seed. Measured: see docs/results.
-Cost: not measured; meant for about 10 minutes on 2 CPU cores.
+Expected: test accuracy 0.916 (0.9158 and 0.9170 with seeds 0 and 1); 0.92 was aimed at.
+Cost: a minute on one H100; meant for about 10 minutes on 2 CPU cores.
 Run: python launch.py train --config=configs/fashion_mnist_resnet.py --workdir=runs/fashion_mnist \
     --config.data.source.data_dir=DIR_OF_TFDS
 """

@@ -2,9 +2,9 @@
 
 After: Lipman et al. (2023), 'Flow Matching for Generative Modeling', its optimal-transport paths,
 with the U-Net of Ho et al. (2020), much smaller and on patches of 2 x 2 pixels.
-Expected: samples/frechet at most half of that of configs/mnist_vae.py in the features of the same
-classifier, 5,000 samples each. Measured: see docs/results.
-Cost: under 45 minutes on 2 CPU cores.
+Expected: samples/frechet 34.8 with seed 0, where configs/mnist_vae.py has 65 in the features of the
+same classifier, 5,000 samples each: a little more than the half that was aimed at.
+Cost: 1.2 minutes on one H100, under 45 minutes on 2 CPU cores.
 Run: python launch.py train --config=configs/mnist_flow.py --workdir=runs/mnist_flow \
     --config.data.source.data_dir=DIR_OF_TFDS
 With the workdir or bundle of a classifier of MNIST as the config's argument,

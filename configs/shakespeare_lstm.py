@@ -7,8 +7,8 @@ characters): 2 layers of 768, 9.5 million parameters, 5,000 steps of as many cha
 is carried from batch to batch, so that what is read is no shorter than the text, although gradients
 reach back 128 characters. Evaluations begin every 128 characters with nothing known, which costs
 the first few of them.
-Expected: not measured here yet; the GPT's best validation loss is 1.47 nats a character.
-Cost: not measured; meant for a GPU.
+Expected: valid loss 1.514 nats a character, after 1,000 steps; the GPT's is 1.494 here.
+Cost: 3 minutes on one H100.
 Run: python launch.py train --config=configs/shakespeare_lstm.py --workdir=runs/shakespeare_lstm
 """
 
