@@ -3,7 +3,8 @@
 After: the Keras 'convolutional neural network' tutorial's shape, as the article that this project
 started from gives it: Conv 32 - pool - Conv 64 - pool - Dense 64 - Dense 10, Adam, batch 64,
 10 epochs. The article claims 0.8996 test accuracy; honest runs of this recipe give about 0.70.
-Expected: test accuracy 0.696 (0.695, 0.704 and 0.691 with seeds 0-2). Cost: 5 minutes on 2 CPU cores.
+Expected: test accuracy 0.696 (0.695, 0.704 and 0.691 with seeds 0-2).
+Cost: 5 minutes on 2 CPU cores.
 Run: python launch.py train --config=configs/cifar10_cnn.py --workdir=runs/cifar10_cnn \
     --config.data.source.data_dir=DIR_OF_TFDS
 """
