@@ -31,7 +31,7 @@ def get_config(arg: str = "") -> ConfigDict:
     )
     if arg == "tiny":
         config.data.source = dict(name="generated_texts", examples=64)
-        config.model.filters, config.model.width = 4, 8
+        config.model.filters, config.model.width = 8, 16
         config.train_for, config.batch_size = "3 steps", 8
         config.evaluate_every = config.checkpoint_every = config.log_every = "1 steps"
     return config

@@ -11,17 +11,14 @@ from lepton_jax import config_file
 
 ROOT = Path(__file__).parent.parent
 RECIPES = sorted((ROOT / "configs").glob("*.py"))
-LARGE = (
-    "bccd_detector", "cifar10_fast", "cifar10_googlenet", "cifar10_resnet20",
-    "cifar10_vit_finetune", "imagenet_resnet50", "imagenet_vit_s16", "mnist_flow",
-)  # fmt: skip
-"""Networks that take long to compile, however small the recipe makes them."""
+QUICK = ("digits_cnn", "mnist1d_gru", "mnist_vae", "scan_simple", "shakespeare_gpt", "trec_cnn")
+"""One of each kind; the others are tried out in `make test-all`."""
 
 
 @pytest.mark.parametrize(
     "path",
     [
-        pytest.param(p, marks=pytest.mark.slow if p.stem in LARGE else (), id=p.stem)
+        pytest.param(p, marks=() if p.stem in QUICK else pytest.mark.slow, id=p.stem)
         for p in RECIPES
     ],
 )

@@ -18,6 +18,10 @@ _COLOURS = {"train": "#8a8a8a", "valid": "#1f5fa8", "test": "#c4451c"}
 _OTHERS = ("#2c8c5a", "#8c4fb0", "#b08a1f")
 _SEEN = 84
 """Pixels of an image's height that are seen well."""
+_CAPTION = 13
+_CELL = 160
+_GAP = 12
+"""Pixels of a caption's letters, of a cell that holds an image, and between cells."""
 _ANNOTATED = 20
 """Classes up to which the cells of a confusion matrix hold their counts."""
 
@@ -31,7 +35,12 @@ def learning_curves(rows: Sequence[Row], path: Path) -> None:
     curves = _curves(rows)
     columns = min(3, max(1, len(curves)))
     lines = max(1, -(-len(curves) // columns))
-    figure = Figure(figsize=(4.4 * columns, 3.2 * lines), layout="constrained")
+    width, height = 4.4 * columns, 3.2 * lines
+    # Margins by hand: a layout that is solved for draws everything twice.
+    figure = Figure(figsize=(width, height))
+    figure.subplots_adjust(
+        0.65 / width, 0.55 / height, 1 - 0.15 / width, 1 - 0.35 / height, 0.22, 0.34
+    )
     for i, (metric, splits) in enumerate(curves.items()):
         axes = figure.add_subplot(lines, columns, i + 1)
         others = iter(_OTHERS * len(splits))
@@ -88,19 +97,35 @@ def confusion_matrix(matrix: Any, classes: Sequence[str], path: Path) -> None:
 def grid(images: Sequence[np.ndarray], captions: Sequence[str], columns: int, path: Path) -> None:
     """Images uint8 [H, W, 1, 3 or more], `columns` in a row, each with its caption above.
 
-    Raises as `files.write_bytes` does.
+    Small ones are enlarged without smoothing. Raises as `files.write_bytes` does.
     """
-    lines = max(1, -(-len(images) // columns))
-    deepest = max((caption.count("\n") + 1 for caption in captions if caption), default=0)
-    figure = Figure(figsize=(1.5 * columns, (1.5 + 0.16 * deepest) * lines), layout="constrained")
-    for i, (image, caption) in enumerate(zip(images, captions, strict=True)):
-        axes = figure.add_subplot(lines, columns, i + 1)
-        grey = image.shape[-1] < 3
-        shown = image[..., 0] if grey else image[..., :3]
-        axes.imshow(shown, cmap="gray" if grey else None, vmin=0, vmax=255)
-        axes.set_title(caption, fontsize=7)
-        axes.axis("off")
-    save(figure, path)
+    from PIL import Image, ImageDraw, ImageFont
+
+    font = ImageFont.load_default(_CAPTION)
+    line = round(1.25 * _CAPTION)
+    text = line * max((caption.count("\n") + 1 for caption in captions if caption), default=0)
+    shown = [Image.fromarray(_coloured(image)) for image in images]
+    scale = max(1, -(-_CELL // max(max(x.size) for x in shown)))
+    wide = max([_CELL, *(scale * x.width for x in shown)]) + _GAP
+    high = max(scale * x.height for x in shown) + text + 2 * _GAP
+    lines = -(-len(shown) // columns)
+    page = Image.new("RGB", (wide * min(columns, len(shown)) + _GAP, high * lines), "white")
+    draw = ImageDraw.Draw(page)
+    for i, (image, caption) in enumerate(zip(shown, captions, strict=True)):
+        left, top = _GAP + i % columns * wide, i // columns * high + _GAP
+        for j, words in enumerate(caption.split("\n")):
+            draw.text((left, top + j * line), words, fill="black", font=font)
+        size = (scale * image.width, scale * image.height)
+        page.paste(image.resize(size, Image.Resampling.NEAREST), (left, top + text))
+    buffer = io.BytesIO()
+    page.save(buffer, "PNG")
+    files.write_bytes(path, buffer.getvalue())
+
+
+def _coloured(image_HWC: np.ndarray) -> np.ndarray:
+    """uint8 [H, W, 3] of an image of 1, 2, 3 or more channels."""
+    grey = image_HWC.shape[-1] < 3
+    return image_HWC[..., :1].repeat(3, axis=-1) if grey else image_HWC[..., :3]
 
 
 def image_grid(images_NHWC: np.ndarray, path: Path) -> None:

@@ -73,7 +73,7 @@ def largest_difference(a: Path, b: Path) -> float:
 @pytest.mark.parametrize(
     ("config", "variants", "changes"),
     [
-        ("configs/digits_cnn.py", VARIED, DIGITS),
+        pytest.param("configs/digits_cnn.py", VARIED, DIGITS, marks=pytest.mark.slow),
         pytest.param(
             "configs/markov_decoder.py",
             grid({"optimizer.learning_rate": (1e-3, 1e-2)}),
@@ -85,7 +85,7 @@ def largest_difference(a: Path, b: Path) -> float:
                 f"configs/mnist1d_{model}.py",
                 grid({"optimizer.learning_rate": (1e-3, 1e-2)}),
                 {**QUICK, "data.source.examples": 100},
-                marks=pytest.mark.slow,
+                marks=() if model == "mlp" else pytest.mark.slow,
             )
             for model in ("mlp", "gru")
         ),
@@ -134,6 +134,7 @@ def test_what_packs_follows_from_the_config():
     assert groups == [{"base", "n"}, {"s"}, {"o"}]
 
 
+@pytest.mark.slow
 def test_one_after_another_is_bit_for_bit_the_trial_alone(tmp_path: Path):
     trial, *_ = packed(tmp_path, "configs/digits_cnn.py", VARIED[:2], DIGITS, "serial", (3,))
     alone, own = tmp_path / "alone", tmp_path / "trials" / trial.name

@@ -143,6 +143,7 @@ def test_a_users_layer_that_breaks_on_one_example(
     assert "input: largest magnitude 1" in str(found)
 
 
+@pytest.mark.slow
 def test_the_layer_of_a_scanned_stack_is_named(small, tmp_path: Path):
     config = small(model={"name": "fragile:Deep", "bad": 1})
     found = api.debug(str(tmp_path), fails(config, tmp_path))
@@ -212,6 +213,7 @@ def test_accumulated_and_half_precision_steps_are_watched_too(small, tmp_path: P
     assert {m["path"] for m in found.modules} >= {"", "blocks.0", "hidden", "head"}
 
 
+@pytest.mark.slow
 def test_a_task_with_a_step_of_its_own(small, images, tmp_path: Path):
     config = small(
         model={"name": "gan:Generator"},
@@ -226,6 +228,7 @@ def test_a_task_with_a_step_of_its_own(small, images, tmp_path: Path):
     assert {"Discriminator.a", "Discriminator.b"} <= {m["path"] for m in found.modules}
 
 
+@pytest.mark.slow
 def test_what_was_replaced_is_put_back(small, tmp_path: Path):
     before = (Conv.__call__, Functional.merge, jax.checkpoint)
     lepton_jax.train(small(train_for="2 steps"), str(tmp_path))

@@ -71,6 +71,7 @@ def by_hand(workdir, x):
     return seen[0]
 
 
+@pytest.mark.slow
 def test_sums_over_batches_come_to_the_distance_of_all_features(classifier, images):
     real, fake = images
     metric, total = Frechet((), classifier=str(classifier), samples=50), None

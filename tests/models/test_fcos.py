@@ -32,6 +32,7 @@ def test_before_training_every_class_is_rare_and_every_side_about_a_stride_long(
     assert maps.sides.mean() == pytest.approx(STRIDE, rel=0.3)
 
 
+@pytest.mark.slow
 def test_no_side_is_farther_than_the_image_is_large():
     model = made()
     model.sides.bias = nnx.Param(jnp.full(4, 200.0))

@@ -25,7 +25,7 @@ def unet(**keys):
     [
         {"widths": (8,)},
         pytest.param({"widths": (8, 16, 24), "blocks": 2}, marks=pytest.mark.slow),
-        {"widths": (8, 16), "patch": 2},
+        pytest.param({"widths": (8, 16), "patch": 2}, marks=pytest.mark.slow),
     ],
 )
 def test_a_field_has_the_shape_of_the_image_and_is_zero_at_first(keys):
@@ -48,6 +48,7 @@ def test_patches_are_squares_of_pixels_and_come_back():
     np.testing.assert_array_equal(spread(x, 2), X)
 
 
+@pytest.mark.slow
 def test_the_time_and_every_pixel_matter():
     model = unet(widths=(8, 16))
     for block in (model.before, model.after, *model.down[0], *model.up[0]):

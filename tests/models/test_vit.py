@@ -98,6 +98,7 @@ def test_equals_the_same_network_in_numpy(keys):
     np.testing.assert_allclose(m(jnp.asarray(X)), expected, atol=2e-4)
 
 
+@pytest.mark.slow
 def test_scan_and_remat_change_no_number():
     with jax.enable_x64(True):
         found = []

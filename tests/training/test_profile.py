@@ -18,6 +18,7 @@ def steps_in(workdir: Path) -> list[int]:
     return sorted(int(e["args"]["step_num"]) for e in events if e.get("name") == "train")
 
 
+@pytest.mark.slow
 def test_the_trace_holds_the_steps_asked_for_and_changes_no_number(recipe, tmp_path: Path, capfd):
     lepton_jax.train(recipe(train_for="20 steps", profile=(8, 3)), str(tmp_path / "traced"))
     assert steps_in(tmp_path / "traced") == [8, 9, 10]

@@ -112,6 +112,7 @@ def test_an_operation_is_pillows(name):
     assert off.mean() < (0.02 if name == "rotate" else 1e-9)
 
 
+@pytest.mark.slow
 def test_operations_are_drawn_alike_and_strength_may_be_traced():
     given, drawn = batch(), noise()
     fixed = rand_augment(given, drawn, operations=1, magnitude=7.0)["image"]
