@@ -104,7 +104,8 @@ RECIPES = {
         ),
         Recipe(
             "multi30k_transformer", "multi30k_transformer.py",
-            ("test/bleu", "test/loss"), ">= 30", "41.0 (tokenised) for English to German, Wu et al. 2021", (0,),
+            ("test/bleu", "test/loss"), ">= 30",
+            "41.0 (tokenised) for English to German, Wu et al. 2021", (0,),
         ),
         Recipe(
             "scan_simple", "scan_simple.py", ("test/sequence_accuracy",), ">= 0.98",
