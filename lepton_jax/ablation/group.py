@@ -6,7 +6,6 @@ last, are written when it ends.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -28,8 +27,6 @@ from lepton_jax.training.state import State, Sums
 
 APART = 5.0
 """Seconds between two checkpoints of a group, at least."""
-WRITERS = 4
-"""Trials that write their last checkpoints at once."""
 
 
 class Group:
@@ -231,28 +228,23 @@ class Group:
         found = self._measured(self._evaluations.at_end, self._kept) if whole else []
         last, kept = self._host(state), self._host(self._kept)
         sums = jax.device_get(self._program.empty_sums())
-
-        def end(i: int) -> None:
+        for i in list(self._records):
             config, workdir = self._trials[i]
             at = best[i] or step
+            # One after another: Orbax mixes up what several managers of a process save at once.
             checkpoints = Checkpoints(workdir, keep={at, step}.intersection)
             if at != step:
                 checkpoints.save(at, {"state": _lane(kept, i), "sums": sums})
             checkpoints.save(step, {"state": _lane(last, i), "sums": sums})
             checkpoints.wait()
             checkpoints.close()
-            record = self._records[i]
+            record = self._records.pop(i)
             if whole:
                 for name, results in found[i].items():
                     record.write_results(name, {**results, "step": at})
                 record.write_results("checkpoint", {"step": at, "best": config.best.metric})
             record.end("finished" if whole else "stopped", step)
             record.close()
-
-        # A small checkpoint is mostly waiting, for Orbax's threads and for the disk.
-        with ThreadPoolExecutor(WRITERS) as pool:
-            list(pool.map(end, self._records))
-        self._records.clear()
 
     def _measured(
         self, measures: Mapping[str, tuple[Evaluator, Any]], state: State

@@ -94,6 +94,7 @@ def test_sums_over_batches_come_to_the_distance_of_all_features(classifier, imag
     )
 
 
+@pytest.mark.slow
 def test_a_bundle_has_the_features_of_its_run(classifier, images):
     run, bundle = Features(str(classifier)), Features(str(classifier / "bundle"))
     x = jnp.asarray(images[0][:3])

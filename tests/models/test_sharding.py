@@ -54,7 +54,13 @@ def specs(name, shape, outputs, keys, mesh):
     return params, strategies.mesh(jax.devices(), **mesh).specs(params, model.sharding)
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(p, marks=pytest.mark.slow if "googlenet" in p.stem else (), id=p.stem)
+        for p in RECIPES
+    ],
+)
 def test_a_tiny_recipe_can_be_spread(path):
     config = config_file.load(f"{path}:tiny")[0]
     program = restore.program_of(config, restore.load_data(config))

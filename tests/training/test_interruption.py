@@ -103,7 +103,7 @@ def test_twenty_kills_change_no_byte(whole: Path, tmp_path: Path, seed: int):
 
 
 @pytest.mark.parametrize(
-    "number", [pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGINT]
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
 )
 def test_a_signal_saves_and_the_same_command_goes_on(whole: Path, tmp_path: Path, number: int):
     workdir = tmp_path / "w"
