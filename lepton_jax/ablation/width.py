@@ -22,7 +22,7 @@ LANES = 8
 """Lanes of the first try."""
 SECONDS = 0.5
 """For a measurement, once its program is compiled."""
-WORTH = 10.0
+WORTH = 6.0
 """How much longer than the first measurement, its compilation included, a pack must take one after
 another before wider programs are compiled to hasten it."""
 COMPUTING = 0.05
