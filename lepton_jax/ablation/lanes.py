@@ -189,8 +189,8 @@ class LaneFeed:
         self._columns = lanes.columns
         positions = np.arange(orders[0].batch_size, dtype=np.int32)
         self._position = self._place.share(positions)
-        self._chunk: tuple[int, Any] = (-1, None)
-        self._rulers = feed.Rulers(self._place.share)
+        self._chunk: tuple[int, Any, Any] = (-1, None, None)
+        self._rulers = feed.Rulers(orders[0].buckets, self._place.share)
         self.step = lanes.step
 
     def inputs(self, k: int) -> tuple[Any, ...]:
@@ -198,7 +198,8 @@ class LaneFeed:
         start = k - k % feed.CHUNK
         if self._chunk[0] != start:
             order = np.stack([o.chunk(start, feed.CHUNK) for o in self._orders])
-            self._chunk = (start, self._place.send(order))
+            self._chunk = (start, order, self._place.send(order))
+        _, order, sent = self._chunk
         # All lanes come to the same length, but for batches that go across epochs.
-        length = max(o.length(k) or 0 for o in self._orders) or None
-        return self._columns, self._chunk[1], self._position, self._rulers(length)
+        ruler = self._rulers(order[:, k % feed.CHUNK])
+        return self._columns, sent, self._position, ruler

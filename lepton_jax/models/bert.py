@@ -14,10 +14,9 @@ from lepton_jax.models.blocks import (
     Remat,
     check_width,
     layered,
-    listed,
     norm_layer,
+    repeated,
     scores,
-    stacked,
 )
 from lepton_jax.models.layers import Dropout
 from lepton_jax.models.text import Text
@@ -80,8 +79,7 @@ class _Encoder(nnx.Module):
             post_norm=True,
             epsilon=EPSILON,
         )
-        keys = jax.random.split(rngs.params(), layers)
-        self.blocks = stacked(block, keys) if scan else listed(block, keys)
+        self.blocks = repeated(block, layers, scan=scan, rngs=rngs)
         self._remat = remat
 
     def _encoded(self, text: Text, noise: Noise | None) -> jax.Array:

@@ -202,6 +202,12 @@ def layered(
     return x_BTD
 
 
+def repeated(make: Callable[..., nnx.Module], layers: int, *, scan: bool, rngs: nnx.Rngs) -> Any:
+    """So many modules with weights of their own, stacked where they are to be scanned."""
+    keys_L = jax.random.split(rngs.params(), layers)
+    return stacked(make, keys_L) if scan else listed(make, keys_L)
+
+
 def listed(make: Callable[..., nnx.Module], keys_L: jax.Array) -> nnx.List:
     """A module for each key."""
     return nnx.List([make(rngs=nnx.Rngs(params=key)) for key in keys_L])

@@ -17,10 +17,9 @@ from lepton_jax.models.blocks import (
     apart,
     check_width,
     layered,
-    listed,
     norm_layer,
+    repeated,
     scores,
-    stacked,
 )
 from lepton_jax.models.layers import Dropout
 from lepton_jax.models.text import Text
@@ -103,11 +102,10 @@ class EncoderDecoder(nnx.Module):
             out_std=INIT_STD / (2 * layers) ** 0.5,
             post_norm=post,
         )
-        make: Any = stacked if scan else listed
         encoder = functools.partial(block, causal=False)
         decoder = functools.partial(block, causal=True, crossed=True)
-        self.encoder = make(encoder, jax.random.split(rngs.params(), layers))
-        self.decoder = make(decoder, jax.random.split(rngs.params(), layers))
+        self.encoder = repeated(encoder, layers, scan=scan, rngs=rngs)
+        self.decoder = repeated(decoder, layers, scan=scan, rngs=rngs)
         self.encoder_norm = None if post else norm_layer("layer", width, True, rngs)
         self.norm = None if post else norm_layer("layer", width, True, rngs)
         self._remat = remat

@@ -18,10 +18,9 @@ from lepton_jax.models.blocks import (
     apart,
     check_width,
     layered,
-    listed,
     norm_layer,
+    repeated,
     scores,
-    stacked,
 )
 from lepton_jax.models.layers import Dropout
 from lepton_jax.noise import Noise
@@ -103,8 +102,7 @@ class Transformer(nnx.Module):
             out_std=INIT_STD / (2 * layers) ** 0.5,
             epsilon=epsilon,
         )
-        keys = jax.random.split(rngs.params(), layers)
-        self.blocks = stacked(block, keys) if scan else listed(block, keys)
+        self.blocks = repeated(block, layers, scan=scan, rngs=rngs)
         self.norm = norm_layer(norm, width, bias, rngs, epsilon)
         self.head = None if tied else Embedding(outputs, width, rngs=rngs)
         self._remat = remat

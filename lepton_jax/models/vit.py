@@ -17,9 +17,8 @@ from lepton_jax.models.blocks import (
     Embedding,
     Remat,
     layered,
-    listed,
     norm_layer,
-    stacked,
+    repeated,
 )
 from lepton_jax.models.layers import Dropout, Linear
 from lepton_jax.noise import Noise
@@ -101,8 +100,7 @@ class ViT(nnx.Module):
             out_std=INIT_STD / (2 * layers) ** 0.5,
             epsilon=epsilon,
         )
-        keys = jax.random.split(rngs.params(), layers)
-        self.blocks = stacked(block, keys) if scan else listed(block, keys)
+        self.blocks = repeated(block, layers, scan=scan, rngs=rngs)
         self.norm = norm_layer("layer", width, True, rngs, epsilon)
         self.head = Linear(width, outputs, kernel_init=nnx.initializers.zeros, rngs=rngs)
         self._remat = remat

@@ -10,7 +10,7 @@ from lepton_jax.data.dataset import DataSpec
 from lepton_jax.errors import UserError
 from lepton_jax.evaluation.metrics import BitsPerCharacter, Perplexity
 from lepton_jax.schema import Later
-from lepton_jax.tasks.texts import padding, text_of
+from lepton_jax.tasks.texts import check_integers, padding, text_of
 
 # B batch, T tokens that the model sees, V vocabulary.
 
@@ -33,14 +33,8 @@ class LanguageModelling:
         self.carries = carry
         self._padded = "length" in spec.fields
         self.input_fields = ("tokens", "length") if self._padded else ("tokens",)
-        for name, rank in (("tokens", 1), ("length", 0))[: len(self.input_fields)]:
-            field = spec.fields.get(name)
-            if field is None or len(field.shape) != rank or "int" not in field.dtype:
-                raise UserError(
-                    f"language modelling needs a field {name!r} of integers with {rank} axes an "
-                    "example; the data has "
-                    + ", ".join(f"{k} {v.dtype} {v.shape}" for k, v in spec.fields.items())
-                )
+        ranks = {"tokens": 1, "length": 0}
+        check_integers("language modelling", spec, {k: ranks[k] for k in self.input_fields})
         (tokens,) = spec.fields["tokens"].shape
         if tokens < 2:
             raise UserError(f"language modelling needs two tokens an example, got {tokens}")

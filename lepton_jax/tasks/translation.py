@@ -12,7 +12,7 @@ from lepton_jax.errors import UserError
 from lepton_jax.evaluation.translation import Bleu, SequenceAccuracy
 from lepton_jax.models.text import Text
 from lepton_jax.schema import PositiveInt, Rate
-from lepton_jax.tasks.texts import padding, text_of, was_cut
+from lepton_jax.tasks.texts import check_integers, padding, text_of, was_cut
 
 # B batch, S tokens of a source, T tokens of a target that are guessed, V vocabulary.
 
@@ -46,14 +46,7 @@ class Translation:
         many beginnings an answer's search keeps; 1 is the likeliest token after each.
         `length_penalty`: alpha of `decoding.beam_search`.
         """
-        for name, rank in FIELDS.items():
-            field = spec.fields.get(name)
-            if field is None or len(field.shape) != rank or "int" not in field.dtype:
-                raise UserError(
-                    f"translation needs a field {name!r} of integers with {rank} axes an example; "
-                    "the data has "
-                    + ", ".join(f"{k} {v.dtype} {v.shape}" for k, v in spec.fields.items())
-                )
+        check_integers("translation", spec, FIELDS)
         known = spec.vocabulary
         if known is None or known.begin is None or known.end is None:
             raise UserError("translation needs data with a vocabulary that has a begin and an end")

@@ -16,7 +16,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from lepton_jax.config import Config
-from lepton_jax.data.buckets import buckets, cut
+from lepton_jax.data.buckets import Buckets, buckets, cut
 from lepton_jax.data.dataset import Dataset
 from lepton_jax.data.order import Order
 from lepton_jax.data.source import Columns
@@ -41,9 +41,8 @@ class DeviceFeed:
         batch_size = program.config.batch_size
         self._position = place.put(np.arange(batch_size, dtype=np.int32), place.batch)
         self._spread = NamedSharding(place.mesh, P(None, *place.batch.spec))
-        self._chunk: tuple[int, Any] = (-1, None)
-
-        self._rulers = Rulers(lambda ruler: place.put(ruler, place.replicated))
+        self._chunk: tuple[int, Any, Any] = (-1, None, None)
+        self._rulers = Rulers(self._order.buckets, lambda x: place.put(x, place.replicated))
 
         inputs = (P(), self._spread.spec, place.batch.spec, P())
         self.step = place.compile_step(gathering(program), layout.state, inputs)
@@ -53,8 +52,10 @@ class DeviceFeed:
         """What step k takes beside state and sums."""
         start = k - k % CHUNK
         if self._chunk[0] != start:
-            self._chunk = (start, self._put(self._order.chunk(start, CHUNK), self._spread))
-        return self._columns, self._chunk[1], self._position, self._rulers(self._order.length(k))
+            index = self._order.chunk(start, CHUNK)
+            self._chunk = (start, index, self._put(index, self._spread))
+        _, index, sent = self._chunk
+        return self._columns, sent, self._position, self._rulers(index[k % CHUNK])
 
     def close(self) -> None:
         pass
@@ -65,13 +66,15 @@ class Rulers:
     length of an array is known to the compiler, so that each has its program.
     """
 
-    def __init__(self, put: Callable[[np.ndarray], Any]):
-        self._put = put
+    def __init__(self, buckets: Buckets | None, put: Callable[[np.ndarray], Any]):
+        self._buckets, self._put = buckets, put
         self._made: dict[int, Any] = {}
 
-    def __call__(self, length: int | None) -> Any:
-        if length is None:
+    def __call__(self, index: np.ndarray) -> Any:
+        """That of a batch of these examples; None without buckets."""
+        if self._buckets is None:
             return None
+        length = self._buckets.length(index)
         if length not in self._made:
             self._made[length] = self._put(np.zeros(length, np.int8))
         return self._made[length]
