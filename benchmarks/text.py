@@ -6,6 +6,7 @@ and `transformers` can be imported. All of a comparison happens in one process, 
 
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -13,14 +14,17 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
+from etils import epath
 from flax import nnx
 
+from benchmarks.images import steps_of
 from benchmarks.pairs import Line, ratios, spread
 from lepton_jax import config_file, decoding
+from lepton_jax.config import Chosen, component_keys
 from lepton_jax.models.transformer import Transformer
-from lepton_jax.training import restore
-from lepton_jax.training.runtime import runtime
+from lepton_jax.training import pretrained
+from lepton_jax.training import weights as weights_of
+from lepton_jax.validation import validate
 
 LENGTH = 256
 VOCABULARY = 65
@@ -103,43 +107,16 @@ def rereader(model: Transformer) -> Callable[[], float]:
 
 def hugging_face(model: Transformer) -> Any:
     """GPT-2 of Hugging Face with the weights of `model`."""
-    import torch
-    from transformers import GPT2Config, GPT2LMHeadModel
+    from transformers import GPT2LMHeadModel
 
-    config = GPT2Config(
-        vocab_size=VOCABULARY,
-        n_positions=LENGTH,
-        n_embd=LARGER["width"],
-        n_layer=LARGER["layers"],
-        n_head=LARGER["heads"],
-        bos_token_id=None,
-        eos_token_id=None,
-    )
-    theirs = GPT2LMHeadModel(config).eval()
-    named = {
-        "transformer.wte.weight": model.tokens.embedding,
-        "transformer.ln_f.weight": model.norm.scale,
-        "transformer.ln_f.bias": model.norm.bias,
-    }
-    assert model.positions is not None
-    named["transformer.wpe.weight"] = model.positions.embedding
-    for i, block in enumerate(model.blocks):
-        at = f"transformer.h.{i}."
-        for theirs_norm, norm in (("ln_1", block.attention_norm), ("ln_2", block.mlp_norm)):
-            named |= {f"{at}{theirs_norm}.weight": norm.scale, f"{at}{theirs_norm}.bias": norm.bias}
-        qkv = [block.attention.q, block.attention.k, block.attention.v]
-        for part in ("kernel", "bias"):
-            suffix = "weight" if part == "kernel" else "bias"
-            joined = jnp.concatenate([getattr(layer, part)[...] for layer in qkv], axis=-1)
-            named[f"{at}attn.c_attn.{suffix}"] = joined
-            named[f"{at}attn.c_proj.{suffix}"] = getattr(block.attention.o, part)
-            named[f"{at}mlp.c_fc.{suffix}"] = getattr(block.mlp.up, part)
-            named[f"{at}mlp.c_proj.{suffix}"] = getattr(block.mlp.down, part)
-    state = {name: torch.from_numpy(np.array(value[...])) for name, value in named.items()}
-    missing, unexpected = theirs.load_state_dict(state, strict=False)
-    assert not unexpected, unexpected
-    assert missing == ["lm_head.weight"], missing  # tied
-    return theirs
+    _, variables = nnx.split(model)
+    weights = weights_of.named(nnx.to_pure_dict(variables), {})
+    shape = (LENGTH, VOCABULARY)
+    with tempfile.TemporaryDirectory() as folder:
+        keys = {k: key.default for k, key in component_keys("model", "transformer").items()}
+        chosen = Chosen("model", "transformer", {**keys, **LARGER})
+        pretrained.write(epath.Path(folder), weights, chosen, shape, VOCABULARY, ())
+        return GPT2LMHeadModel.from_pretrained(folder).eval()
 
 
 def our_step() -> Callable[[], float]:
@@ -150,28 +127,10 @@ def our_step() -> Callable[[], float]:
         "length": 64,
         "examples": 4096,
     }
-    config, _ = config_file.load(RECIPE)
-    made = config.to_dict()
-    made["data"] = {"source": source}
-    from lepton_jax.validation import validate
-
-    config = validate(made, RECIPE)
-    with runtime(config.precision):
-        data = restore.load_data(config)
-        program = restore.program_of(config, data)
-        state = jax.jit(program.init)(jnp.uint32(0), program.hyper())
-        step = jax.jit(program.step, donate_argnums=0)
-        tokens = jnp.asarray(data.splits["train"].columns["tokens"][: config.batch_size])
-        batch = {"tokens": tokens, "position": jnp.arange(config.batch_size, dtype=jnp.int32)}
-        held = {"state": state, "sums": program.empty_sums()}
-
-    def steps() -> None:
-        for _ in range(STEPS):
-            held["state"], held["sums"] = step(held["state"], held["sums"], batch)
-        jax.block_until_ready(held["sums"].values)
-
-    steps()
-    return lambda: seconds(steps)
+    made = config_file.load(RECIPE)[0].to_dict() | {"data": {"source": source}}
+    run = steps_of(validate(made, RECIPE), STEPS)
+    run()
+    return run
 
 
 def torch_step() -> Callable[[], float]:
