@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 def get_config(arg: str = "") -> ConfigDict:
     config = ConfigDict(
         dict(
-            model=dict(name="resnet", blocks=(1, 1, 1), width=16, stem="cifar"),
+            model=dict(name="resnet", blocks=(1, 1, 1), width=32, stem="cifar"),
             task=dict(name="image_classification"),
             data=dict(
                 source=dict(name="tfds", dataset="fashion_mnist"),

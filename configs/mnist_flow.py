@@ -18,12 +18,12 @@ def get_config(arg: str = "") -> ConfigDict:
     config = ConfigDict(
         dict(
             model=dict(name="unet", widths=(32, 64), blocks=1, patch=2),
-            task=dict(name="image_generation_by_flow", sampler="heun", sampling_steps=10),
+            task=dict(name="image_generation_by_flow", sampler="heun", sampling_steps=20),
             data=dict(source=dict(name="tfds", dataset="mnist")),
             optimizer=dict(name="adam", learning_rate=1e-3, clip_norm=1.0),
             schedule=dict(name="cosine", warmup="200 steps"),
             batch_size=128,
-            train_for="14 epochs",
+            train_for="28 epochs",
             evaluate_every="1 epochs",
             checkpoint_every="1 epochs",
             log_every="50 steps",
