@@ -44,6 +44,7 @@ test-all: lint
 
 bench: .venv/installed-dev
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.packing
 
 clean:
 	rm -rf .venv runs

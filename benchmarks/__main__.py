@@ -7,14 +7,14 @@ from pathlib import Path
 
 import jax
 
-from benchmarks import checkpoint, images, loop, rnn, seed_cnn, startup, text
+from benchmarks import checkpoint, cnns, images, loop, rnn, startup, text
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--pairs", type=int, default=20, help="interleaved pairs a comparison")
     pairs = parser.parse_args().pairs
-    found = [*startup.lines(), *loop.lines(pairs), *checkpoint.lines(pairs), *seed_cnn.lines(pairs)]
+    found = [*startup.lines(), *loop.lines(pairs), *checkpoint.lines(pairs), *cnns.lines(pairs)]
     found += [*images.lines(pairs), *rnn.lines(pairs), *text.lines(pairs)]
     rows = ["| what | measured | aim | met | |", "|---|---|---|---|---|"]
     rows += [

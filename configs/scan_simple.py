@@ -4,7 +4,8 @@ After: Lake & Baroni (2018), Generalization without systematicity (ICML), experi
 20,910 commands, four fifths to learn from. Their best network, an LSTM of 2 layers of 200 with
 dropout 0.5 and no attention, has 99.8 % of the test commands right, every action of each. Here it
 has attention (Luong et al. 2015), a batch of 64 instead of 1, and greedy decoding.
-Expected: test sequence accuracy at least 98 %. Cost: not measured; meant for a GPU.
+Expected: test sequence accuracy 0.985 (seed 0). Cost: 7 minutes on a shared H100, most of them
+compilation.
 Run: python launch.py train --config=configs/scan_simple.py --workdir=runs/scan_simple
 """
 

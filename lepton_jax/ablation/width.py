@@ -52,7 +52,12 @@ def decide(
     best = one
     for width in sorted({min(LANES, fits), fits} - {1}):
         wider = lanes(width)
-        measured[width] = measure(wider, configs)
+        try:
+            measured[width] = measure(wider, configs)
+        except jax.errors.JaxRuntimeError as e:
+            if "RESOURCE_EXHAUSTED" not in str(e):
+                raise
+            break  # the estimate was too low; what was measured before does fit
         if measured[width] > min(measured.values()):
             break
         best = wider
