@@ -1,4 +1,4 @@
-"""One training step of our CNNs against the same networks elsewhere, on CPU, images of CIFAR's size.
+"""One training step of our CNNs against the same networks elsewhere, on CPU, images of 32 x 32.
 
 The seed CNN: Conv 32 - pool - Conv 64 - pool - Dense 64 - Dense 10, batch 64, Adam: ours; in plain
 Flax, whose step is written like ours, so that convolution and pooling are what differs, once with
@@ -9,6 +9,7 @@ augmentation, against PyTorch. A peer that is not installed is left out.
 
 import sys
 from importlib.util import find_spec
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -162,7 +163,7 @@ def _torch_resnet20() -> Any:
             return functional.relu(x + y)
 
     widths = [16, *[16] * 3, *[32] * 3, *[64] * 3]
-    blocks = [Block(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True)]
+    blocks = [Block(a, b) for a, b in pairwise(widths)]
     return nn.Sequential(
         nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU(), *blocks,
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10),

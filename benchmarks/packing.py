@@ -1,6 +1,9 @@
 """What packing brings: the same trials at once, one after another, and as commands of their own.
 
-    python -m benchmarks.packing       # writes docs/packing.md; 20 minutes of a quiet machine
+    python -m benchmarks.packing             # 25 minutes of a quiet machine
+    python -m benchmarks.packing recipe      # one of them again
+
+writes docs/results/packing.json, and docs/packing.md from it.
 
 `ablate` runs 32 trials (8 learning rates, 4 seeds) with `--pack=auto` and with `--pack=serial` in
 this process, which takes both turn about, each with its compilation, its records and evaluations.
@@ -8,13 +11,16 @@ Of the 32 `train` commands the first few are run, and their time is multiplied. 
 calling the very step that a trial takes alone, compiled once, without records.
 """
 
+import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +36,10 @@ from lepton_jax.ablation.lanes import Lanes
 from lepton_jax.ablation.programs import Programs, program_of
 from lepton_jax.ablation.trials import Trial, trials_of
 
+ROOT = Path(__file__).parent.parent
+ROWS = ROOT / "docs/results/packing.json"
+PAGE = ROOT / "docs/packing.md"
+
 TRIALS = 32
 RATES = [1e-3 * 1.5**i for i in range(8)]
 COMMANDS = 3
@@ -37,9 +47,10 @@ COMMANDS = 3
 
 
 class Case(NamedTuple):
-    """A recipe, what of it is changed, and how often faster packs are to be than (one after
+    """A name, a recipe, what of it is changed, and how often faster packs are to be than (one after
     another, commands)."""
 
+    name: str
     config: str
     changes: Mapping[str, Any]
     aims: tuple[float, float]
@@ -47,7 +58,8 @@ class Case(NamedTuple):
 
 
 CASES = {
-    "MLP 64-64-10 on digits, batch 32": Case(
+    "mlp": Case(
+        "MLP 64-64-10 on digits, batch 32",
         "configs/digits_cnn.py",
         {
             "model.name": "mlp", "model.features": (64,), "data.augment": "", "ema": 0.0,
@@ -56,27 +68,24 @@ CASES = {
         },
         (5.0, 20.0), 3,
     ),
-    "MLP on MNIST-1D, batch 100": Case(
-        "configs/mnist1d_mlp.py", {"train_for": "3_000 steps"}, (2.0, 10.0), 3
+    "mnist1d_mlp": Case(
+        "MLP on MNIST-1D, batch 100",
+        "configs/mnist1d_mlp.py", {"train_for": "3_000 steps"}, (2.0, 10.0), 3,
     ),
-    "CNN on MNIST-1D, batch 100": Case(
-        "configs/mnist1d_cnn.py", {"train_for": "3_000 steps"}, (1.5, 5.0), 1
+    "mnist1d_cnn": Case(
+        "CNN on MNIST-1D, batch 100",
+        "configs/mnist1d_cnn.py", {"train_for": "3_000 steps"}, (1.5, 5.0), 1,
     ),
-    "CNN on digits, batch 32": Case(
+    "digits_cnn": Case(
+        "CNN on digits, batch 32",
         "configs/digits_cnn.py", {"train_for": "2 epochs", "checkpoint_every": "2 epochs"},
-        (1.0, 1.0), 1,
+        (1.0, 1.0), 3,
     ),
 }  # fmt: skip
 
 
-def lines() -> list[Line]:
-    found = []
-    for name, case in CASES.items():
-        found += _lines_of(name, case)
-    return [*found, _recipe(), _planned()]
-
-
-def _lines_of(name: str, case: Case) -> list[Line]:
+def compared(case: Case) -> list[Line]:
+    name = case.name
     trials = trials_of(experiment(case))
     took: dict[str, list[float]] = {"auto": [], "serial": []}
     for i in range(case.rounds):
@@ -169,7 +178,7 @@ def driven_by_optuna(trials: list[Trial]) -> float:
         return time.perf_counter() - began
 
 
-def _recipe() -> Line:
+def recipe() -> list[Line]:
     """64 trials of a whole small recipe, by the command that a user gives."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
@@ -179,10 +188,11 @@ def _recipe() -> Line:
             overrides={"train_for": "5 epochs", "checkpoint_every": "5 epochs"},
         )  # fmt: skip
         took = time.perf_counter() - began
-    return Line("64 trials of digits_cnn, 5 epochs each", f"{took:.0f} s", "<= 120 s", took <= 120)
+    name = "64 trials of digits_cnn, 5 epochs each"
+    return [Line(name, f"{took:.0f} s", "<= 120 s", took <= 120)]
 
 
-def _planned() -> Line:
+def planned() -> list[Line]:
     """The engine's own cost before the first trial."""
     many = Experiment(
         question="?",
@@ -200,29 +210,44 @@ def _planned() -> Line:
             each.write()
         took = time.perf_counter() - began
     assert len(trials) == 1000
-    return Line("1,000 trials validated and planned", f"{took:.1f} s", "<= 3 s", took <= 3)
+    return [Line("1,000 trials validated and planned", f"{took:.1f} s", "<= 3 s", took <= 3)]
 
+
+PARTS: dict[str, Callable[[], list[Line]]] = {
+    **{name: partial(compared, case) for name, case in CASES.items()},
+    "recipe": recipe,
+    "planned": planned,
+}
 
 HEAD = """# What packing brings
 
 Made by `python -m benchmarks.packing`: whole experiments, with their compilation, records and
-evaluations, on {cpus} {kind}; medians. The same trials in packs (`--pack=auto`), one after another
-in one process (`--pack=serial`), as `train` commands of their own, and by Optuna calling the bare
-compiled step, without records.
+evaluations; medians. The same trials in packs (`--pack=auto`), one after another in one process
+(`--pack=serial`), as `train` commands of their own, and by Optuna calling the bare compiled step,
+without records.
 
-| what | measured | aim | met | |
-|---|---|---|---|---|"""
+| what | measured | aim | met | | on |
+|---|---|---|---|---|---|"""
 
 
-def main() -> None:
+def main(names: list[str]) -> None:
     device = jax.devices()[0]
-    page = [HEAD.format(cpus=os.cpu_count(), kind=f"{device.platform.upper()} cores")]
-    for x in lines():
-        met = "yes" if x.met else "**no**"
-        page.append(f"| {x.name} | {x.value} | {x.aim} | {met} | {x.detail} |")
-        print(page[-1], flush=True)
-    Path(__file__).parent.parent.joinpath("docs/packing.md").write_text("\n".join([*page, ""]))
+    on = device.device_kind if device.platform != "cpu" else f"{os.cpu_count()} CPU cores"
+    for name in names or PARTS:
+        rows = [{**asdict(line), "on": on} for line in PARTS[name]()]
+        kept = json.loads(ROWS.read_text()) if ROWS.exists() else {}
+        kept[name] = rows
+        ROWS.write_text(json.dumps({n: kept[n] for n in PARTS if n in kept}, indent=1) + "\n")
+        print(*map(_row, rows), sep="\n", flush=True)
+    page = [HEAD, *(_row(row) for rows in json.loads(ROWS.read_text()).values() for row in rows)]
+    PAGE.write_text("\n".join([*page, ""]))
+
+
+def _row(row: dict[str, Any]) -> str:
+    met = "yes" if row["met"] else "**no**"
+    cells = row["name"], row["value"], row["aim"], met, row["detail"], row["on"]
+    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -30,7 +30,8 @@ HEAD = """# What the recipes reach
 
 Made by `python -m benchmarks.recipes`: a `train` command a seed; `test` is read once, at the
 checkpoint that `valid` chose. Minutes (of the whole command, compilation and evaluations included)
-and examples a second are those of the device that is named, which up to twelve runs shared; docs/results/recipes.json has the rows.
+and examples a second are those of the device that is named, a GPU shared by up to twelve such runs;
+docs/results/recipes.json has the rows.
 """
 
 

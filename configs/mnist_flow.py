@@ -2,8 +2,8 @@
 
 After: Lipman et al. (2023), 'Flow Matching for Generative Modeling', its optimal-transport paths,
 with the U-Net of Ho et al. (2020), much smaller and on patches of 2 x 2 pixels.
-Expected: samples/frechet 19.9 with seed 0, where configs/mnist_vae.py has 66.7 in the features of the
-same classifier, 5,000 samples each. 14 epochs and 10 steps of the sampler gave 34.8, widths of
+Expected: samples/frechet 19.9 (seed 0); configs/mnist_vae.py has 66.7 in the features of the same
+classifier, 5,000 samples each. 14 epochs and 10 steps of the sampler gave 34.8, widths of
 (48, 96) 13.2. Cost: 4 minutes on a shared H100; not measured on 2 CPU cores.
 Run: python launch.py train --config=configs/mnist_flow.py --workdir=runs/mnist_flow \
     --config.data.source.data_dir=DIR_OF_TFDS

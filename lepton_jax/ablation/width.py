@@ -22,9 +22,9 @@ LANES = 8
 """Lanes of the first try."""
 SECONDS = 0.5
 """For a measurement, once its program is compiled."""
-WORTH = 6.0
+WORTH_ON_CPU, WORTH = 8.0, 3.0
 """How much longer than the first measurement, its compilation included, a pack must take one after
-another before wider programs are compiled to hasten it."""
+another before wider programs are compiled to hasten it. On CPU they hasten it by less."""
 COMPUTING = 0.05
 """Seconds of a step on CPU that are surely not its dispatch."""
 
@@ -45,8 +45,10 @@ def decide(
     measured = {1: measure(one, configs)}
     cost = time.perf_counter() - began
     steps = one.program.total_steps
-    bound = jax.default_backend() == "cpu" and measured[1] > COMPUTING
-    if bound or measured[1] * steps * widest < WORTH * cost:
+    on_cpu = jax.default_backend() == "cpu"
+    bound = on_cpu and measured[1] > COMPUTING
+    worth = WORTH_ON_CPU if on_cpu else WORTH
+    if bound or measured[1] * steps * widest < worth * cost:
         return one, measured
     fits = min(widest, _fits(one, configs))
     best = one
