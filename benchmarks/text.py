@@ -57,7 +57,10 @@ def generating(pairs: int) -> Line:
     import torch
 
     first = torch.zeros((1, 1), dtype=torch.long)
+    # Without a mask the first token is taken for padding.
+    mask = torch.ones_like(first)
     keys: dict[str, Any] = {"do_sample": False, "max_new_tokens": LENGTH - 1, "pad_token_id": 0}
+    keys["attention_mask"] = mask
     ours = write(model)[0][: LENGTH - 1].tolist()
     said = theirs.generate(first, **keys)[0, 1:].tolist()
     same = next((i for i, (a, b) in enumerate(zip(ours, said, strict=True)) if a != b), len(said))

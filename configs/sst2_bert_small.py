@@ -25,7 +25,7 @@ def get_config(arg: str = "") -> ConfigDict:
                 ),
                 tokenizer=dict(name="wordpiece", size=8_192),
                 encode=dict(name="text", text="sentence", length=64, long="truncate"),
-                buckets=(3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 64),
+                buckets=(5, 7, 9, 11, 14, 17, 21, 25, 30, 36, 45, 64),
                 valid_fraction=0.05,
             ),
             optimizer=dict(

@@ -20,7 +20,7 @@ WIDEST = 32
 @dataclass(frozen=True)
 class Answer:
     """What the model says of one input. `truth` is None where it is not known, `label` and
-    `probability` where the answer is none, but an image of the model's own, or a `text`.
+    `probability` where the answer is of no class: an image, a `text`, numbers.
     """
 
     input: str
@@ -41,6 +41,8 @@ class Answer:
         """Of an input that is a text, what is said of it."""
         if self.text is not None:
             return f"{self.input} -> {self.text}"
+        if self.label is None:
+            return f"{self.input} -> {', '.join(_numbers(self.outputs))}"
         sure = f"{self.label} ({self.probability:.1%})"
         wrong = "" if self.truth in (None, self.label) else f", true {self.truth} WRONG"
         return f"{self.input} -> {sure}{wrong}"
@@ -50,13 +52,14 @@ class Answer:
 class Predictions:
     """Answers, in the order of the inputs, and the bundle that gave them.
 
-    `flag` is what names that bundle on the command line.
+    `flag` is what names that bundle on the command line, `takes` what it answers.
     """
 
     id: str
     source: str
     answers: tuple[Answer | Objects, ...]
     flag: str
+    takes: str
 
     def as_json(self) -> dict[str, Any]:
         answers = [a.as_json() for a in self.answers]
@@ -77,12 +80,7 @@ class Predictions:
         if known:
             lines.append(f"{right} of {len(known)} as labelled")
         lines.append(f"Answered by {self.source}, {self.id}")
-        file = "FILE.png" if any(a.image is not None for a in self.answers) else "FILE.npy"
-        if any(a.of_text for a in labelled):
-            file = "'TEXT'"
-        elif any(a.label is None for a in labelled):
-            file = "SEED"
-        lines.append(f"next: python launch.py predict {self.flag} {file}")
+        lines.append(f"next: python launch.py predict {self.flag} {self.takes}")
         return "\n".join(lines)
 
 
@@ -125,7 +123,17 @@ def predict(
         for i, (name, x) in enumerate(raw)
     )
     flag = f"--model={model}" if bundle is None else f"--bundle={bundle}"
-    return Predictions(loaded.id, source, answers, flag)
+    return Predictions(loaded.id, source, answers, flag, _takes(loaded))
+
+
+def _takes(bundle: loader.Bundle) -> str:
+    """What one gives a bundle to answer, as a user would write it."""
+    if bundle.takes_text:
+        return "'TEXT'"
+    if bundle.signature["inputs"].keys() == {"seed"}:
+        return "SEED"
+    images = [s for s in bundle.signature["inputs"].values() if s["dtype"] == "uint8"]
+    return "FILE.png" if any(len(s["shape"]) == 3 for s in images) else "FILE.npy"
 
 
 def _answer(
@@ -272,12 +280,18 @@ def _gallery(answers: Sequence[Answer], color: bool, columns: int) -> list[str]:
 
 def _caption(answer: Answer) -> list[str]:
     if answer.label is None:
-        return [os.path.basename(answer.input)]
+        return [os.path.basename(answer.input), *_numbers(answer.outputs)]
     said = f"{answer.label} ({answer.probability:.1%})"
     if answer.truth is None:
         return [os.path.basename(answer.input), said]
     wrong = "" if answer.truth == answer.label else " WRONG"
     return [f"true {answer.truth}", f"said {said}{wrong}"]
+
+
+def _numbers(outputs: Mapping[str, Any]) -> list[str]:
+    """Outputs that are no answer of a known kind and fit a line: `degrees 12.5`."""
+    small = {name: np.asarray(x) for name, x in outputs.items() if np.size(x) <= 8}
+    return [f"{name} {np.array2string(x, precision=4)}" for name, x in small.items()]
 
 
 def _picture(image: np.ndarray | None, color: bool) -> list[str]:

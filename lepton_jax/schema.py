@@ -93,8 +93,13 @@ def keys_of(component: Callable[..., Any]) -> dict[str, Key]:
         if name in ("self", "rngs") or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
             continue
         if p.kind is p.KEYWORD_ONLY or p.default is not REQUIRED:
-            keys[name] = key(hints.get(name, Any), p.default)
+            keys[name] = key(hints.get(name, _of_default(p.default)), p.default)
     return keys
+
+
+def _of_default(default: Any) -> Any:
+    """What a parameter without an annotation is: what its default is, if that is plain."""
+    return type(default) if type(default) in (bool, int, float, str) else Any
 
 
 def keys_by_default(function: Callable[..., Any]) -> dict[str, Key]:

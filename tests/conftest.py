@@ -12,7 +12,13 @@ os.environ["XLA_FLAGS"] = (
 )
 os.environ["JAX_PLATFORMS"] = "cpu"
 
+import gc
+
 import pytest
+
+# Traced programs are many objects that stay; to look at all of them every few thousand new ones
+# takes a tenth of the suite's time.
+gc.set_threshold(50_000, 20, 100)
 
 
 @pytest.fixture(scope="session", autouse=True)

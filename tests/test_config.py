@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import textwrap
+from typing import Any
 
 import pytest
 from ml_collections import ConfigDict
@@ -12,6 +13,7 @@ from lepton_jax import config_file
 from lepton_jax.config import differences
 from lepton_jax.errors import UserError
 from lepton_jax.hyper import hyper_of
+from lepton_jax.schema import keys_of
 from lepton_jax.validation import validate
 
 GOOD = {
@@ -220,3 +222,11 @@ def test_keys_that_came_later_leave_published_fingerprints_alone():
     given = config_file.load("configs/mnist1d_gru.py")[0].to_dict()
     given["data"]["order"] = "contiguous"
     assert validate(given).fingerprint() != published["mnist1d_gru"]
+
+
+def test_a_key_without_an_annotation_is_what_its_default_is():
+    def part(*, width=3, name="a", sizes=(1, 2)):
+        """A component whose author annotated nothing."""
+
+    found = {name: key.annotation for name, key in keys_of(part).items()}
+    assert found == {"width": int, "name": str, "sizes": Any}

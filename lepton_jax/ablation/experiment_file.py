@@ -4,6 +4,7 @@ import ast
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lepton_jax import config_file
 from lepton_jax.ablation.experiment import Distribution, Experiment, Search, Variant, grid
 from lepton_jax.config_file import literal, returned
 from lepton_jax.errors import UserError, did_you_mean
@@ -31,13 +32,19 @@ def from_flags(
     metric: str,
     mode: str,
 ) -> Experiment:
-    """`--config=C --vary optimizer.learning_rate=1e-3,3e-4`: a grid, each key with its values."""
+    """`--config=C --vary optimizer.learning_rate=1e-3,3e-4`: a grid, each key with its values.
+
+    Without a `mode` it is that of the config's `best`, where that is of the same metric.
+    """
     values: dict[str, list[Any]] = {}
     for text in vary:
         key, equals, options = text.partition("=")
         if not equals or not options:
             raise UserError(f"--vary {text!r}: expected KEY=VALUE,VALUE,...")
         values[key] = _options(options)
+    if not mode:
+        best = config_file.load(config, overrides)[0].best
+        mode = best.mode if best.metric == f"valid/{metric}" else "max"
     if mode not in ("max", "min"):
         raise UserError(f"--mode={mode}: expected max or min")
     experiment = Experiment(

@@ -23,7 +23,7 @@ def ablate(
     vary: list[str] = (),  # type: ignore[assignment]
     seeds: int = 3,
     metric: str = "accuracy",
-    mode: str = "max",
+    mode: str = "",
     executor: str = "inprocess",
     workers: int = 1,
     pack: str = "auto",
@@ -43,7 +43,7 @@ def ablate(
                                     and runs what was added to the experiment
     --config=FILE.py --vary KEY=V,V without a file: a grid (--vary again for another key),
     --seeds=3 --metric=accuracy       with so many seeds, a metric, and
-    --mode=max                        its direction
+    --mode=max                        its direction, if it is not that of the config's best
     --config.path.to.key=value        and a key changed in all of them
     --executor=inprocess            inprocess, processes (of this machine) or slurm (a job array)
     --workers=N                     packs at a time, for processes and slurm

@@ -69,6 +69,9 @@ class Verdict:
     def __str__(self) -> str:
         lines = [f"{self.id or 'no id'}", *map(str, self.checks)]
         if self.ok:
+            unseen = [c.name for c in self.checks if c.ok is None]
+            if unseen:
+                lines.append(f"Not looked at: {', '.join(unseen)}")
             lines.append(
                 f"Verified; the verdict is in {self.path}/{loader.VERDICT}; next: python launch.py "
                 f"register --bundle={self.path} --model=NAME"

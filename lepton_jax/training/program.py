@@ -26,6 +26,20 @@ from lepton_jax.validation import calls
 PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float64": jnp.float64}
 
 
+class _Outputs(dict[str, jax.Array]):
+    """What a task's `predict` gives, for metrics and surprise, which may ask for more."""
+
+    def __init__(self, task: str, outputs: Mapping[str, jax.Array]):
+        super().__init__(outputs)
+        self._task = task
+
+    def __missing__(self, name: str) -> jax.Array:
+        raise UserError(
+            f"task {self._task}: an evaluation asks its predict for {name!r}, as a metric or "
+            f"`surprise` needs; it gives {', '.join(map(repr, self)) or 'nothing'}"
+        )
+
+
 class Program:
     """What a config computes on data of a given shape.
 
@@ -192,6 +206,7 @@ class Program:
         model, batch = self.module(*self.variables(state)), self.prepare(batch)
         task = self._task(state.hyper["task"])
         outputs = task.predict(model, batch) if metrics or hasattr(task, "surprise") else {}
+        outputs = _Outputs(self.config.task.name, outputs)
         added = {n: m.sums(outputs, batch) for n, m in metrics.items() if not _gathers(m)}
         rows = {
             name: {**metric.gathered(outputs, batch), "mask": batch["mask"]}
@@ -217,8 +232,18 @@ class Program:
 
     @property
     def task_input_fields(self) -> tuple[str, ...]:
-        """The names of what a prediction needs, whether the data has it or not."""
-        return tuple(self._task({}).input_fields)
+        """The names of what a prediction needs, whether the data has it or not.
+
+        Raises:
+          UserError: when the task does not say.
+        """
+        task = self._task({})
+        if not hasattr(task, "input_fields"):
+            raise UserError(
+                f"task {self.config.task.name} has no input_fields: the names of the data's fields "
+                "that a prediction needs, such as ('image',), or ('seed',)"
+            )
+        return tuple(task.input_fields)
 
     @property
     def input_fields(self) -> dict[str, FieldSpec]:

@@ -13,6 +13,7 @@ doubles M, so that mixings may follow one another. `label` stays the example's o
 import jax
 import jax.numpy as jnp
 
+from lepton_jax.errors import UserError
 from lepton_jax.noise import Noise
 from lepton_jax.reduce import next_example
 from lepton_jax.schema import Probability, Strength, is_off
@@ -87,6 +88,11 @@ def _shares(
 
 
 def _labels(batch: Batch, share_B: jax.Array) -> dict[str, jax.Array]:
+    if "label" not in batch:
+        raise UserError(
+            "data.augment: mixup and cutmix mix labels, and the data has no field 'label'; it has "
+            + ", ".join(sorted(name for name in batch if name not in ("mask", "position")))
+        )
     label_BM = batch.get("mixed_label", batch["label"][:, None])
     share_BM = batch.get("mixed_share", jnp.ones(label_BM.shape, share_B.dtype))
     own_B1 = share_B[:, None]

@@ -106,10 +106,8 @@ def test_equals_the_same_network_in_numpy(keys):
     np.testing.assert_allclose(m(TOKENS), by_hand(m, TOKENS, base), atol=2e-4)
 
 
-@pytest.mark.parametrize(
-    "keys",
-    [pytest.param({}, marks=pytest.mark.slow, id="gpt2"), pytest.param(LLAMA, id="llama")],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("keys", [{}, LLAMA], ids=["gpt2", "llama"])
 def test_scan_and_remat_change_no_number(keys):
     with jax.enable_x64(True):
         found = []

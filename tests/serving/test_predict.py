@@ -87,7 +87,17 @@ def test_json_holds_every_output(bundle):
 
 def drawing(image, color=False):
     answer = Answer("x.png", "seven", 0.5, None, {}, image)
-    return Predictions("sha256:0", "here", (answer,), "--bundle=here").drawn(color=color)
+    return Predictions("sha256:0", "here", (answer,), "--bundle=here", "FILE.png").drawn(
+        color=color
+    )
+
+
+def test_numbers_of_no_known_kind_are_shown_as_they_are():
+    answer = Answer("x.npy", None, None, None, {"degrees": [12.5], "map": [[0.0] * 9]})
+    said = Predictions("sha256:0", "here", (answer,), "--bundle=here", "FILE.npy").drawn()
+    assert "degrees [12.5]" in said
+    assert "map" not in said
+    assert said.endswith("predict --bundle=here FILE.npy")
 
 
 def test_drawing_shades_what_is_bright():

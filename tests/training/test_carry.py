@@ -86,7 +86,7 @@ def test_a_broken_run_goes_on_with_what_its_rows_knew(whole: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     "changes",
     [
-        {"strategy": {"name": "pmap"}},
+        pytest.param({"strategy": {"name": "pmap"}}, marks=pytest.mark.slow),
         pytest.param({"strategy": {"name": "mesh"}}, marks=pytest.mark.slow),
         pytest.param({"strategy": {"name": "mesh", "fsdp": 8}}, marks=pytest.mark.slow),
         pytest.param({"accumulate": 4}, marks=pytest.mark.slow),

@@ -39,6 +39,8 @@ def small(recipe) -> Any:
         ("model", "Spread", "no axis is called 'model'.*data, fsdp, tensor"),
         ("task", "Vector", "'loss' has the shape.*of scalars"),
         ("task", "Bare", "loss returned .*Tracer.*expected {'loss': .total, weight"),
+        ("task", "NoFields", "has no input_fields"),
+        ("task", "Unsaid", "asks its predict for '.*'.*gives 'logits'"),
         ("data__source", "not_a_source", "returned a dict, expected a lepton_jax Source"),
         ("strategy", "replicas", "a mesh axis is called 'replica'"),
         ("strategy", "explicit", "mesh axis 'data' is Explicit; expected Auto"),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lepton_jax.data.dataset import DataSpec, FieldSpec
+from lepton_jax.errors import UserError
 from lepton_jax.noise import Noise, example_keys
 from lepton_jax.placement import strategies
 from lepton_jax.tasks.classification import ImageClassification
@@ -123,3 +124,11 @@ def test_a_task_learns_the_shares(mix):
     assert float(sums["loss"][0]) == pytest.approx(loss, rel=1e-5)
     hit = target[np.arange(B), logits.argmax(1)].sum()
     assert float(sums["accuracy"][0]) == pytest.approx(hit, rel=1e-5)
+
+
+@mixings
+def test_data_without_labels_is_refused_in_words(mix):
+    batch = {"image": jnp.asarray(IMAGES), "target": jnp.zeros(B)}
+    noise = Noise(example_keys(jnp.uint32(0), jnp.int32(0), jnp.asarray(POSITION)))
+    with pytest.raises(UserError, match="no field 'label'; it has image, target"):
+        mix(batch, noise)

@@ -73,3 +73,20 @@ def manual_fsdp(devices: Any) -> Placement:
     """No mistake: `pmap` under another name of its axis."""
     mesh = Mesh(devices, ("fsdp",), axis_types=(AxisType.Auto,))
     return Placement("manual_fsdp", mesh, manual=True)
+
+
+class NoFields:
+    """A task that does not say what a prediction needs."""
+
+    def __init__(self, spec: Any):
+        self._task = ImageClassification(spec)
+        self.input_shape, self.outputs = self._task.input_shape, self._task.outputs
+        self.loss, self.predict = self._task.loss, self._task.predict
+        self.metrics = self._task.metrics
+
+
+class Unsaid(ImageClassification):
+    """Its metrics and its surprise are of probabilities, which it does not give."""
+
+    def predict(self, model: Any, batch: Any) -> Any:
+        return {"logits": model(batch["image"])}
