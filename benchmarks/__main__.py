@@ -17,10 +17,7 @@ def main() -> None:
     found = [*startup.lines(), *loop.lines(pairs), *checkpoint.lines(pairs), *cnns.lines(pairs)]
     found += [*images.lines(pairs), *rnn.lines(pairs), *text.lines(pairs)]
     rows = ["| what | measured | aim | met | |", "|---|---|---|---|---|"]
-    rows += [
-        f"| {x.name} | {x.value} | {x.aim} | {'yes' if x.met else '**no**'} | {x.detail} |"
-        for x in found
-    ]
+    rows += [f"| {' | '.join(x.cells)} |" for x in found]
     table = "\n".join(rows)
     print(table)
     where = f"{_processor()}, {platform.python_version()}, jax {jax.__version__}"

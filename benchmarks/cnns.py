@@ -8,7 +8,6 @@ augmentation, against PyTorch. A peer that is not installed is left out.
 """
 
 import sys
-from importlib.util import find_spec
 from itertools import pairwise
 from typing import Any
 
@@ -23,11 +22,8 @@ RECIPE = "configs/cifar10_resnet20.py"
 
 
 def lines(pairs: int) -> list[Line]:
-    seed = {name: (name, "seed") for name in ("ours", "flax", "untuned")}
-    if find_spec("tensorflow"):
-        seed["keras"] = ("keras", "seed")
-    if find_spec("torch"):
-        seed["torch"] = ("torch", "seed")
+    peers = turns.peers()
+    seed = {name: (name, "seed") for name in ("ours", "flax", "untuned", *peers)}
     found = turns.rounds("benchmarks.cnns", seed, pairs)
     aims = {
         "flax": ("plain Flax, the same allocator settings", 3.0),
@@ -40,7 +36,7 @@ def lines(pairs: int) -> list[Line]:
         for peer, (what, aim) in aims.items()
         if peer in seed
     ]
-    if find_spec("torch"):
+    if "torch" in peers:
         both = {name: (name, "resnet20") for name in ("ours", "torch")}
         found = turns.rounds("benchmarks.cnns", both, max(3, pairs // 2))
         table.append(turns.over("torch", "steps/s of ResNet-20 over PyTorch", 0.8, found))
@@ -68,16 +64,10 @@ def ours(network: str) -> turns.Step:
 
 
 def _of_recipe() -> turns.Step:
-    from benchmarks.images import steps_of
+    from benchmarks.images import GENERATED, steps_of
     from lepton_jax import config_file
 
-    overrides = {
-        "data.source.name": "generated_images",
-        "data.source.size": "(32, 32, 3)",
-        "data.source.examples": "2000",
-        "data.augment": "",
-        "batch_size": str(BATCH["resnet20"]),
-    }
+    overrides = {**GENERATED, "data.augment": "", "batch_size": str(BATCH["resnet20"])}
     return steps_of(config_file.load(RECIPE, overrides)[0], 1)
 
 
@@ -149,8 +139,8 @@ def _torch_resnet20() -> Any:
     class Block(nn.Module):
         def __init__(self, before: int, width: int):
             super().__init__()
-            self.added, self.stride = width - before, width // before
-            self.conv1 = nn.Conv2d(before, width, 3, self.stride, 1, bias=False)
+            self.added = width - before
+            self.conv1 = nn.Conv2d(before, width, 3, width // before, 1, bias=False)
             self.norm1 = nn.BatchNorm2d(width)
             self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
             self.norm2 = nn.BatchNorm2d(width)

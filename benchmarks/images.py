@@ -30,6 +30,12 @@ from lepton_jax.training.runtime import runtime
 
 ROOT = Path(__file__).parent.parent
 SMALL = ROOT / "configs/cifar10_fast.py"
+GENERATED = {
+    "data.source.name": "generated_images",
+    "data.source.size": "(32, 32, 3)",
+    "data.source.examples": "2000",
+}
+"""In place of a recipe's small images."""
 OTHERS = {
     "random_resized_crop": "random_resized_crop(0.3)|flip",
     "colours": "brightness(0.4)|contrast(0.4)|saturation(0.4)",
@@ -47,19 +53,16 @@ def lines(pairs: int) -> list[Line]:
 
 def augmentation(pairs: int) -> list[Line]:
     """Seconds of a step with augmentation over those without, of the recipe of small images."""
-    small = {
-        "data.source.name": "generated_images",
-        "data.source.size": "(32, 32, 3)",
-        "data.source.examples": "2000",
-    }
-    config, _ = config_file.load(str(SMALL), small)
+    config, _ = config_file.load(str(SMALL), GENERATED)
     own = config.data.augment
     found = []
     for name, pipeline in {"its own": own, **OTHERS}.items():
         few = pairs if name == "its own" else max(3, pairs // 4)
         with runtime(config.precision):
             plain, augmented = (
-                steps_of(config_file.load(str(SMALL), {**small, "data.augment": text})[0], STEPS)
+                steps_of(
+                    config_file.load(str(SMALL), {**GENERATED, "data.augment": text})[0], STEPS
+                )
                 for text in ("", pipeline)
             )
             plain(), augmented()

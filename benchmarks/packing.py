@@ -244,9 +244,9 @@ def main(names: list[str]) -> None:
 
 
 def _row(row: dict[str, Any]) -> str:
-    met = "yes" if row["met"] else "**no**"
-    cells = row["name"], row["value"], row["aim"], met, row["detail"], row["on"]
-    return f"| {' | '.join(cells)} |"
+    line = dict(row)
+    on = line.pop("on")
+    return f"| {' | '.join((*Line(**line).cells, on))} |"
 
 
 if __name__ == "__main__":

@@ -15,6 +15,11 @@ class Line:
     met: bool
     detail: str = ""
 
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Of its row in a table."""
+        return self.name, self.value, self.aim, "yes" if self.met else "**no**", self.detail
+
 
 def ratios(a: Callable[[], float], b: Callable[[], float], pairs: int) -> list[float]:
     """b's value over a's, for as many pairs, the order within a pair alternating."""

@@ -6,7 +6,6 @@ function, as they come. A peer that is not installed is left out.
 """
 
 import sys
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -16,13 +15,10 @@ from benchmarks.pairs import Line
 
 STEPS = 5
 BATCH, LENGTH, HIDDEN, CLASSES = 64, 64, 128, 2
-PEERS = {"keras": "tensorflow", "torch": "torch"}
-"""The package without which there is nothing to compare with."""
 
 
 def lines(pairs: int) -> list[Line]:
-    peers = [name for name, package in PEERS.items() if find_spec(package)]
-    found = []
+    peers, found = turns.peers(), []
     for cell in ("lstm", "gru"):
         workers = {name: (name, cell) for name in ("ours", *peers)}
         rounds = turns.rounds("benchmarks.rnn", workers, pairs)

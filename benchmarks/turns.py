@@ -9,12 +9,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from benchmarks.pairs import Line, spread
 
 Step = Callable[[], Any]
 """Takes one training step and gives its loss, which `float` waits for."""
+
+
+PEERS = {"keras": "tensorflow", "torch": "torch"}
+"""The package without which there is nothing to compare with."""
+
+
+def peers() -> list[str]:
+    """Those of PEERS that are installed."""
+    return [name for name, package in PEERS.items() if find_spec(package)]
 
 
 def rounds(module: str, workers: Mapping[str, Sequence[str]], count: int) -> list[dict[str, float]]:

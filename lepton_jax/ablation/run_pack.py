@@ -14,7 +14,7 @@ from lepton_jax.ablation import pack as packs
 from lepton_jax.ablation.group import Group
 from lepton_jax.ablation.lanes import Lanes, run_together
 from lepton_jax.ablation.pack import Pack
-from lepton_jax.ablation.width import decide
+from lepton_jax.ablation.width import decide, out_of_memory
 from lepton_jax.cluster.processes import Processes
 from lepton_jax.config import Config
 from lepton_jax.errors import UserError, WorkError
@@ -146,7 +146,7 @@ class _Runner:
                 try:
                     return self._groups(width, stop)
                 except jax.errors.JaxRuntimeError as e:
-                    if "RESOURCE_EXHAUSTED" not in str(e) or width == 1:
+                    if not out_of_memory(e) or width == 1:
                         raise
                     width = max(1, width // 2)
                     say(f"the device's memory is too small: going on with {width} at once")

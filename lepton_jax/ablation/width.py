@@ -57,13 +57,18 @@ def decide(
         try:
             measured[width] = measure(wider, configs)
         except jax.errors.JaxRuntimeError as e:
-            if "RESOURCE_EXHAUSTED" not in str(e):
+            if not out_of_memory(e):
                 raise
             break  # the estimate was too low; what was measured before does fit
         if measured[width] > min(measured.values()):
             break
         best = wider
     return best, measured
+
+
+def out_of_memory(error: jax.errors.JaxRuntimeError) -> bool:
+    """Whether fewer lanes may do what these could not."""
+    return "RESOURCE_EXHAUSTED" in str(error)
 
 
 def measure(lanes: Lanes, configs: Sequence[Config]) -> float:

@@ -10,5 +10,6 @@ def built(make: Callable[[], Any]) -> Any:
     return nnx.jit(make)()
 
 
+@nnx.jit
 def called(module: Any, *args: Any) -> Any:
-    return nnx.jit(lambda module, *args: module(*args))(module, *args)
+    return module(*args)
