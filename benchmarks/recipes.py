@@ -5,7 +5,8 @@
 
 Each row of docs/results/recipes.json is one `train` command and is not made again, unless its
 config or `benchmarks/reached.py` has changed; docs/recipes.md is the table. A run that was
-interrupted goes on in runs/recipes/. Several of these commands may run beside each other.
+interrupted goes on in runs/recipes/, and one that finished, here or on another machine whose record
+was copied there, is only read. Several of these commands may run beside each other.
 """
 
 import fcntl
@@ -13,7 +14,6 @@ import json
 import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,10 @@ def main(names: list[str]) -> None:
             flags = _flags(recipe, seed)
             key = {"recipe": recipe.name, "seed": seed, "fingerprint": _fingerprint(flags)}
             if not any(key.items() <= row.items() for row in _rows()):
-                _keep(key | _run(recipe, flags, _workdir(recipe.name, seed)))
+                workdir = _workdir(recipe.name, seed)
+                if not _finished(workdir, key["fingerprint"]):
+                    _train(flags, workdir)
+                _keep(key | _found(recipe, workdir))
 
 
 def _flags(recipe: Recipe, seed: int) -> list[str]:
@@ -72,16 +75,27 @@ def _fingerprint(flags: list[str]) -> str:
     return config.fingerprint()
 
 
-def _run(recipe: Recipe, flags: list[str], workdir: str) -> dict[str, Any]:
+def _finished(workdir: str, fingerprint: str) -> bool:
+    if not Record.exists(ROOT / workdir):
+        return False
+    record = Record.open(ROOT / workdir, writes=False)
+    finished = record.status().get("state") == "finished"
+    return finished and record.provenance()["fingerprint"] == fingerprint
+
+
+def _train(flags: list[str], workdir: str) -> None:
     command = [sys.executable, "launch.py", "train", *flags, f"--workdir={workdir}"]
     print(" ".join(command[1:]), flush=True)
-    began = time.monotonic()
     done = subprocess.run(command, cwd=ROOT)
     if done.returncode:
         sys.exit(done.returncode)
-    record = Record.open(str(ROOT / workdir), writes=False)
+
+
+def _found(recipe: Recipe, workdir: str) -> dict[str, Any]:
+    """What the record of a finished run says."""
+    record = Record.open(ROOT / workdir, writes=False)
     timings, facts, results = record.timings(), record.provenance(), record.results()
-    batch = json.loads(Path(record.path("config.json")).read_text())["batch_size"]
+    batch = json.loads(record.config_text())["batch_size"]
     speeds = [t["steps_per_second"] * batch for t in timings if "steps_per_second" in t]
     at = results["checkpoint"]["step"]
     chosen = {k: v for row in record.rows() if row["step"] == at for k, v in row.items()}
@@ -93,7 +107,6 @@ def _run(recipe: Recipe, flags: list[str], workdir: str) -> dict[str, Any]:
     return {
         "values": values,
         "minutes": round(sum(t.get("seconds", 0.0) for t in timings) / 60, 2),
-        "wall_minutes": round((time.monotonic() - began) / 60, 2),
         "examples_per_second": round(statistics.median(speeds), 1),
         "commit": (facts.get("code") or {}).get("commit"),
         "device": _device(facts),

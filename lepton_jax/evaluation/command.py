@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lepton_jax.evaluation.alignment import alignments
 from lepton_jax.evaluation.evaluate import scalars
 from lepton_jax.evaluation.evaluations import Evaluations
 from lepton_jax.evaluation.pictures import draw
@@ -57,5 +58,6 @@ def evaluate(workdir: str, split: str, checkpoint: str) -> Evaluated:
         placed = alone(run.program)
         results = Evaluations(placed, run.data).split(run.state, split)
         run.record.write_results(split, {**results, "step": run.step})
-        draw(run.record, run.data, samples(placed, run.state), split)
+        aligned = alignments(placed, run.state, run.data.splits[split])
+        draw(run.record, run.data, samples(placed, run.state), aligned, split)
         return Evaluated(workdir, split, run.step, results)

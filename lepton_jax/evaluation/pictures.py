@@ -1,29 +1,45 @@
-"""The pictures of an evaluation: its confusion matrix, the examples that surprised most, and the
-objects that were found.
+"""The pictures of an evaluation: its confusion matrix, the examples that surprised most, the
+objects that were found, what was generated and what translations were read from.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from lepton_jax.data.dataset import Dataset
+from lepton_jax.data.dataset import Dataset, DataSpec
+from lepton_jax.evaluation.alignment import Alignment
 from lepton_jax.tracking import plots
+from lepton_jax.tracking.attention import attention
 from lepton_jax.tracking.boxes import detections
 from lepton_jax.tracking.record import Record
 
 ACROSS = 5
 
 
-def draw(record: Record, data: Dataset, samples: np.ndarray | None, split: str = "test") -> None:
+def draw(
+    record: Record,
+    data: Dataset,
+    samples: np.ndarray | None,
+    aligned: Sequence[Alignment],
+    split: str = "test",
+) -> None:
     """confusion.png, mistakes.png and detections.png from the results of a split, as far as it has
-    such; `_SPLIT` where it is not `test`. And samples.png, where the model generates.
+    such, and attention.png of `aligned`; `_SPLIT` where it is not `test`. And samples.png, where
+    the model generates.
 
     The images that are shown alone are read, and the model is not run.
     """
+    ending = "" if split == "test" else f"_{split}"
     if samples is not None:
         plots.image_grid(samples, record.path("samples.png"))
+    if aligned:
+        pieces = [
+            (_pieces(one.source, data.spec), _pieces(one.answer, data.spec), one.weights)
+            for one in aligned
+        ]
+        attention(pieces, f"{record.workdir}/attention{ending}.png")
     results = record.results().get(split, {})
-    ending = "" if split == "test" else f"_{split}"
     confusion = results.get("confusion")
     if confusion is not None:
         path = f"{record.workdir}/confusion{ending}.png"
@@ -57,3 +73,9 @@ def _caption(found: dict[str, Any], label: int, classes: tuple[str, ...]) -> str
     sure, loss = float(found["confidence"]), float(found["loss"])
     said = f"said {classes[int(found['answer'])]} ({sure:.0%})"
     return f"{classes[label]}\n{said}\nloss {loss:.2f}, no. {found['example']}"
+
+
+def _pieces(tokens: np.ndarray, spec: DataSpec) -> list[str]:
+    """The text of each token; the name of one that has a meaning of its own."""
+    assert spec.vocabulary is not None
+    return [spec.text([i]) or spec.vocabulary.tokens[i] for i in tokens.tolist()]

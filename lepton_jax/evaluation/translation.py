@@ -9,6 +9,9 @@ import numpy as np
 
 # B batch, E examples, T tokens of an answer; a target has T + 1, its begin among them.
 
+SHOWN = 16
+"""Examples whose texts are kept beside the score."""
+
 Arrays = Mapping[str, jax.Array]
 
 
@@ -16,8 +19,8 @@ class Bleu:
     """Corpus BLEU (Papineni et al. 2002) of detokenised texts, by sacreBLEU (Post 2018) in its
     default form, whose signature stands beside the score.
 
-    Of `outputs` it takes `tokens` [B, T] and `length` [B], of the data `target` [B, T + 1] and
-    `target_length` [B].
+    Of `outputs` it takes `tokens` [B, T] and `length` [B], of the data `source` [B, S] and `target`
+    [B, T + 1] with their lengths. The first examples stand beside the score, as texts.
     """
 
     def __init__(self, text_of: Callable[[Sequence[int]], str]):
@@ -29,21 +32,33 @@ class Bleu:
         return {
             "tokens": outputs["tokens"],
             "length": outputs["length"],
+            "source": batch["source"],
+            "source_length": batch["source_length"],
             "target": batch["target"],
             "target_length": batch["target_length"],
         }
 
     def results(self, rows: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """`bleu`, from 0 to 100, and `bleu_signature`; 0 of no rows, which have none."""
+        """`bleu`, from 0 to 100, `bleu_signature`, and `translations` of the first examples; 0 of
+        no rows, which have none.
+        """
         from sacrebleu.metrics import BLEU
 
         found = self._texts(rows["tokens"], rows["length"])
         wanted = self._texts(rows["target"], rows["target_length"])
         metric = BLEU()
         if not found:
-            return {"bleu": 0.0, "bleu_signature": ""}
+            return {"bleu": 0.0, "bleu_signature": "", "translations": []}
         score = metric.corpus_score(found, [wanted]).score
-        return {"bleu": float(score), "bleu_signature": str(metric.get_signature())}
+        sources = self._texts(rows["source"][:SHOWN], rows["source_length"][:SHOWN])
+        shown = zip(sources, found, wanted, strict=False)
+        return {
+            "bleu": float(score),
+            "bleu_signature": str(metric.get_signature()),
+            "translations": [
+                dict(zip(("source", "answer", "reference"), texts, strict=True)) for texts in shown
+            ],
+        }
 
     def _texts(self, tokens_ET: np.ndarray, length_E: np.ndarray) -> list[str]:
         pairs = zip(np.asarray(tokens_ET), np.asarray(length_E), strict=True)

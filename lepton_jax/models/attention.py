@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from lepton_jax.models.layers import Linear
@@ -52,6 +53,13 @@ class Attention(nnx.Module):
     def over(self, x_BTD: jax.Array, kv: KeysValues, length_B: jax.Array) -> jax.Array:
         """Over the first `length` tokens of another text, of which `keys_values` are given."""
         return self._attended(self._queries(x_BTD), kv, length_B=length_B)
+
+    def weights(self, x_BTD: jax.Array, kv: KeysValues, length_B: jax.Array) -> jax.Array:
+        """How much each token reads of each of another text's in `over`: `[B, T, S]`, the mean of
+        the heads, float32 or wider. Each token's add up to 1.
+        """
+        weights_BKGTS = _weights(self._queries(x_BTD), kv["k"], length_B=length_B)
+        return weights_BKGTS.mean((1, 2))
 
     def keys_values(self, x_BSD: jax.Array, at_B: jax.Array | None = None) -> KeysValues:
         """Of tokens whose first is at place `at`, by default 0."""
@@ -116,18 +124,33 @@ def attention(
             key_value_seq_lengths=length_B,
         )
     # The one above takes its softmax in float32 whatever it is given.
+    weights_BKGTS = _weights(q_BTNH, k_BSKH, causal=causal, length_B=length_B, seen_BTS=seen_BTS)
+    return jnp.einsum("bkgts,bskh->btkgh", weights_BKGTS, v_BSKH).reshape(q_BTNH.shape)
+
+
+def _weights(
+    q_BTNH: jax.Array,
+    k_BSKH: jax.Array,
+    *,
+    causal: bool = False,
+    length_B: jax.Array | None = None,
+    seen_BTS: jax.Array | None = None,
+) -> jax.Array:
+    """The softmax of `attention`, `[B, K, N / K, T, S]`, float32 or wider."""
     B, T, N, H = q_BTNH.shape
     S, K = k_BSKH.shape[1:3]
     q_BTKGH = q_BTNH.reshape(B, T, K, N // K, H)
-    logits_BKGTS = jnp.einsum("btkgh,bskh->bkgts", q_BTKGH, k_BSKH) / H**0.5
+    wide = jnp.promote_types(q_BTNH.dtype, jnp.float32)
+    logits_BKGTS = jnp.einsum(
+        "btkgh,bskh->bkgts", q_BTKGH, k_BSKH, preferred_element_type=wide
+    ) / np.sqrt(H).astype(wide)
     shown_BTS = jnp.tril(jnp.ones((T, S), bool))[None] if causal else jnp.ones((1, T, S), bool)
     if length_B is not None:
         shown_BTS &= (jnp.arange(S) < length_B[:, None])[:, None]
     if seen_BTS is not None:
         shown_BTS &= seen_BTS
     logits_BKGTS = jnp.where(shown_BTS[:, None, None], logits_BKGTS, -jnp.inf)
-    weights_BKGTS = jax.nn.softmax(logits_BKGTS)
-    return jnp.einsum("bkgts,bskh->btkgh", weights_BKGTS, v_BSKH).reshape(B, T, N, H)
+    return jax.nn.softmax(logits_BKGTS)
 
 
 def rotated(x_BTNH: jax.Array, base: float, at_B: jax.Array | None = None) -> jax.Array:

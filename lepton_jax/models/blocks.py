@@ -155,6 +155,16 @@ class Block(nnx.Module):
             x_BTD = self._crossed(x_BTD, memory, memory_length_B, None)
         return self._added(x_BTD, self.mlp_norm, self.mlp, None), kept
 
+    def looked_up(
+        self, x_BTD: jax.Array, memory_BSD: jax.Array, memory_length_B: jax.Array
+    ) -> jax.Array:
+        """How much each token reads of each of the other text's: see `Attention.weights`."""
+        cross: Any = self.cross
+        x_BTD = self._added(x_BTD, self.attention_norm, self.attention, None)
+        norm: Any = self.cross_norm
+        asks_BTD = x_BTD if self._post_norm else norm(x_BTD)
+        return cross.weights(asks_BTD, cross.keys_values(memory_BSD), memory_length_B)
+
     def _crossed(self, x_BTD: jax.Array, memory: Any, length_B: Any, noise: Any) -> jax.Array:
         cross: Any = self.cross
         return self._added(x_BTD, self.cross_norm, lambda x: cross.over(x, memory, length_B), noise)

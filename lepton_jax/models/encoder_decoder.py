@@ -155,6 +155,18 @@ class EncoderDecoder(nnx.Module):
         cache = {**cache, "at": at_B + tokens_BT.shape[1], "layers": layers}
         return self._logits(x_BTD), cache
 
+    def aligned(self, source: Text, tokens_BT: jax.Array) -> jax.Array:
+        """How much the token after each of the target's reads of each of the source's: `[B, T, S]`,
+        the mean of all layers and heads.
+        """
+        memory_BSD = self._encoded(source, None)
+        x_BTD = self._embedded(tokens_BT, jnp.zeros(tokens_BT.shape[0], jnp.int32))
+        others, found = (memory_BSD, source.length), []
+        for block in apart(self.decoder):
+            found.append(block.looked_up(x_BTD, *others))
+            x_BTD = block(x_BTD, None, None, *others)
+        return jnp.stack(found).mean(0)
+
     def _encoded(self, source: Text, noise: Noise | None) -> jax.Array:
         table = self.tokens if self.source_tokens is None else self.source_tokens
         place_1S = jnp.arange(source.tokens.shape[1])[None]

@@ -87,6 +87,14 @@ class RNNSeq2Seq(nnx.Module):
         """Logits `[B, T, V]` of T more tokens of the target, and the new cache."""
         return self._decoded(tokens_BT, cache, None)
 
+    def aligned(self, source: Text, tokens_BT: jax.Array) -> jax.Array:
+        """How much the token after each of the target's reads of each of the source's: a, above,
+        as `[B, T, S]`.
+        """
+        cache = self._encoded(source, None)
+        h_BTH, _ = self.decoder(self.tokens(tokens_BT), None, carries=cache["carries"])
+        return self._weights(h_BTH, cache)
+
     def _encoded(self, source: Text, noise: Noise | None) -> dict[str, Any]:
         x_BSD = self.dropout(self.tokens(source.tokens), noise)
         memory_BSH, carries = self.encoder(x_BSD, noise, length=source.length)
@@ -98,16 +106,20 @@ class RNNSeq2Seq(nnx.Module):
         x_BTD = self.dropout(self.tokens(tokens_BT), noise)
         h_BTH, carries = self.decoder(x_BTD, noise, carries=cache["carries"])
         memory_BSH = cache["memory"]
-        wide = jnp.promote_types(h_BTH.dtype, jnp.float32)
-        logits_BTS = jnp.einsum(
-            "bth,bsh->bts", self.score(h_BTH), memory_BSH, preferred_element_type=wide
-        )
-        # Not infinity: of an empty source all weights would be NaN.
-        logits_BTS = jnp.where(cache["counts"][:, None], logits_BTS, jnp.finfo(wide).min)
-        weights_BTS = jax.nn.softmax(logits_BTS).astype(memory_BSH.dtype)
+        weights_BTS = self._weights(h_BTH, cache).astype(memory_BSH.dtype)
         context_BTH = jnp.einsum("bts,bsh->bth", weights_BTS, memory_BSH)
         h_BTH = jnp.tanh(self.combine(jnp.concatenate([context_BTH, h_BTH], axis=-1)))
         h_BTH = self.dropout(h_BTH, noise)
         table_VH = self.head.embedding[...]
+        wide = jnp.promote_types(h_BTH.dtype, jnp.float32)
         logits_BTV = jnp.einsum("bth,vh->btv", h_BTH, table_VH, preferred_element_type=wide)
         return logits_BTV + self.bias[...].astype(wide), {**cache, "carries": carries}
+
+    def _weights(self, h_BTH: jax.Array, cache: dict[str, Any]) -> jax.Array:
+        wide = jnp.promote_types(h_BTH.dtype, jnp.float32)
+        logits_BTS = jnp.einsum(
+            "bth,bsh->bts", self.score(h_BTH), cache["memory"], preferred_element_type=wide
+        )
+        # Not infinity: of an empty source all weights would be NaN.
+        logits_BTS = jnp.where(cache["counts"][:, None], logits_BTS, jnp.finfo(wide).min)
+        return jax.nn.softmax(logits_BTS)

@@ -12,7 +12,7 @@ from lepton_jax.data.source import Columns
 from lepton_jax.evaluation.evaluate import Evaluator
 from lepton_jax.plan.compile import Memory, memory_of
 from lepton_jax.training.cost import step_flops
-from lepton_jax.training.feed import feed, fits_on_device
+from lepton_jax.training.feed import CHUNK, DeviceFeed, feed, fits_on_device
 from lepton_jax.training.layout import Layout, layout
 from lepton_jax.training.program import Program
 
@@ -44,15 +44,15 @@ def measure(program: Program, data: Dataset) -> Measured:
     fresh = placed.fresh()
     state, sums = fresh["state"], fresh["sums"]
     try:
-        inputs = source.inputs(0)
+        order = _alike(source, program)
+        inputs = source.inputs(order[0])
         begin = time.perf_counter()
         compiled = source.step.lower(state, sums, *inputs).compile()
         compile_seconds = time.perf_counter() - begin
         times: list[float] = []
-        last = min(program.total_steps, WARM + STEPS)
-        for k in range(last):
+        for k in order[: WARM + STEPS]:
             begin = time.perf_counter()
-            inputs = source.inputs(k) if k else inputs
+            inputs = inputs if k == order[0] else source.inputs(k)
             state, sums = compiled(state, sums, *inputs)
             jax.block_until_ready(sums)
             times.append(time.perf_counter() - begin)
@@ -72,6 +72,16 @@ def measure(program: Program, data: Dataset) -> Measured:
         evaluation_seconds=_evaluation(placed, data, state),
         evaluations=max(1, int(program.total_steps / max(period, 1.0))),
     )
+
+
+def _alike(source: Any, program: Program) -> list[int]:
+    """Steps that one program can take: where texts have buckets, those of the middle length."""
+    steps = range(min(program.total_steps, CHUNK))
+    if not program.config.data.buckets or not isinstance(source, DeviceFeed):
+        return list(steps)
+    lengths = [len(source.inputs(k)[-1]) for k in steps]
+    middle = sorted(lengths)[len(lengths) // 2]
+    return [k for k in steps if lengths[k] == middle]
 
 
 def _evaluation(placed: Layout, data: Dataset, state: Any) -> float:

@@ -108,5 +108,15 @@ class Translation:
             )
         return found._asdict()
 
+    def aligned(self, model: Any, batch: Any) -> dict[str, jax.Array]:
+        """What `predict` gives, and `weights` [B, T, S], how much each token of the answer reads
+        of each of the source's; of a model that says it.
+        """
+        found = self.predict(model, batch)
+        begin_B1 = jnp.full((len(found["tokens"]), 1), self._begin, jnp.int32)
+        before_BT = jnp.concatenate([begin_B1, found["tokens"][:, :-1]], axis=1)
+        source = text_of(batch, "source", "source_length")
+        return {**found, "weights": model.aligned(source, before_BT)}
+
     def metrics(self) -> dict[str, Any]:
         return {"bleu": Bleu(self._text_of), "sequence": SequenceAccuracy()}

@@ -20,7 +20,8 @@ IN_FLIGHT = 16
 
 
 class Feed(Protocol):
-    step: Callable[..., tuple[State, Sums]]
+    @property
+    def step(self) -> Callable[..., tuple[State, Sums]]: ...
 
     def inputs(self, k: int) -> tuple[Any, ...]: ...
 

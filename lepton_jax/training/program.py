@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lepton_jax.components import resolve
 from lepton_jax.config import Chosen, Config
 from lepton_jax.data.dataset import SEED, DataSpec, FieldSpec
 from lepton_jax.errors import UserError
@@ -229,6 +230,16 @@ class Program:
     def predict(self, params: Any, rest: Any, inputs: Batch) -> dict[str, jax.Array]:
         """Answers to raw inputs `[B, ...]`: preparation, model, and the task's reading of it."""
         return self._task({}).predict(self.module(params, rest), self.prepare(inputs))
+
+    @property
+    def aligns(self) -> bool:
+        """Whether `aligned` can be asked."""
+        model = resolve("model", self.config.model.name)
+        return hasattr(self._task({}), "aligned") and hasattr(model, "aligned")
+
+    def aligned(self, params: Any, rest: Any, inputs: Batch) -> dict[str, jax.Array]:
+        """As `predict`, and what the answers were read from."""
+        return self._task({}).aligned(self.module(params, rest), self.prepare(inputs))
 
     @property
     def task_input_fields(self) -> tuple[str, ...]:

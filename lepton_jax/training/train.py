@@ -18,6 +18,7 @@ from lepton_jax.cluster.watchdog import Watchdog
 from lepton_jax.config import Config, differences
 from lepton_jax.data.labels import absent_classes
 from lepton_jax.errors import UserError, WorkError
+from lepton_jax.evaluation.alignment import alignments
 from lepton_jax.evaluation.evaluate import scalars
 from lepton_jax.evaluation.pictures import draw
 from lepton_jax.evaluation.samples import samples
@@ -27,6 +28,7 @@ from lepton_jax.tracking.progress import Progress
 from lepton_jax.tracking.record import Record
 from lepton_jax.tracking.writers import Views
 from lepton_jax.training import loop, restore
+from lepton_jax.training.ahead import compiled_ahead
 from lepton_jax.training.best import best_step
 from lepton_jax.training.checkpoints import Checkpoints, say
 from lepton_jax.training.cost import Utilization
@@ -257,7 +259,7 @@ class _Training:
         calls = loop.Calls(read, time, evaluate, checkpoint, stop)
         fits = self.processes.gather("fits on device", fits_on_device(program, self.data))
         source = profiled(
-            feed(self.layout, self.data, first, all(fits)),
+            compiled_ahead(feed(self.layout, self.data, first, all(fits)), self.layout, steps),
             config.profile, steps, record.workdir, self.processes, self._say,
         )  # fmt: skip
         zeros = self.layout.empty_sums()
@@ -303,9 +305,10 @@ class _Training:
         for name, found in self.evaluations.final(state).items():
             record.write_results(name, {**found, "step": step})
         images = samples(self.layout, state)
+        aligned = alignments(self.layout, state, self.data.splits.get("test"))
         if self.processes.first:
             plots.learning_curves(record.rows(), f"{record.workdir}/curves.png")
-            draw(record, self.data, images)
+            draw(record, self.data, images, aligned)
         record.write_results("checkpoint", {"step": step, "best": self.config.best.metric})
 
     def _kept(self, steps: list[int]) -> set[int]:

@@ -1,8 +1,10 @@
 """Batches of texts of like lengths: nothing is lost, little is padding, all ways train alike."""
 
 import dataclasses
+import threading
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -13,6 +15,10 @@ from lepton_jax.data.order import Order
 from lepton_jax.data.source import Columns
 from lepton_jax.data.stream import Batches
 from lepton_jax.errors import UserError
+from lepton_jax.training import restore
+from lepton_jax.training.ahead import compiled_ahead
+from lepton_jax.training.feed import feed
+from lepton_jax.training.layout import layout
 
 RECIPE = str(Path(__file__).parents[2] / "configs/trec_cnn.py")
 N, B, T = 1003, 32, 40
@@ -66,6 +72,32 @@ def test_in_memory_and_streamed_a_run_is_the_same_to_the_byte(tmp_path: Path):
         found.append((tmp_path / placement / "metrics.jsonl").read_bytes())
     assert run.step == 6
     assert found[0] == found[1]
+
+
+def test_the_programs_of_all_lengths_are_compiled_in_threads_beside_each_other():
+    config, _ = config_file.load(f"{RECIPE}:tiny", {"data.buckets": "(6, 8, 12, 40)"})
+    data = restore.load_data(config)
+    placed = layout(restore.program_of(config, data))
+    steps = range(config_steps := 12)
+    ahead = compiled_ahead(feed(placed, data, 0, on_device=True), placed, steps)
+    compiled_by = []
+
+    def listener(event, seconds, **_):
+        if event.endswith("backend_compile_duration"):
+            compiled_by.append(threading.current_thread())
+
+    fresh = placed.fresh()
+    state, sums = fresh["state"], fresh["sums"]
+    lengths = {len(ahead.inputs(k)[-1]) for k in steps}
+    jax.monitoring.register_event_duration_secs_listener(listener)
+    try:
+        for k in range(config_steps):
+            state, sums = ahead.step(state, sums, *ahead.inputs(k))
+    finally:
+        ahead.close()
+    assert len(lengths) > 1
+    assert int(state.step) == config_steps
+    assert threading.main_thread() not in compiled_by
 
 
 def test_what_does_not_fit_is_said():

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from scipy.special import softmax
 
 from lepton_jax.errors import UserError
 from lepton_jax.models.encoder_decoder import EncoderDecoder
@@ -49,6 +50,14 @@ def mlp(block):
     return lambda x: linear(np.maximum(linear(x, block.mlp.up), 0), block.mlp.down)
 
 
+def weights(x, memory, layer):
+    """How much each token reads of each of the source's, in the mean of the heads."""
+    q, k = (linear(y, w).reshape(*y.shape[:2], 4, -1) for y, w in ((x, layer.q), (memory, layer.k)))
+    scores = np.einsum("btnh,bsnh->bnts", q, k) / np.sqrt(q.shape[-1])
+    padding = np.arange(S) >= LENGTH[:, None]
+    return softmax(np.where(padding[:, None, None], -np.inf, scores), axis=-1).mean(1)
+
+
 def by_hand(m, post):
     padded = {"causal": False, "lengths": LENGTH}
     memory = rows(m.tokens)[SOURCE] * D**0.5 + places(S)
@@ -57,18 +66,21 @@ def by_hand(m, post):
         memory = added(memory, block.mlp_norm, mlp(block), post)
     memory = memory if post else normed(memory, m.encoder_norm)
     x = rows(m.tokens)[np.asarray(TARGET)] * D**0.5 + places(T)
+    read = []
     for block in m.decoder:
         x = added(x, block.attention_norm, over(block.attention), post)
+        read.append(weights(x if post else normed(x, block.cross_norm), memory, block.cross))
         x = added(x, block.cross_norm, over(block.cross, memory, **padded), post)
         x = added(x, block.mlp_norm, mlp(block), post)
-    return (x if post else normed(x, m.norm)) @ rows(m.tokens).T
+    return (x if post else normed(x, m.norm)) @ rows(m.tokens).T, np.mean(read, axis=0)
 
 
 @pytest.mark.parametrize("keys", [{}, AS_PUBLISHED], ids=["pre", "post"])
 def test_equals_the_same_network_in_numpy(keys):
     m = model(**keys)
-    wanted = by_hand(m, post=bool(keys))
-    np.testing.assert_allclose(m(source(), TARGET), wanted, atol=2e-3)
+    logits, aligned = by_hand(m, post=bool(keys))
+    np.testing.assert_allclose(m(source(), TARGET), logits, atol=2e-3)
+    np.testing.assert_allclose(m.aligned(source(), TARGET), aligned, atol=1e-4)
 
 
 @pytest.mark.parametrize("keys", [{}, OTHERWISE], ids=["sinusoidal", "learned"])

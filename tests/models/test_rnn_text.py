@@ -137,6 +137,7 @@ def test_attention_is_luongs():
     seen = np.concatenate([weights @ memory, h]) @ np.asarray(m.combine.kernel[...])
     expected = np.tanh(seen) @ np.asarray(m.head.embedding[...]).T + np.asarray(m.bias[...])
     np.testing.assert_allclose(m(one, target)[0, 2], expected, atol=1e-5)
+    np.testing.assert_allclose(m.aligned(one, target)[0, 2], weights, atol=1e-6)
 
 
 def test_an_encoder_both_ways_needs_units_to_halve():

@@ -52,6 +52,12 @@ def test_a_recipe_is_measured_here():
     assert 0 < facts["step_seconds"] < facts["run_seconds"]
 
 
+def test_of_texts_in_buckets_the_middle_length_is_measured():
+    buckets = "--config.data.buckets=(6, 8, 12, 40)"
+    facts = json.loads(launch("--config=configs/trec_cnn.py:tiny", buckets, "--json").stdout)
+    assert 0 < facts["step_seconds"] < facts["run_seconds"]
+
+
 def test_the_page_says_what_a_person_wants_to_know():
     page = launch("--config=configs/digits_cnn.py:tiny").stdout
     for word in ("parameters", "a checkpoint", "steps", "memory", "evaluating", "the run"):

@@ -21,7 +21,7 @@ FIELDS = {
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(size=(B, T, V)).astype(np.float32)
 BATCH = {
-    "source": jnp.ones((B, S), jnp.int32),
+    "source": jnp.full((B, S), 4, jnp.int32),
     "source_length": jnp.array([4, 2, 3], jnp.int32),
     "target": jnp.asarray([[1, 3, 4, 5, 6, 2], [1, 3, 5, 6, 2, 0], [1, 3, 2, 0, 0, 0]], jnp.int32),
     "target_length": jnp.array([6, 5, 3], jnp.int32),
@@ -96,6 +96,8 @@ def test_metrics_are_of_words_and_of_whole_sequences():
     # 4/5, 2/3, 1/1 in 8 words for 8.
     assert found["bleu"] == pytest.approx(100 * (7 / 8 * 4 / 5 * 2 / 3 * 1) ** 0.25)
     assert "tok:13a" in found["bleu_signature"]
+    third = {"source": "small small small", "answer": "a", "reference": "a"}
+    assert found["translations"][2] == third
 
 
 def test_data_of_another_kind_is_refused():
