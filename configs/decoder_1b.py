@@ -8,7 +8,8 @@ is there to plan, to place and to time a run of this size, and learns a Markov c
 Expected: not measured here yet; no model can be below 1.213 nats a token on this data. Cost: not
 measured; 10.5e9 tokens at 6 FLOPs a parameter and token are 6.5e19 FLOPs.
 Run: python launch.py train --config=configs/decoder_1b.py --workdir=runs/decoder_1b
-Topology: v5e:4x4
+Topology: v5e:4x8
+Topology: v5e:4x8 --config.strategy.data=8 --config.strategy.fsdp=1 --config.strategy.tensor=4
 """
 
 from ml_collections import ConfigDict
@@ -54,7 +55,7 @@ def get_config(arg: str = "") -> ConfigDict:
             checkpoint_every="1_000 steps",
             log_every="10 steps",
             precision="bfloat16",
-            strategy=dict(name="mesh", data=1, fsdp=16),
+            strategy=dict(name="mesh", data=1, fsdp=32),
         )
     )
     if arg == "tiny":

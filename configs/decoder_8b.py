@@ -9,6 +9,7 @@ Expected: not measured here; no model can be below 1.213 nats a token on this da
 measured; 84e9 tokens at 6 FLOPs a parameter and token are 4.0e21 FLOPs.
 Run: python launch.py train --config=configs/decoder_8b.py --workdir=runs/decoder_8b
 Topology: v5p:4x4x4
+Topology: v5p:4x4x4 --config.strategy.data=8 --config.strategy.fsdp=1 --config.strategy.tensor=8
 """
 
 from ml_collections import ConfigDict

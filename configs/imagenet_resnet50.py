@@ -11,6 +11,7 @@ Expected: not measured here yet. Cost: not measured; validation images take 8 GB
 Run: python launch.py train --config=configs/imagenet_resnet50.py --workdir=runs/imagenet_resnet50 \
     --config.data.source.data_dir=DIR_OF_TFDS
 Topology: v5e:4x8
+Topology: h100:8
 """
 
 from ml_collections import ConfigDict

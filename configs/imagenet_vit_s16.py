@@ -12,6 +12,7 @@ images, with nothing to download.
 Run: python launch.py train --config=configs/imagenet_vit_s16.py --workdir=runs/imagenet_vit_s16 \
     --config.data.source.data_dir=DIR_OF_TFDS
 Topology: v5e:4x8
+Topology: h100:8
 """
 
 from ml_collections import ConfigDict

@@ -48,6 +48,12 @@ class Compiled:
     sent: tuple[Collective, ...] = ()
 
 
+OPTIONS = {
+    # Tiles of Triton's products are chosen by trying them, and here is nothing to try them on.
+    "gpu": {"xla_gpu_enable_triton_gemm": False}
+}
+
+
 def compile_step(program: Program, devices: Sequence[Any]) -> Compiled:
     """Raises `UserError` for a strategy that does not fit, `WorkError` when compilation fails."""
     placed = layout(program, devices)
@@ -58,7 +64,7 @@ def compile_step(program: Program, devices: Sequence[Any]) -> Compiled:
     work, model = step_flops(program), model_flops(program)
     begin = time.perf_counter()
     try:
-        compiled = step.lower(*arguments).compile()
+        compiled = step.lower(*arguments).compile(OPTIONS.get(mesh[0].platform))
     except Exception as e:
         if "RESOURCE_EXHAUSTED" not in str(e):
             raise WorkError(f"the compiler failed: {str(e).splitlines()[0]}") from e

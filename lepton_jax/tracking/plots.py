@@ -49,7 +49,9 @@ def learning_curves(rows: Sequence[Row], path: Path) -> None:
             colour = _COLOURS.get(split) or next(others)
             marker = "o" if len(points) <= 30 else ""
             axes.plot(x, y, color=colour, label=split, linewidth=1.4, marker=marker, markersize=3)
-        axes.set_title(metric.replace("_", " "), fontsize=11)
+        axes.set_title(
+            metric.replace("_", " "), fontsize=11, y=1
+        )  # unsaid, every label is measured for it
         axes.set_xlabel("step")
         axes.set_xlim(left=0)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -87,7 +89,9 @@ def confusion_matrix(matrix: Any, classes: Sequence[str], path: Path) -> None:
     axes.set_ylabel("true")
     right, examples = np.trace(counts), counts.sum()
     if examples > 0:
-        axes.set_title(f"{right:,.0f} of {examples:,.0f} right ({right / examples:.2%})", size=11)
+        axes.set_title(
+            f"{right:,.0f} of {examples:,.0f} right ({right / examples:.2%})", size=11, y=1
+        )
     bar = figure.colorbar(image, ax=axes, shrink=0.8, label="share of the true class")
     bar.outline.set_visible(False)
     axes.spines[:].set_visible(False)

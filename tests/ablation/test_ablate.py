@@ -46,6 +46,7 @@ def table(workdir: Path) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_seeds_that_are_added_run_and_nothing_else_does(tmp_path: Path):
     first = ablate(tmp_path / "w", *QUICK, "--seeds=2", "--json")
     assert json.loads(first.stdout)["states"] == {"finished": 4}

@@ -52,6 +52,7 @@ def test_a_recipe_is_measured_here():
     assert 0 < facts["step_seconds"] < facts["run_seconds"]
 
 
+@pytest.mark.slow
 def test_of_texts_in_buckets_the_middle_length_is_measured():
     buckets = "--config.data.buckets=(6, 8, 12, 40)"
     facts = json.loads(launch("--config=configs/trec_cnn.py:tiny", buckets, "--json").stdout)

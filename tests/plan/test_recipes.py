@@ -34,12 +34,13 @@ def test_the_topology_of_a_recipe_has_a_known_name(path, name, flags):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    importlib.util.find_spec("libtpu") is None,
-    reason="libtpu is not installed: pip install '.[plan-tpu]'",
-)
 @pytest.mark.parametrize(("path", "name", "flags"), tuple(topologies()))
 def test_a_recipe_fits_its_topology(path, name, flags):
+    compiler, extra = (
+        ("jax_plugins", "plan-gpu") if parse(name).chip.node else ("libtpu", "plan-tpu")
+    )
+    if importlib.util.find_spec(compiler) is None:
+        pytest.skip(f"{compiler} is not installed: pip install '.[{extra}]'")
     command = [
         *(sys.executable, "launch.py", "plan", f"--config={path}:synthetic"),
         *(f"--topology={name}", *flags),

@@ -150,6 +150,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
     assert_same_run(whole, tmp_path / "w")
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_run_and_leaves_what_was_saved(tmp_path: Path):
     disk = tmp_path / "disk"
     disk.mkdir()
