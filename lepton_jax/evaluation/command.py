@@ -58,6 +58,6 @@ def evaluate(workdir: str, split: str, checkpoint: str) -> Evaluated:
         placed = alone(run.program)
         results = Evaluations(placed, run.data).split(run.state, split)
         run.record.write_results(split, {**results, "step": run.step})
-        aligned = alignments(placed, run.state, run.data.splits[split])
+        aligned = alignments(placed, run.state, run.data.splits.get(split))
         draw(run.record, run.data, samples(placed, run.state), aligned, split)
         return Evaluated(workdir, split, run.step, results)
