@@ -78,7 +78,7 @@ def test_the_programs_of_all_lengths_are_compiled_in_threads_beside_each_other()
     config, _ = config_file.load(f"{RECIPE}:tiny", {"data.buckets": "(6, 8, 12, 40)"})
     data = restore.load_data(config)
     placed = layout(restore.program_of(config, data))
-    steps = range(config_steps := 12)
+    steps = range(12)
     ahead = compiled_ahead(feed(placed, data, 0, on_device=True), placed, steps)
     compiled_by = []
 
@@ -91,12 +91,12 @@ def test_the_programs_of_all_lengths_are_compiled_in_threads_beside_each_other()
     lengths = {len(ahead.inputs(k)[-1]) for k in steps}
     jax.monitoring.register_event_duration_secs_listener(listener)
     try:
-        for k in range(config_steps):
+        for k in steps:
             state, sums = ahead.step(state, sums, *ahead.inputs(k))
     finally:
         ahead.close()
     assert len(lengths) > 1
-    assert int(state.step) == config_steps
+    assert int(state.step) == len(steps)
     assert threading.main_thread() not in compiled_by
 
 
