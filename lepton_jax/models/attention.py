@@ -4,7 +4,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 
 from lepton_jax.models.layers import Linear
@@ -141,9 +140,9 @@ def _weights(
     S, K = k_BSKH.shape[1:3]
     q_BTKGH = q_BTNH.reshape(B, T, K, N // K, H)
     wide = jnp.promote_types(q_BTNH.dtype, jnp.float32)
-    logits_BKGTS = jnp.einsum(
-        "btkgh,bskh->bkgts", q_BTKGH, k_BSKH, preferred_element_type=wide
-    ) / np.sqrt(H).astype(wide)
+    logits_BKGTS = (
+        jnp.einsum("btkgh,bskh->bkgts", q_BTKGH, k_BSKH, preferred_element_type=wide) / H**0.5
+    )
     shown_BTS = jnp.tril(jnp.ones((T, S), bool))[None] if causal else jnp.ones((1, T, S), bool)
     if length_B is not None:
         shown_BTS &= (jnp.arange(S) < length_B[:, None])[:, None]

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from lepton_jax.errors import UserError
-from lepton_jax.models.blocks import Embedding
+from lepton_jax.models.blocks import Embedding, scores
 from lepton_jax.models.cells import CellName
 from lepton_jax.models.layers import Dropout, Linear
 from lepton_jax.models.rnn import Recurrent
@@ -110,10 +110,8 @@ class RNNSeq2Seq(nnx.Module):
         context_BTH = jnp.einsum("bts,bsh->bth", weights_BTS, memory_BSH)
         h_BTH = jnp.tanh(self.combine(jnp.concatenate([context_BTH, h_BTH], axis=-1)))
         h_BTH = self.dropout(h_BTH, noise)
-        table_VH = self.head.embedding[...]
-        wide = jnp.promote_types(h_BTH.dtype, jnp.float32)
-        logits_BTV = jnp.einsum("bth,vh->btv", h_BTH, table_VH, preferred_element_type=wide)
-        return logits_BTV + self.bias[...].astype(wide), {**cache, "carries": carries}
+        logits_BTV = scores(h_BTH, self.head.embedding[...])
+        return logits_BTV + self.bias[...].astype(logits_BTV.dtype), {**cache, "carries": carries}
 
     def _weights(self, h_BTH: jax.Array, cache: dict[str, Any]) -> jax.Array:
         wide = jnp.promote_types(h_BTH.dtype, jnp.float32)

@@ -77,9 +77,9 @@ def measure(program: Program, data: Dataset) -> Measured:
 def _alike(source: Any, program: Program) -> list[int]:
     """Steps that one program can take: where texts have buckets, those of the middle length."""
     steps = range(min(program.total_steps, CHUNK))
-    if not program.config.data.buckets or not isinstance(source, DeviceFeed):
+    if not isinstance(source, DeviceFeed):
         return list(steps)
-    lengths = [len(source.inputs(k)[-1]) for k in steps]
+    lengths = [source.length(k) for k in steps]
     middle = sorted(lengths)[len(lengths) // 2]
     return [k for k in steps if lengths[k] == middle]
 

@@ -49,9 +49,8 @@ def learning_curves(rows: Sequence[Row], path: Path) -> None:
             colour = _COLOURS.get(split) or next(others)
             marker = "o" if len(points) <= 30 else ""
             axes.plot(x, y, color=colour, label=split, linewidth=1.4, marker=marker, markersize=3)
-        axes.set_title(
-            metric.replace("_", " "), fontsize=11, y=1
-        )  # unsaid, every label is measured for it
+        # Where y is not said, every label is measured for it.
+        axes.set_title(metric.replace("_", " "), fontsize=11, y=1)
         axes.set_xlabel("step")
         axes.set_xlim(left=0)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))

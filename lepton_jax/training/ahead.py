@@ -42,10 +42,9 @@ class Ahead:
                 return feed.step.lower(state, sums, *inputs).compile()
 
         for k in steps[:CHUNK]:
-            inputs = feed.inputs(k)
-            length = len(inputs[-1])
+            length = feed.length(k)
             if length not in self._programs:
-                self._programs[length] = self._threads.submit(compiled, inputs)
+                self._programs[length] = self._threads.submit(compiled, feed.inputs(k))
 
     def inputs(self, k: int) -> tuple[Any, ...]:
         """As in `DeviceFeed`."""

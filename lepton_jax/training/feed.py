@@ -57,6 +57,10 @@ class DeviceFeed:
         _, index, sent = self._chunk
         return self._columns, sent, self._position, self._rulers(index[k % CHUNK])
 
+    def length(self, k: int) -> int:
+        """What the texts of step k are cut to, each with its program; 0 without buckets."""
+        return self._order.length(k) or 0
+
     def close(self) -> None:
         pass
 
