@@ -29,8 +29,8 @@ def get_config(arg: str = "") -> ConfigDict:
             schedule=dict(name="piecewise", at=("32_000 steps", "48_000 steps")),
             batch_size=128,
             train_for="64_000 steps",
-            evaluate_every="2 epochs",
-            checkpoint_every="2 epochs",
+            evaluate_every="4 epochs",
+            checkpoint_every="4 epochs",
             log_every="100 steps",
             best=dict(metric="valid/accuracy", mode="max"),
         )
