@@ -38,7 +38,7 @@ def get_config(arg: str = "") -> ConfigDict:
                     target_length=64,
                     long="truncate",
                 ),
-                buckets=(10, 12, 13, 14, 15, 16, 17, 18, 19, 21, 23, 25, 28, 32, 39, 64),
+                buckets=(11, 13, 15, 17, 19, 21, 23, 25, 28, 32, 39, 64),
             ),
             optimizer=dict(name="adam", learning_rate=1e-3, b2=0.98, clip_norm=1.0),
             schedule=dict(name="linear", warmup="500 steps"),
