@@ -18,6 +18,8 @@ class Recipe:
     """The figure it stands beside, with its source."""
     seeds: tuple[int, ...] = (0, 1, 2)
     overrides: Mapping[str, str] = field(default_factory=dict)
+    against: str = ""
+    """The recipe that it is compared with, seed by seed."""
 
     def met(self, value: float, of_others: Mapping[str, Mapping[str, float]]) -> bool:
         sign, _, bound = self.reaches.partition(" ")
@@ -89,6 +91,7 @@ RECIPES = {
             "sst2_bert_small_pretrained", "sst2_bert_small.py", _ACCURACY, ">= 0.80",
             "0.859 after books and Wikipedia, Turc et al. 2019",
             overrides={"init_from": "{sst2_bert_mlm}"},
+            against="sst2_bert_small",
         ),
         Recipe(
             "shakespeare_gpt", "shakespeare_gpt.py", ("valid/loss",), "<= 1.88",

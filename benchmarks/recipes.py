@@ -19,6 +19,7 @@ from typing import Any
 
 from benchmarks.reached import RECIPES, Recipe
 from lepton_jax import config_file
+from lepton_jax.ablation import statistics as tests
 from lepton_jax.tracking.record import Record
 
 ROOT = Path(__file__).parent.parent
@@ -131,7 +132,7 @@ def _keep(row: dict[str, Any]) -> None:
         order = list(RECIPES)
         rows = sorted([*rows, row], key=lambda r: (order.index(r["recipe"]), r["seed"]))
         ROWS.write_text(json.dumps(rows, indent=1) + "\n")
-        PAGE.write_text("\n".join([HEAD, *table(rows), ""]))
+        PAGE.write_text("\n".join([HEAD, *table(rows), *differences(rows), ""]))
 
 
 def table(rows: list[dict[str, Any]]) -> list[str]:
@@ -157,6 +158,24 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
                 ", ".join(sorted({r["device"] for r in found})),
             )  # fmt: skip
             lines.append(f"| {' | '.join(map(str, cells))} |")
+    return lines
+
+
+def differences(rows: list[dict[str, Any]]) -> list[str]:
+    """A line of Markdown for each recipe that is compared with another, after an empty one."""
+    lines = []
+    for recipe in RECIPES.values():
+        metric = recipe.metrics[0]
+        own, other = (
+            {r["seed"]: r["values"][metric] for r in rows if r["recipe"] == name}
+            for name in (recipe.name, recipe.against)
+        )
+        if own and other:
+            found = tests.comparison(recipe.name, own, other, "max")
+            lines += ["", f"{recipe.name} less {recipe.against}, {metric}: {found.difference:+.4f}"]
+            if found.interval:
+                low, high = found.interval.low, found.interval.high
+                lines[-1] += f" (95 % interval {low:+.4f} to {high:+.4f}, {found.seeds} seeds)"
     return lines
 
 

@@ -70,7 +70,16 @@ def confusion_matrix(matrix: Any, classes: Sequence[str], path: Path) -> None:
     share = np.divide(counts, total, out=np.zeros(counts.shape), where=total > 0)
     size = len(classes)
     inches = min(14.0, max(4.0, 1.8 + 0.42 * size))
-    figure = Figure(figsize=(inches + 0.8, inches), layout="constrained")
+    ticks = range(0, size, -(-size // 40))
+    names = [classes[i] for i in ticks]
+    longest = max((len(n) for n in names), default=0)
+    slanted = 45 if longest > 2 else 0
+    # Margins by hand, as above: what the names take, and their axis its own.
+    left = min(0.4 * inches, 0.45 + 0.09 * longest)
+    bottom = min(0.4 * inches, 0.5 + (0.07 * longest if slanted else 0.1))
+    width = inches + 0.8
+    figure = Figure(figsize=(width, inches))
+    figure.subplots_adjust(left / width, bottom / inches, 1 - 0.1 / width, 1 - 0.35 / inches)
     axes = figure.add_subplot()
     # By the square root, as the rare confusions are what one looks for.
     image = axes.imshow(share, cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=1))
@@ -79,9 +88,6 @@ def confusion_matrix(matrix: Any, classes: Sequence[str], path: Path) -> None:
             colour = "white" if share[row, column] > 0.3 else "black"
             text = f"{counts[row, column]:,.0f}"
             axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
-    ticks = range(0, size, -(-size // 40))
-    names = [classes[i] for i in ticks]
-    slanted = 45 if max((len(n) for n in names), default=0) > 2 else 0
     axes.set_xticks(ticks, names, rotation=slanted, ha="right" if slanted else "center")
     axes.set_yticks(ticks, names)
     axes.set_xlabel("predicted")

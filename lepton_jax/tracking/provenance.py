@@ -4,6 +4,7 @@ The environment is not recorded, as it holds secrets; only the few variables tha
 computes are, by name. Neither are git remotes, whose addresses may hold a token.
 """
 
+import functools
 import hashlib
 import importlib.metadata
 import os
@@ -80,8 +81,9 @@ def modules(names: Sequence[str]) -> dict[str, str]:
     return found
 
 
+@functools.cache
 def packages() -> dict[str, str]:
-    """Installed distributions and their versions."""
+    """Installed distributions and their versions, as the process first found them."""
     found = {d.metadata["Name"]: d.version for d in importlib.metadata.distributions()}
     return dict(sorted(found.items(), key=lambda item: item[0].lower()))
 

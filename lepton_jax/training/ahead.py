@@ -5,6 +5,8 @@ the first batch of a length comes, they would keep a machine with many cores wai
 """
 
 import os
+import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -15,13 +17,16 @@ from lepton_jax.training.layout import Layout
 from lepton_jax.training.runtime import runtime
 from lepton_jax.training.state import State, Sums
 
+EVERY = 10.0
+"""Seconds between two lines that say how many programs are compiled."""
+
 
 def compiled_ahead(
-    feed: DeviceFeed | StreamFeed, layout: Layout, steps: range
+    feed: DeviceFeed | StreamFeed, layout: Layout, steps: range, say: Callable[[str], None]
 ) -> "DeviceFeed | StreamFeed | Ahead":
     """The feed itself, unless its steps have several programs that can be known beforehand."""
     if isinstance(feed, DeviceFeed) and layout.program.config.data.buckets:
-        return feed if jax.config.values["jax_disable_jit"] else Ahead(feed, layout, steps)
+        return feed if jax.config.values["jax_disable_jit"] else Ahead(feed, layout, steps, say)
     return feed
 
 
@@ -30,8 +35,9 @@ class Ahead:
     a step waits for its own alone. Other programs are compiled when they are needed.
     """
 
-    def __init__(self, feed: DeviceFeed, layout: Layout, steps: range):
+    def __init__(self, feed: DeviceFeed, layout: Layout, steps: range, say: Callable[[str], None]):
         self._feed = feed
+        self._say, self._said, self._compiled = say, time.monotonic(), 0
         self._threads = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
         self._programs: dict[Any, Future[Any]] = {}
         state, sums = layout.like["state"], layout.like["sums"]
@@ -44,7 +50,17 @@ class Ahead:
         for k in steps[:CHUNK]:
             length = feed.length(k)
             if length not in self._programs:
-                self._programs[length] = self._threads.submit(compiled, feed.inputs(k))
+                program = self._threads.submit(compiled, feed.inputs(k))
+                program.add_done_callback(self._count)
+                self._programs[length] = program
+
+    def _count(self, program: Future[Any]) -> None:
+        """Where it takes long, says how far it is."""
+        self._compiled += 1
+        if not program.cancelled() and time.monotonic() - self._said >= EVERY:
+            self._said = time.monotonic()
+            programs = f"{self._compiled} of {len(self._programs)} programs"
+            self._say(f"compiled {programs}, one for each length of data.buckets")
 
     def inputs(self, k: int) -> tuple[Any, ...]:
         """As in `DeviceFeed`."""

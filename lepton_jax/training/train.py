@@ -258,8 +258,9 @@ class _Training:
 
         calls = loop.Calls(read, time, evaluate, checkpoint, stop)
         fits = self.processes.gather("fits on device", fits_on_device(program, self.data))
+        batches = feed(self.layout, self.data, first, all(fits))
         source = profiled(
-            compiled_ahead(feed(self.layout, self.data, first, all(fits)), self.layout, steps),
+            compiled_ahead(batches, self.layout, steps, self._say),
             config.profile, steps, record.workdir, self.processes, self._say,
         )  # fmt: skip
         zeros = self.layout.empty_sums()

@@ -74,12 +74,16 @@ def test_in_memory_and_streamed_a_run_is_the_same_to_the_byte(tmp_path: Path):
     assert found[0] == found[1]
 
 
-def test_the_programs_of_all_lengths_are_compiled_in_threads_beside_each_other():
+def test_the_programs_of_all_lengths_are_compiled_in_threads_beside_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr("lepton_jax.training.ahead.EVERY", 0.0)
     config, _ = config_file.load(f"{RECIPE}:tiny", {"data.buckets": "(6, 8, 12, 40)"})
     data = restore.load_data(config)
     placed = layout(restore.program_of(config, data))
     steps = range(12)
-    ahead = compiled_ahead(feed(placed, data, 0, on_device=True), placed, steps)
+    said: list[str] = []
+    ahead = compiled_ahead(feed(placed, data, 0, on_device=True), placed, steps, said.append)
     compiled_by = []
 
     def listener(event, seconds, **_):
@@ -98,6 +102,8 @@ def test_the_programs_of_all_lengths_are_compiled_in_threads_beside_each_other()
     assert len(lengths) > 1
     assert int(state.step) == len(steps)
     assert threading.main_thread() not in compiled_by
+    count = len(lengths)
+    assert f"compiled {count} of {count} programs, one for each length of data.buckets" in said
 
 
 def test_what_does_not_fit_is_said():
