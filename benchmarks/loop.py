@@ -28,7 +28,7 @@ from lepton_jax.training import loop, restore
 from lepton_jax.training.feed import DeviceFeed
 from lepton_jax.training.layout import Layout, layout
 from lepton_jax.training.runtime import runtime
-from lepton_jax.training.state import State, Sums
+from lepton_jax.training.state import State, Totals
 
 NEVER = 1e12
 
@@ -146,7 +146,7 @@ def _never(step: int, state: State) -> bool:
     return False
 
 
-def _nothing(step: int, state: State, sums: Sums) -> None:
+def _nothing(step: int, state: State, sums: Totals) -> None:
     pass
 
 

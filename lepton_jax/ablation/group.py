@@ -23,7 +23,7 @@ from lepton_jax.training import loop, weights
 from lepton_jax.training.best import best_step
 from lepton_jax.training.checkpoints import Checkpoints, say
 from lepton_jax.training.layout import alone
-from lepton_jax.training.state import State, Sums
+from lepton_jax.training.state import State, Totals
 
 APART = 5.0
 """Seconds between two checkpoints of a group, at least."""
@@ -153,7 +153,7 @@ class Group:
         record.resume(step, config.to_json(), facts)
         return record
 
-    def _read(self, step: int, sums: Sums, state: State) -> None:
+    def _read(self, step: int, sums: Totals, state: State) -> None:
         self._drop_diverged(sums.bad_step)
         losses, values = [], self._host(sums.values)
         for i, record in self._records.items():
@@ -186,7 +186,7 @@ class Group:
             self._kept = self._lanes.select(improved, state, self._kept)
         return False
 
-    def _checkpoint(self, step: int, state: State, sums: Sums) -> None:
+    def _checkpoint(self, step: int, state: State, sums: Totals) -> None:
         now = time.monotonic()
         if now - self._saved < APART and not self._stops(step):
             return

@@ -23,7 +23,7 @@ from lepton_jax.hyper import hyper_of
 from lepton_jax.training import feed
 from lepton_jax.training.prepare import Prepared
 from lepton_jax.training.program import Program
-from lepton_jax.training.state import Sums
+from lepton_jax.training.state import Totals
 
 AXIS = "lane"
 
@@ -128,7 +128,7 @@ class Lanes:
         state = self._init(*place.send((seeds, hyper)))
         return {"state": state, "sums": self.empty_sums()}
 
-    def empty_sums(self) -> Sums:
+    def empty_sums(self) -> Totals:
         return self.stacked([jax.device_get(self.program.empty_sums())] * self.count)
 
     def stacked(self, trees: Sequence[Any]) -> Any:

@@ -15,7 +15,7 @@ import jax
 from lepton_jax.training.feed import CHUNK, DeviceFeed, StreamFeed
 from lepton_jax.training.layout import Layout
 from lepton_jax.training.runtime import runtime
-from lepton_jax.training.state import State, Sums
+from lepton_jax.training.state import State, Totals
 
 EVERY = 10.0
 """Seconds between two lines that say how many programs are compiled."""
@@ -66,7 +66,7 @@ class Ahead:
         """As in `DeviceFeed`."""
         return self._feed.inputs(k)
 
-    def step(self, state: State, sums: Sums, *inputs: Any) -> tuple[State, Sums]:
+    def step(self, state: State, sums: Totals, *inputs: Any) -> tuple[State, Totals]:
         """As in `DeviceFeed`."""
         program = self._programs.get(len(inputs[-1]))
         take = self._feed.step if program is None else program.result()

@@ -24,7 +24,7 @@ from lepton_jax.data.stream import Batches, stream
 from lepton_jax.data.streamed import Streamed
 from lepton_jax.training.layout import Layout
 from lepton_jax.training.program import Program
-from lepton_jax.training.state import State, Sums
+from lepton_jax.training.state import State, Totals
 
 CHUNK = 64
 AHEAD = 2
@@ -84,12 +84,12 @@ class Rulers:
         return self._made[length]
 
 
-def gathering(program: Program) -> Callable[..., tuple[State, Sums]]:
+def gathering(program: Program) -> Callable[..., tuple[State, Totals]]:
     """`program.step` on the examples that a chunk of the order names, of columns on the device."""
 
     def step(
-        state: State, sums: Sums, columns: Any, chunk: jax.Array, position: jax.Array, ruler: Any
-    ) -> tuple[State, Sums]:
+        state: State, sums: Totals, columns: Any, chunk: jax.Array, position: jax.Array, ruler: Any
+    ) -> tuple[State, Totals]:
         index_B = chunk[state.step % CHUNK]
         batch = {name: column[index_B] for name, column in columns.items()}
         if ruler is not None:

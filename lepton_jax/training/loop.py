@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import jax
 
 from lepton_jax.training.clock import Clock
-from lepton_jax.training.state import State, Sums
+from lepton_jax.training.state import State, Totals
 
 IN_FLIGHT = 16
 """Steps dispatched and not awaited. With several devices on one CPU, more of them deadlock."""
@@ -21,7 +21,7 @@ IN_FLIGHT = 16
 
 class Feed(Protocol):
     @property
-    def step(self) -> Callable[..., tuple[State, Sums]]: ...
+    def step(self) -> Callable[..., tuple[State, Totals]]: ...
 
     def inputs(self, k: int) -> tuple[Any, ...]: ...
 
@@ -56,13 +56,13 @@ def _next(step: int, period: float) -> int:
 class Calls:
     """What the loop asks for when it is due."""
 
-    read: Callable[[int, Sums, State], None]
+    read: Callable[[int, Totals, State], None]
     """Takes the sums of an interval on the host, when they are there, which may be an interval
     later, and the newest state. Raises `NotFinite` to end the loop."""
     time: Callable[[int, Mapping[str, float]], None]
     evaluate: Callable[[int, State], bool]
     """Records an evaluation; True when it is the best so far."""
-    checkpoint: Callable[[int, State, Sums], None]
+    checkpoint: Callable[[int, State, Totals], None]
     stop: Callable[[int], bool]
     """Asked once before each step; every process must get the same answer."""
 
@@ -78,14 +78,14 @@ class NotFinite(Exception):
 
 
 def run(
-    feed: Feed, state: State, sums: Sums, zeros: Sums, steps: range, every: Every, calls: Calls
+    feed: Feed, state: State, sums: Totals, zeros: Totals, steps: range, every: Every, calls: Calls
 ) -> State:
     """Takes the given steps, of which the last is due for everything. `zeros` are empty sums."""
     step, total = steps.start, steps.stop
     stopping = calls.stop(step)
     clock = Clock(step)
-    pending: tuple[int, Sums] | None = None
-    in_flight: collections.deque[Sums] = collections.deque()
+    pending: tuple[int, Totals] | None = None
+    in_flight: collections.deque[Totals] = collections.deque()
 
     def settle() -> None:
         nonlocal pending

@@ -17,7 +17,7 @@ from lepton_jax.cluster.processes import Processes
 from lepton_jax.errors import UserError
 from lepton_jax.tracking import files
 from lepton_jax.training.loop import Feed
-from lepton_jax.training.state import State, Sums
+from lepton_jax.training.state import State, Totals
 
 
 def profiled(
@@ -59,7 +59,7 @@ class _Profiled:
     def __init__(self, feed: Any, wanted: range, folder: str, say: Callable[[str], None]):
         self._feed, self._wanted, self._folder, self._say = feed, wanted, folder, say
         self._next = -1
-        self._last: Sums | None = None
+        self._last: Totals | None = None
         self._remote: tempfile.TemporaryDirectory[str] | None = None
         self._tracing = False
 
@@ -69,7 +69,7 @@ class _Profiled:
             self._start()
         return self._feed.inputs(k)
 
-    def step(self, state: State, sums: Sums, *inputs: Any) -> tuple[State, Sums]:
+    def step(self, state: State, sums: Totals, *inputs: Any) -> tuple[State, Totals]:
         with jax.profiler.StepTraceAnnotation("train", step_num=self._next):
             state, self._last = self._feed.step(state, sums, *inputs)
         if self._next == self._wanted.stop - 1:

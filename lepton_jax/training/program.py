@@ -21,7 +21,7 @@ from lepton_jax.training import optimizer
 from lepton_jax.training.functional import Functional
 from lepton_jax.training.learner import Batch, Supervised, Tools, checked_sums
 from lepton_jax.training.lora import Adapters
-from lepton_jax.training.state import State, Sums
+from lepton_jax.training.state import State, Totals
 from lepton_jax.validation import calls
 
 PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float64": jnp.float64}
@@ -147,7 +147,7 @@ class Program:
             learner = self.cast(learner)
         return State(zero, seed, jnp.full((), -1, jnp.int32), hyper, learner)
 
-    def step(self, state: State, sums: Sums, batch: Batch) -> tuple[State, Sums]:
+    def step(self, state: State, sums: Totals, batch: Batch) -> tuple[State, Totals]:
         """One step on a raw batch: fields `[B, ...]` and `position` int32 [B], global positions.
 
         From the first step whose numbers are not finite the state stands still, so that no
@@ -160,7 +160,7 @@ class Program:
         bad_step = jnp.where(finite | (state.bad_step >= 0), state.bad_step, state.step)
         step = state.step + good.astype(jnp.int32)
         added = sums.values + jnp.where(good, values, 0)
-        return State(step, state.seed, bad_step, state.hyper, learner), Sums(added, bad_step)
+        return State(step, state.seed, bad_step, state.hyper, learner), Totals(added, bad_step)
 
     def update(self, state: State, batch: Batch) -> tuple[Any, jax.Array]:
         """A step's new learner and its sums [2, N], be they finite or not."""
@@ -178,10 +178,10 @@ class Program:
         """What takes the step of a state, and what it has at hand."""
         return self._learner(state.hyper), self._tools(state.hyper, state.seed, state.step)
 
-    def empty_sums(self) -> Sums:
+    def empty_sums(self) -> Totals:
         dtype = jnp.promote_types(self._dtype, jnp.float32)
         zeros = jnp.zeros((2, len(self.sum_names)), dtype)
-        return Sums(zeros, jnp.full((), -1, jnp.int32))
+        return Totals(zeros, jnp.full((), -1, jnp.int32))
 
     def means(self, values: Any) -> dict[str, float]:
         """What sums [2, N] come to: `{'train/loss': 0.4, ...}`."""

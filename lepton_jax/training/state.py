@@ -28,7 +28,7 @@ class State:
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Sums:
+class Totals:
     """What a logging interval has added up so far, as totals and weights of named means."""
 
     values: jax.Array

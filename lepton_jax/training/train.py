@@ -36,7 +36,7 @@ from lepton_jax.training.feed import batch_at, feed, fits_on_device
 from lepton_jax.training.prepare import Prepared, prepare
 from lepton_jax.training.profile import profiled
 from lepton_jax.training.runtime import runtime
-from lepton_jax.training.state import State, Sums, flat
+from lepton_jax.training.state import State, Totals, flat
 from lepton_jax.training.stopping import stopping
 
 
@@ -231,7 +231,7 @@ class _Training:
                 progress.update(step, values)
             views(step, values)
 
-        def read(step: int, sums: Sums, state: State) -> None:
+        def read(step: int, sums: Totals, state: State) -> None:
             if sums.bad_step >= 0:
                 raise loop.NotFinite(int(sums.bad_step), state)
             log(step, program.means(sums.values))
@@ -243,7 +243,7 @@ class _Training:
                 log(step, values)
             return best_step(config.best, record.rows()) == step
 
-        def checkpoint(step: int, state: State, sums: Sums) -> None:
+        def checkpoint(step: int, state: State, sums: Totals) -> None:
             watchdog.beat(f"the save after step {step}")
             bad_step = int(jax.device_get(state.bad_step))
             if bad_step >= 0:
@@ -281,7 +281,7 @@ class _Training:
             record.end("finished" if step == total else "stopped", step)
         return Run(record.workdir, step, total, record.results(), stopped=step < total)
 
-    def _start(self) -> tuple[State, Sums]:
+    def _start(self) -> tuple[State, Totals]:
         """The workdir's own checkpoint, then `init_from`, then scratch."""
         step = self.checkpoints.newest_intact(self._say)
         if step is not None:
