@@ -59,6 +59,7 @@ CELLS = (
     Cell("pmap 8", {"name": "pmap"}),
     Cell("mesh data 2", {"name": "mesh"}, devices=2),
     Cell("mesh data 8", {"name": "mesh"}),
+    Cell("mesh data 8, moments spread", {"name": "mesh", "spread_moments": True}),
     Cell("mesh fsdp 8", {"name": "mesh", "fsdp": 8}),
     Cell("mesh data 4 x tensor 2", {"name": "mesh", "tensor": 2}, tensor=True),
     Cell("pmap, 2 processes x 4", {"name": "pmap"}, devices=4, processes=2),

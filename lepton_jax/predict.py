@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lepton_jax.errors import UserError, WorkError
-from lepton_jax.predicted_objects import Objects, is_of_objects, objects
+from lepton_jax.predicted_objects import Objects, objects
 from lepton_jax.serving import loader
 
 SHADES = " ░▒▓█"
@@ -19,14 +19,15 @@ WIDEST = 32
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model says of one input. `truth` is None where it is not known, `label` and
-    `probability` where the answer is of no class: an image, a `text`, numbers.
+    """What the model says of one input. `truth` is None where it is not known: the class, or the
+    fields of the data that outputs are named after. `label` and `probability` are None where the
+    answer is of no class: an image, a `text`, numbers.
     """
 
     input: str
     label: str | None
     probability: float | None
-    truth: str | None
+    truth: str | dict[str, Any] | None
     outputs: dict[str, Any]
     image: np.ndarray | None = field(repr=False, compare=False, default=None)
     text: str | None = None
@@ -42,7 +43,7 @@ class Answer:
         if self.text is not None:
             return f"{self.input} -> {self.text}"
         if self.label is None:
-            return f"{self.input} -> {', '.join(_numbers(self.outputs))}"
+            return f"{self.input} -> {', '.join(_numbers(self.outputs, self.truth))}"
         sure = f"{self.label} ({self.probability:.1%})"
         wrong = "" if self.truth in (None, self.label) else f", true {self.truth} WRONG"
         return f"{self.input} -> {sure}{wrong}"
@@ -71,12 +72,12 @@ class Predictions:
 
     def drawn(self, *, color: bool = False, columns: int = 80) -> str:
         """The images, if they are small, with what the model says below; objects in lines."""
-        labelled = [a for a in self.answers if isinstance(a, Answer)]
-        known = [a for a in labelled if a.truth is not None]
+        others = [a for a in self.answers if isinstance(a, Answer)]
+        known = [a for a in others if a.label is not None and a.truth is not None]
         right = sum(a.label == a.truth for a in known)
         lines = [line for a in self.answers if isinstance(a, Objects) for line in a.lines()]
-        lines += [a.line() for a in labelled if a.of_text]
-        lines += _gallery([a for a in labelled if not a.of_text], color, columns)
+        lines += [a.line() for a in others if a.of_text]
+        lines += _gallery([a for a in others if not a.of_text], color, columns)
         if known:
             lines.append(f"{right} of {len(known)} as labelled")
         lines.append(f"Answered by {self.source}, {self.id}")
@@ -144,21 +145,21 @@ def _answer(
     truth: dict[str, np.ndarray],
 ) -> Answer | Objects:
     """What outputs mean for one input, all without the batch axis."""
-    if is_of_objects(outputs):
-        labelled = objects(truth, bundle.labels) if "boxes" in truth else None
-        return Objects(name, objects(outputs, bundle.labels), labelled, _image(inputs))
+    if bundle.answer == "objects":
+        seen = objects(truth, bundle.labels) if "boxes" in truth else None
+        return Objects(name, objects(outputs, bundle.labels), seen, _image(inputs))
     one = {k: v.tolist() for k, v in outputs.items()}
     of_text = bundle.takes_text
-    if of_text and {"tokens", "length"} <= one.keys():
+    if bundle.answer == "text" and of_text:
         text = bundle.text(outputs["tokens"][: int(outputs["length"])])
         return Answer(name, None, None, None, one, text=text, of_text=True)
-    known = _name(bundle, int(truth["label"])) if "label" in truth else None
-    if "label" not in one:
-        return Answer(name, None, None, known, one, _image(outputs))
+    if bundle.answer != "class":
+        known = {k: v.tolist() for k, v in truth.items()} or None
+        return Answer(name, None, None, known, one, _image(outputs), of_text=of_text)
+    labelled = _name(bundle, int(truth["label"])) if "label" in truth else None
     chosen = int(one["label"])
-    said = _name(bundle, chosen)
-    sure = one["probabilities"][chosen]
-    return Answer(name, said, sure, known, one, _image(inputs), of_text=of_text)
+    said, sure = _name(bundle, chosen), one["probabilities"][chosen]
+    return Answer(name, said, sure, labelled, one, _image(inputs), of_text=of_text)
 
 
 def opened(bundle: str | None, model: str | None) -> tuple[loader.Bundle, str]:
@@ -280,7 +281,7 @@ def _gallery(answers: Sequence[Answer], color: bool, columns: int) -> list[str]:
 
 def _caption(answer: Answer) -> list[str]:
     if answer.label is None:
-        return [os.path.basename(answer.input), *_numbers(answer.outputs)]
+        return [os.path.basename(answer.input), *_numbers(answer.outputs, answer.truth)]
     said = f"{answer.label} ({answer.probability:.1%})"
     if answer.truth is None:
         return [os.path.basename(answer.input), said]
@@ -288,10 +289,15 @@ def _caption(answer: Answer) -> list[str]:
     return [f"true {answer.truth}", f"said {said}{wrong}"]
 
 
-def _numbers(outputs: Mapping[str, Any]) -> list[str]:
-    """Outputs that are no answer of a known kind and fit a line: `degrees 12.5`."""
-    small = {name: np.asarray(x) for name, x in outputs.items() if np.size(x) <= 8}
-    return [f"{name} {np.array2string(x, precision=4)}" for name, x in small.items()]
+def _numbers(outputs: Mapping[str, Any], truth: Any) -> list[str]:
+    """Outputs that are no answer of a known kind and fit a line: `degrees 12.5 (true 11)`."""
+
+    def shown(x: Any) -> str:
+        return np.array2string(np.asarray(x), precision=4)
+
+    true = {name: f" (true {shown(x)})" for name, x in (truth or {}).items()}
+    small = {name: x for name, x in outputs.items() if np.size(x) <= 8}
+    return [f"{name} {shown(x)}{true.get(name, '')}" for name, x in small.items()]
 
 
 def _picture(image: np.ndarray | None, color: bool) -> list[str]:

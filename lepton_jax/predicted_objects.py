@@ -59,11 +59,6 @@ class Objects:
         return [*lines, ""]
 
 
-def is_of_objects(outputs: Mapping[str, Any]) -> bool:
-    """Whether these are a detector's outputs."""
-    return {"boxes", "labels", "scores"} <= outputs.keys()
-
-
 def objects(found: Mapping[str, Any], names: Sequence[str]) -> tuple[Object, ...]:
     """Of `boxes` [N, 4], `labels` [N] and, where there are, `scores` [N] of one input."""
     scores = found["scores"] if "scores" in found else [None] * len(found["labels"])

@@ -20,7 +20,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union
 
-from lepton_jax.errors import did_you_mean
+from lepton_jax.errors import UserError, did_you_mean
 
 T = TypeVar("T")
 
@@ -140,6 +140,10 @@ def key(annotation: Any, default: Any = REQUIRED) -> Key:
     while typing.get_origin(annotation) is Annotated:
         annotation, *extra = typing.get_args(annotation)
         marks += tuple(m for m in extra if isinstance(m, str))
+    for mark in marks:
+        if mark.startswith(("in ", ">", "<")) and mark not in RANGES:
+            known = ", ".join(map(repr, RANGES))
+            raise UserError(f"Annotated[..., {mark!r}]: no such range; there are: {known}")
     return Key(annotation, default, marks)
 
 

@@ -55,6 +55,7 @@ class FakeRun:
 
     texts: Any = None
 
+    answer: str = "class"
     input_names = ("image",)
     fingerprint = "0123456789ab"
 

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import textwrap
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from ml_collections import ConfigDict
@@ -230,3 +230,10 @@ def test_a_key_without_an_annotation_is_what_its_default_is():
 
     found = {name: key.annotation for name, key in keys_of(part).items()}
     assert found == {"width": int, "name": str, "sizes": Any}
+
+
+def test_a_range_that_is_not_known_is_an_error_and_not_ignored():
+    def mine(*, share: Annotated[float, "in (0, 100]"] = 1.0) -> None: ...
+
+    with pytest.raises(UserError, match=r"'in \(0, 100\]'.*no such range.*'in \[0, 1\]'"):
+        keys_of(mine)

@@ -7,6 +7,7 @@ PACKAGE = Path(__file__).parent.parent / "lepton_jax"
 ROOMS = {
     # a part of the package: what else of the package it may import when it is loaded
     "errors": set(),
+    "answers": set(),
     "boxes": set(),
     "pipeline": set(),
     "reduce": set(),
@@ -37,7 +38,7 @@ ROOMS = {
     "training": {
         "errors", "schema", "config", "components", "validation", "hyper", "data", "noise",
         "reduce", "memory", "models", "tracking", "evaluation", "placement", "cluster", "chips",
-        "flops",
+        "flops", "answers",
     },
     "ablation": {
         "errors", "config", "validation", "config_file", "hyper", "data", "tracking", "training",
@@ -46,7 +47,9 @@ ROOMS = {
     "debug": {"errors", "config", "validation", "data", "tracking", "training"},
     "plan": {"errors", "config", "validation", "data", "evaluation", "training", "chips", "flops"},
     "serving": set(),
-    "export": {"errors", "pipeline", "serving", "validation", "data", "tracking", "training"},
+    "export": {
+        "answers", "errors", "pipeline", "serving", "validation", "data", "tracking", "training",
+    },
     "registry": {"errors", "serving", "export", "tracking"},
     "predicted_objects": set(),
     "predict": {"predicted_objects", "errors", "serving", "registry"},

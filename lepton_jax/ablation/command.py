@@ -71,7 +71,7 @@ def ablate(
       UserError: for faults in any trial's config, before the first trial starts.
     """
     check_executor(executor, workers, at_once)
-    trials, programs = trials_of(experiment), Programs()
+    trials, programs = trials_of(experiment), Programs(experiment.metric)
     searches = [Searching(search, experiment, where, programs) for search in experiment.searches]
     collected = provenance.collect(sys.argv)
     carry_out = executor_of(executor, workers, request)

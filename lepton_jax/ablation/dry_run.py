@@ -87,24 +87,24 @@ def dry_run(experiment: Experiment, where: str, executor: str, workers: int, pac
     check_executor(executor, workers, pack)
     trials = trials_of(experiment)
     left = [t for t in trials if not ended(trial_folder(where, t.name))]
-    programs = tuple(_program(group) for group in by_program(left).values())
-    searches = tuple(
-        _drawn(Searching(s, experiment, where, Programs())) for s in experiment.searches
-    )
+    metric = experiment.metric
+    programs = tuple(_program(group, metric) for group in by_program(left).values())
+    searching = [Searching(s, experiment, where, Programs(metric)) for s in experiment.searches]
+    searches = tuple(_drawn(one, metric) for one in searching)
     names = tuple(t.name for t in trials)
     return DryRun(experiment.question, names, len(trials) - len(left), programs, searches)
 
 
-def _drawn(searching: Searching) -> Drawn:
+def _drawn(searching: Searching, metric: str) -> Drawn:
     searching.check()
-    search, one = searching.search, _program([searching.example])
+    search, one = searching.search, _program([searching.example], metric)
     return Drawn(search.name, search.trials, searching.runs, one.seconds * searching.runs)
 
 
-def _program(trials: Sequence[Trial]) -> Program:
+def _program(trials: Sequence[Trial], metric: str) -> Program:
     first = trials[0]
     names = tuple(t.name for t in trials)
-    with program_of(first) as prepared:
+    with program_of(first, metric) as prepared:
         steps = prepared.program.total_steps
         if not run_together(prepared):
             return Program(names, steps, False, 0.0)

@@ -42,8 +42,9 @@ def from_flags(
         if not equals or not options:
             raise UserError(f"--vary {text!r}: expected KEY=VALUE,VALUE,...")
         values[key] = _options(options)
+    best = config_file.load(config, overrides)[0].best
+    metric = metric or best.metric.partition("/")[2]
     if not mode:
-        best = config_file.load(config, overrides)[0].best
         mode = best.mode if best.metric == f"valid/{metric}" else "max"
     if mode not in ("max", "min"):
         raise UserError(f"--mode={mode}: expected max or min")

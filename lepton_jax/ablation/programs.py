@@ -11,11 +11,16 @@ from lepton_jax.training.runtime import runtime
 
 
 @contextmanager
-def program_of(trial: Trial) -> Iterator[Prepared]:
-    """The trial's program in the numerics it runs in. Raises `UserError` naming the variant."""
+def program_of(trial: Trial, metric: str) -> Iterator[Prepared]:
+    """The trial's program in the numerics it runs in.
+
+    Raises:
+      UserError: naming the variant, when it does not fit or does not measure `metric` on `test`.
+    """
     with runtime(trial.config.precision):
         try:
             prepared = prepare(trial.config)
+            prepared.evaluations.check_reported(metric)
         except UserError as e:
             raise UserError(f"variant {trial.variant!r}: {e}") from None
         yield prepared
@@ -24,14 +29,16 @@ def program_of(trial: Trial) -> Iterator[Prepared]:
 class Programs:
     """Those that were built, and when their trials can be looked at."""
 
-    def __init__(self) -> None:
+    def __init__(self, metric: str):
+        """`metric`: what the report will show of each trial."""
+        self._metric = metric
         self._lengths: dict[str, tuple[int, list[float]]] = {}
 
     def check(self, trials: Sequence[Trial]) -> None:
         """Builds what has not been built. Raises `UserError` naming a variant that does not fit."""
         for key, group in by_program(trials).items():
             if key not in self._lengths:
-                with program_of(group[0]) as prepared:
+                with program_of(group[0], self._metric) as prepared:
                     program, config = prepared.program, group[0].config
                     due = [program.period(p) for p in (config.log_every, config.evaluate_every)]
                     self._lengths[key] = program.total_steps, due

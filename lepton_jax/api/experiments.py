@@ -22,7 +22,7 @@ def ablate(
     overrides: Mapping[str, str] | None = None,
     vary: list[str] = (),  # type: ignore[assignment]
     seeds: int = 3,
-    metric: str = "accuracy",
+    metric: str = "",
     mode: str = "",
     executor: str = "inprocess",
     workers: int = 1,
@@ -42,8 +42,8 @@ def ablate(
     --workdir=DIR                   a record a trial, and report.html; the same command goes on,
                                     and runs what was added to the experiment
     --config=FILE.py --vary KEY=V,V without a file: a grid (--vary again for another key),
-    --seeds=3 --metric=accuracy       with so many seeds, a metric, and
-    --mode=max                        its direction, if it is not that of the config's best
+    --seeds=3 --metric=accuracy       with so many seeds, a metric if it is not that of the
+    --mode=max                        config's best, and its direction
     --config.path.to.key=value        and a key changed in all of them
     --executor=inprocess            inprocess, processes (of this machine) or slurm (a job array)
     --workers=N                     packs at a time, for processes and slurm

@@ -52,6 +52,26 @@ class DataSpec:
     vocabulary: Vocabulary | None = None
     tokenizer: Tokenizer | None = field(default=None, compare=False)
 
+    def require(
+        self, task: str, name: str, axes: int | tuple[int, ...], dtype: str = "", hint: str = ""
+    ) -> FieldSpec:
+        """The field `name`, with so many axes an example and a dtype whose name holds `dtype`.
+
+        Raises:
+          UserError: when the data has no such field: what `task` needs, what there is, and `hint`.
+        """
+        ranks = (axes,) if isinstance(axes, int) else axes
+        field = self.fields.get(name)
+        if field is not None and len(field.shape) in ranks and dtype in field.dtype:
+            return field
+        of = {"": "", "int": " of integers", "float": " of floats"}.get(dtype, f" of {dtype}")
+        raise UserError(
+            f"{task} needs a field {name!r}{of} with {' or '.join(map(str, ranks))} axes an "
+            "example; the data has "
+            + ", ".join(f"{k} {v.dtype} {v.shape}" for k, v in self.fields.items())
+            + (hint and f". {hint}")
+        )
+
     def prompt(self, text: str) -> list[int]:
         """The tokens of a text that is to go on; words where there is no tokenizer to ask.
 

@@ -24,7 +24,7 @@ class Rows:
     rows: Sequence[Row]
     lines: Sequence[int]
     file: str
-    label: str
+    label: str | None
     classes: tuple[str, ...]
 
     def __len__(self) -> int:
@@ -32,7 +32,7 @@ class Rows:
 
     def __getitem__(self, index: int, /) -> Element:
         row = dict(self.rows[index])
-        if self.label in row:
+        if self.label is not None and self.label in row:
             name = str(row.pop(self.label))
             if name not in self.classes:
                 near = did_you_mean(name, self.classes)
@@ -44,12 +44,13 @@ class Rows:
         return f"{self.file}, line {self.lines[index]}"
 
 
-def csv(*, path: Running[str], label: str = "label", delimiter: str = ",") -> Source:
+def csv(*, path: Running[str], label: str | None = "label", delimiter: str = ",") -> Source:
     """A `.csv` (or `.tsv`) file, which is 'train', or a folder of them: SPLIT.csv. The first line
     names the columns.
 
     The values of the column `label` are the classes, named as they are written, in order of the
-    alphabet (of their numbers, if all are whole numbers). Other columns are texts.
+    alphabet (of their numbers, if all are whole numbers); with None there are no classes. Of the
+    other columns those that hold nothing but numbers are numbers, and the rest texts.
 
     Raises:
       UserError: naming the file and the line that is not as expected.
@@ -67,10 +68,10 @@ def csv(*, path: Running[str], label: str = "label", delimiter: str = ",") -> So
                     )
                 yield lines.line_num, dict(zip(names, row, strict=True))
 
-    return _source(path, (".csv", ".tsv"), rows, label)
+    return _source(path, (".csv", ".tsv"), rows, label, written=True)
 
 
-def jsonl(*, path: Running[str], label: str = "label") -> Source:
+def jsonl(*, path: Running[str], label: str | None = "label") -> Source:
     """A `.jsonl` file, which is 'train', or a folder of them: SPLIT.jsonl. Every line is an object
     with the same names; labels as in `csv`, other numbers stay numbers.
 
@@ -105,13 +106,15 @@ def _source(
     path: str,
     suffixes: tuple[str, ...],
     rows: Callable[[Path], Iterator[tuple[int, Row]]],
-    label: str,
+    label: str | None,
+    written: bool = False,
 ) -> Source:
+    """`written`: every value is a text, of which some stand for numbers."""
     root = Path(path).expanduser()
     files = [f for s in suffixes for f in sorted(root.glob(f"*{s}"))] if root.is_dir() else [root]
     if not files or not files[0].is_file():
         raise UserError(f"{path}: no {' or '.join(suffixes)} file there (data.source.path)")
-    digest = hashlib.sha256(label.encode())
+    digest = hashlib.sha256((label or "").encode())
     read: dict[str, tuple[Path, list[tuple[int, Row]]]] = {}
     for file in files:
         name = split_name(file.stem) if root.is_dir() else "train"
@@ -124,12 +127,24 @@ def _source(
             raise UserError(f"{file}: has no rows")
     first = read.get("train", next(iter(read.values())))[1]
     columns = first[0][1].keys()
-    if label != "label" and label not in columns:
+    if label is not None and label not in ("label", *columns):
         raise UserError(
             f"{path}: no column {label!r} (data.source.label){did_you_mean(label, columns)}; "
             f"there are: {', '.join(columns)}"
         )
-    classes = _classes({str(row[label]) for _, row in first}) if label in columns else ()
+    classes: tuple[str, ...] = ()
+    if label is not None and label in columns:
+        classes = _classes({str(row[label]) for _, row in first}, label, path)
+    numbers = _numbers([row for _, found in read.values() for _, row in found], label, written)
+    if numbers and written:
+        digest.update(f"numbers {sorted(numbers)}".encode())
+    read = {
+        name: (
+            file,
+            [(i, {**r, **{k: kind(r[k]) for k, kind in numbers.items()}}) for i, r in found],
+        )
+        for name, (file, found) in read.items()
+    }
     splits: dict[str, Split] = {
         name: Rows([r for _, r in found], [i for i, _ in found], str(file), label, classes)
         for name, (file, found) in read.items()
@@ -137,7 +152,33 @@ def _source(
     return Source(splits, classes, digest.hexdigest(), f"tables of {path}")
 
 
-def _classes(names: set[str]) -> tuple[str, ...]:
+def _classes(names: set[str], label: str, path: str) -> tuple[str, ...]:
     if all(name.isdecimal() for name in names):
         return tuple(sorted(names, key=int))
+    if all(_number(name) is not None for name in names):
+        raise UserError(
+            f"{path}: the column {label!r} holds numbers such as {min(names)}, and no classes. If "
+            "they are what is to be predicted: data.source.label = None keeps them numbers"
+        )
     return tuple(sorted(names))
+
+
+def _numbers(rows: Sequence[Row], label: str | None, written: bool) -> dict[str, type]:
+    """The columns that hold nothing but numbers, and what they are: all whole, or all not."""
+    found: dict[str, type] = {}
+    for column in rows[0].keys() - {label}:
+        values = [row.get(column) for row in rows]
+        kinds = {type(_number(v) if written and isinstance(v, str) else v) for v in values}
+        if kinds <= {int, float}:
+            found[column] = int if kinds == {int} else float
+    return found
+
+
+def _number(text: str) -> int | float | None:
+    """The number that a text stands for."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return None

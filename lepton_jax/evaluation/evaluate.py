@@ -2,6 +2,7 @@
 
 import collections
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from typing import Any, Protocol
 
 import jax
@@ -38,11 +39,10 @@ class Evaluator:
 
     def __init__(self, layout: Placed, metrics: Mapping[str, Any]):
         program, place = layout.program, layout.placement
-        self._metrics = metrics
+        self._program, self._metrics = program, metrics
         self._batch_size = program.config.batch_size
         self._rows = place.rows(self._batch_size)
         self._put = place.put_rows
-        self._task = program.config.task.name
         self._tolerance = 1e-3 if program.config.precision != "bfloat16" else 3e-2
         self._checked = False
 
@@ -51,8 +51,14 @@ class Evaluator:
 
         self._sums = place.compile_sums(evaluate)
 
-    def names(self, program: Program) -> list[str]:
-        """The names of the numbers that an evaluation gives."""
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The names of the numbers that an evaluation gives.
+
+        Raises:
+          UserError: when a metric cannot make results of sums that nobody measured.
+        """
+        program = self._program
         spec = program.spec.fields.items()
         batch = {
             name: jax.ShapeDtypeStruct((self._batch_size, *f.shape), f.dtype) for name, f in spec
@@ -60,9 +66,22 @@ class Evaluator:
         batch["mask"] = jax.ShapeDtypeStruct((self._batch_size,), np.float32)
         batch["seed"] = jax.ShapeDtypeStruct((self._batch_size,), np.uint32)
         found = jax.eval_shape(self._sums, program.abstract_state(), batch)
-        sums = jax.tree.map(lambda x: np.ones(x.shape), found["sums"])
+        leaves, structure = jax.tree.flatten(found["sums"])
+        # No two alike, or a variance made of them would be zero.
+        made = [np.full(x.shape, 1.0 + 1 / (2 + i)) for i, x in enumerate(leaves)]
         rows = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), found["gathered"])
-        return list(scalars(self.results({**sums, "gathered": [rows]})))
+        try:
+            with np.errstate(all="ignore"):
+                results = self.results({**jax.tree.unflatten(structure, made), "gathered": [rows]})
+        except UserError:
+            raise
+        except Exception as e:
+            raise UserError(
+                "a metric's `results` is called once with numbers near 1, to learn the names of "
+                f"what it gives; one of task {program.config.task.name} or of metrics failed: "
+                f"{type(e).__name__}: {e}"
+            ) from e
+        return tuple(scalars(results))
 
     def __call__(self, state: State, columns: Columns) -> dict[str, Any]:
         """`{'loss': 0.1, 'accuracy': 0.98, 'confusion': [[...]], 'worst': [{...}], ...}`."""
@@ -116,8 +135,9 @@ class Evaluator:
             y = both[path]
             if not np.allclose(x, y, rtol=self._tolerance, atol=self._tolerance, equal_nan=True):
                 name = jax.tree_util.keystr(path, simple=True, separator=".")
+                task = self._program.config.task.name
                 raise UserError(
-                    f"task {self._task}: {name} of a batch is {np.ravel(x)[0]:.6g}, and of its two "
+                    f"task {task}: {name} of a batch is {np.ravel(x)[0]:.6g}, and of its two "
                     f"halves, masked, together {np.ravel(y)[0]:.6g}; a task and a metric return "
                     "sums over the examples whose mask is 1, and their weight, never means"
                 )

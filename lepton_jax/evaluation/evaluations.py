@@ -3,7 +3,7 @@
 Selection, early stopping and schedules may see `during`; they never see `final`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -105,14 +105,24 @@ class Evaluations:
 
     def check_best(self) -> None:
         """Raises `UserError` when `best.metric` is not among what is measured while training."""
-        names = [
-            f"{name}/{key}"
-            for name, (evaluator, _) in self.while_training.items()
-            for key in evaluator.names(self._program)
-        ]
-        metric = self._program.config.best.metric
+        names, metric = self._names(self.while_training), self._program.config.best.metric
         if names and metric not in names:
             raise UserError(
                 f"best.metric = {metric!r} is not measured while training"
                 f"{did_you_mean(metric, names)}; there are: {', '.join(names)}"
             )
+
+    def check_reported(self, metric: str) -> None:
+        """Raises `UserError` when `test/METRIC` is not among what is measured at the end."""
+        names = self._names(self.at_end)
+        if f"test/{metric}" not in names:
+            there = [name.removeprefix("test/") for name in names if name.startswith("test/")]
+            raise UserError(
+                f"metric = {metric!r} is not measured on 'test'{did_you_mean(metric, there)}; "
+                + (f"there are: {', '.join(there)}" if there else "the data has no such split")
+            )
+
+    def _names(self, measured: Mapping[str, tuple[Evaluator, Columns]]) -> list[str]:
+        return [
+            f"{name}/{key}" for name, (evaluator, _) in measured.items() for key in evaluator.names
+        ]

@@ -49,7 +49,7 @@ def draw(
     if "shown" in results and columns is not None and "boxes" in data.spec.fields:
         path = f"{record.workdir}/detections{ending}.png"
         detections(results["shown"], columns, data.spec.classes, path)
-    if not worst or columns is None or not _drawable(data):
+    if not worst or "answer" not in worst[0] or columns is None or not _drawable(data):
         return
     rows = columns.rows(np.asarray([found["example"] for found in worst]))
     captions = [

@@ -13,7 +13,7 @@ KEPT = 25
 class Worst:
     """The `KEPT` examples of highest loss, the highest first; of equals the earlier.
 
-    `arrays`: `loss`, `answer`, `confidence` and `example`, its place in the split, [L, N] each.
+    `arrays`: `loss`, `example`, its place in the split, and what else is given, [L, N] each.
     """
 
     def __init__(self) -> None:
@@ -39,9 +39,8 @@ class Worst:
 
 def as_list(arrays: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
     """`[{'example': 7, 'loss': 9.1, 'answer': 3, 'confidence': 0.99}, ...]`, without padding."""
-    rows = zip(*(arrays[k] for k in ("example", "loss", "answer", "confidence")), strict=True)
-    return [
-        {"example": int(i), "loss": float(x), "answer": int(a), "confidence": float(c)}
-        for i, x, a, c in rows
-        if x > -np.inf or np.isnan(x)
-    ]
+    kinds = {"example": int, "loss": float, "answer": int, "confidence": float}
+    names = [name for name in kinds if name in arrays]
+    rows = zip(*(arrays[name] for name in names), strict=True)
+    found = [{n: kinds[n](x) for n, x in zip(names, row, strict=True)} for row in rows]
+    return [one for one in found if one["loss"] != -np.inf]

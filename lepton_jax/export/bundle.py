@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from lepton_jax.answers import ANSWERS
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.export.lineage import check_clean, lineage, scrubbed
 from lepton_jax.serving.loader import MANIFEST, bundle_id, manifest_bytes
@@ -62,6 +63,8 @@ class Trained(Protocol):
     def weights(self) -> dict[str, np.ndarray]: ...
     @property
     def input_fields(self) -> Mapping[str, Any]: ...
+    @property
+    def answer(self) -> str: ...
     @property
     def classes(self) -> tuple[str, ...]: ...
     @property
@@ -151,8 +154,15 @@ def _contents(trained: Trained, date: str) -> dict[str, bytes]:
         **{f"outputs.{k}": v for k, v in outputs.items()},
         **{f"truth.{k}": np.asarray(v[index]) for k, v in columns.items() if k in outputs},
     }
+    absent = [name for name in ANSWERS[trained.answer] if name not in outputs]
+    if absent:
+        raise UserError(
+            f"the task's answer is {trained.answer!r}, of which {', '.join(absent)} should be; it "
+            f"predicts {', '.join(outputs)}"
+        )
     decoding = _decoding(trained)
     signature = {
+        "answer": trained.answer,
         "decoding": decoding,
         "inputs": {
             k: {"dtype": str(np.dtype(s.dtype)), "shape": list(s.shape)}

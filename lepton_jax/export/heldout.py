@@ -10,8 +10,10 @@ import numpy as np
 
 from lepton_jax.errors import UserError, WorkError
 
-FIELDS = {"accuracy": ("label",), "map_50": ("boxes", "labels")}
-"""Recorded results that answers are measured by, and the fields of the data that it takes."""
+MEASURED = {"class": ("accuracy", ("label",)), "objects": ("map_50", ("boxes", "labels"))}
+"""By the kind of the answers: the recorded result that they are measured by, and the fields of the
+data that it takes.
+"""
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class HeldOut:
     truth: dict[str, np.ndarray]
     classes: tuple[str, ...]
     metric: str
-    """A key of FIELDS."""
+    """As in MEASURED."""
     recorded: float
 
     def __len__(self) -> int:
@@ -51,29 +53,33 @@ def held_out(folder: Path, workdir: str | None) -> HeldOut | str:
     """The test set of the bundle in `folder`, or a sentence saying why there is none.
 
     The bundle's lineage names the data; it is not trusted further than that: only sources of
-    lepton_jax's own are built from it, and only data of the recorded fingerprint is used.
+    lepton_jax's own are built from it, those of the user's own from the run in `workdir`, and only
+    data of the recorded fingerprint is used.
     """
     lineage, metrics, signature = (
         _object(folder / f"{name}.json") for name in ("lineage", "metrics", "signature")
     )
+    kind = signature.get("answer", "numbers")
+    if kind not in MEASURED:
+        return f"answers of the kind {kind!r} are not measured again"
+    metric, fields = MEASURED[kind]
     try:
-        metric = next(name for name in FIELDS if name in metrics["test"])
         recorded = float(metrics["test"][metric])
-    except (KeyError, TypeError, StopIteration):
-        return f"the record holds no test {' or '.join(FIELDS)}"
+    except (KeyError, TypeError, ValueError):
+        return f"the record holds no test {metric}"
     try:
         section = _data_section(lineage, workdir)
-        data = _load(section, folder)
+        data = _load(section, folder, trusted=workdir is not None)
     except (UserError, WorkError, ValueError, TypeError, KeyError) as e:
         return f"not at hand: {str(e).splitlines()[0]}"
     if data.fingerprint != lineage["data_fingerprint"]:
         return "not at hand: the data found here is not what the model was trained on"
     columns = data.splits["test"].columns
-    absent = [name for name in FIELDS[metric] if name not in columns]
+    absent = [name for name in fields if name not in columns]
     if absent:
         return f"the data has no field {absent[0]!r} to compare answers with"
     inputs = {name: np.asarray(columns[name]) for name in signature["inputs"]}
-    truth = {name: np.asarray(columns[name]) for name in FIELDS[metric]}
+    truth = {name: np.asarray(columns[name]) for name in fields}
     return HeldOut(inputs, truth, tuple(data.spec.classes), metric, recorded)
 
 
@@ -92,8 +98,10 @@ def _data_section(lineage: Mapping[str, Any], workdir: str | None) -> Mapping[st
     return read_config(workdir).to_dict()["data"]
 
 
-def _load(section: Mapping[str, Any], folder: Path) -> Any:
-    """The data; texts by the bundle's own tokenizer."""
+def _load(section: Mapping[str, Any], folder: Path, trusted: bool) -> Any:
+    """The data; texts by the bundle's own tokenizer. `trusted`: `section` is the user's own, and
+    not the bundle's.
+    """
     from lepton_jax import pipeline
     from lepton_jax.components import resolve
     from lepton_jax.config import Chosen
@@ -104,8 +112,11 @@ def _load(section: Mapping[str, Any], folder: Path) -> Any:
     transforms = [*pipeline.parse(section["decode"]), *pipeline.parse(train_decode)]
     encode = dict(section.get("encode") or {})
     names = [source["name"], *(call.name for call in transforms), encode.get("name", "")]
-    if any(":" in name for name in names):
-        raise ValueError("it is read by code of the user's own, which a bundle must not name")
+    if not trusted and any(":" in name for name in names):
+        raise ValueError(
+            "it is read by code of the user's own, which is not run because a bundle names it; "
+            "give --workdir, the run it came from"
+        )
     if any("<path>" in str(value) for value in source.values()):
         raise ValueError("the lineage keeps no local paths; give --workdir, the run it came from")
     return dataset.load(

@@ -12,14 +12,9 @@ def in_order_of(
 ) -> Mapping[str, np.ndarray]:
     """`got`, each of its objects [B, D] in the place of the nearest of its label in `expected`.
 
-    Two scores that are equal but for rounding come in either order. What is not about objects, and
-    an object without a partner, stays as it is.
+    Two scores that are equal but for rounding come in either order. What is not about objects
+    stays as it is.
     """
-    if not {"boxes", "scores", "labels"} <= got.keys():
-        return got
-    shape = got["labels"].shape
-    if (len(shape), got["scores"].shape, got["boxes"].shape) != (2, shape, (*shape, 4)):
-        return got
     order_BD = np.stack(
         [
             _partners(*({k: v[b] for k, v in x.items()} for x in (got, expected)))

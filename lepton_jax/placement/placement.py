@@ -15,7 +15,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from lepton_jax.errors import UserError, did_you_mean
-from lepton_jax.placement.rules import AXES, Rules, Specs, specs
+from lepton_jax.placement.rules import AXES, Rules, Specs, also_over, specs
 from lepton_jax.reduce import BATCH_AXES
 
 
@@ -27,6 +27,8 @@ class Placement:
     mesh: Mesh
     manual: bool = False
     """Whether the step sees one device's shard of the batch, and reduces by itself."""
+    spread_moments: bool = False
+    """Whether what is kept beside a parameter, moments and averages, is split over `data` too."""
 
     def __post_init__(self) -> None:
         for axis, kind in zip(self.mesh.axis_names, self.mesh.axis_types, strict=True):
@@ -41,6 +43,11 @@ class Placement:
                     f"strategy {self.name}: mesh axis {axis!r} is {kind.name}; expected Auto "
                     "(axis_types=(jax.sharding.AxisType.Auto,) * axes)"
                 )
+        if self.spread_moments and self.manual:
+            raise UserError(
+                f"strategy {self.name}: a step that reduces by itself (manual) has the whole state "
+                "on each device; spread_moments needs one that does not"
+            )
 
     @cached_property
     def batch_axes(self) -> tuple[str, ...]:
@@ -95,16 +102,23 @@ class Placement:
         found = specs(params, rules, self.mesh)  # which checks the rules, used or not
         return found if self.spreads_state else dict.fromkeys(params, P())
 
-    def state(self, state: Any, params: Mapping[str, Any], found: Specs) -> Any:
+    def state(
+        self, state: Any, params: Mapping[str, Any], found: Specs, beside: tuple[str, ...]
+    ) -> Any:
         """The shardings of a state: whatever belongs to a parameter (its moments, its average)
         has the parameter's name at the end of its own, and is spread as the parameter is.
+
+        `beside`: how the names of what is kept beside parameters begin.
         """
 
         def sharding(path: Any, leaf: Any) -> NamedSharding:
-            name = jax.tree_util.keystr(path, simple=True, separator=".")
+            whole = name = jax.tree_util.keystr(path, simple=True, separator=".")
             while name:
                 if name in found and leaf.shape == params[name].shape:
-                    return NamedSharding(self.mesh, found[name])
+                    spec = found[name]
+                    if self.spread_moments and whole.startswith(beside):
+                        spec = also_over("data", spec, leaf.shape, self.mesh)
+                    return NamedSharding(self.mesh, spec)
                 name = name.partition(".")[2]
             return self.replicated
 

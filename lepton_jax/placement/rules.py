@@ -69,6 +69,16 @@ def _spec(name: str, shape: tuple[int, ...], axes: Axes, mesh: Mesh) -> P:
     return P(*kept) if any(kept) else P()
 
 
+def also_over(axis: str, spec: P, shape: tuple[int, ...], mesh: Mesh) -> P:
+    """`spec` with the first dimension that is whole, and that `axis` divides, split over it."""
+    devices = mesh.shape.get(axis, 1)
+    axes = [*spec, *[None] * (len(shape) - len(spec))]
+    for dimension, size in enumerate(shape):
+        if axes[dimension] is None and size % devices == 0 and devices > 1:
+            return P(*axes[:dimension], axis, *axes[dimension + 1 :])
+    return spec
+
+
 LARGEST = 8
 """Replicated parameters that a table lists by name."""
 

@@ -44,12 +44,15 @@ def mesh(
     data: PositiveInt | None = None,
     fsdp: PositiveInt = 1,
     tensor: PositiveInt = 1,
+    spread_moments: bool = False,
 ) -> Placement:
     """One program over a mesh of data x fsdp x tensor devices.
 
     `data`: replicas; by default as many as the other axes leave. `fsdp`: the batch is split over
     it, and so are parameters and optimizer state, which are gathered where they are used. `tensor`:
-    the layers themselves are split, as the model's sharding rules say.
+    the layers themselves are split, as the model's sharding rules say. `spread_moments`: what is
+    kept beside a parameter, moments and averages, is split over `data` as well, and only the
+    parameters are copied (ZeRO-1, Rajbhandari et al. 2020).
     """
     if data is None:
         data, left = divmod(len(devices), fsdp * tensor)
@@ -59,7 +62,8 @@ def mesh(
                 f"{len(devices)} devices there are; give strategy.data too, to use fewer"
             )
     devices = _first(devices, data * fsdp * tensor, f"data {data} x fsdp {fsdp} x tensor {tensor}")
-    return Placement("mesh", _mesh({"data": data, "fsdp": fsdp, "tensor": tensor}, devices))
+    grid = _mesh({"data": data, "fsdp": fsdp, "tensor": tensor}, devices)
+    return Placement("mesh", grid, spread_moments=spread_moments)
 
 
 def _first(devices: Devices, count: int | None, what: str) -> Devices:

@@ -134,6 +134,7 @@ class Bundle:
         self.id = identity
         try:
             self.signature: dict[str, Any] = json.loads((folder / "signature.json").read_bytes())
+            self.answer: str = self.signature.get("answer", "numbers")
             self.labels: list[str] = self.signature["labels"]
             self._inputs: dict[str, Any] = self.signature["inputs"]
             self._program: dict[str, Any] = self.signature["programs"]["stablehlo"]

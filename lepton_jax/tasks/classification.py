@@ -23,25 +23,19 @@ class Classification:
       UserError: when the data has no such fields, or fewer than two classes.
     """
 
+    answer = "class"
     field: ClassVar[str]
     axes: ClassVar[tuple[int, ...]]
     """How many an example's input may have."""
 
     def __init__(self, spec: DataSpec, *, label_smoothing: Rate = 0.0):
         """`label_smoothing`: probability spread evenly over all classes (Szegedy et al. 2016)."""
-        for name, ranks in ((self.field, self.axes), ("label", (0,))):
-            if name not in spec.fields or len(spec.fields[name].shape) not in ranks:
-                raise UserError(
-                    f"{self.field} classification needs a field {name!r} with "
-                    f"{' or '.join(map(str, ranks))} axes an example; the data has "
-                    f"{', '.join(f'{k} {v.shape}' for k, v in spec.fields.items())}"
-                )
+        task = f"{self.field} classification"
+        self.input_shape = spec.require(task, self.field, self.axes).shape
+        spec.require(task, "label", 0)
         if len(spec.classes) < 2:
-            raise UserError(
-                f"{self.field} classification needs data with at least two named classes"
-            )
+            raise UserError(f"{task} needs data with at least two named classes")
         self.input_fields = (self.field,)
-        self.input_shape = spec.fields[self.field].shape
         self.outputs = len(spec.classes)
         self._classes = spec.classes
         self._smoothing = label_smoothing

@@ -39,6 +39,8 @@ class ObjectDetection:
       UserError: when the data has no such fields, or no classes.
     """
 
+    answer = "objects"
+
     def __init__(
         self,
         spec: DataSpec,
@@ -50,15 +52,9 @@ class ObjectDetection:
         """Of two answers of one class that overlap by more than `overlap` (intersection over union)
         the better one stays. At most `most` an image, each with a score above `threshold`.
         """
-        for name, (axes, kind) in FIELDS.items():
-            field = spec.fields.get(name)
-            if field is None or len(field.shape) != axes or kind not in field.dtype:
-                raise UserError(
-                    f"object detection needs a field {name!r} of {kind or 'any type'} with {axes} "
-                    "axes an example; the data has "
-                    + ", ".join(f"{k} {f.dtype} {f.shape}" for k, f in spec.fields.items())
-                    + ". data.decode='pad_boxes(...)' makes boxes and labels of TFDS's objects"
-                )
+        hint = "data.decode='pad_boxes(...)' makes boxes and labels of TFDS's objects"
+        for name, (axes, dtype) in FIELDS.items():
+            spec.require("object detection", name, axes, dtype, hint)
         if not spec.classes:
             raise UserError("object detection needs data with at least one named class")
         self.input_fields = ("image",)

@@ -28,16 +28,12 @@ class _Generation:
       UserError: when the data has no such images.
     """
 
+    answer = "image"
     input_fields = ("seed",)
 
     def __init__(self, spec: DataSpec):
-        field = spec.fields.get("image")
-        if field is None or len(field.shape) != 3 or field.dtype != "uint8":
-            raise UserError(
-                "image generation needs a field 'image' of uint8 with 3 axes an example; the data "
-                f"has {', '.join(f'{k} {v.dtype} {v.shape}' for k, v in spec.fields.items())}"
-            )
-        self.input_shape = self.outputs = field.shape
+        image = spec.require("image generation", "image", 3, "uint8")
+        self.input_shape = self.outputs = image.shape
 
     def metrics(self) -> dict[str, Any]:
         return {}

@@ -10,7 +10,7 @@ from lepton_jax.data.dataset import DataSpec
 from lepton_jax.errors import UserError
 from lepton_jax.evaluation.metrics import BitsPerCharacter, Perplexity
 from lepton_jax.schema import Later
-from lepton_jax.tasks.texts import check_integers, padding, text_of
+from lepton_jax.tasks.texts import padding, text_of
 
 # B batch, T tokens that the model sees, V vocabulary.
 
@@ -26,6 +26,8 @@ class LanguageModelling:
       UserError: when the data has no such fields, fewer than two tokens, or no vocabulary.
     """
 
+    answer = "class"
+
     def __init__(self, spec: DataSpec, *, carry: Later[bool] = False):
         """`carry`: in training each row of the batch goes on with what a recurrent model knew at
         the end of the batch before (truncated backpropagation through time, Mikolov et al. 2010);
@@ -33,9 +35,9 @@ class LanguageModelling:
         self.carries = carry
         self._padded = "length" in spec.fields
         self.input_fields = ("tokens", "length") if self._padded else ("tokens",)
-        ranks = {"tokens": 1, "length": 0}
-        check_integers("language modelling", spec, {k: ranks[k] for k in self.input_fields})
-        (tokens,) = spec.fields["tokens"].shape
+        (tokens,) = spec.require("language modelling", "tokens", 1, "int").shape
+        if self._padded:
+            spec.require("language modelling", "length", 0, "int")
         if tokens < 2:
             raise UserError(f"language modelling needs two tokens an example, got {tokens}")
         if spec.vocabulary is None or len(spec.vocabulary) < 2:

@@ -29,23 +29,21 @@ class MaskedLanguageModelling:
       UserError: when the data has no such fields, or its vocabulary no mask.
     """
 
+    answer = "text"
+
     def __init__(self, spec: DataSpec, *, rate: Probability = 0.15):
         """`rate`: how many of the tokens are to be guessed, each drawn by itself."""
-        shape = spec.fields["tokens"].shape if "tokens" in spec.fields else ()
-        if len(shape) != 1 or "length" not in spec.fields:
-            raise UserError(
-                "masked language modelling needs fields 'tokens' [T] and 'length'; the data has "
-                + ", ".join(f"{k} {v.shape}" for k, v in spec.fields.items())
-            )
+        task = "masked language modelling"
+        tokens = spec.require(task, "tokens", 1, "int")
+        spec.require(task, "length", 0, "int")
         if spec.vocabulary is None or spec.vocabulary.mask is None:
             raise UserError(
-                "masked language modelling needs a tokenizer with a mask, such as "
-                "data.tokenizer.name = 'wordpiece'"
+                f"{task} needs a tokenizer with a mask, such as data.tokenizer.name = 'wordpiece'"
             )
         known = spec.vocabulary
         self.input_fields = ("tokens", "length", *(("kinds",) if "kinds" in spec.fields else ()))
         self.outputs = len(known)
-        self.input_shape = (*shape, self.outputs)
+        self.input_shape = (*tokens.shape, self.outputs)
         self._mask = spec.vocabulary.mask
         self._kept = tuple(t for t in (known.pad, known.begin, known.end) if t is not None)
         self._rate = rate

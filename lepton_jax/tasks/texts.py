@@ -1,30 +1,15 @@
 """What tasks on texts have in common: the text of a batch, and what is counted of it."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from lepton_jax.data.dataset import DataSpec
-from lepton_jax.errors import UserError
 from lepton_jax.models.text import Text
 
 # B batch, T tokens.
 
 Sums = dict[str, tuple[jax.Array, jax.Array]]
-
-
-def check_integers(task: str, spec: DataSpec, ranks: Mapping[str, int]) -> None:
-    """Raises `UserError` where a field of integers with so many axes is missing."""
-    for name, rank in ranks.items():
-        field = spec.fields.get(name)
-        if field is None or len(field.shape) != rank or "int" not in field.dtype:
-            raise UserError(
-                f"{task} needs a field {name!r} of integers with {rank} axes an example; "
-                "the data has "
-                + ", ".join(f"{k} {v.dtype} {v.shape}" for k, v in spec.fields.items())
-            )
 
 
 def text_of(batch: Any, tokens: str = "tokens", length: str = "length") -> Text:

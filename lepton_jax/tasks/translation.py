@@ -12,7 +12,7 @@ from lepton_jax.errors import UserError
 from lepton_jax.evaluation.translation import Bleu, SequenceAccuracy
 from lepton_jax.models.text import Text
 from lepton_jax.schema import PositiveInt, Rate
-from lepton_jax.tasks.texts import check_integers, padding, text_of, was_cut
+from lepton_jax.tasks.texts import padding, text_of, was_cut
 
 # B batch, S tokens of a source, T tokens of a target that are guessed, V vocabulary.
 
@@ -32,6 +32,7 @@ class Translation:
       UserError: when the data has no such fields, or its vocabulary no begin and end.
     """
 
+    answer = "text"
     input_fields = ("source", "source_length")
 
     def __init__(
@@ -46,7 +47,8 @@ class Translation:
         many beginnings an answer's search keeps; 1 is the likeliest token after each.
         `length_penalty`: alpha of `decoding.beam_search`.
         """
-        check_integers("translation", spec, FIELDS)
+        for name, axes in FIELDS.items():
+            spec.require("translation", name, axes, "int")
         known = spec.vocabulary
         if known is None or known.begin is None or known.end is None:
             raise UserError("translation needs data with a vocabulary that has a begin and an end")

@@ -1,5 +1,7 @@
 """A program where it runs: its placement, and how its state lies on the devices."""
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -42,8 +44,19 @@ class Layout:
 
     @cached_property
     def state(self) -> State:
-        """The sharding of each leaf of the state."""
-        return self.placement.state(self._abstract, self.parameters, self.specs)
+        """The sharding of each leaf of the state.
+
+        Raises:
+          UserError: when moments are to be spread and the learner does not say where they are.
+        """
+        beside = self.program.beside
+        if self.placement.spread_moments and not beside:
+            raise UserError(
+                f"strategy.spread_moments: task {self.program.config.task.name} has an update of "
+                "its own and does not say which parts of its state are moments: beside = ('g_opt',)"
+            )
+        names = tuple(f"learner.{part}." for part in beside)
+        return self.placement.state(self._abstract, self.parameters, self.specs, names)
 
     @cached_property
     def like(self) -> dict[str, Any]:
@@ -69,7 +82,14 @@ class Layout:
 
     def table(self) -> str:
         """What is spread how, for people."""
-        return rules.table(self.parameters, self.specs, self.placement.mesh)
+        parameters = rules.table(self.parameters, self.specs, self.placement.mesh)
+        parts: Counter[str] = Counter()
+        leaves = jax.tree_util.tree_leaves_with_path(self._abstract.learner)
+        for (path, leaf), where in zip(leaves, jax.tree.leaves(self.state.learner), strict=True):
+            part = jax.tree_util.keystr(path[:1], simple=True)
+            parts[part] += math.prod(where.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+        whole = ", ".join(f"{part} {size:,}" for part, size in parts.items())
+        return f"{parameters}\nstate, bytes a device: {whole}"
 
     @cached_property
     def _model(self) -> dict[str, Any]:

@@ -53,7 +53,8 @@ class Tools:
 class Learner(Protocol):
     """`init` and `update` are traced; `update` returns sums over the whole (global) batch.
 
-    A step counts as finite when its sums are, so they should show whatever could break.
+    A step counts as finite when its sums are, so they should show whatever could break. `beside`,
+    if it has that, names the parts of its state that are kept beside parameters: moments, averages.
     """
 
     def init(self, tools: Tools, key: jax.Array) -> Any: ...
@@ -90,6 +91,8 @@ class Supervised:
     `carrying_loss(model, batch, noise, known)`, which beside the sums of `loss` returns what the
     rows know then. Gradients end where a step begins: truncated backpropagation through time.
     """
+
+    beside = ("optimizer", "ema")
 
     def __init__(self, task: Any, lora: Adapters | None = None):
         self._task = task

@@ -36,6 +36,6 @@ def prepare(config: Config, workdir: str = "") -> Prepared:
     _ = placed.specs  # so that rules which do not fit show now
     evaluations = Evaluations(placed, data)
     evaluations.check_best()
-    _ = program.task_input_fields  # so that a task which has none is told now
+    _ = program.task_input_fields, program.answer  # so that a task which has none is told now
     _ = evaluations.at_end  # so that a metric of the end that cannot be made shows now
     return Prepared(data, program, placed, evaluations)

@@ -10,10 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lepton_jax.answers import ANSWERS
 from lepton_jax.components import resolve
 from lepton_jax.config import Chosen, Config
 from lepton_jax.data.dataset import SEED, DataSpec, FieldSpec
-from lepton_jax.errors import UserError
+from lepton_jax.errors import UserError, did_you_mean
 from lepton_jax.hyper import hyper_of
 from lepton_jax.noise import Noise, example_keys
 from lepton_jax.schema import parse_duration
@@ -178,6 +179,11 @@ class Program:
         """What takes the step of a state, and what it has at hand."""
         return self._learner(state.hyper), self._tools(state.hyper, state.seed, state.step)
 
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """The parts of the learner's state that are kept beside parameters."""
+        return tuple(getattr(self._learner(hyper_of(self.config)), "beside", ()))
+
     def empty_sums(self) -> Totals:
         dtype = jnp.promote_types(self._dtype, jnp.float32)
         zeros = jnp.zeros((2, len(self.sum_names)), dtype)
@@ -200,9 +206,9 @@ class Program:
     def evaluate(self, metrics: Mapping[str, Any], state: State, batch: Batch) -> Any:
         """Of a raw batch with a `mask` float32 [B]: `sums`, the task's means and each metric's.
 
-        And `examples`, of each example [B] how much it surprised, the answer and how sure it was,
-        if the task says what surprise is. Those of padding are at -inf. And `gathered`, the rows
-        [B, ...] that a metric wants of every example, beside their `mask`.
+        And `examples`, of each example [B] how much it surprised, if the task says what surprise
+        is, and of a class which it was and how sure. Those of padding are at -inf. And `gathered`,
+        the rows [B, ...] that a metric wants of every example, beside their `mask`.
         """
         model, batch = self.module(*self.variables(state)), self.prepare(batch)
         task = self._task(state.hyper["task"])
@@ -218,8 +224,10 @@ class Program:
         if not hasattr(task, "surprise"):
             return {"sums": sums, "examples": {}, "gathered": rows}
         nats = jnp.where(batch["mask"] > 0, task.surprise(outputs, batch), -jnp.inf)
-        sure = outputs["probabilities"].max(-1)
-        examples = {"loss": nats, "answer": outputs["label"], "confidence": sure}
+        examples = {"loss": nats}
+        if self.answer == "class":
+            sure = outputs["probabilities"].max(-1)
+            examples |= {"answer": outputs["label"], "confidence": sure}
         return {"sums": sums, "examples": examples, "gathered": rows}
 
     def metrics(self, extra: Mapping[str, Chosen]) -> dict[str, Any]:
@@ -271,6 +279,21 @@ class Program:
                     f"the data ({', '.join(fields)}): there is nothing to try a bundle on"
                 )
         return {name: fields[name] for name in names}
+
+    @property
+    def answer(self) -> str:
+        """Of what kind the task's answers are, a key of `ANSWERS`.
+
+        Raises:
+          UserError: when the task names another kind.
+        """
+        kind = getattr(self._task({}), "answer", "numbers")
+        if kind not in ANSWERS:
+            raise UserError(
+                f"task {self.config.task.name}: answer = {kind!r}{did_you_mean(kind, ANSWERS)}; "
+                f"expected one of {', '.join(ANSWERS)}"
+            )
+        return kind
 
     def hyper(self) -> Any:
         """This config's numbers as arrays on the host."""

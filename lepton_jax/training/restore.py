@@ -54,6 +54,11 @@ class Trained:
         return self.program.input_fields
 
     @property
+    def answer(self) -> str:
+        """As `Program.answer`."""
+        return self.program.answer
+
+    @property
     def classes(self) -> tuple[str, ...]:
         return self.data.spec.classes
 

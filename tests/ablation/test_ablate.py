@@ -72,6 +72,7 @@ def test_seeds_that_are_added_run_and_nothing_else_does(tmp_path: Path):
         (["--executor=proceses"], "did you mean 'processes'"),
         (["--pack=many"], "expected auto, serial, or a number of lanes"),
         (["--metric=accuracy", "--mode=up"], "expected max or min"),
+        (["--metric=acuracy"], "not measured on 'test' (did you mean 'accuracy'?)"),
     ],
 )
 def test_a_mistake_is_told_before_the_first_trial(tmp_path: Path, flags: list[str], said: str):

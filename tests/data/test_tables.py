@@ -47,6 +47,25 @@ def test_jsonl_keeps_numbers_and_orders_classes_that_are_numbers(tmp_path):
     assert source.splits["train"][0] == {"text": "a", "label": 2, "n": 2}
 
 
+def test_columns_of_nothing_but_numbers_are_numbers(tmp_path):
+    (tmp_path / "train.csv").write_text("text,n,x,mixed\na,1,1,1\nb,-2,1e3,two\n", "utf-8")
+    source = csv(path=str(tmp_path))
+    assert source.classes == ()
+    train = source.splits["train"]
+    assert train[1] == {"text": "b", "n": -2, "x": 1000.0, "mixed": "two"}
+    assert isinstance(train[0]["x"], float)  # as the others of its column
+
+
+@pytest.mark.parametrize("make", [csv, jsonl])
+def test_numbers_are_not_taken_for_classes(tmp_path, make):
+    (tmp_path / "x.csv").write_text("a,label\n1,151.5\n2,75\n", "utf-8")
+    (tmp_path / "x.jsonl").write_text('{"a": 1, "label": 151.5}\n{"a": 2, "label": 75}\n', "utf-8")
+    path = str(tmp_path / f"x.{make.__name__}")
+    with pytest.raises(UserError, match=r"'label' holds numbers such as 151.5.*label = None"):
+        make(path=path)
+    assert make(path=path, label=None).splits["train"][0] == {"a": 1, "label": 151.5}
+
+
 @pytest.mark.parametrize(
     ("make", "name", "content", "message"),
     [

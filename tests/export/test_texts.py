@@ -107,12 +107,16 @@ def test_weights_for_other_tokens_are_refused(run: Path, tmp_path: Path):
         lepton_jax.train(RECIPE, str(tmp_path), overrides=overrides)
 
 
-def test_tokens_that_are_an_answer_are_shown_as_text(bundle: Path, monkeypatch):
+def test_tokens_that_are_an_answer_are_shown_as_text(bundle: Path, tmp_path: Path, monkeypatch):
     tokens = np.zeros((1, 5), np.int32)
     known = json.loads((bundle / "tokenizer.json").read_text())["model"]["vocab"]
     tokens[0, :2] = known["k1"], known["k2"]
     answer = {"tokens": tokens, "length": np.array([2], np.int32)}
     monkeypatch.setattr(loader.Bundle, "predict", lambda self, inputs: answer)
-    found = predict(bundle=str(bundle), inputs=["ba do"])
+    changed = Path(shutil.copytree(bundle, tmp_path / "changed"))
+    signature = changed / "signature.json"
+    signature.write_text(signature.read_text().replace('"answer": "class"', '"answer": "text"'))
+    rewrite_manifest(changed)
+    found = predict(bundle=str(changed), inputs=["ba do"])
     assert found.answers[0].text == "k1 k2"
     assert "ba do -> k1 k2" in found.drawn()

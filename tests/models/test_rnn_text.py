@@ -62,7 +62,7 @@ def test_a_text_is_classified_by_its_own_tokens_alone(pooling, bidirectional):
     np.testing.assert_allclose(call(text(padded(TOKENS, 3))), expected, atol=1e-6)
     for b, length in enumerate(LENGTH):  # without any padding, by the plain definition
         tokens = TOKENS[b : b + 1, :length]
-        y, _ = m.recurrent(m.tokens(tokens), None)
+        y, _ = nnx.jit(lambda m, tokens: m.recurrent(m.tokens(tokens), None))(m, tokens)
         pooled = {"mean": y.mean(1), "max": y.max(1), "last": y[:, -1]}[pooling]
         if pooling == "last" and bidirectional:
             pooled = jnp.concatenate([y[:, -1, :H], y[:, 0, H:]], -1)

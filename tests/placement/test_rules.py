@@ -68,12 +68,23 @@ def test_moments_and_averages_are_spread_as_their_parameter():
         "optimizer": [{"mu": {"head": {"kernel": jnp.zeros((16, 6))}}, "count": jnp.zeros(())}],
         "factored": {"head": {"kernel": jnp.zeros((16,))}},
     }
-    spread = place.state(state, params, found)
+    spread = place.state(state, params, found, ("optimizer.",))
     assert spread["params"]["head"]["kernel"].spec == P("fsdp", None)
     assert spread["optimizer"][0]["mu"]["head"]["kernel"].spec == P("fsdp", None)
     assert spread["params"]["head"]["bias"].spec == P()
     assert spread["optimizer"][0]["count"].spec == P()
     assert spread["factored"]["head"]["kernel"].spec == P()
+
+
+def test_moments_can_be_spread_over_the_copies_of_their_parameter():
+    place = strategies.mesh(jax.devices(), data=4, fsdp=2, spread_moments=True)
+    params = {"kernel": jnp.zeros((6, 8)), "odd": jnp.zeros((3, 5))}
+    found = place.specs(params, {"kernel": ("fsdp", None)})
+    state = {"params": params, "optimizer": {"mu": params, "count": jnp.zeros(())}}
+    spread = place.state(state, params, found, ("optimizer.",))
+    assert spread["params"]["kernel"].spec == P("fsdp", None)
+    assert spread["optimizer"]["mu"]["kernel"].spec == P("fsdp", "data")
+    assert spread["optimizer"]["mu"]["odd"].spec == spread["optimizer"]["count"].spec == P()
 
 
 def test_the_table_says_what_is_where():

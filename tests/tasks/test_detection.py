@@ -57,6 +57,11 @@ def random_model(seed):
     return model
 
 
+def loss_of(task, model):
+    """In one program: eagerly each of its operations is compiled alone."""
+    return jax.jit(lambda batch: task.loss(model, batch, None))
+
+
 def points():
     yx = np.meshgrid(np.arange(H // STRIDE), np.arange(W // STRIDE), indexing="ij")
     return (np.stack(yx, -1).reshape(-1, 2) + 0.5) * STRIDE
@@ -66,9 +71,8 @@ def test_each_location_learns_the_smallest_box_around_whose_middle_it_lies():
     batch = examples(np.random.default_rng(0), 1, n=6)
     boxes = (np.asarray(batch["boxes"][0]) * [H, W, H, W]).astype(np.float32)
     labels = np.asarray(batch["labels"][0])
-    found, of = assigned(
-        jnp.asarray(boxes), jnp.asarray(labels), points_P2=jnp.asarray(points()), reach=12.0
-    )
+    assign = jax.jit(lambda b, n: assigned(b, n, points_P2=jnp.asarray(points()), reach=12.0))
+    found, of = assign(boxes, labels)
     expected = []
     for y, x in points():
         best, smallest = -1, np.inf
@@ -158,7 +162,8 @@ def test_a_model_that_knows_is_answered_with_the_true_boxes():
 
 def test_answers_have_one_shape_and_end_in_padding():
     task = ObjectDetection(spec(), most=60, threshold=0.7)
-    found = task.predict(random_model(0), examples(np.random.default_rng(0), 2))
+    predict = jax.jit(lambda batch: task.predict(random_model(0), batch))
+    found = predict(examples(np.random.default_rng(0), 2))
     assert found["boxes"].shape == (2, 60, 4)
     none = np.asarray(found["labels"]) == -1
     assert none.any()
@@ -175,8 +180,8 @@ def test_the_loss_does_not_depend_on_padding_or_order():
         "boxes": jnp.pad(batch["boxes"][:, order], ((0, 0), (0, 3), (0, 0))),
         "labels": jnp.pad(batch["labels"][:, order], ((0, 0), (0, 3)), constant_values=-1),
     }
-    a = ObjectDetection(spec()).loss(random_model(1), batch, None)
-    b = ObjectDetection(spec(7)).loss(random_model(1), again, None)
+    a = loss_of(ObjectDetection(spec()), random_model(1))(batch)
+    b = loss_of(ObjectDetection(spec(7)), random_model(1))(again)
     for name, pair in a.items():
         np.testing.assert_allclose(pair, b[name], rtol=1e-5, err_msg=name)
     parts = sum(a[name][0] for name in ("class_loss", "box_loss", "center_loss"))
@@ -184,10 +189,10 @@ def test_the_loss_does_not_depend_on_padding_or_order():
 
 
 def test_examples_add_up_and_masked_ones_do_not_count():
-    task, model = ObjectDetection(spec()), random_model(2)
+    loss = loss_of(ObjectDetection(spec()), random_model(2))
     batch = examples(np.random.default_rng(4), 3)
-    parts = [task.loss(model, {**batch, "mask": jnp.eye(3)[i]}, None)["loss"] for i in range(3)]
-    whole = task.loss(model, batch, None)["loss"]
+    parts = [loss({**batch, "mask": jnp.eye(3)[i]})["loss"] for i in range(3)]
+    whole = loss(batch)["loss"]
     np.testing.assert_allclose(np.sum(parts, 0), whole, rtol=1e-5)
 
 
@@ -200,7 +205,7 @@ def test_a_batch_without_objects_has_a_finite_loss_and_gradient():
         total, weight = ObjectDetection(spec()).loss(lambda *_: maps, batch, None)["loss"]
         return total / weight
 
-    value, gradient = jax.value_and_grad(mean)(maps)
+    value, gradient = jax.jit(jax.value_and_grad(mean))(maps)
     assert np.isfinite(value)
     assert all(np.isfinite(g).all() for g in gradient)
     assert np.abs(gradient.classes).max() > 0

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 RECIPE: dict[str, Any] = {
-    "model": {"name": "cnn", "features": (8, 16), "hidden": 32, "dropout": 0.1},
+    "model": {"name": "mlp", "features": (32, 32), "dropout": 0.1},
     "task": {"name": "image_classification", "label_smoothing": 0.1},
     "data": {
         "source": {"name": "generated_images", "classes": 4, "examples": 150},

@@ -26,7 +26,7 @@ from tests.ablation.test_packing import Variant, largest_difference, packed
 from tests.placement.test_same_numbers import NUMBERS, ROOT
 from tests.placement.test_same_numbers import train as train_placed
 
-LORA = {"rank": 2, "alpha": 4.0, "pattern": r"(conv|hidden)\.kernel$", "train": "^head"}
+LORA = {"rank": 2, "alpha": 4.0, "pattern": r"layers\.\d\.kernel$", "train": "^head"}
 SHORT = {"train_for": "12 steps", "checkpoint_every": "4 steps", "log_every": "1 steps"}
 
 

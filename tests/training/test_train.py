@@ -181,7 +181,7 @@ def test_start_up_prefers_the_own_checkpoint_then_init_from(
 
 
 def test_init_from_reports_what_did_not_fit(finished: Path, recipe, tmp_path: Path, capfd):
-    config = recipe(init_from=str(finished), train_for="1 steps", model__hidden=24)
+    config = recipe(init_from=str(finished), train_for="1 steps", model__features=(32, 24))
     train(config, tmp_path)
     said = capfd.readouterr().err
     assert "has shape (32, 4) there" in said

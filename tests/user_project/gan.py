@@ -46,6 +46,8 @@ class GAN:
         h, w, c = self.outputs
         self.judge = Functional(lambda rngs: Discriminator(h * w * c, rngs))
 
+    beside = ("g_opt", "d_opt")
+
     def init(self, tools, key):
         g, d = tools.init_model(key)[0], self.judge.init(jax.random.fold_in(key, 1))[0]
         return {"g": g, "d": d, "g_opt": tools.optimizer.init(g), "d_opt": tools.optimizer.init(d)}
