@@ -119,12 +119,21 @@ def _load(section: Mapping[str, Any], folder: Path, trusted: bool) -> Any:
         )
     if any("<path>" in str(value) for value in source.values()):
         raise ValueError("the lineage keeps no local paths; give --workdir, the run it came from")
+    made, name = resolve("source", source.pop("name")), encode.pop("name", "")
     return dataset.load(
-        resolve("source", source.pop("name"))(**source),
+        made(**_as_declared(made, source)),
         decode=section["decode"],
         valid_fraction=section["valid_fraction"],
         split_seed=section["split_seed"],
         train_decode=train_decode,
-        tokenizer=(folder / "tokenizer.json").read_text("utf-8") if encode else None,
-        encode=Chosen("encoding", encode.pop("name"), encode) if encode else None,
+        tokenizer=(folder / "tokenizer.json").read_text("utf-8") if name else None,
+        encode=Chosen("encoding", name, encode) if name else None,
     )
+
+
+def _as_declared(component: Any, keys: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys that were JSON, as a config has them: the list of a tuple a tuple again."""
+    from lepton_jax.schema import coerce, keys_of
+
+    declared = keys_of(component)
+    return {k: coerce(v, declared[k].annotation) if k in declared else v for k, v in keys.items()}

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from lepton_jax.data.tfds import tfds
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.export import verify as verify_module
 from lepton_jax.export.bundle import export
-from lepton_jax.export.heldout import held_out
+from lepton_jax.export.heldout import _as_declared, held_out
 from lepton_jax.export.verify import verify
 from lepton_jax.serving import loader
 from tests.graduation import flip, rewrite_manifest, trained_run
@@ -181,6 +182,11 @@ def test_absent_or_other_test_data_is_said_and_not_guessed(bundle, change, reaso
     found = held_out(bundle, None)
     assert isinstance(found, str)
     assert reason in found
+
+
+def test_a_source_gets_its_keys_as_the_config_had_them():
+    keys = {"dataset": "glue/sst2", "splits": ["train=train"], "label": "label", "data_dir": None}
+    assert _as_declared(tfds, keys) == {**keys, "splits": ("train=train",)}
 
 
 def test_code_in_the_bundle_never_runs(bundle, monkeypatch):
