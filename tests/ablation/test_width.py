@@ -32,7 +32,7 @@ def test_lanes_that_do_not_fit_leave_those_that_do():
         seeds=range(16), changes=MLP,
     )  # fmt: skip
     trials = trials_of(experiment)
-    with program_of(trials[0]) as prepared:
+    with program_of(trials[0], "accuracy") as prepared:
         train, device = prepared.data.splits["train"], jax.local_devices()[:1]
 
         def lanes(count: int) -> Lanes:
