@@ -127,7 +127,7 @@ def ablated(experiment: Experiment, at_once: str) -> float:
     with tempfile.TemporaryDirectory() as folder:
         trials = trials_of(experiment)
         began = time.perf_counter()
-        Programs().check(trials)
+        Programs(experiment.metric).check(trials)
         due = [pack.Due(t) for t in trials]
         packs = pack.plan(folder, due, at_once=at_once, workers=1)
         for each in packs:
@@ -159,7 +159,7 @@ def driven_by_optuna(trials: list[Trial]) -> float:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with program_of(trials[0]) as prepared:
+    with program_of(trials[0], "accuracy") as prepared:
         train = prepared.data.splits["train"]
         began = time.perf_counter()
         one = Lanes(prepared.program, train, jax.local_devices()[:1], 1)
