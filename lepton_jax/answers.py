@@ -1,6 +1,6 @@
 """Of what kind the answers of a task are: it declares one of these as `answer`.
 
-A record's pictures, a bundle, `verify` and `predict` go by it.
+A bundle, `verify`, `predict` and what a record says of the worst examples go by it.
 """
 
 ANSWERS = {
