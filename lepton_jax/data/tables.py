@@ -138,13 +138,14 @@ def _source(
     numbers = _numbers([row for _, found in read.values() for _, row in found], label, written)
     if numbers and written:
         digest.update(f"numbers {sorted(numbers)}".encode())
-    read = {
-        name: (
-            file,
-            [(i, {**r, **{k: kind(r[k]) for k, kind in numbers.items()}}) for i, r in found],
-        )
-        for name, (file, found) in read.items()
-    }
+    if numbers:
+        read = {
+            name: (
+                file,
+                [(i, {**r, **{k: kind(r[k]) for k, kind in numbers.items()}}) for i, r in found],
+            )
+            for name, (file, found) in read.items()
+        }
     splits: dict[str, Split] = {
         name: Rows([r for _, r in found], [i for i, _ in found], str(file), label, classes)
         for name, (file, found) in read.items()
@@ -167,10 +168,16 @@ def _numbers(rows: Sequence[Row], label: str | None, written: bool) -> dict[str,
     """The columns that hold nothing but numbers, and what they are: all whole, or all not."""
     found: dict[str, type] = {}
     for column in rows[0].keys() - {label}:
-        values = [row.get(column) for row in rows]
-        kinds = {type(_number(v) if written and isinstance(v, str) else v) for v in values}
-        if kinds <= {int, float}:
-            found[column] = int if kinds == {int} else float
+        kind: type = int
+        for row in rows:
+            value = row.get(column)
+            if written and isinstance(value, str):
+                value = _number(value)
+            if type(value) not in (int, float):
+                break  # a text: the rest of the column need not be tried
+            kind = float if isinstance(value, float) else kind
+        else:
+            found[column] = kind
     return found
 
 

@@ -125,7 +125,7 @@ def _behaviour(folder: Path, identity: str, test: HeldOut | str) -> list[Check]:
     """The checks that need the program to run."""
     bundle = loader.Bundle(folder, identity)
     examples = bundle.examples()
-    signature = json.loads((folder / "signature.json").read_bytes())
+    signature = bundle.signature
     tolerance = min(float(signature["tolerance"]), max(TOLERANCE.values()))
     inputs = [examples["inputs"], {k: v[:1] for k, v in examples["inputs"].items()}]
     if isinstance(test, HeldOut):

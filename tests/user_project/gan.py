@@ -40,13 +40,12 @@ class Discriminator(nnx.Module):
 
 class GAN:
     input_fields = ("latent",)
+    beside = ("g_opt", "d_opt")
 
     def __init__(self, spec, *, latent: int = 8):
         self.outputs, self.input_shape = spec.fields["image"].shape, (latent,)
         h, w, c = self.outputs
         self.judge = Functional(lambda rngs: Discriminator(h * w * c, rngs))
-
-    beside = ("g_opt", "d_opt")
 
     def init(self, tools, key):
         g, d = tools.init_model(key)[0], self.judge.init(jax.random.fold_in(key, 1))[0]
