@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The front door of lepton_jax: `python launch.py COMMAND --help`."""
 
-from lepton_jax.cli import main
+from lepton_jax.cli.run import main
 
 COMMANDS = {
     # from a config to a record

@@ -18,8 +18,8 @@ from typing import Any
 import jax
 
 from benchmarks.images import steps_of
-from lepton_jax import config_file
-from lepton_jax.chips import chip_of
+from lepton_jax.config import config_file
+from lepton_jax.perf.chips import chip_of
 
 ROOT = Path(__file__).parent.parent
 BATCH, STEPS = 256, 20

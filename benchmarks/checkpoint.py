@@ -13,8 +13,8 @@ import orbax.checkpoint as ocp
 
 from benchmarks.loop import CASES, NEVER
 from benchmarks.pairs import Line, ratios, spread
-from lepton_jax import config_file
-from lepton_jax.training import loop, restore
+from lepton_jax.config import config_file
+from lepton_jax.training import loop, saved
 from lepton_jax.training.checkpoints import Checkpoints
 from lepton_jax.training.feed import DeviceFeed
 from lepton_jax.training.layout import layout
@@ -69,8 +69,8 @@ def _every_hundred_steps(pairs: int) -> Line:
     config, _ = config_file.load(case.config, case.overrides)
     steps = 200
     with runtime(config.precision), tempfile.TemporaryDirectory() as folder:
-        data = restore.load_data(config)
-        program = restore.program_of(config, data)
+        data = saved.load_data(config)
+        program = saved.program_of(config, data)
         placed = layout(program)
         feed = DeviceFeed(placed, data.splits["train"])
         checkpoints = Checkpoints(folder, keep=lambda found: set(found[-1:]))

@@ -65,7 +65,7 @@ def ours(network: str) -> turns.Step:
 
 def _of_recipe() -> turns.Step:
     from benchmarks.images import GENERATED, steps_of
-    from lepton_jax import config_file
+    from lepton_jax.config import config_file
 
     overrides = {**GENERATED, "data.augment": "", "batch_size": str(BATCH["resnet20"])}
     return steps_of(config_file.load(RECIPE, overrides)[0], 1)

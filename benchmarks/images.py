@@ -20,10 +20,10 @@ from PIL import Image
 import lepton_jax
 from benchmarks.loop import bare
 from benchmarks.pairs import Line, ratios, spread
-from lepton_jax import config_file
-from lepton_jax.config import Config
-from lepton_jax.data.stream import stream
-from lepton_jax.training import restore
+from lepton_jax.config import config_file
+from lepton_jax.config.config import Config
+from lepton_jax.data.loader import stream
+from lepton_jax.training import saved
 from lepton_jax.training.feed import DeviceFeed, order_of
 from lepton_jax.training.layout import layout
 from lepton_jax.training.runtime import runtime
@@ -77,8 +77,8 @@ def augmentation(pairs: int) -> list[Line]:
 
 def steps_of(config: Config, steps: int) -> Callable[[], float]:
     """Takes some steps of a run, with its data on the device; the seconds that it took."""
-    data = restore.load_data(config)
-    placed = layout(restore.program_of(config, data))
+    data = saved.load_data(config)
+    placed = layout(saved.program_of(config, data))
     feed = DeviceFeed(placed, data.splits["train"])
     zeros = placed.empty_sums()
     holder: dict[str, Any] = {"state": placed.fresh()["state"]}
@@ -134,7 +134,7 @@ def streaming() -> Line:
 
 def _rate(config: Config, workers: int) -> float:
     """Images a second of the stream, with no step beside it."""
-    data = restore.load_data(config)
+    data = saved.load_data(config)
     train = data.splits["train"]
     order = order_of(config, train)
     batches = stream(train, order, 0, 24, workers=workers)

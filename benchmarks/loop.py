@@ -20,11 +20,11 @@ import jax
 import numpy as np
 
 from benchmarks.pairs import Line, ratios, spread
-from lepton_jax import config_file
-from lepton_jax.config import Config
+from lepton_jax.config import config_file
+from lepton_jax.config.config import Config
 from lepton_jax.tracking.progress import Progress
 from lepton_jax.tracking.record import Record
-from lepton_jax.training import loop, restore
+from lepton_jax.training import loop, saved
 from lepton_jax.training.feed import DeviceFeed
 from lepton_jax.training.layout import Layout, layout
 from lepton_jax.training.runtime import runtime
@@ -86,8 +86,8 @@ def lines(pairs: int) -> list[Line]:
 def measure(config: Config, steps: int, pairs: int) -> list[float]:
     """The bare loop's seconds over ours."""
     with runtime(config.precision), tempfile.TemporaryDirectory() as folder:
-        data = restore.load_data(config)
-        program = restore.program_of(config, data)
+        data = saved.load_data(config)
+        program = saved.program_of(config, data)
         placed = layout(program)
         feed = DeviceFeed(placed, data.splits["train"])
         zeros = placed.empty_sums()

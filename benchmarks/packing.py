@@ -30,11 +30,11 @@ import numpy as np
 from benchmarks.loop import bare
 from benchmarks.pairs import Line
 from lepton_jax import api
-from lepton_jax.ablation import command, pack
-from lepton_jax.ablation.experiment import Experiment, Variant, grid
-from lepton_jax.ablation.lanes import Lanes
-from lepton_jax.ablation.programs import Programs, program_of
-from lepton_jax.ablation.trials import Trial, trials_of
+from lepton_jax.ablation.question.experiment import Experiment, Variant, grid
+from lepton_jax.ablation.question.programs import Programs, program_of
+from lepton_jax.ablation.question.trials import Trial, trials_of
+from lepton_jax.ablation.run import ablate, pack
+from lepton_jax.ablation.run.lanes import Lanes
 
 ROOT = Path(__file__).parent.parent
 ROWS = ROOT / "docs/results/packing.json"
@@ -132,7 +132,7 @@ def ablated(experiment: Experiment, at_once: str) -> float:
         packs = pack.plan(folder, due, at_once=at_once, workers=1)
         for each in packs:
             each.write()
-        assert command.executor_of("inprocess", 1, {})(packs)
+        assert ablate.executor_of("inprocess", 1, {})(packs)
         took = time.perf_counter() - began
         assert all(pack.ended(pack.trial_folder(folder, t.name)) for t in trials)
     return took

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.reached import RECIPES, Recipe
-from lepton_jax import config_file
-from lepton_jax.ablation import statistics as tests
+from lepton_jax.ablation.analysis import statistics as tests
+from lepton_jax.config import config_file
 from lepton_jax.tracking.record import Record
 
 ROOT = Path(__file__).parent.parent

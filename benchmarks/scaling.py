@@ -29,7 +29,7 @@ HEAD = """# Weak scaling, on paper
 Made by `python -m benchmarks.scaling`: nothing here ran on the chips named. Each row is the real
 training step, compiled by the real TPU compiler for that many chips, with the same number of
 examples on each. From the compiled program come the bytes that a chip sends; from published
-numbers (`lepton_jax/chips.py`) the speeds.
+numbers (`lepton_jax/perf/chips.py`) the speeds.
 
     compute    = max(FLOPs of a chip / peak FLOP/s, bytes in HBM / HBM bandwidth)
     links      = sum over collectives of bytes sent / bandwidth of the links its group has

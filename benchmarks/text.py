@@ -19,12 +19,12 @@ from flax import nnx
 
 from benchmarks.images import steps_of
 from benchmarks.pairs import Line, ratios, spread
-from lepton_jax import config_file, decoding
-from lepton_jax.config import Chosen, component_keys
+from lepton_jax.config import config_file
+from lepton_jax.config.config import Chosen, component_keys
+from lepton_jax.config.validation import validate
 from lepton_jax.models.transformer import Transformer
-from lepton_jax.training import pretrained
-from lepton_jax.training import weights as weights_of
-from lepton_jax.validation import validate
+from lepton_jax.nn import beam_search
+from lepton_jax.training import init_from as weights_of
 
 LENGTH = 256
 VOCABULARY = 65
@@ -86,7 +86,7 @@ def decoder(shape: dict[str, Any]) -> Transformer:
 def write(model: Transformer) -> jax.Array:
     first_B = jnp.zeros(1, jnp.int32)
     cache = model.cache(1, LENGTH)
-    return decoding.greedy(model.read, cache, first_B, length=LENGTH, end=None).tokens
+    return beam_search.greedy(model.read, cache, first_B, length=LENGTH, end=None).tokens
 
 
 @nnx.jit
@@ -118,7 +118,7 @@ def hugging_face(model: Transformer) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         keys = {k: key.default for k, key in component_keys("model", "transformer").items()}
         chosen = Chosen("model", "transformer", {**keys, **LARGER})
-        pretrained.write(epath.Path(folder), weights, chosen, shape, VOCABULARY, ())
+        folder.write(epath.Path(folder), weights, chosen, shape, VOCABULARY, ())
         return GPT2LMHeadModel.from_pretrained(folder).eval()
 
 

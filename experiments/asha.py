@@ -7,7 +7,13 @@ ASHA draws 77, of which a third goes on after a ninth of the run and a third of 
 After: Li et al. (2020), A system for massively parallel hyperparameter tuning.
 """
 
-from lepton_jax.ablation.experiment import Experiment, Search, Variant, log_uniform, uniform
+from lepton_jax.ablation.question.experiment import (
+    Experiment,
+    Search,
+    Variant,
+    log_uniform,
+    uniform,
+)
 
 SPACE = {
     "optimizer.learning_rate": log_uniform(1e-4, 1e-1),

@@ -8,7 +8,7 @@ The MLP's tolerance is wider: the notebook of the authors' own repository ends a
 model, having trained on all 4,000 examples; here a tenth of them chooses the step instead.
 """
 
-from lepton_jax.ablation.experiment import Experiment, Published, listed
+from lepton_jax.ablation.question.experiment import Experiment, Published, listed
 
 SHUFFLED = {"data.source.shuffled": True}
 CONFIGS = {

@@ -8,7 +8,7 @@ on how each is tuned. Here each gets the same five learning rates around its usu
 each, and nothing else is tuned.
 """
 
-from lepton_jax.ablation.experiment import Experiment, Variant, tuned
+from lepton_jax.ablation.question.experiment import Experiment, Variant, tuned
 
 USUAL = {
     # name: (optax's optimizer, its own keys, its usual learning rate)

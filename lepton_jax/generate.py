@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from lepton_jax.config.schema import is_off
 from lepton_jax.errors import UserError, WorkError
-from lepton_jax.schema import is_off
 
 UNFINISHED = "\N{REPLACEMENT CHARACTER}"
 """What a text ends with while the bytes of its last character are not all there."""
@@ -136,9 +136,9 @@ class Run:
     """A run of language modelling."""
 
     def __init__(self, workdir: str, checkpoint: str):
-        from lepton_jax.training import restore
+        from lepton_jax.training import saved
 
-        config = restore.read_config(workdir)
+        config = saved.read_config(workdir)
         if config.task.name != "language_modelling":
             raise UserError(
                 f"--workdir={workdir}: {config.task.name} makes no texts; expected a run of "
@@ -146,7 +146,7 @@ class Run:
             )
         self._precision = config.precision
         with self.running():
-            trained = restore.trained(workdir, checkpoint)
+            trained = saved.trained(workdir, checkpoint)
             self.source = f"{workdir}, step {trained.step}"
             self._spec = trained.data.spec
             known = self._spec.vocabulary
@@ -268,7 +268,7 @@ def _sampler(
     """Draws a token by logits [V], the i-th by its own key."""
     import jax
 
-    from lepton_jax.decoding import filtered
+    from lepton_jax.nn.beam_search import filtered
 
     @jax.jit
     def draw(logits_V: Any, i: Any) -> Any:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from lepton_jax.boxes.describe import Objects, objects
 from lepton_jax.errors import UserError, WorkError
-from lepton_jax.predicted_objects import Objects, objects
 from lepton_jax.serving import loader
 
 SHADES = " ░▒▓█"

@@ -17,7 +17,7 @@ import pytest
 from flax import nnx
 
 from lepton_jax.data import dataset
-from lepton_jax.data.digits import digits
+from lepton_jax.data.sources.digits import digits
 from lepton_jax.export.bundle import export
 from lepton_jax.export.verify import verify
 from lepton_jax.serving import loader

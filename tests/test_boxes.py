@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lepton_jax.boxes import KEPT, moved, overlaps
+from lepton_jax.boxes.geometry import KEPT, moved, overlaps
 
 SPACES = pytest.mark.parametrize("xp", [np, jnp], ids=["numpy", "jax"])
 

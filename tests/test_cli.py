@@ -112,7 +112,7 @@ def test_users_own_components_from_another_folder(tmp_path: Path):
         import numpy as np
         from flax import nnx
         from lepton_jax.data.source import Columns, Source
-        from lepton_jax.schema import Rate
+        from lepton_jax.config.schema import Rate
         from lepton_jax.tasks.classification import ImageClassification
 
         class Linear(nnx.Module):

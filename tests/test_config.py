@@ -9,12 +9,12 @@ from typing import Annotated, Any
 import pytest
 from ml_collections import ConfigDict
 
-from lepton_jax import config_file
-from lepton_jax.config import differences
+from lepton_jax.config import config_file
+from lepton_jax.config.config import differences
+from lepton_jax.config.schema import keys_of
+from lepton_jax.config.validation import validate
+from lepton_jax.config.varied import hyper_of
 from lepton_jax.errors import UserError
-from lepton_jax.hyper import hyper_of
-from lepton_jax.schema import keys_of
-from lepton_jax.validation import validate
 
 GOOD = {
     "model": {"name": "cnn", "features": (8, 16), "dropout": 0.1},
@@ -201,7 +201,7 @@ def test_a_thousand_trials_are_validated_in_seconds():
 
 def test_a_fault_that_needs_no_component_imports_no_jax(tmp_path):
     arguments = "['train', '--config=no.py', '--workdir=w']"
-    code = f"from lepton_jax.cli import main; main({{'train': ''}}, {arguments})"
+    code = f"from lepton_jax.cli.run import main; main({{'train': ''}}, {arguments})"
     check = f"import sys, atexit; atexit.register(lambda: print('jax' in sys.modules)); {code}"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True)
     assert done.returncode == 2

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 from scipy.special import log_softmax, softmax
 
-from lepton_jax.decoding import beam_search, filtered, greedy, sampled
+from lepton_jax.nn.beam_search import beam_search, filtered, greedy, sampled
 
 V, T, END, FIRST = 4, 5, 2, 1
 RNG = np.random.default_rng(0)

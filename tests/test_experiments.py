@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lepton_jax.ablation import experiment_file
-from lepton_jax.ablation.trials import trials_of
+from lepton_jax.ablation.question import experiment_file
+from lepton_jax.ablation.question.trials import trials_of
 
 ROOT = Path(__file__).parent.parent
 

@@ -12,7 +12,7 @@ import pytest
 
 from lepton_jax import api
 from lepton_jax.errors import UserError
-from lepton_jax.training import restore
+from lepton_jax.training import saved
 
 ROOT = Path(__file__).parent.parent
 PROMPT = "bado k"
@@ -45,7 +45,7 @@ def test_a_run_and_its_bundle_write_the_same(run, bundle):
 
 
 def test_without_chance_each_token_is_the_likeliest_of_the_model_itself(run):
-    trained = restore.trained(run)
+    trained = saved.trained(run)
     spec, variables = trained.data.spec, trained.program.variables(trained.state)
     logits = jax.jit(lambda tokens: trained.program.module(*variables)(tokens))
     tokens = spec.prompt(PROMPT)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import lepton_jax
-from lepton_jax import config_file
+from lepton_jax.config import config_file
 
 ROOT = Path(__file__).parent.parent
 RECIPES = sorted((ROOT / "configs").glob("*.py"))

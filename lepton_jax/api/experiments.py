@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 from lepton_jax.errors import UserError
 
 if TYPE_CHECKING:
-    from lepton_jax.ablation.command import Ablated
-    from lepton_jax.ablation.dry_run import DryRun as AblationDryRun
-    from lepton_jax.ablation.reproduce import Reproduced
-    from lepton_jax.ablation.run_pack import Ran
-    from lepton_jax.ablation.view import Viewed
-    from lepton_jax.ablation.watch import Watched
+    from lepton_jax.ablation.analysis.reproduce import Reproduced
+    from lepton_jax.ablation.report.view import Viewed
+    from lepton_jax.ablation.report.watch import Watched
+    from lepton_jax.ablation.run.ablate import Ablated
+    from lepton_jax.ablation.run.dry_run import DryRun as AblationDryRun
+    from lepton_jax.ablation.run.run_pack import Ran
 
 
 def ablate(
@@ -60,7 +60,7 @@ def ablate(
       python launch.py ablate --config=configs/digits_cnn.py --workdir=runs/rates \\
           --vary optimizer.learning_rate=1e-3,3e-3 --vary model.dropout=0.1,0.5 --seeds=5
     """
-    from lepton_jax.ablation import experiment_file
+    from lepton_jax.ablation.question import experiment_file
 
     if bool(experiment) == bool(config):
         raise UserError("ablate takes one of --experiment=FILE.py and --config=FILE.py")
@@ -71,11 +71,11 @@ def ablate(
     else:
         question = experiment_file.from_flags(config, overrides or {}, vary, seeds, metric, mode)
     if dry_run:
-        from lepton_jax.ablation import dry_run as described
+        from lepton_jax.ablation.run import dry_run as described
 
         return described.dry_run(question, workdir, executor, workers, pack)
 
-    from lepton_jax.ablation import command
+    from lepton_jax.ablation.run import ablate
 
     request = {
         "cpus_per_task": cpus_per_task,
@@ -86,7 +86,7 @@ def ablate(
         "slurm": slurm,
         "logs": f"{workdir}/slurm",
     }
-    return command.ablate(
+    return ablate.ablate(
         question,
         workdir,
         executor=executor,
@@ -105,7 +105,7 @@ def pack(folder: str) -> "Ran":
     Example:
       python launch.py pack --folder=runs/mnist1d/packs/0123456789ab-01234567
     """
-    from lepton_jax.ablation import run_pack
+    from lepton_jax.ablation.run import run_pack
 
     return run_pack.run(folder, run_pack.Warm())
 
@@ -118,7 +118,7 @@ def watch(workdir: str) -> "Watched":
     Example:
       python launch.py watch --workdir=runs/mnist1d
     """
-    from lepton_jax.ablation import watch as watching
+    from lepton_jax.ablation.report import watch as watching
 
     return watching.watch(workdir)
 
@@ -132,7 +132,7 @@ def view(workdir: str, tool: str) -> "Viewed":
     Example:
       python launch.py view --workdir=runs/mnist1d --tool=tensorboard
     """
-    from lepton_jax.ablation import view as viewing
+    from lepton_jax.ablation.report import view as viewing
 
     return viewing.view(workdir, tool)
 
@@ -156,8 +156,8 @@ def reproduce(
     """
     import os
 
-    from lepton_jax.ablation import experiment_file
-    from lepton_jax.ablation import reproduce as reproduction
+    from lepton_jax.ablation.analysis import reproduce as reproduction
+    from lepton_jax.ablation.question import experiment_file
 
     name = os.path.basename(experiment).replace(".py", "").replace(":", "_")
     return reproduction.reproduce(

@@ -3,15 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lepton_jax.config import Config
+from lepton_jax.config.config import Config
+from lepton_jax.config.validation import validate
 from lepton_jax.errors import UserError
-from lepton_jax.validation import validate
 
 if TYPE_CHECKING:
     from lepton_jax.cluster.submit import Submitted
-    from lepton_jax.debug.command import Debugged
+    from lepton_jax.debug.scrutiny import Debugged
     from lepton_jax.evaluation.command import Evaluated
-    from lepton_jax.plan.command import Plan
+    from lepton_jax.plan.plan import Plan
     from lepton_jax.tracking.runs import Runs
     from lepton_jax.training.augmented import Augmented
     from lepton_jax.training.dry_run import DryRun
@@ -126,12 +126,12 @@ def submit(
     """
     slurm = tuple(slurm)
     flags = {k: v for k, v in locals().items() if k not in ("command", "executor", "name")}
-    from lepton_jax import cli
+    from lepton_jax.cli import run
     from lepton_jax.cluster import submit as submission
 
     if not command or command[0] == "submit":
         raise UserError("submit: a command is missing, such as: train --config=... --workdir=...")
-    arguments, _ = cli.parse(cli.known_commands(), command)
+    arguments, _ = run.parse(run.known_commands(), command)
     if "config" in arguments:
         _config(arguments["config"], arguments["overrides"])
     return submission.submit(command, arguments, executor, name, flags)
@@ -148,6 +148,7 @@ def evaluate(workdir: str, *, split: str = "test", checkpoint: str = "best") -> 
       python launch.py evaluate --workdir=runs/digits
       python launch.py evaluate --workdir=runs/digits --split=valid --checkpoint=last
     """
+
     from lepton_jax.evaluation import command
 
     return command.evaluate(workdir, split, checkpoint)
@@ -211,9 +212,9 @@ def plan(
         prepare_environment()
     found, _ = _config(config, overrides or {})
 
-    from lepton_jax.plan import command
+    from lepton_jax.plan import plan as planning
 
-    return command.plan(found, topology, hourly)
+    return planning.plan(found, topology, hourly)
 
 
 def debug(workdir: str, step: int) -> "Debugged":
@@ -228,7 +229,7 @@ def debug(workdir: str, step: int) -> "Debugged":
     Example:
       python launch.py debug --workdir=runs/digits --step=120
     """
-    from lepton_jax.debug.command import debug as scrutinize
+    from lepton_jax.debug.scrutiny import debug as scrutinize
 
     return scrutinize(workdir, step)
 
@@ -258,7 +259,7 @@ def _config(config: Any, overrides: Mapping[str, str]) -> tuple[Config, list[str
     if isinstance(config, Config):
         return config, []
     if isinstance(config, str):
-        from lepton_jax import config_file
+        from lepton_jax.config import config_file
 
         return config_file.load(config, overrides)
     if hasattr(config, "to_dict"):

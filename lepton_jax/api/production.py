@@ -7,8 +7,8 @@ from lepton_jax.errors import UserError
 
 if TYPE_CHECKING:
     from lepton_jax.export.bundle import ExportResult
+    from lepton_jax.export.formats import Exported
     from lepton_jax.export.verify import Verdict
-    from lepton_jax.export.weights import Exported
     from lepton_jax.generate import Generated
     from lepton_jax.predict import Predictions
     from lepton_jax.registry.promotion import Decision
@@ -33,8 +33,8 @@ def export(
     """
     from lepton_jax.errors import did_you_mean
     from lepton_jax.export import bundle
-    from lepton_jax.export import weights as export_weights
-    from lepton_jax.training import restore
+    from lepton_jax.export import formats as export_weights
+    from lepton_jax.training import saved
     from lepton_jax.training.runtime import runtime
 
     formats: dict[str, Any] = {
@@ -45,8 +45,8 @@ def export(
     if format not in formats:
         near = did_you_mean(format, formats)
         raise UserError(f"--format={format}{near}: expected {', '.join(formats)}")
-    with runtime(restore.read_config(workdir).precision):
-        return formats[format](restore.trained(workdir, checkpoint), out)
+    with runtime(saved.read_config(workdir).precision):
+        return formats[format](saved.trained(workdir, checkpoint), out)
 
 
 def verify(bundle: str, *, workdir: str = "") -> "Verdict":

@@ -10,9 +10,9 @@ STOPPED = 143
 
 
 def main(command: list[str]) -> int:
-    from lepton_jax import cli
+    from lepton_jax.cli import run
 
-    code, result = cli.run(cli.known_commands(), command)
+    code, result = run.run(run.known_commands(), command)
     return STOPPED if getattr(result, "stopped", False) else code
 
 

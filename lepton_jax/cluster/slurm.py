@@ -192,13 +192,13 @@ class Payload:
     command: tuple[str, ...]
 
     def __call__(self) -> None:
-        from lepton_jax import cli
+        from lepton_jax.cli import run
 
         sys.argv = ["launch.py", *self.command]
         # Beneath the command's own handlers: what comes while it saves must not kill it.
         signal.signal(signal.SIGTERM, _outlive)
         signal.signal(signal.SIGUSR2, _time_is_up)
-        code, result = cli.run(cli.known_commands(), self.command)
+        code, result = run.run(run.known_commands(), self.command)
         if getattr(result, "stopped", False):
             _requeue()
             while True:  # whoever exits now is COMPLETED

@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from lepton_jax.data.decoding import Decoder, some
+from lepton_jax.data.decoder import Decoder, some
 from lepton_jax.data.source import Columns, Split, numeric
 from lepton_jax.errors import UserError, WorkError
 

@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lepton_jax.data import cache, host, objects
-from lepton_jax.data.encodings import Encoding
+from lepton_jax.boxes import check
+from lepton_jax.data import cache
+from lepton_jax.data.fresh import Streamed
 from lepton_jax.data.labels import check_labels, hides_labels
 from lepton_jax.data.source import Columns, Element, Source, Split, origin, subset
 from lepton_jax.data.split import carve
-from lepton_jax.data.streamed import Streamed
-from lepton_jax.data.tokenizer import Tokenizer, trained
-from lepton_jax.data.vocabulary import Vocabulary
+from lepton_jax.data.text.encodings import Encoding
+from lepton_jax.data.text.tokenizer import Tokenizer, trained
+from lepton_jax.data.text.vocabulary import Vocabulary
 from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.transforms import host
 
 if TYPE_CHECKING:
-    from lepton_jax.config import Chosen
+    from lepton_jax.config.config import Chosen
 
 RESERVED = ("position", "mask", "seed")
 """Fields that a batch gets beside those of the data: where an example of a training batch lies in
@@ -191,7 +193,7 @@ def load(
         splits[name] = columns
     check_labels(splits, {name: split for name, (split, _) in parts.items()}, source.classes)
     for name, columns in splits.items():
-        objects.check(columns.columns, name, source.classes)
+        check.check(columns.columns, name, source.classes)
     identity = json.dumps(
         [
             *(source.fingerprint, decode, carving),

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from lepton_jax.data.decoding import place
+from lepton_jax.data.decoder import place
 from lepton_jax.data.source import Columns, Split, labels_of
 from lepton_jax.errors import UserError
 

@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from lepton_jax.data.buckets import Buckets
+from lepton_jax.data.text.buckets import Buckets
 from lepton_jax.errors import UserError
 
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from lepton_jax.data.vocabulary import Vocabulary
+from lepton_jax.data.text.vocabulary import Vocabulary
 from lepton_jax.errors import UserError
 
 Element = dict[str, Any]

@@ -18,7 +18,7 @@ import jax
 import numpy as np
 import optax
 
-from lepton_jax.debug.watch import Watch, replaced, watching
+from lepton_jax.debug.taps import Watch, replaced, watching
 from lepton_jax.training import functional
 from lepton_jax.training.functional import Functional
 

@@ -7,17 +7,18 @@ from typing import Any
 import jax
 import numpy as np
 
-from lepton_jax.config import Config
+from lepton_jax.config.config import Config
+from lepton_jax.console import say
 from lepton_jax.data.dataset import Dataset
 from lepton_jax.errors import UserError
 from lepton_jax.tracking.record import Record
-from lepton_jax.training import restore
-from lepton_jax.training.checkpoints import Checkpoints, say
+from lepton_jax.training import saved
+from lepton_jax.training.checkpoints import Checkpoints
 from lepton_jax.training.feed import batch_at, feed, fits_on_device, order_of
 from lepton_jax.training.layout import Layout, alone, layout
 from lepton_jax.training.loop import IN_FLIGHT
-from lepton_jax.training.program import Program
 from lepton_jax.training.state import State
+from lepton_jax.training.step import Program
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ def replay(workdir: str, step: int, config: Config) -> Moment:
       UserError: when there is no such step, or the data is not that of the run.
     """
     record = Record.open(workdir)
-    data = restore.load_data(config, tokenizer=record.tokenizer_text())
-    program = restore.program_of(config, data)
+    data = saved.load_data(config, tokenizer=record.tokenizer_text())
+    program = saved.program_of(config, data)
     if not 0 <= step < program.total_steps:
         raise UserError(
             f"--step={step}: the run in {workdir} has {program.total_steps} steps; expected one of "
@@ -97,7 +98,7 @@ def _begin(workdir: str, step: int, place: Layout) -> tuple[int | None, State]:
         if not checkpoints.damage(at):
             return at, checkpoints.restore(at, place.like)["state"]
         say(f"the checkpoint of step {at} is damaged: going back one")
-    return None, restore.first_state(place)[0]
+    return None, saved.first_state(place)[0]
 
 
 def _advance(place: Layout, data: Dataset, state: State, step: int) -> State:

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from lepton_jax.evaluation.alignment import alignments
-from lepton_jax.evaluation.evaluate import scalars
-from lepton_jax.evaluation.evaluations import Evaluations
-from lepton_jax.evaluation.pictures import draw
+from lepton_jax.evaluation.evaluator import scalars
 from lepton_jax.evaluation.samples import samples
+from lepton_jax.evaluation.schedule import Evaluations
+from lepton_jax.plots.record import draw
 from lepton_jax.tracking.claim import claim
-from lepton_jax.training import restore
+from lepton_jax.training import saved
 from lepton_jax.training.layout import alone
 from lepton_jax.training.runtime import runtime
 
@@ -52,9 +52,9 @@ def evaluate(workdir: str, split: str, checkpoint: str) -> Evaluated:
     Raises:
       UserError: when there is no record, checkpoint or split of that name.
     """
-    config = restore.read_config(workdir)
+    config = saved.read_config(workdir)
     with claim(workdir), runtime(config.precision):
-        run = restore.trained(workdir, checkpoint)
+        run = saved.trained(workdir, checkpoint)
         placed = alone(run.program)
         results = Evaluations(placed, run.data).split(run.state, split)
         run.record.write_results(split, {**results, "step": run.step})

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from lepton_jax.evaluation.evaluate import Placed
+from lepton_jax.evaluation.evaluator import Placed
 from lepton_jax.training.state import State
 
 SAMPLES = 64

@@ -20,11 +20,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from lepton_jax.answers import ANSWERS
+from lepton_jax.config.validation import calls
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.export.lineage import check_clean, lineage, scrubbed
 from lepton_jax.serving.loader import MANIFEST, bundle_id, manifest_bytes
-from lepton_jax.validation import calls
+from lepton_jax.tasks.answers import ANSWERS
 
 EXAMPLES = 16
 PROGRAM = "programs/stablehlo/forward.bin"
@@ -43,7 +43,7 @@ OF_THE_TRUTH = ("pad_boxes", "drop_empty_boxes")
 
 
 class Texts(Protocol):
-    """How the data's texts became tokens; see `lepton_jax.training.restore.Texts`."""
+    """How the data's texts became tokens; see `lepton_jax.training.saved.Texts`."""
 
     @property
     def tokenizer(self) -> str: ...
@@ -53,7 +53,7 @@ class Texts(Protocol):
 
 
 class Trained(Protocol):
-    """What export needs of a run; see `lepton_jax.training.restore.Trained`."""
+    """What export needs of a run; see `lepton_jax.training.saved.Trained`."""
 
     @property
     def workdir(self) -> str: ...

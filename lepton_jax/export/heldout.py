@@ -34,7 +34,7 @@ class HeldOut:
         """The metric, of answers to the inputs."""
         if self.metric == "accuracy":
             return float((answers["label"] == self.truth["label"]).mean())
-        from lepton_jax.evaluation.detection import AveragePrecision
+        from lepton_jax.metrics.detection import AveragePrecision
 
         truth = {f"true_{name}": values for name, values in self.truth.items()}
         return AveragePrecision(self.classes).results({**answers, **truth})[self.metric]
@@ -93,7 +93,7 @@ def _object(path: Path) -> dict[str, Any]:
 def _data_section(lineage: Mapping[str, Any], workdir: str | None) -> Mapping[str, Any]:
     if workdir is None:
         return lineage["config"]["data"]
-    from lepton_jax.training.restore import read_config
+    from lepton_jax.training.saved import read_config
 
     return read_config(workdir).to_dict()["data"]
 
@@ -102,9 +102,9 @@ def _load(section: Mapping[str, Any], folder: Path, trusted: bool) -> Any:
     """The data; texts by the bundle's own tokenizer. `trusted`: `section` is the user's own, and
     not the bundle's.
     """
-    from lepton_jax import pipeline
-    from lepton_jax.components import resolve
-    from lepton_jax.config import Chosen
+    from lepton_jax.config import pipeline
+    from lepton_jax.config.components import resolve
+    from lepton_jax.config.config import Chosen
     from lepton_jax.data import dataset
 
     source = dict(section["source"])
@@ -133,7 +133,7 @@ def _load(section: Mapping[str, Any], folder: Path, trusted: bool) -> Any:
 
 def _as_declared(component: Any, keys: Mapping[str, Any]) -> dict[str, Any]:
     """Keys that were JSON, as a config has them: the list of a tuple a tuple again."""
-    from lepton_jax.schema import coerce, keys_of
+    from lepton_jax.config.schema import coerce, keys_of
 
     declared = keys_of(component)
     return {k: coerce(v, declared[k].annotation) if k in declared else v for k, v in keys.items()}

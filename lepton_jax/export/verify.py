@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from lepton_jax.boxes.match import in_order_of
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.export import isolated
 from lepton_jax.export.bundle import TOLERANCE
 from lepton_jax.export.heldout import HeldOut, held_out
-from lepton_jax.export.objects import in_order_of
 from lepton_jax.serving import loader
 
 PACKAGES = (

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from lepton_jax.models.attention import INIT_STD, linear
-from lepton_jax.models.blocks import (
+from lepton_jax.config.schema import PositiveInt, Rate, Running
+from lepton_jax.nn.attention import INIT_STD, linear
+from lepton_jax.nn.blocks import (
     Block,
     Embedding,
     Remat,
@@ -18,11 +19,10 @@ from lepton_jax.models.blocks import (
     repeated,
     scores,
 )
-from lepton_jax.models.layers import Dropout
-from lepton_jax.models.text import Text
-from lepton_jax.noise import Noise
-from lepton_jax.reduce import by_batch
-from lepton_jax.schema import PositiveInt, Rate, Running
+from lepton_jax.nn.collectives import by_batch
+from lepton_jax.nn.layers import Dropout
+from lepton_jax.nn.rng import Noise
+from lepton_jax.nn.token_batch import Text
 
 # B batch, T tokens, D width, V vocabulary, K outputs.
 

@@ -5,11 +5,11 @@ from typing import ClassVar, Literal
 import jax
 from flax import nnx
 
-from lepton_jax import ops
+from lepton_jax.config.schema import PositiveInt, Rate
 from lepton_jax.errors import UserError
-from lepton_jax.models.layers import BatchNorm, Conv, Dropout, Linear
-from lepton_jax.noise import Noise
-from lepton_jax.schema import PositiveInt, Rate
+from lepton_jax.nn import ops
+from lepton_jax.nn.layers import BatchNorm, Conv, Dropout, Linear
+from lepton_jax.nn.rng import Noise
 
 # B batch, H height, W width, C channels, K outputs.
 

@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from lepton_jax.config.schema import PositiveInt, Rate, Running
 from lepton_jax.errors import UserError
-from lepton_jax.models.attention import INIT_STD
-from lepton_jax.models.blocks import (
+from lepton_jax.nn.attention import INIT_STD
+from lepton_jax.nn.blocks import (
     Block,
     Cache,
     Embedding,
@@ -21,11 +22,10 @@ from lepton_jax.models.blocks import (
     repeated,
     scores,
 )
-from lepton_jax.models.layers import Dropout
-from lepton_jax.models.text import Text
-from lepton_jax.noise import Noise
-from lepton_jax.reduce import by_batch
-from lepton_jax.schema import PositiveInt, Rate, Running
+from lepton_jax.nn.collectives import by_batch
+from lepton_jax.nn.layers import Dropout
+from lepton_jax.nn.rng import Noise
+from lepton_jax.nn.token_batch import Text
 
 # B batch, S tokens of the source, T tokens of the target, D width, V vocabulary, L layers.
 

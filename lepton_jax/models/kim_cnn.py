@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from lepton_jax.models.layers import Dropout, Linear
-from lepton_jax.models.text import Text
-from lepton_jax.noise import Noise
-from lepton_jax.schema import PositiveInt, Rate
+from lepton_jax.config.schema import PositiveInt, Rate
+from lepton_jax.nn.layers import Dropout, Linear
+from lepton_jax.nn.rng import Noise
+from lepton_jax.nn.token_batch import Text
 
 # B batch, T tokens, D width of a token's vector, F filters of one width, K classes.
 

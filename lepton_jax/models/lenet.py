@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from lepton_jax import ops
-from lepton_jax.models.layers import Conv, Linear
-from lepton_jax.noise import Noise
+from lepton_jax.nn import ops
+from lepton_jax.nn.layers import Conv, Linear
+from lepton_jax.nn.rng import Noise
 
 # B batch, H height, W width, C channels, K outputs.
 

@@ -5,10 +5,10 @@ from typing import ClassVar
 import jax
 from flax import nnx
 
+from lepton_jax.config.schema import PositiveInt, Rate
 from lepton_jax.errors import UserError
-from lepton_jax.models.layers import Dropout, uniform_linear
-from lepton_jax.noise import Noise
-from lepton_jax.schema import PositiveInt, Rate
+from lepton_jax.nn.layers import Dropout, uniform_linear
+from lepton_jax.nn.rng import Noise
 
 # B batch, D features, K outputs.
 

@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from lepton_jax import ops
-from lepton_jax.models.layers import BatchNorm, Conv, Linear
-from lepton_jax.noise import Noise
-from lepton_jax.reduce import by_batch
-from lepton_jax.schema import PositiveInt
+from lepton_jax.config.schema import PositiveInt
+from lepton_jax.nn import ops
+from lepton_jax.nn.collectives import by_batch
+from lepton_jax.nn.layers import BatchNorm, Conv, Linear
+from lepton_jax.nn.rng import Noise
 
 # B batch, H height, W width, C channels, K outputs.
 

@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from lepton_jax.models.cells import CELLS, CellName, GRUCell, unrolled
-from lepton_jax.models.layers import Dropout, uniform_linear
-from lepton_jax.noise import Noise
-from lepton_jax.reduce import by_batch
-from lepton_jax.schema import PositiveInt
+from lepton_jax.config.schema import PositiveInt
+from lepton_jax.nn.cells import CELLS, CellName, GRUCell, unrolled
+from lepton_jax.nn.collectives import by_batch
+from lepton_jax.nn.layers import Dropout, uniform_linear
+from lepton_jax.nn.rng import Noise
 
 # B batch, T steps of time, C channels, H hidden units, K outputs.
 

@@ -6,14 +6,14 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from lepton_jax.config.schema import PositiveInt, Rate
 from lepton_jax.errors import UserError
-from lepton_jax.models.blocks import Embedding
-from lepton_jax.models.cells import CellName
-from lepton_jax.models.layers import Dropout, Linear
 from lepton_jax.models.rnn import Recurrent
-from lepton_jax.models.text import Text
-from lepton_jax.noise import Noise
-from lepton_jax.schema import PositiveInt, Rate
+from lepton_jax.nn.blocks import Embedding
+from lepton_jax.nn.cells import CellName
+from lepton_jax.nn.layers import Dropout, Linear
+from lepton_jax.nn.rng import Noise
+from lepton_jax.nn.token_batch import Text
 
 # B batch, T tokens, D embedding width, H outputs of the last layer, V vocabulary, K classes.
 

@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from lepton_jax.config.schema import Later, PositiveInt, Rate, Running
 from lepton_jax.errors import UserError
-from lepton_jax.models.attention import INIT_STD
-from lepton_jax.models.blocks import (
+from lepton_jax.nn.attention import INIT_STD
+from lepton_jax.nn.blocks import (
     EPSILON,
     Block,
     Cache,
@@ -22,10 +23,9 @@ from lepton_jax.models.blocks import (
     repeated,
     scores,
 )
-from lepton_jax.models.layers import Dropout
-from lepton_jax.noise import Noise
-from lepton_jax.reduce import by_batch
-from lepton_jax.schema import Later, PositiveInt, Rate, Running
+from lepton_jax.nn.collectives import by_batch
+from lepton_jax.nn.layers import Dropout
+from lepton_jax.nn.rng import Noise
 
 # B batch, T tokens, D width, V vocabulary, L layers.
 

@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from lepton_jax import ops
+from lepton_jax.config.schema import PositiveInt, Rate
 from lepton_jax.errors import UserError
-from lepton_jax.models.attention import attention
-from lepton_jax.models.layers import Conv, Dropout, Linear
-from lepton_jax.noise import Noise
-from lepton_jax.reduce import by_batch
-from lepton_jax.schema import PositiveInt, Rate
+from lepton_jax.nn import ops
+from lepton_jax.nn.attention import attention
+from lepton_jax.nn.collectives import by_batch
+from lepton_jax.nn.layers import Conv, Dropout, Linear
+from lepton_jax.nn.rng import Noise
 
 # B batch, H height, W width, C channels, D features of the time, N pixels of an image.
 

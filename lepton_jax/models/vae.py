@@ -6,9 +6,9 @@ from typing import ClassVar
 import jax
 from flax import nnx
 
-from lepton_jax.models.layers import Linear
-from lepton_jax.noise import Noise
-from lepton_jax.schema import PositiveInt
+from lepton_jax.config.schema import PositiveInt
+from lepton_jax.nn.layers import Linear
+from lepton_jax.nn.rng import Noise
 
 # B batch, H height, W width, C channels, Z latent, D features.
 

@@ -8,22 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from lepton_jax import ops
+from lepton_jax.config.schema import Later, PositiveInt, Rate, Running
 from lepton_jax.errors import UserError
-from lepton_jax.models.attention import INIT_STD
-from lepton_jax.models.blocks import (
-    EPSILON,
-    Block,
-    Embedding,
-    Remat,
-    layered,
-    norm_layer,
-    repeated,
-)
-from lepton_jax.models.layers import Dropout, Linear
-from lepton_jax.noise import Noise
-from lepton_jax.reduce import by_batch
-from lepton_jax.schema import Later, PositiveInt, Rate, Running
+from lepton_jax.nn import ops
+from lepton_jax.nn.attention import INIT_STD
+from lepton_jax.nn.blocks import EPSILON, Block, Embedding, Remat, layered, norm_layer, repeated
+from lepton_jax.nn.collectives import by_batch
+from lepton_jax.nn.layers import Dropout, Linear
+from lepton_jax.nn.rng import Noise
 
 # B batch, H height, W width, C channels, P patch, T tokens, D width of a token, L layers,
 # K outputs.

@@ -7,9 +7,9 @@ import numpy as np
 from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh
 
+from lepton_jax.config.schema import PositiveInt
 from lepton_jax.errors import UserError
-from lepton_jax.placement.placement import Placement
-from lepton_jax.schema import PositiveInt
+from lepton_jax.placement.mesh import Placement
 
 Devices = Sequence[Any]
 

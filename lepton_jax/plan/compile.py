@@ -10,12 +10,12 @@ from typing import Any
 import jax
 
 from lepton_jax.errors import WorkError
+from lepton_jax.perf.utilization import model_flops, step_flops, step_inputs
 from lepton_jax.plan.collectives import Collective, collectives
 from lepton_jax.plan.hlo import Module
 from lepton_jax.plan.traffic import traffic
-from lepton_jax.training.cost import model_flops, step_flops, step_inputs
 from lepton_jax.training.layout import layout
-from lepton_jax.training.program import Program
+from lepton_jax.training.step import Program
 
 
 @dataclass(frozen=True)

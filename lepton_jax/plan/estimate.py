@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lepton_jax.chips import Chip
+from lepton_jax.perf.chips import Chip
 from lepton_jax.plan.collectives import Collective, sent_share
 from lepton_jax.plan.topology import Topology
 

@@ -9,12 +9,12 @@ import numpy as np
 
 from lepton_jax.data.dataset import Dataset
 from lepton_jax.data.source import Columns
-from lepton_jax.evaluation.evaluate import Evaluator
+from lepton_jax.evaluation.evaluator import Evaluator
+from lepton_jax.perf.utilization import step_flops
 from lepton_jax.plan.compile import Memory, memory_of
-from lepton_jax.training.cost import step_flops
 from lepton_jax.training.feed import CHUNK, DeviceFeed, feed, fits_on_device
 from lepton_jax.training.layout import Layout, layout
-from lepton_jax.training.program import Program
+from lepton_jax.training.step import Program
 
 WARM = 2
 STEPS = 20

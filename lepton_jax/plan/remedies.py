@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-from lepton_jax.config import Config
+from lepton_jax.config.config import Config
 
 Change = dict[str, Any]
 """`{'accumulate': 2, 'model.remat': True}`."""

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from lepton_jax.config.schema import Rate
 from lepton_jax.data.dataset import DataSpec
 from lepton_jax.errors import UserError
-from lepton_jax.evaluation.metrics import Classification as ClassificationMetric
-from lepton_jax.schema import Rate
+from lepton_jax.metrics.classification import Classification as ClassificationMetric
 
 # B batch, H height, W width, T steps of time, C channels, K classes.
 

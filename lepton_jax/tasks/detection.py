@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from lepton_jax.boxes import overlaps
+from lepton_jax.boxes.geometry import overlaps
+from lepton_jax.config.schema import PositiveInt
 from lepton_jax.data.dataset import DataSpec
 from lepton_jax.errors import UserError
-from lepton_jax.evaluation.detection import AveragePrecision
-from lepton_jax.schema import PositiveInt
+from lepton_jax.metrics.detection import AveragePrecision
 
 # B batch, H height, W width, P locations, N true boxes, K classes, M candidates, D answers.
 

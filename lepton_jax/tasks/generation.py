@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
+from lepton_jax.config.schema import PositiveInt
 from lepton_jax.data.dataset import DataSpec
 from lepton_jax.errors import UserError
-from lepton_jax.noise import Noise, normal, seed_keys
-from lepton_jax.schema import PositiveInt
+from lepton_jax.nn.rng import Noise, normal, seed_keys
 
 # B batch, H height, W width, C channels, Z latent.
 

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from lepton_jax.config.schema import Later
 from lepton_jax.data.dataset import DataSpec
 from lepton_jax.errors import UserError
-from lepton_jax.evaluation.metrics import BitsPerCharacter, Perplexity
-from lepton_jax.schema import Later
+from lepton_jax.metrics.classification import BitsPerCharacter, Perplexity
 from lepton_jax.tasks.texts import padding, text_of
 
 # B batch, T tokens that the model sees, V vocabulary.

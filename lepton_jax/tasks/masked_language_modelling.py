@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from lepton_jax.config.schema import Probability
 from lepton_jax.data.dataset import DataSpec
 from lepton_jax.errors import UserError
-from lepton_jax.models.text import Text
-from lepton_jax.noise import Noise, seed_keys
-from lepton_jax.schema import Probability
+from lepton_jax.nn.rng import Noise, seed_keys
+from lepton_jax.nn.token_batch import Text
 from lepton_jax.tasks.texts import padding, text_of, was_cut
 
 # B batch, T tokens, V vocabulary.

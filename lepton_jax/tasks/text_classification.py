@@ -4,9 +4,9 @@ from typing import Any
 
 import jax
 
+from lepton_jax.config.schema import Rate
 from lepton_jax.data.dataset import DataSpec
 from lepton_jax.errors import UserError
-from lepton_jax.schema import Rate
 from lepton_jax.tasks.classification import Answers, Classification, wide
 from lepton_jax.tasks.texts import padding, text_of, was_cut
 

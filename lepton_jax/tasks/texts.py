@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lepton_jax.models.text import Text
+from lepton_jax.nn.token_batch import Text
 
 # B batch, T tokens.
 

@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from lepton_jax import decoding
+from lepton_jax.config.schema import PositiveInt, Rate
 from lepton_jax.data.dataset import DataSpec
 from lepton_jax.errors import UserError
-from lepton_jax.evaluation.translation import Bleu, SequenceAccuracy
-from lepton_jax.models.text import Text
-from lepton_jax.schema import PositiveInt, Rate
+from lepton_jax.metrics.translation import Bleu, SequenceAccuracy
+from lepton_jax.nn import beam_search
+from lepton_jax.nn.token_batch import Text
 from lepton_jax.tasks.texts import padding, text_of, was_cut
 
 # B batch, S tokens of a source, T tokens of a target that are guessed, V vocabulary.
@@ -97,9 +97,9 @@ class Translation:
         cache = model.cache(source, T)
         first_B = jnp.full(source.tokens.shape[0], self._begin, jnp.int32)
         if self._beam == 1:
-            found = decoding.greedy(model.read, cache, first_B, length=T, end=self._end)
+            found = beam_search.greedy(model.read, cache, first_B, length=T, end=self._end)
         else:
-            found = decoding.beam_search(
+            found = beam_search.beam_search(
                 model.read,
                 cache,
                 first_B,

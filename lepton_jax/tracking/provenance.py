@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lepton_jax.config import Config, own_modules
+from lepton_jax.config.config import Config, own_modules
 
 VARIABLES = (
     "CUDA_VISIBLE_DEVICES",

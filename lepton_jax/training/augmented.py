@@ -8,15 +8,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lepton_jax.config import Config
-from lepton_jax.data.streamed import Streamed
+from lepton_jax.config.config import Config
+from lepton_jax.data.fresh import Streamed
 from lepton_jax.errors import UserError
-from lepton_jax.noise import Noise, example_keys
-from lepton_jax.tracking import plots
-from lepton_jax.training import restore
+from lepton_jax.nn.rng import Noise, example_keys
+from lepton_jax.plots import figures
+from lepton_jax.training import saved
 from lepton_jax.training.feed import order_of
-from lepton_jax.training.program import training_batch
 from lepton_jax.training.runtime import runtime
+from lepton_jax.training.step import training_batch
 
 DRAWS = 6
 
@@ -50,8 +50,8 @@ def augmented(config: Config, out: str, examples: int) -> Augmented:
             f"--examples={examples}: expected 1 to {config.batch_size}, config.batch_size"
         )
     with runtime(config.precision):
-        data = restore.load_data(config)
-        program = restore.program_of(config, data)
+        data = saved.load_data(config)
+        program = saved.program_of(config, data)
         field = data.spec.fields.get("image")
         if field is None or len(field.shape) != 3:
             raise UserError("augment draws images, and the data has no field 'image' [H, W, C]")
@@ -72,7 +72,7 @@ def augmented(config: Config, out: str, examples: int) -> Augmented:
             columns.append(jax.device_get(step({**raw, "position": position}, jnp.int32(k))))
     images = [_shown(c["image"][i]) for i in range(examples) for c in columns]
     captions = [_caption(c, i, data.spec.classes) for i in range(examples) for c in columns]
-    plots.grid(images, captions, len(columns), out)
+    figures.grid(images, captions, len(columns), out)
     pipeline = "|".join(p for p in (config.data.train_decode, config.data.augment) if p)
     return Augmented(out, examples, pipeline)
 

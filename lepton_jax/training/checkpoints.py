@@ -24,7 +24,7 @@ from orbax.checkpoint import checkpoint_managers as policies
 from lepton_jax.cluster.processes import Processes
 from lepton_jax.errors import UserError, WorkError, did_you_mean
 from lepton_jax.tracking import files
-from lepton_jax.training.state import flat, unflat
+from lepton_jax.trees import flat, unflat
 
 FORMAT = 1
 READERS = 4
@@ -285,7 +285,3 @@ def _files_below(folder: epath.Path) -> Iterator[epath.Path]:
 
 def _one_device() -> Any:
     return jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-
-
-def say(message: str) -> None:
-    print(message, file=sys.stderr)

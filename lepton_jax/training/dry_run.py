@@ -6,11 +6,11 @@ from typing import Any
 import jax
 
 from lepton_jax.cluster.processes import join
-from lepton_jax.config import Config
+from lepton_jax.config.config import Config
 from lepton_jax.errors import UserError
-from lepton_jax.training.prepare import Prepared, prepare
-from lepton_jax.training.program import Program
+from lepton_jax.training.build import Prepared, prepare
 from lepton_jax.training.runtime import runtime
+from lepton_jax.training.step import Program
 
 
 @dataclass(frozen=True)

@@ -15,16 +15,16 @@ import numpy as np
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from lepton_jax.config import Config
-from lepton_jax.data.buckets import Buckets, buckets, cut
+from lepton_jax.config.config import Config
 from lepton_jax.data.dataset import Dataset
+from lepton_jax.data.fresh import Streamed
+from lepton_jax.data.loader import Batches, stream
 from lepton_jax.data.order import Order
 from lepton_jax.data.source import Columns
-from lepton_jax.data.stream import Batches, stream
-from lepton_jax.data.streamed import Streamed
+from lepton_jax.data.text.buckets import Buckets, buckets, cut
 from lepton_jax.training.layout import Layout
-from lepton_jax.training.program import Program
 from lepton_jax.training.state import State, Totals
+from lepton_jax.training.step import Program
 
 CHUNK = 64
 AHEAD = 2

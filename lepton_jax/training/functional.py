@@ -11,8 +11,8 @@ import jax
 from flax import nnx
 
 from lepton_jax.errors import UserError
-from lepton_jax.models.layers import HyperVariable
-from lepton_jax.training.state import flat
+from lepton_jax.nn.layers import HyperVariable
+from lepton_jax.trees import flat
 
 Params = dict[str, Any]
 Rest = dict[str, Any]
@@ -60,7 +60,7 @@ def _refuse_what_depends_on_placement(model: Any) -> None:
             kind, where = type(module).__name__, ".".join(map(str, path)) or "the model"
             raise UserError(
                 f"{where} is Flax's {kind}, which draws or averages where it happens to run and "
-                f"must be told of evaluation; use lepton_jax.models.layers.{kind}(...)(x, noise)"
+                f"must be told of evaluation; use lepton_jax.nn.layers.{kind}(...)(x, noise)"
             )
     parts: Any = nnx.split(model, nnx.RngState, ...)
     kept = flat(nnx.to_pure_dict(parts[1]))

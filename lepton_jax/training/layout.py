@@ -10,13 +10,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from lepton_jax.components import resolve
+from lepton_jax.config.components import resolve
 from lepton_jax.errors import UserError
 from lepton_jax.placement import rules, strategies
-from lepton_jax.placement.placement import Placement
+from lepton_jax.placement.mesh import Placement
 from lepton_jax.training import lora
-from lepton_jax.training.program import Program
-from lepton_jax.training.state import State, flat
+from lepton_jax.training.state import State
+from lepton_jax.training.step import Program
+from lepton_jax.trees import flat
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from lepton_jax.config.schema import is_off
 from lepton_jax.errors import UserError
-from lepton_jax.noise import Noise
-from lepton_jax.reduce import batch_sum
-from lepton_jax.schema import is_off
+from lepton_jax.nn.collectives import batch_sum
+from lepton_jax.nn.rng import Noise
 from lepton_jax.training.functional import Functional
 from lepton_jax.training.lora import Adapters
 

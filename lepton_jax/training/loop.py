@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import jax
 
-from lepton_jax.training.clock import Clock
+from lepton_jax.perf.clock import Clock
 from lepton_jax.training.state import State, Totals
 
 IN_FLIGHT = 16

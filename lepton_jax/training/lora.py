@@ -17,10 +17,10 @@ import numpy as np
 from etils import epath
 from jax.sharding import PartitionSpec as P
 
-from lepton_jax.config import Lora
+from lepton_jax.config.config import Lora
 from lepton_jax.errors import UserError, did_you_mean
-from lepton_jax.training.pretrained import safetensors
-from lepton_jax.training.state import flat, unflat
+from lepton_jax.models.hugging_face.folder import safetensors
+from lepton_jax.trees import flat, unflat
 
 A, B = ".lora_a", ".lora_b"
 ALPHA = "alpha"

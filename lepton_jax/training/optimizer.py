@@ -10,10 +10,11 @@ from typing import Any
 import jax
 import optax
 
-from lepton_jax.components import resolve
-from lepton_jax.config import Optimizer, component_keys
+from lepton_jax.config.components import resolve
+from lepton_jax.config.config import Optimizer, component_keys
+from lepton_jax.config.schema import is_off
 from lepton_jax.errors import UserError, did_you_mean
-from lepton_jax.schema import is_off
+from lepton_jax.trees import path_name
 
 
 def build(config: Optimizer, rates: Mapping[str, Any], shape: Any) -> optax.GradientTransformation:
@@ -83,8 +84,3 @@ def labels(config: Optimizer, tree: Any) -> Any:
             f"{did_you_mean(group.pattern, names)}; there are: {', '.join(names)}"
         )
     return found
-
-
-def path_name(path: Any) -> str:
-    """A tree path as people write it: `conv1.kernel`, `blocks.0.scale`."""
-    return jax.tree_util.keystr(path, simple=True, separator=".")

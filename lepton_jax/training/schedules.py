@@ -10,7 +10,7 @@ from typing import Annotated
 
 import optax
 
-from lepton_jax.schema import Duration
+from lepton_jax.config.schema import Duration
 
 Steps = Callable[[str], int]
 

@@ -1,12 +1,9 @@
 """The state of a run: one pytree, so that it is donated, saved, restored and stacked as one."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import jax
-
-from lepton_jax.training.optimizer import path_name
 
 
 @jax.tree_util.register_dataclass
@@ -35,14 +32,3 @@ class Totals:
     """[2, N]: totals and weights, in the order of `Program.sum_names`."""
     bad_step: jax.Array
     """int32 []: as in `State`, so that one small array tells both."""
-
-
-def flat(tree: Any) -> dict[str, Any]:
-    """`{'learner.params.conv1.kernel': leaf}`: the form in which checkpoints are stored."""
-    return {path_name(p): leaf for p, leaf in jax.tree_util.tree_leaves_with_path(tree)}
-
-
-def unflat(leaves: Mapping[str, Any], like: Any) -> Any:
-    """The pytree `like`, with the leaves of `flat`'s form in their places."""
-    paths, treedef = jax.tree_util.tree_flatten_with_path(like)
-    return jax.tree_util.tree_unflatten(treedef, [leaves[path_name(p)] for p, _ in paths])

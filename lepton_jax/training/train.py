@@ -15,29 +15,32 @@ import numpy as np
 from lepton_jax.cluster.agreement import check_same
 from lepton_jax.cluster.processes import Processes, join
 from lepton_jax.cluster.watchdog import Watchdog
-from lepton_jax.config import Config, differences
+from lepton_jax.config.config import Config, differences
+from lepton_jax.console import say
 from lepton_jax.data.labels import absent_classes
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.evaluation.alignment import alignments
-from lepton_jax.evaluation.evaluate import scalars
-from lepton_jax.evaluation.pictures import draw
+from lepton_jax.evaluation.evaluator import scalars
 from lepton_jax.evaluation.samples import samples
-from lepton_jax.tracking import plots, provenance
+from lepton_jax.perf.profile import profiled
+from lepton_jax.perf.utilization import Utilization
+from lepton_jax.plots import figures
+from lepton_jax.plots.record import draw
+from lepton_jax.tracking import provenance
+from lepton_jax.tracking.best import best_step
 from lepton_jax.tracking.claim import claim
 from lepton_jax.tracking.progress import Progress
 from lepton_jax.tracking.record import Record
 from lepton_jax.tracking.writers import Views
-from lepton_jax.training import loop, restore
+from lepton_jax.training import loop, saved
 from lepton_jax.training.ahead import compiled_ahead
-from lepton_jax.training.best import best_step
-from lepton_jax.training.checkpoints import Checkpoints, say
-from lepton_jax.training.cost import Utilization
+from lepton_jax.training.build import Prepared, prepare
+from lepton_jax.training.checkpoints import Checkpoints
 from lepton_jax.training.feed import batch_at, feed, fits_on_device
-from lepton_jax.training.prepare import Prepared, prepare
-from lepton_jax.training.profile import profiled
 from lepton_jax.training.runtime import runtime
-from lepton_jax.training.state import State, Totals, flat
+from lepton_jax.training.state import State, Totals
 from lepton_jax.training.stopping import stopping
+from lepton_jax.trees import flat
 
 
 @dataclass(frozen=True)
@@ -155,7 +158,7 @@ def train(
 def _check_same_run(record: Record, config: Config, facts: dict[str, Any], longer: bool) -> None:
     """Refuses to go on with what would be another run, and warns of what changes its bits."""
     workdir = record.workdir
-    changed = differences(restore.read_config(workdir), config)
+    changed = differences(saved.read_config(workdir), config)
     length = [c for c in changed if c.startswith("train_for:")]
     refused = [c for c in changed if not (longer and c in length)]
     if refused:
@@ -289,7 +292,7 @@ class _Training:
             found = self.checkpoints.restore(step, self.layout.like)
             self._say(f"going on from step {step} of {self.program.total_steps}")
             return found["state"], found["sums"]
-        state, report = restore.first_state(self.layout)
+        state, report = saved.first_state(self.layout)
         if report:
             self._say(report)
         return state, self.layout.empty_sums()
@@ -308,7 +311,7 @@ class _Training:
         images = samples(self.layout, state)
         aligned = alignments(self.layout, state, self.data.splits.get("test"))
         if self.processes.first:
-            plots.learning_curves(record.rows(), f"{record.workdir}/curves.png")
+            figures.learning_curves(record.rows(), f"{record.workdir}/curves.png")
             draw(record, self.data, images, aligned)
         record.write_results("checkpoint", {"step": step, "best": self.config.best.metric})
 

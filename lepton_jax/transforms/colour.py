@@ -9,8 +9,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from lepton_jax.noise import Noise
-from lepton_jax.schema import Strength, is_off
+from lepton_jax.config.schema import Strength, is_off
+from lepton_jax.nn.rng import Noise
 from lepton_jax.transforms.pixels import Batch, as_float, as_given
 
 # B batch, H height, W width, C channels.

@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from lepton_jax.noise import Noise
-from lepton_jax.schema import PositiveInt
+from lepton_jax.config.schema import PositiveInt
+from lepton_jax.nn.rng import Noise
 from lepton_jax.transforms.pixels import Batch
 
 # B batch, H height, W width, C channels.

@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 import jax
 import jax.numpy as jnp
 
-from lepton_jax.boxes import following
+from lepton_jax.boxes.geometry import following
+from lepton_jax.config.schema import HYPER, PositiveInt, Rate
 from lepton_jax.errors import UserError
-from lepton_jax.noise import Noise
-from lepton_jax.schema import HYPER, PositiveInt, Rate
+from lepton_jax.nn.rng import Noise
 from lepton_jax.transforms.pixels import Batch, as_float, as_given
 
 # B batch, H height, W width, C channels.

@@ -13,10 +13,10 @@ doubles M, so that mixings may follow one another. `label` stays the example's o
 import jax
 import jax.numpy as jnp
 
+from lepton_jax.config.schema import Probability, Strength, is_off
 from lepton_jax.errors import UserError
-from lepton_jax.noise import Noise
-from lepton_jax.reduce import next_example
-from lepton_jax.schema import Probability, Strength, is_off
+from lepton_jax.nn.collectives import next_example
+from lepton_jax.nn.rng import Noise
 from lepton_jax.transforms.pixels import Batch, as_float, as_given
 
 # B batch, H height, W width, C channels, M labels of a mixed image.

@@ -10,9 +10,9 @@ from typing import Annotated
 import jax
 import jax.numpy as jnp
 
+from lepton_jax.config.schema import HYPER, PositiveInt
 from lepton_jax.errors import UserError
-from lepton_jax.noise import Noise
-from lepton_jax.schema import HYPER, PositiveInt
+from lepton_jax.nn.rng import Noise
 from lepton_jax.transforms.colour import blend, grey, mean_grey
 from lepton_jax.transforms.pixels import Batch, as_float, as_given
 

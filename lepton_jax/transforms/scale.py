@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from lepton_jax.errors import UserError
-from lepton_jax.noise import Noise
+from lepton_jax.nn.rng import Noise
 from lepton_jax.transforms.pixels import Batch
 
 # B batch, H height, W width, C channels.

@@ -1,8 +1,8 @@
 """The answer as a reader meets it: whole sentences."""
 
-from lepton_jax.ablation.answer import answer, verdict_table, verdicts
-from lepton_jax.ablation.experiment import Published
-from lepton_jax.ablation.statistics import analyse
+from lepton_jax.ablation.analysis.answer import answer, verdict_table, verdicts
+from lepton_jax.ablation.analysis.statistics import analyse
+from lepton_jax.ablation.question.experiment import Published
 from tests.ablation.made import of_values, outcome, results
 
 BASE = [0.930, 0.922, 0.935, 0.927, 0.931]

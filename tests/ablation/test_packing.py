@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from lepton_jax import api
-from lepton_jax.ablation import pack as packs
-from lepton_jax.ablation import run_pack
-from lepton_jax.ablation.experiment import Experiment, Variant, grid
-from lepton_jax.ablation.trials import by_program, trials_of
+from lepton_jax.ablation.question.experiment import Experiment, Variant, grid
+from lepton_jax.ablation.question.trials import by_program, trials_of
+from lepton_jax.ablation.run import pack as packs
+from lepton_jax.ablation.run import run_pack
 from lepton_jax.training.checkpoints import Checkpoints
-from lepton_jax.training.restore import trained
+from lepton_jax.training.saved import trained
 
 QUICK = {
     "train_for": "20 steps",

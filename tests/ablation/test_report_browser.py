@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lepton_jax.ablation import report
+from lepton_jax.ablation.report import html
 from tests.ablation.made import large
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
@@ -40,7 +40,7 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return report.write(large(), str(tmp_path_factory.mktemp("report")))
+    return html.write(large(), str(tmp_path_factory.mktemp("report")))
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lepton_jax.ablation import statistics
-from lepton_jax.ablation.statistics import analyse
+from lepton_jax.ablation.analysis import statistics
+from lepton_jax.ablation.analysis.statistics import analyse
 from tests.ablation.made import of_values, outcome, results
 
 A = [0.911, 0.904, 0.920, 0.915, 0.909]

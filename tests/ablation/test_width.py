@@ -6,12 +6,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lepton_jax.ablation import width
-from lepton_jax.ablation.experiment import Experiment, Variant
-from lepton_jax.ablation.lanes import Lanes
-from lepton_jax.ablation.programs import program_of
-from lepton_jax.ablation.trials import trials_of
-from lepton_jax.config import Config
+from lepton_jax.ablation.question.experiment import Experiment, Variant
+from lepton_jax.ablation.question.programs import program_of
+from lepton_jax.ablation.question.trials import trials_of
+from lepton_jax.ablation.run import width
+from lepton_jax.ablation.run.lanes import Lanes
+from lepton_jax.config.config import Config
 
 MLP = {
     "model.name": "mlp", "model.features": (16,), "ema": 0.0, "data.augment": "",

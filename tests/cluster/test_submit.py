@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from lepton_jax import api, cli
+from lepton_jax import api
+from lepton_jax.cli import run
 from lepton_jax.cluster import gke, pod, slurm
 from lepton_jax.cluster import submit as submission
 from lepton_jax.errors import UserError
@@ -72,7 +73,7 @@ def test_without_slurm_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, 
 def test_the_command_line_ends_with_the_command(capsys: pytest.CaptureFixture[str]):
     own = ["--executor=gke", "--topology=v5e-16", "--image=i", "--json"]
     for separator in ([], ["--"]):
-        code, _ = cli.run(cli.known_commands(), ["submit", *own, *separator, *TRAIN])
+        code, _ = run.run(run.known_commands(), ["submit", *own, *separator, *TRAIN])
         assert code == 0
         container = job_of(json.loads(capsys.readouterr().out)["jobset"])["template"]["spec"]
         assert container["containers"][0]["command"][3:] == TRAIN
@@ -153,7 +154,7 @@ def test_a_pod_that_was_stopped_does_not_count_as_done(
 ):
     record = type("Run", (), {"stopped": stopped})()
     monkeypatch.setattr(api, "evaluate", lambda workdir: record)
-    monkeypatch.setattr(cli, "known_commands", lambda: {"evaluate": ""})
+    monkeypatch.setattr(run, "known_commands", lambda: {"evaluate": ""})
     assert pod.main(["evaluate", "--workdir=w"]) == code
 
 

@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lepton_jax.data.arrow import saved_dataset
 from lepton_jax.data.dataset import load
-from lepton_jax.data.images import read_image
-from lepton_jax.data.parquet import parquet
+from lepton_jax.data.sources.arrow import saved_dataset
+from lepton_jax.data.sources.images import read_image
+from lepton_jax.data.sources.parquet import parquet
 from lepton_jax.errors import UserError
 from tests.data.jpegs import CLASSES, jpeg
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 import lepton_jax
-from lepton_jax import config_file
-from lepton_jax.data.buckets import buckets
+from lepton_jax.config import config_file
+from lepton_jax.data.loader import Batches
 from lepton_jax.data.order import Order
 from lepton_jax.data.source import Columns
-from lepton_jax.data.stream import Batches
+from lepton_jax.data.text.buckets import buckets
 from lepton_jax.errors import UserError
-from lepton_jax.training import restore
+from lepton_jax.training import saved
 from lepton_jax.training.ahead import compiled_ahead
 from lepton_jax.training.feed import feed
 from lepton_jax.training.layout import layout
@@ -79,8 +79,8 @@ def test_the_programs_of_all_lengths_are_compiled_in_threads_beside_each_other(
 ):
     monkeypatch.setattr("lepton_jax.training.ahead.EVERY", 0.0)
     config, _ = config_file.load(f"{RECIPE}:tiny", {"data.buckets": "(6, 8, 12, 40)"})
-    data = restore.load_data(config)
-    placed = layout(restore.program_of(config, data))
+    data = saved.load_data(config)
+    placed = layout(saved.program_of(config, data))
     steps = range(12)
     said: list[str] = []
     ahead = compiled_ahead(feed(placed, data, 0, on_device=True), placed, steps, said.append)

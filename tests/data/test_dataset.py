@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from lepton_jax.data.dataset import DataSpec, FieldSpec, load
-from lepton_jax.data.digits import digits
-from lepton_jax.data.generated import generated_images
 from lepton_jax.data.source import Columns, Source
+from lepton_jax.data.sources.digits import digits
+from lepton_jax.data.sources.generated import generated_images
 from lepton_jax.errors import UserError
 
 

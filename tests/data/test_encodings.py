@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from lepton_jax.config import Chosen, component_keys
+from lepton_jax.config.config import Chosen, component_keys
 from lepton_jax.data import dataset
 from lepton_jax.data.source import Source
-from lepton_jax.data.text_stream import Listed
+from lepton_jax.data.text.chunks import Listed
 from lepton_jax.errors import UserError
 
 

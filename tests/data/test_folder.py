@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from lepton_jax.data.dataset import load
-from lepton_jax.data.folder import folder
+from lepton_jax.data.sources.folder import folder
 from lepton_jax.errors import UserError
 
 

@@ -8,15 +8,15 @@ import pytest
 from scipy.special import entr
 
 from lepton_jax.data import dataset
-from lepton_jax.data.generated import (
+from lepton_jax.data.loader import Batches
+from lepton_jax.data.order import Order
+from lepton_jax.data.source import Made
+from lepton_jax.data.sources.generated import (
     BITS_PER_TOKEN,
     generated_images,
     generated_tokens,
     successors,
 )
-from lepton_jax.data.order import Order
-from lepton_jax.data.source import Made
-from lepton_jax.data.stream import Batches
 from lepton_jax.errors import UserError
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lepton_jax.data.host import pipeline
 from lepton_jax.errors import UserError
+from lepton_jax.transforms.host import pipeline
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ heavy = [m for m in ("jax", "tensorflow", "sklearn", "PIL", "grain") if m in sys
 assert not heavy, f"imported with the package: {heavy}"
 
 from lepton_jax.data.dataset import load
-from lepton_jax.data.digits import digits
-from lepton_jax.data.tfds import tfds
+from lepton_jax.data.sources.digits import digits
+from lepton_jax.data.sources.tfds import tfds
 from lepton_jax.errors import UserError
 
 load(digits(), decode="resize(4)", valid_fraction=0.1, split_seed=0)

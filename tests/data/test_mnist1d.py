@@ -12,7 +12,7 @@ from lepton_jax.errors import UserError
 
 def mnist1d(**keys):
     pytest.importorskip("mnist1d", reason="pip install 'lepton_jax[mnist1d]'")
-    from lepton_jax.data.mnist1d import mnist1d
+    from lepton_jax.data.sources.mnist1d import mnist1d
 
     return mnist1d(**keys)
 
@@ -65,7 +65,7 @@ def test_global_generators_are_left_as_they_were():
 
 
 def test_a_missing_package_is_named_with_its_command(monkeypatch):
-    from lepton_jax.data import mnist1d as module
+    from lepton_jax.data.sources import mnist1d as module
 
     for name in ("mnist1d", "mnist1d.data"):
         monkeypatch.setitem(sys.modules, name, None)

@@ -5,11 +5,12 @@ import pathlib
 import numpy as np
 import pytest
 
-from lepton_jax.data import dataset, host
-from lepton_jax.data.generated_objects import CLASSES, generated_objects
+from lepton_jax.data import dataset
 from lepton_jax.data.source import Columns, Source
-from lepton_jax.data.tfds import tfds
+from lepton_jax.data.sources.generated_objects import CLASSES, generated_objects
+from lepton_jax.data.sources.tfds import tfds
 from lepton_jax.errors import UserError
+from lepton_jax.transforms import host
 
 REAL = pathlib.Path(__file__).parents[3] / "shared" / "data"
 GOOD = (0.1, 0.2, 0.5, 0.4)

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from lepton_jax.data.digits import digits
-from lepton_jax.data.generated import generated_images
-from lepton_jax.data.npz import npz
 from lepton_jax.data.source import Columns, numeric, subset
+from lepton_jax.data.sources.digits import digits
+from lepton_jax.data.sources.generated import generated_images
+from lepton_jax.data.sources.npz import npz
 from lepton_jax.errors import UserError
 
 

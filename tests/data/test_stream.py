@@ -9,11 +9,11 @@ import sys
 import numpy as np
 import pytest
 
-from lepton_jax.data import stream as stream_module
+from lepton_jax.data import loader as stream_module
 from lepton_jax.data.dataset import load
-from lepton_jax.data.generated import generated_images
+from lepton_jax.data.loader import stream
 from lepton_jax.data.order import Order
-from lepton_jax.data.stream import stream
+from lepton_jax.data.sources.generated import generated_images
 
 STEPS = 30
 
@@ -126,9 +126,9 @@ def test_worker_processes_never_start_a_backend(train, tmp_path):
 SCRIPT = """
 import hashlib
 from absl import flags
-from lepton_jax.data.generated import generated_images
+from lepton_jax.data.sources.generated import generated_images
 from lepton_jax.data.order import Order
-from lepton_jax.data.stream import stream
+from lepton_jax.data.loader import stream
 
 if __name__ == "__main__":
     assert not flags.FLAGS.is_parsed()

@@ -8,16 +8,16 @@ import pytest
 from PIL import Image
 
 import lepton_jax
-from lepton_jax import config_file
-from lepton_jax.data import host
+from lepton_jax.config import config_file
 from lepton_jax.data.dataset import load
 from lepton_jax.data.draws import Draws
-from lepton_jax.data.folder import folder
+from lepton_jax.data.loader import Batches, stream
 from lepton_jax.data.order import Order
-from lepton_jax.data.random_crop import random_box
 from lepton_jax.data.source import Columns, Source
-from lepton_jax.data.stream import Batches, stream
+from lepton_jax.data.sources.folder import folder
 from lepton_jax.errors import UserError
+from lepton_jax.transforms import host
+from lepton_jax.transforms.host_crop import random_box
 from tests.data.jpegs import CLASSES, folders
 
 DECODE, TRAIN_DECODE = "rgb|resize_shorter(32)|center_crop(24)", "rgb|random_resized_crop(24)"

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lepton_jax.data.parquet import parquet
-from lepton_jax.data.tables import csv, jsonl
+from lepton_jax.data.sources.parquet import parquet
+from lepton_jax.data.sources.tables import csv, jsonl
 from lepton_jax.errors import UserError
 
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from lepton_jax.data.dataset import load
-from lepton_jax.data.tfds import tfds
+from lepton_jax.data.sources.tfds import tfds
 from lepton_jax.errors import UserError
 
 REAL = pathlib.Path(__file__).parents[3] / "shared" / "data"

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from lepton_jax.data import vocabularies
-from lepton_jax.data.tokenizer import Tokenizer, trained
+from lepton_jax.data.text import train_tokenizer
+from lepton_jax.data.text.tokenizer import Tokenizer, trained
 from lepton_jax.errors import UserError
 
 TEXTS = [
@@ -36,22 +36,22 @@ def tokens_of(tokenizer: Tokenizer, text: str) -> list[str]:
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_words_are_cleaned_as_kim_cleaned_them(text: str):
-    tokenizer = Tokenizer(vocabularies.words(iter(TEXTS), cleaning="kim"))
+    tokenizer = Tokenizer(train_tokenizer.words(iter(TEXTS), cleaning="kim"))
     assert tokens_of(tokenizer, text) == kim_clean(text).split()
 
 
 def test_words_are_the_most_frequent_and_others_are_unknown():
     texts = ["b b b a a c", "A B d"]
-    tokenizer = Tokenizer(vocabularies.words(iter(texts), size=4))
+    tokenizer = Tokenizer(train_tokenizer.words(iter(texts), size=4))
     assert tokenizer.vocabulary.tokens == ("[PAD]", "[UNK]", "b", "a")
     assert tokens_of(tokenizer, "a z B") == ["a", "[UNK]", "b"]
-    often = Tokenizer(vocabularies.words(iter(texts), min_count=2))
+    often = Tokenizer(train_tokenizer.words(iter(texts), min_count=2))
     assert often.vocabulary.tokens[2:] == ("b", "a")
     assert (often.vocabulary.pad, often.vocabulary.unknown) == (0, 1)
 
 
 def test_a_word_that_looks_special_is_a_word():
-    made = json.loads(vocabularies.words(iter(["a b"])))
+    made = json.loads(train_tokenizer.words(iter(["a b"])))
     made["model"]["vocab"] |= {"<s>": 4, "[MASK]": 5}
     known = Tokenizer(json.dumps(made)).vocabulary
     assert (known.begin, known.end, known.mask) == (None, None, None)
@@ -59,24 +59,24 @@ def test_a_word_that_looks_special_is_a_word():
 
 def test_characters_are_all_there_is_and_read_back():
     text = "To be,\n or\tnot — é😀 "
-    tokenizer = Tokenizer(vocabularies.characters(iter([text])))
+    tokenizer = Tokenizer(train_tokenizer.characters(iter([text])))
     assert tokens_of(tokenizer, text) == list(text)
     assert tokenizer.decode(tokenizer.encode(text).ids) == text
     assert tokens_of(tokenizer, "xé")[0] == "[UNK]"
 
 
 def test_bytes_know_every_text():
-    tokenizer = Tokenizer(vocabularies.bpe(iter(TEXTS * 3), size=300))
+    tokenizer = Tokenizer(train_tokenizer.bpe(iter(TEXTS * 3), size=300))
     assert len(tokenizer.vocabulary) == 300
     for text in [*TEXTS, " two  spaces ", "日本語 😀\n", "\x00"]:
         assert tokenizer.decode(tokenizer.encode(text).ids) == text
     with pytest.raises(UserError, match="at least 259"):
-        vocabularies.bpe(iter(TEXTS), size=258, marks="begin_end")
+        train_tokenizer.bpe(iter(TEXTS), size=258, marks="begin_end")
 
 
 def test_wordpieces_are_the_longest_that_match():
     """Against the greedy algorithm of Devlin et al., on the vocabulary that was found."""
-    tokenizer = Tokenizer(vocabularies.wordpiece(iter(TEXTS * 3), size=90))
+    tokenizer = Tokenizer(train_tokenizer.wordpiece(iter(TEXTS * 3), size=90))
     known = set(tokenizer.vocabulary.tokens)
 
     def pieces(word: str) -> list[str]:
@@ -107,7 +107,7 @@ def test_marks_stand_around_every_text():
         ("end", ["a", "[END]"]),
         ("begin_end", ["[BEGIN]", "a", "[END]"]),
     ):
-        tokenizer = Tokenizer(vocabularies.words(iter(["a b"]), marks=marks))
+        tokenizer = Tokenizer(train_tokenizer.words(iter(["a b"]), marks=marks))
         assert tokens_of(tokenizer, "a") == wanted
         assert tokenizer.decode(tokenizer.encode("a b").ids) == "a b"
 
@@ -145,19 +145,19 @@ def test_a_trained_one_is_kept_by_what_it_was_trained_on(tmp_path, monkeypatch):
         asked.append(1)
         return iter(["a b"])
 
-    first = trained(vocabularies.words, texts, ["data 1"])
-    assert trained(vocabularies.words, texts, ["data 1"]).text == first.text
+    first = trained(train_tokenizer.words, texts, ["data 1"])
+    assert trained(train_tokenizer.words, texts, ["data 1"]).text == first.text
     assert len(asked) == 1
-    trained(vocabularies.words, texts, ["data 2"])
+    trained(train_tokenizer.words, texts, ["data 2"])
     assert len(asked) == 2
     (kept,) = [f for f in (tmp_path / "tokenizers").iterdir() if f.read_text() == first.text][:1]
     kept.write_text("damaged")
-    assert trained(vocabularies.words, texts, ["data 1"]).text == first.text
+    assert trained(train_tokenizer.words, texts, ["data 1"]).text == first.text
 
 
 def test_one_from_elsewhere_is_taken_as_it_is(tmp_path):
     """A RoBERTa-like file: other names of special tokens, and padding switched on."""
-    made = json.loads(vocabularies.words(iter(["a b"])))
+    made = json.loads(train_tokenizer.words(iter(["a b"])))
     text = json.dumps(made).replace("[PAD]", "<pad>").replace("[UNK]", "<unk>")
     made = json.loads(text)
     made["padding"] = {
@@ -165,10 +165,10 @@ def test_one_from_elsewhere_is_taken_as_it_is(tmp_path):
         "pad_id": 0, "pad_type_id": 0, "pad_token": "<pad>",
     }  # fmt: skip
     (tmp_path / "t.json").write_text(json.dumps(made))
-    tokenizer = Tokenizer(vocabularies.pretrained(iter(()), path=str(tmp_path / "t.json")))
+    tokenizer = Tokenizer(train_tokenizer.pretrained(iter(()), path=str(tmp_path / "t.json")))
     assert tokenizer.encode("a z").ids == [2, 1]
     assert (tokenizer.vocabulary.pad, tokenizer.vocabulary.unknown) == (0, 1)
     with pytest.raises(UserError, match=r"absent\.json"):
-        vocabularies.pretrained(iter(()), path=str(tmp_path / "absent.json"))
+        train_tokenizer.pretrained(iter(()), path=str(tmp_path / "absent.json"))
     with pytest.raises(UserError, match="not a tokenizer"):
         Tokenizer("{}")

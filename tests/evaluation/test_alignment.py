@@ -7,7 +7,7 @@ from PIL import Image
 
 import lepton_jax
 from lepton_jax.evaluation.alignment import SHOWN, alignments
-from lepton_jax.training import restore
+from lepton_jax.training import saved
 from lepton_jax.training.layout import alone
 
 RECIPE = str(Path(__file__).parents[2] / "configs/scan_simple.py:tiny")
@@ -15,7 +15,7 @@ RECIPE = str(Path(__file__).parents[2] / "configs/scan_simple.py:tiny")
 
 def test_a_run_shows_its_translations_and_what_they_were_read_from(tmp_path: Path):
     results = lepton_jax.train(RECIPE, str(tmp_path)).results["test"]
-    run = restore.trained(str(tmp_path))
+    run = saved.trained(str(tmp_path))
     test = run.data.splits["test"]
     found = alignments(alone(run.program), run.state, test)
     assert len(found) == SHOWN

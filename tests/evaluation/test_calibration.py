@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lepton_jax.evaluation.calibration import Calibration
+from lepton_jax.metrics.calibration import Calibration
 from tests.evaluation.test_metrics import CLASSES, evaluate, split
 
 

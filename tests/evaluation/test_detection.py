@@ -7,13 +7,13 @@ import jax
 import numpy as np
 import pytest
 
-from lepton_jax import config_file
+from lepton_jax.config import config_file
 from lepton_jax.data.source import Columns
 from lepton_jax.errors import UserError
-from lepton_jax.evaluation.detection import AveragePrecision
-from lepton_jax.evaluation.evaluate import Evaluator
+from lepton_jax.evaluation.evaluator import Evaluator
+from lepton_jax.metrics.detection import AveragePrecision
 from lepton_jax.placement import strategies
-from lepton_jax.training import restore
+from lepton_jax.training import saved
 from lepton_jax.training.layout import Layout
 
 TRUE = np.array([[[0.1, 0.1, 0.3, 0.3], [0.5, 0.5, 0.9, 0.9]], [[0.2, 0.2, 0.6, 0.6], [0] * 4]])
@@ -102,8 +102,8 @@ PLACEMENTS = {
 def test_every_example_is_gathered_once_and_in_order(place):
     """13 examples in batches of 8: the last one is padded."""
     config = config_file.load("configs/bccd_detector.py:tiny")[0]
-    data = restore.load_data(config)
-    program = restore.program_of(config, data)
+    data = saved.load_data(config)
+    program = saved.program_of(config, data)
     layout = Layout(program, place(jax.devices()))
     train = data.splits["train"]
     some = Columns({k: np.asarray(c[np.arange(13)]) for k, c in train.columns.items()})

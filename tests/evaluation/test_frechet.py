@@ -11,10 +11,10 @@ from scipy.linalg import sqrtm
 
 import lepton_jax
 from lepton_jax import api
-from lepton_jax.data.generated import generated_images
+from lepton_jax.data.sources.generated import generated_images
 from lepton_jax.errors import UserError
-from lepton_jax.evaluation.frechet import Features, Frechet, frechet_distance
-from lepton_jax.training import restore
+from lepton_jax.metrics.frechet import Features, Frechet, frechet_distance
+from lepton_jax.training import saved
 
 ROOT = Path(__file__).parents[2]
 RNG = np.random.default_rng(0)
@@ -57,7 +57,7 @@ def images() -> tuple[np.ndarray, np.ndarray]:
 
 def by_hand(workdir, x):
     """The input of the last layer, of the model as a run restores it."""
-    run = restore.trained(str(workdir))
+    run = saved.trained(str(workdir))
     model = run.program.module(*run.program.variables(run.state))
     seen = []
 
@@ -90,7 +90,7 @@ def test_sums_over_batches_come_to_the_distance_of_all_features(classifier, imag
     assert found["frechet"] == pytest.approx(expected, rel=1e-3)
     assert (found["frechet_of"]["real"], found["frechet_of"]["generated"]) == (70, 50)
     assert (
-        found["frechet_of"]["classifier"]["config"] == restore.read_config(classifier).fingerprint()
+        found["frechet_of"]["classifier"]["config"] == saved.read_config(classifier).fingerprint()
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 import sklearn.metrics as reference
 
 from lepton_jax.errors import UserError
-from lepton_jax.evaluation.metrics import Classification, TopK
+from lepton_jax.metrics.classification import Classification, TopK
 
 CLASSES = tuple("abcdefg")
 K, EXAMPLES = len(CLASSES), 101  # a prime: no batch size divides it

@@ -104,9 +104,9 @@ def test_a_run_draws_its_mistakes_and_they_are_the_models(workdir: Path):
     assert len(worst) == KEPT
     assert 0 <= results["ece"] <= 1
     assert len(results["calibration"]) == 15
-    from lepton_jax.training import restore
+    from lepton_jax.training import saved
 
-    run = restore.trained(str(workdir))
+    run = saved.trained(str(workdir))
     test = run.split("test")
     answers = run.forward(run.weights, {"image": test.columns["image"][:]})
     nats = -np.log(np.asarray(answers["probabilities"])[np.arange(37), test.columns["label"]])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from lepton_jax.components import TABLES
+from lepton_jax.config.components import TABLES
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.export.bundle import export
 from lepton_jax.serving import loader

@@ -9,7 +9,7 @@ import pytest
 
 import lepton_jax
 from lepton_jax import api
-from lepton_jax.data.generated_texts import generated_texts
+from lepton_jax.data.sources.generated_texts import generated_texts
 from lepton_jax.errors import UserError
 from lepton_jax.predict import predict
 from lepton_jax.serving import loader

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from lepton_jax.data.tfds import tfds
+from lepton_jax.data.sources.tfds import tfds
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.export import verify as verify_module
 from lepton_jax.export.bundle import export

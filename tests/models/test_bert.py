@@ -7,8 +7,8 @@ import pytest
 from flax import nnx
 
 from lepton_jax.models.bert import EPSILON, Bert, BertMLM
-from lepton_jax.models.text import Text
-from lepton_jax.training.state import flat
+from lepton_jax.nn.token_batch import Text
+from lepton_jax.trees import flat
 from tests.models.by_hand import attended, gelu, linear, normed, rows, shuffled
 
 T, V, K = 6, 11, 3

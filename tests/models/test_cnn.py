@@ -9,7 +9,7 @@ from jax import export
 
 from lepton_jax.errors import UserError
 from lepton_jax.models.cnn import CNN
-from lepton_jax.noise import Noise, example_keys
+from lepton_jax.nn.rng import Noise, example_keys
 from tests.models.whole import built, called
 
 

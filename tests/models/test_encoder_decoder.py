@@ -8,7 +8,7 @@ from scipy.special import softmax
 
 from lepton_jax.errors import UserError
 from lepton_jax.models.encoder_decoder import EncoderDecoder
-from lepton_jax.models.text import Text
+from lepton_jax.nn.token_batch import Text
 from tests.models.by_hand import attended, linear, normed, rows, shuffled
 from tests.models.whole import built, called
 

@@ -8,8 +8,8 @@ from flax import nnx
 from scipy.signal import correlate2d
 
 from lepton_jax.models.googlenet import GoogLeNet, Inception, Widths, local_response_norm
-from lepton_jax.models.layers import HyperVariable
-from lepton_jax.noise import Noise, example_keys
+from lepton_jax.nn.layers import HyperVariable
+from lepton_jax.nn.rng import Noise, example_keys
 from lepton_jax.training.functional import Functional
 
 CIFAR = {"stem": "cifar", "normalize": True}

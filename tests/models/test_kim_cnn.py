@@ -6,7 +6,7 @@ import numpy as np
 from flax import nnx
 
 from lepton_jax.models.kim_cnn import KimCNN
-from lepton_jax.models.text import Text
+from lepton_jax.nn.token_batch import Text
 
 T, V, D, F, K = 7, 11, 5, 3, 4
 RNG = np.random.default_rng(0)

@@ -7,8 +7,8 @@ import pytest
 from flax import nnx
 from jax.sharding import PartitionSpec as P
 
-from lepton_jax.models.layers import BatchNorm, Conv, Dropout, HyperVariable
-from lepton_jax.noise import Noise, example_keys
+from lepton_jax.nn.layers import BatchNorm, Conv, Dropout, HyperVariable
+from lepton_jax.nn.rng import Noise, example_keys
 
 B = 16
 

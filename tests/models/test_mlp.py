@@ -8,7 +8,7 @@ from flax import nnx
 
 from lepton_jax.errors import UserError
 from lepton_jax.models.mlp import MLP
-from lepton_jax.noise import Noise, example_keys
+from lepton_jax.nn.rng import Noise, example_keys
 
 X = np.random.default_rng(0).normal(size=(4, 5, 2)).astype(np.float32)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax import export, lax
 
-from lepton_jax import ops
+from lepton_jax.nn import ops
 
 # (height, width), window, stride, padding: even and odd sizes, overlap, gaps, unequal sides.
 GEOMETRIES = [

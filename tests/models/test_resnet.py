@@ -8,7 +8,7 @@ from flax import nnx
 from jax import lax
 
 from lepton_jax.models.resnet import Block, ResNet
-from lepton_jax.noise import Noise, example_keys
+from lepton_jax.nn.rng import Noise, example_keys
 
 X = np.random.default_rng(0).normal(size=(3, 9, 8, 6)).astype(np.float32)
 

@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 
 from lepton_jax.errors import UserError
 from lepton_jax.models.resnet9 import ResNet9, Whitening, cosines
-from lepton_jax.noise import Noise, example_keys
+from lepton_jax.nn.rng import Noise, example_keys
 from lepton_jax.training.functional import Functional
 from tests.models.whole import built, called
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from lepton_jax.models.cells import GRUCell, unrolled
 from lepton_jax.models.rnn import GRU
+from lepton_jax.nn.cells import GRUCell, unrolled
 
 B, T, C, H = 3, 7, 2, 4
 X = np.random.default_rng(0).normal(size=(B, T, C)).astype(np.float32)

@@ -9,7 +9,7 @@ from flax import nnx
 from lepton_jax.errors import UserError
 from lepton_jax.models.rnn_seq2seq import RNNSeq2Seq
 from lepton_jax.models.rnn_text import RNNLM, RNNText
-from lepton_jax.models.text import Text
+from lepton_jax.nn.token_batch import Text
 
 V, K, H = 11, 3, 8
 LENGTH = np.array([5, 2, 1], np.int32)

@@ -6,12 +6,12 @@ import jax
 import pytest
 from flax import nnx
 
-from lepton_jax import config_file
-from lepton_jax.components import resolve
+from lepton_jax.config import config_file
+from lepton_jax.config.components import resolve
 from lepton_jax.placement import strategies
-from lepton_jax.training import restore
+from lepton_jax.training import saved
 from lepton_jax.training.layout import Layout
-from lepton_jax.training.state import flat
+from lepton_jax.trees import flat
 
 RECIPES = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))
 LLAMA_8B = {
@@ -63,7 +63,7 @@ def specs(name, shape, outputs, keys, mesh):
 )
 def test_a_tiny_recipe_can_be_spread(path):
     config = config_file.load(f"{path}:tiny")[0]
-    program = restore.program_of(config, restore.load_data(config))
+    program = saved.program_of(config, saved.load_data(config))
     for mesh in MESHES:
         layout = Layout(program, strategies.mesh(jax.devices(), **mesh))
         assert layout.specs.keys() == layout.parameters.keys(), mesh

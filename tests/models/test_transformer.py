@@ -7,10 +7,10 @@ import pytest
 from flax import nnx
 
 from lepton_jax.errors import UserError
-from lepton_jax.models import attention as ours
-from lepton_jax.models.attention import rotated
 from lepton_jax.models.transformer import Transformer
-from lepton_jax.noise import Noise, example_keys
+from lepton_jax.nn import attention as ours
+from lepton_jax.nn.attention import rotated
+from lepton_jax.nn.rng import Noise, example_keys
 from lepton_jax.training.functional import Functional
 from tests.models.by_hand import attention, gelu_tanh, linear, normed, shuffled
 

@@ -7,9 +7,9 @@ import pytest
 from flax import nnx
 from scipy.special import softmax
 
-from lepton_jax import ops
 from lepton_jax.errors import UserError
 from lepton_jax.models.unet import Attention, UNet, sinusoids, spread
+from lepton_jax.nn import ops
 from tests.models.whole import built, called
 
 RNG = np.random.default_rng(0)

@@ -9,7 +9,7 @@ from scipy.special import softmax
 
 from lepton_jax.errors import UserError
 from lepton_jax.models.vit import ViT, sincos
-from lepton_jax.noise import Noise, example_keys
+from lepton_jax.nn.rng import Noise, example_keys
 from lepton_jax.training.functional import Functional
 
 SHAPE = (8, 12, 3)

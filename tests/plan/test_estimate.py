@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from lepton_jax.chips import CHIPS
-from lepton_jax.flops import flops
+from lepton_jax.perf.chips import CHIPS
+from lepton_jax.perf.flops import flops
 from lepton_jax.plan.collectives import Collective
 from lepton_jax.plan.estimate import Estimate, bandwidth, estimate, link_seconds
 from lepton_jax.plan.hlo import Module

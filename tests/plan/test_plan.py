@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from lepton_jax import api
+from lepton_jax.config.validation import changed, validate
 from lepton_jax.errors import UserError
 from lepton_jax.plan import remedies
 from lepton_jax.plan.compile import _refused
-from lepton_jax.validation import changed, validate
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 from etils import epath
 
-from lepton_jax.config import Chosen
-from lepton_jax.training import pretrained
+from lepton_jax.config.config import Chosen
+from lepton_jax.config.validation import validate
 from lepton_jax.training.functional import Functional
-from lepton_jax.training.state import flat, unflat
-from lepton_jax.validation import validate
+from lepton_jax.trees import flat, unflat
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
@@ -72,7 +71,7 @@ def read(folder: Path, model: Chosen, input_shape: Any, outputs: int) -> Any:
 
 def arrays(folder: Path, model: Chosen, input_shape: Any, outputs: int) -> dict[str, Any]:
     """What lies in the folder, by our names."""
-    return pretrained.read(epath.Path(folder), model, input_shape, outputs)
+    return folder.read(epath.Path(folder), model, input_shape, outputs)
 
 
 def written(
@@ -83,7 +82,7 @@ def written(
     functional = Functional(lambda rngs: model.build(input_shape, outputs, rngs=rngs))
     params, rest = functional.split(module)
     own = {name: np.asarray(x) for name, x in (flat(params) | flat(rest)).items()}
-    pretrained.write(epath.Path(folder), own, model, input_shape, outputs, classes)
+    folder.write(epath.Path(folder), own, model, input_shape, outputs, classes)
 
 
 def difference(a: Any, b: Any) -> float:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lepton_jax.models.text import Text
+from lepton_jax.nn.token_batch import Text
 from tests.pretrained import peers
 from tests.pretrained.peers import torch, transformers
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import launch
-from lepton_jax import cli
+from lepton_jax.cli import run
 from tests.pretrained import peers
 from tests.pretrained.test_images import VIT
 
@@ -25,5 +25,5 @@ def test_the_commands_of_the_page_on_fine_tuning(tmp_path: Path, monkeypatch: py
     for command in commands:
         words = [w.replace("configs/", f"{ROOT}/configs/") for w in shlex.split(command)]
         words = [f"{w}:tiny" if w.startswith("--config=") else w for w in words]
-        code, _ = cli.run(launch.COMMANDS, words)
+        code, _ = run.run(launch.COMMANDS, words)
         assert code == 0, command

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lepton_jax.training.functional import Functional
-from lepton_jax.training.state import flat
+from lepton_jax.trees import flat
 from tests.pretrained import peers
 from tests.pretrained.peers import torch, transformers
 

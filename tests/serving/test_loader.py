@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lepton_jax.data import host
-from lepton_jax.data.images import read_image
+from lepton_jax.data.sources.images import read_image
 from lepton_jax.export.bundle import export
 from lepton_jax.serving import loader
+from lepton_jax.transforms import host
 from tests.graduation import flip, rewrite_manifest, trained_run
 
 

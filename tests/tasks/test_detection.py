@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lepton_jax.boxes import overlaps
+from lepton_jax.boxes.geometry import overlaps
 from lepton_jax.data.dataset import DataSpec, FieldSpec
 from lepton_jax.errors import UserError
 from lepton_jax.tasks.detection import ObjectDetection, assigned, generalised_iou, kept, nearness

@@ -13,7 +13,7 @@ from scipy.special import expit
 from lepton_jax.data.dataset import DataSpec, FieldSpec
 from lepton_jax.errors import UserError
 from lepton_jax.models.vae import VAE
-from lepton_jax.noise import Noise, example_keys
+from lepton_jax.nn.rng import Noise, example_keys
 from lepton_jax.tasks.generation import (
     AutoencodedGeneration,
     FlowGeneration,

@@ -7,11 +7,11 @@ import pytest
 from scipy.special import log_softmax
 
 from lepton_jax.data.dataset import DataSpec, FieldSpec
-from lepton_jax.data.vocabulary import Vocabulary
+from lepton_jax.data.text.vocabulary import Vocabulary
 from lepton_jax.errors import UserError
-from lepton_jax.evaluation.metrics import BitsPerCharacter
-from lepton_jax.models.text import Text
-from lepton_jax.noise import Noise, seed_keys
+from lepton_jax.metrics.classification import BitsPerCharacter
+from lepton_jax.nn.rng import Noise, seed_keys
+from lepton_jax.nn.token_batch import Text
 from lepton_jax.tasks.language_modelling import LanguageModelling
 from lepton_jax.tasks.masked_language_modelling import MaskedLanguageModelling
 from lepton_jax.tasks.text_classification import TextClassification

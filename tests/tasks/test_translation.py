@@ -6,7 +6,7 @@ import pytest
 from scipy.special import log_softmax
 
 from lepton_jax.data.dataset import DataSpec, FieldSpec
-from lepton_jax.data.vocabulary import Vocabulary
+from lepton_jax.data.text.vocabulary import Vocabulary
 from lepton_jax.errors import UserError
 from lepton_jax.tasks.translation import Translation
 

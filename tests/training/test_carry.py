@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lepton_jax.config.validation import validate
 from lepton_jax.data.source import Columns, Source
-from lepton_jax.data.vocabulary import Vocabulary
+from lepton_jax.data.text.vocabulary import Vocabulary
 from lepton_jax.errors import UserError
-from lepton_jax.training import restore
+from lepton_jax.training import saved
 from lepton_jax.training.checkpoints import Checkpoints
+from lepton_jax.training.init_from import named
 from lepton_jax.training.train import train as run
-from lepton_jax.training.weights import named
-from lepton_jax.validation import validate
 
 SYMBOLS = 4
 CONFIG: dict[str, Any] = {
@@ -116,7 +116,7 @@ def test_carrying_finds_the_answers_that_lie_in_the_batch_before(tmp_path: Path)
     for carry in (True, False):
         workdir = tmp_path / str(carry)
         train(workdir, **keys, task__carry=carry)
-        rows = restore.Record.open(str(workdir)).rows()
+        rows = saved.Record.open(str(workdir)).rows()
         last[carry] = [row["train/loss"] for row in rows if "train/loss" in row][-1]
     again = 0.9 + 0.1 / SYMBOLS
     known = -again * np.log(again) - (1 - again) * np.log(0.1 / SYMBOLS)
@@ -126,7 +126,7 @@ def test_carrying_finds_the_answers_that_lie_in_the_batch_before(tmp_path: Path)
 
 
 def test_what_is_carried_is_no_part_of_what_is_evaluated_and_exported(whole: Path):
-    trained = restore.trained(str(whole), "last")
+    trained = saved.trained(str(whole), "last")
     params, rest = trained.program.variables(trained.state)
     assert not any(x.shape[:1] == (8,) for x in named(params, rest).values())
     tokens = np.arange(4, dtype=np.int32).reshape(2, 2)

@@ -7,9 +7,9 @@ import pytest
 
 import lepton_jax
 from benchmarks.cells import difference
-from lepton_jax.config import Best
+from lepton_jax.config.config import Best
 from lepton_jax.errors import UserError
-from lepton_jax.training.best import best_step
+from lepton_jax.tracking.best import best_step
 
 MINE = "tests.user_project.mistakes"
 
@@ -35,7 +35,7 @@ def small(recipe) -> Any:
     ("key", "name", "said"),
     [
         ("model", "KeepsRngs", "keeps a random generator"),
-        ("model", "FlaxBatchNorm", "norm is Flax's BatchNorm.*lepton_jax.models.layers"),
+        ("model", "FlaxBatchNorm", "norm is Flax's BatchNorm.*lepton_jax.nn.layers"),
         ("model", "Spread", "no axis is called 'model'.*data, fsdp, tensor"),
         ("task", "Vector", "'loss' has the shape.*of scalars"),
         ("task", "Bare", "loss returned .*Tracer.*expected {'loss': .total, weight"),

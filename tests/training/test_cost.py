@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from lepton_jax.chips import CHIPS, chip_of
-from lepton_jax.config import Config
-from lepton_jax.training import restore
-from lepton_jax.training.cost import Utilization, model_flops, step_flops
-from lepton_jax.validation import changed, validate
+from lepton_jax.config.config import Config
+from lepton_jax.config.validation import changed, validate
+from lepton_jax.perf.chips import CHIPS, chip_of
+from lepton_jax.perf.utilization import Utilization, model_flops, step_flops
+from lepton_jax.training import saved
 
 DECODER: dict[str, Any] = {
     "model": {"name": "transformer", "layers": 2, "width": 32, "heads": 2},
@@ -27,7 +27,7 @@ def config() -> Config:
 
 
 def program_of(config: Config):
-    return restore.program_of(config, restore.load_data(config))
+    return saved.program_of(config, saved.load_data(config))
 
 
 def test_a_step_of_a_decoder_costs_what_the_formula_says(config: Config):

@@ -14,14 +14,15 @@ from jax.sharding import PartitionSpec as P
 import lepton_jax
 from benchmarks.cells import CELLS, JIT, difference
 from lepton_jax import api
+from lepton_jax.config.validation import validate
 from lepton_jax.errors import UserError
-from lepton_jax.training import restore
+from lepton_jax.models.hugging_face.folder import safetensors
+from lepton_jax.training import saved
 from lepton_jax.training.checkpoints import Checkpoints
 from lepton_jax.training.layout import alone
 from lepton_jax.training.lora import ALPHA, merged, spread
-from lepton_jax.training.pretrained import safetensors
-from lepton_jax.training.state import State, flat
-from lepton_jax.validation import validate
+from lepton_jax.training.state import State
+from lepton_jax.trees import flat
 from tests.ablation.test_packing import Variant, largest_difference, packed
 from tests.placement.test_same_numbers import NUMBERS, ROOT
 from tests.placement.test_same_numbers import train as train_placed
@@ -42,8 +43,8 @@ def losses(workdir: Path, name: str = "train/loss") -> list[float]:
 def first(config: dict[str, Any]) -> tuple[Any, State]:
     """The program of a config and its state before the first step."""
     made = validate(config)
-    program = restore.program_of(made, restore.load_data(made))
-    return program, restore.first_state(alone(program))[0]
+    program = saved.program_of(made, saved.load_data(made))
+    return program, saved.first_state(alone(program))[0]
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +121,7 @@ def test_the_file_of_adapters_is_small_and_serves_another_run(
     assert float(arrays[ALPHA]) == 4.0
     size = sum(x.nbytes for x in arrays.values())
     assert size < file.stat().st_size < size + 200 * len(arrays)
-    expected = restore.trained(str(tuned), "last").weights
+    expected = saved.trained(str(tuned), "last").weights
     for alpha in (4.0, 8.0):
         given = LORA | {"alpha": alpha, "init_from": str(file)}
         program, state = first(recipe(lora=given, init_from=str(base)))
@@ -133,10 +134,10 @@ def test_the_file_of_adapters_is_small_and_serves_another_run(
 
 
 def test_a_tuned_run_is_read_with_its_adapters_in_it(tuned: Path):
-    from lepton_jax.training import weights
+    from lepton_jax.training import init_from
 
-    expected = restore.trained(str(tuned), "last").weights
-    found = weights.read(str(tuned / "checkpoints/12"))
+    expected = saved.trained(str(tuned), "last").weights
+    found = init_from.read(str(tuned / "checkpoints/12"))
     assert found.keys() == expected.keys()
     for name, x in found.items():
         np.testing.assert_allclose(x, expected[name], rtol=1e-6, atol=1e-6)

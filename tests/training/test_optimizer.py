@@ -8,13 +8,13 @@ import numpy as np
 import optax
 import pytest
 
-from lepton_jax.components import TABLES, resolve
-from lepton_jax.config import Optimizer, component_keys
+from lepton_jax.config.components import TABLES, resolve
+from lepton_jax.config.config import Optimizer, component_keys
+from lepton_jax.config.schema import HYPER
+from lepton_jax.config.validation import validate
+from lepton_jax.config.varied import hyper_of
 from lepton_jax.errors import UserError
-from lepton_jax.hyper import hyper_of
-from lepton_jax.schema import HYPER
 from lepton_jax.training import optimizer
-from lepton_jax.validation import validate
 
 PARAMS = {
     "conv": {"kernel": jnp.ones((3, 4)), "bias": jnp.ones(4)},

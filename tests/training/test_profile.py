@@ -8,7 +8,7 @@ import pytest
 
 import lepton_jax
 from lepton_jax.errors import UserError
-from lepton_jax.training import profile
+from lepton_jax.perf import profile
 
 
 def steps_in(workdir: Path) -> list[int]:

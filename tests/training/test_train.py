@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import lepton_jax
+from lepton_jax.config.validation import validate
 from lepton_jax.errors import UserError, WorkError
-from lepton_jax.training import restore
+from lepton_jax.training import saved
 from lepton_jax.training.checkpoints import Checkpoints
-from lepton_jax.validation import validate
 
 
 def train(config: dict[str, Any], workdir: Path, **flags: Any) -> Any:
@@ -198,7 +198,7 @@ def test_best_is_by_the_named_metric_and_is_what_test_reads(recipe, tmp_path: Pa
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["checkpoint"]["step"] == best["step"]
     assert best["step"] in Checkpoints(str(tmp_path)).steps()
-    trained = restore.trained(str(tmp_path), "best")
+    trained = saved.trained(str(tmp_path), "best")
     assert trained.step == best["step"]
 
 
@@ -241,7 +241,7 @@ def test_further_evaluations_and_metrics_are_recorded(recipe, tmp_path: Path):
 
 
 def test_an_exported_forward_pass_is_the_evaluated_one(finished: Path):
-    trained = restore.trained(str(finished), "best")
+    trained = saved.trained(str(finished), "best")
     test = trained.split("test")
     images = np.asarray(test.columns["image"])
     out = jax.jit(trained.forward)(trained.weights, {"image": images})

@@ -62,7 +62,7 @@ def test_colours_are_pillows(duller, enhance, factor):
 
 def test_brightness_is_uniform_in_its_range():
     given = {"image": jnp.ones((4000, 1, 1, 3), jnp.float32)}
-    from lepton_jax.noise import Noise
+    from lepton_jax.nn.rng import Noise
 
     drawn = Noise(jax.random.split(jax.random.key(0), 4000))
     factor = np.asarray(colour.brightness(given, drawn, strength=0.4)["image"])[:, 0, 0, 0]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lepton_jax.errors import UserError
-from lepton_jax.noise import Noise, example_keys
+from lepton_jax.nn.rng import Noise, example_keys
 from lepton_jax.transforms import colour, geometry
 from lepton_jax.transforms.cutout import cutout
 from lepton_jax.transforms.rand_augment import rand_augment

@@ -9,7 +9,7 @@ import pytest
 
 from lepton_jax.data.dataset import DataSpec, FieldSpec
 from lepton_jax.errors import UserError
-from lepton_jax.noise import Noise, example_keys
+from lepton_jax.nn.rng import Noise, example_keys
 from lepton_jax.placement import strategies
 from lepton_jax.tasks.classification import ImageClassification
 from lepton_jax.transforms.mix import cutmix, mixup

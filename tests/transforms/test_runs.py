@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.cells import CELLS, JIT, Cell, difference
-from lepton_jax import config_file
-from lepton_jax.hyper import hyper_of, program_key
+from lepton_jax.config import config_file
+from lepton_jax.config.varied import hyper_of, program_key
 from tests.placement.test_same_numbers import NUMBERS, ROOT, train
 
 RECIPE = f"{ROOT}/configs/digits_cnn.py"

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
-from lepton_jax.reduce import batch_sum
+from lepton_jax.nn.collectives import batch_sum
 from lepton_jax.training.functional import Functional
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import AxisType, Mesh
 
-from lepton_jax.placement.placement import Placement
+from lepton_jax.placement.mesh import Placement
 from lepton_jax.tasks.classification import ImageClassification
 
 

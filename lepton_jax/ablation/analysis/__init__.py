@@ -1,0 +1,1 @@
+"""An experiment's answer: statistics of its trials, in words and tables."""

@@ -1,0 +1,285 @@
+"""The answer of an experiment in plain words, and its verdicts against published numbers."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from lepton_jax.ablation.analysis.results import ENDED, Outcome, Results
+from lepton_jax.ablation.analysis.statistics import (
+    LEVEL,
+    MOST_SEEDS,
+    Analysis,
+    Comparison,
+    analyse,
+    counts,
+    improves,
+)
+from lepton_jax.ablation.analysis.units import Unit, decimals_of_values, unit_of
+from lepton_jax.ablation.question.experiment import shown
+
+_SPOKEN = 8
+"""Findings of a kind that are spelled out; the table has them all."""
+_SPOKEN_OF_MANY = 4
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A sentence about a variant, or about several."""
+
+    kind: Literal["reproduced", "missed", "better", "worse", "undecided", "untested"]
+    text: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    question: str
+    findings: tuple[Finding, ...]
+    """Published numbers first, then the better ones, the worse, and what is open."""
+    notes: tuple[str, ...]
+    """Failures, what is not finished, tuning, and how it was compared."""
+
+    def __str__(self) -> str:
+        return "\n".join([self.question, *[f"  {f.text}" for f in self.findings], *self.notes])
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A variant's mean over seeds against its published number."""
+
+    variant: str
+    published: float
+    tolerance: float
+    source: str
+    mean: float | None
+    sd: float | None
+    seeds: int
+    verdict: Literal["reproduced", "better", "not reproduced", "no result"]
+
+    @property
+    def reproduced(self) -> bool:
+        """Whether the number was reached."""
+        return self.verdict in ("reproduced", "better")
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def answer(results: Results) -> str:
+    return str(answer_of(analyse(results)))
+
+
+def answer_of(analysis: Analysis) -> Answer:
+    results = analysis.results
+    findings = [_of_published(v) for v in verdicts(analysis)[:_SPOKEN]]
+    findings += _findings(analysis) if analysis.comparisons else [_best_on_valid(results)]
+    return Answer(results.question, tuple(findings), tuple(_notes(analysis)))
+
+
+def verdicts(analysis: Analysis) -> list[Verdict]:
+    """Reproduced: the mean over seeds is within the tolerance; better: beyond it, to the good."""
+    results = analysis.results
+    summaries = {s.variant: s for s in analysis.summaries}
+    found = []
+    for variant, p in results.published.items():
+        s = summaries.get(variant)
+        verdict: Literal["reproduced", "better", "not reproduced", "no result"]
+        if s is None or s.mean is None:
+            mean, sd, seeds, verdict = None, None, 0, "no result"
+        else:
+            mean, sd, seeds = s.mean, s.sd, len(s.values)
+            if abs(mean - p.value) <= p.tolerance * (1 + 1e-9):
+                verdict = "reproduced"
+            else:
+                good = improves(mean - p.value, results.mode)
+                verdict = "better" if good else "not reproduced"
+        found.append(Verdict(variant, p.value, p.tolerance, p.source, mean, sd, seeds, verdict))
+    return found
+
+
+def verdict_table(verdicts: Sequence[Verdict]) -> str:
+    """For a terminal; numbers in the metric's own unit, as they were published."""
+    table = [("variant", "published", "ours", "seeds", "verdict", "source")]
+    for v in verdicts:
+        spread = "" if v.sd is None else f" (sd {v.sd:.2g})"
+        ours = "–" if v.mean is None else f"{v.mean:#.4g}{spread}"
+        both = f"{v.published:g} ± {v.tolerance:g}"
+        table.append((v.variant, both, ours, str(v.seeds), v.verdict, v.source))
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return "\n".join(
+        "  ".join(t.ljust(w) for t, w in zip(row, widths, strict=True)).rstrip() for row in table
+    )
+
+
+def _of_published(v: Verdict) -> Finding:
+    """`recipe: not reproduced: 0.6965 (sd 0.0066, 3 seeds) against 0.8996 ± 0.01, the article.`"""
+    against = f"against {v.published:g} ± {v.tolerance:g}, {v.source}"
+    if v.mean is None:
+        return Finding("untested", f"{v.variant}: no result yet {against}.")
+    spread = "" if v.sd is None else f"sd {v.sd:.2g}, "
+    seeds = f"{v.seeds} seed{'s' * (v.seeds > 1)}"
+    text = f"{v.variant}: {v.verdict}: {v.mean:#.4g} ({spread}{seeds}) {against}."
+    return Finding("reproduced" if v.reproduced else "missed", text)
+
+
+def _findings(analysis: Analysis) -> list[Finding]:
+    found: list[Finding] = []
+    most = _SPOKEN if len(analysis.comparisons) <= 2 * _SPOKEN else _SPOKEN_OF_MANY
+    kinds: tuple[Literal["better", "worse", "undecided", "untested"], ...]
+    kinds = "better", "worse", "undecided", "untested"
+    for kind in kinds:
+        of_kind = [c for c in analysis.comparisons if c.verdict == kind]
+        if kind in ("better", "worse"):
+            of_kind.sort(key=lambda c: -abs(c.difference or 0.0))
+        spoken = of_kind if len(of_kind) <= most + 1 else of_kind[:most]
+        found += [Finding(kind, sentence(c, analysis)) for c in spoken]
+        if rest := len(of_kind) - len(spoken):
+            others = {
+                "better": f"{rest} more beat the baseline",
+                "worse": f"{rest} more are worse than the baseline",
+                "undecided": f"{rest} more: no difference found",
+                "untested": f"{rest} more could not be tested",
+            }
+            found.append(Finding(kind, f"{others[kind]}: see the table."))
+    return found
+
+
+def sentence(c: Comparison, analysis: Analysis) -> str:
+    """`dropout 0.1 beats the baseline by 0.8 points (0.3 to 1.3).`"""
+    results = analysis.results
+    if c.difference is None:
+        lacking = c.variant if not analysis.summary(c.variant).values else results.baseline
+        return f"{c.variant}: not compared, as {lacking} has no result."
+    unit, by = unit_of(results), c.interval
+    good = improves(c.difference, results.mode)
+    if by and c.difference < 0:
+        by = type(by)(-by.high, -by.low)
+    size = unit.difference_of(abs(c.difference), by)
+    match c.verdict:
+        case "better":
+            return f"{c.variant} beats the baseline by {size}."
+        case "worse":
+            return f"{c.variant} is worse than the baseline by {size}."
+        case "undecided":
+            tested = sum(other.p is not None for other in analysis.comparisons)
+            # Its own interval leaves zero out, which among so many is no surprise.
+            alone = c.p is not None and c.p < 1 - LEVEL
+            once = f" once corrected for {tested} comparisons" if alone else ""
+            return f"{c.variant}: no difference found with {c.seeds} seeds{once}{_open(c, unit)}."
+    if c.difference == 0:
+        than = "the same result as the baseline"
+    else:
+        than = f"{size} {'better' if good else 'worse'} than the baseline"
+    if c.seeds == 1:
+        return f"{c.variant}: {than} with 1 seed, which says nothing of chance."
+    if c.paired:
+        return f"{c.variant}: {than} with each of {c.seeds} seeds; no spread to test against."
+    return f"{c.variant}: {than}; no spread over {c.seeds} seeds to test against."
+
+
+def _open(c: Comparison, unit: Unit) -> str:
+    assert c.difference is not None
+    ends = unit.difference_of(c.difference, c.interval)
+    seen = f" ({ends.replace(' (', ', ').rstrip(')')})" if c.interval else ""
+    if c.more_seeds is None:
+        return f"{seen}; if it is this small, {MOST_SEEDS:,} seeds would not settle it"
+    return f"{seen}; about {c.more_seeds} more would settle a difference of this size"
+
+
+def _best_on_valid(results: Results) -> Finding:
+    """Where there is nothing to compare with, as in a search: which came out first."""
+    best: tuple[float, str] | None = None
+    for v in results.variants:
+        mean = mean_on_valid(results.reported(v))
+        if mean is not None and (best is None or improves(mean - best[0], results.mode)):
+            best = mean, v
+    if best is None:
+        return Finding("untested", "No trial has a result.")
+    unit = unit_of(results)
+    value = unit.value_of(best[0], decimals_of_values(results, unit, None))
+    among = f" of {len(results.variants)} variants" if len(results.variants) > 1 else ""
+    text = f"{best[1]} is best on valid{among}, with {results.metric} {value}"
+    but = "the best of many is flattered by chance" if among else "nothing to compare it with"
+    return Finding("untested", f"{text}; {but}.")
+
+
+def mean_on_valid(outcomes: Sequence[Outcome]) -> float | None:
+    values = [o.valid for o in outcomes if o.valid is not None and math.isfinite(o.valid)]
+    return sum(values) / len(values) if values else None
+
+
+def _notes(analysis: Analysis) -> list[str]:
+    results = analysis.results
+    notes = [*_how(analysis), *_tunings(results)]
+    bad = [o for o in results.outcomes if o.state == "failed" or _without_number(o)]
+    if bad:
+        told = "; ".join(f"{o.variant}, seed {o.seed}: {_reason(o)}" for o in bad[:4])
+        more = f"; and {len(bad) - 4} more" if len(bad) > 4 else ""
+        notes.append(
+            f"{_of(len(bad), results.outcomes)} failed and count for nothing: {told}{more}."
+        )
+    if pruned := sum(o.state == "pruned" for o in results.outcomes):
+        notes.append(f"{_of(pruned, results.outcomes)} were stopped early by a search.")
+    states = Counter(o.state for o in results.outcomes if o.state not in ENDED)
+    if states:
+        told = ", ".join(f"{n} {state}" for state, n in states.items())
+        unfinished = _of(states.total(), results.outcomes)
+        notes.append(f"Not the last word: {unfinished} have yet to finish ({told}).")
+    return notes
+
+
+def _how(analysis: Analysis) -> list[str]:
+    """What was measured, and how it was compared."""
+    results = analysis.results
+    tested = [c for c in analysis.comparisons if c.p is not None]
+    if not tested:
+        return []
+    counted = sorted({c.seeds for c in tested})
+    seeds = f"{counted[0]} to {counted[-1]}" if len(counted) > 1 else str(counted[0])
+    unpaired = [c.variant for c in tested if not c.paired]
+    pairing = "differences paired by seed"
+    if unpaired:
+        some = "Welch's test for " + _listed(unpaired) + ", whose seeds differ"
+        pairing = some if len(unpaired) == len(tested) else f"{pairing} ({some})"
+    more = "s" if len(tested) > 1 else ""
+    note = (
+        f"Test {results.metric.replace('_', ' ')}, {seeds} seeds; {pairing}, with 95 % intervals; "
+        f"verdicts at 5 % after Holm's correction for {len(tested)} comparison{more}."
+    )
+    if counted[0] == 2:
+        note += " Two seeds show only a very large difference."
+    return [note]
+
+
+def _tunings(results: Results) -> list[str]:
+    chosen: dict[str, list[str]] = {}
+    for variant in results.variants:
+        reported = results.reported(variant)
+        if reported and reported[0].tuning:
+            values = ", ".join(f"{k}={shown(v)}" for k, v in reported[0].tuning.items())
+            chosen.setdefault(values, []).append(variant)
+    if not chosen:
+        return []
+    if len(chosen) == 1:
+        return [f"Tuned on valid, each variant by itself: {next(iter(chosen))} for all."]
+    told = [f"{values} for {_listed(variants)}" for values, variants in chosen.items()]
+    more = f"; and {len(told) - _SPOKEN} more" if len(told) > _SPOKEN else ""
+    return [f"Tuned on valid, each variant by itself: {'; '.join(told[:_SPOKEN])}{more}."]
+
+
+def _without_number(o: Outcome) -> bool:
+    """Finished with a number that is not finite. No number at all is a search's, not a failure."""
+    return o.state == "finished" and o.test is not None and not counts(o)
+
+
+def _reason(o: Outcome) -> str:
+    return o.reason.rstrip(".") or ("its metric is not finite" if o.state == "finished" else "")
+
+
+def _of(count: int, outcomes: Sequence[Outcome]) -> str:
+    return f"{count} of {len(outcomes)} trials"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,0 +1,213 @@
+"""The tables of a report: rows of plain values, and the same as CSV, LaTeX and Markdown."""
+
+import csv
+import io
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from lepton_jax.ablation.analysis.answer import mean_on_valid, verdicts
+from lepton_jax.ablation.analysis.statistics import Analysis, Interval
+from lepton_jax.ablation.question.experiment import shown
+
+Row = dict[str, Any]
+
+_LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
+    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "−": "$-$",
+    "–": "--", "±": r"$\pm$", "<": r"\textless{}", ">": r"\textgreater{}",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Table:
+    """`rows` have the same keys each; None where there is nothing to say."""
+
+    name: str
+    title: str
+    rows: list[Row]
+
+    @property
+    def columns(self) -> list[str]:
+        return list(self.rows[0]) if self.rows else []
+
+    def cells(self) -> list[list[str]]:
+        """The rows as text, numbers to four digits."""
+        return [[_text(row[c]) for c in self.columns] for row in self.rows]
+
+    def numeric(self) -> list[bool]:
+        """Which columns hold numbers, and are aligned to the right."""
+        return [
+            any(is_number(row[c]) for row in self.rows)
+            and all(is_number(row[c]) or row[c] is None for row in self.rows)
+            for c in self.columns
+        ]
+
+
+def tables(analysis: Analysis) -> list[Table]:
+    """The tables that have rows: results, comparisons, cost, published, trials."""
+    found = [
+        Table("results", "Results", results_rows(analysis)),
+        Table("comparisons", "Against the baseline", comparison_rows(analysis)),
+        Table("cost", "Cost", cost_rows(analysis)),
+        Table("published", "Against published numbers", published_rows(analysis)),
+        Table("trials", "Trials", trial_rows(analysis)),
+    ]
+    return [t for t in found if t.rows]
+
+
+def results_rows(analysis: Analysis) -> list[Row]:
+    """Each variant by itself, in units of the metric."""
+    return [
+        {
+            "variant": s.variant,
+            "seeds": len(s.values),
+            "valid": mean_on_valid(analysis.results.reported(s.variant)),
+            "mean": s.mean,
+            "sd": s.sd,
+            **_ends("t 95 %", s.interval),
+            **_ends("bootstrap 95 %", s.bootstrap),
+            "IQM": s.iqm,
+            **_ends("IQM 95 %", s.iqm_interval),
+        }
+        for s in analysis.summaries
+    ]
+
+
+def comparison_rows(analysis: Analysis) -> list[Row]:
+    return [
+        {
+            "variant": c.variant,
+            "seeds": c.seeds,
+            "paired": "yes" if c.paired else "no",
+            "difference": c.difference,
+            **_ends("95 %", c.interval),
+            "Hedges g": c.effect_size,
+            "p": c.p,
+            "p (Holm)": c.p_corrected,
+            "P(improvement)": c.probability_of_improvement,
+            **_ends("P 95 %", c.probability_interval),
+            "more seeds": c.more_seeds,
+            "verdict": c.verdict,
+        }
+        for c in analysis.comparisons
+    ]
+
+
+def cost_rows(analysis: Analysis) -> list[Row]:
+    """Device-seconds of all of a variant's trials, whether they are reported or not."""
+    outcomes = analysis.results.outcomes
+    total = sum(o.device_seconds for o in outcomes)
+    rows = []
+    for variant in analysis.results.variants:
+        mine = [o.device_seconds for o in outcomes if o.variant == variant]
+        rows.append(
+            {
+                "variant": variant,
+                "trials": len(mine),
+                "device-seconds": sum(mine),
+                "a trial": sum(mine) / len(mine) if mine else None,
+                "share": sum(mine) / total if total else None,
+            }
+        )
+    return rows
+
+
+def published_rows(analysis: Analysis) -> list[Row]:
+    return [
+        {
+            "variant": r.variant,
+            "published": r.published,
+            "tolerance": r.tolerance,
+            "mean": r.mean,
+            "sd": r.sd,
+            "seeds": r.seeds,
+            "verdict": r.verdict,
+            "source": r.source,
+        }
+        for r in verdicts(analysis)
+    ]
+
+
+def trial_rows(analysis: Analysis) -> list[Row]:
+    return [
+        {
+            "variant": o.variant,
+            "seed": o.seed,
+            "tuning": listed(o.tuning),
+            "state": o.state,
+            "valid": _finite(o.valid),
+            "test": _finite(o.test),
+            "device-seconds": o.device_seconds,
+            "changes": "; ".join(
+                f"{k}: {shown(a)} to {shown(b)}" for k, (a, b) in o.changes.items()
+            ),
+            "reason": o.reason,
+            "workdir": o.workdir,
+            "command": o.command,
+        }
+        for o in analysis.results.outcomes
+    ]
+
+
+def listed(values: Any) -> str:
+    return ", ".join(f"{k}={shown(v)}" for k, v in values.items())
+
+
+def csv_of(table: Table) -> str:
+    """Numbers in full, as they were measured."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, table.columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(table.rows)
+    return out.getvalue()
+
+
+def markdown_of(table: Table) -> str:
+    rules = ["---:" if right else "---" for right in table.numeric()]
+    lines = [table.columns, rules, *table.cells()]
+    escaped = [[c.replace("|", r"\|").replace("\n", " ") for c in line] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in escaped) + "\n"
+
+
+def latex_of(table: Table) -> str:
+    """A `tabular` with the rules of booktabs: `\\usepackage{booktabs}`."""
+    alignment = "".join("r" if right else "l" for right in table.numeric())
+    head, *body = (
+        " & ".join(_escaped(cell) for cell in line) + r" \\"
+        for line in [table.columns, *table.cells()]
+    )
+    lines = [
+        rf"\begin{{tabular}}{{{alignment}}}", r"\toprule", head, r"\midrule", *body,
+        r"\bottomrule", r"\end{tabular}",
+    ]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def _ends(name: str, interval: Interval | None) -> Row:
+    return {
+        f"{name} low": interval.low if interval else None,
+        f"{name} high": interval.high if interval else None,
+    }
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "–"
+    if not isinstance(value, float):
+        return str(value)
+    # Zeros at the end stay, so that a column's points stand below each other.
+    text = f"{value:.0f}" if abs(value) >= 1e4 else f"{value:#.4g}".rstrip(".")
+    return f"−{text[1:]}" if text.startswith("-") else text
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _escaped(text: str) -> str:
+    return "".join(_LATEX.get(character, character) for character in text)

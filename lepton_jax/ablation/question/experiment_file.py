@@ -1,0 +1,128 @@
+"""From an experiment file, or from flags, to an `Experiment` that is whole."""
+
+import ast
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lepton_jax.ablation.question.experiment import Distribution, Experiment, Search, Variant, grid
+from lepton_jax.config import config_file
+from lepton_jax.config.config_file import literal, returned
+from lepton_jax.errors import UserError, did_you_mean
+
+
+def load(path: str) -> Experiment:
+    """What `get_experiment()` of `FILE.py[:ARG]` returns, checked.
+
+    Raises:
+      UserError: naming the file and what is wrong with it.
+    """
+    file, _, arg = path.partition(":")
+    expected = "an experiment file defines get_experiment() and returns an Experiment"
+    found = returned(file, "get_experiment", arg, expected)
+    if not isinstance(found, Experiment):
+        raise UserError(f"{file}: get_experiment() returned {type(found).__name__}; {expected}")
+    return checked(found, path)
+
+
+def from_flags(
+    config: str,
+    overrides: Mapping[str, str],
+    vary: Sequence[str],
+    seeds: int,
+    metric: str,
+    mode: str,
+) -> Experiment:
+    """`--config=C --vary optimizer.learning_rate=1e-3,3e-4`: a grid, each key with its values.
+
+    Without a `mode` it is that of the config's `best`, where that is of the same metric.
+    """
+    values: dict[str, list[Any]] = {}
+    for text in vary:
+        key, equals, options = text.partition("=")
+        if not equals or not options:
+            raise UserError(f"--vary {text!r}: expected KEY=VALUE,VALUE,...")
+        values[key] = _options(options)
+    best = config_file.load(config, overrides)[0].best
+    metric = metric or best.metric.partition("/")[2]
+    if not mode:
+        mode = best.mode if best.metric == f"valid/{metric}" else "max"
+    if mode not in ("max", "min"):
+        raise UserError(f"--mode={mode}: expected max or min")
+    experiment = Experiment(
+        question=f"How does {metric} depend on {' and '.join(values) or 'the seed'}?",
+        config=config,
+        variants=grid(values) if values else [Variant("baseline")],
+        seeds=range(seeds),
+        metric=metric,
+        mode="max" if mode == "max" else "min",
+        changes={key: literal(text) for key, text in overrides.items()},
+    )
+    return checked(experiment, "the command line")
+
+
+def _options(text: str) -> list[Any]:
+    """`(8, 16), (32,)` and `0.1, 0.3` as Python reads them; else words between commas."""
+    try:
+        return list(ast.literal_eval(f"[{text}]"))
+    except (ValueError, SyntaxError):
+        return [literal(option.strip()) for option in text.split(",")]
+
+
+def checked(experiment: Experiment, where: str) -> Experiment:
+    """Raises `UserError` for what cannot be run or compared."""
+    if not experiment.names:
+        raise UserError(f"{where}: the experiment has no variants and no searches")
+    if not experiment.seeds:
+        raise UserError(f"{where}: the experiment has no seeds")
+    if len(set(experiment.seeds)) < len(experiment.seeds):
+        raise UserError(f"{where}: a seed is named twice: {list(experiment.seeds)}")
+    seen: set[Any] = set()
+    for v in experiment.variants:
+        key = (v.name, tuple(sorted((k, str(x)) for k, x in v.tuning.items())))
+        if key in seen:
+            raise UserError(f"{where}: two variants are called {v.name!r}")
+        seen.add(key)
+        if "seed" in v.changes:
+            raise UserError(f"{where}: variant {v.name!r} changes the seed; use Experiment.seeds")
+    names = [v.name for v in experiment.variants]
+    for search in experiment.searches:
+        _check_search(search, f"{where}: search {search.name!r}")
+        if search.name in names:
+            raise UserError(f"{where}: {search.name!r} is the name of two variants or searches")
+        names.append(search.name)
+    _known(experiment.baseline, experiment.names, f"{where}: baseline")
+    for name in experiment.published:
+        _known(name, experiment.names, f"{where}: published")
+    return experiment
+
+
+def _check_search(search: Search, what: str) -> None:
+    if not search.space:
+        raise UserError(f"{what}: its space is empty; name keys and where their values come from")
+    for key, distribution in search.space.items():
+        if not isinstance(distribution, Distribution):
+            raise UserError(
+                f"{what}, {key}: {distribution!r} is no distribution; expected uniform(low, high), "
+                "log_uniform(low, high), integer(low, high) or choice(a, b)"
+            )
+        if key == "seed":
+            raise UserError(f"{what} draws the seed; use Experiment.seeds")
+    if search.sampler not in ("random", "tpe"):
+        near = did_you_mean(search.sampler, ("random", "tpe"))
+        raise UserError(f"{what}: no sampler {search.sampler!r}{near}; there are: random, tpe")
+    for name, least in (("trials", 1), ("batch", 1), ("reduction", 2)):
+        if getattr(search, name) < least:
+            raise UserError(f"{what}: {name}={getattr(search, name)}; expected {least} or more")
+    if list(search.rungs) != sorted(set(search.rungs)) or not all(0 < r < 1 for r in search.rungs):
+        raise UserError(f"{what}: rungs={search.rungs}; expected rising shares between 0 and 1")
+    if not 1 <= search.brackets <= len(search.rungs) + 1:
+        raise UserError(
+            f"{what}: brackets={search.brackets}; expected 1 to {len(search.rungs) + 1}, as it has "
+            f"{len(search.rungs)} rungs"
+        )
+
+
+def _known(name: str, variants: Sequence[str], what: str) -> None:
+    if name and name not in variants:
+        near, there = did_you_mean(name, variants), ", ".join(dict.fromkeys(variants))
+        raise UserError(f"{what}: no variant is called {name!r}{near}; there are: {there}")

@@ -1,0 +1,91 @@
+"""Trials: an experiment spelled out as runs, every config of them validated."""
+
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lepton_jax.ablation.question.experiment import Experiment, Variant
+from lepton_jax.config import config_file
+from lepton_jax.config.config import Config, flatten
+from lepton_jax.config.validation import changed
+from lepton_jax.config.varied import program_key
+from lepton_jax.errors import UserError
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run of an experiment."""
+
+    variant: str
+    tuning: Mapping[str, Any]
+    seed: int
+    config: Config
+    name: str
+    """Of its folder below the experiment's workdir; the same recipe has the same name."""
+
+    @property
+    def program(self) -> str:
+        """Trials with the same key run the same compiled program."""
+        return program_key(self.config)
+
+
+def trials_of(experiment: Experiment) -> list[Trial]:
+    """Every variant under every seed, in order.
+
+    Raises:
+      UserError: listing the faults of every variant's config.
+    """
+    bases: dict[str, Config] = {}
+    found, faults = [], []
+    for variant in experiment.variants:
+        path = variant.config or experiment.config
+        if path not in bases:
+            bases[path] = base_of(path, experiment)
+        try:
+            found += trials_of_variant(variant, bases[path], experiment.seeds)
+        except UserError as e:
+            faults.append(str(e))
+    if faults:
+        raise UserError("\n".join(faults))
+    return found
+
+
+def base_of(path: str, experiment: Experiment) -> Config:
+    """The config of a file with what every variant of the experiment changes."""
+    base, _ = config_file.load(path)
+    return changed(base, experiment.changes, path)
+
+
+def trials_of_variant(variant: Variant, base: Config, seeds: Iterable[int]) -> list[Trial]:
+    """The variant of a config under every seed. Raises `UserError` for what it does not allow."""
+    config = base
+    if variant.changes or variant.tuning:
+        config = changed(base, {**variant.changes, **variant.tuning}, f"variant {variant.name!r}")
+    found = []
+    for seed in seeds:
+        own = dataclasses.replace(config, seed=int(seed))
+        name = f"{slug(variant.name)}-{seed}-{own.fingerprint()}"
+        found.append(Trial(variant.name, variant.tuning, int(seed), own, name))
+    return found
+
+
+def compared(config: Config, baseline: Config) -> dict[str, tuple[Any, Any]]:
+    """`{key: (the baseline's, its own)}` where two trials differ, but for the seed."""
+    a, b = dict(flatten(baseline.to_dict())), dict(flatten(config.to_dict()))
+    keys = dict.fromkeys([*a, *b])
+    return {k: (a.get(k), b.get(k)) for k in keys if k != "seed" and a.get(k, "-") != b.get(k, "-")}
+
+
+def by_program(trials: Sequence[Trial]) -> dict[str, list[Trial]]:
+    """Trials that may share a compiled program, by its key."""
+    found: dict[str, list[Trial]] = {}
+    for trial in trials:
+        found.setdefault(trial.program, []).append(trial)
+    return found
+
+
+def slug(name: str) -> str:
+    """A name as a folder may have it."""
+    return re.sub(r"[^\w.=+-]+", "_", name)[:60].strip("_") or "variant"

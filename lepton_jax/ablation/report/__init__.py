@@ -1,0 +1,1 @@
+"""An experiment's report: its page, pictures and live view."""

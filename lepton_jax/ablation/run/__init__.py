@@ -1,0 +1,1 @@
+"""An experiment's runs: packs of trials, and what executes them."""

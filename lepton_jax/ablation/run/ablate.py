@@ -1,0 +1,165 @@
+"""`ablate`: from a question to its answer."""
+
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lepton_jax.ablation.analysis.results import Results
+from lepton_jax.ablation.question.experiment import Experiment
+from lepton_jax.ablation.question.programs import Programs
+from lepton_jax.ablation.question.search import Searching
+from lepton_jax.ablation.question.trials import trials_of
+from lepton_jax.ablation.run import executors, pack, workdir
+from lepton_jax.ablation.run.pack import Due, Pack
+from lepton_jax.cluster import slurm
+from lepton_jax.console import say
+from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.tracking import provenance
+from lepton_jax.tracking.claim import claim
+
+EXECUTORS = ("inprocess", "processes", "slurm")
+
+
+@dataclass(frozen=True)
+class Ablated:
+    """How far an experiment is, and its answer."""
+
+    workdir: str
+    states: Mapping[str, int]
+    """Trials by what became of them."""
+    answer: str
+    report: str
+    stopped: bool
+
+    @property
+    def ok(self) -> bool:
+        return self.stopped or self.states.get("finished", 0) > 0
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "workdir": self.workdir,
+            "states": dict(self.states),
+            "stopped": self.stopped,
+            "answer": self.answer,
+            "report": self.report,
+        }
+
+    def __str__(self) -> str:
+        counted = ", ".join(f"{n} {state}" for state, n in self.states.items())
+        if self.stopped:
+            return f"Stopped with trials {counted}; the same command goes on in {self.workdir}."
+        return f"{self.answer}\n\nTrials: {counted}. The report: {self.report}"
+
+
+def ablate(
+    experiment: Experiment,
+    where: str,
+    *,
+    executor: str,
+    workers: int,
+    at_once: str,
+    retry: bool,
+    request: Mapping[str, Any],
+) -> Ablated:
+    """Runs what of the experiment has not been run, and reports on all of it.
+
+    Raises:
+      UserError: for faults in any trial's config, before the first trial starts.
+    """
+    check_executor(executor, workers, at_once)
+    trials, programs = trials_of(experiment), Programs(experiment.metric)
+    searches = [Searching(search, experiment, where, programs) for search in experiment.searches]
+    collected = provenance.collect(sys.argv)
+    carry_out = executor_of(executor, workers, request)
+
+    def written() -> set[str]:
+        """Notes what the experiment holds by now; the names of its trials."""
+        known = [*trials, *(t for s in searches for t in s.trials())]
+        workdir.write(where, experiment, known, collected)
+        return {t.name for t in known}
+
+    def run(packs: Sequence[Pack]) -> bool:
+        began = time.monotonic()
+        for each in packs:
+            each.write()
+        done = carry_out(packs)
+        if packs:
+            say(f"{sum(len(p.names) for p in packs)} trials in {time.monotonic() - began:.0f} s")
+        return done
+
+    with claim(where):
+        programs.check(trials)
+        for search in searches:
+            search.check()
+        begun = pack.begun(where, written())
+        known = {name for p in begun for name in p.names}
+        open_ = [t for t in trials if not pack.ended(pack.trial_folder(where, t.name), retry)]
+        due = [Due(t) for t in open_ if t.name not in known]
+        done = run(begun + pack.plan(where, due, at_once=at_once, workers=workers))
+        while done and (due := [d for s in searches for d in s.due()]):
+            written()
+            names = ", ".join(dict.fromkeys(d.trial.variant for d in due))
+            ends = {f"step {d.until:,}" if d.until else "the end" for d in due}
+            say(f"search {names}: {len(due)} trials go on to {' and '.join(sorted(ends))}")
+            done = run(pack.plan(where, due, at_once=at_once, workers=workers))
+        for search in searches:
+            search.view()
+        return summary(where, stopped=not done)
+
+
+def executor_of(
+    name: str, workers: int, request: Mapping[str, Any]
+) -> Callable[[Sequence[Pack]], bool]:
+    """What runs packs, and says whether every one of them came to its end."""
+    if name == "inprocess":
+        from lepton_jax.ablation.run.run_pack import Warm
+
+        warm = Warm()
+        return lambda packs: executors.inprocess(packs, warm, say)
+
+    def elsewhere(packs: Sequence[Pack]) -> bool:
+        before = signal.signal(signal.SIGTERM, _interrupt)
+        try:
+            if name == "processes":
+                return executors.processes(packs, workers, say)
+            return executors.on_slurm(packs, workers, slurm.Request(**request), say)
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    return elsewhere
+
+
+def summary(where: str, *, stopped: bool) -> Ablated:
+    """Writes the report of an experiment as it stands."""
+    from lepton_jax.ablation.analysis.answer import answer
+    from lepton_jax.ablation.report import html
+
+    results = workdir.read(where)
+    path = html.write(results, where)
+    return Ablated(where, states(results), answer(results), path, stopped)
+
+
+def states(results: Results) -> dict[str, int]:
+    return dict(Counter(o.state for o in results.outcomes))
+
+
+def check_executor(executor: str, workers: int, at_once: str) -> None:
+    if executor not in EXECUTORS:
+        near = did_you_mean(executor, EXECUTORS)
+        raise UserError(
+            f"ablate: no executor {executor!r}{near}; there are: {', '.join(EXECUTORS)}"
+        )
+    if workers < 1:
+        raise UserError(f"ablate: --workers={workers}: expected at least 1")
+    if workers > 1 and executor == "inprocess":
+        raise UserError("ablate: --workers is for --executor=processes or slurm")
+    if at_once not in ("auto", "serial") and not (at_once.isdigit() and int(at_once) > 0):
+        raise UserError(f"ablate: --pack={at_once}: expected auto, serial, or a number of lanes")
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    raise KeyboardInterrupt

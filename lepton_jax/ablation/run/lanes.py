@@ -1,0 +1,205 @@
+"""Lanes: several trials of one program that take their steps at once.
+
+Every array of a state has a leading lane axis `[L, ...]`; the data are shared, each lane follows
+its own order of the examples. On several devices the lanes are spread over them, and nothing
+travels between them. Several lanes on a device run under `jax.vmap`, which changes the order of
+sums and nothing else. A single lane has no such axis: it takes the very step that the trial takes
+alone, and computes the same bits.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from lepton_jax.config.config import Config
+from lepton_jax.config.varied import hyper_of
+from lepton_jax.data.order import Order
+from lepton_jax.data.source import Columns
+from lepton_jax.training import feed
+from lepton_jax.training.build import Prepared
+from lepton_jax.training.state import Totals
+from lepton_jax.training.step import Program
+
+AXIS = "lane"
+
+
+class LanePlacement:
+    """Where lanes lie: `width` on each device. It stands in for a `Placement` in evaluations."""
+
+    def __init__(self, devices: Sequence[Any], width: int):
+        self.width = width
+        self.lanes = width * len(devices)
+        self.mesh = Mesh(np.asarray(devices), (AXIS,), axis_types=(AxisType.Auto,))
+        self.replicated = NamedSharding(self.mesh, P())
+        self.spread = NamedSharding(self.mesh, P(AXIS)) if self.lanes > 1 else self.replicated
+
+    def send(self, tree: Any) -> Any:
+        """Host arrays `[L, ...]` to the devices that hold the lanes."""
+        if self.lanes == 1:
+            tree = jax.tree.map(lambda x: x[0], tree)
+        return jax.device_put(tree, self.spread)
+
+    def by_lane(self, tree: Any) -> Any:
+        """What came from the devices, as host arrays `[L, ...]`."""
+        tree = jax.device_get(tree)
+        return jax.tree.map(lambda x: np.asarray(x)[None], tree) if self.lanes == 1 else tree
+
+    def share(self, tree: Any) -> Any:
+        """Host arrays that every lane sees, to every device."""
+        return jax.device_put(tree, self.replicated)
+
+    def rows(self, batch_size: int) -> np.ndarray:
+        """Every lane sees the whole batch."""
+        return np.arange(batch_size)
+
+    def put_rows(self, tree: Any, rows: np.ndarray, batch_size: int) -> Any:
+        return self.share(tree)
+
+    def compile(
+        self, function: Callable[..., Any], split: tuple[bool, ...], donate: tuple[int, ...] = ()
+    ) -> Any:
+        """A function of one lane as one of all of them, jitted.
+
+        `split`: which arguments belong to lanes; the others are shared.
+        """
+        whole = function
+        if self.width > 1:
+            whole = jax.vmap(function, in_axes=tuple(0 if own else None for own in split))
+        elif self.lanes > 1:
+
+            def whole(*args: Any) -> Any:
+                own = [
+                    jax.tree.map(lambda x: x[0], a) if s else a
+                    for a, s in zip(args, split, strict=True)
+                ]
+                return jax.tree.map(lambda x: x[None], function(*own))
+
+        if self.mesh.size > 1:
+            # Left to itself the compiler gathers what no lane needs of another.
+            specs = tuple(P(AXIS) if own else P() for own in split)
+            whole = jax.shard_map(
+                whole, mesh=self.mesh, in_specs=specs, out_specs=P(AXIS), check_vma=False
+            )
+        return jax.jit(whole, donate_argnums=donate, out_shardings=self.spread)
+
+    def compile_sums(self, function: Callable[..., Any]) -> Any:
+        """A function of (state, batch): the state by lane, the batch shared."""
+        return self.compile(function, (True, False))
+
+
+def run_together(prepared: Prepared) -> bool:
+    """Whether trials of it may be lanes: not with streamed data, nor other strategies than jit."""
+    jit = prepared.program.config.strategy.name == "jit"
+    return jit and feed.fits_on_device(prepared.program, prepared.data)
+
+
+class Lanes:
+    """A program compiled for as many trials at once; which trials, each call says."""
+
+    def __init__(self, program: Program, train: Columns, devices: Sequence[Any], width: int):
+        self._program = program
+        self._placement = LanePlacement(devices, width)
+        self._train = train
+
+    @property
+    def program(self) -> Program:
+        return self._program
+
+    @property
+    def placement(self) -> LanePlacement:
+        return self._placement
+
+    @property
+    def count(self) -> int:
+        return self.placement.lanes
+
+    def fresh(self, configs: Sequence[Config]) -> dict[str, Any]:
+        """The lanes' states before the first step, and empty sums."""
+        place = self.placement
+        hypers = [hyper_of(c) for c in configs]
+        dtype = jax.tree.leaves(self.program.hyper())[0].dtype
+        hyper = jax.tree.map(lambda *xs: np.asarray(xs, dtype), *hypers)
+        seeds = np.asarray([c.seed for c in configs], np.uint32)
+        state = self._init(*place.send((seeds, hyper)))
+        return {"state": state, "sums": self.empty_sums()}
+
+    def empty_sums(self) -> Totals:
+        return self.stacked([jax.device_get(self.program.empty_sums())] * self.count)
+
+    def stacked(self, trees: Sequence[Any]) -> Any:
+        """Trees of host arrays, one a lane, as one tree on the devices."""
+        return self.placement.send(jax.tree.map(lambda *xs: np.stack(xs), *trees))
+
+    @property
+    def like(self) -> dict[str, Any]:
+        """What a pack's checkpoint holds of its lanes: shapes, dtypes and shardings."""
+        one = {
+            "state": self.program.abstract_state(),
+            "sums": jax.eval_shape(self.program.empty_sums),
+        }
+        lanes = (self.count,) if self.count > 1 else ()
+        sharding = self.placement.spread
+        return jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct((*lanes, *x.shape), x.dtype, sharding=sharding), one
+        )
+
+    def feed(self, configs: Sequence[Config]) -> "LaneFeed":
+        """How the k-th batch of each lane reaches the step."""
+        orders = [feed.order_of(c, self._train) for c in configs]
+        return LaneFeed(self, orders)
+
+    def select(self, chosen: np.ndarray, new: Any, old: Any) -> Any:
+        """Lane by lane `new` where `chosen` bool [L], else `old`, which is donated."""
+        return self._select(self.placement.send(chosen), new, old)
+
+    @cached_property
+    def step(self) -> Any:
+        """`(state, sums, columns, chunk, position, ruler) -> (state, sums)`, its state donated."""
+        step = feed.gathering(self.program)
+        return self.placement.compile(step, (True, True, False, True, False, False), donate=(0,))
+
+    @cached_property
+    def columns(self) -> Any:
+        """The training split on every device."""
+        columns = {name: np.asarray(column) for name, column in self._train.columns.items()}
+        return self.placement.share(columns)
+
+    @cached_property
+    def _init(self) -> Any:
+        return self.placement.compile(self.program.init, (True, True))
+
+    @cached_property
+    def _select(self) -> Any:
+        def select(chosen: jax.Array, new: Any, old: Any) -> Any:
+            return jax.tree.map(lambda n, o: jax.numpy.where(chosen, n, o), new, old)
+
+        return self.placement.compile(select, (True, True, True), donate=(2,))
+
+
+class LaneFeed:
+    """Batches of all lanes: shared data, an order of the examples for each."""
+
+    def __init__(self, lanes: Lanes, orders: Sequence[Order]):
+        self._place, self._orders = lanes.placement, orders
+        self._columns = lanes.columns
+        positions = np.arange(orders[0].batch_size, dtype=np.int32)
+        self._position = self._place.share(positions)
+        self._chunk: tuple[int, Any, Any] = (-1, None, None)
+        self._rulers = feed.Rulers(orders[0].buckets, self._place.share)
+        self.step = lanes.step
+
+    def inputs(self, k: int) -> tuple[Any, ...]:
+        """What step k takes beside state and sums."""
+        start = k - k % feed.CHUNK
+        if self._chunk[0] != start:
+            order = np.stack([o.chunk(start, feed.CHUNK) for o in self._orders])
+            self._chunk = (start, order, self._place.send(order))
+        _, order, sent = self._chunk
+        # All lanes come to the same length, but for batches that go across epochs.
+        ruler = self._rulers(order[:, k % feed.CHUNK])
+        return self._columns, sent, self._position, ruler

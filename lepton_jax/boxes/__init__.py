@@ -1,0 +1,1 @@
+"""Boxes of objects in images: geometry, checks, matching, words."""

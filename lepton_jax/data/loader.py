@@ -1,0 +1,142 @@
+"""Batches from the host, built ahead of the step that takes them, through Grain.
+
+A batch is a function of its step alone, so Grain only spreads the steps over threads or worker
+processes and keeps them in order: its own shuffling, batching and iterator state are not used.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from lepton_jax.data.fresh import Streamed
+from lepton_jax.data.order import Order
+from lepton_jax.data.source import Columns
+from lepton_jax.data.text.buckets import cut
+
+THREADS = 4
+AHEAD = 8
+"""Batches that are ready or under way."""
+
+_MEASURED_BATCHES = 2 * AHEAD
+_MEASURED_S = 2.0
+_FAST_ENOUGH = 200.0
+_WORTH_IT = 1.2
+
+
+class Batches:
+    """`batches(step)` -> the fields `[B, ...]` of that step's batch, and `position` int32 [B].
+
+    `position` is an example's place in the whole batch, of which `positions` is our share.
+    """
+
+    def __init__(self, columns: Columns, order: Order, positions: np.ndarray | None = None):
+        self._columns = columns
+        self._order = order
+        whole = np.arange(order.batch_size)
+        self._position = (whole if positions is None else positions).astype(np.int32)
+
+    def __call__(self, step: int) -> dict[str, np.ndarray]:
+        index_B = self._order.indices(step)[self._position]
+        if isinstance(self._columns, Streamed):
+            epoch_B = self._order.epochs(step)[self._position]
+            fields = self._columns.drawn(index_B, epoch_B, self._order.seed)
+        else:
+            fields = self._columns.rows(index_B)
+        length = self._order.length(step)
+        if length is not None:
+            fields = cut(fields, length)
+        return {**fields, "position": self._position.copy()}
+
+
+class Stream(Iterator[dict[str, np.ndarray]]):
+    """The batches of steps `start` to `stop`, in order. `workers` 0 means threads."""
+
+    def __init__(self, batches: Batches, start: int, stop: int, workers: int):
+        self.workers = workers
+        self._iterator: Any = _grain(batches, start, stop, workers)
+
+    def __next__(self) -> dict[str, np.ndarray]:
+        return next(self._iterator)
+
+    def close(self) -> None:
+        """Ends the threads or worker processes."""
+        self._iterator.close()
+
+
+def stream(
+    columns: Columns,
+    order: Order,
+    start: int,
+    stop: int,
+    *,
+    workers: int | None,
+    positions: np.ndarray | None = None,
+) -> Stream:
+    """Batches for the steps from `start` on, before `stop`: the same bytes in whatever way.
+
+    Main arguments:
+      columns: the training split.
+      order: which examples make a step's batch.
+    Other arguments:
+      workers: worker processes; 0 means threads; None measures a few batches and chooses, and
+        `.workers` of the result tells what. Processes import the caller's main module, which
+        must therefore not start anything when it is merely imported.
+      positions: int [b], this process's share of every batch; all of it by default.
+    """
+    batches = Batches(columns, order, positions)
+    if workers is None:
+        workers = _measured(batches, start, stop)
+    return Stream(batches, start, stop, workers)
+
+
+def _grain(batches: Batches, start: int, stop: int, workers: int) -> Any:
+    import grain
+    from absl import flags
+
+    # Grain reads absl flags when it starts worker processes, which fails where no absl.app has
+    # parsed them: in notebooks, tests and scripts.
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()
+    steps = grain.MapDataset.range(start, stop).map(batches)
+    reading = grain.ReadOptions(num_threads=THREADS, prefetch_buffer_size=AHEAD)
+    dataset = steps.to_iter_dataset(reading)
+    if workers:
+        ahead = max(1, AHEAD // workers)
+        dataset = dataset.mp_prefetch(
+            grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=ahead)
+        )
+    return iter(dataset)
+
+
+def _measured(batches: Batches, start: int, stop: int) -> int:
+    """Threads, unless they are slow and worker processes clearly faster.
+
+    A process takes seconds to start and sends its batches through shared memory, which only heavy
+    work in Python repays.
+    """
+    if stop - start <= _MEASURED_BATCHES:
+        return 0
+    threads = _rate(Stream(batches, start, stop, workers=0))
+    if threads > _FAST_ENOUGH:
+        return 0
+    workers = max(1, (os.cpu_count() or 2) - 1)
+    processes = _rate(Stream(batches, start, stop, workers))
+    return workers if processes > _WORTH_IT * threads else 0
+
+
+def _rate(batches: Stream) -> float:
+    """Batches a second, once it has started."""
+    try:
+        next(batches, None)
+        begin = time.perf_counter()
+        count = 0
+        for _ in batches:
+            count += 1
+            if count == _MEASURED_BATCHES or time.perf_counter() - begin > _MEASURED_S:
+                break
+        return count / (time.perf_counter() - begin)
+    finally:
+        batches.close()

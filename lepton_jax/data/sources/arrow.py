@@ -1,0 +1,195 @@
+"""Data sets that Hugging Face's `datasets` saved (`save_to_disk`), read with pyarrow alone.
+
+Arrow files are memory-mapped: any example is read in place, whatever the size of the set.
+"""
+
+import functools
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from lepton_jax.config.schema import Running
+from lepton_jax.data.source import Element, Source, Split, split_name
+from lepton_jax.data.sources.images import read_image
+from lepton_jax.errors import UserError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of Arrow files, one after the other. Elements: `image` uint8 [H, W, 1 or 3],
+    `label` int32 where the set has labels, and its other columns of numbers and text.
+
+    `called` are the files as a person knows them, `names` the fields by the names of their columns.
+    Pickled, it is the files' names.
+    """
+
+    files: tuple[str, ...]
+    called: tuple[str, ...]
+    names: Mapping[str, str]
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return _table(self.files).num_rows
+
+    def __getitem__(self, index: int, /) -> Element:
+        table = _table(self.files)
+        where = self.origin(index)
+        return {
+            self.names.get(column, column): self._value(table.column(column)[index], where)
+            for column in table.column_names
+        }
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """int32 [N], without reading an image."""
+        table = _table(self.files)
+        found = [c for c in table.column_names if self.names.get(c, c) == "label"]
+        if not found or _is_image(table.schema.field(found[0]).type):
+            return None
+        values = table.column(found[0]).to_pylist()
+        if None in values:
+            raise UserError(f"{self.origin(values.index(None))}: the label is missing")
+        return np.asarray([self._label(v) for v in values])
+
+    def origin(self, index: int) -> str:
+        for file, name in zip(self.files, self.called, strict=True):
+            rows = _table((file,)).num_rows
+            if index < rows:
+                return f"{name}, row {index}"
+            index -= rows
+        return ""
+
+    def _value(self, value: pa.Scalar, where: str) -> Any:
+        if _is_image(value.type):
+            data = value.as_py()
+            if isinstance(data, Mapping):
+                if data["bytes"] is None and data["path"]:
+                    return read_image(data["path"], data["path"])
+                data = data["bytes"]
+            return read_image(data or b"", where)
+        found = value.as_py()
+        if pa.types.is_string(value.type) or pa.types.is_large_string(value.type):
+            if found in self.classes:
+                return np.int32(self.classes.index(found))
+            return (found or "").encode()
+        return np.asarray(found)
+
+    def _label(self, value: Any) -> int:
+        return self.classes.index(value) if isinstance(value, str) else value
+
+
+def saved_dataset(*, path: Running[str], image: str = "image", label: str = "label") -> Source:
+    """A folder that `datasets.Dataset.save_to_disk` or that of a `DatasetDict` wrote.
+
+    `image` and `label` are the columns that become those fields. The classes are those of the
+    ClassLabel, the texts of a label that is text, or else '0', '1', ...
+
+    Raises:
+      UserError: naming what is absent from the folder, or no such column.
+    """
+    root = Path(path).expanduser()
+    if (root / "dataset_dict.json").is_file():
+        names = json.loads((root / "dataset_dict.json").read_text())["splits"]
+        folders = {split_name(name): root / name for name in names}
+    elif (root / "state.json").is_file():
+        name = json.loads((root / "state.json").read_text()).get("_split")
+        folders = {split_name(name or "train"): root}
+    else:
+        raise UserError(
+            f"{path}: not a folder that datasets.save_to_disk wrote: it has neither "
+            "dataset_dict.json nor state.json (data.source.path)"
+        )
+    digest = hashlib.sha256()
+    files: dict[str, tuple[str, ...]] = {}
+    features: Mapping[str, Any] = {}
+    for split, folder in folders.items():
+        try:
+            state_text = (folder / "state.json").read_text()
+            info_text = (folder / "dataset_info.json").read_text()
+        except OSError as e:
+            raise UserError(f"{e.filename}: {e.strerror}; the folder is incomplete") from None
+        state, features = json.loads(state_text), json.loads(info_text).get("features") or features
+        if state.get("_indices_data_files"):
+            raise UserError(
+                f"{folder}: saved with a selection of its rows beside it, by an old version of "
+                "datasets; load it there, and save .flatten_indices()"
+            )
+        found = [folder / f["filename"] for f in state["_data_files"]]
+        files[split] = tuple(map(str, found))
+        for file in found:
+            size = file.stat().st_size if file.exists() else -1
+            digest.update(f"{split} {file.name} {size}\n".encode())
+        digest.update((state_text + info_text).encode())
+    return made(path, files, files, features, image, label, digest.hexdigest())
+
+
+def made(
+    path: str,
+    files: Mapping[str, tuple[str, ...]],
+    called: Mapping[str, tuple[str, ...]],
+    features: Mapping[str, Any],
+    image: str,
+    label: str,
+    fingerprint: str,
+) -> Source:
+    """The source of these Arrow files, by split; `features` as `datasets` describes columns."""
+    first = next(iter(files.values()))
+    columns = _table(first).column_names
+    for key, column in (("image", image), ("label", label)):
+        if column != key and column not in columns:
+            raise UserError(
+                f"{path}: no column {column!r} (data.source.{key}){did_you_mean(column, columns)}; "
+                f"there are: {', '.join(columns)}"
+            )
+    classes = _classes(files, features, label)
+    names = {image: "image", label: "label"}
+    splits: dict[str, Split] = {s: Rows(f, called[s], names, classes) for s, f in files.items()}
+    identity = hashlib.sha256(f"{fingerprint} {image} {label} {classes}".encode()).hexdigest()
+    return Source(splits, classes, identity, f"Arrow tables of {path}")
+
+
+def _classes(
+    files: Mapping[str, tuple[str, ...]], features: Mapping[str, Any], label: str
+) -> tuple[str, ...]:
+    named = features.get(label)
+    if isinstance(named, Mapping) and named.get("names"):
+        return tuple(named["names"])
+    values: set[Any] = set()
+    for split in files.values():
+        table = _table(split)
+        if label in table.column_names and not _is_image(table.schema.field(label).type):
+            values |= set(table.column(label).unique().to_pylist())
+    if values and all(isinstance(v, str) for v in values):
+        return tuple(sorted(values))
+    if values and all(isinstance(v, int) for v in values):
+        return tuple(str(i) for i in range(max(values) + 1))
+    return ()
+
+
+def _is_image(kind: pa.DataType) -> bool:
+    """Whether a column holds encoded images: bytes, or a struct of bytes and path."""
+    if pa.types.is_struct(kind):
+        return {kind.field(i).name for i in range(kind.num_fields)} == {"bytes", "path"}
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
+@functools.lru_cache(maxsize=4096)
+def _table(files: Sequence[str]) -> pa.Table:
+    """Arrow files, mapped."""
+    tables = []
+    for file in files:
+        try:
+            mapped = pa.memory_map(file)
+            try:
+                tables.append(pa.ipc.open_stream(mapped).read_all())
+            except pa.ArrowInvalid:
+                tables.append(pa.ipc.open_file(mapped).read_all())
+        except (OSError, pa.ArrowInvalid) as e:
+            raise UserError(f"{file}: not a readable Arrow file: {e}") from None
+    return pa.concat_tables(tables)

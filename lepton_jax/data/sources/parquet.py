@@ -1,0 +1,97 @@
+"""Parquet files with encoded images, as the Hugging Face hub has them.
+
+A Parquet file can only be read by whole groups of rows. So each is written once, as it is, into
+the cache as an Arrow file, in which any row can be read; images stay encoded.
+"""
+
+import hashlib
+import json
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lepton_jax.config.schema import Running
+from lepton_jax.data import cache
+from lepton_jax.data.source import Source, split_name
+from lepton_jax.data.sources.arrow import made
+from lepton_jax.errors import UserError, WorkError
+
+ROWS = 64
+"""In a batch of the Arrow file."""
+
+
+def parquet(*, path: Running[str], image: str = "image", label: str = "label") -> Source:
+    """A `.parquet` file, or a folder of them: SPLIT.parquet, SPLIT-00000-of-00003.parquet, or
+    SPLIT/0000.parquet; a file of another name is 'train'.
+
+    The column `image` holds the bytes of image files, or structs {bytes, path}; `label` holds
+    numbers, or texts that are the classes. The names of classes are taken from what the hub writes
+    into the file. The fingerprint covers names, sizes and modification times.
+
+    Raises:
+      UserError: naming the file or column that is absent or cannot be read.
+    """
+    root = Path(path).expanduser()
+    found = sorted(root.rglob("*.parquet")) if root.is_dir() else [root]
+    if not found or not found[0].exists():
+        raise UserError(f"{path}: no Parquet file there (data.source.path)")
+    digest = hashlib.sha256()
+    files: dict[str, tuple[str, ...]] = {}
+    called: dict[str, tuple[str, ...]] = {}
+    features: Mapping[str, Any] = {}
+    for file in found:
+        stat = file.stat()
+        where = file.relative_to(root).as_posix() if root.is_dir() else file.name
+        identity = f"{where} {stat.st_size} {stat.st_mtime_ns}"
+        digest.update(f"{identity}\n".encode())
+        split = _split(file, root)
+        copy, its_features = _copied(file, hashlib.sha256(f"{file} {identity}".encode()))
+        files[split] = (*files.get(split, ()), str(copy))
+        called[split] = (*called.get(split, ()), str(file))
+        features = features or its_features
+    return made(path, files, called, features, image, label, digest.hexdigest())
+
+
+def _split(file: Path, root: Path) -> str:
+    stem = re.sub(r"-\d+-of-\d+.*$", "", file.stem)
+    if re.fullmatch(r"\d+", stem) and file.parent != root:
+        stem = file.parent.name
+    name = split_name(stem)
+    return name if root.is_dir() and not re.fullmatch(r"\d+|data|part.*", name) else "train"
+
+
+def _copied(file: Path, digest: Any) -> tuple[Path, Mapping[str, Any]]:
+    """The Arrow file of a Parquet file, made if need be, and the features that it declares."""
+    target = cache.root() / "arrow" / f"{digest.hexdigest()[:32]}.arrow"
+    try:
+        table = pq.ParquetFile(file)
+    except (OSError, pa.ArrowInvalid) as e:
+        raise UserError(f"{file}: not a readable Parquet file: {e}") from None
+    metadata = (table.schema_arrow.metadata or {}).get(b"huggingface", b"{}")
+    features = json.loads(metadata).get("info", {}).get("features") or {}
+    if target.exists():
+        return target, features
+    print(f"copying {file.name} into the cache, to read it in any order", file=sys.stderr)
+    aside = ""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, aside = tempfile.mkstemp(dir=target.parent)
+        with os.fdopen(handle, "wb") as out, pa.ipc.new_stream(out, table.schema_arrow) as writer:
+            for batch in table.iter_batches(ROWS):
+                writer.write_batch(batch)
+        os.rename(aside, target)  # whole, or not there: another process may be doing the same
+    except pa.ArrowInvalid as e:
+        raise UserError(f"{file}: not a readable Parquet file: {e}") from None
+    except OSError as e:
+        raise WorkError(f"cannot copy {file} into {target.parent}: {e}") from None
+    finally:
+        if aside and os.path.exists(aside):
+            os.unlink(aside)
+    return target, features

@@ -1,0 +1,211 @@
+"""Anything that TensorFlow Datasets has prepared as ArrayRecord, read without TensorFlow.
+
+The prepared folder is opened directly: asking TFDS by name would fall back to downloading, or
+fail with a message about another file format, where a set is merely absent.
+"""
+
+import contextlib
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lepton_jax.config.schema import Later, Running
+from lepton_jax.data.source import Element, Source, Split, split_name
+from lepton_jax.errors import UserError, did_you_mean
+
+
+def tfds(
+    *,
+    dataset: str,
+    label: Later[str] = "label",
+    splits: Later[tuple[str, ...]] = (),
+    data_dir: Running[str | None] = None,
+) -> Source:
+    """A prepared data set, e.g. `dataset='cifar10'`, `'glue/sst2'` or `'mnist:3.0.1'`.
+
+    `data_dir` is TFDS's own folder by default. Fields keep their TFDS names, nested ones are
+    joined by '/'. The classes are those of the ClassLabel called 'label', or of the only one.
+
+    Other arguments:
+      label: the field that becomes 'label', where it is called otherwise: 'label-coarse'.
+      splits: the splits and what they are of TFDS's, all of them by default:
+        `('train=train', 'valid=validation+test', 'test=test[:50%]')`.
+
+    Raises:
+      UserError: when the set is not there, saying where it was looked for and how to get it.
+    """
+    with _quiet():
+        import tensorflow_datasets
+
+        root = data_dir or str(tensorflow_datasets.core.constants.DATA_DIR)
+        folder = _prepared(root, dataset)
+        builder = tensorflow_datasets.builder_from_directory(folder)
+        names = _names(dataset, splits, tuple(builder.info.splits))
+        classes = _classes(dataset, builder.info.features, label)
+        found: dict[str, Split] = {
+            ours: _Examples(folder, theirs, label, _read(builder, theirs))
+            for ours, theirs in names.items()
+        }
+        for split in found.values():  # the decoder's advice about itself comes with the first
+            split[0]
+    fingerprint = _fingerprint(folder)
+    if label != "label" or splits:
+        fingerprint = hashlib.sha256(f"{fingerprint} {label} {splits}".encode()).hexdigest()
+    return Source(
+        splits=found,
+        classes=classes,
+        fingerprint=fingerprint,
+        description=f"{builder.info.full_name} of TensorFlow Datasets",
+    )
+
+
+@dataclass(frozen=True)
+class _Examples:
+    """One split of a prepared set. Pickled, it is the folder and the split's name."""
+
+    folder: str
+    name: str
+    label: str
+    source: Any
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int, /) -> Element:
+        example = dict(_flat(self.source[index]))
+        if self.label != "label":
+            example["label"] = example.pop(self.label)
+        return example
+
+    def __reduce__(self) -> tuple:
+        return _opened, (self.folder, self.name, self.label)
+
+
+def _opened(folder: str, name: str, label: str) -> _Examples:
+    with _quiet():
+        import tensorflow_datasets
+
+        builder = tensorflow_datasets.builder_from_directory(folder)
+        return _Examples(folder, name, label, _read(builder, name))
+
+
+def _read(builder: Any, name: str) -> Any:
+    try:
+        return builder.as_data_source(split=name)
+    except ValueError as e:
+        raise UserError(f"tfds: split {name!r}: {str(e).splitlines()[0]}") from None
+
+
+def _names(dataset: str, splits: tuple[str, ...], there: tuple[str, ...]) -> dict[str, str]:
+    """What each of our splits is in TFDS's words."""
+    if not splits:
+        return {split_name(name): name for name in there}
+    found = {}
+    for text in splits:
+        ours, equals, theirs = text.partition("=")
+        named = re.findall(r"[A-Za-z_]\w*", re.sub(r"\[[^\]]*\]", "", theirs))
+        if not (ours and equals and named):
+            raise UserError(f"tfds: splits: expected e.g. 'valid=validation+test', got {text!r}")
+        for name in named:
+            if name not in there:
+                raise UserError(
+                    f"tfds: {dataset!r} has no split {name!r}{did_you_mean(name, there)}; there "
+                    f"are: {', '.join(there)}"
+                )
+        found[ours] = theirs
+    return found
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}/")
+        else:
+            yield prefix + name, value
+
+
+def _prepared(root: str, dataset: str) -> str:
+    """The folder DATA_DIR/NAME[/CONFIG]/VERSION of `dataset`, of the newest version there is."""
+    from etils import epath
+
+    name, _, version = dataset.partition(":")
+    folder = epath.Path(root) / name
+    versions = [f.name for f in folder.iterdir()] if folder.is_dir() else []
+    versions = [
+        v
+        for v in versions
+        if re.fullmatch(r"\d+\.\d+\.\d+", v)
+        and v == (version or v)
+        and (folder / v / "dataset_info.json").exists()
+    ]
+    if not versions:
+        there = _names_in(epath.Path(root))
+        known = f"; there are: {', '.join(there)}" if there else ""
+        raise UserError(
+            f"tfds: {dataset!r} is not in {root}{did_you_mean(name, there)}{known}. "
+            "To get it, where TensorFlow is installed: "
+            f"import tensorflow_datasets as tfds; tfds.builder({dataset!r}, data_dir={root!r}, "
+            "file_format='array_record').download_and_prepare()"
+        )
+    newest = folder / max(versions, key=lambda v: [int(part) for part in v.split(".")])
+    info = json.loads((newest / "dataset_info.json").read_text())
+    form = info.get("fileFormat", "tfrecord")
+    if form != "array_record":
+        raise UserError(
+            f"tfds: {newest} is in {form} form, which has no random access; prepare it with "
+            "file_format='array_record'"
+        )
+    return str(newest)
+
+
+def _names_in(root: Any) -> list[str]:
+    infos = [f for depth in ("*/*", "*/*/*") for f in root.glob(f"{depth}/dataset_info.json")]
+    return sorted({str(f.parent.parent.relative_to(root)) for f in infos})
+
+
+def _classes(dataset: str, features: Any, label: str) -> tuple[str, ...]:
+    named = dict(_named(features))
+    if label != "label" and label not in named:
+        raise UserError(
+            f"tfds: {dataset!r} has no field of labels {label!r}{did_you_mean(label, named)}; "
+            f"there are: {', '.join(named)}"
+        )
+    return named.get(label) or (next(iter(named.values())) if len(named) == 1 else ())
+
+
+def _named(features: Any, prefix: str = "") -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The ClassLabels and their names, also of nested features and of lists of them."""
+    for name, feature in features.items():
+        inner = getattr(feature, "feature", feature)
+        if getattr(inner, "names", None):
+            yield prefix + name, tuple(inner.names)
+        elif hasattr(inner, "items"):
+            yield from _named(inner, f"{prefix}{name}/")
+
+
+def _fingerprint(folder: str) -> str:
+    """Of what TFDS wrote about the set and the size of each file: versions are immutable."""
+    from etils import epath
+
+    digest = hashlib.sha256()
+    for file in sorted(epath.Path(folder).iterdir(), key=lambda f: f.name):
+        digest.update(f"{file.name} {file.stat().length}\n".encode())
+        if file.suffix == ".json":
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps back TFDS's log lines about folders that it tried and packages it would prefer."""
+    from absl import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)

@@ -1,0 +1,1 @@
+"""Texts: how they become tokens, and batches of like lengths."""

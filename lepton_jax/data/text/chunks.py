@@ -1,0 +1,169 @@
+"""Language modelling's encoding: all texts of a split as one stream of tokens, cut into chunks."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from lepton_jax.config.schema import PositiveInt
+from lepton_jax.data.source import Columns, Element, Made, Split
+from lepton_jax.data.text.encodings import text_of
+from lepton_jax.data.text.tokenizer import Tokenizer
+from lepton_jax.errors import UserError
+
+
+class StreamEncoding:
+    """`tokens` int32 [length + 1], chunk after chunk; the first of each is the last of the chunk
+    before it, so that every token but the very first is a target exactly once.
+
+    `length` int32 [] says how many of a chunk's tokens count: all but in the last chunk.
+    `characters` int32 [] is how many characters of the texts its targets stand for.
+    """
+
+    def __init__(
+        self, *, text: str = "text", length: PositiveInt, stride: PositiveInt | None = None
+    ):
+        """`text`: the field of the data. `stride`: chunks of the training split begin so many
+        tokens after each other, and so overlap where it is below `length`; an epoch is then longer.
+        1 gives every chunk there is, as nanoGPT draws them.
+        """
+        self.reads = (text,)
+        self._text, self._length, self._stride = text, length, stride
+
+    def texts(self, example: Element) -> tuple[str, ...]:
+        return (text_of(example, self._text),)
+
+    def encoded(self, split: Split, tokenizer: Tokenizer) -> Split:
+        return Chunks(split, tokenizer, self._text, self._length)
+
+    def carved(self, split: Split, fraction: float) -> tuple[Split, Split]:
+        """'train' and 'valid': the last `fraction` of the characters of all texts is the latter,
+        also where that is inside of a text.
+        """
+        texts = list(_texts(split, self._text))
+        left = int(sum(map(len, texts)) * (1 - fraction))
+        sides: tuple[list[Element], list[Element]] = ([], [])
+        for text in texts:
+            for side, part in zip(sides, (text[:left], text[left:]), strict=True):
+                if part:
+                    side.append({self._text: part})
+            left = max(0, left - len(text))
+        return Listed(sides[0]), Listed(sides[1])
+
+    def trained_on(self, columns: Columns) -> Columns:
+        """The chunks of the training split as it is trained on."""
+        if self._stride is None:
+            return columns
+        tokens, length = columns.columns["tokens"], np.asarray(columns.columns["length"])
+        stream = np.concatenate([np.asarray(tokens)[:, :-1].ravel(), tokens[-1][-1:]])
+        stream = stream[: len(stream) - (self._length + 1 - int(length[-1]))]
+        count = (len(stream) - self._length - 1) // self._stride + 1
+        if count < 1:
+            raise UserError(
+                f"the training split has {len(stream)} tokens, fewer than a chunk of "
+                f"{self._length + 1} (data.encode)"
+            )
+        size = self._length + 1
+        made = Made(
+            _Windows(stream, size, self._stride), np.arange(count), (size,), np.dtype(np.int32)
+        )
+        # Known where the chunks of the cache end, and evenly spread between: for training only.
+        known = np.concatenate([[0], np.cumsum(columns.columns["characters"], dtype=np.int64)])
+        at = np.minimum(np.arange(len(known)) * self._length, len(stream) - 1)
+        start = np.arange(count) * self._stride
+        characters = np.interp(start + self._length, at, known) - np.interp(start, at, known)
+        return Columns(
+            {
+                "tokens": made,
+                "length": np.full(count, size, np.int32),
+                "characters": np.round(characters).astype(np.int32),
+            }
+        )
+
+    def served(self, tokenizer: Tokenizer) -> dict[str, Any]:
+        return {
+            "pair": False,
+            "long": "refuse",
+            "inputs": {"tokens": "tokens", "length": "length"},
+            "size": self._length + 1,
+            "goes_on": True,
+        }
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """The chunks of a split's texts. Elements: `tokens`, `length` and `characters`."""
+
+    split: Split
+    tokenizer: Tokenizer
+    text: str
+    length: int
+
+    @cached_property
+    def _stream(self) -> tuple[np.ndarray, np.ndarray]:
+        """The tokens int32 [N], and where in all characters each ends int64 [N]."""
+        ids, ends, start = [], [], 0
+        for text in _texts(self.split, self.text):
+            encoding = self.tokenizer.encode(text)
+            if encoding.ids:
+                end = np.fromiter((b for _, b in encoding.offsets), np.int64, len(encoding.ids))
+                # The tokens around a text have no place; what no token stands for is the last's.
+                end = np.maximum.accumulate(end)
+                end[-1] = len(text)
+                ids.append(np.asarray(encoding.ids, np.int32))
+                ends.append(start + end)
+            start += len(text)
+        stream = np.concatenate(ids) if ids else np.empty(0, np.int32)
+        if len(stream) < 2:
+            raise UserError(f"the texts have {len(stream)} tokens, expected two or more")
+        return stream, np.concatenate(ends)
+
+    def __len__(self) -> int:
+        return -(-(len(self._stream[0]) - 1) // self.length)
+
+    def __getitem__(self, index: int, /) -> Element:
+        stream, ends = self._stream
+        start = index * self.length
+        found = stream[start : start + self.length + 1]
+        tokens = np.full(self.length + 1, self.tokenizer.vocabulary.pad, np.int32)
+        tokens[: len(found)] = found
+        return {
+            "tokens": tokens,
+            "length": np.asarray(len(found), np.int32),
+            "characters": np.asarray(ends[start + len(found) - 1] - ends[start], np.int32),
+        }
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Examples in a list."""
+
+    examples: list[Element]
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, index: int, /) -> Element:
+        return self.examples[index]
+
+
+@dataclass(frozen=True)
+class _Windows:
+    """int64 [n] -> int32 [n, size], of a stream of tokens."""
+
+    stream: np.ndarray
+    size: int
+    stride: int
+
+    def __call__(self, index: np.ndarray) -> np.ndarray:
+        return self.stream[index[:, None] * self.stride + np.arange(self.size)]
+
+
+def _texts(split: Split, field: str) -> Iterator[str]:
+    for i in range(len(split)):
+        try:
+            yield text_of(split[i], field)
+        except UserError as e:
+            raise UserError(f"text {i}: {e}") from e

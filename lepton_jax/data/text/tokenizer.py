@@ -1,0 +1,128 @@
+"""A tokenizer: texts to tokens and back, as a `tokenizer.json` of Hugging Face's library says.
+
+That text is all there is of it: it is kept beside a run's config and travels in a bundle, where
+`serving/loader.py` reads it. One that is trained is kept by what it was trained on:
+
+    <cache>/tokenizers/<digest of the texts' fingerprint and of how it is made>.json
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+from lepton_jax.data import cache
+from lepton_jax.data.text.vocabulary import Vocabulary
+from lepton_jax.errors import UserError, WorkError
+
+# Part of every digest: raise it when a tokenizer of ours is made in another way.
+_VERSION = 1
+
+SPECIAL = {
+    "pad": ("[PAD]", "<pad>", "<|pad|>", "<|finetune_right_pad_id|>"),
+    "unknown": ("[UNK]", "<unk>"),
+    "begin": ("[CLS]", "[BEGIN]", "<s>", "<bos>", "<|begin_of_text|>"),
+    "end": ("[SEP]", "[END]", "</s>", "<eos>", "<|endoftext|>", "<|end_of_text|>"),
+    "mask": ("[MASK]", "<mask>"),
+}
+"""What tokens with a meaning are called, here and in tokenizers from elsewhere."""
+
+
+class Tokenizer:
+    """What a `tokenizer.json` describes. `text` is that file's text.
+
+    Raises:
+      UserError: when it cannot be read, with `name` saying what it is.
+    """
+
+    def __init__(self, text: str, name: str = "tokenizer.json"):
+        from tokenizers import Tokenizer as Made
+
+        self.text = text
+        try:
+            self._made = Made.from_str(text)
+        except Exception as e:  # noqa: BLE001  the library raises nothing narrower
+            raise UserError(f"{name}: not a tokenizer that can be read: {e}") from None
+        self._made.no_truncation()
+        self._made.no_padding()
+
+    @cached_property
+    def digest(self) -> str:
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        numbers = self._made.get_vocab(with_added_tokens=True)
+        tokens = [""] * (max(numbers.values(), default=-1) + 1)
+        for token, number in numbers.items():
+            tokens[number] = token
+        # A word that merely looks like one of them is a word.
+        marked = {t["content"] for t in json.loads(self.text).get("added_tokens") or ()}
+        special = {
+            meaning: next((numbers[n] for n in names if n in marked), None)
+            for meaning, names in SPECIAL.items()
+        }
+        return Vocabulary(tuple(tokens), special.pop("pad") or 0, **special)
+
+    def cut_to(self, length: int, *, pair: bool = False) -> "Tokenizer":
+        """The same, but of a longer text only the first `length` tokens, its end among them.
+
+        Raises:
+          UserError: when nothing of a text would be left.
+        """
+        around = self._made.num_special_tokens_to_add(pair)
+        if length <= around:
+            raise UserError(
+                f"texts of {length} tokens have no room beside the {around} that stand around each"
+            )
+        other = Tokenizer(self.text)
+        other._made.enable_truncation(length)
+        return other
+
+    def encode(self, text: str, pair: str | None = None) -> Any:
+        """The library's `Encoding`: `ids`, `type_ids`, `offsets` into the text, `overflowing`."""
+        return self._made.encode(text, pair)
+
+    def prompt(self, text: str) -> list[int]:
+        """The tokens of a text that is to go on: its begin before it, and no end."""
+        begin = self.vocabulary.begin
+        ids = self._made.encode(text, add_special_tokens=False).ids
+        return ids if begin is None else [begin, *ids]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of tokens, without those that stand around a text or for padding."""
+        return self._made.decode(list(map(int, ids)))
+
+
+def trained(
+    make: Callable[[Iterator[str]], str], texts: Callable[[], Iterator[str]], identity: Any
+) -> Tokenizer:
+    """The tokenizer that `make` makes of the texts, or the one that it made of them before.
+
+    `identity`: what the result depends on, as JSON takes it.
+
+    Raises:
+      UserError: when it cannot be made, or the cache cannot be written.
+      WorkError: when the disk is full.
+    """
+    from tokenizers import __version__
+
+    identity = json.dumps([_VERSION, __version__, identity], sort_keys=True)
+    folder = cache.root() / "tokenizers"
+    file = folder / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.json"
+    with contextlib.suppress(OSError, UserError):
+        return Tokenizer(file.read_text())
+    found = Tokenizer(make(texts()))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, aside = tempfile.mkstemp(dir=folder)
+        with os.fdopen(handle, "w") as out:
+            out.write(found.text)
+        os.rename(aside, file)  # whole, or not there: another process may be doing the same
+    except OSError as e:
+        raise WorkError(f"cannot keep the tokenizer in {folder}: {e}") from None
+    return found

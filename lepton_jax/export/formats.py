@@ -1,0 +1,63 @@
+"""Weights that leave a run for other programs: a folder of Hugging Face, or adapters alone."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from etils import epath
+
+from lepton_jax.errors import UserError
+from lepton_jax.training import lora
+from lepton_jax.training.saved import Trained
+
+
+@dataclass(frozen=True)
+class Exported:
+    """Weights that were written, and what may be done with them next."""
+
+    path: str
+    step: int
+    what: str
+    next: str
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return f"Exported step {self.step}: {self.what}\nIt is in {self.path}; next: {self.next}"
+
+
+def hugging_face(trained: Trained, out: str) -> Exported:
+    """Writes the folder `out`: config.json, model.safetensors and, with texts, tokenizer.json.
+
+    Raises:
+      UserError: when transformers has no such model, or `out` holds something else.
+    """
+    folder = epath.Path(out)
+    if folder.exists() and any(folder.iterdir()) and not folder.is_pretrained(folder):
+        raise UserError(f"--out={out} exists and is no folder of Hugging Face; give a new one")
+    program = trained.program
+    architecture, arrays = folder.write(
+        folder, trained.weights, program.config.model, *program.shape, trained.classes
+    )
+    if trained.data.tokenizer is not None:
+        (folder / "tokenizer.json").write_text(trained.data.tokenizer.text)
+    load = f"transformers.{architecture}.from_pretrained({out!r})"
+    return Exported(out, trained.step, f"{architecture}, {arrays} arrays", load)
+
+
+def adapters(trained: Trained, out: str) -> Exported:
+    """Writes what a run with `lora` trained as one safetensors file, `out`.
+
+    Raises:
+      UserError: when it trained no adapters, or `out` is a folder.
+    """
+    config, fit, file = trained.program.config, trained.state.learner, epath.Path(out)
+    if config.lora is None:
+        raise UserError(f"the run in {trained.workdir} has no lora; export it as a bundle")
+    if file.is_dir():
+        raise UserError(
+            f"--out={out} is a folder; adapters are one file, e.g. {out}/adapters.safetensors"
+        )
+    size = lora.write(file, fit.ema or fit.params, config.lora.alpha)
+    run = f"python launch.py train ... --config.init_from=BASE --config.lora.init_from={out}"
+    return Exported(out, trained.step, f"{len(fit.params)} arrays, {size / 1e6:.2f} MB", run)

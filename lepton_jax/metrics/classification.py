@@ -1,0 +1,161 @@
+"""Metrics: sums over a batch inside the compiled program, numbers out of the added sums after it.
+
+A metric has `sums(outputs, batch)`, traced, counting the examples whose `batch['mask']` is 1, and
+`results(sums)`, plain numpy on the sums of a whole split. Hence every example counts once, whatever
+the batch size. Where a metric says nothing else, `outputs` has `probabilities` `[B, K]` and `label`
+int32 `[B]`, and `batch['label']` is int32 `[B]`.
+
+What is no sum over examples has `gathered(outputs, batch)` in place of `sums`: arrays `[B, ...]`,
+of which `results` gets the rows of every example of the split, once and in order, as numpy.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lepton_jax.config.schema import PositiveInt
+from lepton_jax.errors import UserError
+
+# B batch, K classes; matrices are [true class, predicted class].
+
+Arrays = Mapping[str, jax.Array]
+
+
+class Classification:
+    """Accuracy, precision, recall and F1, over all and per class, and the confusion matrix.
+
+    precision = TP / (TP + FP), recall = TP / (TP + FN), F1 = 2 TP / (2 TP + FP + FN); each is 0
+    where its denominator is. The overall ones are macro averages: plain means over the classes
+    that occur, as a label or as an answer.
+    """
+
+    def __init__(self, classes: Sequence[str]):
+        self._classes = tuple(classes)
+
+    def sums(self, outputs: Arrays, batch: Arrays) -> dict[str, jax.Array]:
+        """`confusion`: int32 `[K, K]`."""
+        K = len(self._classes)
+        counted_B = batch["mask"].astype(jnp.int32)
+        confusion_KK = jnp.zeros((K, K), jnp.int32)
+        return {"confusion": confusion_KK.at[batch["label"], outputs["label"]].add(counted_B)}
+
+    def results(self, sums: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """`accuracy`, `precision`, `recall`, `f1`; `per_class` (a dict each); `confusion`."""
+        confusion_KK = np.asarray(sums["confusion"]).astype(np.int64)
+        hits_K, true_K = confusion_KK.diagonal(), confusion_KK.sum(1)
+        answered_K = confusion_KK.sum(0)
+        per_class = {
+            "precision": _ratio(hits_K, answered_K),
+            "recall": _ratio(hits_K, true_K),
+            "f1": _ratio(2 * hits_K, true_K + answered_K),
+        }
+        occurs_K = true_K + answered_K > 0
+        return {
+            "accuracy": float(_ratio(hits_K.sum(), confusion_KK.sum())),
+            **{name: float(_ratio(v.sum(), occurs_K.sum())) for name, v in per_class.items()},
+            "per_class": [
+                {
+                    "name": name,
+                    "examples": int(true_K[k]),
+                    **{metric: float(values[k]) for metric, values in per_class.items()},
+                }
+                for k, name in enumerate(self._classes)
+            ],
+            "confusion": confusion_KK.tolist(),
+        }
+
+
+class TopK:
+    """How often the true class is among the `k` most probable; of equals the first comes first.
+
+    Raises:
+      UserError: when there are not more than `k` classes, so that it always is.
+    """
+
+    def __init__(self, classes: Sequence[str], *, k: PositiveInt = 5):
+        if not classes:
+            raise UserError("metric top_k is of classes, and the data has none")
+        if k >= len(classes):
+            raise UserError(
+                f"metric top_k, k = {k}: the data has {len(classes)} classes, so every answer "
+                f"would be right. Give a k below {len(classes)}"
+            )
+        self._k = k
+
+    def sums(self, outputs: Arrays, batch: Arrays) -> dict[str, jax.Array]:
+        """`hits` and `examples`: int32 `[]`."""
+        _, best_Bk = jax.lax.top_k(outputs["probabilities"], self._k)
+        hit_B = (best_Bk == batch["label"][:, None]).any(-1)
+        counted_B = batch["mask"].astype(jnp.int32)
+        return {"hits": (hit_B * counted_B).sum(), "examples": counted_B.sum()}
+
+    def results(self, sums: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """`top_5_accuracy`, for k = 5."""
+        return {f"top_{self._k}_accuracy": float(_ratio(sums["hits"], sums["examples"]))}
+
+
+class Perplexity:
+    """exp(nats a token), and bits a token, over all tokens of a split.
+
+    Of `outputs` it takes `nats` `[B]`, a sequence's summed cross-entropy, and `counted` `[B]`, the
+    number of tokens in the sum.
+    """
+
+    def __init__(self, classes: Sequence[str]):
+        pass
+
+    def sums(self, outputs: Arrays, batch: Arrays) -> dict[str, jax.Array]:
+        """`nats` and `tokens`: `[]`."""
+        mask_B = batch["mask"].astype(outputs["nats"].dtype)
+        return {
+            "nats": (outputs["nats"] * mask_B).sum(),
+            "tokens": (outputs["counted"] * mask_B).sum(),
+        }
+
+    def results(self, sums: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """`perplexity`, infinite beyond what a float holds, and `bits_per_token`."""
+        nats = float(_ratio(sums["nats"], sums["tokens"]))
+        with np.errstate(over="ignore"):
+            perplexity = float(np.exp(np.float64(nats)))
+        return {"perplexity": perplexity, "bits_per_token": nats / float(np.log(2))}
+
+
+class BitsPerCharacter:
+    """Bits a character of the text, over all characters of a split, however it is cut into tokens.
+
+    Of `outputs` it takes `nats` `[B]`, of `batch` `characters` int32 `[B]`, which is how many
+    characters the tokens stand for; data.encode's `stream` gives them.
+    """
+
+    def __init__(self, classes: Sequence[str]):
+        pass
+
+    def sums(self, outputs: Arrays, batch: Arrays) -> dict[str, jax.Array]:
+        """`nats` and `characters`: `[]`.
+
+        Raises:
+          UserError: when the data does not tell the number of characters.
+        """
+        if "characters" not in batch:
+            raise UserError(
+                "metric bits_per_character: the data has no field 'characters'; "
+                "data.encode.name = 'stream' gives it"
+            )
+        mask_B = batch["mask"].astype(outputs["nats"].dtype)
+        return {
+            "nats": (outputs["nats"] * mask_B).sum(),
+            "characters": (batch["characters"] * mask_B).sum(),
+        }
+
+    def results(self, sums: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """`bits_per_character`."""
+        return {"bits_per_character": float(_ratio(sums["nats"], sums["characters"]) / np.log(2))}
+
+
+def _ratio(part: Any, whole: Any) -> np.ndarray:
+    """part / whole, and 0 where the whole is 0."""
+    part, whole = np.asarray(part, np.float64), np.asarray(whole, np.float64)
+    return np.divide(part, whole, out=np.zeros_like(part), where=whole != 0)

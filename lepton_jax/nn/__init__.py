@@ -1,0 +1,1 @@
+"""What models are made of: layers, attention, cells, random numbers, sums over the batch."""

@@ -1,0 +1,232 @@
+"""Texts written a token at a time: the likeliest token, drawn ones, or a search by beams.
+
+All of it runs inside a compiled program, in fixed shapes, for any model that reads by a cache:
+`read(tokens_BT, cache)` gives logits `[B, T, V]` and the cache after them, every leaf of which has
+the batch as its first axis. Scores are float32.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from lepton_jax.config.schema import is_off
+
+# B batch, K beams, V vocabulary, T tokens of an answer.
+
+Read = Callable[[jax.Array, Any], tuple[jax.Array, Any]]
+
+
+class Written(NamedTuple):
+    """`tokens` int32 [B, T], of which the first `length` int32 [B] count, `end` among them; those
+    after it are `end`. `score` float32 [B], the logarithm of their probability.
+    """
+
+    tokens: jax.Array
+    length: jax.Array
+    score: jax.Array
+
+
+def greedy(read: Read, cache: Any, first_B: jax.Array, *, length: int, end: int | None) -> Written:
+    """The likeliest token after each, from `first` on, at most `length` of them."""
+
+    def likeliest(logits_BV: jax.Array, t: jax.Array) -> jax.Array:
+        return logits_BV.argmax(-1)
+
+    return _written(read, cache, first_B, likeliest, length=length, end=end)
+
+
+def sampled(
+    read: Read,
+    cache: Any,
+    first_B: jax.Array,
+    keys_B: jax.Array,
+    *,
+    length: int,
+    end: int | None,
+    temperature: float | jax.Array = 1.0,
+    top_k: int = 0,
+    top_p: float | jax.Array = 1.0,
+) -> Written:
+    """Tokens drawn from what `filtered` leaves of the model's distribution, by typed PRNG keys, one
+    an example. `score` is of that distribution, before it is filtered.
+    """
+
+    def drawn(logits_BV: jax.Array, t: jax.Array) -> jax.Array:
+        kept_BV = filtered(logits_BV, temperature=temperature, top_k=top_k, top_p=top_p)
+        keys = jax.vmap(jax.random.fold_in, (0, None))(keys_B, t)
+        return jax.vmap(jax.random.categorical)(keys, kept_BV)
+
+    return _written(read, cache, first_B, drawn, length=length, end=end)
+
+
+def filtered(
+    logits_BV: jax.Array,
+    *,
+    temperature: float | jax.Array = 1.0,
+    top_k: int = 0,
+    top_p: float | jax.Array = 1.0,
+) -> jax.Array:
+    """Logits [B, V], -inf for tokens that are not to be drawn; the likeliest always may.
+
+    In this order: divided by `temperature` (0.0: the likeliest alone); the `top_k` likeliest, if
+    not 0, and those as likely as the last of them; the fewest that together have a probability of
+    at least `top_p` (Holtzman et al. 2020), and again those as likely as the last.
+    """
+    logits_BV = logits_BV.astype(jnp.float32)
+    if is_off(temperature):
+        top_k, temperature = 1, 1.0
+    logits_BV /= temperature
+    if top_k:
+        best_Bk, _ = jax.lax.top_k(logits_BV, min(top_k, logits_BV.shape[-1]))
+        logits_BV = jnp.where(logits_BV < best_Bk[:, -1:], -jnp.inf, logits_BV)
+    if isinstance(top_p, int | float) and top_p >= 1:
+        return logits_BV
+    p_BV = jnp.sort(jax.nn.softmax(logits_BV), axis=-1, descending=True)
+    # A token is needed if those before it do not have enough.
+    needed_BV = p_BV.cumsum(-1) - p_BV < top_p
+    least_B1 = jnp.where(needed_BV, p_BV, p_BV[:, :1]).min(-1, keepdims=True)
+    return jnp.where(jax.nn.softmax(logits_BV) < least_B1, -jnp.inf, logits_BV)
+
+
+def beam_search(
+    read: Read,
+    cache: Any,
+    first_B: jax.Array,
+    *,
+    beams: int,
+    length: int,
+    end: int,
+    length_penalty: float = 0.6,
+) -> Written:
+    """The best of the answers that a search finds which keeps the `beams` likeliest beginnings.
+
+    An answer of n tokens scores log P / lp(n), lp(n) = ((5 + n) / 6)^alpha, where alpha is the
+    `length_penalty`, at least 0 (Wu et al. 2016, eq. 14, without coverage). It ends with `end`, or
+    is cut at `length`. Of the 2 K likeliest continuations of the beams those that end are answers,
+    and the K likeliest of the others are the next beams. A text is done when no beam can become
+    better than its best answer; its answer does not depend on the texts beside it.
+    """
+    B, K = first_B.shape[0], beams
+    cache = jax.tree.map(lambda x: _rows(jnp.broadcast_to(x[:, None], (B, K, *x.shape[1:]))), cache)
+    alone_BK = jnp.where(jnp.arange(K) == 0, 0.0, -jnp.inf)  # the beams begin as one
+    start = _Search(
+        step=jnp.zeros((), jnp.int32),
+        last=jnp.broadcast_to(first_B.astype(jnp.int32)[:, None], (B, K)),
+        tokens=jnp.full((B, K, length), end, jnp.int32),
+        nats=jnp.broadcast_to(alone_BK, (B, K)).astype(jnp.float32),
+        best=Written(
+            jnp.full((B, length), end, jnp.int32),
+            jnp.zeros(B, jnp.int32),
+            jnp.full(B, -jnp.inf, jnp.float32),
+        ),
+        cache=cache,
+    )
+
+    def penalty(n: jax.Array | int) -> jax.Array:
+        return ((5 + jnp.asarray(n, jnp.float32)) / 6) ** length_penalty
+
+    def goes_on(s: _Search) -> jax.Array:
+        attainable_B = s.nats.max(-1) / penalty(length)
+        return (s.step < length) & (attainable_B > s.best.score).any()
+
+    def step(s: _Search) -> _Search:
+        logits, cache = read(_rows(s.last)[:, None], s.cache)
+        V = logits.shape[-1]
+        nats_BKV = jax.nn.log_softmax(logits[:, 0].astype(jnp.float32)).reshape(B, K, V)
+        total_BF = (s.nats[:, :, None] + nats_BKV).reshape(B, K * V)
+        # At least 2 K: each beam can end in one way only.
+        total_BC, found_BC = jax.lax.top_k(total_BF, min(2 * K, K * V))
+        beam_BC, token_BC = found_BC // V, (found_BC % V).astype(jnp.int32)
+        tokens_BCT = jnp.take_along_axis(s.tokens, beam_BC[:, :, None], axis=1)
+        tokens_BCT = tokens_BCT.at[:, :, s.step].set(token_BC)
+        n = s.step + 1
+        ends_BC = (token_BC == end) | (n == length)
+        score_BC = jnp.where(ends_BC, total_BC / penalty(n), -jnp.inf)
+        best = _better(s.best, tokens_BCT, score_BC, n)
+        nats_BK, which_BK = jax.lax.top_k(jnp.where(token_BC == end, -jnp.inf, total_BC), K)
+        parent_BK = jnp.take_along_axis(beam_BC, which_BK, axis=1)
+        row_BK = jnp.arange(B)[:, None] * K + parent_BK
+        return _Search(
+            step=n,
+            last=jnp.take_along_axis(token_BC, which_BK, axis=1),
+            tokens=jnp.take_along_axis(tokens_BCT, which_BK[:, :, None], axis=1),
+            nats=nats_BK,
+            best=best,
+            cache=jax.tree.map(lambda x: jnp.take(x, _rows(row_BK), axis=0), cache),
+        )
+
+    return jax.lax.while_loop(goes_on, step, start).best
+
+
+class _Search(NamedTuple):
+    """Beams: the `last` token of each [B, K], all its `tokens` [B, K, T] and their log-probability
+    `nats` [B, K]; and the best answer so far.
+    """
+
+    step: jax.Array
+    last: jax.Array
+    tokens: jax.Array
+    nats: jax.Array
+    best: Written
+    cache: Any
+
+
+def _better(best: Written, tokens_BCT: jax.Array, score_BC: jax.Array, n: jax.Array) -> Written:
+    """The best of the candidates where it is better than the best so far."""
+    which_B1 = score_BC.argmax(-1)[:, None]
+    score_B = jnp.take_along_axis(score_BC, which_B1, axis=1)[:, 0]
+    tokens_BT = jnp.take_along_axis(tokens_BCT, which_B1[:, :, None], axis=1)[:, 0]
+    better_B = score_B > best.score
+    return Written(
+        jnp.where(better_B[:, None], tokens_BT, best.tokens),
+        jnp.where(better_B, n, best.length),
+        jnp.where(better_B, score_B, best.score),
+    )
+
+
+def _written(
+    read: Read,
+    cache: Any,
+    first_B: jax.Array,
+    choose: Callable[[jax.Array, jax.Array], jax.Array],
+    *,
+    length: int,
+    end: int | None,
+) -> Written:
+    """Tokens that `choose(logits_BV, t)` takes one after another, until every text has ended."""
+    B = first_B.shape[0]
+    filler = 0 if end is None else end
+    zeros_B = jnp.zeros(B, jnp.int32)
+    start = Written(jnp.full((B, length), filler, jnp.int32), zeros_B, zeros_B.astype(jnp.float32))
+
+    def goes_on(carry: Any) -> jax.Array:
+        t, _, going_B, *_ = carry
+        return (t < length) & going_B.any()
+
+    def step(carry: Any) -> Any:
+        t, last_B, going_B, written, cache = carry
+        logits_BTV, cache = read(last_B[:, None], cache)
+        logits_BV = logits_BTV[:, 0].astype(jnp.float32)
+        token_B = choose(logits_BV, t).astype(jnp.int32)
+        nats_BV = jax.nn.log_softmax(logits_BV)
+        nats_B = jnp.take_along_axis(nats_BV, token_B[:, None], axis=-1)[:, 0]
+        token_B = jnp.where(going_B, token_B, filler)
+        written = Written(
+            written.tokens.at[:, t].set(token_B),
+            written.length + going_B,
+            written.score + jnp.where(going_B, nats_B, 0.0),
+        )
+        if end is not None:
+            going_B &= token_B != end
+        return t + 1, token_B, going_B, written, cache
+
+    going_B = jnp.ones(B, bool)
+    carry = (jnp.zeros((), jnp.int32), first_B.astype(jnp.int32), going_B, start, cache)
+    return jax.lax.while_loop(goes_on, step, carry)[3]
+
+
+def _rows(x: jax.Array) -> jax.Array:
+    """[B, K, ...] as [B * K, ...]."""
+    return x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])

@@ -1,0 +1,187 @@
+"""Where a run's arrays lie and its step runs: a mesh of devices, and what is spread over it.
+
+The step is pure and blind to all this. `strategies.py` makes placements by name; the same code
+serves one process with one device and many processes with many devices each.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.nn.collectives import BATCH_AXES
+from lepton_jax.placement.rules import AXES, Rules, Specs, also_over, specs
+
+
+@dataclass(frozen=True, eq=False)
+class Placement:
+    """A mesh whose axes are among data, fsdp and tensor."""
+
+    name: str
+    mesh: Mesh
+    manual: bool = False
+    """Whether the step sees one device's shard of the batch, and reduces by itself."""
+    spread_moments: bool = False
+    """Whether what is kept beside a parameter, moments and averages, is split over `data` too."""
+
+    def __post_init__(self) -> None:
+        for axis, kind in zip(self.mesh.axis_names, self.mesh.axis_types, strict=True):
+            if axis not in AXES:
+                near = did_you_mean(axis, AXES)
+                raise UserError(
+                    f"strategy {self.name}: a mesh axis is called {axis!r}{near}; expected "
+                    + ", ".join(AXES)
+                )
+            if kind != AxisType.Auto:
+                raise UserError(
+                    f"strategy {self.name}: mesh axis {axis!r} is {kind.name}; expected Auto "
+                    "(axis_types=(jax.sharding.AxisType.Auto,) * axes)"
+                )
+        if self.spread_moments and self.manual:
+            raise UserError(
+                f"strategy {self.name}: a step that reduces by itself (manual) has the whole state "
+                "on each device; spread_moments needs one that does not"
+            )
+
+    @cached_property
+    def batch_axes(self) -> tuple[str, ...]:
+        return tuple(a for a in self.mesh.axis_names if a in BATCH_AXES)
+
+    @cached_property
+    def shards(self) -> int:
+        """Into how many parts a batch is split."""
+        return int(np.prod([self.mesh.shape[a] for a in self.batch_axes]))
+
+    @cached_property
+    def replicated(self) -> NamedSharding:
+        return NamedSharding(self.mesh, P())
+
+    @cached_property
+    def batch(self) -> NamedSharding:
+        """Of `[B, ...]`."""
+        return NamedSharding(self.mesh, P(self.batch_axes))
+
+    def check(self, batch_size: int, accumulate: int) -> None:
+        """Raises `UserError` when the batch cannot be split evenly, naming sizes that can."""
+        parts = self.shards * accumulate
+        if batch_size % parts == 0:
+            return
+        below, above = batch_size // parts * parts, -(-batch_size // parts) * parts
+        near = f"{below}, {above}" if below else str(above)
+        times = f" in {accumulate} accumulated parts" if accumulate > 1 else ""
+        raise UserError(
+            f"batch_size = {batch_size} does not divide over {self.shards} devices{times} "
+            f"(strategy {self.name}). Nearest that do: {near}"
+        )
+
+    def rows(self, batch_size: int) -> np.ndarray:
+        """The places in a batch, int [b], that devices of this process hold: its share of it."""
+        slices = self.batch.addressable_devices_indices_map((batch_size,)).values()
+        return np.unique(np.concatenate([np.arange(batch_size)[s] for s in slices if s]))
+
+    @cached_property
+    def spreads_state(self) -> bool:
+        """Whether parameters, too, are spread: whether an axis other than `data` has devices."""
+        return not self.manual and any(
+            size > 1 for axis, size in self.mesh.shape.items() if axis != "data"
+        )
+
+    def specs(self, params: Mapping[str, Any], rules: Rules) -> Specs:
+        """How each parameter, by its name, is spread; see `rules.specs`."""
+        if self.spreads_state and not rules:
+            raise UserError(
+                f"strategy {self.name} spreads parameters over {dict(self.mesh.shape)}, and the "
+                "model declares no sharding rules (a class attribute `sharding`)"
+            )
+        found = specs(params, rules, self.mesh)  # which checks the rules, used or not
+        return found if self.spreads_state else dict.fromkeys(params, P())
+
+    def state(
+        self, state: Any, params: Mapping[str, Any], found: Specs, beside: tuple[str, ...]
+    ) -> Any:
+        """The shardings of a state: whatever belongs to a parameter (its moments, its average)
+        has the parameter's name at the end of its own, and is spread as the parameter is.
+
+        `beside`: how the names of what is kept beside parameters begin.
+        """
+
+        def sharding(path: Any, leaf: Any) -> NamedSharding:
+            whole = name = jax.tree_util.keystr(path, simple=True, separator=".")
+            while name:
+                if name in found and leaf.shape == params[name].shape:
+                    spec = found[name]
+                    if self.spread_moments and whole.startswith(beside):
+                        spec = also_over("data", spec, leaf.shape, self.mesh)
+                    return NamedSharding(self.mesh, spec)
+                name = name.partition(".")[2]
+            return self.replicated
+
+        return jax.tree_util.tree_map_with_path(sharding, state)
+
+    def put(self, tree: Any, sharding: NamedSharding) -> Any:
+        """Host arrays to the devices; each process sends what its own devices hold.
+
+        Every process must have the whole of each array; see `put_rows` for one that has a share.
+        """
+
+        def one(x: Any) -> jax.Array:
+            x = np.asarray(x)
+            return jax.make_array_from_callback(x.shape, sharding, lambda index: x[index])
+
+        with jax.transfer_guard("allow"):
+            return jax.tree.map(one, tree)
+
+    def put_rows(self, tree: Any, rows: np.ndarray, batch_size: int) -> Any:
+        """Fields `[b, ...]`, which are the given rows of a batch, as arrays `[B, ...]` spread."""
+
+        def one(x: np.ndarray) -> jax.Array:
+            def part(index: Any) -> np.ndarray:
+                wanted = np.arange(batch_size)[index[0]]
+                start = int(np.searchsorted(rows, wanted[0]))
+                return x[start : start + len(wanted)]
+
+            return jax.make_array_from_callback((batch_size, *x.shape[1:]), self.batch, part)
+
+        with jax.transfer_guard("allow"):
+            return jax.tree.map(one, tree)
+
+    def traced(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """`function`, which inside a trace can see the mesh (`reduce.by_batch`)."""
+
+        def seeing(*args: Any) -> Any:
+            with jax.sharding.use_abstract_mesh(self.mesh.abstract_mesh):
+                return function(*args)
+
+        seeing.__name__ = getattr(function, "__name__", "function")
+        return seeing
+
+    def compile_step(self, step: Callable[..., Any], state: Any, inputs: Any) -> Any:
+        """`step(state, sums, *inputs) -> (state, sums)`, jitted, its state donated.
+
+        Main arguments:
+          state: the shardings of the state.
+          inputs: a tuple of prefix trees of `PartitionSpec`, one for each of the further arguments.
+        """
+        if self.manual:
+            whole = jax.shard_map(
+                step,
+                mesh=self.mesh,
+                in_specs=(P(), P(), *inputs),
+                out_specs=P(),
+                # With it, gradients by replicated parameters are summed a second time.
+                check_vma=False,
+            )
+            whole.__name__ = step.__name__
+        else:
+            whole = self.traced(step)
+        return jax.jit(whole, donate_argnums=0, out_shardings=(state, self.replicated))
+
+    def compile_sums(self, function: Callable[..., Any]) -> Any:
+        """A function of (state, batch) that adds up over the whole batch, e.g. an evaluation."""
+        return jax.jit(self.traced(function), out_shardings=self.replicated)

@@ -1,0 +1,1 @@
+"""Pictures of a record: curves, confusion, images, boxes, attention."""

@@ -1,0 +1,60 @@
+"""A picture of what a detector says of images. Imports matplotlib."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from lepton_jax.plots.figures import save
+from lepton_jax.tracking.files import Path
+
+_COLOURS = ("#e4572e", "#1f5fa8", "#2c8c5a", "#8c4fb0", "#b08a1f", "#c2378d")
+_COLUMNS = 3
+_LEAST = 0.3
+"""Answers with lower scores are not drawn."""
+
+
+def detections(
+    shown: Sequence[Mapping[str, Any]], split: Any, classes: Sequence[str], path: Path
+) -> None:
+    """Images of a split with answers in the colour of their class, and the true boxes dashed.
+
+    `shown`: `{"example": 3, "boxes": [[ymin, xmin, ymax, xmax]], "scores": [...], "labels": [...]}`
+    for each. Raises as `files.write_bytes` does.
+    """
+    if not shown:
+        return
+    lines = -(-len(shown) // _COLUMNS)
+    height, width = split.columns["image"].shape[1:3]
+    figure = Figure(
+        figsize=(5 * _COLUMNS, lines * (5 * height / width + 0.4)), layout="constrained"
+    )
+    for place, answer in enumerate(shown, 1):
+        example = split[answer["example"]]
+        axes = figure.add_subplot(lines, _COLUMNS, place)
+        image = example["image"]
+        axes.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray")
+        for box, label in zip(example["boxes"], example["labels"], strict=True):
+            if label >= 0:
+                axes.add_patch(_rectangle(box, image.shape, edgecolor="white", linestyle="--"))
+        answers = zip(answer["boxes"], answer["labels"], answer["scores"], strict=True)
+        drawn = [a for a in answers if a[2] >= _LEAST]
+        for box, label, score in drawn:
+            colour = _COLOURS[label % len(_COLOURS)]
+            patch = _rectangle(box, image.shape, edgecolor=colour, linewidth=1.6)
+            axes.add_patch(patch)
+            text = f"{classes[label]} {score:.2f}"
+            axes.text(*patch.get_xy(), text, color="white", fontsize=6, va="bottom",
+                      bbox=dict(facecolor=colour, edgecolor="none", pad=0.8))  # fmt: skip
+        true = sum(label >= 0 for label in example["labels"])
+        axes.set_title(f"example {answer['example']}: {len(drawn)} found, {true} there", size=9)
+        axes.set_axis_off()
+    save(figure, path)
+
+
+def _rectangle(box: Any, shape: Sequence[int], **style: Any) -> Rectangle:
+    top, left, bottom, right = box
+    height, width = shape[:2]
+    corner = (left * width - 0.5, top * height - 0.5)
+    return Rectangle(corner, (right - left) * width, (bottom - top) * height, fill=False, **style)

@@ -1,0 +1,81 @@
+"""The pictures of an evaluation: its confusion matrix, the examples that surprised most, the
+objects that were found, what was generated and what translations were read from.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lepton_jax.data.dataset import Dataset, DataSpec
+from lepton_jax.evaluation.alignment import Alignment
+from lepton_jax.plots import figures
+from lepton_jax.plots.attention import attention
+from lepton_jax.plots.boxes import detections
+from lepton_jax.tracking.record import Record
+
+ACROSS = 5
+
+
+def draw(
+    record: Record,
+    data: Dataset,
+    samples: np.ndarray | None,
+    aligned: Sequence[Alignment],
+    split: str = "test",
+) -> None:
+    """confusion.png, mistakes.png and detections.png from the results of a split, as far as it has
+    such, and attention.png of `aligned`; `_SPLIT` where it is not `test`. And samples.png, where
+    the model generates.
+
+    The images that are shown alone are read, and the model is not run.
+    """
+    ending = "" if split == "test" else f"_{split}"
+    if samples is not None:
+        figures.image_grid(samples, record.path("samples.png"))
+    if aligned:
+        pieces = [
+            (_pieces(one.source, data.spec), _pieces(one.answer, data.spec), one.weights)
+            for one in aligned
+        ]
+        attention(pieces, f"{record.workdir}/attention{ending}.png")
+    results = record.results().get(split, {})
+    confusion = results.get("confusion")
+    if confusion is not None:
+        path = f"{record.workdir}/confusion{ending}.png"
+        figures.confusion_matrix(confusion, data.spec.classes, path)
+    worst = results.get("worst", [])
+    columns = data.splits.get(split)
+    if "shown" in results and columns is not None and "boxes" in data.spec.fields:
+        path = f"{record.workdir}/detections{ending}.png"
+        detections(results["shown"], columns, data.spec.classes, path)
+    if not worst or "answer" not in worst[0] or columns is None or not _drawable(data):
+        return
+    rows = columns.rows(np.asarray([found["example"] for found in worst]))
+    captions = [
+        _caption(found, int(label), data.spec.classes)
+        for found, label in zip(worst, rows["label"], strict=True)
+    ]
+    figures.grid(list(rows["image"]), captions, ACROSS, f"{record.workdir}/mistakes{ending}.png")
+
+
+def _drawable(data: Dataset) -> bool:
+    image, label = data.spec.fields.get("image"), data.spec.fields.get("label")
+    return (
+        image is not None and image.dtype == "uint8" and len(image.shape) == 3
+        and label is not None and label.shape == ()
+    )  # fmt: skip
+
+
+def _caption(found: dict[str, Any], label: int, classes: tuple[str, ...]) -> str:
+    """What it is, what the model says and how sure it is, the loss in nats, and its place."""
+    # The record keeps what is no number as text.
+    sure, loss = float(found["confidence"]), float(found["loss"])
+    said = f"said {classes[int(found['answer'])]} ({sure:.0%})"
+    return f"{classes[label]}\n{said}\nloss {loss:.2f}, no. {found['example']}"
+
+
+def _pieces(tokens: np.ndarray, spec: DataSpec) -> list[str]:
+    """The text of each token; the name of one that has a meaning of its own."""
+    assert spec.vocabulary is not None
+    return [spec.text([i]) or spec.vocabulary.tokens[i] for i in tokens.tolist()]

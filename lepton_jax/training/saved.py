@@ -1,0 +1,264 @@
+"""A run read back from its record: for evaluating, exporting and explaining it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import numpy as np
+
+from lepton_jax.config.config import Chosen, Config
+from lepton_jax.config.validation import validate
+from lepton_jax.console import say
+from lepton_jax.data import dataset
+from lepton_jax.data.dataset import Dataset, FieldSpec
+from lepton_jax.data.source import Columns, Source
+from lepton_jax.errors import UserError
+from lepton_jax.tracking.best import best_step
+from lepton_jax.tracking.record import Record
+from lepton_jax.training import init_from, lora, optimizer
+from lepton_jax.training.checkpoints import Checkpoints
+from lepton_jax.training.layout import Layout, alone
+from lepton_jax.training.learner import Fit
+from lepton_jax.training.state import State
+from lepton_jax.training.step import Program
+from lepton_jax.trees import flat, unflat
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run's program, data and state at one of its checkpoints."""
+
+    workdir: str
+    record: Record
+    config: Config
+    data: Dataset
+    program: Program
+    state: State
+    step: int
+
+    @cached_property
+    def weights(self) -> dict[str, np.ndarray]:
+        """`{'conv1.kernel': array}`: parameters (averaged, where an average was kept) and
+        running statistics.
+        """
+        return init_from.named(*self.program.variables(self.state))
+
+    def forward(self, weights_: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Answers to raw inputs `[B, ...]`, e.g. `probabilities` [B, K]; pure, to be jitted."""
+        params, rest = (unflat(weights_, like) for like in self.program.variables(self.state))
+        return self.program.predict(params, rest, inputs)
+
+    @property
+    def input_fields(self) -> dict[str, FieldSpec]:
+        """The raw inputs of `forward`, without the batch axis."""
+        return self.program.input_fields
+
+    @property
+    def answer(self) -> str:
+        """As `Program.answer`."""
+        return self.program.answer
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.data.spec.classes
+
+    @property
+    def decode(self) -> str:
+        return self.config.data.decode
+
+    @property
+    def config_text(self) -> str:
+        return self.config.to_json()
+
+    @property
+    def results(self) -> dict[str, Any]:
+        return self.record.results()
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        return self.record.provenance()
+
+    @property
+    def fingerprint(self) -> str:
+        return self.config.fingerprint()
+
+    @property
+    def data_fingerprint(self) -> str:
+        return self.data.fingerprint
+
+    @property
+    def texts(self) -> "Texts | None":
+        return Texts(self.data) if self.data.tokenizer is not None else None
+
+    def split(self, name: str) -> Columns:
+        if name not in self.data.splits:
+            there = ", ".join(self.data.splits)
+            raise UserError(f"the data of {self.workdir} has no split {name!r}; there are: {there}")
+        return self.data.splits[name]
+
+
+@dataclass(frozen=True)
+class Texts:
+    """How the texts of some data became tokens, for a bundle to do the same."""
+
+    data: Dataset
+
+    @property
+    def tokenizer(self) -> str:
+        """The text of tokenizer.json."""
+        assert self.data.tokenizer is not None
+        return self.data.tokenizer.text
+
+    @property
+    def served(self) -> dict[str, Any]:
+        """How a text becomes inputs, as a bundle's signature says it."""
+        made, encoding = self.data.tokenizer, self.data.encoding
+        assert made is not None
+        assert encoding is not None
+        known = made.vocabulary
+        special = {
+            "pad": known.pad,
+            "unknown": known.unknown,
+            "begin": known.begin,
+            "end": known.end,
+        }
+        return {**encoding.served(made), **special}
+
+    def of(self, split: str, index: np.ndarray) -> list[dict[str, Any]]:
+        """`{'texts': [...], 'tokens': [...]}` of these examples: the latter are those that count.
+
+        Of a stream the texts are what the tokens of its chunks say.
+        """
+        made, encoding = self.data.tokenizer, self.data.encoding
+        assert made is not None
+        assert encoding is not None
+        found = []
+        for i in index.tolist():
+            served = encoding.served(made)
+            row = self.data.splits[split][i]
+            tokens = row[served["inputs"]["tokens"]][: row[served["inputs"]["length"]]].tolist()
+            if served.get("goes_on"):
+                text = made.decode(tokens[: len(tokens) // 2])
+                found.append({"texts": [text], "tokens": made.prompt(text)})
+            else:
+                texts = encoding.texts(self.data.raw[split][i])
+                found.append({"texts": texts[: 1 + served["pair"]], "tokens": tokens})
+        return found
+
+
+def trained(workdir: str, checkpoint: str = "best") -> Trained:
+    """The run in `workdir` at its 'best' or 'last' checkpoint, or at a step.
+
+    Raises:
+      UserError: when there is no record, no such checkpoint, or its data is not at hand.
+      WorkError: when the checkpoint is damaged.
+    """
+    record = Record.open(workdir)
+    config = read_config(workdir)
+    step = step_of(workdir, checkpoint)
+    data = load_data(config, tokenizer=record.tokenizer_text())
+    program = program_of(config, data)
+    checkpoints = Checkpoints(workdir)
+    state = checkpoints.restore(step, alone(program).like)["state"]
+    return Trained(workdir, record, config, data, program, state, step)
+
+
+def read_config(workdir: str) -> Config:
+    """The validated config of a record."""
+    import json
+
+    return validate(json.loads(Record.open(workdir).config_text()), f"{workdir}/config.json")
+
+
+def first_state(layout: Layout) -> tuple[State, str]:
+    """The state of a run before its first step, and a report: what `init_from` brought to it and
+    what of it does not train, if anything.
+    """
+    beginning = init_from.Beginning(layout.program)
+    state, report = beginning(layout.fresh()["state"])
+    return state, "\n".join(filter(None, [report, _standing_still(state, layout.program.config)]))
+
+
+def _standing_still(state: State, config: Config) -> str:
+    fit = state.learner
+    if not isinstance(fit, Fit):
+        return ""
+    still = {"lora": sum(x.size for x in fit.frozen.values())}
+    if config.optimizer.groups:
+        groups = flat(optimizer.labels(config.optimizer, fit.params))
+        for name, x in flat(fit.params).items():
+            group = config.optimizer.groups.get(groups[name])
+            if group and group.learning_rate == 0:
+                where = f"optimizer.groups.{groups[name]}"
+                still[where] = still.get(where, 0) + x.size
+    whole = sum(x.size for x in jax.tree.leaves((fit.params, fit.frozen)))
+    frozen = ", ".join(f"{count:,} by {where}" for where, count in still.items() if count)
+    return f"of {whole:,} parameters these are frozen: {frozen}" if frozen else ""
+
+
+def step_of(workdir: str, checkpoint: str) -> int:
+    """The step that 'best', 'last' or '1200' stands for."""
+    checkpoints = Checkpoints(workdir)
+    steps = checkpoints.steps()
+    if not steps:
+        raise UserError(f"{workdir} has no checkpoint yet")
+    if checkpoint == "last":
+        step = checkpoints.newest_intact(say)
+        assert step is not None
+        return step
+    if checkpoint == "best":
+        rows = Record.open(workdir).rows()
+        return best_step(read_config(workdir).best, rows, steps) or steps[-1]
+    if not checkpoint.isdigit() or int(checkpoint) not in steps:
+        raise UserError(
+            f"--checkpoint={checkpoint}: expected 'best', 'last' or a step of {workdir}, "
+            f"which has {', '.join(map(str, steps))}"
+        )
+    return int(checkpoint)
+
+
+def stored_weights(workdir: str, step: int) -> dict[str, np.ndarray]:
+    """Parameters (averaged, where an average was kept) and running statistics of a checkpoint."""
+    leaves = Checkpoints(workdir).arrays(step, "state.learner.")
+
+    def part(*prefixes: str) -> dict[str, np.ndarray]:
+        return {
+            k.removeprefix(p): v for p in prefixes for k, v in leaves.items() if k.startswith(p)
+        }
+
+    trained, section = part("params.", "ema."), read_config(workdir).lora
+    if section:  # the average stands in for the parameters
+        trained = lora.merged(trained, part("frozen."), section.alpha, section.rank)
+    return part("rest.") | trained
+
+
+def load_data(config: Config, source: Chosen | None = None, tokenizer: str = "") -> Dataset:
+    """The data that a config names, or another source treated in the same way.
+
+    `tokenizer`: the text of the run's own, where it has one already.
+    """
+    section = config.data
+    chosen = source or section.source
+    made = chosen.build()
+    if not isinstance(made, Source):
+        kind = type(made).__name__
+        raise UserError(f"source {chosen.name} returned a {kind}, expected a lepton_jax Source")
+    return dataset.load(
+        made,
+        decode=section.decode,
+        valid_fraction=section.valid_fraction,
+        split_seed=section.split_seed,
+        train_decode=section.train_decode,
+        tokenizer=tokenizer or section.tokenizer,
+        encode=section.encode,
+    )
+
+
+def program_of(config: Config, data: Dataset) -> Program:
+    """The program of a config on its data. Raises `UserError` when there is nothing to train on."""
+    if "train" not in data.splits:
+        there = ", ".join(data.splits)
+        raise UserError(f"source {config.data.source.name} has no split 'train', only {there}")
+    return Program(config, data.spec, len(data.splits["train"]))
