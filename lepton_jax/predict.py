@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lepton_jax.boxes.describe import Objects, objects
+from lepton_jax.answers.objects import DetectedObjects, detected_objects
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.serving import loader
 
@@ -58,7 +58,7 @@ class Predictions:
 
     id: str
     source: str
-    answers: tuple[Answer | Objects, ...]
+    answers: tuple[Answer | DetectedObjects, ...]
     flag: str
     takes: str
 
@@ -75,7 +75,7 @@ class Predictions:
         others = [a for a in self.answers if isinstance(a, Answer)]
         known = [a for a in others if a.label is not None and a.truth is not None]
         right = sum(a.label == a.truth for a in known)
-        lines = [line for a in self.answers if isinstance(a, Objects) for line in a.lines()]
+        lines = [line for a in self.answers if isinstance(a, DetectedObjects) for line in a.lines()]
         lines += [a.line() for a in others if a.of_text]
         lines += _gallery([a for a in others if not a.of_text], color, columns)
         if known:
@@ -143,11 +143,11 @@ def _answer(
     inputs: dict[str, np.ndarray],
     outputs: dict[str, np.ndarray],
     truth: dict[str, np.ndarray],
-) -> Answer | Objects:
+) -> Answer | DetectedObjects:
     """What outputs mean for one input, all without the batch axis."""
     if bundle.answer == "objects":
-        seen = objects(truth, bundle.labels) if "boxes" in truth else None
-        return Objects(name, objects(outputs, bundle.labels), seen, _image(inputs))
+        seen = detected_objects(truth, bundle.labels) if "boxes" in truth else None
+        return DetectedObjects(name, detected_objects(outputs, bundle.labels), seen, _image(inputs))
     one = {k: v.tolist() for k, v in outputs.items()}
     of_text = bundle.takes_text
     if bundle.answer == "text" and of_text:

@@ -12,13 +12,38 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "lepton_jax"
 
-ROOMS = """
-    errors console paths trees
-    config perf nn boxes metrics answers models transforms data tasks placement cluster
-    tracking evaluation plots training
-    debug plan export serving registry generation ablation
-    commands cli api
-""".split()
+ROOMS = [
+    "errors",
+    "console",
+    "paths",
+    "trees",
+    "config",
+    "perf",
+    "nn",
+    "boxes",
+    "metrics",
+    "answers",
+    "models",
+    "transforms",
+    "data",
+    "tasks",
+    "placement",
+    "cluster",
+    "tracking",
+    "evaluation",
+    "plots",
+    "training",
+    "debug",
+    "plan",
+    "export",
+    "serving",
+    "registry",
+    "generation",
+    "ablation",
+    "commands",
+    "cli",
+    "api",
+]
 """Folders and files right below `lepton_jax/`: each imports only what stands before it."""
 
 ALONE = {"serving"}

@@ -125,7 +125,7 @@ TABLES: dict[str, dict[str, str]] = {
         "average_precision": "lepton_jax.metrics.detection:AveragePrecision",
         "bits_per_character": "lepton_jax.metrics.classification:BitsPerCharacter",
         "calibration": "lepton_jax.metrics.calibration:Calibration",
-        "classification": "lepton_jax.metrics.classification:Classification",
+        "classification": "lepton_jax.metrics.classification:ClassificationMetrics",
         "frechet": "lepton_jax.metrics.frechet:Frechet",
         "perplexity": "lepton_jax.metrics.classification:Perplexity",
         "top_k": "lepton_jax.metrics.classification:TopK",

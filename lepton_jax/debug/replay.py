@@ -17,8 +17,8 @@ from lepton_jax.training.checkpoints import Checkpoints
 from lepton_jax.training.feed import batch_at, feed, fits_on_device, order_of
 from lepton_jax.training.layout import Layout, alone, layout
 from lepton_jax.training.loop import IN_FLIGHT
+from lepton_jax.training.program import Program
 from lepton_jax.training.state import State
-from lepton_jax.training.step import Program
 
 
 @dataclass(frozen=True)

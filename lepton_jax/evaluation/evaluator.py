@@ -12,8 +12,8 @@ from lepton_jax.data.source import Columns
 from lepton_jax.errors import UserError
 from lepton_jax.evaluation.worst import Worst, as_list
 from lepton_jax.training.loop import IN_FLIGHT
+from lepton_jax.training.program import Program
 from lepton_jax.training.state import State
-from lepton_jax.training.step import Program
 
 
 class Placed(Protocol):

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from lepton_jax.boxes.match import in_order_of
+from lepton_jax.answers.objects import in_order_of
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.export import isolated
 from lepton_jax.export.bundle import TOLERANCE

@@ -24,7 +24,7 @@ from lepton_jax.errors import UserError
 Arrays = Mapping[str, jax.Array]
 
 
-class Classification:
+class ClassificationMetrics:
     """Accuracy, precision, recall and F1, over all and per class, and the confusion matrix.
 
     precision = TP / (TP + FP), recall = TP / (TP + FN), F1 = 2 TP / (2 TP + FP + FN); each is 0

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from lepton_jax.config.validation import changed
 from lepton_jax.perf.chips import chip_of
 from lepton_jax.perf.flops import flops
-from lepton_jax.training.step import Program
+from lepton_jax.training.program import Program
 
 
 def step_inputs(program: Program, sharding: Any = None) -> dict[str, jax.ShapeDtypeStruct]:

@@ -15,7 +15,7 @@ from lepton_jax.plan.collectives import Collective, collectives
 from lepton_jax.plan.hlo import Module
 from lepton_jax.plan.traffic import traffic
 from lepton_jax.training.layout import layout
-from lepton_jax.training.step import Program
+from lepton_jax.training.program import Program
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from lepton_jax.perf.utilization import step_flops
 from lepton_jax.plan.compile import Memory, memory_of
 from lepton_jax.training.feed import CHUNK, DeviceFeed, feed, fits_on_device
 from lepton_jax.training.layout import Layout, layout
-from lepton_jax.training.step import Program
+from lepton_jax.training.program import Program
 
 WARM = 2
 STEPS = 20

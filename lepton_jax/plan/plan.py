@@ -15,8 +15,8 @@ from lepton_jax.plan.compile import Compiled, compile_step
 from lepton_jax.plan.estimate import Estimate, domains, estimate, link_seconds
 from lepton_jax.training import saved
 from lepton_jax.training.layout import layout
+from lepton_jax.training.program import Program
 from lepton_jax.training.runtime import runtime
-from lepton_jax.training.step import Program
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import optax
 from lepton_jax.config.schema import Rate
 from lepton_jax.data.dataset import DataSpec
 from lepton_jax.errors import UserError
-from lepton_jax.metrics.classification import Classification as ClassificationMetric
+from lepton_jax.metrics.classification import ClassificationMetrics
 
 # B batch, H height, W width, T steps of time, C channels, K classes.
 
@@ -94,7 +94,7 @@ class Classification:
         return (batch["mixed_share"].astype(dtype)[..., None] * shown_BMK).sum(1)
 
     def metrics(self) -> dict[str, Any]:
-        return {"classification": ClassificationMetric(self._classes)}
+        return {"classification": ClassificationMetrics(self._classes)}
 
 
 class ImageClassification(Classification):

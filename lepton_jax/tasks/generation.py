@@ -10,11 +10,10 @@ from flax import nnx
 from lepton_jax.config.schema import PositiveInt
 from lepton_jax.data.dataset import DataSpec
 from lepton_jax.errors import UserError
+from lepton_jax.nn.batch import Sums
 from lepton_jax.nn.rng import Noise, normal, seed_keys
 
 # B batch, H height, W width, C channels, Z latent.
-
-Sums = dict[str, tuple[jax.Array, jax.Array]]
 
 
 class _Generation:

@@ -5,11 +5,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from lepton_jax.nn.batch import Sums
 from lepton_jax.nn.token_batch import Text
 
 # B batch, T tokens.
-
-Sums = dict[str, tuple[jax.Array, jax.Array]]
 
 
 def text_of(batch: Any, tokens: str = "tokens", length: str = "length") -> Text:

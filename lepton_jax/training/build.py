@@ -8,7 +8,7 @@ from lepton_jax.evaluation.schedule import Evaluations
 from lepton_jax.tracking.record import Record
 from lepton_jax.training import saved
 from lepton_jax.training.layout import Layout, layout
-from lepton_jax.training.step import Program
+from lepton_jax.training.program import Program
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from lepton_jax.cluster.processes import join
 from lepton_jax.config.config import Config
 from lepton_jax.errors import UserError
 from lepton_jax.training.build import Prepared, prepare
+from lepton_jax.training.program import Program
 from lepton_jax.training.runtime import runtime
-from lepton_jax.training.step import Program
 
 
 @dataclass(frozen=True)

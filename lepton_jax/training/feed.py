@@ -23,8 +23,8 @@ from lepton_jax.data.order import Order
 from lepton_jax.data.source import Columns
 from lepton_jax.data.text.buckets import Buckets, buckets, cut
 from lepton_jax.training.layout import Layout
+from lepton_jax.training.program import Program
 from lepton_jax.training.state import State, Totals
-from lepton_jax.training.step import Program
 
 CHUNK = 64
 AHEAD = 2

@@ -16,8 +16,8 @@ from lepton_jax.data.text.vocabulary import Vocabulary
 from lepton_jax.errors import UserError
 from lepton_jax.training import lora
 from lepton_jax.training.learner import Fit
+from lepton_jax.training.program import Program
 from lepton_jax.training.state import State
-from lepton_jax.training.step import Program
 from lepton_jax.trees import flat, unflat
 
 

@@ -15,8 +15,8 @@ from lepton_jax.errors import UserError
 from lepton_jax.placement import rules, strategies
 from lepton_jax.placement.mesh import Placement
 from lepton_jax.training import lora
+from lepton_jax.training.program import Program
 from lepton_jax.training.state import State
-from lepton_jax.training.step import Program
 from lepton_jax.trees import flat
 
 

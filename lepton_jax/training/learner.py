@@ -16,15 +16,11 @@ import optax
 
 from lepton_jax.config.schema import is_off
 from lepton_jax.errors import UserError
+from lepton_jax.nn.batch import Batch, Sums
 from lepton_jax.nn.collectives import batch_sum
 from lepton_jax.nn.rng import Noise
 from lepton_jax.training.functional import Functional
 from lepton_jax.training.lora import Adapters
-
-Batch = Mapping[str, jax.Array]
-Sums = dict[str, tuple[jax.Array, jax.Array]]
-"""Named means as (total, weight), summed over the examples at hand; never means."""
-
 
 LORA = 1
 """Folded into the key of a model for that of its adapters."""

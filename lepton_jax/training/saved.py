@@ -21,8 +21,8 @@ from lepton_jax.training import init_from, lora, optimizer
 from lepton_jax.training.checkpoints import Checkpoints
 from lepton_jax.training.layout import Layout, alone
 from lepton_jax.training.learner import Fit
+from lepton_jax.training.program import Program
 from lepton_jax.training.state import State
-from lepton_jax.training.step import Program
 from lepton_jax.trees import flat, unflat
 
 

@@ -7,7 +7,7 @@ import pytest
 import sklearn.metrics as reference
 
 from lepton_jax.errors import UserError
-from lepton_jax.metrics.classification import Classification, TopK
+from lepton_jax.metrics.classification import ClassificationMetrics, TopK
 
 CLASSES = tuple("abcdefg")
 K, EXAMPLES = len(CLASSES), 101  # a prime: no batch size divides it
@@ -47,7 +47,7 @@ def evaluate(metric, label, probabilities, batch_size):
 def test_classification_equals_scikit_learn(absent, batch_size):
     label, probabilities = split(0, absent)
     answer = probabilities.argmax(-1)
-    ours = evaluate(Classification(CLASSES), label, probabilities, batch_size)
+    ours = evaluate(ClassificationMetrics(CLASSES), label, probabilities, batch_size)
 
     assert ours["accuracy"] == pytest.approx(reference.accuracy_score(label, answer), abs=1e-12)
     precision, recall, f1, _ = reference.precision_recall_fscore_support(
@@ -79,11 +79,11 @@ def test_top_1_is_accuracy_also_where_classes_tie():
     label = np.array([0, 1, 2, 3], np.int32)
     probabilities = np.full((4, K), 1 / K, np.float32)
     assert evaluate(TopK(CLASSES, k=1), label, probabilities, 4) == {"top_1_accuracy": 0.25}
-    assert evaluate(Classification(CLASSES), label, probabilities, 4)["accuracy"] == 0.25
+    assert evaluate(ClassificationMetrics(CLASSES), label, probabilities, 4)["accuracy"] == 0.25
 
 
 def test_nothing_counted_gives_zeros_and_no_warning():
-    metric = Classification(CLASSES)
+    metric = ClassificationMetrics(CLASSES)
     results = metric.results({"confusion": np.zeros((K, K))})
     assert {results[n] for n in ("accuracy", "precision", "recall", "f1")} == {0.0}
     assert TopK(CLASSES).results({"hits": np.zeros(()), "examples": np.zeros(())}) == {
@@ -95,7 +95,7 @@ def test_results_are_plain_numbers_that_json_takes():
     import json
 
     label, probabilities = split(2)
-    results = evaluate(Classification(CLASSES), label, probabilities, 16)
+    results = evaluate(ClassificationMetrics(CLASSES), label, probabilities, 16)
     assert json.loads(json.dumps(results)) == results
     scalars = [name for name, value in results.items() if isinstance(value, float)]
     assert scalars == ["accuracy", "precision", "recall", "f1"]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lepton_jax.boxes.match import in_order_of
+from lepton_jax.answers.objects import in_order_of
 from lepton_jax.export.verify import _same_answers
 
 

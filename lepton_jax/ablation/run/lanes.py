@@ -22,8 +22,8 @@ from lepton_jax.data.order import Order
 from lepton_jax.data.source import Columns
 from lepton_jax.training import feed
 from lepton_jax.training.build import Prepared
+from lepton_jax.training.program import Program
 from lepton_jax.training.state import Totals
-from lepton_jax.training.step import Program
 
 AXIS = "lane"
 

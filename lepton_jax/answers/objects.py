@@ -12,7 +12,7 @@ LEAST = 0.3
 
 
 @dataclass(frozen=True)
-class Object:
+class DetectedObject:
     """One object: `box` is (ymin, xmin, ymax, xmax) in [0, 1]; `score` is None for the truth."""
 
     label: str
@@ -21,12 +21,12 @@ class Object:
 
 
 @dataclass(frozen=True)
-class Objects:
+class DetectedObjects:
     """What the model says of one input, the surest first. `truth` is None where it is not known."""
 
     input: str
-    objects: tuple[Object, ...]
-    truth: tuple[Object, ...] | None
+    objects: tuple[DetectedObject, ...]
+    truth: tuple[DetectedObject, ...] | None
     image: np.ndarray | None = field(repr=False, compare=False, default=None)
 
     def as_json(self) -> dict[str, Any]:
@@ -59,11 +59,11 @@ class Objects:
         return [*lines, ""]
 
 
-def objects(found: Mapping[str, Any], names: Sequence[str]) -> tuple[Object, ...]:
+def detected_objects(found: Mapping[str, Any], names: Sequence[str]) -> tuple[DetectedObject, ...]:
     """Of `boxes` [N, 4], `labels` [N] and, where there are, `scores` [N] of one input."""
     scores = found["scores"] if "scores" in found else [None] * len(found["labels"])
     return tuple(
-        Object(
+        DetectedObject(
             names[label] if label < len(names) else str(label),
             None if score is None else float(score),
             tuple(box.tolist()),
@@ -73,6 +73,40 @@ def objects(found: Mapping[str, Any], names: Sequence[str]) -> tuple[Object, ...
     )
 
 
-def _counted(found: Sequence[Object]) -> str:
+def _counted(found: Sequence[DetectedObject]) -> str:
     counts = Counter(o.label for o in found).most_common()
     return ", ".join(f"{count} {label}" for label, count in counts) or "nothing"
+
+
+def in_order_of(
+    got: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]
+) -> Mapping[str, np.ndarray]:
+    """`got`, each of its objects [B, D] in the place of the nearest of its label in `expected`.
+
+    Two scores that are equal but for rounding come in either order. What is not about objects
+    stays as it is.
+    """
+    order_BD = np.stack(
+        [
+            _partners(*({k: v[b] for k, v in x.items()} for x in (got, expected)))
+            for b in range(len(got["labels"]))
+        ]
+    )
+    rows = np.arange(len(order_BD))[:, None]
+    return {k: v[rows, order_BD] if v.shape[:2] == order_BD.shape else v for k, v in got.items()}
+
+
+def _partners(got: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Which object of `got` belongs in each place: a permutation [D]."""
+    free = list(range(len(got["labels"])))
+    order = []
+    for d, label in enumerate(expected["labels"]):
+        distance = [
+            np.inf
+            if got["labels"][i] != label
+            else abs(got["scores"][i] - expected["scores"][d])
+            + np.abs(got["boxes"][i] - expected["boxes"][d]).max()
+            for i in free
+        ]
+        order.append(free.pop(int(np.argmin(distance))))
+    return np.array(order)
