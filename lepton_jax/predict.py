@@ -167,13 +167,15 @@ def opened(bundle: str | None, model: str | None) -> tuple[loader.Bundle, str]:
     if bundle is not None:
         if not os.path.isdir(bundle):
             raise UserError(f"--bundle={bundle}: there is no such folder")
-        return loader.load(bundle), bundle
+        return loader.load_bundle(bundle), bundle
     from lepton_jax.registry.store import Registry
 
     assert model is not None
     registry = Registry()
     version = registry.resolve(model)
-    return loader.load(registry.fetch(version), version.id), f"{version.name} from the registry"
+    return loader.load_bundle(
+        registry.fetch(version), version.id
+    ), f"{version.name} from the registry"
 
 
 def _gather(

@@ -18,8 +18,8 @@ from flax import nnx
 
 from lepton_jax.data import dataset
 from lepton_jax.data.sources.digits import digits
-from lepton_jax.export.bundle import export
-from lepton_jax.export.verify import verify
+from lepton_jax.export.bundle import export_bundle
+from lepton_jax.export.verify import verify_bundle
 from lepton_jax.serving import loader
 
 DATA = {"source": {"name": "digits"}, "decode": "", "valid_fraction": 0.1, "split_seed": 0}
@@ -163,8 +163,8 @@ def verified_bundle(folders: pytest.TempPathFactory, steps: int = 150) -> Path:
     """Made once a process; tests copy it."""
     if steps not in _verified:
         folder = folders.mktemp("verified")
-        export(trained_run(folder / "run", steps), str(folder / "bundle"))
-        verdict = verify(str(folder / "bundle"))
+        export_bundle(trained_run(folder / "run", steps), str(folder / "bundle"))
+        verdict = verify_bundle(str(folder / "bundle"))
         assert verdict.ok, verdict
         _verified[steps] = folder / "bundle"
     return _verified[steps]

@@ -45,7 +45,7 @@ def test_rectangles_are_found_and_a_bundle_finds_the_same(tmp_path: Path):
     assert "rows" in text
     answer = json.loads(json.dumps(found.as_json()))["answers"][0]
     assert {"label", "score", "box"} == answer["objects"][0].keys()
-    stored = loader.load(bundle).examples()
+    stored = loader.load_bundle(bundle).examples()
     assert len(answer["truth"]) == int((stored["truth"]["labels"][0] >= 0).sum())
     assert len(answer["objects"]) == int((stored["outputs"]["labels"][0] >= 0).sum())
     again = api.predict(bundle=bundle, inputs=[f"{bundle}/examples/00.png"]).as_json()["answers"][0]

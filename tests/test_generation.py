@@ -45,7 +45,7 @@ def test_samples_are_drawn_of_fixed_seeds(run: Path):
     drawn = Image.open(run / "samples.png")
     written = (run / "samples.png").read_bytes()
     seeds = np.arange(64, dtype=np.uint32)
-    images = loader.load(run / "bundle").predict({"seed": seeds})["image"]
+    images = loader.load_bundle(run / "bundle").predict({"seed": seeds})["image"]
     scale = drawn.width // (8 * 9 + 1)
     pixels = np.asarray(drawn)[::scale, ::scale].astype(int)
     for i in (0, 9, 63):

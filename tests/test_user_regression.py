@@ -10,7 +10,7 @@ import pytest
 import lepton_jax
 from lepton_jax import api
 from lepton_jax.errors import UserError
-from lepton_jax.export.verify import verify
+from lepton_jax.export.verify import verify_bundle
 from lepton_jax.predict import predict
 
 
@@ -44,7 +44,7 @@ def test_a_number_is_guessed_explained_and_shown_beside_the_truth(config, tmp_pa
     assert set(worst[0]) == {"example", "loss"}
     assert [one["loss"] for one in worst] == sorted((one["loss"] for one in worst), reverse=True)
     api.export(workdir, bundle)
-    verdict = verify(bundle)
+    verdict = verify_bundle(bundle)
     assert verdict.ok
     assert "'numbers' are not measured again" in str(verdict)
     answers = predict(bundle=bundle, examples=2)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 from lepton_jax.errors import UserError
 
 if TYPE_CHECKING:
-    from lepton_jax.export.bundle import ExportResult
-    from lepton_jax.export.formats import Exported
-    from lepton_jax.export.verify import Verdict
+    from lepton_jax.export.bundle import ExportedBundle
+    from lepton_jax.export.formats import ExportedWeights
+    from lepton_jax.export.verify import BundleVerdict
     from lepton_jax.generate import Generated
     from lepton_jax.predict import Predictions
     from lepton_jax.registry.promotion import Decision
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def export(
     workdir: str, out: str, *, checkpoint: str = "best", format: str = "bundle"
-) -> "ExportResult | Exported":
+) -> "ExportedBundle | ExportedWeights":
     """Writes a run's model as a bundle: a folder that answers without the lab that made it.
 
     --workdir=DIR                   a record, as `train` leaves it
@@ -38,9 +38,9 @@ def export(
     from lepton_jax.training.runtime import runtime
 
     formats: dict[str, Any] = {
-        "bundle": bundle.export,
-        "hugging_face": export_weights.hugging_face,
-        "lora": export_weights.adapters,
+        "bundle": bundle.export_bundle,
+        "hugging_face": export_weights.export_hugging_face,
+        "lora": export_weights.export_adapters,
     }
     if format not in formats:
         near = did_you_mean(format, formats)
@@ -49,7 +49,7 @@ def export(
         return formats[format](saved.trained(workdir, checkpoint), out)
 
 
-def verify(bundle: str, *, workdir: str = "") -> "Verdict":
+def verify(bundle: str, *, workdir: str = "") -> "BundleVerdict":
     """Proves, in a clean process, that a bundle is whole and computes what it says.
 
     --bundle=DIR                    as `export` leaves it
@@ -62,7 +62,7 @@ def verify(bundle: str, *, workdir: str = "") -> "Verdict":
     """
     from lepton_jax.export import verify as verification
 
-    return verification.verify(bundle, workdir=workdir or None)
+    return verification.verify_bundle(bundle, workdir=workdir or None)
 
 
 def register(bundle: str, model: str) -> "Version":
@@ -79,7 +79,7 @@ def register(bundle: str, model: str) -> "Version":
     """
     from lepton_jax.registry import store
 
-    return store.register(bundle, model)
+    return store.register_bundle(bundle, model)
 
 
 def promote(*, bundle: str = "", model: str = "", to: str = "staging") -> "Decision":
@@ -95,7 +95,7 @@ def promote(*, bundle: str = "", model: str = "", to: str = "staging") -> "Decis
     """
     from lepton_jax.registry import promotion
 
-    return promotion.promote(bundle=bundle or None, model=model or None, to=to)
+    return promotion.promote_version(bundle=bundle or None, model=model or None, to=to)
 
 
 def registry(
@@ -131,16 +131,16 @@ def registry(
         raise UserError(f"registry {action}: --model is missing")
     match action:
         case "list":
-            return views.listing()
+            return views.list_models()
         case "show":
-            return views.show(model)
+            return views.show_model(model)
         case "diff":
-            return views.diff(*rest)
+            return views.diff_versions(*rest)
         case "history":
-            return promotion.history(model)
+            return promotion.read_history(model)
         case "rollback":
-            return promotion.rollback(model, to)
-    return promotion.gate(model, require.split(",") if require else None)
+            return promotion.roll_back_alias(model, to)
+    return promotion.set_gate(model, require.split(",") if require else None)
 
 
 def predict(

@@ -23,7 +23,7 @@ from lepton_jax.training import saved
 from lepton_jax.training.learner import Tools
 from lepton_jax.training.runtime import runtime
 from lepton_jax.training.step import training_batch
-from lepton_jax.trees import flat
+from lepton_jax.trees import flatten_tree
 
 LARGE = 1e4
 """Parameters beyond this are called suspicious: those of a network that learns are far smaller."""
@@ -63,7 +63,7 @@ class Debugged:
 
     def as_json(self) -> dict[str, Any]:
         moment = self.moment
-        return files.finite(
+        return files.replace_non_finite(
             {
                 "workdir": self.workdir,
                 "step": moment.step,
@@ -300,7 +300,7 @@ def _norm_is_finite(tree: Any) -> bool:
 
 
 def _bad(tree: Any) -> dict[str, Numbers]:
-    return {k: n for k, v in flat(tree).items() if not (n := numbers(v)).finite}
+    return {k: n for k, v in flatten_tree(tree).items() if not (n := numbers(v)).finite}
 
 
 def _worst(bad: Mapping[str, Numbers], of: str) -> tuple[str, tuple[str, ...], Kind]:
@@ -312,7 +312,7 @@ def _worst(bad: Mapping[str, Numbers], of: str) -> tuple[str, tuple[str, ...], K
 
 def _largest(tree: Any) -> tuple[str, ...]:
     name, found = max(
-        ((k, numbers(v)) for k, v in flat(tree).items()), key=lambda item: item[1].largest
+        ((k, numbers(v)) for k, v in flatten_tree(tree).items()), key=lambda item: item[1].largest
     )
     return (f"the largest: {name}, {found}",)
 

@@ -12,7 +12,7 @@ import numpy as np
 from flax import nnx
 
 from lepton_jax.training.functional import Functional
-from lepton_jax.trees import flat
+from lepton_jax.trees import flatten_tree
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ class Watch:
             self.hidden[str(seen)] = None
         if self.broken is None and inputs.finite and not found.finite:
             parameters = {
-                k: numbers(v) for k, v in flat(nnx.to_pure_dict(nnx.state(module))).items()
+                k: numbers(v) for k, v in flatten_tree(nnx.to_pure_dict(nnx.state(module))).items()
             }
             self.broken = Broken(str(seen), place.path, inputs, found, parameters)
         if found.largest >= seen.outputs.largest or not found.finite:
@@ -256,4 +256,4 @@ def _floats(tree: Any) -> list[Any]:
 
 
 def _shapes(module: Any) -> dict[str, tuple[int, ...]]:
-    return {k: jnp.shape(v) for k, v in flat(nnx.to_pure_dict(nnx.state(module))).items()}
+    return {k: jnp.shape(v) for k, v in flatten_tree(nnx.to_pure_dict(nnx.state(module))).items()}

@@ -8,7 +8,7 @@ from lepton_jax.evaluation.alignment import alignments
 from lepton_jax.evaluation.evaluator import scalars
 from lepton_jax.evaluation.samples import samples
 from lepton_jax.evaluation.schedule import Evaluations
-from lepton_jax.plots.record import draw
+from lepton_jax.plots.record import draw_record
 from lepton_jax.tracking.claim import claim
 from lepton_jax.training import saved
 from lepton_jax.training.layout import alone
@@ -59,5 +59,5 @@ def evaluate(workdir: str, split: str, checkpoint: str) -> Evaluated:
         results = Evaluations(placed, run.data).split(run.state, split)
         run.record.write_results(split, {**results, "step": run.step})
         aligned = alignments(placed, run.state, run.data.splits.get(split))
-        draw(run.record, run.data, samples(placed, run.state), aligned, split)
+        draw_record(run.record, run.data, samples(placed, run.state), aligned, split)
         return Evaluated(workdir, split, run.step, results)

@@ -22,7 +22,7 @@ import numpy as np
 
 from lepton_jax.config.validation import calls
 from lepton_jax.errors import UserError, WorkError
-from lepton_jax.export.lineage import check_clean, lineage, scrubbed
+from lepton_jax.export.lineage import build_lineage, check_clean, scrub_values
 from lepton_jax.serving.loader import MANIFEST, bundle_id, manifest_bytes
 from lepton_jax.tasks.answers import ANSWERS
 
@@ -88,7 +88,7 @@ class Trained(Protocol):
 
 
 @dataclass(frozen=True)
-class ExportResult:
+class ExportedBundle:
     """A bundle that was written."""
 
     id: str
@@ -108,7 +108,9 @@ class ExportResult:
         )
 
 
-def export(trained: Trained, out: str, *, date: datetime.date | None = None) -> ExportResult:
+def export_bundle(
+    trained: Trained, out: str, *, date: datetime.date | None = None
+) -> ExportedBundle:
     """Writes the bundle of `trained` to the folder `out`, replacing a bundle that is there.
 
     Args:
@@ -131,7 +133,7 @@ def export(trained: Trained, out: str, *, date: datetime.date | None = None) -> 
             (folder / name).write_bytes(content)
         (folder / MANIFEST).write_bytes(manifest_bytes(folder, files))
     size = sum(map(len, files.values()))
-    return ExportResult(bundle_id(target), out, trained.step, len(files) + 1, size)
+    return ExportedBundle(bundle_id(target), out, trained.step, len(files) + 1, size)
 
 
 def _contents(trained: Trained, date: str) -> dict[str, bytes]:
@@ -147,8 +149,8 @@ def _contents(trained: Trained, date: str) -> dict[str, bytes]:
     split, index, columns = _chosen(trained)
     inputs = {name: np.asarray(columns[name][index]) for name in trained.input_fields}
     with jax.enable_x64(x64):
-        program, low = stablehlo.program(trained.forward, weights, trained.input_fields)
-        outputs = stablehlo.answers(trained.forward, weights, inputs)
+        program, low = stablehlo.export_program(trained.forward, weights, trained.input_fields)
+        outputs = stablehlo.compute_answers(trained.forward, weights, inputs)
     examples = {
         **{f"inputs.{k}": v for k, v in inputs.items()},
         **{f"outputs.{k}": v for k, v in outputs.items()},
@@ -193,8 +195,8 @@ def _contents(trained: Trained, date: str) -> dict[str, bytes]:
         "examples/examples.safetensors": save(
             {k: np.ascontiguousarray(v) for k, v in examples.items()}
         ),
-        "lineage.json": _json(lineage(trained, date)),
-        "metrics.json": _json(scrubbed(_metrics(trained))),
+        "lineage.json": _json(build_lineage(trained, date)),
+        "metrics.json": _json(scrub_values(_metrics(trained))),
         "signature.json": _json(signature),
     }
     if text and trained.texts:

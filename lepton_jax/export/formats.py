@@ -11,7 +11,7 @@ from lepton_jax.training.saved import Trained
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportedWeights:
     """Weights that were written, and what may be done with them next."""
 
     path: str
@@ -26,7 +26,7 @@ class Exported:
         return f"Exported step {self.step}: {self.what}\nIt is in {self.path}; next: {self.next}"
 
 
-def hugging_face(trained: Trained, out: str) -> Exported:
+def export_hugging_face(trained: Trained, out: str) -> ExportedWeights:
     """Writes the folder `out`: config.json, model.safetensors and, with texts, tokenizer.json.
 
     Raises:
@@ -42,10 +42,10 @@ def hugging_face(trained: Trained, out: str) -> Exported:
     if trained.data.tokenizer is not None:
         (folder / "tokenizer.json").write_text(trained.data.tokenizer.text)
     load = f"transformers.{architecture}.from_pretrained({out!r})"
-    return Exported(out, trained.step, f"{architecture}, {arrays} arrays", load)
+    return ExportedWeights(out, trained.step, f"{architecture}, {arrays} arrays", load)
 
 
-def adapters(trained: Trained, out: str) -> Exported:
+def export_adapters(trained: Trained, out: str) -> ExportedWeights:
     """Writes what a run with `lora` trained as one safetensors file, `out`.
 
     Raises:
@@ -60,4 +60,4 @@ def adapters(trained: Trained, out: str) -> Exported:
         )
     size = lora.write(file, fit.ema or fit.params, config.lora.alpha)
     run = f"python launch.py train ... --config.init_from=BASE --config.lora.init_from={out}"
-    return Exported(out, trained.step, f"{len(fit.params)} arrays, {size / 1e6:.2f} MB", run)
+    return ExportedWeights(out, trained.step, f"{len(fit.params)} arrays, {size / 1e6:.2f} MB", run)

@@ -49,7 +49,7 @@ class HeldOut:
         return 1e-3
 
 
-def held_out(folder: Path, workdir: str | None) -> HeldOut | str:
+def load_test_set(folder: Path, workdir: str | None) -> HeldOut | str:
     """The test set of the bundle in `folder`, or a sentence saying why there is none.
 
     The bundle's lineage names the data; it is not trusted further than that: only sources of

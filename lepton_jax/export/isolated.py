@@ -20,7 +20,7 @@ REFUSED = frozenset(
 )
 
 
-def guard(bundle: str, violations: list[str]) -> None:
+def refuse_escapes(bundle: str, violations: list[str]) -> None:
     """From here on code files of the bundle and the events in REFUSED end in an error."""
     inside = os.path.realpath(bundle) + os.sep
 
@@ -43,7 +43,7 @@ def guard(bundle: str, violations: list[str]) -> None:
     sys.addaudithook(hook)
 
 
-def importable(name: str) -> bool:
+def can_import(name: str) -> bool:
     try:
         __import__(name)
     except ModuleNotFoundError:
@@ -55,9 +55,9 @@ def main() -> None:
     request = json.load(sys.stdin)
     sys.path.append(request["packages"])
     violations: list[str] = []
-    guard(request["bundle"], violations)
+    refuse_escapes(request["bundle"], violations)
     report: dict[str, Any] = {
-        "importable": [n for n in request["absent"] if importable(n)],
+        "importable": [n for n in request["absent"] if can_import(n)],
         "error": None,
         "texts": [],
     }
@@ -70,7 +70,7 @@ def main() -> None:
     import numpy as np
 
     try:
-        bundle = loader.load(request["bundle"], request["id"])
+        bundle = loader.load_bundle(request["bundle"], request["id"])
         for job in request["jobs"]:
             inputs = {k: np.load(p, mmap_mode="r") for k, p in job["inputs"].items()}
             np.savez(job["outputs"], **bundle.predict(inputs))

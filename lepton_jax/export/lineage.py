@@ -31,7 +31,7 @@ _ABSOLUTE = re.compile(r"(?<![\w.<>/\-])(?:~[\w.\-]*|[A-Za-z]:)?[/\\][^\s'\",:;=
 _SHORTEST_SECRET = 8
 
 
-def lineage(trained: Any, date: str) -> dict[str, Any]:
+def build_lineage(trained: Any, date: str) -> dict[str, Any]:
     """What a reader of the bundle may know of the run behind it.
 
     Only what is listed here is taken from the provenance: commit, package versions, platform,
@@ -42,7 +42,7 @@ def lineage(trained: Any, date: str) -> dict[str, Any]:
     installed = provenance.get("packages") or {}
     return {
         "command": shlex.join(map(scrub_word, shlex.split(provenance.get("command") or ""))),
-        **scrubbed(
+        **scrub_values(
             {
                 **kept,
                 "code": _code(provenance.get("code")),
@@ -65,18 +65,18 @@ def _code(state: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return {"commit": state.get("commit"), "diff_sha256": state.get("diff_sha256")}
 
 
-def scrubbed(value: Any) -> Any:
+def scrub_values(value: Any) -> Any:
     """`value` with every string in it scrubbed; keys stay as they are."""
     if isinstance(value, Mapping):
-        return {k: scrubbed(v) for k, v in value.items()}
+        return {k: scrub_values(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [scrubbed(v) for v in value]
-    return scrub(value) if isinstance(value, str) else value
+        return [scrub_values(v) for v in value]
+    return scrub_text(value) if isinstance(value, str) else value
 
 
-def scrub(text: str) -> str:
+def scrub_text(text: str) -> str:
     """`text` without secrets of the environment, URLs, absolute paths and the user's folders."""
-    for secret in secrets():
+    for secret in environment_secrets():
         text = text.replace(secret, "<secret>")
     text = _URL.sub("<url>", text)
     text = _WHOLLY.sub(r"\1<path>", text)
@@ -93,13 +93,13 @@ def scrub_word(word: str) -> str:
     The user's name goes wherever it stands as a word. Not so in a config, where a user called
     `adam` would lose an optimizer.
     """
-    word = scrub(_SECRET_FLAG.sub(r"\1\2<secret>", word))
+    word = scrub_text(_SECRET_FLAG.sub(r"\1\2<secret>", word))
     if user := _user():
         word = re.sub(rf"(?<![\w\-]){re.escape(user)}(?![\w\-])", "<user>", word)
     return word
 
 
-def secrets() -> list[str]:
+def environment_secrets() -> list[str]:
     """Values of environment variables that sound secret, longest first."""
     found = {
         value
@@ -122,7 +122,9 @@ def check_clean(files: Mapping[str, bytes], workdir: str) -> None:
     }
     # '/', '/tmp' and '/root' may stand in innocent text; a real place of work is longer.
     private = {what: p for what, p in places.items() if len(p) > len("/root")}
-    private |= {f"a secret of the environment ({len(s)} characters)": s for s in secrets()}
+    private |= {
+        f"a secret of the environment ({len(s)} characters)": s for s in environment_secrets()
+    }
     for name, content in files.items():
         for what, text in private.items():
             if text.encode() in content:

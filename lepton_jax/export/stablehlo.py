@@ -15,7 +15,7 @@ _FRAMES = "jax_traceback_in_locations_limit"
 PLATFORMS = ("cpu", "cuda", "tpu")
 
 
-def program(
+def export_program(
     forward: Any, weights: Mapping[str, np.ndarray], inputs: Mapping[str, Any]
 ) -> tuple[bytes, bool]:
     """The serialized `forward(weights, inputs)`, the weights an argument and not part of it,
@@ -49,7 +49,7 @@ def program(
         jax.config.update(_FRAMES, frames)
 
 
-def answers(
+def compute_answers(
     forward: Any, weights: Mapping[str, np.ndarray], inputs: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
     """What the model itself says, not its exported program; on the CPU, as bundles are verified.

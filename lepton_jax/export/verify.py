@@ -21,7 +21,7 @@ from lepton_jax.answers.objects import in_order_of
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.export import isolated
 from lepton_jax.export.bundle import TOLERANCE
-from lepton_jax.export.heldout import HeldOut, held_out
+from lepton_jax.export.heldout import HeldOut, load_test_set
 from lepton_jax.serving import loader
 
 PACKAGES = (
@@ -37,7 +37,7 @@ TIMEOUT_SECONDS = 900
 
 
 @dataclass(frozen=True)
-class Check:
+class BundleCheck:
     """One thing that was looked at. `ok` is None where it could not be."""
 
     name: str
@@ -50,12 +50,12 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class BundleVerdict:
     """What `verify` found."""
 
     id: str
     path: str
-    checks: tuple[Check, ...]
+    checks: tuple[BundleCheck, ...]
     time: str
 
     @property
@@ -84,7 +84,7 @@ class Verdict:
         return "\n".join(lines)
 
 
-def verify(bundle: str, *, workdir: str | None = None) -> Verdict:
+def verify_bundle(bundle: str, *, workdir: str | None = None) -> BundleVerdict:
     """Judges the bundle in a folder, and leaves the verdict there.
 
     Args:
@@ -99,20 +99,20 @@ def verify(bundle: str, *, workdir: str | None = None) -> Verdict:
         raise UserError(f"--bundle={bundle}: there is no such folder")
     folder = Path(bundle)
     if not (folder / loader.MANIFEST).is_file():
-        missing = Check("intact", False, f"{loader.MANIFEST} is missing: this is no bundle")
-        return Verdict("", bundle, (missing,), _now())
+        missing = BundleCheck("intact", False, f"{loader.MANIFEST} is missing: this is no bundle")
+        return BundleVerdict("", bundle, (missing,), _now())
     identity = loader.bundle_id(folder)
-    faults = loader.faults(folder)
+    faults = loader.find_faults(folder)
     if faults:
-        checks = [Check("intact", False, f) for f in faults]
+        checks = [BundleCheck("intact", False, f) for f in faults]
     else:
-        checks = [Check("intact", True, "every file is as the manifest lists it")]
+        checks = [BundleCheck("intact", True, "every file is as the manifest lists it")]
         try:
-            checks += _behaviour(folder, identity, held_out(folder, workdir))
+            checks += _behaviour(folder, identity, load_test_set(folder, workdir))
         # A manifest written around nonsense is intact; what is in it need not even have the keys.
         except (loader.BundleError, KeyError, TypeError, ValueError, OSError) as e:
-            checks.append(Check("readable", False, f"{type(e).__name__}: {e}"))
-    verdict = Verdict(identity, bundle, tuple(checks), _now())
+            checks.append(BundleCheck("readable", False, f"{type(e).__name__}: {e}"))
+    verdict = BundleVerdict(identity, bundle, tuple(checks), _now())
     try:
         text = json.dumps(verdict.as_json(), indent=1) + "\n"
         (folder / loader.VERDICT).write_text(text)
@@ -121,7 +121,7 @@ def verify(bundle: str, *, workdir: str | None = None) -> Verdict:
     return verdict
 
 
-def _behaviour(folder: Path, identity: str, test: HeldOut | str) -> list[Check]:
+def _behaviour(folder: Path, identity: str, test: HeldOut | str) -> list[BundleCheck]:
     """The checks that need the program to run."""
     bundle = loader.Bundle(folder, identity)
     examples = bundle.examples()
@@ -134,7 +134,7 @@ def _behaviour(folder: Path, identity: str, test: HeldOut | str) -> list[Check]:
     report, answers = _run_isolated(folder, identity, inputs, [t["texts"] for t in texts])
     bad = report["importable"] + report["violations"]
     checks = [
-        Check(
+        BundleCheck(
             "isolated",
             not bad,
             "; ".join(bad)
@@ -142,7 +142,7 @@ def _behaviour(folder: Path, identity: str, test: HeldOut | str) -> list[Check]:
         )
     ]
     if not answers:
-        failed = [Check("answers", False, report["error"])] if report["error"] else []
+        failed = [BundleCheck("answers", False, report["error"])] if report["error"] else []
         return [*checks, *failed]
     kind, expected = bundle.answer, examples["outputs"]
     first = {k: v[:1] for k, v in expected.items()}
@@ -153,7 +153,7 @@ def _behaviour(folder: Path, identity: str, test: HeldOut | str) -> list[Check]:
     if isinstance(test, HeldOut):
         checks.append(_same_result(answers[2], test))
     else:
-        checks.append(Check("test set", None, test))
+        checks.append(BundleCheck("test set", None, test))
     return checks
 
 
@@ -171,7 +171,7 @@ def _same_tokens(
     got: Sequence[Mapping[str, list[int]]],
     expected: Sequence[Mapping[str, Any]],
     how: Mapping[str, Any],
-) -> Check:
+) -> BundleCheck:
     """Texts become the tokens that the model was trained on."""
     fields = how["inputs"]
     for i, (made, wanted) in enumerate(zip(got, expected, strict=True)):
@@ -180,8 +180,8 @@ def _same_tokens(
         if how.get("goes_on"):  # the place of what comes next counts too
             length = min(length, count)
         if tokens[:count] != wanted["tokens"] or length != count:
-            return Check("texts", False, f"the text of example {i} becomes other tokens")
-    return Check("texts", True, f"{len(expected)} texts: their tokens equal")
+            return BundleCheck("texts", False, f"the text of example {i} becomes other tokens")
+    return BundleCheck("texts", True, f"{len(expected)} texts: their tokens equal")
 
 
 def _same_answers(
@@ -190,7 +190,7 @@ def _same_answers(
     got: Mapping[str, np.ndarray],
     expected: Mapping[str, np.ndarray],
     tolerance: float,
-) -> Check:
+) -> BundleCheck:
     """Floats within the tolerance, everything else equal; objects in whatever order.
 
     Pixels, uint8, are rounded floats in [0, 1]: where one lies at the border between two levels the
@@ -198,7 +198,7 @@ def _same_answers(
     """
     if got.keys() != expected.keys() or any(got[k].shape != expected[k].shape for k in expected):
         shapes = {k: v.shape for k, v in got.items()}
-        return Check(name, False, f"outputs {shapes} are not those of the examples")
+        return BundleCheck(name, False, f"outputs {shapes} are not those of the examples")
     if kind == "objects":
         got = in_order_of(got, expected)
     furthest, count = 0.0, 0
@@ -210,7 +210,7 @@ def _same_answers(
             if pixels:
                 difference = np.maximum(difference - 1, 0) / 255
             if not (difference <= tolerance).all():  # NaN is not within anything
-                return Check(
+                return BundleCheck(
                     name,
                     False,
                     f"{field!r} is off by {np.max(difference):.2g} (tolerance {tolerance:g})",
@@ -218,9 +218,9 @@ def _same_answers(
             furthest = max(furthest, float(difference.max(initial=0.0)))
         elif not np.array_equal(got[field], wanted):
             wrong = int((got[field] != wanted).sum())
-            return Check(name, False, f"{field!r} differs in {wrong} of {wanted.size} places")
+            return BundleCheck(name, False, f"{field!r} differs in {wrong} of {wanted.size} places")
     labels = "labels equal, " if kind == "class" else ""
-    return Check(
+    return BundleCheck(
         name,
         True,
         f"{count} example{'s' * (count != 1)}: {labels}largest difference {furthest:.1g} "
@@ -228,10 +228,10 @@ def _same_answers(
     )
 
 
-def _same_result(answers: Mapping[str, np.ndarray], test: HeldOut) -> Check:
+def _same_result(answers: Mapping[str, np.ndarray], test: HeldOut) -> BundleCheck:
     """The recorded result, measured again."""
     found = test.measured(answers)
-    return Check(
+    return BundleCheck(
         "test set",
         abs(found - test.recorded) <= test.allowed,
         f"{test.metric} {found:.6g} on all {len(test)} examples, recorded {test.recorded:.6g}",

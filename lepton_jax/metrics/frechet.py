@@ -22,7 +22,7 @@ from lepton_jax.config.validation import calls, validate
 from lepton_jax.errors import UserError
 from lepton_jax.training import init_from, saved
 from lepton_jax.training.functional import Functional
-from lepton_jax.trees import unflat
+from lepton_jax.trees import unflatten_tree
 
 # B batch, H height, W width, C channels, D features.
 
@@ -120,7 +120,7 @@ class Features:
         functional = Functional(lambda rngs: choice.build(shape, self._outputs, rngs=rngs))
         like = jax.eval_shape(functional.init, jax.random.key(0))
         try:
-            params, rest = (unflat(self._weights, tree) for tree in like)
+            params, rest = (unflatten_tree(self._weights, tree) for tree in like)
             fits = jax.tree.leaves(jax.tree.map(lambda x, y: x.shape == y.shape, like[0], params))
         except KeyError:
             fits = [False]

@@ -47,9 +47,9 @@ def profiled(
             "are left to take, so there is no trace"
         )
         return feed
-    folder = files.join(workdir, "profile")
+    folder = files.join_path(workdir, "profile")
     if processes.count > 1:
-        folder = files.join(folder, f"process_{processes.index}")
+        folder = files.join_path(folder, f"process_{processes.index}")
     return _Profiled(feed, range(first, first + count), folder, say)
 
 
@@ -110,8 +110,8 @@ class _Profiled:
 def copy(folder: str, to: str) -> None:
     """Copies the files below a local folder to another one, which may be in a bucket."""
     for at, _, names in os.walk(folder):
-        target = files.join(to, *os.path.relpath(at, folder).split(os.sep))
+        target = files.join_path(to, *os.path.relpath(at, folder).split(os.sep))
         files.make_dir(target)
         for name in names:
             with open(os.path.join(at, name), "rb") as f:
-                files.write_bytes(files.join(target, name), f.read())
+                files.write_bytes(files.join_path(target, name), f.read())

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from lepton_jax.plots.figures import save
+from lepton_jax.plots.figures import save_figure
 from lepton_jax.tracking.files import Path
 
 _INCH = 0.24
@@ -13,7 +13,9 @@ _INCH = 0.24
 _MARGIN = 1.1
 
 
-def attention(shown: Sequence[tuple[Sequence[str], Sequence[str], np.ndarray]], path: Path) -> None:
+def draw_attention(
+    shown: Sequence[tuple[Sequence[str], Sequence[str], np.ndarray]], path: Path
+) -> None:
     """A panel an answer: its tokens downwards, the source's to the right, and the darker the more
     is read.
 
@@ -31,4 +33,4 @@ def attention(shown: Sequence[tuple[Sequence[str], Sequence[str], np.ndarray]], 
         axes.xaxis.tick_top()
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-    save(figure, path)
+    save_figure(figure, path)

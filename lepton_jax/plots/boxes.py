@@ -6,7 +6,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from lepton_jax.plots.figures import save
+from lepton_jax.plots.figures import save_figure
 from lepton_jax.tracking.files import Path
 
 _COLOURS = ("#e4572e", "#1f5fa8", "#2c8c5a", "#8c4fb0", "#b08a1f", "#c2378d")
@@ -15,7 +15,7 @@ _LEAST = 0.3
 """Answers with lower scores are not drawn."""
 
 
-def detections(
+def draw_detections(
     shown: Sequence[Mapping[str, Any]], split: Any, classes: Sequence[str], path: Path
 ) -> None:
     """Images of a split with answers in the colour of their class, and the true boxes dashed.
@@ -50,7 +50,7 @@ def detections(
         true = sum(label >= 0 for label in example["labels"])
         axes.set_title(f"example {answer['example']}: {len(drawn)} found, {true} there", size=9)
         axes.set_axis_off()
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def _rectangle(box: Any, shape: Sequence[int], **style: Any) -> Rectangle:

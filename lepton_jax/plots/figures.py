@@ -26,7 +26,7 @@ _ANNOTATED = 20
 """Classes up to which the cells of a confusion matrix hold their counts."""
 
 
-def learning_curves(rows: Sequence[Row], path: Path) -> None:
+def draw_learning_curves(rows: Sequence[Row], path: Path) -> None:
     """One panel a metric, the loss first, with a line for each split.
 
     `rows` are the record's: `{"step": 50, "train/loss": 0.4}`. Points that are not finite are
@@ -57,10 +57,10 @@ def learning_curves(rows: Sequence[Row], path: Path) -> None:
         axes.grid(alpha=0.25, linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False)
-    save(figure, path)
+    save_figure(figure, path)
 
 
-def confusion_matrix(matrix: Any, classes: Sequence[str], path: Path) -> None:
+def draw_confusion_matrix(matrix: Any, classes: Sequence[str], path: Path) -> None:
     """Counts of true (rows) against predicted classes (columns), shaded by share of the row.
 
     `matrix` is [C, C] with the true class first. Raises as `files.write_bytes` does.
@@ -100,10 +100,12 @@ def confusion_matrix(matrix: Any, classes: Sequence[str], path: Path) -> None:
     bar = figure.colorbar(image, ax=axes, shrink=0.8, label="share of the true class")
     bar.outline.set_visible(False)
     axes.spines[:].set_visible(False)
-    save(figure, path)
+    save_figure(figure, path)
 
 
-def grid(images: Sequence[np.ndarray], captions: Sequence[str], columns: int, path: Path) -> None:
+def draw_captioned_grid(
+    images: Sequence[np.ndarray], captions: Sequence[str], columns: int, path: Path
+) -> None:
     """Images uint8 [H, W, 1, 3 or more], `columns` in a row, each with its caption above.
 
     Small ones are enlarged without smoothing. Raises as `files.write_bytes` does.
@@ -137,7 +139,7 @@ def _coloured(image_HWC: np.ndarray) -> np.ndarray:
     return image_HWC[..., :1].repeat(3, axis=-1) if grey else image_HWC[..., :3]
 
 
-def image_grid(images_NHWC: np.ndarray, path: Path) -> None:
+def draw_image_grid(images_NHWC: np.ndarray, path: Path) -> None:
     """Images uint8, of 1 or 3 channels, row by row in a square, each pixel as it is.
 
     Small ones are enlarged without smoothing. Raises as `files.write_bytes` does.
@@ -169,7 +171,7 @@ def _curves(rows: Sequence[Row]) -> dict[str, dict[str, list[tuple[int, float]]]
     return dict(sorted(curves.items(), key=lambda item: item[0] != "loss"))
 
 
-def save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
     buffer = io.BytesIO()
     # Without matplotlib's version in it the same record gives the same file for longer.
     figure.savefig(buffer, format="png", dpi=140, metadata={"Software": None})

@@ -10,14 +10,14 @@ import numpy as np
 from lepton_jax.data.dataset import Dataset, DataSpec
 from lepton_jax.evaluation.alignment import Alignment
 from lepton_jax.plots import figures
-from lepton_jax.plots.attention import attention
-from lepton_jax.plots.boxes import detections
+from lepton_jax.plots.attention import draw_attention
+from lepton_jax.plots.boxes import draw_detections
 from lepton_jax.tracking.record import Record
 
 ACROSS = 5
 
 
-def draw(
+def draw_record(
     record: Record,
     data: Dataset,
     samples: np.ndarray | None,
@@ -32,23 +32,23 @@ def draw(
     """
     ending = "" if split == "test" else f"_{split}"
     if samples is not None:
-        figures.image_grid(samples, record.path("samples.png"))
+        figures.draw_image_grid(samples, record.path("samples.png"))
     if aligned:
         pieces = [
             (_pieces(one.source, data.spec), _pieces(one.answer, data.spec), one.weights)
             for one in aligned
         ]
-        attention(pieces, f"{record.workdir}/attention{ending}.png")
+        draw_attention(pieces, f"{record.workdir}/attention{ending}.png")
     results = record.results().get(split, {})
     confusion = results.get("confusion")
     if confusion is not None:
         path = f"{record.workdir}/confusion{ending}.png"
-        figures.confusion_matrix(confusion, data.spec.classes, path)
+        figures.draw_confusion_matrix(confusion, data.spec.classes, path)
     worst = results.get("worst", [])
     columns = data.splits.get(split)
     if "shown" in results and columns is not None and "boxes" in data.spec.fields:
         path = f"{record.workdir}/detections{ending}.png"
-        detections(results["shown"], columns, data.spec.classes, path)
+        draw_detections(results["shown"], columns, data.spec.classes, path)
     if not worst or "answer" not in worst[0] or columns is None or not _drawable(data):
         return
     rows = columns.rows(np.asarray([found["example"] for found in worst]))
@@ -56,7 +56,9 @@ def draw(
         _caption(found, int(label), data.spec.classes)
         for found, label in zip(worst, rows["label"], strict=True)
     ]
-    figures.grid(list(rows["image"]), captions, ACROSS, f"{record.workdir}/mistakes{ending}.png")
+    figures.draw_captioned_grid(
+        list(rows["image"]), captions, ACROSS, f"{record.workdir}/mistakes{ending}.png"
+    )
 
 
 def _drawable(data: Dataset) -> bool:

@@ -42,7 +42,7 @@ class Condition:
         return f"{self.metric}{self.compare}{self.bound!r}"
 
 
-def condition(text: str) -> Condition:
+def parse_condition(text: str) -> Condition:
     """Reads `'test/accuracy>=0.98'`.
 
     Raises:
@@ -63,7 +63,7 @@ def condition(text: str) -> Condition:
     return Condition(match[1], match[2], bound)
 
 
-def standing(folder: Path) -> Refusal | None:
+def check_verified(folder: Path) -> Refusal | None:
     """Whether the bundle in `folder` is the one that was verified; None if it is."""
     cure = f"run: python launch.py verify --bundle={folder}"
     try:
@@ -80,14 +80,14 @@ def standing(folder: Path) -> Refusal | None:
         return Refusal("unverified", f"its verdict cannot be read ({type(e).__name__})", cure)
     if judged != identity:
         return Refusal("changed", f"the verdict is of {judged}, but this is {identity}", cure)
-    if found := loader.faults(folder):
+    if found := loader.find_faults(folder):
         return Refusal("changed", f"since it was verified: {'; '.join(found)}", "export it again")
     if ok is not True or failed:
         return Refusal("unverified", f"verification failed ({', '.join(failed)})", cure)
     return None
 
 
-def below(gate: Iterable[Condition], metrics: Mapping[str, float]) -> list[Refusal]:
+def unmet_conditions(gate: Iterable[Condition], metrics: Mapping[str, float]) -> list[Refusal]:
     """The conditions of `gate` that `metrics` ({'test/accuracy': 0.98}) do not meet."""
     found = []
     for c in gate:
@@ -103,7 +103,7 @@ def below(gate: Iterable[Condition], metrics: Mapping[str, float]) -> list[Refus
     return found
 
 
-def metrics_of(folder: Path) -> dict[str, float]:
+def read_metrics(folder: Path) -> dict[str, float]:
     """The numbers of a bundle's metrics.json as `{'test/accuracy': 0.98}`."""
     return {k: float(v) for k, v in flatten(json.loads((folder / "metrics.json").read_bytes()))}
 

@@ -90,7 +90,7 @@ class Gate:
         )
 
 
-def promote(
+def promote_version(
     *, bundle: str | None = None, model: str | None = None, to: str = "staging"
 ) -> Decision:
     """Points the alias `to` at a bundle or a version, if it meets the gate of the model's name.
@@ -115,19 +115,19 @@ def promote(
         registry = Registry()
         model = model or _only_name(registry, bundle)
         check_name(model)
-        if refusal := gates.standing(folder):
+        if refusal := gates.check_verified(folder):
             return _decide(registry, model, to, None, bundle, [refusal])
         version = registry.add(folder, model)
     # What the registry holds is what will be served: that copy is judged, not the caller's.
     copy = registry.fetch(version, fresh=True)
-    refusals = [r for r in [gates.standing(copy)] if r]
+    refusals = [r for r in [gates.check_verified(copy)] if r]
     if not refusals:
-        asked = map(gates.condition, conditions_of(registry, version.model))
-        refusals = gates.below(asked, gates.metrics_of(copy))
+        asked = map(gates.parse_condition, gate_of(registry, version.model))
+        refusals = gates.unmet_conditions(asked, gates.read_metrics(copy))
     return _decide(registry, version.model, to, version, version.id, refusals)
 
 
-def rollback(model: str, alias: str = "staging") -> Decision:
+def roll_back_alias(model: str, alias: str = "staging") -> Decision:
     """Points `alias` back to the version it had before its last promotion.
 
     The gate is not asked again: what is wanted in an emergency is what worked before.
@@ -141,7 +141,7 @@ def rollback(model: str, alias: str = "staging") -> Decision:
     current = registry.aliases(model).get(alias)
     if current is None:
         raise UserError(f"{model} has no alias {alias!r}: there is nothing to roll back")
-    stack = _replay(history_of(registry, model), alias)
+    stack = _replay(decisions_of(registry, model), alias)
     if stack[-1:] != [current]:  # moved by other means than ours
         stack.append(current)
     if len(stack) < 2:
@@ -151,14 +151,14 @@ def rollback(model: str, alias: str = "staging") -> Decision:
     return _move(registry, "rollback", alias, version, current)
 
 
-def history(model: str) -> History:
+def read_history(model: str) -> History:
     """Every promotion, refusal, rollback and change of the gate of a model."""
     registry = Registry()
     registry.aliases(model)
-    return History(model, tuple(history_of(registry, model)))
+    return History(model, tuple(decisions_of(registry, model)))
 
 
-def gate(model: str, conditions: Sequence[str] | None = None) -> Gate:
+def set_gate(model: str, conditions: Sequence[str] | None = None) -> Gate:
     """The gate of a model's name; with `conditions`, e.g. `['test/accuracy>=0.98']`, sets it.
 
     A gate may be set before the first version is there. `[]` leaves 'verified' alone to ask for.
@@ -168,20 +168,20 @@ def gate(model: str, conditions: Sequence[str] | None = None) -> Gate:
     if conditions is None:
         registry.aliases(model)
     else:
-        wanted = [str(gates.condition(c)) for c in conditions]
+        wanted = [str(gates.parse_condition(c)) for c in conditions]
         registry.ensure_model(model)
-        if tuple(wanted) != conditions_of(registry, model):
+        if tuple(wanted) != gate_of(registry, model):
             registry.tag(model, GATE_TAG, wanted)
             _append(registry, model, {"action": "gate", "gate": wanted, "time": _now()})
-    return Gate(model, conditions_of(registry, model))
+    return Gate(model, gate_of(registry, model))
 
 
-def conditions_of(registry: Registry, model: str) -> tuple[str, ...]:
+def gate_of(registry: Registry, model: str) -> tuple[str, ...]:
     """The gate of a registered model, beside being verified."""
     return tuple(json.loads(registry.tags(model).get(GATE_TAG, "[]")))
 
 
-def history_of(registry: Registry, model: str) -> list[dict[str, Any]]:
+def decisions_of(registry: Registry, model: str) -> list[dict[str, Any]]:
     tags = sorted(registry.tags(model).items())
     return [json.loads(value) for key, value in tags if key.startswith(HISTORY_TAG)]
 
@@ -206,7 +206,7 @@ def _decide(
         version=version.version if version else None,
         id=what,
         previous=registry.aliases(model).get(alias) if known else None,
-        gate=conditions_of(registry, model) if known else (),
+        gate=gate_of(registry, model) if known else (),
         refusals=tuple(refusals),
         time=_now(),
     )
@@ -226,7 +226,7 @@ def _move(
         version=version.version,
         id=version.id,
         previous=previous,
-        gate=conditions_of(registry, version.model),
+        gate=gate_of(registry, version.model),
         refusals=(),
         time=_now(),
     )

@@ -87,7 +87,7 @@ class Registry:
                     return version
         from mlflow.entities import Metric
 
-        metrics, now = gates.metrics_of(folder), int(time.time() * 1000)
+        metrics, now = gates.read_metrics(folder), int(time.time() * 1000)
         with self._errors():
             self.ensure_model(model)
             run = self._client.create_run(
@@ -159,7 +159,7 @@ class Registry:
         """
         cache = Path(os.environ.get("LEPTON_JAX_CACHE") or "~/.cache/lepton_jax").expanduser()
         target = cache / "bundles" / version.id.removeprefix("sha256:")
-        if not fresh and target.is_dir() and not wrong(target, version.id):
+        if not fresh and target.is_dir() and not bundle_faults(target, version.id):
             return target
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -167,7 +167,7 @@ class Registry:
                 with self._errors():
                     self._client.download_artifacts(version.run, ARTIFACT, aside)
                 got = Path(aside) / ARTIFACT
-                if found := wrong(got, version.id):
+                if found := bundle_faults(got, version.id):
                     faults = "\n  ".join(found)
                     raise WorkError(
                         f"{version.name} in {self.where} is not the bundle that was registered as "
@@ -179,7 +179,7 @@ class Registry:
                     got.rename(target)
                 except OSError:
                     # Another process may have put the same bundle there meanwhile.
-                    if not target.is_dir() or wrong(target, version.id):
+                    if not target.is_dir() or bundle_faults(target, version.id):
                         raise
         except OSError as e:
             raise WorkError(f"cannot fetch {version.name} to {target}: {e.strerror}") from None
@@ -255,7 +255,7 @@ class Registry:
             raise WorkError(f"the registry at {self.where} failed: {said}") from e
 
 
-def register(bundle: str, model: str) -> Version:
+def register_bundle(bundle: str, model: str) -> Version:
     """Gives a verified bundle a version under the name `model`, or finds the one it has.
 
     Raises:
@@ -264,7 +264,7 @@ def register(bundle: str, model: str) -> Version:
     """
     check_name(model)
     folder = bundle_folder(bundle)
-    if refusal := gates.standing(folder):
+    if refusal := gates.check_verified(folder):
         raise WorkError(f"{bundle} is not registered: {refusal}")
     return Registry().add(folder, model)
 
@@ -282,14 +282,14 @@ def check_name(model: str) -> None:
         )
 
 
-def wrong(folder: Path, identity: str) -> list[str]:
+def bundle_faults(folder: Path, identity: str) -> list[str]:
     """What keeps `folder` from being the bundle `identity`; [] if nothing does."""
     try:
         actual = loader.bundle_id(folder)
     except loader.BundleError as e:
         return [str(e)]
     found = [f"it is {actual}"] if actual != identity else []
-    return found + loader.faults(folder)
+    return found + loader.find_faults(folder)
 
 
 def _client(uri: str) -> Any:

@@ -12,7 +12,7 @@ from lepton_jax.serving import loader
 
 
 @dataclass(frozen=True)
-class Listing:
+class ModelList:
     """Every model of the registry with its newest version and its aliases."""
 
     where: str
@@ -39,7 +39,7 @@ class Listing:
 
 
 @dataclass(frozen=True)
-class Shown:
+class ModelDetails:
     """One model: its gate, aliases and versions."""
 
     model: str
@@ -69,7 +69,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Difference:
+class VersionDifference:
     """What differs between two versions: `(what, in the first, in the second)`."""
 
     first: str
@@ -89,24 +89,24 @@ class Difference:
         )
 
 
-def listing() -> Listing:
+def list_models() -> ModelList:
     """Every registered model."""
     registry = Registry()
     models = [
         {"model": m, "versions": len(registry.versions(m)), "aliases": registry.aliases(m)}
         for m in registry.models()
     ]
-    return Listing(registry.where, tuple(models))
+    return ModelList(registry.where, tuple(models))
 
 
-def show(model: str) -> Shown:
+def show_model(model: str) -> ModelDetails:
     """A model's gate, and its versions with their aliases and metrics, oldest first."""
     registry = Registry()
     versions = tuple(registry.versions(model))
-    return Shown(model, promotion.conditions_of(registry, model), versions)
+    return ModelDetails(model, promotion.gate_of(registry, model), versions)
 
 
-def diff(first: str, second: str) -> Difference:
+def diff_versions(first: str, second: str) -> VersionDifference:
     """What two versions ('NAME/1', 'NAME@staging') state differently: metrics, config, lineage,
     signature, and the digests of their files.
     """
@@ -118,7 +118,7 @@ def diff(first: str, second: str) -> Difference:
         for key in sorted(a.keys() | b.keys())
         if a.get(key) != b.get(key)
     )
-    return Difference(versions[0].name, versions[1].name, rows)
+    return VersionDifference(versions[0].name, versions[1].name, rows)
 
 
 def _statements(folder: Path) -> dict[str, Any]:

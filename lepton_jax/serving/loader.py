@@ -74,7 +74,7 @@ def bundle_id(folder: str | os.PathLike[str]) -> str:
         raise BundleError(f"{folder} is no bundle: {MANIFEST}: {e.strerror}") from None
 
 
-def faults(folder: str | os.PathLike[str]) -> list[str]:
+def find_faults(folder: str | os.PathLike[str]) -> list[str]:
     """What keeps the files of a bundle from being those that its manifest lists; [] if nothing."""
     folder = Path(folder)
     try:
@@ -107,7 +107,7 @@ def faults(folder: str | os.PathLike[str]) -> list[str]:
     return found
 
 
-def load(folder: str | os.PathLike[str], expected_id: str | None = None) -> "Bundle":
+def load_bundle(folder: str | os.PathLike[str], expected_id: str | None = None) -> "Bundle":
     """A bundle that answers; every file is checked against the manifest first.
 
     Args:
@@ -116,7 +116,7 @@ def load(folder: str | os.PathLike[str], expected_id: str | None = None) -> "Bun
     Raises:
       BundleError: when a file is missing, extra or changed, or it is another bundle.
     """
-    found, identity = faults(folder), bundle_id(folder)
+    found, identity = find_faults(folder), bundle_id(folder)
     if found:
         raise BundleError("\n  ".join([f"the bundle in {folder} is damaged:", *found]))
     if expected_id is not None and identity != expected_id:

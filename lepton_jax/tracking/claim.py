@@ -146,7 +146,7 @@ def _refusal(workdir: Path, owner: Owner) -> UserError:
 
 
 def _file(workdir: Path) -> str:
-    return files.join(workdir, "owner.json")
+    return files.join_path(workdir, "owner.json")
 
 
 @cache

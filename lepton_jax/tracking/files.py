@@ -45,7 +45,7 @@ def is_local(path: Path) -> bool:
     return "://" not in os.fspath(path)
 
 
-def join(folder: Path, *names: str) -> str:
+def join_path(folder: Path, *names: str) -> str:
     """`folder/name/...` as a string, local or remote."""
     return os.fspath(_path(folder).joinpath(*names))
 
@@ -111,7 +111,7 @@ def is_dir(path: Path) -> bool:
         return _path(path).is_dir()
 
 
-def listdir(path: Path) -> list[str]:
+def list_folder(path: Path) -> list[str]:
     """Names in a folder, sorted; what an interrupted write left behind is not among them."""
     with _naming(path, "list"):
         return sorted(p.name for p in _path(path).iterdir() if not _is_leftover(p.name))
@@ -137,15 +137,15 @@ def remove_leftovers(folder: Path) -> None:
                 os.remove(os.path.join(folder, name))
 
 
-def finite(value: Any) -> Any:
+def replace_non_finite(value: Any) -> Any:
     """`value` with NaN and the infinities as the strings 'nan', 'inf' and '-inf'.
 
     JSON has no such numbers, and `null` would not say which it was; `float()` reads them back.
     """
     if isinstance(value, dict):
-        return {k: finite(v) for k, v in value.items()}
+        return {k: replace_non_finite(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [finite(v) for v in value]
+        return [replace_non_finite(v) for v in value]
     if isinstance(value, float) and (value != value or value in (float("inf"), -float("inf"))):
         return str(value)
     return value

@@ -36,7 +36,7 @@ LONGEST_DIFF = 1_000_000
 """Characters of a diff that are kept; its digest covers all of it."""
 
 
-def collect(command: Sequence[str]) -> dict[str, Any]:
+def collect_provenance(command: Sequence[str]) -> dict[str, Any]:
     """What can be known about this process, as plain JSON values.
 
     `command` is the command line. `code` is the state of the working folder's git repository, and
@@ -51,27 +51,29 @@ def collect(command: Sequence[str]) -> dict[str, Any]:
         "code": code,
         "harness_code": harness if harness != code else None,
         "python": platform.python_version(),
-        "packages": packages(),
+        "packages": package_versions(),
         "platform": platform.platform(),
         "host": socket.gethostname(),
-        "visible_cpus": visible_cpus(),
-        "devices": devices(),
+        "visible_cpus": count_visible_cpus(),
+        "devices": describe_devices(),
         "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
     }
 
 
-def of_run(collected: Mapping[str, Any], config: Config, data_fingerprint: str) -> dict[str, Any]:
+def describe_origin(
+    collected: Mapping[str, Any], config: Config, data_fingerprint: str
+) -> dict[str, Any]:
     """What the record of a run says of where and from what it was made."""
     return {
         **collected,
         "fingerprint": config.fingerprint(),
         "data_fingerprint": data_fingerprint,
-        "components": modules(own_modules(config)),
+        "components": digest_modules(own_modules(config)),
         "seed": config.seed,
     }
 
 
-def modules(names: Sequence[str]) -> dict[str, str]:
+def digest_modules(names: Sequence[str]) -> dict[str, str]:
     """SHA-256 of the source of modules that have been imported."""
     found = {}
     for name in names:
@@ -82,20 +84,20 @@ def modules(names: Sequence[str]) -> dict[str, str]:
 
 
 @functools.cache
-def packages() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
     """Installed distributions and their versions, as the process first found them."""
     found = {d.metadata["Name"]: d.version for d in importlib.metadata.distributions()}
     return dict(sorted(found.items(), key=lambda item: item[0].lower()))
 
 
-def visible_cpus() -> int:
+def count_visible_cpus() -> int:
     """CPUs that this process may use. XLA's thread count, and so its sums, depend on it."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-def devices() -> dict[str, Any] | None:
+def describe_devices() -> dict[str, Any] | None:
     """Accelerators as jax sees them; None before jax is imported, which this does not do."""
     jax = sys.modules.get("jax")
     if jax is None:

@@ -71,7 +71,7 @@ class Record:
             raise UserError(f"{record.workdir} holds the record of a run already")
         files.make_dir(workdir)
         # config.json comes last: a folder without it was killed before there was a record.
-        facts = files.finite(dict(provenance))
+        facts = files.replace_non_finite(dict(provenance))
         if tokenizer:
             files.write_text(record.path("tokenizer.json"), tokenizer)
             facts["tokenizer"] = hashlib.sha256(tokenizer.encode()).hexdigest()
@@ -103,12 +103,13 @@ class Record:
     def exists(workdir: Path) -> bool:
         """Whether there is a record in `workdir`."""
         return all(
-            files.exists(files.join(workdir, name)) for name in ("config.json", "provenance.json")
+            files.exists(files.join_path(workdir, name))
+            for name in ("config.json", "provenance.json")
         )
 
     def path(self, *names: str) -> str:
         """The path of something in the workdir."""
-        return files.join(self.workdir, *names)
+        return files.join_path(self.workdir, *names)
 
     def config_text(self) -> str:
         return files.read_text(self.path("config.json"))
@@ -160,7 +161,7 @@ class Record:
             return
         first = self.provenance()
         restart = {"step": step, **provenance}
-        restarts = [*first.get("restarts", []), files.finite(restart)]
+        restarts = [*first.get("restarts", []), files.replace_non_finite(restart)]
         files.write_json(self.path("provenance.json"), {**first, "restarts": restarts})
         files.write_text(self.path("config.json"), config_json)
         files.remove(self.path("status.json"))
@@ -204,7 +205,7 @@ class Record:
         """Replaces the results of one split; those of the others stay."""
         if not self._writes:
             return
-        merged = {**self.results(), split: files.finite(dict(results))}
+        merged = {**self.results(), split: files.replace_non_finite(dict(results))}
         files.write_json(self.path("results.json"), merged)
 
     def end(self, state: End, step: int, reason: str = "") -> None:
@@ -264,7 +265,9 @@ class _Lines:
         if "step" in values:
             raise ValueError("'step' is the name of the step itself; choose another")
         row = {"step": int(step)} | {k: _number(v) for k, v in values.items()}
-        self._lines.append(json.dumps(files.finite(row), allow_nan=False).encode() + b"\n")
+        self._lines.append(
+            json.dumps(files.replace_non_finite(row), allow_nan=False).encode() + b"\n"
+        )
         self._rows.append(row)
 
     def rewind(self, step: int) -> None:

@@ -40,7 +40,7 @@ class Runs:
 
     def as_json(self) -> list[dict[str, Any]]:
         """The rows as plain JSON values; NaN and the infinities as strings."""
-        return [files.finite(row) for row in self.rows]
+        return [files.replace_non_finite(row) for row in self.rows]
 
     def __str__(self) -> str:
         if not self.rows:
@@ -110,8 +110,8 @@ def _records(folder: str, name: str) -> Iterator[tuple[str, str]]:
     if Record.exists(folder):
         yield folder, name or folder.rstrip("/").rpartition("/")[2]
         return
-    for child in files.listdir(folder):
-        path = files.join(folder, child)
+    for child in files.list_folder(folder):
+        path = files.join_path(folder, child)
         if child not in _SKIPPED and not child.startswith(".") and files.is_dir(path):
             yield from _records(path, f"{name}/{child}" if name else child)
 

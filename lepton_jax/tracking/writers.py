@@ -84,7 +84,7 @@ class Views:
 
 def tensorboard(workdir: str, config: Config) -> "TensorBoard":
     """Scalars as event files in `WORKDIR/tensorboard`; see `tensorboard --logdir=WORKDIR`."""
-    return TensorBoard(files.join(workdir, "tensorboard"))
+    return TensorBoard(files.join_path(workdir, "tensorboard"))
 
 
 def mlflow(
@@ -166,9 +166,9 @@ class TensorBoard(_Batches):
         self._stem = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}"
         self._files = 0
         files.make_dir(folder)
-        for name in files.listdir(folder) if files.is_dir(folder) else ():
+        for name in files.list_folder(folder) if files.is_dir(folder) else ():
             if name.startswith("events.out.tfevents."):
-                path = files.join(folder, name)
+                path = files.join_path(folder, name)
                 # A TensorBoard that has the file open stays on it for ever if it goes away, but
                 # goes on to the next one from the end of an empty file.
                 files.write_bytes(path, b"") if self._local else files.remove(path)
@@ -206,9 +206,11 @@ class TensorBoard(_Batches):
         events = before + events
         data = b"".join(_framed(e.SerializeToString()) for e in events)
         if self._local:
-            files.append_bytes(files.join(self._folder, self._stem), data)
+            files.append_bytes(files.join_path(self._folder, self._stem), data)
         else:
-            files.write_bytes(files.join(self._folder, f"{self._stem}.{self._files:06d}"), data)
+            files.write_bytes(
+                files.join_path(self._folder, f"{self._stem}.{self._files:06d}"), data
+            )
         self._files += 1
 
 
@@ -232,7 +234,7 @@ class MLflow(_Batches):
         for name in ("mlflow", "alembic"):  # they report every table they make
             logging.getLogger(name).setLevel(logging.ERROR)
         self._workdir, self._uri, self._error = workdir, uri, MlflowException
-        self._note = files.join(workdir, "mlflow.json")
+        self._note = files.join_path(workdir, "mlflow.json")
         try:
             self._client = MlflowClient(tracking_uri=uri)
             self.run_id = self._former_run() or self._new_run(config, experiment)
@@ -253,7 +255,7 @@ class MLflow(_Batches):
 
     def close(self) -> None:
         self.flush()
-        path = files.join(self._workdir, "status.json")
+        path = files.join_path(self._workdir, "status.json")
         state = files.read_json(path)["state"] if files.exists(path) else "finished"
         status = {"finished": "FINISHED", "stopped": "KILLED"}.get(state, "FAILED")
         try:
@@ -323,7 +325,7 @@ class WandB(_Batches):
                 f"writers.wandb.mode = 'offline' keeps a folder on a disk, but the workdir is "
                 f"{workdir}; choose 'online', or a local workdir"
             )
-        note = files.join(workdir, "wandb.json")
+        note = files.join_path(workdir, "wandb.json")
         id_ = files.read_json(note)["id"] if files.exists(note) else None
         if id_ is None or (mode == "offline" and not _forget_offline(workdir, id_)):
             id_ = uuid4().hex[:8]

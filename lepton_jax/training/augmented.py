@@ -72,7 +72,7 @@ def augmented(config: Config, out: str, examples: int) -> Augmented:
             columns.append(jax.device_get(step({**raw, "position": position}, jnp.int32(k))))
     images = [_shown(c["image"][i]) for i in range(examples) for c in columns]
     captions = [_caption(c, i, data.spec.classes) for i in range(examples) for c in columns]
-    figures.grid(images, captions, len(columns), out)
+    figures.draw_captioned_grid(images, captions, len(columns), out)
     pipeline = "|".join(p for p in (config.data.train_decode, config.data.augment) if p)
     return Augmented(out, examples, pipeline)
 

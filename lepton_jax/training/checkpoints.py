@@ -24,7 +24,7 @@ from orbax.checkpoint import checkpoint_managers as policies
 from lepton_jax.cluster.processes import Processes
 from lepton_jax.errors import UserError, WorkError, did_you_mean
 from lepton_jax.tracking import files
-from lepton_jax.trees import flat, unflat
+from lepton_jax.trees import flatten_tree, unflatten_tree
 
 FORMAT = 1
 READERS = 4
@@ -74,7 +74,7 @@ class Checkpoints:
         """
         if step in self._manager.all_steps():
             return
-        leaves = {"format": FORMAT, **flat(tree)}
+        leaves = {"format": FORMAT, **flatten_tree(tree)}
         with self._failing():
             self._manager.save(step, args=ocp.args.StandardSave(leaves))
 
@@ -94,7 +94,7 @@ class Checkpoints:
           WorkError: when it is damaged.
         """
         self._refuse_damaged(step)
-        wanted = flat(like)
+        wanted = flatten_tree(like)
         self._compare(step, wanted)
         target = {"format": 0} | {
             k: jax.ShapeDtypeStruct(v.shape, v.dtype, sharding=v.sharding)
@@ -106,7 +106,7 @@ class Checkpoints:
                 f"checkpoint {self._folder / str(step)} has format {leaves['format']}, of a "
                 f"newer lepton_jax; this one reads formats up to {FORMAT}"
             )
-        return unflat(leaves, like)
+        return unflatten_tree(leaves, like)
 
     def forget_after(self, step: int) -> None:
         """Removes the (damaged) checkpoints of later steps, so that they can be written anew."""

@@ -12,7 +12,7 @@ from flax import nnx
 
 from lepton_jax.errors import UserError
 from lepton_jax.nn.layers import HyperVariable
-from lepton_jax.trees import flat
+from lepton_jax.trees import flatten_tree
 
 Params = dict[str, Any]
 Rest = dict[str, Any]
@@ -34,7 +34,7 @@ class Functional:
         self.params = nnx.to_pure_dict(parts[1])
         """Shape and dtype of every parameter, as a tree."""
         varied: Any = nnx.split(abstract, HyperVariable, ...)
-        self.numbers = frozenset(flat(nnx.to_pure_dict(varied[1])))
+        self.numbers = frozenset(flatten_tree(nnx.to_pure_dict(varied[1])))
         """Names in `rest` that are the config's and no weights, such as a dropout rate."""
 
     def init(
@@ -63,7 +63,7 @@ def _refuse_what_depends_on_placement(model: Any) -> None:
                 f"must be told of evaluation; use lepton_jax.nn.layers.{kind}(...)(x, noise)"
             )
     parts: Any = nnx.split(model, nnx.RngState, ...)
-    kept = flat(nnx.to_pure_dict(parts[1]))
+    kept = flatten_tree(nnx.to_pure_dict(parts[1]))
     if kept:
         raise UserError(
             f"{next(iter(kept))}: the model keeps a random generator, and what it draws would "

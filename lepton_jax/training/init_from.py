@@ -18,12 +18,12 @@ from lepton_jax.training import lora
 from lepton_jax.training.learner import Fit
 from lepton_jax.training.program import Program
 from lepton_jax.training.state import State
-from lepton_jax.trees import flat, unflat
+from lepton_jax.trees import flatten_tree, unflatten_tree
 
 
 def named(params: Any, rest: Any) -> dict[str, np.ndarray]:
     """Parameters and running statistics as numpy arrays by name."""
-    leaves = flat(params) | flat(rest)
+    leaves = flatten_tree(params) | flatten_tree(rest)
     return {name: np.asarray(jax.device_get(x)) for name, x in leaves.items()}
 
 
@@ -99,19 +99,19 @@ class Beginning:
         fit = state.learner
         if not isinstance(fit, Fit):
             raise UserError("init_from needs a task with one model; this one has a step of its own")
-        whole = flat(fit.params) | flat(fit.frozen) | flat(fit.rest)
+        whole = flatten_tree(fit.params) | flatten_tree(fit.frozen) | flatten_tree(fit.rest)
         found: dict[str, np.ndarray] = {}
         lines: list[str] = []
         if self._weights is not None:
             found, lines = self._matching(self._weights, whole, fit)
         if self._adapters is not None:
-            own, alpha = flat(fit.params), float(state.hyper["lora"]["alpha"])
+            own, alpha = flatten_tree(fit.params), float(state.hyper["lora"]["alpha"])
             found |= lora.fitting(self._adapters, own, alpha)
             lines.append(f"lora.init_from: {len(own)} arrays taken over")
         taken = whole | {name: _placed(x, whole[name]) for name, x in found.items()}
-        params = unflat(taken, fit.params)
+        params = unflatten_tree(taken, fit.params)
         ema = jax.tree.map(jax.numpy.copy, params) if fit.ema else fit.ema
-        frozen, rest = unflat(taken, fit.frozen), unflat(taken, fit.rest)
+        frozen, rest = unflatten_tree(taken, fit.frozen), unflatten_tree(taken, fit.rest)
         learner = dataclasses.replace(fit, params=params, rest=rest, ema=ema, frozen=frozen)
         return (
             State(state.step, state.seed, state.bad_step, state.hyper, learner),

@@ -17,7 +17,7 @@ from lepton_jax.placement.mesh import Placement
 from lepton_jax.training import lora
 from lepton_jax.training.program import Program
 from lepton_jax.training.state import State
-from lepton_jax.trees import flat
+from lepton_jax.trees import flatten_tree
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +94,7 @@ class Layout:
 
     @cached_property
     def _model(self) -> dict[str, Any]:
-        return flat(jax.eval_shape(self.program.variables, self._abstract)[0])
+        return flatten_tree(jax.eval_shape(self.program.variables, self._abstract)[0])
 
     @cached_property
     def _adapters(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from jax.sharding import PartitionSpec as P
 from lepton_jax.config.config import Lora
 from lepton_jax.errors import UserError, did_you_mean
 from lepton_jax.models.hugging_face.folder import safetensors
-from lepton_jax.trees import flat, unflat
+from lepton_jax.trees import flatten_tree, unflatten_tree
 
 A, B = ".lora_a", ".lora_b"
 ALPHA = "alpha"
@@ -44,7 +44,7 @@ class Adapters:
         Raises:
           UserError: when a pattern matches nothing, or what is no matrix.
         """
-        whole = flat(params)
+        whole = flatten_tree(params)
         kernels = _matched(whole, self.config.pattern, "lora.pattern")
         train = _matched(whole, self.config.train, "lora.train") if self.config.train else []
         trained = {name: whole[name] for name in train}
@@ -59,7 +59,7 @@ class Adapters:
 
     def whole(self, trained: Named, frozen: Named) -> Any:
         """The model's parameters."""
-        return unflat(merged(trained, frozen, self.alpha, self.config.rank), self.like)
+        return unflatten_tree(merged(trained, frozen, self.alpha, self.config.rank), self.like)
 
 
 def merged(trained: Named, frozen: Named, alpha: Any, rank: int) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from lepton_jax.training.layout import Layout, alone
 from lepton_jax.training.learner import Fit
 from lepton_jax.training.program import Program
 from lepton_jax.training.state import State
-from lepton_jax.trees import flat, unflat
+from lepton_jax.trees import flatten_tree, unflatten_tree
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,9 @@ class Trained:
 
     def forward(self, weights_: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Answers to raw inputs `[B, ...]`, e.g. `probabilities` [B, K]; pure, to be jitted."""
-        params, rest = (unflat(weights_, like) for like in self.program.variables(self.state))
+        params, rest = (
+            unflatten_tree(weights_, like) for like in self.program.variables(self.state)
+        )
         return self.program.predict(params, rest, inputs)
 
     @property
@@ -187,8 +189,8 @@ def _standing_still(state: State, config: Config) -> str:
         return ""
     still = {"lora": sum(x.size for x in fit.frozen.values())}
     if config.optimizer.groups:
-        groups = flat(optimizer.labels(config.optimizer, fit.params))
-        for name, x in flat(fit.params).items():
+        groups = flatten_tree(optimizer.labels(config.optimizer, fit.params))
+        for name, x in flatten_tree(fit.params).items():
             group = config.optimizer.groups.get(groups[name])
             if group and group.learning_rate == 0:
                 where = f"optimizer.groups.{groups[name]}"

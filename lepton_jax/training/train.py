@@ -25,7 +25,7 @@ from lepton_jax.evaluation.samples import samples
 from lepton_jax.perf.profile import profiled
 from lepton_jax.perf.utilization import Utilization
 from lepton_jax.plots import figures
-from lepton_jax.plots.record import draw
+from lepton_jax.plots.record import draw_record
 from lepton_jax.tracking import provenance
 from lepton_jax.tracking.best import best_step
 from lepton_jax.tracking.claim import claim
@@ -40,7 +40,7 @@ from lepton_jax.training.feed import batch_at, feed, fits_on_device
 from lepton_jax.training.runtime import runtime
 from lepton_jax.training.state import State, Totals
 from lepton_jax.training.stopping import stopping
-from lepton_jax.trees import flat
+from lepton_jax.trees import flatten_tree
 
 
 @dataclass(frozen=True)
@@ -123,8 +123,8 @@ def train(
         stack.enter_context(runtime(config.precision))
         stop = stack.enter_context(stopping(processes))
         prepared = processes.attempt("prepare", lambda: prepare(config, workdir))
-        collected = provenance.collect(command)
-        facts = provenance.of_run(collected, config, prepared.data.fingerprint)
+        collected = provenance.collect_provenance(command)
+        facts = provenance.describe_origin(collected, config, prepared.data.fingerprint)
         check_same(processes, {name: facts[name] for name in SAME})
 
         def begin() -> bool:
@@ -311,8 +311,8 @@ class _Training:
         images = samples(self.layout, state)
         aligned = alignments(self.layout, state, self.data.splits.get("test"))
         if self.processes.first:
-            figures.learning_curves(record.rows(), f"{record.workdir}/curves.png")
-            draw(record, self.data, images, aligned)
+            figures.draw_learning_curves(record.rows(), f"{record.workdir}/curves.png")
+            draw_record(record, self.data, images, aligned)
         record.write_results("checkpoint", {"step": step, "best": self.config.best.metric})
 
     def _kept(self, steps: list[int]) -> set[int]:
@@ -344,7 +344,7 @@ class _Training:
             self.layout.placement.compile_sums(finite)(error.state, batch)
         )
         means = dict(zip(program.sum_names, np.divide(*values), strict=True))
-        bad = sorted(name for name, good in flat(learner).items() if not good)
+        bad = sorted(name for name, good in flatten_tree(learner).items() if not good)
         steps = self.checkpoints.steps()
         norm = means.get("grad_norm", float("nan"))
         return (

@@ -18,7 +18,7 @@ from lepton_jax.nn.layers import Conv
 from lepton_jax.training import saved
 from lepton_jax.training.checkpoints import Checkpoints
 from lepton_jax.training.functional import Functional
-from lepton_jax.trees import flat
+from lepton_jax.trees import flatten_tree
 
 ROOT = Path(__file__).parent.parent.parent
 MARKED = 77
@@ -98,7 +98,7 @@ def test_the_state_is_that_of_the_run_to_the_byte(recipe, tmp_path: Path):
         (tmp_path / "checkpoints" / later).rename(tmp_path / later)
     moment = replay(str(tmp_path), 20, saved.read_config(str(tmp_path)))
     assert moment.checkpoint == 10
-    assert {k: np.asarray(v).tobytes() for k, v in flat(moment.state).items()} == {
+    assert {k: np.asarray(v).tobytes() for k, v in flatten_tree(moment.state).items()} == {
         k: v.tobytes() for k, v in wanted.items()
     }
 

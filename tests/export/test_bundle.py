@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 
 from lepton_jax.config.components import TABLES
 from lepton_jax.errors import UserError, WorkError
-from lepton_jax.export.bundle import export
+from lepton_jax.export.bundle import export_bundle
 from lepton_jax.serving import loader
 from tests.graduation import flip, rewrite_manifest, strings_of, trained_run
 
@@ -26,9 +26,9 @@ def test_id_changes_with_any_byte_of_any_file(bundle):
     for path in files:
         for position in (0, -1):
             flip(path, position)
-            assert loader.faults(bundle)
+            assert loader.find_faults(bundle)
             rewrite_manifest(bundle)
-            assert not loader.faults(bundle)
+            assert not loader.find_faults(bundle)
             ids.add(loader.bundle_id(bundle))
             flip(path, position)
     assert len(ids) == 1 + 2 * len(files)
@@ -36,7 +36,7 @@ def test_id_changes_with_any_byte_of_any_file(bundle):
 
 def test_same_run_and_day_give_the_same_id_wherever_it_is_exported(tmp_path):
     run = trained_run(tmp_path)
-    here = export(run, str(tmp_path / "here"), date=DAY)
+    here = export_bundle(run, str(tmp_path / "here"), date=DAY)
     np.savez(tmp_path / "weights.npz", **run.weights)
     code = f"""
 import datetime, pathlib, numpy
@@ -59,12 +59,14 @@ print(export(run, "there", date=datetime.date.fromisoformat("{DAY}")).id)
     )
     assert there.stdout.strip() == here.id
     another_day = DAY + datetime.timedelta(1)
-    assert export(trained_run(tmp_path), str(tmp_path / "late"), date=another_day).id != here.id
+    assert (
+        export_bundle(trained_run(tmp_path), str(tmp_path / "late"), date=another_day).id != here.id
+    )
 
 
 def test_source_date_epoch_is_the_date(tmp_path, monkeypatch):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
-    export(trained_run(tmp_path), str(tmp_path / "b"))
+    export_bundle(trained_run(tmp_path), str(tmp_path / "b"))
     assert json.loads((tmp_path / "b/lineage.json").read_text())["exported"] == "1970-01-02"
 
 
@@ -90,7 +92,7 @@ def test_no_path_user_or_secret_leaves_with_a_bundle(tmp_path, monkeypatch):
         "model": {"name": "my_pkg.module:Net", "features": [4, 8]},
         "metric": "valid/accuracy",
     }
-    export(run, str(tmp_path / "bundle"), date=DAY)
+    export_bundle(run, str(tmp_path / "bundle"), date=DAY)
     content = strings_of(tmp_path / "bundle")
     words = ("antonia", "k3y-of", "98765-of-the-flag", "private-", "a-host", "-secret", "pw@")
     for word in words:
@@ -113,7 +115,7 @@ def test_export_stops_at_a_secret_that_nothing_scrubbed(tmp_path, monkeypatch):
     spec = dataclasses.replace(run.data.spec, classes=("t0ken-in-a-label", *"123456789"))
     run.data = dataclasses.replace(run.data, spec=spec)
     with pytest.raises(WorkError, match=r"signature\.json would carry a secret") as e:
-        export(run, str(tmp_path / "bundle"))
+        export_bundle(run, str(tmp_path / "bundle"))
     assert "t0ken" not in str(e.value)
     assert not (tmp_path / "bundle").exists()
 
@@ -149,7 +151,7 @@ def test_results_of_another_step_are_not_claimed(tmp_path):
         "valid": {"accuracy": 0.5, "step": run.step},
         "checkpoint": {"step": run.step, "best": "valid/accuracy"},
     }
-    export(run, str(tmp_path / "bundle"))
+    export_bundle(run, str(tmp_path / "bundle"))
     stated = json.loads((tmp_path / "bundle/metrics.json").read_text())
     assert stated == {"valid": {"accuracy": 0.5}}
 
@@ -158,16 +160,16 @@ def test_out_that_is_no_bundle_is_left_alone(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.txt").write_text("all of it")
     with pytest.raises(UserError, match="is no bundle"):
-        export(trained_run(tmp_path), str(tmp_path / "mine"))
+        export_bundle(trained_run(tmp_path), str(tmp_path / "mine"))
     assert (tmp_path / "mine/thesis.txt").read_text() == "all of it"
 
 
 def test_bundle_is_replaced_whole(bundle):
     (bundle / "stale.txt").write_text("of an older export")
-    result = export(trained_run(bundle), str(bundle))
+    result = export_bundle(trained_run(bundle), str(bundle))
     assert not (bundle / "stale.txt").exists()
     assert not (bundle / loader.VERDICT).exists()
-    assert loader.faults(bundle) == []
+    assert loader.find_faults(bundle) == []
     assert result.id == loader.bundle_id(bundle)
     assert [p.name for p in bundle.parent.iterdir()] == [bundle.name]
 
@@ -175,7 +177,7 @@ def test_bundle_is_replaced_whole(bundle):
 def test_out_below_a_file_is_a_users_mistake(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write"):
-        export(trained_run(tmp_path), str(tmp_path / "file/bundle"))
+        export_bundle(trained_run(tmp_path), str(tmp_path / "file/bundle"))
 
 
 def test_model_that_calls_back_into_python_is_refused(tmp_path):
@@ -190,7 +192,7 @@ def test_model_that_calls_back_into_python_is_refused(tmp_path):
 
     run.run = forward
     with pytest.raises(WorkError, match="cannot be exported"):
-        export(run, str(tmp_path / "bundle"))
+        export_bundle(run, str(tmp_path / "bundle"))
 
 
 def deskew(element):
@@ -201,7 +203,7 @@ def test_host_transforms_of_the_users_own_leave_a_bundle_that_takes_arrays(tmp_p
     monkeypatch.setitem(TABLES["host transform"], "deskew", "tests.export.test_bundle:deskew")
     run = trained_run(tmp_path)
     run.decode = "deskew()|grayscale()"
-    export(run, str(tmp_path / "bundle"))
+    export_bundle(run, str(tmp_path / "bundle"))
     assert json.loads((tmp_path / "bundle/signature.json").read_text())["decoding"] is None
     with pytest.raises(loader.InputError, match="takes no image files"):
-        loader.load(tmp_path / "bundle").decode(tmp_path / "x.png")
+        loader.load_bundle(tmp_path / "bundle").decode(tmp_path / "x.png")

@@ -33,7 +33,7 @@ def bundle(run: Path) -> Path:
 
 
 def test_a_bundle_answers_texts_as_the_run_answered_them(bundle: Path):
-    loaded = loader.load(bundle)
+    loaded = loader.load_bundle(bundle)
     texts = [e["texts"][0] for e in json.loads((bundle / "examples/texts.json").read_text())]
     test = generated_texts(examples=64, classes=6).splits["test"]
     assert set(texts) <= {test[i]["text"] for i in range(len(test))}

@@ -8,9 +8,9 @@ from safetensors.numpy import load_file, save_file
 from lepton_jax.data.sources.tfds import tfds
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.export import verify as verify_module
-from lepton_jax.export.bundle import export
-from lepton_jax.export.heldout import _as_declared, held_out
-from lepton_jax.export.verify import verify
+from lepton_jax.export.bundle import export_bundle
+from lepton_jax.export.heldout import _as_declared, load_test_set
+from lepton_jax.export.verify import verify_bundle
 from lepton_jax.serving import loader
 from tests.graduation import flip, rewrite_manifest, trained_run
 
@@ -22,7 +22,7 @@ def failed(verdict):
 def test_verdict_names_the_id_and_does_not_change_it(bundle):
     (bundle / loader.VERDICT).unlink()
     before = loader.bundle_id(bundle)
-    verdict = verify(str(bundle))
+    verdict = verify_bundle(str(bundle))
     assert verdict.ok
     assert {c.name: c.ok for c in verdict.checks} == {
         "intact": True,
@@ -41,7 +41,7 @@ def test_verdict_names_the_id_and_does_not_change_it(bundle):
 @pytest.mark.parametrize("file", ["weights.safetensors", "programs/stablehlo/forward.bin"])
 def test_flipped_byte_fails(bundle, file):
     flip(bundle / file)
-    verdict = verify(str(bundle))
+    verdict = verify_bundle(str(bundle))
     assert "SHA-256 differs" in failed(verdict)["intact"]
     assert file in str(verdict)
     assert json.loads((bundle / loader.VERDICT).read_text())["ok"] is False
@@ -49,12 +49,12 @@ def test_flipped_byte_fails(bundle, file):
 
 def test_missing_file_fails(bundle):
     (bundle / "examples/03.png").unlink()
-    assert failed(verify(str(bundle))) == {"intact": "examples/03.png: missing"}
+    assert failed(verify_bundle(str(bundle))) == {"intact": "examples/03.png: missing"}
 
 
 def test_extra_file_fails(bundle):
     (bundle / "programs/extra.bin").write_bytes(b"x")
-    assert failed(verify(str(bundle))) == {
+    assert failed(verify_bundle(str(bundle))) == {
         "intact": "programs/extra.bin: not listed in the manifest"
     }
 
@@ -62,14 +62,14 @@ def test_extra_file_fails(bundle):
 def test_link_out_of_the_bundle_fails(bundle, tmp_path):
     weights = (bundle / "weights.safetensors").rename(tmp_path / "elsewhere")
     (bundle / "weights.safetensors").symlink_to(weights)
-    assert failed(verify(str(bundle))) == {"intact": "weights.safetensors: is a link"}
+    assert failed(verify_bundle(str(bundle))) == {"intact": "weights.safetensors: is a link"}
 
 
 def test_manifest_that_lists_what_lies_outside_fails(bundle, tmp_path):
     (tmp_path / "outside").write_text("x")
     paths = [f["path"] for f in json.loads((bundle / loader.MANIFEST).read_text())["files"]]
     (bundle / loader.MANIFEST).write_bytes(loader.manifest_bytes(bundle, [*paths, "../outside"]))
-    assert failed(verify(str(bundle))) == {"intact": "../outside: missing"}
+    assert failed(verify_bundle(str(bundle))) == {"intact": "../outside: missing"}
 
 
 @pytest.mark.parametrize(
@@ -84,14 +84,15 @@ def test_manifest_that_lists_what_lies_outside_fails(bundle, tmp_path):
 def test_edited_manifest_fails(bundle, edit):
     path = bundle / loader.MANIFEST
     path.write_bytes(edit(path.read_bytes()))
-    assert "intact" in failed(verify(str(bundle)))
+    assert "intact" in failed(verify_bundle(str(bundle)))
 
 
 def test_newer_format_fails_and_says_what_to_do(bundle):
     path = bundle / loader.MANIFEST
     path.write_bytes(path.read_bytes().replace(b'"format_version": 1', b'"format_version": 2'))
     assert (
-        "format 2, but this loader reads up to 1; update" in failed(verify(str(bundle)))["intact"]
+        "format 2, but this loader reads up to 1; update"
+        in failed(verify_bundle(str(bundle)))["intact"]
     )
 
 
@@ -99,13 +100,13 @@ def test_newer_format_fails_and_says_what_to_do(bundle):
 def test_truncated_manifest_fails(bundle, length):
     path = bundle / loader.MANIFEST
     path.write_bytes(path.read_bytes()[:length])
-    assert "cannot be read as a manifest" in failed(verify(str(bundle)))["intact"]
+    assert "cannot be read as a manifest" in failed(verify_bundle(str(bundle)))["intact"]
 
 
 @pytest.mark.parametrize("text", ["[]", "null", '{"format_version": 1}', "[" * 100_000])
 def test_manifest_of_another_kind_fails(bundle, text):
     (bundle / loader.MANIFEST).write_text(text)
-    assert "intact" in failed(verify(str(bundle)))
+    assert "intact" in failed(verify_bundle(str(bundle)))
 
 
 @pytest.mark.parametrize("file", ["signature.json", "metrics.json", "lineage.json"])
@@ -113,7 +114,7 @@ def test_manifest_of_another_kind_fails(bundle, text):
 def test_other_json_that_is_nonsense_under_a_good_manifest_fails(bundle, file, text):
     (bundle / file).write_text(text)
     rewrite_manifest(bundle)
-    verdict = verify(str(bundle))
+    verdict = verify_bundle(str(bundle))
     if text == "{}" and file == "metrics.json":
         assert verdict.ok  # nothing measured is nothing claimed: a gate's business
     elif text == "{}" and file == "lineage.json":
@@ -126,7 +127,7 @@ def test_other_json_that_is_nonsense_under_a_good_manifest_fails(bundle, file, t
 def test_truncated_payload_under_a_good_manifest_fails(bundle, file):
     (bundle / file).write_bytes((bundle / file).read_bytes()[:100])
     rewrite_manifest(bundle)
-    assert failed(verify(str(bundle)))
+    assert failed(verify_bundle(str(bundle)))
 
 
 def test_weights_of_other_answers_fail(bundle):
@@ -134,7 +135,7 @@ def test_weights_of_other_answers_fail(bundle):
     weights["out.bias"] = weights["out.bias"] + np.linspace(0, 1e-2, 10, dtype=np.float32)
     save_file(weights, bundle / "weights.safetensors")
     rewrite_manifest(bundle)
-    assert "is off by" in failed(verify(str(bundle)))["answers"]
+    assert "is off by" in failed(verify_bundle(str(bundle)))["answers"]
 
 
 def test_expected_answers_that_the_program_does_not_give_fail(bundle):
@@ -143,7 +144,7 @@ def test_expected_answers_that_the_program_does_not_give_fail(bundle):
     examples["outputs.label"][3] += 1
     save_file(examples, path)
     rewrite_manifest(bundle)
-    assert "'label' differs in 1 of 16 places" in failed(verify(str(bundle)))["answers"]
+    assert "'label' differs in 1 of 16 places" in failed(verify_bundle(str(bundle)))["answers"]
 
 
 def test_tolerance_is_not_the_bundles_to_widen(bundle):
@@ -152,7 +153,7 @@ def test_tolerance_is_not_the_bundles_to_widen(bundle):
     weights = load_file(bundle / "weights.safetensors")
     save_file({k: v * 0 for k, v in weights.items()}, bundle / "weights.safetensors")
     rewrite_manifest(bundle)
-    assert "answers" in failed(verify(str(bundle)))
+    assert "answers" in failed(verify_bundle(str(bundle)))
 
 
 def test_claimed_accuracy_must_be_that_of_the_whole_test_set(bundle):
@@ -160,7 +161,7 @@ def test_claimed_accuracy_must_be_that_of_the_whole_test_set(bundle):
     metrics["test"]["accuracy"] += 1 / 360  # one example of 360
     (bundle / "metrics.json").write_text(json.dumps(metrics))
     rewrite_manifest(bundle)
-    assert "on all 360 examples" in failed(verify(str(bundle)))["test set"]
+    assert "on all 360 examples" in failed(verify_bundle(str(bundle)))["test set"]
 
 
 def from_source(**source):
@@ -179,7 +180,7 @@ def from_source(**source):
 def test_absent_or_other_test_data_is_said_and_not_guessed(bundle, change, reason):
     path = bundle / "lineage.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
-    found = held_out(bundle, None)
+    found = load_test_set(bundle, None)
     assert isinstance(found, str)
     assert reason in found
 
@@ -197,7 +198,7 @@ def test_code_in_the_bundle_never_runs(bundle, monkeypatch):
     rewrite_manifest(bundle)
     monkeypatch.chdir(bundle)
     monkeypatch.setenv("PYTHONPATH", str(bundle))
-    verdict = verify(str(bundle))
+    verdict = verify_bundle(str(bundle))
     assert verdict.ok, verdict
     assert not ran.exists()
 
@@ -210,7 +211,7 @@ def probed(bundle, tmp_path, monkeypatch, code):
     assert head in source
     patched.write_text(source.replace(head, f"{head}        {code}\n"))
     monkeypatch.setattr(verify_module.loader, "__file__", str(patched))
-    return verify(str(bundle))
+    return verify_bundle(str(bundle))
 
 
 @pytest.mark.parametrize("package", ["flax", "lepton_jax", "optax", "orbax", "sklearn", "pytest"])
@@ -222,7 +223,7 @@ def test_lab_is_not_importable_where_bundles_are_verified(bundle, tmp_path, monk
 
 def test_package_that_leaks_into_the_process_fails(bundle, monkeypatch):
     monkeypatch.setattr(verify_module, "PACKAGES", (*verify_module.PACKAGES, "flax", "optax"))
-    assert "flax" in failed(verify(str(bundle)))["isolated"]
+    assert "flax" in failed(verify_bundle(str(bundle)))["isolated"]
 
 
 @pytest.mark.parametrize(
@@ -250,7 +251,7 @@ def test_nothing_of_the_callers_environment_reaches_the_process(bundle, tmp_path
 
 
 def test_folder_that_is_no_bundle_gets_no_verdict_file(tmp_path):
-    verdict = verify(str(tmp_path))
+    verdict = verify_bundle(str(tmp_path))
     assert not verdict.ok
     assert "manifest.json is missing" in str(verdict)
     assert list(tmp_path.iterdir()) == []
@@ -258,14 +259,14 @@ def test_folder_that_is_no_bundle_gets_no_verdict_file(tmp_path):
 
 def test_absent_folder_is_a_users_mistake(tmp_path):
     with pytest.raises(UserError, match="no such folder"):
-        verify(str(tmp_path / "nowhere"))
+        verify_bundle(str(tmp_path / "nowhere"))
 
 
 def test_verdict_that_cannot_be_written_is_said(bundle):
     (bundle / loader.VERDICT).unlink()
     (bundle / loader.VERDICT).mkdir()
     with pytest.raises(WorkError, match=r"cannot write .*verdict\.json"):
-        verify(str(bundle))
+        verify_bundle(str(bundle))
 
 
 def test_process_that_dies_proves_nothing(bundle, tmp_path, monkeypatch):
@@ -288,9 +289,9 @@ def test_bfloat16_run_states_a_wider_tolerance_and_verifies(tmp_path):
     said = jax.jit(halved)(run.weights, {"image": run.split("test").columns["image"]})["label"]
     accuracy = float((np.asarray(said) == run.split("test").columns["label"]).mean())
     run.results = {"test": {"accuracy": accuracy, "step": run.step}}
-    export(run, str(tmp_path / "bundle"))
+    export_bundle(run, str(tmp_path / "bundle"))
     assert json.loads((tmp_path / "bundle/signature.json").read_text())["tolerance"] == 2e-2
-    assert verify(str(tmp_path / "bundle")).ok
+    assert verify_bundle(str(tmp_path / "bundle")).ok
 
 
 def test_float64_run_answers_in_float64(tmp_path):
@@ -298,9 +299,9 @@ def test_float64_run_answers_in_float64(tmp_path):
 
     run = trained_run(tmp_path)
     run.weights = {k: v.astype(np.float64) for k, v in run.weights.items()}
-    export(run, str(tmp_path / "bundle"))
-    assert verify(str(tmp_path / "bundle")).ok
+    export_bundle(run, str(tmp_path / "bundle"))
+    assert verify_bundle(str(tmp_path / "bundle")).ok
     assert not jax.config.jax_enable_x64
-    bundle = loader.load(tmp_path / "bundle")
+    bundle = loader.load_bundle(tmp_path / "bundle")
     image = bundle.examples()["inputs"]["image"]
     assert bundle.predict({"image": image})["probabilities"].dtype == np.float64

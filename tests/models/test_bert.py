@@ -8,7 +8,7 @@ from flax import nnx
 
 from lepton_jax.models.bert import EPSILON, Bert, BertMLM
 from lepton_jax.nn.token_batch import Text
-from lepton_jax.trees import flat
+from lepton_jax.trees import flatten_tree
 from tests.models.by_hand import attended, gelu, linear, normed, rows, shuffled
 
 T, V, K = 6, 11, 3
@@ -25,7 +25,7 @@ def text(tokens=TOKENS, kinds=KINDS):
 
 def by_name(model, outputs, vocabulary=V, **keys):
     m = nnx.eval_shape(lambda: model((512, vocabulary), outputs, rngs=nnx.Rngs(0), **keys))
-    return {k: v.shape for k, v in flat(nnx.to_pure_dict(nnx.state(m, nnx.Param))).items()}
+    return {k: v.shape for k, v in flatten_tree(nnx.to_pure_dict(nnx.state(m, nnx.Param))).items()}
 
 
 @pytest.mark.parametrize("scan", [False, True])

@@ -11,7 +11,7 @@ from lepton_jax.config.components import resolve
 from lepton_jax.placement import strategies
 from lepton_jax.training import saved
 from lepton_jax.training.layout import Layout
-from lepton_jax.trees import flat
+from lepton_jax.trees import flatten_tree
 
 RECIPES = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))
 LLAMA_8B = {
@@ -50,7 +50,7 @@ MESHES = [{"data": 4, "tensor": 2}, {"fsdp": 8}, {"data": 2, "fsdp": 2, "tensor"
 def specs(name, shape, outputs, keys, mesh):
     model = resolve("model", name)
     m = nnx.eval_shape(lambda: model(shape, outputs, rngs=nnx.Rngs(0), **keys))
-    params = flat(nnx.to_pure_dict(nnx.state(m, nnx.Param)))
+    params = flatten_tree(nnx.to_pure_dict(nnx.state(m, nnx.Param)))
     return params, strategies.mesh(jax.devices(), **mesh).specs(params, model.sharding)
 
 

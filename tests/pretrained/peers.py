@@ -12,7 +12,7 @@ from etils import epath
 from lepton_jax.config.config import Chosen
 from lepton_jax.config.validation import validate
 from lepton_jax.training.functional import Functional
-from lepton_jax.trees import flat, unflat
+from lepton_jax.trees import flatten_tree, unflatten_tree
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
@@ -64,9 +64,9 @@ def read(folder: Path, model: Chosen, input_shape: Any, outputs: int) -> Any:
     functional = Functional(lambda rngs: model.build(input_shape, outputs, rngs=rngs))
     params, rest = jax.eval_shape(lambda: functional.init(jax.random.key(0)))
     found = arrays(folder, model, input_shape, outputs)
-    shapes = {name: x.shape for name, x in (flat(params) | flat(rest)).items()}
+    shapes = {name: x.shape for name, x in (flatten_tree(params) | flatten_tree(rest)).items()}
     assert {name: x.shape for name, x in found.items()} == shapes
-    return functional.merge(unflat(found, params), unflat(found, rest))
+    return functional.merge(unflatten_tree(found, params), unflatten_tree(found, rest))
 
 
 def arrays(folder: Path, model: Chosen, input_shape: Any, outputs: int) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def written(
     classes = tuple(f"class {i}" for i in range(outputs)) if labels else ()
     functional = Functional(lambda rngs: model.build(input_shape, outputs, rngs=rngs))
     params, rest = functional.split(module)
-    own = {name: np.asarray(x) for name, x in (flat(params) | flat(rest)).items()}
+    own = {name: np.asarray(x) for name, x in (flatten_tree(params) | flatten_tree(rest)).items()}
     folder.write(epath.Path(folder), own, model, input_shape, outputs, classes)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lepton_jax.training.functional import Functional
-from lepton_jax.trees import flat
+from lepton_jax.trees import flatten_tree
 from tests.pretrained import peers
 from tests.pretrained.peers import torch, transformers
 
@@ -94,5 +94,5 @@ def test_sizes_are_those_of_the_papers():
         functional = Functional(
             lambda rngs, model=model: model.build((224, 224, 3), 1000, rngs=rngs)
         )
-        count = sum(np.prod(x.shape) for x in flat(functional.params).values())
+        count = sum(np.prod(x.shape) for x in flatten_tree(functional.params).values())
         assert count == sum(p.numel() for p in peer.parameters())

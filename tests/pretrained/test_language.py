@@ -11,7 +11,7 @@ import pytest
 from lepton_jax.errors import UserError
 from lepton_jax.nn import beam_search
 from lepton_jax.training.functional import Functional
-from lepton_jax.trees import flat
+from lepton_jax.trees import flatten_tree
 from tests.pretrained import peers
 from tests.pretrained.peers import torch, transformers
 
@@ -105,7 +105,7 @@ def test_sizes_are_those_of_the_papers():
                 (context, size), size, rngs=rngs
             )
         )
-        count = sum(np.prod(x.shape) for x in flat(functional.params).values())
+        count = sum(np.prod(x.shape) for x in flatten_tree(functional.params).values())
         assert count == sum(p.numel() for p in peer.parameters()), kind
 
 

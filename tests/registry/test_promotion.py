@@ -4,8 +4,8 @@ import pytest
 
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.registry import gates, promotion, views
-from lepton_jax.registry.promotion import gate, history, promote, rollback
-from lepton_jax.registry.store import Registry, register
+from lepton_jax.registry.promotion import promote_version, read_history, roll_back_alias, set_gate
+from lepton_jax.registry.store import Registry, register_bundle
 from lepton_jax.serving import loader
 from tests.graduation import flip, rewrite_manifest
 
@@ -18,35 +18,35 @@ def kinds(decision):
 
 
 def test_promotion_of_a_bundle_registers_it_once_and_moves_the_alias(bundle):
-    decision = promote(bundle=str(bundle), model="digits", to="staging")
+    decision = promote_version(bundle=str(bundle), model="digits", to="staging")
     assert decision.ok
     assert (decision.version, decision.previous) == (1, None)
     assert decision.id == loader.bundle_id(bundle)
     assert Registry().resolve("digits@staging").id == decision.id
-    again = promote(bundle=str(bundle), model="digits", to="production")
+    again = promote_version(bundle=str(bundle), model="digits", to="production")
     assert (again.ok, again.version) == (True, 1)
     assert [v.version for v in Registry().versions("digits")] == [1]
-    assert register(str(bundle), "digits").aliases == ("production", "staging")
+    assert register_bundle(str(bundle), "digits").aliases == ("production", "staging")
 
 
 def test_bundle_of_one_name_needs_no_name_again(bundle):
     with pytest.raises(UserError, match="not registered yet: give --model=NAME"):
-        promote(bundle=str(bundle))
-    register(str(bundle), "digits")
-    assert promote(bundle=str(bundle)).model == "digits"
-    register(str(bundle), "others")
+        promote_version(bundle=str(bundle))
+    register_bundle(str(bundle), "digits")
+    assert promote_version(bundle=str(bundle)).model == "digits"
+    register_bundle(str(bundle), "others")
     with pytest.raises(UserError, match="registered as digits, others"):
-        promote(bundle=str(bundle))
+        promote_version(bundle=str(bundle))
 
 
 def test_unverified_bundle_is_refused_and_gets_no_version(bundle):
     (bundle / loader.VERDICT).unlink()
-    decision = promote(bundle=str(bundle), model="digits")
+    decision = promote_version(bundle=str(bundle), model="digits")
     assert kinds(decision) == ["unverified"]
     assert f"python launch.py verify --bundle={bundle}" in str(decision)
     assert Registry().models() == []
     with pytest.raises(WorkError, match="not registered: unverified"):
-        register(str(bundle), "digits")
+        register_bundle(str(bundle), "digits")
 
 
 def test_bundle_that_failed_verification_is_refused(bundle):
@@ -54,46 +54,48 @@ def test_bundle_that_failed_verification_is_refused(bundle):
     verdict = json.loads(path.read_text())
     verdict["checks"][1]["ok"] = verdict["ok"] = False
     path.write_text(json.dumps(verdict))
-    assert kinds(promote(bundle=str(bundle), model="digits")) == ["unverified"]
+    assert kinds(promote_version(bundle=str(bundle), model="digits")) == ["unverified"]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"id": 1}'])
 def test_verdict_that_is_none_does_not_count(bundle, text):
     (bundle / loader.VERDICT).write_text(text)
-    assert kinds(promote(bundle=str(bundle), model="digits")) == ["unverified"]
+    assert kinds(promote_version(bundle=str(bundle), model="digits")) == ["unverified"]
 
 
 def test_bundle_changed_since_verification_is_refused(bundle):
     flip(bundle / "weights.safetensors")
-    decision = promote(bundle=str(bundle), model="digits")
+    decision = promote_version(bundle=str(bundle), model="digits")
     assert kinds(decision) == ["changed"]
     assert "weights.safetensors" in str(decision)
     rewrite_manifest(bundle)  # now whole again, but not what was judged
-    decision = promote(bundle=str(bundle), model="digits")
+    decision = promote_version(bundle=str(bundle), model="digits")
     assert kinds(decision) == ["changed"]
     assert "the verdict is of sha256:" in str(decision)
 
 
 def test_gate_holds_for_the_name_and_says_what_is_missing(made):
-    gate("digits", ["test/accuracy>=0.9", "test/f1>0.5"])
-    decision = promote(bundle=str(made[2]), model="digits")
+    set_gate("digits", ["test/accuracy>=0.9", "test/f1>0.5"])
+    decision = promote_version(bundle=str(made[2]), model="digits")
     assert kinds(decision) == ["below the gate", "metric missing"]
     assert "must be >= 0.9" in str(decision)
     assert "'test/f1' (it has: test/accuracy)" in str(decision)
     assert Registry().aliases("digits") == {}
-    gate("digits", ["test/accuracy>=0.9"])
-    assert promote(bundle=str(made[150]), model="digits").ok
-    assert promote(bundle=str(made[2]), model="another").ok  # a name without a gate: verified
+    set_gate("digits", ["test/accuracy>=0.9"])
+    assert promote_version(bundle=str(made[150]), model="digits").ok
+    assert promote_version(
+        bundle=str(made[2]), model="another"
+    ).ok  # a name without a gate: verified
 
 
 def test_gate_can_be_set_shown_and_lifted():
-    assert gate("digits", ["test/accuracy >= 0.9"]).conditions == ("test/accuracy>=0.9",)
-    assert gate("digits").conditions == ("test/accuracy>=0.9",)
-    assert gate("digits", []).conditions == ()
-    assert [e["action"] for e in history("digits").events] == ["gate", "gate"]
+    assert set_gate("digits", ["test/accuracy >= 0.9"]).conditions == ("test/accuracy>=0.9",)
+    assert set_gate("digits").conditions == ("test/accuracy>=0.9",)
+    assert set_gate("digits", []).conditions == ()
+    assert [e["action"] for e in read_history("digits").events] == ["gate", "gate"]
     for text in ("accuracy", "test/accuracy=0.9", "test/accuracy>=high", "a>=nan", ">=1"):
         with pytest.raises(UserError, match=r"e\.g\. 'test/accuracy>=0\.98'"):
-            gate("digits", [text])
+            set_gate("digits", [text])
 
 
 @pytest.mark.parametrize(
@@ -101,59 +103,61 @@ def test_gate_can_be_set_shown_and_lifted():
     [("m>=0.5", True), ("m>0.5", False), ("m<=0.5", True), ("m<0.5", False), ("m>=5e-1", True)],
 )
 def test_conditions_compare_as_written(condition, met):
-    assert (gates.below([gates.condition(condition)], {"m": 0.5}) == []) is met
+    assert (gates.unmet_conditions([gates.parse_condition(condition)], {"m": 0.5}) == []) is met
 
 
 def test_metric_that_is_no_number_meets_no_gate(bundle):
     (bundle / "metrics.json").write_text('{"test": {"accuracy": null}}')
-    found = gates.below([gates.condition("test/accuracy<=1")], gates.metrics_of(bundle))
+    found = gates.unmet_conditions(
+        [gates.parse_condition("test/accuracy<=1")], gates.read_metrics(bundle)
+    )
     assert [r.kind for r in found] == ["metric missing"]
 
 
 def test_every_decision_is_kept(made):
-    gate("digits", ["test/accuracy>=0.5"])
-    promote(bundle=str(made[150]), model="digits")
-    promote(bundle=str(made[2]), model="digits")
-    events = history("digits").events
+    set_gate("digits", ["test/accuracy>=0.5"])
+    promote_version(bundle=str(made[150]), model="digits")
+    promote_version(bundle=str(made[2]), model="digits")
+    events = read_history("digits").events
     assert [e["action"] for e in events] == ["gate", "promote", "refuse"]
     assert events[2]["refusals"][0]["kind"] == "below the gate"
     assert events[1]["id"] == loader.bundle_id(made[150])
-    text = str(history("digits"))
+    text = str(read_history("digits"))
     assert "staging: promote nothing -> version 1" in text
     assert "refused version 2 (below the gate" in text
-    json.dumps(history("digits").as_json())
+    json.dumps(read_history("digits").as_json())
 
 
 def test_rollback_restores_one_version_after_the_other(made):
     for steps in (2, 20, 150):
-        promote(bundle=str(made[steps]), model="digits")
-    promote(bundle=str(made[2]), model="digits", to="production")
-    assert rollback("digits", "staging").version == 2
-    decision = rollback("digits", "staging")
+        promote_version(bundle=str(made[steps]), model="digits")
+    promote_version(bundle=str(made[2]), model="digits", to="production")
+    assert roll_back_alias("digits", "staging").version == 2
+    decision = roll_back_alias("digits", "staging")
     assert (decision.ok, decision.version, decision.previous) == (True, 1, 2)
     assert Registry().aliases("digits") == {"production": 1, "staging": 1}
     with pytest.raises(UserError, match="no other version than 1"):
-        rollback("digits", "staging")
-    promote(model="digits/3")
-    assert rollback("digits", "staging").version == 1
+        roll_back_alias("digits", "staging")
+    promote_version(model="digits/3")
+    assert roll_back_alias("digits", "staging").version == 1
 
 
 def test_rollback_knows_of_moves_made_elsewhere(made):
     for steps in (2, 20):
-        promote(bundle=str(made[steps]), model="digits")
-    register(str(made[150]), "digits")
+        promote_version(bundle=str(made[steps]), model="digits")
+    register_bundle(str(made[150]), "digits")
     Registry().point("digits", "staging", 3)  # e.g. on MLflow's page
-    assert rollback("digits", "staging").version == 2
-    assert rollback("digits", "staging").version == 1
+    assert roll_back_alias("digits", "staging").version == 2
+    assert roll_back_alias("digits", "staging").version == 1
 
 
 def test_rollback_to_a_damaged_version_is_refused(made, registry_root):
     for steps in (2, 20):
-        promote(bundle=str(made[steps]), model="digits")
+        promote_version(bundle=str(made[steps]), model="digits")
     first = Registry().version("digits", 1)
     flip(stored(registry_root, first) / "weights.safetensors")
     with pytest.raises(WorkError, match=r"digits/1 in .* is not the bundle that was registered"):
-        rollback("digits", "staging")
+        roll_back_alias("digits", "staging")
     assert Registry().aliases("digits") == {"staging": 2}
 
 
@@ -162,53 +166,53 @@ def stored(root, version):
 
 
 def test_promotion_judges_the_registrys_copy(bundle, registry_root):
-    version = register(str(bundle), "digits")
+    version = register_bundle(str(bundle), "digits")
     Registry().fetch(version)
     flip(stored(registry_root, version) / "weights.safetensors")
     with pytest.raises(WorkError, match=r"weights\.safetensors: its bytes have changed"):
-        promote(model="digits")
+        promote_version(model="digits")
     with pytest.raises(WorkError, match="not the bundle that was registered"):
-        promote(bundle=str(bundle), model="digits")
+        promote_version(bundle=str(bundle), model="digits")
 
 
 def test_wrong_names_are_users_mistakes(bundle):
-    register(str(bundle), "digits")
+    register_bundle(str(bundle), "digits")
     for call, message in (
-        (lambda: promote(model="digits", to="stagging"), "did you mean 'staging'"),
-        (lambda: promote(), "promote what"),
-        (lambda: promote(model="digit"), "did you mean 'digits'"),
-        (lambda: promote(model="digits/7"), "no version 7 .*there are: 1"),
-        (lambda: promote(model="digits@production"), "no alias 'production'"),
-        (lambda: promote(model="digits/x"), "expected NAME, NAME/VERSION or NAME@ALIAS"),
-        (lambda: promote(bundle=str(bundle), model="a b"), "letters, digits"),
-        (lambda: promote(bundle="nowhere", model="digits"), "no such folder"),
-        (lambda: register("nowhere", "digits"), "no such folder"),
-        (lambda: register(str(bundle), "a'b"), "letters, digits"),
-        (lambda: rollback("digits"), "nothing to roll back"),
-        (lambda: history("digit"), "did you mean 'digits'"),
-        (lambda: gate("digit"), "did you mean 'digits'"),
-        (lambda: views.show("digit"), "did you mean 'digits'"),
+        (lambda: promote_version(model="digits", to="stagging"), "did you mean 'staging'"),
+        (lambda: promote_version(), "promote what"),
+        (lambda: promote_version(model="digit"), "did you mean 'digits'"),
+        (lambda: promote_version(model="digits/7"), "no version 7 .*there are: 1"),
+        (lambda: promote_version(model="digits@production"), "no alias 'production'"),
+        (lambda: promote_version(model="digits/x"), "expected NAME, NAME/VERSION or NAME@ALIAS"),
+        (lambda: promote_version(bundle=str(bundle), model="a b"), "letters, digits"),
+        (lambda: promote_version(bundle="nowhere", model="digits"), "no such folder"),
+        (lambda: register_bundle("nowhere", "digits"), "no such folder"),
+        (lambda: register_bundle(str(bundle), "a'b"), "letters, digits"),
+        (lambda: roll_back_alias("digits"), "nothing to roll back"),
+        (lambda: read_history("digit"), "did you mean 'digits'"),
+        (lambda: set_gate("digit"), "did you mean 'digits'"),
+        (lambda: views.show_model("digit"), "did you mean 'digits'"),
     ):
         with pytest.raises(UserError, match=message):
             call()
 
 
 def test_listing_showing_and_comparing(made):
-    assert "no models yet" in str(views.listing())
-    gate("digits", ["test/accuracy>=0.1"])
+    assert "no models yet" in str(views.list_models())
+    set_gate("digits", ["test/accuracy>=0.1"])
     for steps in (2, 150):
-        promote(bundle=str(made[steps]), model="digits")
-    listing = views.listing()
+        promote_version(bundle=str(made[steps]), model="digits")
+    listing = views.list_models()
     assert listing.models == ({"model": "digits", "versions": 2, "aliases": {"staging": 2}},)
-    shown = views.show("digits")
+    shown = views.show_model("digits")
     assert [v.version for v in shown.versions] == [1, 2]
     assert shown.gate == ("test/accuracy>=0.1",)
     assert "test/accuracy" in str(shown)
-    found = views.diff("digits/1", "digits@staging")
+    found = views.diff_versions("digits/1", "digits@staging")
     changed = {row[0] for row in found.rows}
     assert {"metrics.test.accuracy", "file weights.safetensors"} <= changed
     assert "file programs/stablehlo/forward.bin" not in changed
-    same = views.diff("digits/2", "digits@staging")
+    same = views.diff_versions("digits/2", "digits@staging")
     assert same.rows == ()
     assert "the same bundle" in str(same)
     for result in (listing, shown, found):
@@ -217,7 +221,7 @@ def test_listing_showing_and_comparing(made):
 
 
 def test_two_at_one_moment_keep_both_decisions(bundle, monkeypatch):
-    promote(bundle=str(bundle), model="digits")
+    promote_version(bundle=str(bundle), model="digits")
     monkeypatch.setattr(promotion.time, "time_ns", lambda: 10**18)
     for alias in ("staging", "production"):
         promotion._append(Registry(), "digits", {"alias": alias})
@@ -225,4 +229,4 @@ def test_two_at_one_moment_keep_both_decisions(bundle, monkeypatch):
 
 
 def history_events(model):
-    return promotion.history_of(Registry(), model)
+    return promotion.decisions_of(Registry(), model)

@@ -11,8 +11,8 @@ import pytest
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.predict import predict
 from lepton_jax.registry import store
-from lepton_jax.registry.promotion import promote, rollback
-from lepton_jax.registry.store import Registry, register
+from lepton_jax.registry.promotion import promote_version, roll_back_alias
+from lepton_jax.registry.store import Registry, register_bundle
 from lepton_jax.serving import loader
 from tests.graduation import flip
 
@@ -22,27 +22,27 @@ def stored(root, version):
 
 
 def test_version_is_the_bundle_with_its_metrics(bundle, registry_root):
-    version = register(str(bundle), "digits")
+    version = register_bundle(str(bundle), "digits")
     assert version.id == loader.bundle_id(bundle)
     assert 0.9 < version.metrics["test/accuracy"] < 1
-    assert loader.faults(stored(registry_root, version)) == []
+    assert loader.find_faults(stored(registry_root, version)) == []
     shutil.rmtree(bundle)  # the registry has a copy of its own
-    assert loader.load(Registry().fetch(version), version.id).labels == list("0123456789")
+    assert loader.load_bundle(Registry().fetch(version), version.id).labels == list("0123456789")
 
 
 def test_fetched_bundle_is_kept_and_repaired_when_damaged(bundle, registry_root):
-    version = register(str(bundle), "digits")
+    version = register_bundle(str(bundle), "digits")
     folder = Registry().fetch(version)
     written = (folder / "weights.safetensors").stat().st_mtime_ns
     assert Registry().fetch(version) == folder
     assert (folder / "weights.safetensors").stat().st_mtime_ns == written
     flip(folder / "weights.safetensors")
-    assert loader.faults(Registry().fetch(version)) == []
+    assert loader.find_faults(Registry().fetch(version)) == []
     assert [p.name for p in folder.parent.iterdir()] == [folder.name]
 
 
 def test_digest_is_checked_again_when_a_version_is_fetched(bundle, registry_root):
-    version = register(str(bundle), "digits")
+    version = register_bundle(str(bundle), "digits")
     flip(stored(registry_root, version) / "programs/stablehlo/forward.bin")
     with pytest.raises(WorkError, match="is not the bundle that was registered") as e:
         Registry().fetch(version)
@@ -51,7 +51,7 @@ def test_digest_is_checked_again_when_a_version_is_fetched(bundle, registry_root
 
 
 def test_swapped_bundle_is_noticed(made, registry_root):
-    version = register(str(made[20]), "digits")
+    version = register_bundle(str(made[20]), "digits")
     shutil.rmtree(stored(registry_root, version))
     shutil.copytree(made[150], stored(registry_root, version))
     with pytest.raises(WorkError, match=f"it is {loader.bundle_id(made[150])}"):
@@ -70,7 +70,7 @@ time.sleep(120)
 def test_locked_registry_ends_in_bounded_time_and_names_the_database(
     bundle, registry_root, monkeypatch
 ):
-    register(str(bundle), "digits")
+    register_bundle(str(bundle), "digits")
     monkeypatch.setattr(store, "LOCK_SECONDS", 0.5)
     database = registry_root / "registry.db"
     holder = subprocess.Popen(
@@ -81,8 +81,8 @@ def test_locked_registry_ends_in_bounded_time_and_names_the_database(
         assert holder.stdout.readline() == "locked\n"
         began = time.monotonic()
         for call in (
-            lambda: register(str(bundle), "digits"),
-            lambda: promote(model="digits"),
+            lambda: register_bundle(str(bundle), "digits"),
+            lambda: promote_version(model="digits"),
             lambda: predict(model="digits", examples=1),
         ):
             with pytest.raises(WorkError, match=f"{database} is locked by another process"):
@@ -91,7 +91,7 @@ def test_locked_registry_ends_in_bounded_time_and_names_the_database(
     finally:
         holder.kill()
         holder.wait()
-    assert promote(model="digits").ok  # the lock went with its holder
+    assert promote_version(model="digits").ok  # the lock went with its holder
 
 
 @pytest.mark.slow
@@ -189,10 +189,10 @@ def test_server_takes_the_same_path(made, tmp_path, monkeypatch):
                     break
             time.sleep(1)
         for steps in (20, 150):
-            assert promote(bundle=str(made[steps]), model="digits").ok
+            assert promote_version(bundle=str(made[steps]), model="digits").ok
         answers = predict(model="digits@staging", examples=4)
         assert answers.id == loader.bundle_id(made[150])
-        assert rollback("digits").version == 1
+        assert roll_back_alias("digits").version == 1
         assert Registry().resolve("digits@staging").id == loader.bundle_id(made[20])
         assert not (tmp_path / "untouched").exists()
         version = Registry().version("digits", 1)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from lepton_jax.data.sources.images import read_image
-from lepton_jax.export.bundle import export
+from lepton_jax.export.bundle import export_bundle
 from lepton_jax.serving import loader
 from lepton_jax.transforms import host
 from tests.graduation import flip, rewrite_manifest, trained_run
@@ -35,13 +35,13 @@ def test_answers_are_the_models_at_any_batch_size(bundle, count):
     run = trained_run(bundle)
     image = run.split("train").columns["image"][:count]
     expected = jax.jit(run.forward)(run.weights, {"image": image})
-    got = loader.load(bundle).predict({"image": image})
+    got = loader.load_bundle(bundle).predict({"image": image})
     np.testing.assert_allclose(got["probabilities"], expected["probabilities"], atol=1e-5, rtol=0)
     np.testing.assert_array_equal(got["label"], expected["label"])
 
 
 def test_few_shapes_are_compiled(bundle):
-    loaded = loader.load(bundle)
+    loaded = loader.load_bundle(bundle)
     image = trained_run(bundle).split("train").columns["image"]
     loaded.predict({"image": image[:600]})  # 256, 256 and 88, padded to 128
     compiled = []
@@ -68,20 +68,20 @@ def test_few_shapes_are_compiled(bundle):
 )
 def test_input_that_the_signature_does_not_declare_is_refused(bundle, inputs, message):
     with pytest.raises(loader.InputError, match=message):
-        loader.load(bundle).predict(inputs)
+        loader.load_bundle(bundle).predict(inputs)
 
 
 def test_damaged_bundle_is_not_loaded(bundle):
     flip(bundle / "weights.safetensors")
     with pytest.raises(loader.BundleError, match=r"weights\.safetensors: its bytes have changed"):
-        loader.load(bundle)
+        loader.load_bundle(bundle)
 
 
 def test_another_bundle_than_expected_is_not_loaded(bundle):
     identity = loader.bundle_id(bundle)
-    assert loader.load(bundle, identity).id == identity
+    assert loader.load_bundle(bundle, identity).id == identity
     with pytest.raises(loader.BundleError, match="expected sha256:00"):
-        loader.load(bundle, "sha256:00")
+        loader.load_bundle(bundle, "sha256:00")
 
 
 def test_program_that_this_jax_cannot_read_says_which_jax_wrote_it(bundle):
@@ -92,7 +92,7 @@ def test_program_that_this_jax_cannot_read_says_which_jax_wrote_it(bundle):
     rewrite_manifest(bundle)
     image = np.zeros((1, 8, 8, 1), np.uint8)
     with pytest.raises(loader.BundleError, match=r"exported by jax 9\.9\.9 on 20"):
-        loader.load(bundle).predict({"image": image})
+        loader.load_bundle(bundle).predict({"image": image})
 
 
 def picture(mode, size=(40, 30)):
@@ -118,25 +118,27 @@ def test_file_is_decoded_as_training_decoded_it(tmp_path, mode, decode):
     """The declared decoding is the run's own host pipeline, then the input's mode and size."""
     run = trained_run(tmp_path)
     run.decode = decode
-    export(run, str(tmp_path / "bundle"))
+    export_bundle(run, str(tmp_path / "bundle"))
     path = tmp_path / "given.png"
     path.write_bytes(picture(mode))
     trained_on = host.pipeline(decode)({"image": read_image(path, str(path))})
     expected = host.pipeline("grayscale()|resize(8)")(trained_on)["image"]
-    got = loader.load(tmp_path / "bundle").decode(path)
+    got = loader.load_bundle(tmp_path / "bundle").decode(path)
     np.testing.assert_array_equal(got, expected)
-    np.testing.assert_array_equal(loader.load(tmp_path / "bundle").decode(path.read_bytes()), got)
+    np.testing.assert_array_equal(
+        loader.load_bundle(tmp_path / "bundle").decode(path.read_bytes()), got
+    )
 
 
 def test_example_pictures_decode_to_the_example_inputs(bundle):
-    loaded = loader.load(bundle)
+    loaded = loader.load_bundle(bundle)
     for i, image in enumerate(loaded.examples()["inputs"]["image"]):
         np.testing.assert_array_equal(loaded.decode(bundle / f"examples/{i:02d}.png"), image)
 
 
 def test_sixteen_bits_are_refused_as_in_training(bundle):
     with pytest.raises(loader.InputError, match="8 bits"):
-        loader.load(bundle).decode(picture("I;16"))
+        loader.load_bundle(bundle).decode(picture("I;16"))
 
 
 @pytest.mark.parametrize(
@@ -146,17 +148,17 @@ def test_unreadable_image_is_refused(bundle, tmp_path, content):
     path = tmp_path / "x.png"
     path.write_bytes(content)
     with pytest.raises(loader.InputError, match=r"cannot read .*x\.png"):
-        loader.load(bundle).decode(path)
+        loader.load_bundle(bundle).decode(path)
 
 
 def test_absent_image_is_refused(bundle):
     with pytest.raises(loader.InputError, match="No such file"):
-        loader.load(bundle).decode("nowhere.png")
+        loader.load_bundle(bundle).decode("nowhere.png")
 
 
 def test_image_smaller_than_the_declared_crop_is_refused(tmp_path):
     run = trained_run(tmp_path)
     run.decode = "center_crop(20)"
-    export(run, str(tmp_path / "bundle"))
+    export_bundle(run, str(tmp_path / "bundle"))
     with pytest.raises(loader.InputError, match="smaller than the 20 x 20"):
-        loader.load(tmp_path / "bundle").decode(picture("L", (19, 30)))
+        loader.load_bundle(tmp_path / "bundle").decode(picture("L", (19, 30)))

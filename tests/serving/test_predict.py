@@ -12,7 +12,7 @@ from tests.graduation import flip, trained_run
 
 def test_examples_are_shown_beside_their_truth(bundle):
     found = predict(bundle=str(bundle), examples=16)
-    stored = loader.load(bundle).examples()
+    stored = loader.load_bundle(bundle).examples()
     assert [a.truth for a in found.answers] == [str(x) for x in stored["truth"]["label"]]
     assert [a.label for a in found.answers] == [str(x) for x in stored["outputs"]["label"]]
     right = sum(a.truth == a.label for a in found.answers)
@@ -24,7 +24,7 @@ def test_examples_are_shown_beside_their_truth(bundle):
 
 
 def test_file_of_another_size_and_mode_follows_the_declared_decoding(bundle, tmp_path):
-    image = loader.load(bundle).examples()["inputs"]["image"][0, ..., 0]
+    image = loader.load_bundle(bundle).examples()["inputs"]["image"][0, ..., 0]
     large = Image.fromarray(image).resize((64, 64), Image.Resampling.NEAREST).convert("RGBA")
     large.save(tmp_path / "large.png")
     Image.fromarray(image).save(tmp_path / "exact.png")
@@ -33,7 +33,7 @@ def test_file_of_another_size_and_mode_follows_the_declared_decoding(bundle, tmp
         inputs=[str(tmp_path / "large.png"), tmp_path / "exact.png", image[..., None]],
     )
     assert [a.label for a in found.answers] == [found.answers[0].label] * 3
-    decoded = loader.load(bundle).decode(tmp_path / "large.png")
+    decoded = loader.load_bundle(bundle).decode(tmp_path / "large.png")
     expected = Image.fromarray(np.asarray(large.convert("RGB"))).convert("L")
     expected = np.asarray(expected.resize((8, 8), Image.Resampling.BILINEAR))
     np.testing.assert_array_equal(decoded[..., 0], expected)

@@ -86,7 +86,7 @@ def left_behind(workdir, **changes) -> None:
     with claim(workdir):
         owner = owner_of(workdir)
     assert owner is not None
-    files.write_json(files.join(workdir, "owner.json"), asdict(replace(owner, **changes)))
+    files.write_json(files.join_path(workdir, "owner.json"), asdict(replace(owner, **changes)))
 
 
 def test_a_reused_pid_is_not_the_owner(tmp_path):

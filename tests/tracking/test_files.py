@@ -17,7 +17,7 @@ def test_what_is_written_is_read_back(tmp_path):
     assert path.read_bytes().endswith(b"}\n")
     files.write_bytes(path, b"\x00\xff")
     assert files.read_bytes(path) == b"\x00\xff"
-    assert files.listdir(tmp_path) == os.listdir(tmp_path) == ["a.json"]
+    assert files.list_folder(tmp_path) == os.listdir(tmp_path) == ["a.json"]
 
 
 def test_a_new_file_has_the_permissions_that_open_would_give(tmp_path):
@@ -33,8 +33,8 @@ def test_json_without_its_numbers_is_refused():
 
 def test_finite_keeps_which_number_it_was():
     value = {"a": [float("nan"), -float("inf"), 1.5], "b": ("x", float("inf"), 3)}
-    assert files.finite(value) == {"a": ["nan", "-inf", 1.5], "b": ["x", "inf", 3]}
-    assert float(files.finite(-float("inf"))) == -float("inf")
+    assert files.replace_non_finite(value) == {"a": ["nan", "-inf", 1.5], "b": ["x", "inf", 3]}
+    assert float(files.replace_non_finite(-float("inf"))) == -float("inf")
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_finite_keeps_which_number_it_was():
         (lambda d: files.write_text(d / "folder", ""), "it is a folder"),
         (lambda d: files.read_text(d / "absent"), "there is no such file"),
         (lambda d: files.write_text(d / ("n" * 300), ""), "the name is too long"),
-        (lambda d: files.listdir(d / "absent"), "there is no such file or folder"),
+        (lambda d: files.list_folder(d / "absent"), "there is no such file or folder"),
     ],
 )
 def test_a_mistaken_path_is_named(tmp_path, act, reason):
@@ -126,7 +126,7 @@ def test_a_file_size_limit_leaves_the_old_file(tmp_path):
 def test_leftovers_of_killed_writers_are_hidden_and_removed(tmp_path):
     (tmp_path / ".x.json.0a1b2c3d.part").write_text("half")
     (tmp_path / ".hidden").write_text("the user's")
-    assert files.listdir(tmp_path) == [".hidden"]
+    assert files.list_folder(tmp_path) == [".hidden"]
     files.remove_leftovers(tmp_path)
     assert os.listdir(tmp_path) == [".hidden"]
 
@@ -137,8 +137,8 @@ def test_a_bucket_is_written_by_whole_puts(bucket):
     files.write_json("gs://b/run/a.json", [2])
     assert bucket.puts == ["gs://b/run/a.json"] * 2
     assert files.read_json("gs://b/run/a.json") == [2]
-    assert files.join("gs://b/run", "x", "y") == "gs://b/run/x/y"
-    assert files.listdir("gs://b/run") == ["a.json"]
+    assert files.join_path("gs://b/run", "x", "y") == "gs://b/run/x/y"
+    assert files.list_folder("gs://b/run") == ["a.json"]
     assert files.exists("gs://b/run/a.json")
     assert files.is_dir("gs://b/run")
     assert not files.exists("gs://b/other")

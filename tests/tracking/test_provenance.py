@@ -81,7 +81,7 @@ def test_outside_a_repository_and_without_git(tmp_path, monkeypatch):
     assert provenance.git_state(tmp_path) is None
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))  # no git to be found
-    found = provenance.collect(["launch.py", "train"])
+    found = provenance.collect_provenance(["launch.py", "train"])
     assert found["code"] is None
     assert found["harness_code"] is None
     assert found["packages"]["numpy"]
@@ -89,7 +89,7 @@ def test_outside_a_repository_and_without_git(tmp_path, monkeypatch):
 
 def test_the_harness_is_told_apart_from_the_project_around_the_run(repository, monkeypatch):
     monkeypatch.chdir(repository)
-    found = provenance.collect([])
+    found = provenance.collect_provenance([])
     assert found["code"]["commit"] == git(repository, "rev-parse", "HEAD")
     assert found["harness_code"] != found["code"]
     # A repository that merely contains the installed package says nothing of its code.
@@ -100,7 +100,7 @@ def test_nothing_of_the_environment_but_what_changes_numbers(monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", "s3cr3t-value")
     monkeypatch.setenv("MY_TOKEN", "s3cr3t-value")
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=false")
-    found = provenance.collect(["launch.py", "train", "--workdir=a b"])
+    found = provenance.collect_provenance(["launch.py", "train", "--workdir=a b"])
     text = json.dumps(found)
     assert "s3cr3t" not in text
     assert found["variables"]["XLA_FLAGS"] == "--xla_cpu_enable_fast_math=false"
@@ -113,7 +113,7 @@ def test_visible_cpus_are_those_of_this_process():
         "import os\n"
         "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
         "from lepton_jax.tracking import provenance\n"
-        "print(provenance.visible_cpus())"
+        "print(provenance.count_visible_cpus())"
     )
     if not hasattr(os, "sched_setaffinity"):
         pytest.skip("this system has no CPU affinity")
@@ -124,10 +124,10 @@ def test_jax_is_not_imported_for_the_sake_of_it():
     script = (
         "import sys\n"
         "from lepton_jax.tracking import provenance\n"
-        "found = provenance.collect([])\n"
+        "found = provenance.collect_provenance([])\n"
         "assert 'jax' not in sys.modules and found['devices'] is None\n"
         "import jax\n"
-        "print(provenance.collect([])['devices'])"
+        "print(provenance.collect_provenance([])['devices'])"
     )
     environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=3"}
     out = subprocess.check_output([sys.executable, "-c", script], env=environment, text=True)

@@ -26,7 +26,7 @@ def values(step: int) -> dict[str, float]:
 
 
 def metrics(workdir) -> bytes:
-    return files.read_bytes(files.join(workdir, "metrics.jsonl"))
+    return files.read_bytes(files.join_path(workdir, "metrics.jsonl"))
 
 
 def unbroken(workdir, steps: int) -> bytes:
@@ -216,7 +216,7 @@ def test_a_whole_record_in_a_bucket(bucket, tmp_path):
     assert metrics("gs://b/run") == unbroken(tmp_path, 100)
     assert Record.open("gs://b/run").results() == {"test": {"accuracy": 0.5}}
     names = ["config.json", "metrics.jsonl", "provenance.json", "results.json", "status.json"]
-    assert files.listdir("gs://b/run") == [*names, "timings.jsonl"]
+    assert files.list_folder("gs://b/run") == [*names, "timings.jsonl"]
 
 
 # kill -9 of a real process

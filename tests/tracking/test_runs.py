@@ -30,7 +30,7 @@ def make_run(
     }
     code = {"commit": "0123456789abcdef", "diff": "changed"}
     facts = {"fingerprint": "f00d", "time": ago(7200), "code": code}
-    record = Record.create(files.join(folder, name), json.dumps(config), facts)
+    record = Record.create(files.join_path(folder, name), json.dumps(config), facts)
     for step, value in ((10, 0.5), (20, 0.7), (30, 0.6)):
         record.log(step, {"train/loss": 1 / step})
         record.log(step, {"valid/accuracy": value})

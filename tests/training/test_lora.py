@@ -22,7 +22,7 @@ from lepton_jax.training.checkpoints import Checkpoints
 from lepton_jax.training.layout import alone
 from lepton_jax.training.lora import ALPHA, merged, spread
 from lepton_jax.training.state import State
-from lepton_jax.trees import flat
+from lepton_jax.trees import flatten_tree
 from tests.ablation.test_packing import Variant, largest_difference, packed
 from tests.placement.test_same_numbers import NUMBERS, ROOT
 from tests.placement.test_same_numbers import train as train_placed
@@ -68,7 +68,9 @@ def tuned(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_model_begins_as_it_is_without_adapters(recipe):
     (program, plain), (adapted, state) = first(recipe()), first(recipe(lora=LORA))
-    params, found = (flat(p.variables(s)[0]) for p, s in ((program, plain), (adapted, state)))
+    params, found = (
+        flatten_tree(p.variables(s)[0]) for p, s in ((program, plain), (adapted, state))
+    )
     assert params.keys() == found.keys()
     for name in params:
         np.testing.assert_array_equal(params[name], found[name])
@@ -125,7 +127,7 @@ def test_the_file_of_adapters_is_small_and_serves_another_run(
     for alpha in (4.0, 8.0):
         given = LORA | {"alpha": alpha, "init_from": str(file)}
         program, state = first(recipe(lora=given, init_from=str(base)))
-        found = flat(program.variables(state)[0])
+        found = flatten_tree(program.variables(state)[0])
         for name, x in found.items():
             np.testing.assert_allclose(x, expected[name], rtol=1e-6, atol=1e-7)
     other = LORA | {"rank": 3, "init_from": str(file)}

@@ -57,7 +57,7 @@ class Searching:
         self._seeds, self._metric = list(experiment.seeds), f"valid/{experiment.metric}"
         self._sign = 1 if experiment.mode == "max" else -1
         self._where, self._programs = where, programs
-        self._path = files.join(where, "searches", f"{slug(search.name)}.json")
+        self._path = files.join_path(where, "searches", f"{slug(search.name)}.json")
         self._exhausted = False
         """Whether the space holds nothing that has not been drawn."""
         self._drawn: list[Mapping[str, Any]] = []
@@ -177,7 +177,7 @@ class Searching:
                 study.tell(asked, state=_optuna().trial.TrialState.FAIL)
             if len(self._drawn) == before + count:
                 break
-        files.make_dir(files.join(self._where, "searches"))
+        files.make_dir(files.join_path(self._where, "searches"))
         files.write_json(self._path, {"draws": self._drawn})
         return len(self._drawn) > before
 

@@ -42,19 +42,19 @@ def write(results: Results, folder: str) -> str:
 
     analysis = analyse(results)
     found = tabular.tables(analysis)
-    below = files.join(folder, "tables")
+    below = files.join_path(folder, "tables")
     files.make_dir(below)
     for table in found:
-        files.write_text(files.join(below, f"{table.name}.csv"), tabular.csv_of(table))
-        files.write_text(files.join(below, f"{table.name}.md"), tabular.markdown_of(table))
-        files.write_text(files.join(below, f"{table.name}.tex"), tabular.latex_of(table))
-        files.write_bytes(files.join(below, f"{table.name}.png"), pictures.table(table))
+        files.write_text(files.join_path(below, f"{table.name}.csv"), tabular.csv_of(table))
+        files.write_text(files.join_path(below, f"{table.name}.md"), tabular.markdown_of(table))
+        files.write_text(files.join_path(below, f"{table.name}.tex"), tabular.latex_of(table))
+        files.write_bytes(files.join_path(below, f"{table.name}.png"), pictures.table(table))
     curves = curves_of(results)
     files.write_bytes(
-        files.join(folder, "curves.png"),
+        files.join_path(folder, "curves.png"),
         pictures.curves(curves, results.baseline, f"valid {results.metric}"),
     )
-    path = files.join(folder, "report.html")
+    path = files.join_path(folder, "report.html")
     files.write_text(path, page(analysis, found, curves))
     return path
 
@@ -64,7 +64,9 @@ def page(analysis: Analysis, found: Sequence[Table], curves: dict[str, Any]) -> 
     results, answer = analysis.results, answer_of(analysis)
     source = resources.files("lepton_jax.ablation.report") / "page"
     # `</script>` in somebody's config must not end ours.
-    data = json.dumps(files.finite(_data(analysis, found, curves)), separators=(",", ":"))
+    data = json.dumps(
+        files.replace_non_finite(_data(analysis, found, curves)), separators=(",", ":")
+    )
     parts = {
         "TITLE": html.escape(results.question),
         "STYLE": (source / "report.css").read_text("utf-8"),

@@ -48,7 +48,7 @@ def view(where: str, tool: str) -> Viewed:
         record = Record.open(outcome.workdir, writes=False)
         values = {"variant": outcome.variant, "seed": outcome.seed, **given(outcome)}
         if tool == "tensorboard":
-            writer: Any = writers.TensorBoard(files.join(outcome.workdir, "tensorboard"))
+            writer: Any = writers.TensorBoard(files.join_path(outcome.workdir, "tensorboard"))
             writer.hparams(values, [f"valid/{metric}", f"test/{metric}"])
         else:
             name = os.path.basename(os.path.abspath(where))

@@ -73,7 +73,7 @@ def ablate(
     check_executor(executor, workers, at_once)
     trials, programs = trials_of(experiment), Programs(experiment.metric)
     searches = [Searching(search, experiment, where, programs) for search in experiment.searches]
-    collected = provenance.collect(sys.argv)
+    collected = provenance.collect_provenance(sys.argv)
     carry_out = executor_of(executor, workers, request)
 
     def written() -> set[str]:

@@ -46,7 +46,7 @@ def processes(packs: Sequence[Pack], workers: int, say: Say) -> bool:
 
     def one(pack: Pack) -> int:
         place = free.pop()
-        log = files.join(pack.folder, "log.txt")
+        log = files.join_path(pack.folder, "log.txt")
         try:
             with open(log, "ab") as f:
                 process = subprocess.Popen(
@@ -96,7 +96,7 @@ def on_slurm(packs: Sequence[Pack], workers: int, request: slurm.Request, say: S
         name = f"ablate-{len(new)}"
         jobs = slurm.submit_array(commands, name, request, workers)
         for pack, job in zip(new, jobs, strict=True):
-            files.write_json(files.join(pack.folder, "job.json"), {"job": job})
+            files.write_json(files.join_path(pack.folder, "job.json"), {"job": job})
         say(f"submitted {len(new)} packs as jobs {jobs[0]} to {jobs[-1]}; logs: {request.logs}")
     try:
         waiting = list(packs)
@@ -111,7 +111,7 @@ def on_slurm(packs: Sequence[Pack], workers: int, request: slurm.Request, say: S
 
 
 def _job(pack: Pack) -> str:
-    path = files.join(pack.folder, "job.json")
+    path = files.join_path(pack.folder, "job.json")
     return files.read_json(path)["job"] if files.exists(path) else ""
 
 

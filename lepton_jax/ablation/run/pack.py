@@ -38,7 +38,7 @@ class Pack:
 
     @property
     def finished(self) -> bool:
-        return files.exists(files.join(self.folder, "finished.json"))
+        return files.exists(files.join_path(self.folder, "finished.json"))
 
     @property
     def runs(self) -> bool:
@@ -53,12 +53,12 @@ class Pack:
             for n, w, c in zip(self.names, self.workdirs, self.configs, strict=True)
         ]
         value = {"at_once": self.at_once, "until": self.until, "lanes": lanes}
-        files.write_json(files.join(self.folder, "pack.json"), value)
+        files.write_json(files.join_path(self.folder, "pack.json"), value)
 
 
 def read(folder: str) -> Pack:
     """The pack in a folder. Raises `WorkError` when its file is damaged."""
-    found = files.read_json(files.join(folder, "pack.json"))
+    found = files.read_json(files.join_path(folder, "pack.json"))
     lanes = found["lanes"]
     return Pack(
         folder,
@@ -102,15 +102,15 @@ def plan(workdir: str, due: Sequence[Due], *, at_once: str, workers: int) -> lis
 
 def unfinished(workdir: str) -> list[Pack]:
     """Packs that were begun; those that are done are not even read."""
-    folder = files.join(workdir, "packs")
-    names = files.listdir(folder) if files.is_dir(folder) else []
-    paths = [files.join(folder, name) for name in names]
-    begun = [p for p in paths if files.exists(files.join(p, "pack.json"))]
-    return [read(p) for p in begun if not files.exists(files.join(p, "finished.json"))]
+    folder = files.join_path(workdir, "packs")
+    names = files.list_folder(folder) if files.is_dir(folder) else []
+    paths = [files.join_path(folder, name) for name in names]
+    begun = [p for p in paths if files.exists(files.join_path(p, "pack.json"))]
+    return [read(p) for p in begun if not files.exists(files.join_path(p, "finished.json"))]
 
 
 def trial_folder(workdir: str, name: str) -> str:
-    return files.join(workdir, "trials", name)
+    return files.join_path(workdir, "trials", name)
 
 
 def ended(trial: str, retry: bool = False) -> bool:
@@ -123,7 +123,7 @@ def ended(trial: str, retry: bool = False) -> bool:
 
 def status(trial: str) -> dict[str, Any]:
     """How the trial ended by itself; empty when it did not."""
-    path = files.join(trial, "status.json")
+    path = files.join_path(trial, "status.json")
     return files.read_json(path) if files.exists(path) else {}
 
 
@@ -139,7 +139,7 @@ def _pack(workdir: str, key: str, trials: Sequence[Trial], at_once: str, until: 
     names = tuple(t.name for t in trials)
     digest = hashlib.sha256("\n".join((*names, str(until))).encode()).hexdigest()[:8]
     return Pack(
-        files.join(workdir, "packs", f"{key}-{digest}"),
+        files.join_path(workdir, "packs", f"{key}-{digest}"),
         names,
         tuple(trial_folder(workdir, name) for name in names),
         tuple(t.config for t in trials),

@@ -99,7 +99,7 @@ def _one_by_one(pack: Pack, warm: Warm) -> tuple[bool, str]:
     for i, name in enumerate(pack.names):
         one = dataclasses.replace(
             pack,
-            folder=files.join(pack.folder, name),
+            folder=files.join_path(pack.folder, name),
             names=(name,),
             workdirs=pack.workdirs[i : i + 1],
             configs=pack.configs[i : i + 1],
@@ -137,7 +137,7 @@ class _Runner:
         made: dict[int, tuple[Lanes, Evaluations]],
     ):
         self._pack, self._prepared, self._devices, self._made = pack, prepared, devices, made
-        self._collected = provenance.collect(sys.argv)
+        self._collected = provenance.collect_provenance(sys.argv)
 
     def run(self) -> bool:
         with stopping(Processes()) as stop:
@@ -161,7 +161,7 @@ class _Runner:
                 lanes,
                 evaluations,
                 trials[start : start + lanes.count],
-                files.join(self._pack.folder, f"{width}-{start}"),
+                files.join_path(self._pack.folder, f"{width}-{start}"),
                 self._facts,
                 self._pack.until or lanes.program.total_steps,
                 stop,
@@ -181,7 +181,7 @@ class _Runner:
 
     def _width(self) -> int:
         """As noted when the pack began, else as measured now."""
-        path = files.join(self._pack.folder, "packing.json")
+        path = files.join_path(self._pack.folder, "packing.json")
         if files.exists(path):
             return files.read_json(path)["lanes_a_device"]
         width = 1
@@ -197,7 +197,7 @@ class _Runner:
 
     def _note(self, width: int, measured: dict[int, float]) -> None:
         files.write_json(
-            files.join(self._pack.folder, "packing.json"),
+            files.join_path(self._pack.folder, "packing.json"),
             {
                 "trials": len(self._pack.names),
                 "first": self._pack.names[0],
@@ -209,7 +209,9 @@ class _Runner:
 
     def _facts(self, config: Config) -> dict[str, Any]:
         data = self._prepared.data.fingerprint
-        return provenance.of_run(self._collected, config, data) | {"pack": self._pack.folder}
+        return provenance.describe_origin(self._collected, config, data) | {
+            "pack": self._pack.folder
+        }
 
 
 def _alone(pack: Pack) -> bool:
@@ -241,8 +243,8 @@ def _fail(pack: Pack, reason: str) -> None:
 
 def _tidy(pack: Pack) -> None:
     """Marks the pack as done; the checkpoints of its groups have served."""
-    files.write_json(files.join(pack.folder, "finished.json"), {"trials": len(pack.names)})
-    for name in files.listdir(pack.folder):
-        path = files.join(pack.folder, name)
+    files.write_json(files.join_path(pack.folder, "finished.json"), {"trials": len(pack.names)})
+    for name in files.list_folder(pack.folder):
+        path = files.join_path(pack.folder, name)
         if files.is_dir(path):
             epath.Path(path).rmtree()

@@ -24,7 +24,7 @@ def write(
     workdir: str, experiment: Experiment, trials: Sequence[Trial], provenance: Mapping[str, Any]
 ) -> None:
     """Raises `UserError` when the workdir is that of another question."""
-    path = files.join(workdir, "experiment.json")
+    path = files.join_path(workdir, "experiment.json")
     if files.exists(path):
         before = files.read_json(path)
         for key, now in (("question", experiment.question), ("metric", experiment.metric)):
@@ -45,7 +45,7 @@ def write(
             "published": {
                 k: [p.value, p.tolerance, p.source] for k, p in experiment.published.items()
             },
-            "provenance": files.finite(dict(provenance)),
+            "provenance": files.replace_non_finite(dict(provenance)),
             "trials": [
                 {
                     "name": t.name,
@@ -63,7 +63,7 @@ def write(
 
 def read(workdir: str) -> Results:
     """The experiment as it stands. Raises `UserError` when the workdir holds none."""
-    path = files.join(workdir, "experiment.json")
+    path = files.join_path(workdir, "experiment.json")
     if not files.exists(path):
         raise UserError(f"{workdir} holds no experiment (no experiment.json)")
     found = files.read_json(path)
