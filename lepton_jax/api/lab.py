@@ -58,7 +58,7 @@ def train(
     if processes != 1:
         from lepton_jax.cluster import launcher
 
-        raise SystemExit(launcher.launch(processes))
+        raise SystemExit(launcher.launch_processes(processes))
 
     for note in notes:
         print(note, file=sys.stderr)
@@ -134,7 +134,7 @@ def submit(
     arguments, _ = run.parse(run.known_commands(), command)
     if "config" in arguments:
         _config(arguments["config"], arguments["overrides"])
-    return submission.submit(command, arguments, executor, name, flags)
+    return submission.submit_command(command, arguments, executor, name, flags)
 
 
 def evaluate(workdir: str, *, split: str = "test", checkpoint: str = "best") -> "Evaluated":
@@ -206,15 +206,15 @@ def plan(
     except ValueError:
         raise UserError(f"--price={price}: expected a number, of a chip for an hour") from None
     if topology:
-        from lepton_jax.plan.topology import parse, prepare_environment
+        from lepton_jax.plan.topology import parse_topology, prepare_environment
 
-        parse(topology)
+        parse_topology(topology)
         prepare_environment()
     found, _ = _config(config, overrides or {})
 
     from lepton_jax.plan import plan as planning
 
-    return planning.plan(found, topology, hourly)
+    return planning.plan_run(found, topology, hourly)
 
 
 def debug(workdir: str, step: int) -> "Debugged":

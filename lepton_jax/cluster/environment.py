@@ -9,7 +9,7 @@ from lepton_jax.errors import UserError, WorkError
 
 
 @dataclass(frozen=True)
-class Place:
+class ProcessSlot:
     """coordinator: host and port of process 0. local_device_ids: None for all of this host."""
 
     coordinator: tuple[str, int]
@@ -18,13 +18,13 @@ class Place:
     local_device_ids: Sequence[int] | None = None
 
 
-def find_place(
+def find_slot(
     coordinator: str,
     num_processes: int,
     process_id: int,
     patience: float,
     environ: Mapping[str, str] = os.environ,
-) -> Place | None:
+) -> ProcessSlot | None:
     """This process's place among several; None when it is alone.
 
     coordinator, num_processes, process_id: as the flags say it; '', 0 and -1 when not given
@@ -47,7 +47,7 @@ def find_place(
             )
         if num_processes == 1:
             return None
-        return Place(_address(coordinator), num_processes, process_id)
+        return ProcessSlot(_address(coordinator), num_processes, process_id)
     if not started_as_several(environ):
         if not any(given.values()):
             return None
@@ -75,7 +75,7 @@ def started_as_several(environ: Mapping[str, str]) -> bool:
     )
 
 
-def _detect(coordinator: str, num_processes: int, process_id: int, patience: float) -> Place:
+def _detect(coordinator: str, num_processes: int, process_id: int, patience: float) -> ProcessSlot:
     from jax._src.clusters import ClusterEnv  # JAX's own reading of Slurm, Open MPI, TPU pods
 
     try:
@@ -94,7 +94,7 @@ def _detect(coordinator: str, num_processes: int, process_id: int, patience: flo
             "several processes were started, but JAX cannot find which of them this is: give "
             "--coordinator, --num_processes and --process_id"
         )
-    return Place(_address(address), count, index, devices)
+    return ProcessSlot(_address(address), count, index, devices)
 
 
 def _address(text: str) -> tuple[str, int]:

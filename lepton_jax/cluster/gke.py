@@ -23,7 +23,7 @@ PORTS = (8471, 8080, 8431, 8482)
 
 
 @dataclass(frozen=True)
-class Tpu:
+class TpuKind:
     """A kind of TPU, as GKE labels its nodes."""
 
     label: str
@@ -33,15 +33,15 @@ class Tpu:
 
 FLAT = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
 TPUS = {
-    "v4": Tpu("tpu-v4-podslice", ()),
-    "v5e": Tpu("tpu-v5-lite-podslice", FLAT),
-    "v5p": Tpu("tpu-v5p-slice", ()),
-    "v6e": Tpu("tpu-v6e-slice", FLAT),
+    "v4": TpuKind("tpu-v4-podslice", ()),
+    "v5e": TpuKind("tpu-v5-lite-podslice", FLAT),
+    "v5p": TpuKind("tpu-v5p-slice", ()),
+    "v6e": TpuKind("tpu-v6e-slice", FLAT),
 }
 
 
 @dataclass(frozen=True)
-class Request:
+class GkeRequest:
     topology: str = ""
     """'v5e-16' (kind and chips) or 'v5p:2x2x4' (kind and shape)."""
     slices: int = 1
@@ -50,7 +50,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Slice:
+class TpuSlice:
     """TPU chips joined by their own network: `hosts` machines with `chips_per_host` each."""
 
     label: str
@@ -60,7 +60,7 @@ class Slice:
 
 
 @dataclass(frozen=True)
-class Manifest:
+class JobSetManifest:
     """A JobSet, and the file it was written to ('' for none)."""
 
     jobset: dict[str, Any]
@@ -87,9 +87,9 @@ class Manifest:
         )
 
 
-def write(
-    command: Sequence[str], arguments: Mapping[str, Any], name: str, request: Request
-) -> Manifest:
+def write_manifest(
+    command: Sequence[str], arguments: Mapping[str, Any], name: str, request: GkeRequest
+) -> JobSetManifest:
     """The JobSet that runs a `launch.py` command line; written to `request.out` if given.
 
     Raises:
@@ -107,8 +107,8 @@ def write(
                 f"{command[0]} --{flag}={path}: pods share no disk, so that it must be in a "
                 f"bucket, such as gs://BUCKET/{path.strip('./')}"
             )
-    tpu = parse_topology(request.topology)
-    manifest = Manifest(_jobset(command, _label(name), request, tpu), request.out)
+    tpu = parse_slice(request.topology)
+    manifest = JobSetManifest(_jobset(command, _label(name), request, tpu), request.out)
     if request.out:
         try:
             with open(request.out, "w") as f:
@@ -118,7 +118,7 @@ def write(
     return manifest
 
 
-def parse_topology(text: str) -> Slice:
+def parse_slice(text: str) -> TpuSlice:
     """'v5e-16' or 'v5e:4x4' as a slice. Raises `UserError`, naming what there is."""
     match = re.fullmatch(r"(\w+)(?:-(\d+)|:(\d+(?:x\d+){1,2}))", text)
     if not match:
@@ -143,7 +143,7 @@ def parse_topology(text: str) -> Slice:
     count = _chips(shape)
     # Up to eight chips of a flat kind are one machine; larger slices have four chips a machine.
     per_host = count if tpu.shapes and count <= 8 else 4
-    return Slice(tpu.label, shape, count // per_host, per_host)
+    return TpuSlice(tpu.label, shape, count // per_host, per_host)
 
 
 def _is_torus(sides: list[int]) -> bool:
@@ -164,7 +164,9 @@ def _label(name: str) -> str:
     return label
 
 
-def _jobset(command: Sequence[str], name: str, request: Request, tpu: Slice) -> dict[str, Any]:
+def _jobset(
+    command: Sequence[str], name: str, request: GkeRequest, tpu: TpuSlice
+) -> dict[str, Any]:
     container = {
         "name": "main",
         "image": request.image,

@@ -25,7 +25,7 @@ Who = Mapping[str, Any]
 """`host` and `pid` of a process."""
 
 
-def name_of(index: int, who: Who | None) -> str:
+def process_name(index: int, who: Who | None) -> str:
     return f"process {index}" + (f" ({who['host']}, pid {who['pid']})" if who else "")
 
 
@@ -93,10 +93,10 @@ class Hub:
     def _hello(self, wire: Wire, message: Message) -> None:
         index, who = message["index"], {"host": message["host"], "pid": message["pid"]}
         if message["count"] != self._count:
-            text = f"{name_of(0, self._who.get(0))} was told of {self._count} processes"
+            text = f"{process_name(0, self._who.get(0))} was told of {self._count} processes"
             wire.send(kind="refused", text=f"{text}, this one of {message['count']}")
         elif index in self._members:
-            text = f"there is a {name_of(index, self._who[index])} already"
+            text = f"there is a {process_name(index, self._who[index])} already"
             wire.send(kind="refused", text=text)
         else:
             self._members[index], self._index[wire] = wire, index
@@ -186,4 +186,4 @@ class Hub:
                 wire.send(**message)
 
     def _name(self, index: int) -> str:
-        return name_of(index, self._who.get(index))
+        return process_name(index, self._who.get(index))

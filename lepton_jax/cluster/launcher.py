@@ -20,7 +20,7 @@ GRACE = 10.0
 POLL = 0.05
 
 
-def launch(count: int, command: Sequence[str] = ()) -> int:
+def launch_processes(count: int, command: Sequence[str] = ()) -> int:
     """Runs `command`, by default this process's own, as `count` processes; their exit code.
 
     0 when all ended well, otherwise that of the one which failed, 128 + N after signal N.

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
-from lepton_jax.cluster.hub import Who, name_of
+from lepton_jax.cluster.hub import Who, process_name
 from lepton_jax.cluster.wire import Message, Wire
 from lepton_jax.errors import UserError, WorkError
 
@@ -148,14 +148,14 @@ class Peers:
                     if self._all_done.is_set():
                         return
                     how = "its connection closed: it was killed or crashed"
-                    self._end(f"lost {name_of(0, self.who[0])}: {how}")
+                    self._end(f"lost {process_name(0, self.who[0])}: {how}")
                 heard = time.monotonic()
                 for message in found:
                     self._handle(message)
             now = time.monotonic()
             if now - heard > self._heartbeat and not self._all_done.is_set():
                 how = f"silent for {self._heartbeat:g} s"
-                self._end(f"lost {name_of(0, self.who[0])}: {how}")
+                self._end(f"lost {process_name(0, self.who[0])}: {how}")
             if now - ticked >= interval:
                 ticked = now
                 count, what = self.last_beat()
@@ -186,7 +186,7 @@ class Peers:
         now = time.monotonic()
         if self._signalled is None:
             self._signalled = now
-            tell(f"{name}: all processes save, then stop (again to stop at once)")
+            write_to_stderr(f"{name}: all processes save, then stop (again to stop at once)")
             self._wire.send(kind="stop")
         elif now - self._signalled > AGAIN:
             self._wire.send(kind="fail", text=f"{name}, twice")
@@ -200,7 +200,7 @@ class Peers:
             print_stacks()
         words: list[str] = []
         _within(LAST_WORDS, lambda: words.append(self.last_words()))
-        tell("\n".join([text, *filter(None, words)]))
+        write_to_stderr("\n".join([text, *filter(None, words)]))
         if self.index == 0:
             self._let_all_hear()
         _within(LAST_WORDS, sys.stdout.flush)
@@ -211,13 +211,13 @@ class Peers:
         time.sleep(0.3)
 
 
-def tell(text: str) -> None:
+def write_to_stderr(text: str) -> None:
     """To stderr, past Python's buffers: a blocked thread may hold their lock."""
     os.write(2, f"{text}\n".encode())
 
 
 def print_stacks() -> None:
-    tell(f"where the threads of pid {os.getpid()} are:")
+    write_to_stderr(f"where the threads of pid {os.getpid()} are:")
     faulthandler.dump_traceback(file=2, all_threads=True)
 
 

@@ -11,9 +11,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn, TypeVar, cast
 
-from lepton_jax.cluster.environment import Place, find_place
-from lepton_jax.cluster.hub import Hub, name_of
-from lepton_jax.cluster.peers import LAST_WORDS, Peers, tell
+from lepton_jax.cluster.environment import ProcessSlot, find_slot
+from lepton_jax.cluster.hub import Hub, process_name
+from lepton_jax.cluster.peers import LAST_WORDS, Peers, write_to_stderr
 from lepton_jax.cluster.relay import Relay
 from lepton_jax.cluster.wire import listen
 from lepton_jax.errors import UserError, WorkError
@@ -41,7 +41,7 @@ class Processes:
 
     def name(self, index: int) -> str:
         """`process 1 (host b, pid 4242)`."""
-        return name_of(index, self._peers.who[index] if self._peers else None)
+        return process_name(index, self._peers.who[index] if self._peers else None)
 
     def share(self, name: str, make: Callable[[], T]) -> T:
         """What `make` returns in process 0, a JSON value, in every process; waits for all.
@@ -133,14 +133,14 @@ class Processes:
         code = 2 if isinstance(error, UserError) else 1
         if isinstance(error, UserError | WorkError):
             text = str(error)
-            tell(text)
+            write_to_stderr(text)
         elif isinstance(error, KeyboardInterrupt):
             text, code = "interrupted", 130
         else:
             # A broken collective is how the loss of another shows: the hub says whose, and ends us.
             time.sleep(LAST_WORDS)
             text = f"{type(error).__name__}: {error}".splitlines()[0]
-            tell("".join(traceback.format_exception(error)).rstrip())
+            write_to_stderr("".join(traceback.format_exception(error)).rstrip())
         self._peers.fail(text)
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()
@@ -148,7 +148,7 @@ class Processes:
 
 
 @contextlib.contextmanager
-def join(
+def join_processes(
     coordinator: str = "",
     num_processes: int = 0,
     process_id: int = -1,
@@ -170,7 +170,7 @@ def join(
       UserError: when flags are missing or contradict each other.
       WorkError: when the processes do not find each other.
     """
-    place = find_place(coordinator, num_processes, process_id, patience)
+    place = find_slot(coordinator, num_processes, process_id, patience)
     if place is None:
         yield Processes()
         return
@@ -205,7 +205,7 @@ def _stdout_for_python() -> Iterator[None]:
         os.close(original)
 
 
-def _meet(place: Place, patience: float, heartbeat: float) -> Peers:
+def _meet(place: ProcessSlot, patience: float, heartbeat: float) -> Peers:
     host, port = place.coordinator
     if place.index == 0:
         try:
@@ -220,7 +220,7 @@ def _meet(place: Place, patience: float, heartbeat: float) -> Peers:
     return Peers((host, port), place.index, place.count, patience, heartbeat)
 
 
-def _initialize_jax(place: Place, peers: Peers, patience: float, heartbeat: float) -> None:
+def _initialize_jax(place: ProcessSlot, peers: Peers, patience: float, heartbeat: float) -> None:
     import jax
 
     # Its SIGTERM handler would take the signal from us.

@@ -29,7 +29,7 @@ SHORTEST = 5
 
 
 @dataclass(frozen=True)
-class Request:
+class SlurmRequest:
     """What a job asks for. 0 and '' leave it to the partition."""
 
     nodes: int = 1
@@ -47,7 +47,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Job:
+class SlurmJob:
     """A submitted job, and where it says what it does."""
 
     id: str
@@ -85,9 +85,9 @@ class Job:
         return "\n".join(lines)
 
 
-def submit(
-    command: Sequence[str], arguments: Mapping[str, Any], name: str, request: Request
-) -> Job:
+def submit_job(
+    command: Sequence[str], arguments: Mapping[str, Any], name: str, request: SlurmRequest
+) -> SlurmJob:
     """Submits a `launch.py` command line, one process a task.
 
     Raises:
@@ -97,11 +97,11 @@ def submit(
         job = executor.submit(Payload(tuple(command)))
     workdir = str(arguments.get("workdir") or "")
     logs = str(Path(request.logs).absolute()).replace("%j", job.job_id)
-    return Job(job.job_id, name, logs, workdir)
+    return SlurmJob(job.job_id, name, logs, workdir)
 
 
-def submit_array(
-    commands: Sequence[Sequence[str]], name: str, request: Request, at_once: int
+def submit_job_array(
+    commands: Sequence[Sequence[str]], name: str, request: SlurmRequest, at_once: int
 ) -> list[str]:
     """Submits command lines as one job array, so many running at a time; the ids of the jobs.
 
@@ -113,7 +113,7 @@ def submit_array(
     return [job.job_id for job in jobs]
 
 
-def queued() -> set[str]:
+def queued_job_ids() -> set[str]:
     """The ids of this user's jobs that Slurm has not done with, a member of an array each."""
     listed = subprocess.run(
         ["squeue", "--me", "--array", "--noheader", "--format=%i"],
@@ -131,7 +131,7 @@ def _call(payload: "Payload") -> None:
 
 
 @contextlib.contextmanager
-def _executor(name: str, request: Request) -> Iterator[Any]:
+def _executor(name: str, request: SlurmRequest) -> Iterator[Any]:
     """submitit's executor with what is asked for; what goes wrong inside is told in a sentence."""
     try:
         import submitit
@@ -157,7 +157,7 @@ def _executor(name: str, request: Request) -> Iterator[Any]:
         raise WorkError(f"cannot write the job's files to --logs={request.logs}: {e}") from e
 
 
-def _parameters(name: str, request: Request) -> dict[str, Any]:
+def _parameters(name: str, request: SlurmRequest) -> dict[str, Any]:
     """What submitit is to write into the batch script; None leaves an option out."""
     options: dict[str, Any] = {"requeue": True}
     if request.mem:

@@ -7,12 +7,12 @@ from typing import Any
 from lepton_jax.cluster import gke, slurm
 from lepton_jax.errors import UserError, did_you_mean
 
-REQUESTS = {"slurm": slurm.Request, "gke": gke.Request}
+REQUESTS = {"slurm": slurm.SlurmRequest, "gke": gke.GkeRequest}
 
-Submitted = slurm.Job | gke.Manifest
+Submitted = slurm.SlurmJob | gke.JobSetManifest
 
 
-def submit(
+def submit_command(
     command: Sequence[str],
     arguments: Mapping[str, Any],
     executor: str,
@@ -49,5 +49,5 @@ def submit(
     workdir = str(arguments.get("workdir") or "").rstrip("/")
     name = name or workdir.rpartition("/")[2] or command[0]
     if executor == "gke":
-        return gke.write(command, arguments, name, gke.Request(**own))
-    return slurm.submit(command, arguments, name, slurm.Request(**own))
+        return gke.write_manifest(command, arguments, name, gke.GkeRequest(**own))
+    return slurm.submit_job(command, arguments, name, slurm.SlurmRequest(**own))

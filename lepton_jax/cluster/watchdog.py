@@ -7,7 +7,7 @@ import os
 import threading
 import time
 
-from lepton_jax.cluster.peers import print_stacks, tell
+from lepton_jax.cluster.peers import print_stacks, write_to_stderr
 from lepton_jax.cluster.processes import Processes
 
 TO_HEAR = 5.0
@@ -54,5 +54,5 @@ class Watchdog:
             self._processes.stalled(text)  # every process prints its stacks when it hears of it
             time.sleep(TO_HEAR)
         print_stacks()
-        tell(text)
+        write_to_stderr(text)
         os._exit(1)

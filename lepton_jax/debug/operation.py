@@ -18,7 +18,7 @@ import jax
 import numpy as np
 import optax
 
-from lepton_jax.debug.taps import Watch, replaced, watching
+from lepton_jax.debug.taps import ModuleWatch, replace_attribute, watch_modules
 from lepton_jax.training import functional
 from lepton_jax.training.functional import Functional
 
@@ -32,7 +32,7 @@ _MACHINERY = (
 
 
 @dataclass(frozen=True)
-class Operation:
+class FaultyOperation:
     """The first operation of the step that makes a NaN, or an infinite number."""
 
     makes: Kind
@@ -49,9 +49,9 @@ class Operation:
         return f"the first operation to make {made}: {self.name}{where}"
 
 
-def first_operations(
-    model: Functional, take: Callable[[Watch], None], kind: Kind, backward: bool
-) -> list[Operation]:
+def find_first_operations(
+    model: Functional, take: Callable[[ModuleWatch], None], kind: Kind, backward: bool
+) -> list[FaultyOperation]:
     """What makes the first NaN or infinite number while `take` runs a step under a watch.
 
     For a NaN also what makes an infinite number before it, which as a rule is its cause.
@@ -64,11 +64,11 @@ def first_operations(
 
 
 def _first(
-    model: Functional, take: Callable[[Watch], None], kinds: tuple[Kind, ...], backward: bool
-) -> Operation | None:
+    model: Functional, take: Callable[[ModuleWatch], None], kinds: tuple[Kind, ...], backward: bool
+) -> FaultyOperation | None:
     split = Functional.split
     with contextlib.ExitStack() as stack:
-        watch = stack.enter_context(watching(model))
+        watch = stack.enter_context(watch_modules(model))
         stack.enter_context(np.errstate(all="ignore"))
 
         def guard() -> None:
@@ -80,7 +80,7 @@ def _first(
             return split(self, module)
 
         if backward:  # a model is taken apart when its forward pass is over
-            stack.enter_context(replaced(Functional, "split", split_and_guard))
+            stack.enter_context(replace_attribute(Functional, "split", split_and_guard))
         else:
             guard()
         try:
@@ -91,7 +91,7 @@ def _first(
                 return None
             makes: Kind = "nan" if name[1] == "nan" else "inf"
             file, line, code = next(_lines(e), ("", 0, ""))
-            return Operation(makes, name[2], file, line, code, watch.stopped_in or "")
+            return FaultyOperation(makes, name[2], file, line, code, watch.stopped_in or "")
     return None
 
 

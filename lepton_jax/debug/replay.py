@@ -22,7 +22,7 @@ from lepton_jax.training.state import State
 
 
 @dataclass(frozen=True)
-class Moment:
+class Snapshot:
     """The state before a step and its raw batch, on one device."""
 
     program: Program
@@ -39,7 +39,7 @@ class Moment:
     notes: tuple[str, ...]
 
 
-def replay(workdir: str, step: int, config: Config) -> Moment:
+def replay_step(workdir: str, step: int, config: Config) -> Snapshot:
     """Goes on from the newest intact checkpoint at or before `step`, with the run's own step.
 
     Bit for bit what the run had, on the same devices and software. Reads the record only.
@@ -72,7 +72,7 @@ def replay(workdir: str, step: int, config: Config) -> Moment:
     totals, weights = jax.device_get(values(state, batch_at(place, train, step)))
     with np.errstate(all="ignore"):
         means = dict(zip(program.sum_names, (totals / weights).tolist(), strict=True))
-    return Moment(
+    return Snapshot(
         program=program,
         state=jax.device_put(state, jax.local_devices()[0]),
         batch=batch_at(alone(program), train, step),

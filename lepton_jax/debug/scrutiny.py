@@ -15,9 +15,16 @@ import jax
 import numpy as np
 import optax
 
-from lepton_jax.debug.operation import Kind, Operation, first_operations
-from lepton_jax.debug.replay import Moment, replay
-from lepton_jax.debug.taps import Broken, Numbers, Watch, concrete, numbers, watching
+from lepton_jax.debug.operation import FaultyOperation, Kind, find_first_operations
+from lepton_jax.debug.replay import Snapshot, replay_step
+from lepton_jax.debug.taps import (
+    BrokenModule,
+    ModuleWatch,
+    NumberCounts,
+    concrete_value,
+    count_numbers,
+    watch_modules,
+)
 from lepton_jax.tracking import files
 from lepton_jax.training import saved
 from lepton_jax.training.learner import Tools
@@ -42,7 +49,7 @@ class Fault:
     kind: Kind = "nan"
     path: str | None = None
     """Of the module, where it is one's; '' for none."""
-    operations: tuple[Operation, ...] = ()
+    operations: tuple[FaultyOperation, ...] = ()
 
     def __str__(self) -> str:
         lines = [f"Not finite first, in the {self.stage}: {self.what}"]
@@ -55,7 +62,7 @@ class Debugged:
 
     workdir: str
     asked: int
-    moment: Moment
+    moment: Snapshot
     fault: Fault | None
     modules: tuple[dict[str, Any], ...]
     """`path`, `kind`, `largest` (magnitude of the output), `finite`, as they were called."""
@@ -105,7 +112,7 @@ def debug(workdir: str, step: int) -> Debugged:
     """
     config = saved.read_config(workdir)
     with runtime(config.precision):
-        moment = replay(workdir, step, config)
+        moment = replay_step(workdir, step, config)
         fault = _in_state(moment)
         notes = list(moment.notes)
         modules: tuple[dict[str, Any], ...] = ()
@@ -131,7 +138,7 @@ def debug(workdir: str, step: int) -> Debugged:
 class _Taken:
     """What came up while a step was taken."""
 
-    watch: Watch
+    watch: ModuleWatch
     batches: list[Any] = field(default_factory=list)
     moves: list[tuple[Any, Any]] = field(default_factory=list)
     """Gradients and updates of each call of an optimizer."""
@@ -158,29 +165,29 @@ class _Taken:
         return dataclasses.replace(tools, augment=augment, optimizer=optimizer)
 
 
-def _take(moment: Moment) -> _Taken:
-    with watching(moment.program.functional) as watch:
+def _take(moment: Snapshot) -> _Taken:
+    with watch_modules(moment.program.functional) as watch:
         taken = _Taken(watch)
         with np.errstate(all="ignore"):
             _update(moment, taken)
     return taken
 
 
-def _update(moment: Moment, taken: _Taken) -> None:
+def _update(moment: Snapshot, taken: _Taken) -> None:
     learner, tools = moment.program.learner(moment.state)
     batch = training_batch(moment.batch)
     new, sums = learner.update(taken.spy(tools), moment.state.learner, batch)
     taken.learner, taken.sums = new, sums
 
 
-def _in_state(moment: Moment) -> Fault | None:
+def _in_state(moment: Snapshot) -> Fault | None:
     bad = _bad(moment.state)
     if not bad:
         return None
     return Fault("state", *_worst(bad, "arrays of the state, before the step"))
 
 
-def _judge(moment: Moment, taken: _Taken) -> tuple[Fault | None, list[str]]:
+def _judge(moment: Snapshot, taken: _Taken) -> tuple[Fault | None, list[str]]:
     """The first fault, and what else is worth saying."""
     fault = _in_batch(moment, taken) or _in_loss(taken) or _in_moves(taken) or _in_new(taken)
     notes = []
@@ -201,16 +208,16 @@ def _judge(moment: Moment, taken: _Taken) -> tuple[Fault | None, list[str]]:
     return fault, notes
 
 
-def _in_batch(moment: Moment, taken: _Taken) -> Fault | None:
+def _in_batch(moment: Snapshot, taken: _Taken) -> Fault | None:
     for prepared in taken.batches:
         for name, values in prepared.items():
-            found = numbers(values)
+            found = count_numbers(values)
             if found.finite:
                 continue
-            finite = np.isfinite(np.asarray(concrete(values)))
+            finite = np.isfinite(np.asarray(concrete_value(values)))
             where = np.flatnonzero(~finite.reshape(len(finite), -1).all(1))
             rows = moment.rows[np.asarray(prepared["position"])[where]]
-            raw = numbers(moment.batch[name]) if name in moment.batch else None
+            raw = count_numbers(moment.batch[name]) if name in moment.batch else None
             if raw is not None and not raw.finite:
                 source = f"it is so in the data: {raw}"
             else:
@@ -230,8 +237,8 @@ def _in_batch(moment: Moment, taken: _Taken) -> Fault | None:
 
 def _in_loss(taken: _Taken) -> Fault | None:
     terms = {k: v for k, v in taken.sums.items() if k not in NORMS}
-    bad = {k: n for k, v in terms.items() if not (n := numbers(v)).finite}
-    empty = [k for k, (_, weight) in terms.items() if not np.asarray(concrete(weight)).all()]
+    bad = {k: n for k, v in terms.items() if not (n := count_numbers(v)).finite}
+    empty = [k for k, (_, weight) in terms.items() if not np.asarray(concrete_value(weight)).all()]
     if bad and taken.watch.broken:
         return _in_module(taken.watch.broken)
     if bad:
@@ -243,7 +250,7 @@ def _in_loss(taken: _Taken) -> Fault | None:
     return None
 
 
-def _in_module(broken: Broken) -> Fault:
+def _in_module(broken: BrokenModule) -> Fault:
     details = [f"input: {broken.inputs}", f"output: {broken.outputs}"]
     for name, found in sorted(broken.parameters.items(), key=lambda p: -p[1].largest):
         mark = _suspicious(name, found)
@@ -252,7 +259,7 @@ def _in_module(broken: Broken) -> Fault:
     return Fault("forward", what, tuple(details), _kind(broken.outputs), broken.path)
 
 
-def _suspicious(name: str, found: Numbers) -> str:
+def _suspicious(name: str, found: NumberCounts) -> str:
     if not found.finite:
         return "not finite"
     if found.largest > LARGE:
@@ -286,7 +293,7 @@ def _in_new(taken: _Taken) -> Fault | None:
     bad = _bad(taken.learner)
     if bad:
         return Fault("update", *_worst(bad, "arrays after the update"))
-    norms = [k for k in NORMS if k in taken.sums and not numbers(taken.sums[k]).finite]
+    norms = [k for k in NORMS if k in taken.sums and not count_numbers(taken.sums[k]).finite]
     return Fault("update", ", ".join(norms), kind="inf") if norms else None
 
 
@@ -294,16 +301,16 @@ def _norm_is_finite(tree: Any) -> bool:
     """Whether the squares of all leaves can be added up in their own precision."""
     with np.errstate(over="ignore"):
         squares = [
-            np.square(x).sum() for x in map(concrete, jax.tree.leaves(tree)) if x is not None
+            np.square(x).sum() for x in map(concrete_value, jax.tree.leaves(tree)) if x is not None
         ]
         return bool(np.isfinite(sum(squares)))
 
 
-def _bad(tree: Any) -> dict[str, Numbers]:
-    return {k: n for k, v in flatten_tree(tree).items() if not (n := numbers(v)).finite}
+def _bad(tree: Any) -> dict[str, NumberCounts]:
+    return {k: n for k, v in flatten_tree(tree).items() if not (n := count_numbers(v)).finite}
 
 
-def _worst(bad: Mapping[str, Numbers], of: str) -> tuple[str, tuple[str, ...], Kind]:
+def _worst(bad: Mapping[str, NumberCounts], of: str) -> tuple[str, tuple[str, ...], Kind]:
     """What, details and kind of a fault in named arrays, the first of which counts."""
     (name, found), *others = bad.items()
     more = (f"also: {_listed([k for k, _ in others])}",) if others else ()
@@ -312,17 +319,18 @@ def _worst(bad: Mapping[str, Numbers], of: str) -> tuple[str, tuple[str, ...], K
 
 def _largest(tree: Any) -> tuple[str, ...]:
     name, found = max(
-        ((k, numbers(v)) for k, v in flatten_tree(tree).items()), key=lambda item: item[1].largest
+        ((k, count_numbers(v)) for k, v in flatten_tree(tree).items()),
+        key=lambda item: item[1].largest,
     )
     return (f"the largest: {name}, {found}",)
 
 
-def _kind(found: Numbers) -> Kind:
+def _kind(found: NumberCounts) -> Kind:
     return "nan" if found.nan else "inf"
 
 
 def _value(x: Any) -> str:
-    return f"{float(np.asarray(concrete(x))):.4g}"
+    return f"{float(np.asarray(concrete_value(x))):.4g}"
 
 
 def _listed(items: list[Any]) -> str:
@@ -330,14 +338,14 @@ def _listed(items: list[Any]) -> str:
     return ", ".join(map(str, items[:8])) + more
 
 
-def _operations(moment: Moment, fault: Fault) -> tuple[Operation, ...]:
+def _operations(moment: Snapshot, fault: Fault) -> tuple[FaultyOperation, ...]:
     """An operation in another module than the fault's is harmless: what it made was masked."""
 
-    def take(watch: Watch) -> None:
+    def take(watch: ModuleWatch) -> None:
         _update(moment, _Taken(watch))
 
     backward = fault.stage == "gradient"
-    found = first_operations(moment.program.functional, take, fault.kind, backward)
+    found = find_first_operations(moment.program.functional, take, fault.kind, backward)
     return tuple(o for o in found if fault.path in (None, o.module))
 
 

@@ -16,7 +16,7 @@ from lepton_jax.trees import flatten_tree
 
 
 @dataclass(frozen=True)
-class Numbers:
+class NumberCounts:
     """What the floating arrays of a tree hold."""
 
     nan: int = 0
@@ -35,10 +35,10 @@ class Numbers:
         return ", ".join(bad) + of + f"largest magnitude {self.largest:.3g}"
 
 
-def numbers(tree: Any) -> Numbers:
+def count_numbers(tree: Any) -> NumberCounts:
     """Of concrete arrays and of tracers with a concrete value; other leaves are passed by."""
-    found = [_numbers(x) for x in map(concrete, jax.tree.leaves(tree)) if x is not None]
-    return Numbers(
+    found = [_numbers(x) for x in map(concrete_value, jax.tree.leaves(tree)) if x is not None]
+    return NumberCounts(
         sum(n.nan for n in found),
         sum(n.inf for n in found),
         sum(n.size for n in found),
@@ -46,7 +46,7 @@ def numbers(tree: Any) -> Numbers:
     )
 
 
-def concrete(x: Any) -> jax.Array | np.ndarray | None:
+def concrete_value(x: Any) -> jax.Array | np.ndarray | None:
     """The value of a floating array, also inside `grad` and `vmap`; None where there is none."""
     while isinstance(x, jax.core.Tracer):
         x = getattr(x, "primal", getattr(x, "val", None))
@@ -54,37 +54,37 @@ def concrete(x: Any) -> jax.Array | np.ndarray | None:
     return x if is_array and jnp.issubdtype(x.dtype, jnp.floating) else None
 
 
-def _numbers(x: Any) -> Numbers:
+def _numbers(x: Any) -> NumberCounts:
     x = np.asarray(x)
     if x.dtype.itemsize < 4:  # bfloat16 has no ufuncs of its own for some of these
         x = x.astype(np.float32)
     finite = np.isfinite(x)
     nan = int(np.isnan(x).sum())
     largest = float(np.abs(x[finite]).max(initial=0))
-    return Numbers(nan, int(x.size - finite.sum()) - nan, x.size, largest)
+    return NumberCounts(nan, int(x.size - finite.sum()) - nan, x.size, largest)
 
 
 @dataclass
-class Seen:
+class ModuleCall:
     """A module that has run: where it is in the model, and the numbers of its outputs."""
 
     path: str
     kind: str
-    outputs: Numbers
+    outputs: NumberCounts
 
     def __str__(self) -> str:
         return f"{self.path} ({self.kind})" if self.path else self.kind
 
 
 @dataclass(frozen=True)
-class Broken:
+class BrokenModule:
     """The innermost module that made something not finite of finite inputs."""
 
     module: str
     path: str
-    inputs: Numbers
-    outputs: Numbers
-    parameters: Mapping[str, Numbers]
+    inputs: NumberCounts
+    outputs: NumberCounts
+    parameters: Mapping[str, NumberCounts]
 
 
 @dataclass(frozen=True)
@@ -95,13 +95,13 @@ class _Place:
     """As `path`, with a layer of a stack under the name of the stack: `blocks.norm`."""
 
 
-class Watch:
+class ModuleWatch:
     """Use `watching`."""
 
     def __init__(self, model: Functional, stack: ExitStack):
-        self.seen: dict[str, Seen] = {}
+        self.seen: dict[str, ModuleCall] = {}
         """In the order in which they were first called, a module before those inside it."""
-        self.broken: Broken | None = None
+        self.broken: BrokenModule | None = None
         self.hidden: dict[str, None] = {}
         """Modules whose outputs could not be looked at, because something traced them."""
         self.stopped_in: str | None = None
@@ -145,7 +145,7 @@ class Watch:
         def watched(module: Any, *args: Any, **kwargs: Any) -> Any:
             return self._call(original, module, args, kwargs)
 
-        self._stack.enter_context(replaced(cls, "__call__", watched))
+        self._stack.enter_context(replace_attribute(cls, "__call__", watched))
 
     def _call(self, original: Callable[..., Any], module: Any, args: Any, kwargs: Any) -> Any:
         if self._running and self._running[-1] is module:  # super().__call__()
@@ -154,9 +154,9 @@ class Watch:
             self._adopt(module)
         place = self._places[id(module)]
         kind = type(module).__name__
-        seen = self.seen.setdefault(place.path, Seen(place.path, kind, Numbers()))
+        seen = self.seen.setdefault(place.path, ModuleCall(place.path, kind, NumberCounts()))
         self._order[place.declared] = len(self._order)
-        inputs = numbers((args, kwargs))
+        inputs = count_numbers((args, kwargs))
         self._running.append(module)
         try:
             out = original(module, *args, **kwargs)
@@ -165,14 +165,15 @@ class Watch:
             raise
         finally:
             self._running.pop()
-        found = numbers(out)
-        if any(isinstance(x, jax.core.Tracer) and concrete(x) is None for x in _floats(out)):
+        found = count_numbers(out)
+        if any(isinstance(x, jax.core.Tracer) and concrete_value(x) is None for x in _floats(out)):
             self.hidden[str(seen)] = None
         if self.broken is None and inputs.finite and not found.finite:
             parameters = {
-                k: numbers(v) for k, v in flatten_tree(nnx.to_pure_dict(nnx.state(module))).items()
+                k: count_numbers(v)
+                for k, v in flatten_tree(nnx.to_pure_dict(nnx.state(module))).items()
             }
-            self.broken = Broken(str(seen), place.path, inputs, found, parameters)
+            self.broken = BrokenModule(str(seen), place.path, inputs, found, parameters)
         if found.largest >= seen.outputs.largest or not found.finite:
             seen.outputs = found
         return out
@@ -207,7 +208,7 @@ class Watch:
 
 
 @contextmanager
-def watching(model: Functional) -> Iterator[Watch]:
+def watch_modules(model: Functional) -> Iterator[ModuleWatch]:
     """Inside, nothing is compiled and every call of a module is looked at.
 
     Classes of modules get another `__call__` as they turn up; all of them get their own back,
@@ -217,16 +218,16 @@ def watching(model: Functional) -> Iterator[Watch]:
     merge = Functional.merge
 
     with ExitStack() as stack:
-        watch = Watch(model, stack)
+        watch = ModuleWatch(model, stack)
 
         def named(self: Functional, params: Any, rest: Any) -> Any:
             module = merge(self, params, rest)
             watch.name(module, self)
             return module
 
-        stack.enter_context(replaced(Functional, "merge", named))
+        stack.enter_context(replace_attribute(Functional, "merge", named))
         for name in ("checkpoint", "remat"):
-            stack.enter_context(replaced(jax, name, _as_it_is))
+            stack.enter_context(replace_attribute(jax, name, _as_it_is))
         stack.enter_context(jax.disable_jit())
         yield watch
 
@@ -237,7 +238,7 @@ def _as_it_is(function: Any = None, **_: Any) -> Any:
 
 
 @contextmanager
-def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+def replace_attribute(owner: Any, name: str, value: Any) -> Iterator[None]:
     """Inside, `owner` has `value` for an attribute; then its own again, whatever happens."""
     own = vars(owner).get(name)
     setattr(owner, name, value)

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lepton_jax.plan.hlo import Instruction, Module, Shape
+from lepton_jax.plan.hlo import HloModule, Instruction, Shape
 
 KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 
@@ -32,10 +32,10 @@ class Collective:
     @property
     def sent(self) -> float:
         """Bytes that one device sends in a step, by the bandwidth-optimal (ring) algorithm."""
-        return self.runs * self.bytes * sent_share(self.kind, len(self.group))
+        return self.runs * self.bytes * share_sent(self.kind, len(self.group))
 
 
-def sent_share(kind: str, n: int) -> float:
+def share_sent(kind: str, n: int) -> float:
     """Which share of the whole array each of `n` devices sends.
 
     (n - 1) / n to gather, to scatter or to exchange; an all-reduce is a scatter and a gather.
@@ -45,7 +45,7 @@ def sent_share(kind: str, n: int) -> float:
     return (2 if kind == "all-reduce" else 1) * (n - 1) / n
 
 
-def collectives(module: Module, devices: int) -> list[Collective]:
+def find_collectives(module: HloModule, devices: int) -> list[Collective]:
     """All collectives of a program for so many devices, the costliest first."""
     found: list[Collective] = []
     # A TPU program runs a collective in pieces, fused with the computations that hide it: the

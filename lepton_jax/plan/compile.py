@@ -11,9 +11,9 @@ import jax
 
 from lepton_jax.errors import WorkError
 from lepton_jax.perf.utilization import model_flops, step_flops, step_inputs
-from lepton_jax.plan.collectives import Collective, collectives
-from lepton_jax.plan.hlo import Module
-from lepton_jax.plan.traffic import traffic
+from lepton_jax.plan.collectives import Collective, find_collectives
+from lepton_jax.plan.hlo import HloModule
+from lepton_jax.plan.traffic import count_traffic
 from lepton_jax.training.layout import layout
 from lepton_jax.training.program import Program
 
@@ -30,7 +30,7 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class Compiled:
+class CompiledStep:
     """What one compilation says. Without `traffic` and collectives when it did not fit."""
 
     devices: Sequence[Any]
@@ -54,7 +54,7 @@ OPTIONS = {
 }
 
 
-def compile_step(program: Program, devices: Sequence[Any]) -> Compiled:
+def compile_step(program: Program, devices: Sequence[Any]) -> CompiledStep:
     """Raises `UserError` for a strategy that does not fit, `WorkError` when compilation fails."""
     placed = layout(program, devices)
     place = placed.placement
@@ -69,22 +69,24 @@ def compile_step(program: Program, devices: Sequence[Any]) -> Compiled:
         if "RESOURCE_EXHAUSTED" not in str(e):
             raise WorkError(f"the compiler failed: {str(e).splitlines()[0]}") from e
         seconds = time.perf_counter() - begin
-        return Compiled(mesh, _refused(str(e), arguments), _sentence(str(e)), seconds, model, work)
+        return CompiledStep(
+            mesh, _refused(str(e), arguments), _sentence(str(e)), seconds, model, work
+        )
     seconds = time.perf_counter() - begin
-    module = Module(compiled.as_text())
-    return Compiled(
+    module = HloModule(compiled.as_text())
+    return CompiledStep(
         mesh,
-        memory_of(compiled.memory_analysis()),
+        read_memory(compiled.memory_analysis()),
         "",
         seconds,
         model,
         work,
-        traffic(module),
-        tuple(collectives(module, len(mesh))),
+        count_traffic(module),
+        tuple(find_collectives(module, len(mesh))),
     )
 
 
-def memory_of(analysis: Any) -> Memory:
+def read_memory(analysis: Any) -> Memory:
     """From `compiled.memory_analysis()`."""
     arguments, outputs = analysis.argument_size_in_bytes, analysis.output_size_in_bytes
     temporaries, code = analysis.temp_size_in_bytes, analysis.generated_code_size_in_bytes

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lepton_jax.perf.chips import Chip
-from lepton_jax.plan.collectives import Collective, sent_share
+from lepton_jax.plan.collectives import Collective, share_sent
 from lepton_jax.plan.topology import Topology
 
 
@@ -40,7 +40,7 @@ class Estimate:
         return self.compute / seconds * model_flops / work if work else 0.0
 
 
-def estimate(
+def estimate_step(
     topology: Topology,
     precision: str,
     devices: Sequence[Any],
@@ -67,24 +67,24 @@ def link_seconds(collective: Collective, devices: Sequence[Any], topology: Topol
     members = [devices[place] for place in collective.group]
     home = _domain(members[0], topology.chip)
     near = [d for d in members if _domain(d, topology.chip) == home]
-    inside, across = len(near), domains(collective, devices, topology)
+    inside, across = len(near), count_domains(collective, devices, topology)
     seconds = 0.0
     if inside > 1:
-        size = collective.bytes * sent_share(collective.kind, inside)
-        seconds += size / bandwidth(near, topology)
+        size = collective.bytes * share_sent(collective.kind, inside)
+        seconds += size / link_bandwidth(near, topology)
     if across > 1:
-        size = collective.bytes / inside * sent_share(collective.kind, across)
+        size = collective.bytes / inside * share_sent(collective.kind, across)
         assert topology.chip.dcn is not None, "topology.parse refuses such slices"
         seconds += size / topology.chip.dcn
     return collective.runs * seconds
 
 
-def domains(collective: Collective, devices: Sequence[Any], topology: Topology) -> int:
+def count_domains(collective: Collective, devices: Sequence[Any], topology: Topology) -> int:
     """In how many slices, or nodes, a group has members."""
     return len({_domain(devices[place], topology.chip) for place in collective.group})
 
 
-def bandwidth(members: Sequence[Any], topology: Topology) -> float:
+def link_bandwidth(members: Sequence[Any], topology: Topology) -> float:
     """Bytes a second that each of the group's devices can send to the others, inside its slice.
 
     A TPU group that extends along an axis of the torus has that axis's link, and both directions

@@ -74,7 +74,7 @@ _CALLED = re.compile(
 )
 
 
-class Module:
+class HloModule:
     """Parsed from `compiled.as_text()`."""
 
     def __init__(self, text: str):

@@ -11,7 +11,7 @@ from lepton_jax.data.dataset import Dataset
 from lepton_jax.data.source import Columns
 from lepton_jax.evaluation.evaluator import Evaluator
 from lepton_jax.perf.utilization import step_flops
-from lepton_jax.plan.compile import Memory, memory_of
+from lepton_jax.plan.compile import Memory, read_memory
 from lepton_jax.training.feed import CHUNK, DeviceFeed, feed, fits_on_device
 from lepton_jax.training.layout import Layout, layout
 from lepton_jax.training.program import Program
@@ -37,7 +37,7 @@ class Measured:
     """How often a run evaluates."""
 
 
-def measure(program: Program, data: Dataset) -> Measured:
+def measure_run(program: Program, data: Dataset) -> Measured:
     """Compiles and runs a few steps on fresh parameters; nothing is written."""
     placed = layout(program)
     source = feed(placed, data, 0, fits_on_device(program, data))
@@ -65,7 +65,7 @@ def measure(program: Program, data: Dataset) -> Measured:
     return Measured(
         device=f"{len(jax.devices())} x {jax.devices()[0].device_kind}",
         flops=step_flops(program),
-        memory=memory_of(compiled.memory_analysis()),
+        memory=read_memory(compiled.memory_analysis()),
         compile_seconds=compile_seconds,
         step_seconds=float(np.median(warm)),
         steps_measured=len(warm),

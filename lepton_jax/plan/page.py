@@ -1,19 +1,21 @@
-"""A plan as a page for people."""
+"""A plan as a page of text for people: sizes, times and collectives with their units."""
 
 from collections.abc import Mapping
 from typing import Any
 
 Facts = Mapping[str, Any]
+"""What `plan --json` prints; see `plan.plan_run`."""
 
 
-def page(facts: Facts) -> str:
+def format_plan(facts: Facts) -> str:
+    """Returns the page of a plan: the run, then what was compiled or measured."""
     lines = _run(facts)
     lines += _compiled(facts) if "topology" in facts else _measured(facts)
     return "\n".join(lines)
 
 
-def size(count: float) -> str:
-    """Bytes in binary units."""
+def format_bytes(count: float) -> str:
+    """Returns a number of bytes in binary units: `1.50 GiB`."""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if abs(count) < 1024:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.2f} {unit}"
@@ -21,14 +23,16 @@ def size(count: float) -> str:
     return f"{count:.2f} TiB"
 
 
-def many(count: float) -> str:
+def format_count(count: float) -> str:
+    """Returns a count with a decimal prefix: `1.5 G`; a unit may follow at once."""
     for factor, unit in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if count >= factor:
             return f"{count / factor:.3g} {unit}"
     return f"{count:.3g} "
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
+    """Returns seconds in ms, s, min or h, whichever gives the shortest number."""
     if seconds < 1:
         return f"{1000 * seconds:.3g} ms"
     if seconds < 120:
@@ -38,19 +42,21 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.3g} h"
 
 
-def verdict(row: Facts) -> str:
-    """Of a remedy."""
+def describe_remedy(row: Facts) -> str:
+    """Returns whether a remedy makes the step fit, with its memory and time."""
     times = row["step_seconds"]
-    step = f", {duration(times[0])} to {duration(times[1])} a step" if times else ""
-    return f"{'fits' if row['fits'] else 'does not fit'}, {size(row['memory'])} a device{step}"
+    step = f", {format_duration(times[0])} to {format_duration(times[1])} a step" if times else ""
+    return (
+        f"{'fits' if row['fits'] else 'does not fit'}, {format_bytes(row['memory'])} a device{step}"
+    )
 
 
 def _run(facts: Facts) -> list[str]:
     strategy = facts["strategy"]
     keys = " x ".join(f"{k} {v}" for k, v in strategy.items() if k != "name" and v)
     return [
-        f"parameters   {facts['parameters']:,} ({size(facts['parameter_bytes'])}); "
-        f"a checkpoint {size(facts['checkpoint_bytes'])}",
+        f"parameters   {facts['parameters']:,} ({format_bytes(facts['parameter_bytes'])}); "
+        f"a checkpoint {format_bytes(facts['checkpoint_bytes'])}",
         f"steps        {facts['steps']:,} of {facts['batch_size']:,} examples"
         + (f" in {facts['accumulate']} parts" if facts["accumulate"] > 1 else "")
         + f"; an epoch is {facts['batches_an_epoch']:,.1f}",
@@ -59,23 +65,24 @@ def _run(facts: Facts) -> list[str]:
 
 
 def _memory(memory: Facts) -> str:
-    code = f", program {size(memory['code'])}" if memory["code"] else ""
+    code = f", program {format_bytes(memory['code'])}" if memory["code"] else ""
     return (
-        f"{size(memory['total'])} (arguments {size(memory['arguments'])}, "
-        f"temporaries {size(memory['temporaries'])}{code})"
+        f"{format_bytes(memory['total'])} (arguments {format_bytes(memory['arguments'])}, "
+        f"temporaries {format_bytes(memory['temporaries'])}{code})"
     )
 
 
 def _measured(facts: Facts) -> list[str]:
     return [
-        f"a step       {many(facts['flops'])}FLOP; {duration(facts['step_seconds'])} "
+        f"a step       {format_count(facts['flops'])}FLOP; "
+        f"{format_duration(facts['step_seconds'])} "
         f"(median of {facts['steps_measured']} on {facts['device']}): "
-        f"{many(facts['flops_per_second'])}FLOP/s, "
+        f"{format_count(facts['flops_per_second'])}FLOP/s, "
         f"{facts['examples_per_second']:,.4g} examples/s",
         f"memory       {_memory(facts['memory'])}",
-        f"compiling    {duration(facts['compile_seconds'])}",
-        f"evaluating   {facts['evaluations']} x {duration(facts['evaluation_seconds'])}",
-        f"the run      {duration(facts['run_seconds'])}",
+        f"compiling    {format_duration(facts['compile_seconds'])}",
+        f"evaluating   {facts['evaluations']} x {format_duration(facts['evaluation_seconds'])}",
+        f"the run      {format_duration(facts['run_seconds'])}",
     ]
 
 
@@ -84,20 +91,20 @@ def _compiled(facts: Facts) -> list[str]:
     over = total - available
     lines = [
         f"compiled for {facts['topology']}, {facts['devices_used']} of {facts['devices']} devices, "
-        f"in {duration(facts['compile_seconds'])}",
-        f"memory       {_memory(facts['memory'])} a device, which has {size(available)}",
+        f"in {format_duration(facts['compile_seconds'])}",
+        f"memory       {_memory(facts['memory'])} a device, which has {format_bytes(available)}",
     ]
     if facts["fits"]:
-        lines.append(f"             it fits, {size(-over)} are left")
+        lines.append(f"             it fits, {format_bytes(-over)} are left")
     else:
-        lines.append(f"             it does NOT fit, by {size(over)}")
+        lines.append(f"             it does NOT fit, by {format_bytes(over)}")
         if facts["complaint"]:
             lines.append(f"             the compiler: {facts['complaint']}")
     lines += ["", facts["sharding"], ""]
     lines += _collectives(facts) + _times(facts) if "step" in facts else []
     if "remedies" in facts:
         lines += ["", "what would make it fit, each compiled; the best first:"]
-        lines += [f"  {row['flags']}\n      {verdict(row)}" for row in facts["remedies"]]
+        lines += [f"  {row['flags']}\n      {describe_remedy(row)}" for row in facts["remedies"]]
         if not any(row["fits"] for row in facts["remedies"]):
             lines.append("  nothing that was tried: take more devices or a smaller model")
     return lines
@@ -112,9 +119,9 @@ def _collectives(facts: Facts) -> list[str]:
             row["of"],
             row["arrays"],
             f"{row['count']:.0f}",
-            size(row["bytes"]),
-            size(row["sent_bytes"]),
-            duration(row["seconds"]),
+            format_bytes(row["bytes"]),
+            format_bytes(row["sent_bytes"]),
+            format_duration(row["seconds"]),
         )
         for row in facts["collectives"]
     ]
@@ -123,24 +130,26 @@ def _collectives(facts: Facts) -> list[str]:
     lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)) for r in [head, *shown]]
     if len(rows) > len(shown):
         sent = sum(row["sent_bytes"] for row in facts["collectives"][len(shown) :])
-        lines.append(f"and {len(rows) - len(shown)} smaller ones, {size(sent)} in all")
+        lines.append(f"and {len(rows) - len(shown)} smaller ones, {format_bytes(sent)} in all")
     return [*lines, ""] if rows else ["no collectives", ""]
 
 
 def _times(facts: Facts) -> list[str]:
     step = facts["step"]
     again = facts["work"] / facts["flops"] - 1 if facts["flops"] else 0
+    compute, memory, links = (format_duration(step[k]) for k in ("compute", "memory", "links"))
     lines = [
-        f"a step       {many(facts['flops'])}FLOP"
+        f"a step       {format_count(facts['flops'])}FLOP"
         + (f", and {again:.0%} again for recomputation" if again > 0.005 else "")
-        + f"; on paper: computing {duration(step['compute'])}, memory {duration(step['memory'])} "
-        f"({size(facts['traffic_bytes'])} a device), links {duration(step['links'])}",
+        + f"; on paper: computing {compute}, memory {memory} "
+        f"({format_bytes(facts['traffic_bytes'])} a device), links {links}",
     ]
     for name, meaning in (("if_hidden", "if all overlap "), ("if_not_hidden", "if links do not")):
         run = facts["run"][name]
         cost = "" if run["cost"] is None else f", cost {run['cost']:,.2f}"
         lines.append(
-            f"{meaning} {duration(run['step_seconds'])} a step, MFU {run['utilization']:.1%}, "
-            f"{run['examples_per_second']:,.4g} examples/s, {run['hours']:.3g} h for the run{cost}"
+            f"{meaning} {format_duration(run['step_seconds'])} a step, "
+            f"MFU {run['utilization']:.1%}, {run['examples_per_second']:,.4g} examples/s, "
+            f"{run['hours']:.3g} h for the run{cost}"
         )
     return lines

@@ -11,8 +11,8 @@ from lepton_jax.data.dataset import Dataset
 from lepton_jax.errors import UserError
 from lepton_jax.plan import page, topology
 from lepton_jax.plan import remedies as remedy
-from lepton_jax.plan.compile import Compiled, compile_step
-from lepton_jax.plan.estimate import Estimate, domains, estimate, link_seconds
+from lepton_jax.plan.compile import CompiledStep, compile_step
+from lepton_jax.plan.estimate import Estimate, count_domains, estimate_step, link_seconds
 from lepton_jax.training import saved
 from lepton_jax.training.layout import layout
 from lepton_jax.training.program import Program
@@ -34,17 +34,17 @@ class Plan:
         return self.facts
 
     def __str__(self) -> str:
-        return page.page(self.facts)
+        return page.format_plan(self.facts)
 
 
-def plan(config: Config, name: str = "", price: float | None = None) -> Plan:
+def plan_run(config: Config, name: str = "", price: float | None = None) -> Plan:
     """Without a topology's name: measured here. `price`: of one chip for an hour.
 
     Raises:
       UserError: when the data is not at hand, the topology is unknown or its compiler missing.
     """
-    wanted = topology.parse(name) if name else None
-    devices = topology.devices(wanted) if wanted else ()
+    wanted = topology.parse_topology(name) if name else None
+    devices = topology.topology_devices(wanted) if wanted else ()
     with runtime(config.precision):
         data = _data(config)
         program = saved.program_of(config, data)
@@ -97,9 +97,9 @@ def _bytes(leaves: Any) -> int:
 
 
 def _measured(program: Program, data: Dataset) -> dict[str, Any]:
-    from lepton_jax.plan.local import measure
+    from lepton_jax.plan.local import measure_run
 
-    found = measure(program, data)
+    found = measure_run(program, data)
     evaluations = found.evaluations * found.evaluation_seconds
     seconds = found.compile_seconds + program.total_steps * found.step_seconds + evaluations
     return {
@@ -113,7 +113,7 @@ def _measured(program: Program, data: Dataset) -> dict[str, Any]:
 
 
 def _compiled(
-    wanted: topology.Topology, program: Program, compiled: Compiled, price: float | None
+    wanted: topology.Topology, program: Program, compiled: CompiledStep, price: float | None
 ) -> dict[str, Any]:
     memory, chip = compiled.memory, wanted.chip
     facts: dict[str, Any] = {
@@ -147,8 +147,8 @@ def _compiled(
     return facts
 
 
-def _times(wanted: topology.Topology, program: Program, compiled: Compiled) -> Estimate:
-    return estimate(
+def _times(wanted: topology.Topology, program: Program, compiled: CompiledStep) -> Estimate:
+    return estimate_step(
         wanted,
         program.config.precision,
         compiled.devices,
@@ -158,13 +158,13 @@ def _times(wanted: topology.Topology, program: Program, compiled: Compiled) -> E
     )
 
 
-def _table(wanted: topology.Topology, compiled: Compiled) -> list[dict[str, Any]]:
+def _table(wanted: topology.Topology, compiled: CompiledStep) -> list[dict[str, Any]]:
     """The collectives, those of one kind, shape, group and purpose together."""
     rows: dict[Any, dict[str, Any]] = {}
     totals: dict[Any, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0, 0.0])
     for c in compiled.sent:
         shapes = " ".join(dict.fromkeys(map(str, c.shapes)))
-        network = domains(c, compiled.devices, wanted) > 1
+        network = count_domains(c, compiled.devices, wanted) > 1
         kind = f"{c.kind}, network" if network else c.kind
         key = (kind, len(c.group), shapes if len(c.shapes) < 4 else "several", _stage(c.source))
         rows[key] = dict(zip(("kind", "group", "arrays", "of"), key, strict=True))
@@ -186,7 +186,7 @@ def _remedies(
 ) -> list[dict[str, Any]]:
     """What was tried, what fits first, the fastest of it first."""
     found: list[dict[str, Any]] = []
-    for changes in remedy.rounds(program.config, wanted.count):
+    for changes in remedy.remedy_rounds(program.config, wanted.count):
         for change in changes:
             try:
                 tried = Program(changed(program.config, change), data.spec, program.train_examples)
@@ -197,13 +197,13 @@ def _remedies(
             times = None if compiled.complaint else _times(wanted, tried, compiled)
             found.append(
                 {
-                    "flags": remedy.flags(change),
+                    "flags": remedy.flags_of(change),
                     "fits": fits,
                     "memory": compiled.memory.total,
                     "step_seconds": [times.shortest, times.longest] if times else None,
                 }
             )
-            print(f"tried {found[-1]['flags']}: {page.verdict(found[-1])}", file=sys.stderr)
+            print(f"tried {found[-1]['flags']}: {page.describe_remedy(found[-1])}", file=sys.stderr)
         if any(row["fits"] for row in found):
             break
     unknown = [float("inf")] * 2

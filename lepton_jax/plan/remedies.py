@@ -10,7 +10,7 @@ Change = dict[str, Any]
 """`{'accumulate': 2, 'model.remat': True}`."""
 
 
-def flags(change: Change) -> str:
+def flags_of(change: Change) -> str:
     """As a command line takes it."""
     pairs = (
         (f"{path}.{key}", inner)
@@ -20,7 +20,7 @@ def flags(change: Change) -> str:
     return " ".join(f"--config.{path.rstrip('.')}={value}" for path, value in pairs)
 
 
-def rounds(config: Config, devices: int) -> Iterator[list[Change]]:
+def remedy_rounds(config: Config, devices: int) -> Iterator[list[Change]]:
     """Single changes, then pairs, then all together: a round is tried if those before did not fit.
 
     Within a round first what costs no numbers and least time.

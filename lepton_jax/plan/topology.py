@@ -34,7 +34,7 @@ class Topology:
         return self.slices * math.prod(self.shape)
 
 
-def parse(name: str) -> Topology:
+def parse_topology(name: str) -> Topology:
     """Raises `UserError` for what is no topology, naming some that are."""
     match = re.fullmatch(r"(?:(\d+)x)?([a-z]\w*):(\d+(?:x\d+)*)", name)
     if not match:
@@ -80,7 +80,7 @@ def prepare_environment() -> None:
     os.environ.setdefault("TPU_MIN_LOG_LEVEL", "3")
 
 
-def devices(topology: Topology) -> Sequence[Any]:
+def topology_devices(topology: Topology) -> Sequence[Any]:
     """The topology's devices, which can be compiled for and nothing else.
 
     Raises:

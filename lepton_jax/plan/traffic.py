@@ -6,7 +6,7 @@ the compiler keeps in fast memory on the chip is free. Imports: the standard lib
 
 from collections.abc import Mapping
 
-from lepton_jax.plan.hlo import Computation, Instruction, Module
+from lepton_jax.plan.hlo import Computation, HloModule, Instruction
 
 # They name, group or wait for memory, and touch none; loops and calls are counted inside.
 FREE = frozenset(
@@ -19,7 +19,7 @@ FREE = frozenset(
 )
 
 
-def traffic(module: Module) -> float:
+def count_traffic(module: HloModule) -> float:
     """Bytes a step, read and written."""
     inside = {
         called
@@ -35,7 +35,7 @@ def traffic(module: Module) -> float:
     return total
 
 
-def _moved(instruction: Instruction, computation: Computation, module: Module) -> float:
+def _moved(instruction: Instruction, computation: Computation, module: HloModule) -> float:
     opcode = instruction.opcode
     if opcode in FREE:
         return 0.0

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 
-from lepton_jax.cluster.processes import join
+from lepton_jax.cluster.processes import join_processes
 from lepton_jax.config.config import Config
 from lepton_jax.errors import UserError
 from lepton_jax.training.build import Prepared, prepare
@@ -39,7 +39,7 @@ def dry_run(
       UserError: whatever `train` would have found before its first step.
     """
     with (
-        join(
+        join_processes(
             coordinator, num_processes, process_id, config.patience, config.heartbeat
         ) as processes,
         runtime(config.precision),

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lepton_jax.cluster.agreement import check_same
-from lepton_jax.cluster.processes import Processes, join
+from lepton_jax.cluster.processes import Processes, join_processes
 from lepton_jax.cluster.watchdog import Watchdog
 from lepton_jax.config.config import Config, differences
 from lepton_jax.console import say
@@ -117,7 +117,9 @@ def train(
     """
     with ExitStack() as stack:
         processes = stack.enter_context(
-            join(coordinator, num_processes, process_id, config.patience, config.heartbeat)
+            join_processes(
+                coordinator, num_processes, process_id, config.patience, config.heartbeat
+            )
         )
         processes.share("claim", lambda: bool(stack.enter_context(claim(workdir))))
         stack.enter_context(runtime(config.precision))

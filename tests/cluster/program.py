@@ -23,8 +23,8 @@ scenario, count, index = flags.scenario, flags.num_processes, flags.process_id
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
 
-from lepton_jax.cluster.launcher import launch  # noqa: E402
-from lepton_jax.cluster.processes import Processes, join  # noqa: E402
+from lepton_jax.cluster.launcher import launch_processes  # noqa: E402
+from lepton_jax.cluster.processes import Processes, join_processes  # noqa: E402
 from lepton_jax.cluster.watchdog import Watchdog  # noqa: E402
 from lepton_jax.errors import UserError, WorkError  # noqa: E402
 
@@ -121,12 +121,14 @@ def talk(processes: Processes) -> None:
 
 def main() -> int:
     if flags.processes > 1:
-        code = launch(flags.processes)
+        code = launch_processes(flags.processes)
         assert "jax" not in sys.modules
         return code
     patience = 3.0 if scenario == "late" else 60.0
     try:
-        with join(flags.coordinator, count, index, patience=patience, heartbeat=3.0) as processes:
+        with join_processes(
+            flags.coordinator, count, index, patience=patience, heartbeat=3.0
+        ) as processes:
             say("joined", os.getpid())
             (loop if scenario in ("loop", "watchdog") else talk)(processes)
     except UserError as e:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lepton_jax.cluster.launcher import launch
+from lepton_jax.cluster.launcher import launch_processes
 from lepton_jax.errors import UserError
 
 ROOT = Path(__file__).parent.parent.parent
@@ -95,6 +95,6 @@ def alive(pid: int) -> bool:
 
 def test_from_python_it_says_how_to_start_several():
     with pytest.raises(UserError, match="train --processes=2"):
-        launch(2)
+        launch_processes(2)
     with pytest.raises(UserError, match="at least 1"):
-        launch(0)
+        launch_processes(0)

@@ -59,9 +59,9 @@ def test_what_cannot_run_is_refused_before_it_goes(
 
 @pytest.mark.parametrize("executor", ["slurm", "gke"])
 def test_processes_are_the_executors_to_start(executor: str):
-    flags = {**vars(slurm.Request()), **vars(gke.Request())}
+    flags = {**vars(slurm.SlurmRequest()), **vars(gke.GkeRequest())}
     with pytest.raises(UserError, match="--tasks_per_node"):
-        submission.submit(TRAIN, {"processes": 2}, executor, "", flags)
+        submission.submit_command(TRAIN, {"processes": 2}, executor, "", flags)
 
 
 def test_without_slurm_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
@@ -93,7 +93,7 @@ def test_the_command_line_ends_with_the_command(capsys: pytest.CaptureFixture[st
 def test_a_topology_gives_hosts_and_chips(
     topology: str, label: str, shape: str, hosts: int, chips: int
 ):
-    assert gke.parse_topology(topology) == gke.Slice(label, shape, hosts, chips)
+    assert gke.parse_slice(topology) == gke.TpuSlice(label, shape, hosts, chips)
     job = job_of(manifest(topology=topology))
     assert job["parallelism"] == job["completions"] == hosts
     spec = job["template"]["spec"]
@@ -118,7 +118,7 @@ def test_a_topology_gives_hosts_and_chips(
 )
 def test_a_topology_that_is_not_there_names_those_that_are(topology: str, said: str):
     with pytest.raises(UserError) as refused:
-        gke.parse_topology(topology)
+        gke.parse_slice(topology)
     assert said in str(refused.value)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 import lepton_jax
 from lepton_jax import api
-from lepton_jax.debug.replay import replay
+from lepton_jax.debug.replay import replay_step
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.nn.layers import Conv
 from lepton_jax.training import saved
@@ -96,7 +96,7 @@ def test_the_state_is_that_of_the_run_to_the_byte(recipe, tmp_path: Path):
     wanted = Checkpoints(str(tmp_path)).arrays(20, "state.")
     for later in ("20", "30"):
         (tmp_path / "checkpoints" / later).rename(tmp_path / later)
-    moment = replay(str(tmp_path), 20, saved.read_config(str(tmp_path)))
+    moment = replay_step(str(tmp_path), 20, saved.read_config(str(tmp_path)))
     assert moment.checkpoint == 10
     assert {k: np.asarray(v).tobytes() for k, v in flatten_tree(moment.state).items()} == {
         k: v.tobytes() for k, v in wanted.items()

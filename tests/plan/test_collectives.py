@@ -7,8 +7,8 @@ import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from lepton_jax.plan.collectives import collectives
-from lepton_jax.plan.hlo import Module
+from lepton_jax.plan.collectives import find_collectives
+from lepton_jax.plan.hlo import HloModule
 
 MESH = jax.make_mesh((2, 4), ("a", "b"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
 
@@ -18,7 +18,7 @@ def compiled(function, x, in_spec, out_spec):
         function, mesh=MESH, in_specs=in_spec, out_specs=out_spec, check_vma=False
     )
     at = jax.ShapeDtypeStruct(x, jnp.float32, sharding=NamedSharding(MESH, in_spec))
-    return collectives(Module(jax.jit(whole).lower(at).compile().as_text()), 8)
+    return find_collectives(HloModule(jax.jit(whole).lower(at).compile().as_text()), 8)
 
 
 def test_a_sum_over_one_axis():
@@ -75,7 +75,7 @@ def test_the_partitioner_of_a_mesh_is_counted_too():
     w = jax.ShapeDtypeStruct((size, size), jnp.float32, sharding=NamedSharding(MESH, P(None, "b")))
     out = NamedSharding(MESH, P("a"))
     text = jax.jit(lambda x, w: x @ w, out_shardings=out).lower(x, w).compile().as_text()
-    found = collectives(Module(text), 8)
+    found = find_collectives(HloModule(text), 8)
     assert [c.kind for c in found] == ["all-gather"]
     assert found[0].bytes in (4 * size * size, 4 * 4 * size)
 
@@ -133,7 +133,7 @@ ENTRY %main (a: bf16[16,64], b: f32[64,64]) -> f32[32,64] {
 
 
 def test_pieces_of_a_tpu_collective_are_one():
-    found = {c.kind: c for c in collectives(Module(TPU), 8)}
+    found = {c.kind: c for c in find_collectives(HloModule(TPU), 8)}
     gather = found["all-gather"]
     assert (gather.runs, gather.bytes, gather.group) == (1, 2 * 64 * 64, (0, 2, 4, 6))
     ring = found["collective-permute"]
@@ -147,13 +147,13 @@ def test_the_devices_of_a_mesh_may_come_in_another_order():
     """Tensor-parallel groups of a data 2 x tensor 4 mesh, as XLA writes them."""
     order = "mesh['x'=4,'y'=2], device_ids=([2,4]T(1,0)) {'x'}"
     text = TPU.replace("mesh['x'=4,'y'=2] {'y'}", order)
-    groups = {c.kind: c.group for c in collectives(Module(text), 8)}
+    groups = {c.kind: c.group for c in find_collectives(HloModule(text), 8)}
     assert groups["reduce-scatter"] == (0, 1, 2, 3)
 
 
 def test_iota_groups_with_a_transpose():
     text = TPU.replace("mesh['x'=4,'y'=2] {'y'}", "[2,4]<=[4,2]T(1,0)")
-    groups = {c.kind: c.group for c in collectives(Module(text), 8)}
+    groups = {c.kind: c.group for c in find_collectives(HloModule(text), 8)}
     ids = np.arange(8).reshape(4, 2).T.reshape(2, 4)
     assert groups["reduce-scatter"] == tuple(ids[0])
 
@@ -171,7 +171,7 @@ ENTRY %main (a: f32[128,8,128]) -> f32[128,8,128] {
 
 def test_what_slices_send_to_each_other_over_the_network():
     """As libtpu writes it: each device sends its own part to its like in the other slices."""
-    found = {c.kind: c for c in collectives(Module(SLICES), 32)}
+    found = {c.kind: c for c in find_collectives(HloModule(SLICES), 32)}
     reduced, gathered = found["all-reduce"], found["all-gather"]
     assert (reduced.bytes, reduced.group) == (4 * 128 * 8 * 128, (0, 16))
     assert reduced.sent == reduced.bytes

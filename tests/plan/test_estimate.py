@@ -9,10 +9,10 @@ import pytest
 from lepton_jax.perf.chips import CHIPS
 from lepton_jax.perf.flops import flops
 from lepton_jax.plan.collectives import Collective
-from lepton_jax.plan.estimate import Estimate, bandwidth, estimate, link_seconds
-from lepton_jax.plan.hlo import Module
-from lepton_jax.plan.topology import parse
-from lepton_jax.plan.traffic import traffic
+from lepton_jax.plan.estimate import Estimate, estimate_step, link_bandwidth, link_seconds
+from lepton_jax.plan.hlo import HloModule
+from lepton_jax.plan.topology import parse_topology
+from lepton_jax.plan.traffic import count_traffic
 
 GB = 1e9
 
@@ -67,7 +67,7 @@ def test_loops_count_by_their_length_and_recomputation_counts():
 def test_traffic_of_a_product():
     """Each operand read and the result written once."""
     text = jax.jit(lambda x, w: x @ w).lower(spec(64, 32), spec(32, 128)).compile().as_text()
-    assert traffic(Module(text)) == 4 * (64 * 32 + 32 * 128 + 64 * 128)
+    assert count_traffic(HloModule(text)) == 4 * (64 * 32 + 32 * 128 + 64 * 128)
 
 
 def test_traffic_of_a_loop_reads_a_layer_at_a_time():
@@ -76,7 +76,9 @@ def test_traffic_of_a_loop_reads_a_layer_at_a_time():
 
     text = jax.jit(layers).lower(spec(10, 64, 64), spec(8, 64)).compile().as_text()
     least = 4 * 10 * (64 * 64 + 2 * 8 * 64)
-    assert least <= traffic(Module(text)) < 4 * least  # the whole stack each turn would be 10 x
+    assert (
+        least <= count_traffic(HloModule(text)) < 4 * least
+    )  # the whole stack each turn would be 10 x
 
 
 @pytest.mark.parametrize(
@@ -90,35 +92,37 @@ def test_traffic_of_a_loop_reads_a_layer_at_a_time():
     ],
 )
 def test_links_that_a_group_can_use(topology, members, links):
-    found = parse(topology)
+    found = parse_topology(topology)
     devices = torus(*found.shape)
-    assert bandwidth([devices[i] for i in members], found) == links * 50 * GB
+    assert link_bandwidth([devices[i] for i in members], found) == links * 50 * GB
 
 
 def test_seconds_of_an_all_reduce():
     """1 GB over 16 chips of v5e:4x4: 2 x 15/16 GB over two links of 50 GB/s."""
     one = Collective("all-reduce", 1, 1 * GB, tuple(range(16)), (), "")
-    seconds = link_seconds(one, torus(4, 4), parse("v5e:4x4"))
+    seconds = link_seconds(one, torus(4, 4), parse_topology("v5e:4x4"))
     assert seconds == pytest.approx(2 * 15 / 16 / 100)
 
 
 def test_slices_meet_over_the_network():
     """Within each slice as above, then each chip exchanges its sixteenth with the other slice."""
     one = Collective("all-reduce", 1, 1 * GB, tuple(range(32)), (), "")
-    seconds = link_seconds(one, torus(4, 4, slices=2), parse("2xv5e:4x4"))
+    seconds = link_seconds(one, torus(4, 4, slices=2), parse_topology("2xv5e:4x4"))
     assert seconds == pytest.approx(2 * 15 / 16 / 100 + 2 * (1 / 2) * (1 / 16) / 3.125)
 
 
 def test_nodes_of_gpus_meet_over_the_network():
     one = Collective("all-gather", 2, 1 * GB, tuple(range(16)), (), "")
     devices = [SimpleNamespace(id=i) for i in range(16)]
-    seconds = link_seconds(one, devices, parse("h100:16"))
+    seconds = link_seconds(one, devices, parse_topology("h100:16"))
     assert seconds == pytest.approx(2 * (7 / 8 / 450 + 1 / 8 * 1 / 2 / 50))
 
 
 def test_a_step_lies_between_its_longest_part_and_the_sum():
     sent = [Collective("all-gather", 1, 1 * GB, tuple(range(4)), (), "")]
-    found = estimate(parse("v5e:2x2"), "bfloat16", torus(2, 2), 4 * 197e12, 8.19e9, sent)
+    found = estimate_step(
+        parse_topology("v5e:2x2"), "bfloat16", torus(2, 2), 4 * 197e12, 8.19e9, sent
+    )
     assert found == Estimate(compute=1.0, memory=pytest.approx(0.01), links=pytest.approx(0.0075))
     assert found.shortest == 1.0
     assert found.longest == pytest.approx(1.0075)

@@ -90,15 +90,15 @@ def test_a_price_is_a_number():
 
 def test_remedies_are_changes_that_the_config_allows(recipe):
     config = validate(recipe(batch_size=64))
-    first, second, _ = remedies.rounds(config, 8)
-    flags = [remedies.flags(change) for change in first]
+    first, second, _ = remedies.remedy_rounds(config, 8)
+    flags = [remedies.flags_of(change) for change in first]
     assert flags == [
         "--config.strategy.name=mesh --config.strategy.fsdp=8",
         "--config.accumulate=2",
         "--config.accumulate=4",
         "--config.precision=bfloat16",
     ]
-    assert "--config.accumulate=2 --config.precision=bfloat16" in map(remedies.flags, second)
+    assert "--config.accumulate=2 --config.precision=bfloat16" in map(remedies.flags_of, second)
     for change in [*first, *second]:
         changed(config, change)
 

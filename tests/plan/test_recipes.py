@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lepton_jax.plan.topology import parse
+from lepton_jax.plan.topology import parse_topology
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -29,7 +29,7 @@ def topologies():
 
 @pytest.mark.parametrize(("path", "name", "flags"), tuple(topologies()))
 def test_the_topology_of_a_recipe_has_a_known_name(path, name, flags):
-    assert parse(name).count > 1
+    assert parse_topology(name).count > 1
     assert all(flag.startswith("--config.") for flag in flags)
 
 
@@ -37,7 +37,7 @@ def test_the_topology_of_a_recipe_has_a_known_name(path, name, flags):
 @pytest.mark.parametrize(("path", "name", "flags"), tuple(topologies()))
 def test_a_recipe_fits_its_topology(path, name, flags):
     compiler, extra = (
-        ("jax_plugins", "plan-gpu") if parse(name).chip.node else ("libtpu", "plan-tpu")
+        ("jax_plugins", "plan-gpu") if parse_topology(name).chip.node else ("libtpu", "plan-tpu")
     )
     if importlib.util.find_spec(compiler) is None:
         pytest.skip(f"{compiler} is not installed: pip install '.[{extra}]'")

@@ -3,7 +3,7 @@
 import pytest
 
 from lepton_jax.errors import UserError
-from lepton_jax.plan.topology import parse
+from lepton_jax.plan.topology import parse_topology
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ from lepton_jax.plan.topology import parse
     ],
 )
 def test_a_name_says_chip_shape_and_slices(name, chip, shape, slices, count):
-    found = parse(name)
+    found = parse_topology(name)
     assert (found.chip.name, found.shape, found.slices, found.count) == (chip, shape, slices, count)
 
 
@@ -34,4 +34,4 @@ def test_a_name_says_chip_shape_and_slices(name, chip, shape, slices, count):
 )
 def test_what_is_no_topology_is_told_with_examples(name, complaint):
     with pytest.raises(UserError, match=complaint):
-        parse(name)
+        parse_topology(name)

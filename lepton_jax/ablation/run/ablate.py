@@ -126,7 +126,7 @@ def executor_of(
         try:
             if name == "processes":
                 return executors.processes(packs, workers, say)
-            return executors.on_slurm(packs, workers, slurm.Request(**request), say)
+            return executors.on_slurm(packs, workers, slurm.SlurmRequest(**request), say)
         finally:
             signal.signal(signal.SIGTERM, before)
 

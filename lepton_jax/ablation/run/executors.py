@@ -84,17 +84,17 @@ def processes(packs: Sequence[Pack], workers: int, say: Say) -> bool:
             return False
 
 
-def on_slurm(packs: Sequence[Pack], workers: int, request: slurm.Request, say: Say) -> bool:
+def on_slurm(packs: Sequence[Pack], workers: int, request: slurm.SlurmRequest, say: Say) -> bool:
     """One job a pack in a job array, at most `workers` at a time; waits for all of them.
 
     Ctrl-C stops the waiting and not the jobs; the same command waits again.
     """
-    queued = [p for p in packs if _job(p) in slurm.queued()]
+    queued = [p for p in packs if _job(p) in slurm.queued_job_ids()]
     new = [p for p in packs if p not in queued]
     if new:
         commands = [("pack", f"--folder={os.path.abspath(p.folder)}") for p in new]
         name = f"ablate-{len(new)}"
-        jobs = slurm.submit_array(commands, name, request, workers)
+        jobs = slurm.submit_job_array(commands, name, request, workers)
         for pack, job in zip(new, jobs, strict=True):
             files.write_json(files.join_path(pack.folder, "job.json"), {"job": job})
         say(f"submitted {len(new)} packs as jobs {jobs[0]} to {jobs[-1]}; logs: {request.logs}")
@@ -102,7 +102,7 @@ def on_slurm(packs: Sequence[Pack], workers: int, request: slurm.Request, say: S
         waiting = list(packs)
         while waiting:
             time.sleep(POLL)
-            there = slurm.queued()
+            there = slurm.queued_job_ids()
             waiting = [p for p in waiting if not p.finished and _job(p) in there]
     except KeyboardInterrupt:
         say("no longer waiting; the jobs go on, and the same command waits again")
