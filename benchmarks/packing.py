@@ -30,11 +30,12 @@ import numpy as np
 from benchmarks.loop import bare
 from benchmarks.pairs import Line
 from lepton_jax import api
-from lepton_jax.ablation.question.experiment import Experiment, Variant, grid
-from lepton_jax.ablation.question.programs import Programs, program_of
-from lepton_jax.ablation.question.trials import Trial, trials_of
-from lepton_jax.ablation.run import ablate, pack
+from lepton_jax.ablation import Experiment, Variant, ablate, grid
+from lepton_jax.ablation.question.trials import Trial, expand_trials
+from lepton_jax.ablation.run import pack
+from lepton_jax.ablation.run.feasibility import BuiltPrograms, build_program
 from lepton_jax.ablation.run.lanes import Lanes
+from lepton_jax.ablation.workdir import has_ended, trial_folder
 
 ROOT = Path(__file__).parent.parent
 ROWS = ROOT / "docs/results/packing.json"
@@ -86,7 +87,7 @@ CASES = {
 
 def compared(case: Case) -> list[Line]:
     name = case.name
-    trials = trials_of(experiment(case))
+    trials = expand_trials(experiment(case))
     took: dict[str, list[float]] = {"auto": [], "serial": []}
     for i in range(case.rounds):
         for at_once in ("auto", "serial") if i % 2 else ("serial", "auto"):
@@ -125,16 +126,16 @@ def experiment(case: Case) -> Experiment:
 def ablated(experiment: Experiment, at_once: str) -> float:
     """Seconds from the command to its last record; the report is left out."""
     with tempfile.TemporaryDirectory() as folder:
-        trials = trials_of(experiment)
+        trials = expand_trials(experiment)
         began = time.perf_counter()
-        Programs(experiment.metric).check(trials)
-        due = [pack.Due(t) for t in trials]
-        packs = pack.plan(folder, due, at_once=at_once, workers=1)
+        BuiltPrograms(experiment.metric).check(trials)
+        due = [pack.DueTrial(t) for t in trials]
+        packs = pack.plan_packs(folder, due, at_once=at_once, workers=1)
         for each in packs:
             each.write()
-        assert ablate.executor_of("inprocess", 1, {})(packs)
+        assert ablate.choose_executor("inprocess", 1, {})(packs)
         took = time.perf_counter() - began
-        assert all(pack.ended(pack.trial_folder(folder, t.name)) for t in trials)
+        assert all(has_ended(trial_folder(folder, t.name)) for t in trials)
     return took
 
 
@@ -159,7 +160,7 @@ def driven_by_optuna(trials: list[Trial]) -> float:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with program_of(trials[0], "accuracy") as prepared:
+    with build_program(trials[0], "accuracy") as prepared:
         train = prepared.data.splits["train"]
         began = time.perf_counter()
         one = Lanes(prepared.program, train, jax.local_devices()[:1], 1)
@@ -205,8 +206,10 @@ def planned() -> list[Line]:
     )
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
-        trials = trials_of(many)
-        for each in pack.plan(folder, [pack.Due(t) for t in trials], at_once="auto", workers=1):
+        trials = expand_trials(many)
+        for each in pack.plan_packs(
+            folder, [pack.DueTrial(t) for t in trials], at_once="auto", workers=1
+        ):
             each.write()
         took = time.perf_counter() - began
     assert len(trials) == 1000

@@ -171,7 +171,7 @@ def differences(rows: list[dict[str, Any]]) -> list[str]:
             for name in (recipe.name, recipe.against)
         )
         if own and other:
-            found = tests.comparison(recipe.name, own, other, "max")
+            found = tests.compare_with_baseline(recipe.name, own, other, "max")
             lines += ["", f"{recipe.name} less {recipe.against}, {metric}: {found.difference:+.4f}"]
             if found.interval:
                 low, high = found.interval.low, found.interval.high

@@ -7,7 +7,7 @@ ASHA draws 77, of which a third goes on after a ninth of the run and a third of 
 After: Li et al. (2020), A system for massively parallel hyperparameter tuning.
 """
 
-from lepton_jax.ablation.question.experiment import (
+from lepton_jax.ablation import (
     Experiment,
     Search,
     Variant,

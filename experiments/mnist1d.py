@@ -8,7 +8,7 @@ The MLP's tolerance is wider: the notebook of the authors' own repository ends a
 model, having trained on all 4,000 examples; here a tenth of them chooses the step instead.
 """
 
-from lepton_jax.ablation.question.experiment import Experiment, Published, listed
+from lepton_jax.ablation import Experiment, Published, named_variants
 
 SHUFFLED = {"data.source.shuffled": True}
 CONFIGS = {
@@ -24,8 +24,8 @@ def get_experiment() -> Experiment:
     return Experiment(
         question="Which models use the order of a signal's positions?",
         config="configs/mnist1d_mlp.py",
-        variants=listed(CONFIGS)
-        + listed({f"{name}, shuffled": {**c, **SHUFFLED} for name, c in CONFIGS.items()}),
+        variants=named_variants(CONFIGS)
+        + named_variants({f"{name}, shuffled": {**c, **SHUFFLED} for name, c in CONFIGS.items()}),
         seeds=range(5),
         metric="accuracy",
         baseline="MLP",

@@ -8,7 +8,7 @@ on how each is tuned. Here each gets the same five learning rates around its usu
 each, and nothing else is tuned.
 """
 
-from lepton_jax.ablation.question.experiment import Experiment, Variant, tuned
+from lepton_jax.ablation import Experiment, Variant, tune_variants
 
 USUAL = {
     # name: (optax's optimizer, its own keys, its usual learning rate)
@@ -32,7 +32,7 @@ def get_experiment(arg: str = "digits") -> Experiment:
     variants = [
         variant
         for name, (optimizer, keys, rate) in USUAL.items()
-        for variant in tuned(
+        for variant in tune_variants(
             [Variant(name, {"optimizer.name": optimizer, **keys})],
             {"optimizer.learning_rate": [rate * factor for factor in FACTORS]},
         )

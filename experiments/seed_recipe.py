@@ -5,7 +5,7 @@ article that gives 0.8996 for it. One change at a time: normalisation, augmentat
 label smoothing.
 """
 
-from lepton_jax.ablation.question.experiment import Experiment, Published, one_at_a_time
+from lepton_jax.ablation import Experiment, Published, one_at_a_time
 
 
 def get_experiment() -> Experiment:

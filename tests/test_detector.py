@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lepton_jax import api
-from lepton_jax.ablation.question.experiment import grid
+from lepton_jax.ablation import grid
 from lepton_jax.serving import loader
 from tests.ablation.test_packing import largest_difference, packed
 

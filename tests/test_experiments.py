@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lepton_jax.ablation.question import experiment_file
-from lepton_jax.ablation.question.trials import trials_of
+from lepton_jax.ablation.question.trials import expand_trials
 
 ROOT = Path(__file__).parent.parent
 
@@ -13,15 +13,15 @@ ROOT = Path(__file__).parent.parent
 @pytest.mark.parametrize("path", sorted((ROOT / "experiments").glob("*.py")), ids=lambda p: p.stem)
 def test_an_experiment_becomes_trials(path, monkeypatch):
     monkeypatch.chdir(ROOT)
-    found = experiment_file.load(str(path))
-    trials = trials_of(found)
+    found = experiment_file.load_experiment(str(path))
+    trials = expand_trials(found)
     assert len({t.name for t in trials}) == len(found.variants) * len(found.seeds)
     assert all(p.source and p.tolerance > 0 for p in found.published.values())
 
 
 def test_mnist1d_is_four_models_on_two_versions_of_the_data(monkeypatch):
     monkeypatch.chdir(ROOT)
-    trials = trials_of(experiment_file.load("experiments/mnist1d.py"))
+    trials = expand_trials(experiment_file.load_experiment("experiments/mnist1d.py"))
     models = {(t.config.model.name, t.config.data.source.keys["shuffled"]) for t in trials}
     assert len(trials) == 40
     assert models == {(m, s) for m in ("mlp", "conv1d", "gru") for s in (False, True)}

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 from lepton_jax.errors import UserError
 
 if TYPE_CHECKING:
-    from lepton_jax.ablation.analysis.reproduce import Reproduced
+    from lepton_jax.ablation.ablate import AblationResult
+    from lepton_jax.ablation.dry_run import AblationDryRun as AblationDryRun
     from lepton_jax.ablation.report.view import Viewed
-    from lepton_jax.ablation.report.watch import Watched
-    from lepton_jax.ablation.run.ablate import Ablated
-    from lepton_jax.ablation.run.dry_run import DryRun as AblationDryRun
-    from lepton_jax.ablation.run.run_pack import Ran
+    from lepton_jax.ablation.report.watch import ExperimentStatus
+    from lepton_jax.ablation.reproduce import ReproductionResult
+    from lepton_jax.ablation.run.run_pack import PackResult
 
 
 def ablate(
@@ -35,7 +35,7 @@ def ablate(
     time: int = 0,
     mem: str = "",
     slurm: tuple[str, ...] = (),
-) -> "Ablated | AblationDryRun":
+) -> "AblationResult | AblationDryRun":
     """Runs an experiment's trials, those at once that share a program, and answers its question.
 
     --experiment=FILE.py[:ARG]      the question, what varies, seeds, metric, baseline
@@ -67,15 +67,17 @@ def ablate(
     if experiment:
         if vary or overrides:
             raise UserError("ablate: --vary and --config.key=value go with --config=FILE.py")
-        question = experiment_file.load(experiment)
+        question = experiment_file.load_experiment(experiment)
     else:
-        question = experiment_file.from_flags(config, overrides or {}, vary, seeds, metric, mode)
+        question = experiment_file.experiment_from_flags(
+            config, overrides or {}, vary, seeds, metric, mode
+        )
     if dry_run:
-        from lepton_jax.ablation.run import dry_run as described
+        from lepton_jax.ablation import dry_run as described
 
-        return described.dry_run(question, workdir, executor, workers, pack)
+        return described.describe_ablation(question, workdir, executor, workers, pack)
 
-    from lepton_jax.ablation.run import ablate
+    from lepton_jax.ablation import ablate
 
     request = {
         "cpus_per_task": cpus_per_task,
@@ -97,7 +99,7 @@ def ablate(
     )
 
 
-def pack(folder: str) -> "Ran":
+def pack(folder: str) -> "PackResult":
     """Runs one pack of an experiment's trials; `ablate` calls it on whatever machine it chose.
 
     --folder=W/packs/ID             as `ablate` wrote it
@@ -107,10 +109,10 @@ def pack(folder: str) -> "Ran":
     """
     from lepton_jax.ablation.run import run_pack
 
-    return run_pack.run(folder, run_pack.Warm())
+    return run_pack.run_pack(folder, run_pack.CompiledLanes())
 
 
-def watch(workdir: str) -> "Watched":
+def watch(workdir: str) -> "ExperimentStatus":
     """How far an experiment is: what runs, what has ended, the best so far, the time left.
 
     --workdir=DIR                   as given to `ablate`; on a terminal it keeps looking
@@ -144,7 +146,7 @@ def reproduce(
     executor: str = "inprocess",
     workers: int = 1,
     pack: str = "auto",
-) -> "Reproduced":
+) -> "ReproductionResult":
     """Runs an experiment and sets its numbers beside the published ones; exit code 0 if all hold.
 
     --experiment=FILE.py[:ARG]      one with a table of published numbers
@@ -156,12 +158,12 @@ def reproduce(
     """
     import os
 
-    from lepton_jax.ablation.analysis import reproduce as reproduction
+    from lepton_jax.ablation import reproduce as reproduction
     from lepton_jax.ablation.question import experiment_file
 
     name = os.path.basename(experiment).replace(".py", "").replace(":", "_")
     return reproduction.reproduce(
-        experiment_file.load(experiment),
+        experiment_file.load_experiment(experiment),
         workdir or f"runs/{name}",
         executor=executor,
         workers=workers,

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from lepton_jax.ablation.analysis.results import Outcome, Results
-from lepton_jax.ablation.question.experiment import Published
+from lepton_jax.ablation import Published
+from lepton_jax.ablation.analysis.outcomes import Outcome, Results
 
 
 def outcome(variant: str, seed: int, test: float | None, **fields: Any) -> Outcome:

@@ -1,8 +1,9 @@
 """The answer as a reader meets it: whole sentences."""
 
-from lepton_jax.ablation.analysis.answer import answer, verdict_table, verdicts
+from lepton_jax.ablation import Published
+from lepton_jax.ablation.analysis.answer import answer_text
+from lepton_jax.ablation.analysis.published import compare_with_published, published_table
 from lepton_jax.ablation.analysis.statistics import analyse
-from lepton_jax.ablation.question.experiment import Published
 from tests.ablation.made import of_values, outcome, results
 
 BASE = [0.930, 0.922, 0.935, 0.927, 0.931]
@@ -12,7 +13,7 @@ UNCLEAR = [x + d for x, d in zip(BASE, [0.003, -0.004, 0.002, 0.005, -0.002], st
 
 
 def told(found) -> str:
-    return answer(found)
+    return answer_text(found)
 
 
 def test_a_whole_answer():
@@ -124,13 +125,13 @@ def test_published_numbers():
         "absent": Published(0.9, 0.1, "D 2023"),
     }
     found = of_values({"baseline": BASE, "helps": HELPS, "hurts": HURTS}, published=published)
-    rows = verdicts(analyse(found))
+    rows = compare_with_published(analyse(found))
     assert [r.verdict for r in rows] == [
         "reproduced", "better", "not reproduced", "no result",
     ]  # fmt: skip
     assert [r.reproduced for r in rows] == [True, True, False, False]
     assert rows[0].as_json()["source"] == "A 2020"
-    lines = verdict_table(rows).splitlines()
+    lines = published_table(rows).splitlines()
     assert lines[1].split("  ")[0] == "baseline"
     assert "0.93 ± 0.005" in lines[1]
     assert "0.9290 (sd 0.0048)" in lines[1]
@@ -145,5 +146,5 @@ def test_published_numbers():
 def test_below_a_published_loss_is_better():
     published = {"baseline": Published(1.0, 0.01, "E")}
     found = of_values({"baseline": [0.9]}, published=published, metric="loss", mode="min")
-    (row,) = verdicts(analyse(found))
+    (row,) = compare_with_published(analyse(found))
     assert row.verdict == "better"

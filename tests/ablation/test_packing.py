@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from lepton_jax import api
-from lepton_jax.ablation.question.experiment import Experiment, Variant, grid
-from lepton_jax.ablation.question.trials import by_program, trials_of
+from lepton_jax.ablation import Experiment, Variant, grid
+from lepton_jax.ablation.question.trials import expand_trials, group_by_program
 from lepton_jax.ablation.run import pack as packs
 from lepton_jax.ablation.run import run_pack
+from lepton_jax.ablation.workdir import has_ended, trial_folder, trial_status
 from lepton_jax.training.checkpoints import Checkpoints
 from lepton_jax.training.saved import trained
 
@@ -46,11 +47,11 @@ def packed(
     experiment = Experiment(
         question="?", config=config, variants=variants, seeds=seeds, changes=changes
     )
-    trials = trials_of(experiment)
-    due = [packs.Due(trial) for trial in trials]
-    for pack in packs.plan(str(folder), due, at_once=at_once, workers=1):
+    trials = expand_trials(experiment)
+    due = [packs.DueTrial(trial) for trial in trials]
+    for pack in packs.plan_packs(str(folder), due, at_once=at_once, workers=1):
         pack.write()
-        assert run_pack.run(pack.folder, run_pack.Warm()).ok is ok
+        assert run_pack.run_pack(pack.folder, run_pack.CompiledLanes()).ok is ok
     return trials
 
 
@@ -130,7 +131,9 @@ def test_what_packs_follows_from_the_config():
         question="?", config="configs/digits_cnn.py", seeds=(0, 1),
         variants=[Variant("base"), numbers, shapes, off],
     )  # fmt: skip
-    groups = [{t.variant for t in group} for group in by_program(trials_of(experiment)).values()]
+    groups = [
+        {t.variant for t in group} for group in group_by_program(expand_trials(experiment)).values()
+    ]
     assert groups == [{"base", "n"}, {"s"}, {"o"}]
 
 
@@ -168,7 +171,7 @@ def test_a_trial_that_diverges_is_said_so_and_leaves_the_others_alone(tmp_path: 
     changes = {**DIGITS, "optimizer.clip_norm": None}
     calm, other, *_ = packed(tmp_path / "a", "configs/digits_cnn.py", wild, changes)
     states = [
-        packs.status(packs.trial_folder(str(tmp_path / "a"), name))
+        trial_status(trial_folder(str(tmp_path / "a"), name))
         for name in sorted(p.name for p in (tmp_path / "a/trials").iterdir())
     ]
     assert [s["state"] for s in states] == ["finished"] * 2 + ["failed"] * 2
@@ -209,7 +212,7 @@ def test_an_error_is_that_of_the_trial_whose_it_is(tmp_path: Path, monkeypatch):
         "evaluate_every": "100 steps",
     }  # fmt: skip
     trials = packed(tmp_path, "configs/digits_cnn.py", variants, changes, seeds=(0,), ok=False)
-    learns, dead = (packs.status(str(tmp_path / "trials" / t.name)) for t in trials)
+    learns, dead = (trial_status(str(tmp_path / "trials" / t.name)) for t in trials)
     assert learns["state"] == "finished"
     assert (dead["state"], dead["reason"]) == ("failed", "ZeroDivisionError: division by zero")
 
@@ -219,4 +222,4 @@ def test_lanes_are_spread_over_the_devices(tmp_path: Path):
     trials = packed(tmp_path, "configs/digits_cnn.py", VARIED[:1], DIGITS, "8", seeds=range(8))
     noted = json.loads(next((tmp_path / "packs").glob("*/packing.json")).read_text())
     assert (noted["devices"], noted["lanes_a_device"]) == (8, 1)
-    assert all(packs.ended(str(tmp_path / "trials" / t.name)) for t in trials)
+    assert all(has_ended(str(tmp_path / "trials" / t.name)) for t in trials)

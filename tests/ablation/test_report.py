@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from lepton_jax.ablation.analysis.statistics import analyse
-from lepton_jax.ablation.analysis.tables import Table, latex_of, markdown_of, tables
-from lepton_jax.ablation.report import html
-from lepton_jax.ablation.report.space import space_of
+from lepton_jax.ablation.analysis.tables import Table, build_tables, latex_text, markdown_text
+from lepton_jax.ablation.report import curves, html
+from lepton_jax.ablation.report.heat_map import heat_map_data
 from tests.ablation.made import large, of_values, outcome, results
 
 BASE, OTHER = [0.91, 0.92, 0.93], [0.94, 0.955, 0.96]
@@ -28,7 +28,7 @@ def data_of(page: str) -> dict:
 def test_a_thousand_trials_are_quick_and_small(tmp_path):
     found = large()
     started = time.process_time()  # of the processor: others may be at it as well
-    path = html.write(found, str(tmp_path))
+    path = html.write_report(found, str(tmp_path))
     assert time.process_time() - started < 15
     page = Path(path).read_text()
     assert len(page.encode()) < 10e6
@@ -45,7 +45,7 @@ def test_a_thousand_trials_are_quick_and_small(tmp_path):
 
 
 def test_every_table_in_four_formats(tmp_path):
-    html.write(large(variants=4, points=20), str(tmp_path))
+    html.write_report(large(variants=4, points=20), str(tmp_path))
     names = {"results", "comparisons", "cost", "published", "trials"}
     kinds = {"csv", "tex", "md", "png"}
     found = {p.name for p in (tmp_path / "tables").iterdir()}
@@ -59,7 +59,7 @@ def test_every_table_in_four_formats(tmp_path):
 
 def test_csv_keeps_every_digit(tmp_path):
     found = of_values({"baseline": BASE, "b": OTHER})
-    html.write(found, str(tmp_path))
+    html.write_report(found, str(tmp_path))
     with open(tmp_path / "tables" / "comparisons.csv") as f:
         (row,) = csv.DictReader(f)
     (expected,) = analyse(found).comparisons
@@ -75,8 +75,8 @@ def test_numbers_as_a_reader_sees_them():
 
 def test_names_that_mean_something_to_latex_and_markdown():
     found = of_values({"baseline": BASE, "50% a_b & c|d": OTHER})
-    table = tables(analyse(found))[0]
-    latex, markdown = latex_of(table), markdown_of(table)
+    table = build_tables(analyse(found))[0]
+    latex, markdown = latex_text(table), markdown_text(table)
     assert r"50\% a\_b \& c|d &" in latex
     assert latex.count(r" \\") == 3
     assert all(rule in latex for rule in (r"\toprule", r"\midrule", r"\bottomrule"))
@@ -92,16 +92,16 @@ def test_a_curves_band_reaches_from_the_lowest_seed_to_the_highest():
         # A trial that failed has no part in it.
         outcome("a", 2, None, state="failed", curve=((10, 0.0),)),
     ]
-    found = html.curves_of(results(outcomes))["a"]
+    found = curves.curve_bands(results(outcomes))["a"]
     assert found["steps"] == [10, 20]
     assert found["mean"] == pytest.approx([0.2, 0.45])
     assert (found["low"], found["high"]) == ([0.1, 0.4], [0.3, 0.5])
 
 
 def test_long_curves_keep_their_ends():
-    found = html.thinned(list(range(1000)), 80)
+    found = curves.thin_out(list(range(1000)), 80)
     assert (len(found), found[0], found[-1]) == (80, 0, 999)
-    assert html.thinned([1, 2], 80) == [1, 2]
+    assert curves.thin_out([1, 2], 80) == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_how_the_space_is_drawn(changes, kind):
         outcome(f"v{i}", 0, 0.5, changes={k: (0, v) for k, v in c.items()})
         for i, c in enumerate(changes)
     ]
-    found = space_of(results(outcomes))
+    found = heat_map_data(results(outcomes))
     assert found is not None
     assert found["kind"] == kind
     # Where a trial changes nothing it is at the baseline's value.
@@ -138,6 +138,6 @@ def test_how_the_space_is_drawn(changes, kind):
     ],
 )
 def test_a_report_of_little_is_a_report(found, tmp_path):
-    page = Path(html.write(found, str(tmp_path))).read_text()
+    page = Path(html.write_report(found, str(tmp_path))).read_text()
     assert "Does it help?" in page
     data_of(page)

@@ -40,7 +40,7 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return html.write(large(), str(tmp_path_factory.mktemp("report")))
+    return html.write_report(large(), str(tmp_path_factory.mktemp("report")))
 
 
 @pytest.fixture

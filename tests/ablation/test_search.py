@@ -22,7 +22,7 @@ optuna = pytest.importorskip("optuna", reason="optuna is not installed")
 
 ROOT = Path(__file__).parent.parent.parent
 FILE = """
-from lepton_jax.ablation.question.experiment import (
+from lepton_jax.ablation import (
     Experiment, Search, Variant, choice, integer, log_uniform, uniform,
 )
 
@@ -170,7 +170,7 @@ def test_what_cannot_be_built_or_was_drawn_before_is_drawn_again(
     monkeypatch.chdir(ROOT)
     (tmp_path / "e.py").write_text(
         """
-from lepton_jax.ablation.question.experiment import Experiment, Search, integer
+from lepton_jax.ablation import Experiment, Search, integer
 
 def get_experiment():
     return Experiment(

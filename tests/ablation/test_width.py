@@ -6,10 +6,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lepton_jax.ablation.question.experiment import Experiment, Variant
-from lepton_jax.ablation.question.programs import program_of
-from lepton_jax.ablation.question.trials import trials_of
-from lepton_jax.ablation.run import width
+from lepton_jax.ablation import Experiment, Variant
+from lepton_jax.ablation.question.trials import expand_trials
+from lepton_jax.ablation.run import lane_count
+from lepton_jax.ablation.run.feasibility import build_program
 from lepton_jax.ablation.run.lanes import Lanes
 from lepton_jax.config.config import Config
 
@@ -31,14 +31,14 @@ def test_lanes_that_do_not_fit_leave_those_that_do():
         question="?", config="configs/digits_cnn.py", variants=[Variant("base")],
         seeds=range(16), changes=MLP,
     )  # fmt: skip
-    trials = trials_of(experiment)
-    with program_of(trials[0], "accuracy") as prepared:
+    trials = expand_trials(experiment)
+    with build_program(trials[0], "accuracy") as prepared:
         train, device = prepared.data.splits["train"], jax.local_devices()[:1]
 
         def lanes(count: int) -> Lanes:
             kind = Huge if count == 16 else Lanes
             return kind(prepared.program, train, device, count)
 
-        chosen, measured = width.decide(lanes, [t.config for t in trials])
+        chosen, measured = lane_count.choose_lanes(lanes, [t.config for t in trials])
     assert list(measured) == [1, 8]
     assert chosen.placement.width == min(measured, key=measured.__getitem__)

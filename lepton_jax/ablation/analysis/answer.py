@@ -3,21 +3,23 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
-from lepton_jax.ablation.analysis.results import ENDED, Outcome, Results
+from lepton_jax.ablation.analysis.metric_unit import MetricUnit, decimals_of_values, unit_of
+from lepton_jax.ablation.analysis.outcomes import Outcome, Results
+from lepton_jax.ablation.analysis.published import PublishedComparison, compare_with_published
 from lepton_jax.ablation.analysis.statistics import (
     LEVEL,
     MOST_SEEDS,
     Analysis,
     Comparison,
     analyse,
-    counts,
-    improves,
+    has_result,
+    is_improvement,
 )
-from lepton_jax.ablation.analysis.units import Unit, decimals_of_values, unit_of
-from lepton_jax.ablation.question.experiment import shown
+from lepton_jax.ablation.question.experiment import format_value
+from lepton_jax.ablation.workdir import ENDED
 
 _SPOKEN = 8
 """Findings of a kind that are spelled out; the table has them all."""
@@ -33,7 +35,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ExperimentAnswer:
     question: str
     findings: tuple[Finding, ...]
     """Published numbers first, then the better ones, the worse, and what is open."""
@@ -44,75 +46,18 @@ class Answer:
         return "\n".join([self.question, *[f"  {f.text}" for f in self.findings], *self.notes])
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """A variant's mean over seeds against its published number."""
-
-    variant: str
-    published: float
-    tolerance: float
-    source: str
-    mean: float | None
-    sd: float | None
-    seeds: int
-    verdict: Literal["reproduced", "better", "not reproduced", "no result"]
-
-    @property
-    def reproduced(self) -> bool:
-        """Whether the number was reached."""
-        return self.verdict in ("reproduced", "better")
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+def answer_text(results: Results) -> str:
+    return str(answer_question(analyse(results)))
 
 
-def answer(results: Results) -> str:
-    return str(answer_of(analyse(results)))
-
-
-def answer_of(analysis: Analysis) -> Answer:
+def answer_question(analysis: Analysis) -> ExperimentAnswer:
     results = analysis.results
-    findings = [_of_published(v) for v in verdicts(analysis)[:_SPOKEN]]
+    findings = [_of_published(v) for v in compare_with_published(analysis)[:_SPOKEN]]
     findings += _findings(analysis) if analysis.comparisons else [_best_on_valid(results)]
-    return Answer(results.question, tuple(findings), tuple(_notes(analysis)))
+    return ExperimentAnswer(results.question, tuple(findings), tuple(_notes(analysis)))
 
 
-def verdicts(analysis: Analysis) -> list[Verdict]:
-    """Reproduced: the mean over seeds is within the tolerance; better: beyond it, to the good."""
-    results = analysis.results
-    summaries = {s.variant: s for s in analysis.summaries}
-    found = []
-    for variant, p in results.published.items():
-        s = summaries.get(variant)
-        verdict: Literal["reproduced", "better", "not reproduced", "no result"]
-        if s is None or s.mean is None:
-            mean, sd, seeds, verdict = None, None, 0, "no result"
-        else:
-            mean, sd, seeds = s.mean, s.sd, len(s.values)
-            if abs(mean - p.value) <= p.tolerance * (1 + 1e-9):
-                verdict = "reproduced"
-            else:
-                good = improves(mean - p.value, results.mode)
-                verdict = "better" if good else "not reproduced"
-        found.append(Verdict(variant, p.value, p.tolerance, p.source, mean, sd, seeds, verdict))
-    return found
-
-
-def verdict_table(verdicts: Sequence[Verdict]) -> str:
-    """For a terminal; numbers in the metric's own unit, as they were published."""
-    table = [("variant", "published", "ours", "seeds", "verdict", "source")]
-    for v in verdicts:
-        spread = "" if v.sd is None else f" (sd {v.sd:.2g})"
-        ours = "–" if v.mean is None else f"{v.mean:#.4g}{spread}"
-        both = f"{v.published:g} ± {v.tolerance:g}"
-        table.append((v.variant, both, ours, str(v.seeds), v.verdict, v.source))
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return "\n".join(
-        "  ".join(t.ljust(w) for t, w in zip(row, widths, strict=True)).rstrip() for row in table
-    )
-
-
-def _of_published(v: Verdict) -> Finding:
+def _of_published(v: PublishedComparison) -> Finding:
     """`recipe: not reproduced: 0.6965 (sd 0.0066, 3 seeds) against 0.8996 ± 0.01, the article.`"""
     against = f"against {v.published:g} ± {v.tolerance:g}, {v.source}"
     if v.mean is None:
@@ -133,7 +78,7 @@ def _findings(analysis: Analysis) -> list[Finding]:
         if kind in ("better", "worse"):
             of_kind.sort(key=lambda c: -abs(c.difference or 0.0))
         spoken = of_kind if len(of_kind) <= most + 1 else of_kind[:most]
-        found += [Finding(kind, sentence(c, analysis)) for c in spoken]
+        found += [Finding(kind, describe_comparison(c, analysis)) for c in spoken]
         if rest := len(of_kind) - len(spoken):
             others = {
                 "better": f"{rest} more beat the baseline",
@@ -145,14 +90,14 @@ def _findings(analysis: Analysis) -> list[Finding]:
     return found
 
 
-def sentence(c: Comparison, analysis: Analysis) -> str:
+def describe_comparison(c: Comparison, analysis: Analysis) -> str:
     """`dropout 0.1 beats the baseline by 0.8 points (0.3 to 1.3).`"""
     results = analysis.results
     if c.difference is None:
         lacking = c.variant if not analysis.summary(c.variant).values else results.baseline
         return f"{c.variant}: not compared, as {lacking} has no result."
     unit, by = unit_of(results), c.interval
-    good = improves(c.difference, results.mode)
+    good = is_improvement(c.difference, results.mode)
     if by and c.difference < 0:
         by = type(by)(-by.high, -by.low)
     size = unit.difference_of(abs(c.difference), by)
@@ -178,7 +123,7 @@ def sentence(c: Comparison, analysis: Analysis) -> str:
     return f"{c.variant}: {than}; no spread over {c.seeds} seeds to test against."
 
 
-def _open(c: Comparison, unit: Unit) -> str:
+def _open(c: Comparison, unit: MetricUnit) -> str:
     assert c.difference is not None
     ends = unit.difference_of(c.difference, c.interval)
     seen = f" ({ends.replace(' (', ', ').rstrip(')')})" if c.interval else ""
@@ -192,7 +137,7 @@ def _best_on_valid(results: Results) -> Finding:
     best: tuple[float, str] | None = None
     for v in results.variants:
         mean = mean_on_valid(results.reported(v))
-        if mean is not None and (best is None or improves(mean - best[0], results.mode)):
+        if mean is not None and (best is None or is_improvement(mean - best[0], results.mode)):
             best = mean, v
     if best is None:
         return Finding("untested", "No trial has a result.")
@@ -257,7 +202,7 @@ def _tunings(results: Results) -> list[str]:
     for variant in results.variants:
         reported = results.reported(variant)
         if reported and reported[0].tuning:
-            values = ", ".join(f"{k}={shown(v)}" for k, v in reported[0].tuning.items())
+            values = ", ".join(f"{k}={format_value(v)}" for k, v in reported[0].tuning.items())
             chosen.setdefault(values, []).append(variant)
     if not chosen:
         return []
@@ -270,7 +215,7 @@ def _tunings(results: Results) -> list[str]:
 
 def _without_number(o: Outcome) -> bool:
     """Finished with a number that is not finite. No number at all is a search's, not a failure."""
-    return o.state == "finished" and o.test is not None and not counts(o)
+    return o.state == "finished" and o.test is not None and not has_result(o)
 
 
 def _reason(o: Outcome) -> str:

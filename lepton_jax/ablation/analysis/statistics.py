@@ -20,7 +20,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy import stats
 
-from lepton_jax.ablation.analysis.results import Outcome, Results
+from lepton_jax.ablation.analysis.outcomes import Outcome, Results
 
 LEVEL = 0.95
 """Of every interval; 1 - LEVEL is what a corrected p must be below."""
@@ -29,7 +29,7 @@ MOST_SEEDS = 1000
 """Where the search for the number of seeds ends."""
 RESAMPLES = 4999
 
-Verdict = Literal["better", "worse", "undecided", "untested"]
+ComparisonVerdict = Literal["better", "worse", "undecided", "untested"]
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Comparison:
     more_seeds: int | None
     """Seeds beyond those there are until the observed difference would be found with 80 % power;
     None where nothing is open, or where `MOST_SEEDS` would not do."""
-    verdict: Verdict
+    verdict: ComparisonVerdict
 
 
 @dataclass(frozen=True)
@@ -90,27 +90,31 @@ class Analysis:
 
 
 def analyse(results: Results) -> Analysis:
-    summaries = tuple(summary(v, values_of(results, v)) for v in results.variants)
+    summaries = tuple(summarize_variant(v, values_by_seed(results, v)) for v in results.variants)
     found = {s.variant: s.values for s in summaries}
     baseline = found.get(results.baseline, {})
     compared = [
-        comparison(v, found[v], baseline, results.mode)
+        compare_with_baseline(v, found[v], baseline, results.mode)
         for v in results.variants
         if v != results.baseline and results.baseline in found
     ]
-    return Analysis(results, summaries, tuple(corrected(compared, found, baseline, results.mode)))
+    return Analysis(
+        results, summaries, tuple(correct_comparisons(compared, found, baseline, results.mode))
+    )
 
 
-def values_of(results: Results, variant: str) -> dict[int, float]:
+def values_by_seed(results: Results, variant: str) -> dict[int, float]:
     """`{seed: metric on test}` of the trials that count: finished, with a finite number."""
-    return {o.seed: o.test for o in results.reported(variant) if o.test is not None and counts(o)}
+    return {
+        o.seed: o.test for o in results.reported(variant) if o.test is not None and has_result(o)
+    }
 
 
-def counts(outcome: Outcome) -> bool:
+def has_result(outcome: Outcome) -> bool:
     return outcome.state == "finished" and outcome.test is not None and math.isfinite(outcome.test)
 
 
-def summary(variant: str, values: Mapping[int, float]) -> Summary:
+def summarize_variant(variant: str, values: Mapping[int, float]) -> Summary:
     x = np.array([values[seed] for seed in sorted(values)], np.float64)
     if len(x) == 0:
         return Summary(variant, values, None, None, None, None, None, None)
@@ -127,7 +131,7 @@ def summary(variant: str, values: Mapping[int, float]) -> Summary:
     )
 
 
-def comparison(
+def compare_with_baseline(
     variant: str,
     values: Mapping[int, float],
     baseline: Mapping[int, float],
@@ -180,7 +184,7 @@ def _nothing(variant: str, paired: bool) -> Comparison:
     )  # fmt: skip
 
 
-def corrected(
+def correct_comparisons(
     comparisons: Sequence[Comparison],
     values: Mapping[str, Mapping[int, float]],
     baseline: Mapping[int, float],
@@ -193,7 +197,9 @@ def corrected(
     tested = [c for c in comparisons if c.p is not None]
     by_variant = dict(
         zip(
-            [c.variant for c in tested], holm([c.p for c in tested if c.p is not None]), strict=True
+            [c.variant for c in tested],
+            holm_correction([c.p for c in tested if c.p is not None]),
+            strict=True,
         )
     )
     rank = {c.variant: i for i, c in enumerate(sorted(tested, key=lambda c: c.p or 0.0))}
@@ -204,7 +210,7 @@ def corrected(
             continue
         p, difference = by_variant[c.variant], c.difference or 0.0
         if p < 1 - LEVEL:
-            verdict: Verdict = "better" if improves(difference, mode) else "worse"
+            verdict: ComparisonVerdict = "better" if is_improvement(difference, mode) else "worse"
             found.append(replace(c, p_corrected=p, verdict=verdict))
             continue
         level = (1 - LEVEL) / (len(tested) - rank[c.variant])
@@ -222,7 +228,7 @@ def corrected(
     return found
 
 
-def improves(difference: float, mode: Literal["max", "min"]) -> bool:
+def is_improvement(difference: float, mode: Literal["max", "min"]) -> bool:
     """Whether variant - baseline is to the good: the one place where the direction counts."""
     return difference > 0 if mode == "max" else difference < 0
 
@@ -260,7 +266,7 @@ def probability_of_improvement(x: np.ndarray, y: np.ndarray, mode: Literal["max"
     return (1 + (signs if mode == "max" else -signs)) / 2
 
 
-def holm(p: Sequence[float]) -> list[float]:
+def holm_correction(p: Sequence[float]) -> list[float]:
     """p values corrected for their number, step down (Holm 1979)."""
     corrected, largest = [0.0] * len(p), 0.0
     for rank, i in enumerate(np.argsort(p, kind="stable")):

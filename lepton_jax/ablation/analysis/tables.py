@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from lepton_jax.ablation.analysis.answer import mean_on_valid, verdicts
+from lepton_jax.ablation.analysis.answer import mean_on_valid
+from lepton_jax.ablation.analysis.published import compare_with_published
 from lepton_jax.ablation.analysis.statistics import Analysis, Interval
-from lepton_jax.ablation.question.experiment import shown
+from lepton_jax.ablation.question.experiment import format_value
 
 Row = dict[str, Any]
 
@@ -44,7 +45,7 @@ class Table:
         ]
 
 
-def tables(analysis: Analysis) -> list[Table]:
+def build_tables(analysis: Analysis) -> list[Table]:
     """The tables that have rows: results, comparisons, cost, published, trials."""
     found = [
         Table("results", "Results", results_rows(analysis)),
@@ -125,7 +126,7 @@ def published_rows(analysis: Analysis) -> list[Row]:
             "verdict": r.verdict,
             "source": r.source,
         }
-        for r in verdicts(analysis)
+        for r in compare_with_published(analysis)
     ]
 
 
@@ -134,13 +135,13 @@ def trial_rows(analysis: Analysis) -> list[Row]:
         {
             "variant": o.variant,
             "seed": o.seed,
-            "tuning": listed(o.tuning),
+            "tuning": describe_values(o.tuning),
             "state": o.state,
             "valid": _finite(o.valid),
             "test": _finite(o.test),
             "device-seconds": o.device_seconds,
             "changes": "; ".join(
-                f"{k}: {shown(a)} to {shown(b)}" for k, (a, b) in o.changes.items()
+                f"{k}: {format_value(a)} to {format_value(b)}" for k, (a, b) in o.changes.items()
             ),
             "reason": o.reason,
             "workdir": o.workdir,
@@ -150,11 +151,11 @@ def trial_rows(analysis: Analysis) -> list[Row]:
     ]
 
 
-def listed(values: Any) -> str:
-    return ", ".join(f"{k}={shown(v)}" for k, v in values.items())
+def describe_values(values: Any) -> str:
+    return ", ".join(f"{k}={format_value(v)}" for k, v in values.items())
 
 
-def csv_of(table: Table) -> str:
+def csv_text(table: Table) -> str:
     """Numbers in full, as they were measured."""
     out = io.StringIO()
     writer = csv.DictWriter(out, table.columns, lineterminator="\n")
@@ -163,14 +164,14 @@ def csv_of(table: Table) -> str:
     return out.getvalue()
 
 
-def markdown_of(table: Table) -> str:
+def markdown_text(table: Table) -> str:
     rules = ["---:" if right else "---" for right in table.numeric()]
     lines = [table.columns, rules, *table.cells()]
     escaped = [[c.replace("|", r"\|").replace("\n", " ") for c in line] for line in lines]
     return "\n".join(f"| {' | '.join(line)} |" for line in escaped) + "\n"
 
 
-def latex_of(table: Table) -> str:
+def latex_text(table: Table) -> str:
     """A `tabular` with the rules of booktabs: `\\usepackage{booktabs}`."""
     alignment = "".join("r" if right else "l" for right in table.numeric())
     head, *body = (

@@ -165,10 +165,10 @@ def _ordered(found: Distribution) -> Distribution:
     return found
 
 
-def listed(variants: Mapping[str, Changes]) -> list[Variant]:
+def named_variants(variants: Mapping[str, Changes]) -> list[Variant]:
     """Variants by name. The change `config` starts from another file: `{'config': 'configs/b.py'}`.
 
-    The list can be added to others: `listed({...}) + grid({...})`.
+    The list can be added to others: `named_variants({...}) + grid({...})`.
     """
     return [
         Variant(name, {k: v for k, v in c.items() if k != "config"}, config=c.get("config", ""))
@@ -178,7 +178,7 @@ def listed(variants: Mapping[str, Changes]) -> list[Variant]:
 
 def one_at_a_time(changes: Mapping[str, Changes], baseline: str = "baseline") -> list[Variant]:
     """The unchanged config, named `baseline`, and each change to it alone."""
-    return [Variant(baseline), *listed(changes)]
+    return [Variant(baseline), *named_variants(changes)]
 
 
 def grid(values: Mapping[str, Iterable[Any]]) -> list[Variant]:
@@ -190,27 +190,29 @@ def grid(values: Mapping[str, Iterable[Any]]) -> list[Variant]:
     ]
 
 
-def zipped(values: Mapping[str, Iterable[Any]]) -> list[Variant]:
+def zip_variants(values: Mapping[str, Iterable[Any]]) -> list[Variant]:
     """The first of each, the second of each, and so on."""
     columns = {key: list(options) for key, options in values.items()}
     lengths = {key: len(options) for key, options in columns.items()}
     if len(set(lengths.values())) > 1:
-        raise UserError(f"zipped(): the lists differ in length: {lengths}")
+        raise UserError(f"zip_variants(): the lists differ in length: {lengths}")
     return [
         _named(dict(zip(columns, combination, strict=True)))
         for combination in zip(*columns.values(), strict=True)
     ]
 
 
-def sampled(count: int, space: Mapping[str, Distribution], *, seed: int = 0) -> list[Variant]:
-    """`count` independent draws: `sampled(20, {'model.dropout': uniform(0.0, 0.5)})`."""
+def sample_variants(
+    count: int, space: Mapping[str, Distribution], *, seed: int = 0
+) -> list[Variant]:
+    """`count` independent draws: `sample_variants(20, {'model.dropout': uniform(0.0, 0.5)})`."""
     import numpy as np
 
     rng = np.random.default_rng(seed)
     return [_named({key: d.draw(rng) for key, d in space.items()}) for _ in range(count)]
 
 
-def crossed(a: Iterable[Variant], b: Iterable[Variant]) -> list[Variant]:
+def cross_variants(a: Iterable[Variant], b: Iterable[Variant]) -> list[Variant]:
     """Each of `a` with each of `b`."""
     return [
         Variant(
@@ -221,7 +223,9 @@ def crossed(a: Iterable[Variant], b: Iterable[Variant]) -> list[Variant]:
     ]  # fmt: skip
 
 
-def tuned(variants: Iterable[Variant], values: Mapping[str, Iterable[Any]]) -> list[Variant]:
+def tune_variants(
+    variants: Iterable[Variant], values: Mapping[str, Iterable[Any]]
+) -> list[Variant]:
     """Each variant at every combination of `values`, of which the best on `valid` is reported."""
     tunings = [v.changes for v in grid(values)]
     return [
@@ -232,12 +236,14 @@ def tuned(variants: Iterable[Variant], values: Mapping[str, Iterable[Any]]) -> l
 
 
 def _named(changes: Changes) -> Variant:
-    return Variant(name_of(changes), changes)
+    return Variant(describe_changes(changes), changes)
 
 
-def name_of(changes: Changes) -> str:
+def describe_changes(changes: Changes) -> str:
     """`learning_rate=0.1, width=64`: each key by the shortest end of its path that is its own."""
-    return ", ".join(f"{_short(key, changes)}={shown(value)}" for key, value in changes.items())
+    return ", ".join(
+        f"{_short(key, changes)}={format_value(value)}" for key, value in changes.items()
+    )
 
 
 def _short(key: str, among: Iterable[str]) -> str:
@@ -249,6 +255,6 @@ def _short(key: str, among: Iterable[str]) -> str:
     return key
 
 
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A value as names and tables show it."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -10,7 +10,7 @@ from lepton_jax.config.config_file import literal, returned
 from lepton_jax.errors import UserError, did_you_mean
 
 
-def load(path: str) -> Experiment:
+def load_experiment(path: str) -> Experiment:
     """What `get_experiment()` of `FILE.py[:ARG]` returns, checked.
 
     Raises:
@@ -21,10 +21,10 @@ def load(path: str) -> Experiment:
     found = returned(file, "get_experiment", arg, expected)
     if not isinstance(found, Experiment):
         raise UserError(f"{file}: get_experiment() returned {type(found).__name__}; {expected}")
-    return checked(found, path)
+    return checked_experiment(found, path)
 
 
-def from_flags(
+def experiment_from_flags(
     config: str,
     overrides: Mapping[str, str],
     vary: Sequence[str],
@@ -57,7 +57,7 @@ def from_flags(
         mode="max" if mode == "max" else "min",
         changes={key: literal(text) for key, text in overrides.items()},
     )
-    return checked(experiment, "the command line")
+    return checked_experiment(experiment, "the command line")
 
 
 def _options(text: str) -> list[Any]:
@@ -68,7 +68,7 @@ def _options(text: str) -> list[Any]:
         return [literal(option.strip()) for option in text.split(",")]
 
 
-def checked(experiment: Experiment, where: str) -> Experiment:
+def checked_experiment(experiment: Experiment, where: str) -> Experiment:
     """Raises `UserError` for what cannot be run or compared."""
     if not experiment.names:
         raise UserError(f"{where}: the experiment has no variants and no searches")

@@ -31,7 +31,7 @@ class Trial:
         return program_key(self.config)
 
 
-def trials_of(experiment: Experiment) -> list[Trial]:
+def expand_trials(experiment: Experiment) -> list[Trial]:
     """Every variant under every seed, in order.
 
     Raises:
@@ -42,9 +42,9 @@ def trials_of(experiment: Experiment) -> list[Trial]:
     for variant in experiment.variants:
         path = variant.config or experiment.config
         if path not in bases:
-            bases[path] = base_of(path, experiment)
+            bases[path] = load_base_config(path, experiment)
         try:
-            found += trials_of_variant(variant, bases[path], experiment.seeds)
+            found += expand_variant(variant, bases[path], experiment.seeds)
         except UserError as e:
             faults.append(str(e))
     if faults:
@@ -52,13 +52,13 @@ def trials_of(experiment: Experiment) -> list[Trial]:
     return found
 
 
-def base_of(path: str, experiment: Experiment) -> Config:
+def load_base_config(path: str, experiment: Experiment) -> Config:
     """The config of a file with what every variant of the experiment changes."""
     base, _ = config_file.load(path)
     return changed(base, experiment.changes, path)
 
 
-def trials_of_variant(variant: Variant, base: Config, seeds: Iterable[int]) -> list[Trial]:
+def expand_variant(variant: Variant, base: Config, seeds: Iterable[int]) -> list[Trial]:
     """The variant of a config under every seed. Raises `UserError` for what it does not allow."""
     config = base
     if variant.changes or variant.tuning:
@@ -66,19 +66,19 @@ def trials_of_variant(variant: Variant, base: Config, seeds: Iterable[int]) -> l
     found = []
     for seed in seeds:
         own = dataclasses.replace(config, seed=int(seed))
-        name = f"{slug(variant.name)}-{seed}-{own.fingerprint()}"
+        name = f"{folder_name(variant.name)}-{seed}-{own.fingerprint()}"
         found.append(Trial(variant.name, variant.tuning, int(seed), own, name))
     return found
 
 
-def compared(config: Config, baseline: Config) -> dict[str, tuple[Any, Any]]:
+def changes_from_baseline(config: Config, baseline: Config) -> dict[str, tuple[Any, Any]]:
     """`{key: (the baseline's, its own)}` where two trials differ, but for the seed."""
     a, b = dict(flatten(baseline.to_dict())), dict(flatten(config.to_dict()))
     keys = dict.fromkeys([*a, *b])
     return {k: (a.get(k), b.get(k)) for k in keys if k != "seed" and a.get(k, "-") != b.get(k, "-")}
 
 
-def by_program(trials: Sequence[Trial]) -> dict[str, list[Trial]]:
+def group_by_program(trials: Sequence[Trial]) -> dict[str, list[Trial]]:
     """Trials that may share a compiled program, by its key."""
     found: dict[str, list[Trial]] = {}
     for trial in trials:
@@ -86,6 +86,6 @@ def by_program(trials: Sequence[Trial]) -> dict[str, list[Trial]]:
     return found
 
 
-def slug(name: str) -> str:
+def folder_name(name: str) -> str:
     """A name as a folder may have it."""
     return re.sub(r"[^\w.=+-]+", "_", name)[:60].strip("_") or "variant"

@@ -11,17 +11,21 @@ from importlib import resources
 from typing import Any
 
 from lepton_jax.ablation.analysis import tables as tabular
-from lepton_jax.ablation.analysis.answer import Answer, answer_of, mean_on_valid
-from lepton_jax.ablation.analysis.results import Outcome, Results
-from lepton_jax.ablation.analysis.statistics import Analysis, Comparison, Interval, analyse, counts
+from lepton_jax.ablation.analysis.answer import ExperimentAnswer, answer_question, mean_on_valid
+from lepton_jax.ablation.analysis.metric_unit import decimals_of_values, unit_of
+from lepton_jax.ablation.analysis.outcomes import Outcome, Results
+from lepton_jax.ablation.analysis.statistics import (
+    Analysis,
+    Comparison,
+    Interval,
+    analyse,
+    has_result,
+)
 from lepton_jax.ablation.analysis.tables import Table
-from lepton_jax.ablation.analysis.units import decimals_of_values, unit_of
-from lepton_jax.ablation.question.experiment import shown
-from lepton_jax.ablation.report.space import space_of
+from lepton_jax.ablation.question.experiment import format_value
+from lepton_jax.ablation.report.curves import CURVE_POINTS, curve_bands, round_value, thin_out
+from lepton_jax.ablation.report.heat_map import heat_map_data
 from lepton_jax.tracking import files
-
-CURVE_POINTS = 80
-"""Of a variant's curve; a trial's own is drawn small and has half as many."""
 
 _MARKS = {
     "reproduced": "✓",
@@ -33,7 +37,7 @@ _MARKS = {
 }
 
 
-def write(results: Results, folder: str) -> str:
+def write_report(results: Results, folder: str) -> str:
     """Writes `report.html`, `curves.png` and `tables/*.csv|tex|md|png`; returns the page's path.
 
     Raises as `files.write_bytes` does.
@@ -41,27 +45,27 @@ def write(results: Results, folder: str) -> str:
     from lepton_jax.ablation.report import pictures
 
     analysis = analyse(results)
-    found = tabular.tables(analysis)
+    found = tabular.build_tables(analysis)
     below = files.join_path(folder, "tables")
     files.make_dir(below)
     for table in found:
-        files.write_text(files.join_path(below, f"{table.name}.csv"), tabular.csv_of(table))
-        files.write_text(files.join_path(below, f"{table.name}.md"), tabular.markdown_of(table))
-        files.write_text(files.join_path(below, f"{table.name}.tex"), tabular.latex_of(table))
+        files.write_text(files.join_path(below, f"{table.name}.csv"), tabular.csv_text(table))
+        files.write_text(files.join_path(below, f"{table.name}.md"), tabular.markdown_text(table))
+        files.write_text(files.join_path(below, f"{table.name}.tex"), tabular.latex_text(table))
         files.write_bytes(files.join_path(below, f"{table.name}.png"), pictures.table(table))
-    curves = curves_of(results)
+    curves = curve_bands(results)
     files.write_bytes(
         files.join_path(folder, "curves.png"),
         pictures.curves(curves, results.baseline, f"valid {results.metric}"),
     )
     path = files.join_path(folder, "report.html")
-    files.write_text(path, page(analysis, found, curves))
+    files.write_text(path, render_page(analysis, found, curves))
     return path
 
 
-def page(analysis: Analysis, found: Sequence[Table], curves: dict[str, Any]) -> str:
+def render_page(analysis: Analysis, found: Sequence[Table], curves: dict[str, Any]) -> str:
     """The whole HTML file."""
-    results, answer = analysis.results, answer_of(analysis)
+    results, answer = analysis.results, answer_question(analysis)
     source = resources.files("lepton_jax.ablation.report") / "page"
     # `</script>` in somebody's config must not end ours.
     data = json.dumps(
@@ -78,39 +82,6 @@ def page(analysis: Analysis, found: Sequence[Table], curves: dict[str, Any]) -> 
     # In one pass, so that what is filled in is not searched for more places.
     pieces = (source / "report.html").read_text("utf-8").split("%%")
     return "".join(parts[p] if i % 2 else p for i, p in enumerate(pieces))
-
-
-def curves_of(results: Results) -> dict[str, Any]:
-    """`{variant: {steps, mean, low, high, seeds}}` of the reported trials that finished.
-
-    At the steps that all of them have; low and high are the lowest and the highest of the seeds.
-    """
-    found = {}
-    for variant in results.variants:
-        curves = [
-            {step: v for step, v in o.curve if math.isfinite(v)}
-            for o in results.reported(variant)
-            if o.state == "finished" and o.curve
-        ]
-        if not curves:
-            continue
-        steps = thinned(sorted(set.intersection(*map(set, curves))), CURVE_POINTS)
-        values = [[c[s] for c in curves] for s in steps]
-        found[variant] = {
-            "steps": steps,
-            "mean": [_short(sum(v) / len(v)) for v in values],
-            "low": [_short(min(v)) for v in values],
-            "high": [_short(max(v)) for v in values],
-            "seeds": len(curves),
-        }
-    return found
-
-
-def thinned(values: Sequence[Any], most: int) -> list[Any]:
-    """At most `most` of them, evenly, the first and the last among them."""
-    if len(values) <= most:
-        return list(values)
-    return [values[round(i * (len(values) - 1) / (most - 1))] for i in range(most)]
 
 
 def _data(analysis: Analysis, found: Sequence[Table], curves: dict[str, Any]) -> dict[str, Any]:
@@ -144,7 +115,7 @@ def _data(analysis: Analysis, found: Sequence[Table], curves: dict[str, Any]) ->
             for s in analysis.summaries
         ],
         "trials": [_trial(o) for o in results.outcomes],
-        "space": space_of(results),
+        "space": heat_map_data(results),
         "published": tabular.published_rows(analysis),
         "provenance": _flat(results.provenance),
         "tables": [t.name for t in found],
@@ -168,24 +139,26 @@ def _against(c: Comparison | None) -> dict[str, Any] | None:
 
 
 def _trial(o: Outcome) -> dict[str, Any]:
-    points = thinned([p for p in o.curve if math.isfinite(p[1])], CURVE_POINTS // 2)
+    points = thin_out([p for p in o.curve if math.isfinite(p[1])], CURVE_POINTS // 2)
     return {
         "variant": o.variant,
         "seed": o.seed,
-        "tuning": tabular.listed(o.tuning),
-        "state": "not finite" if o.state == "finished" and o.test and not counts(o) else o.state,
+        "tuning": tabular.describe_values(o.tuning),
+        "state": "not finite"
+        if o.state == "finished" and o.test and not has_result(o)
+        else o.state,
         "valid": o.valid,
         "test": o.test,
         "seconds": round(o.device_seconds, 2),
-        "changes": [[k, shown(a), shown(b)] for k, (a, b) in o.changes.items()],
+        "changes": [[k, format_value(a), format_value(b)] for k, (a, b) in o.changes.items()],
         "reason": o.reason,
         "workdir": o.workdir,
         "command": o.command,
-        "curve": [[s, _short(v)] for s, v in points],
+        "curve": [[s, round_value(v)] for s, v in points],
     }
 
 
-def _answer(answer: Answer) -> str:
+def _answer(answer: ExperimentAnswer) -> str:
     findings = "\n".join(
         f'<li class="{f.kind}"><span class="mark" aria-hidden="true">{_MARKS[f.kind]}</span>'
         f"<span>{html.escape(f.text)}</span></li>"
@@ -210,7 +183,3 @@ def _flat(value: Any, name: str = "") -> list[list[str]]:
 
 def _pair(interval: Interval | None) -> list[float] | None:
     return [interval.low, interval.high] if interval else None
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.5g}")

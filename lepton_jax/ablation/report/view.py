@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lepton_jax.ablation.analysis.results import Outcome, Results
-from lepton_jax.ablation.run import workdir
+from lepton_jax.ablation.analysis import outcomes
+from lepton_jax.ablation.analysis.outcomes import Outcome, Results
 from lepton_jax.errors import UserError, did_you_mean
 from lepton_jax.tracking import files, writers
 from lepton_jax.tracking.record import Record
@@ -41,7 +41,7 @@ def view(where: str, tool: str) -> Viewed:
     if tool not in TOOLS:
         near = did_you_mean(tool, TOOLS)
         raise UserError(f"view: no tool {tool!r}{near}; there are: {', '.join(TOOLS)}")
-    results = workdir.read(where)
+    results = outcomes.read_results(where)
     given, metric = given_of(results), results.metric
     shown = [o for o in results.outcomes if Record.exists(o.workdir)]
     for outcome in shown:

@@ -9,16 +9,17 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from lepton_jax.ablation.analysis.results import ENDED, Outcome, Results
-from lepton_jax.ablation.run import workdir
-from lepton_jax.ablation.run.ablate import states
+from lepton_jax.ablation.ablate import states
+from lepton_jax.ablation.analysis import outcomes
+from lepton_jax.ablation.analysis.outcomes import Outcome, Results
+from lepton_jax.ablation.workdir import ENDED
 
 EVERY = 2.0
 """Seconds between two looks."""
 
 
 @dataclass(frozen=True)
-class Watched:
+class ExperimentStatus:
     """An experiment at one moment."""
 
     results: Results
@@ -69,21 +70,21 @@ class Watched:
         return table
 
 
-def look(where: str, began: float | None = None, ended_then: int = 0) -> Watched:
+def read_status(where: str, began: float | None = None, ended_then: int = 0) -> ExperimentStatus:
     """The experiment now. `began`: when watching began, with so many trials ended."""
-    results = workdir.read(where)
+    results = outcomes.read_results(where)
     ended = sum(o.state in ENDED for o in results.outcomes)
     left = len(results.outcomes) - ended
     if not left:
-        return Watched(results, 0.0)
+        return ExperimentStatus(results, 0.0)
     if began is None or ended == ended_then:
-        return Watched(results, None)
-    return Watched(results, (time.monotonic() - began) / (ended - ended_then) * left)
+        return ExperimentStatus(results, None)
+    return ExperimentStatus(results, (time.monotonic() - began) / (ended - ended_then) * left)
 
 
-def watch(where: str) -> Watched:
+def watch(where: str) -> ExperimentStatus:
     """On a terminal looks again until every trial has ended or Ctrl-C; else looks once."""
-    first = look(where)
+    first = read_status(where)
     if not sys.stdout.isatty():
         return first
     began = time.monotonic()
@@ -93,7 +94,7 @@ def watch(where: str) -> Watched:
         with Live(found.table(), console=Console(), auto_refresh=False, transient=True) as live:
             while found.left != 0.0:
                 time.sleep(EVERY)
-                found = look(where, began, done)
+                found = read_status(where, began, done)
                 live.update(found.table(), refresh=True)
     except KeyboardInterrupt:
         pass

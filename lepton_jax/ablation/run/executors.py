@@ -14,7 +14,7 @@ from lepton_jax.cluster import slurm
 from lepton_jax.tracking import files
 
 if TYPE_CHECKING:
-    from lepton_jax.ablation.run.run_pack import Warm
+    from lepton_jax.ablation.run.run_pack import CompiledLanes
 
 POLL = 2.0
 """Seconds between two looks at packs that run elsewhere."""
@@ -22,13 +22,13 @@ POLL = 2.0
 Say = Callable[[str], None]
 
 
-def inprocess(packs: Sequence[Pack], warm: "Warm", say: Say) -> bool:
+def inprocess(packs: Sequence[Pack], warm: "CompiledLanes", say: Say) -> bool:
     """One pack after another in this process. False: stopped before the end, all saved."""
     from lepton_jax.ablation.run import run_pack
 
     for number, pack in enumerate(packs, 1):
         say(f"pack {number} of {len(packs)}: {len(pack.names)} trials, such as {pack.names[0]}")
-        ran = run_pack.run(pack.folder, warm)
+        ran = run_pack.run_pack(pack.folder, warm)
         if ran.error:
             say(str(ran))
         if ran.stopped:
@@ -36,7 +36,7 @@ def inprocess(packs: Sequence[Pack], warm: "Warm", say: Say) -> bool:
     return True
 
 
-def processes(packs: Sequence[Pack], workers: int, say: Say) -> bool:
+def run_in_processes(packs: Sequence[Pack], workers: int, say: Say) -> bool:
     """As many processes at a time, each with its share of the CPUs or GPUs of this machine.
 
     A process that is killed leaves its trials 'lost'; the others go on.
@@ -84,7 +84,9 @@ def processes(packs: Sequence[Pack], workers: int, say: Say) -> bool:
             return False
 
 
-def on_slurm(packs: Sequence[Pack], workers: int, request: slurm.SlurmRequest, say: Say) -> bool:
+def run_on_slurm(
+    packs: Sequence[Pack], workers: int, request: slurm.SlurmRequest, say: Say
+) -> bool:
     """One job a pack in a job array, at most `workers` at a time; waits for all of them.
 
     Ctrl-C stops the waiting and not the jobs; the same command waits again.

@@ -11,10 +11,11 @@ import jax
 from etils import epath
 
 from lepton_jax.ablation.run import pack as packs
-from lepton_jax.ablation.run.group import Group
-from lepton_jax.ablation.run.lanes import Lanes, run_together
+from lepton_jax.ablation.run.lane_count import choose_lanes, is_out_of_memory
+from lepton_jax.ablation.run.lanes import Lanes, can_be_lanes
 from lepton_jax.ablation.run.pack import Pack
-from lepton_jax.ablation.run.width import decide, out_of_memory
+from lepton_jax.ablation.run.trial_group import TrialGroup
+from lepton_jax.ablation.workdir import has_ended
 from lepton_jax.cluster.processes import Processes
 from lepton_jax.config.config import Config
 from lepton_jax.config.varied import program_key
@@ -31,7 +32,7 @@ from lepton_jax.training.train import train
 
 
 @dataclass(frozen=True)
-class Ran:
+class PackResult:
     """A pack that came to its end, or was stopped before it."""
 
     folder: str
@@ -55,7 +56,7 @@ class Ran:
 
 
 @dataclass
-class Warm:
+class CompiledLanes:
     """What was compiled for the last pack: the next one of the same program begins at once."""
 
     key: tuple[Any, ...] = ()
@@ -63,22 +64,22 @@ class Warm:
     made: dict[int, tuple[Lanes, Evaluations]] = field(default_factory=dict)
 
 
-def run(folder: str, warm: Warm) -> Ran:
+def run_pack(folder: str, warm: CompiledLanes) -> PackResult:
     """Runs the pack in a folder. What came of each trial is said in its record; how many ran at
     once and what was measured, in the pack's packing.json.
 
     A mistake or a full disk is that of all trials of the pack. After any other error they are run
     again one by one, so that only those fail whose error it is.
     """
-    pack = packs.read(folder)
+    pack = packs.read_pack(folder)
     with claim(pack.folder):
         done, error = _tried(pack, warm)
         if done:
             _tidy(pack)
-    return Ran(folder, len(pack.names), stopped=not done, error=error)
+    return PackResult(folder, len(pack.names), stopped=not done, error=error)
 
 
-def _tried(pack: Pack, warm: Warm) -> tuple[bool, str]:
+def _tried(pack: Pack, warm: CompiledLanes) -> tuple[bool, str]:
     """Whether the pack came to its end, and the error with which trials of it failed."""
     try:
         return _run(pack, warm), ""
@@ -94,7 +95,7 @@ def _tried(pack: Pack, warm: Warm) -> tuple[bool, str]:
     return True, reason
 
 
-def _one_by_one(pack: Pack, warm: Warm) -> tuple[bool, str]:
+def _one_by_one(pack: Pack, warm: CompiledLanes) -> tuple[bool, str]:
     error = ""
     for i, name in enumerate(pack.names):
         one = dataclasses.replace(
@@ -112,7 +113,7 @@ def _one_by_one(pack: Pack, warm: Warm) -> tuple[bool, str]:
     return True, error
 
 
-def _run(pack: Pack, warm: Warm) -> bool:
+def _run(pack: Pack, warm: CompiledLanes) -> bool:
     config = pack.configs[0]
     # One after another means on one device: several at once are another program.
     few = pack.at_once == "serial" or len(pack.names) == 1
@@ -121,7 +122,7 @@ def _run(pack: Pack, warm: Warm) -> bool:
         key = (program_key(config), *devices)
         if warm.key != key or warm.prepared is None:
             warm.key, warm.prepared, warm.made = key, prepare(config), {}
-        if run_together(warm.prepared):
+        if can_be_lanes(warm.prepared):
             return _Runner(pack, warm.prepared, devices, warm.made).run()
     return _alone(pack)
 
@@ -146,7 +147,7 @@ class _Runner:
                 try:
                     return self._groups(width, stop)
                 except jax.errors.JaxRuntimeError as e:
-                    if not out_of_memory(e) or width == 1:
+                    if not is_out_of_memory(e) or width == 1:
                         raise
                     width = max(1, width // 2)
                     say(f"the device's memory is too small: going on with {width} at once")
@@ -157,7 +158,7 @@ class _Runner:
         trials = list(zip(self._pack.configs, self._pack.workdirs, strict=True))
         tokenizer = self._prepared.data.tokenizer
         for start in range(0, len(trials), lanes.count):
-            group = Group(
+            group = TrialGroup(
                 lanes,
                 evaluations,
                 trials[start : start + lanes.count],
@@ -190,7 +191,7 @@ class _Runner:
             most = -(-len(self._pack.names) // len(self._devices))
             width = max(1, min(most, int(self._pack.at_once) // len(self._devices)))
         elif self._pack.at_once == "auto":
-            lanes, measured = decide(lambda width: self._lanes(width)[0], self._pack.configs)
+            lanes, measured = choose_lanes(lambda width: self._lanes(width)[0], self._pack.configs)
             width = lanes.placement.width
         self._note(width, measured)
         return width
@@ -217,7 +218,7 @@ class _Runner:
 def _alone(pack: Pack) -> bool:
     """One `train` after another: for streamed data, and for strategies of several devices."""
     for config, workdir in zip(pack.configs, pack.workdirs, strict=True):
-        if packs.ended(workdir):
+        if has_ended(workdir):
             continue
         try:
             found = train(config, workdir, longer=False, until=pack.until, command=sys.argv)
@@ -232,7 +233,7 @@ def _alone(pack: Pack) -> bool:
 def _fail(pack: Pack, reason: str) -> None:
     """Says in the record of every trial that has not ended that it failed, and why."""
     for config, workdir in zip(pack.configs, pack.workdirs, strict=True):
-        if packs.ended(workdir):
+        if has_ended(workdir):
             continue
         if not Record.exists(workdir):
             Record.create(workdir, config.to_json(), {"fingerprint": config.fingerprint()})

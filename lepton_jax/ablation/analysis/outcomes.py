@@ -6,13 +6,18 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lepton_jax.ablation.question.experiment import Published
-
-TrialState = Literal["waiting", "running", "stopped", "pruned", "finished", "failed", "lost"]
-"""`failed`: by its own error, or its numbers were not finite. `lost`: killed; it resumes. `pruned`:
-a search stopped it for good."""
-
-ENDED: tuple[TrialState, ...] = ("finished", "failed", "pruned")
-"""States that no later command changes by itself."""
+from lepton_jax.ablation.workdir import (
+    TrialState,
+    running_trials,
+    trial_folder,
+    trial_state,
+    trial_status,
+)
+from lepton_jax.config.config import Best
+from lepton_jax.errors import UserError
+from lepton_jax.tracking import files
+from lepton_jax.tracking.best import best_step
+from lepton_jax.tracking.record import Record, Row
 
 
 @dataclass(frozen=True)
@@ -79,3 +84,57 @@ class Results:
             return float("-inf")
         mean = sum(values) / len(values)
         return mean if self.mode == "max" else -mean
+
+
+def read_results(workdir: str) -> Results:
+    """The experiment as it stands. Raises `UserError` when the workdir holds none."""
+    path = files.join_path(workdir, "experiment.json")
+    if not files.exists(path):
+        raise UserError(f"{workdir} holds no experiment (no experiment.json)")
+    found = files.read_json(path)
+    running = running_trials(workdir)
+    outcomes = [
+        _outcome(workdir, trial, found["metric"], trial["name"] in running)
+        for trial in found["trials"]
+    ]
+    return Results(
+        question=found["question"],
+        metric=found["metric"],
+        mode=found["mode"],
+        baseline=found["baseline"],
+        variants=tuple(dict.fromkeys(o.variant for o in outcomes)),
+        outcomes=tuple(outcomes),
+        published={k: Published(*v) for k, v in found["published"].items()},
+        provenance=found["provenance"],
+    )
+
+
+def _outcome(workdir: str, trial: Mapping[str, Any], metric: str, running: bool) -> Outcome:
+    folder = trial_folder(workdir, trial["name"])
+    state = trial_state(folder, running)
+    rows: list[Row] = []
+    timings: list[Row] = []
+    results: Mapping[str, Any] = {}
+    if state != "waiting":
+        record = Record.open(folder, writes=False)
+        rows, timings, results = record.rows(), record.timings(), record.results()
+    name = f"valid/{metric}"
+    curve = tuple((row["step"], row[name]) for row in rows if name in row)
+    metric_of_best, mode = trial["best"]
+    best = best_step(Best(metric=metric_of_best, mode=mode), rows)
+    test = results.get("test", {}).get(metric) if state == "finished" else None
+    return Outcome(
+        variant=trial["variant"],
+        seed=trial["seed"],
+        workdir=folder,
+        state=state,
+        reason=trial_status(folder).get("reason", ""),
+        tuning=trial["tuning"],
+        changes={k: tuple(v) for k, v in trial["changes"].items()},
+        valid=dict(curve).get(best) if best is not None else None,
+        test=test,
+        curve=curve,
+        device_seconds=sum(t["seconds"] / t.get("lanes", 1) for t in timings if "seconds" in t),
+        command=f"python launch.py train --config={folder}/config.json --workdir=runs/"
+        + trial["name"],
+    )

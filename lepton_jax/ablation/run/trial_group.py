@@ -11,9 +11,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from lepton_jax.ablation.run.lane_count import pad_to_multiple
 from lepton_jax.ablation.run.lanes import Lanes
-from lepton_jax.ablation.run.pack import ended
-from lepton_jax.ablation.run.width import padded
+from lepton_jax.ablation.workdir import has_ended
 from lepton_jax.config.config import Config
 from lepton_jax.console import say
 from lepton_jax.evaluation.evaluator import Evaluator, scalars
@@ -30,7 +30,7 @@ APART = 5.0
 """Seconds between two checkpoints of a group, at least."""
 
 
-class Group:
+class TrialGroup:
     """Runs until so many steps are taken, or `stop` says so; goes on from its own checkpoint.
 
     Main arguments:
@@ -60,7 +60,7 @@ class Group:
         self._host = lanes.placement.by_lane
         # A group is never short of lanes: what fills it up repeats its last trial, unseen.
         configs = [config for config, _ in trials]
-        self._configs = padded(configs, lanes.count)
+        self._configs = pad_to_multiple(configs, lanes.count)
         self._checkpoints = Checkpoints(folder, keep=lambda steps: set(steps[-1:]))
         self._saved = time.monotonic()
         self._last = 0.0
@@ -109,7 +109,7 @@ class Group:
             step = self._reached()
             found = self._continued(step) if step else self._first()
         for i, (config, workdir) in enumerate(self._trials):
-            if not ended(workdir):
+            if not has_ended(workdir):
                 self._records[i] = self._open(config, workdir, step)
         self._drop_diverged(found["state"].bad_step)
         return found, step
@@ -131,7 +131,10 @@ class Group:
             best = best_step(config.best, rows, checkpoints.steps()) or step
             whole.append(jax.device_get(checkpoints.restore(step, like)))
             kept.append(jax.device_get(checkpoints.restore(best, like)["state"]))
-        filled, kept = padded(whole, self._lanes.count), padded(kept, self._lanes.count)
+        filled, kept = (
+            pad_to_multiple(whole, self._lanes.count),
+            pad_to_multiple(kept, self._lanes.count),
+        )
         return {**self._lanes.stacked(filled), "kept": self._lanes.stacked(kept)}
 
     def _first(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from lepton_jax.ablation.question.trials import Trial, by_program
+from lepton_jax.ablation.question.trials import Trial, group_by_program
 from lepton_jax.errors import UserError
 from lepton_jax.training import loop
 from lepton_jax.training.build import Prepared, prepare
@@ -11,7 +11,7 @@ from lepton_jax.training.runtime import runtime
 
 
 @contextmanager
-def program_of(trial: Trial, metric: str) -> Iterator[Prepared]:
+def build_program(trial: Trial, metric: str) -> Iterator[Prepared]:
     """The trial's program in the numerics it runs in.
 
     Raises:
@@ -26,7 +26,7 @@ def program_of(trial: Trial, metric: str) -> Iterator[Prepared]:
         yield prepared
 
 
-class Programs:
+class BuiltPrograms:
     """Those that were built, and when their trials can be looked at."""
 
     def __init__(self, metric: str):
@@ -36,9 +36,9 @@ class Programs:
 
     def check(self, trials: Sequence[Trial]) -> None:
         """Builds what has not been built. Raises `UserError` naming a variant that does not fit."""
-        for key, group in by_program(trials).items():
+        for key, group in group_by_program(trials).items():
             if key not in self._lengths:
-                with program_of(group[0], self._metric) as prepared:
+                with build_program(group[0], self._metric) as prepared:
                     program, config = prepared.program, group[0].config
                     due = [program.period(p) for p in (config.log_every, config.evaluate_every)]
                     self._lengths[key] = program.total_steps, due

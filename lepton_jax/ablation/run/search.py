@@ -19,9 +19,10 @@ from functools import cached_property
 from typing import Any
 
 from lepton_jax.ablation.question.experiment import Distribution, Experiment, Search, Variant
-from lepton_jax.ablation.question.programs import Programs
-from lepton_jax.ablation.question.trials import Trial, base_of, slug, trials_of_variant
-from lepton_jax.ablation.run.pack import Due, ended, status, trial_folder
+from lepton_jax.ablation.question.trials import Trial, expand_variant, folder_name, load_base_config
+from lepton_jax.ablation.run.feasibility import BuiltPrograms
+from lepton_jax.ablation.run.pack import DueTrial
+from lepton_jax.ablation.workdir import has_ended, trial_folder, trial_status
 from lepton_jax.console import say
 from lepton_jax.errors import UserError
 from lepton_jax.tracking import files
@@ -48,16 +49,16 @@ class Draw:
         return not self.seen
 
 
-class Searching:
+class SearchDriver:
     """One search of an experiment: what is to run next, until there is nothing."""
 
-    def __init__(self, search: Search, experiment: Experiment, where: str, programs: Programs):
+    def __init__(self, search: Search, experiment: Experiment, where: str, programs: BuiltPrograms):
         self.search = search
-        self._base = base_of(experiment.config, experiment)
+        self._base = load_base_config(experiment.config, experiment)
         self._seeds, self._metric = list(experiment.seeds), f"valid/{experiment.metric}"
         self._sign = 1 if experiment.mode == "max" else -1
         self._where, self._programs = where, programs
-        self._path = files.join_path(where, "searches", f"{slug(search.name)}.json")
+        self._path = files.join_path(where, "searches", f"{folder_name(search.name)}.json")
         self._exhausted = False
         """Whether the space holds nothing that has not been drawn."""
         self._drawn: list[Mapping[str, Any]] = []
@@ -82,11 +83,11 @@ class Searching:
         draws = self._draws()
         return [d.trial for d in draws] + self._winner_again(draws)
 
-    def due(self) -> list[Due]:
+    def due(self) -> list[DueTrial]:
         """What runs next, at once; nothing when the search is over and its best is measured."""
         draws = self._draws()
         if waiting := [d for d in draws if d.waits]:
-            return [Due(d.trial, d.rungs[0]) for d in waiting]
+            return [DueTrial(d.trial, d.rungs[0]) for d in waiting]
         if promoted := self._promoted(draws):
             return promoted
         left = self.search.trials - len(draws)
@@ -95,7 +96,7 @@ class Searching:
             return self.due()
         self._prune(draws)
         again = self._winner_again(draws)
-        return [Due(t) for t in again if not ended(trial_folder(self._where, t.name))]
+        return [DueTrial(t) for t in again if not has_ended(trial_folder(self._where, t.name))]
 
     def view(self) -> None:
         """Writes the search as a study of Optuna; what was written before is replaced."""
@@ -116,7 +117,7 @@ class Searching:
 
     def _seen(self, trial: Trial, rungs: Sequence[int]) -> tuple[float, ...]:
         folder = trial_folder(self._where, trial.name)
-        found = status(folder) if Record.exists(folder) else {}
+        found = trial_status(folder) if Record.exists(folder) else {}
         if found.get("state") == "failed":
             return (-math.inf,) * len(rungs)
         reached = [r for r in rungs if r <= found.get("step", 0)]
@@ -131,7 +132,7 @@ class Searching:
             for rung in reached
         )
 
-    def _promoted(self, draws: Sequence[Draw]) -> list[Due]:
+    def _promoted(self, draws: Sequence[Draw]) -> list[DueTrial]:
         """Of the highest rung at which somebody may go on: its best, and until where."""
         most = len(self.search.rungs)
         for level in reversed(range(most)):
@@ -147,7 +148,7 @@ class Searching:
                     d for d in best if len(d.seen) == level + 1 and math.isfinite(d.seen[level])
                 ]
                 if going:
-                    return [Due(d.trial, d.rungs[level + 1]) for d in going]
+                    return [DueTrial(d.trial, d.rungs[level + 1]) for d in going]
         return []
 
     def _draw(self, draws: Sequence[Draw], count: int) -> bool:
@@ -218,7 +219,7 @@ class Searching:
         """Says in the records of those that were stopped that they will not go on."""
         for draw in draws:
             folder = trial_folder(self._where, draw.trial.name)
-            found = status(folder)
+            found = trial_status(folder)
             if found.get("state") == "stopped":
                 step = found["step"]
                 reason = f"not among the best 1/{self.search.reduction} at step {step}"
@@ -242,7 +243,7 @@ class Searching:
 
     def _trials(self, values: Mapping[str, Any], seeds: Sequence[int]) -> list[Trial]:
         variant = Variant(self.search.name, self.search.changes, tuning=values)
-        return trials_of_variant(variant, self._base, seeds)
+        return expand_variant(variant, self._base, seeds)
 
     @property
     def runs(self) -> float:

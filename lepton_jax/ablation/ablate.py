@@ -8,13 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lepton_jax.ablation.analysis.results import Results
+from lepton_jax.ablation.analysis import outcomes
+from lepton_jax.ablation.analysis.outcomes import Results
 from lepton_jax.ablation.question.experiment import Experiment
-from lepton_jax.ablation.question.programs import Programs
-from lepton_jax.ablation.question.search import Searching
-from lepton_jax.ablation.question.trials import trials_of
-from lepton_jax.ablation.run import executors, pack, workdir
-from lepton_jax.ablation.run.pack import Due, Pack
+from lepton_jax.ablation.question.trials import expand_trials
+from lepton_jax.ablation.run import executors, pack
+from lepton_jax.ablation.run.feasibility import BuiltPrograms
+from lepton_jax.ablation.run.pack import DueTrial, Pack
+from lepton_jax.ablation.run.search import SearchDriver
+from lepton_jax.ablation.workdir import has_ended, trial_folder, write_experiment
 from lepton_jax.cluster import slurm
 from lepton_jax.console import say
 from lepton_jax.errors import UserError, did_you_mean
@@ -25,7 +27,7 @@ EXECUTORS = ("inprocess", "processes", "slurm")
 
 
 @dataclass(frozen=True)
-class Ablated:
+class AblationResult:
     """How far an experiment is, and its answer."""
 
     workdir: str
@@ -64,22 +66,22 @@ def ablate(
     at_once: str,
     retry: bool,
     request: Mapping[str, Any],
-) -> Ablated:
+) -> AblationResult:
     """Runs what of the experiment has not been run, and reports on all of it.
 
     Raises:
       UserError: for faults in any trial's config, before the first trial starts.
     """
     check_executor(executor, workers, at_once)
-    trials, programs = trials_of(experiment), Programs(experiment.metric)
-    searches = [Searching(search, experiment, where, programs) for search in experiment.searches]
+    trials, programs = expand_trials(experiment), BuiltPrograms(experiment.metric)
+    searches = [SearchDriver(search, experiment, where, programs) for search in experiment.searches]
     collected = provenance.collect_provenance(sys.argv)
-    carry_out = executor_of(executor, workers, request)
+    carry_out = choose_executor(executor, workers, request)
 
     def written() -> set[str]:
         """Notes what the experiment holds by now; the names of its trials."""
         known = [*trials, *(t for s in searches for t in s.trials())]
-        workdir.write(where, experiment, known, collected)
+        write_experiment(where, experiment, known, collected)
         return {t.name for t in known}
 
     def run(packs: Sequence[Pack]) -> bool:
@@ -95,52 +97,52 @@ def ablate(
         programs.check(trials)
         for search in searches:
             search.check()
-        begun = pack.begun(where, written())
+        begun = pack.begun_packs(where, written())
         known = {name for p in begun for name in p.names}
-        open_ = [t for t in trials if not pack.ended(pack.trial_folder(where, t.name), retry)]
-        due = [Due(t) for t in open_ if t.name not in known]
-        done = run(begun + pack.plan(where, due, at_once=at_once, workers=workers))
+        open_ = [t for t in trials if not has_ended(trial_folder(where, t.name), retry)]
+        due = [DueTrial(t) for t in open_ if t.name not in known]
+        done = run(begun + pack.plan_packs(where, due, at_once=at_once, workers=workers))
         while done and (due := [d for s in searches for d in s.due()]):
             written()
             names = ", ".join(dict.fromkeys(d.trial.variant for d in due))
             ends = {f"step {d.until:,}" if d.until else "the end" for d in due}
             say(f"search {names}: {len(due)} trials go on to {' and '.join(sorted(ends))}")
-            done = run(pack.plan(where, due, at_once=at_once, workers=workers))
+            done = run(pack.plan_packs(where, due, at_once=at_once, workers=workers))
         for search in searches:
             search.view()
-        return summary(where, stopped=not done)
+        return write_summary(where, stopped=not done)
 
 
-def executor_of(
+def choose_executor(
     name: str, workers: int, request: Mapping[str, Any]
 ) -> Callable[[Sequence[Pack]], bool]:
     """What runs packs, and says whether every one of them came to its end."""
     if name == "inprocess":
-        from lepton_jax.ablation.run.run_pack import Warm
+        from lepton_jax.ablation.run.run_pack import CompiledLanes
 
-        warm = Warm()
+        warm = CompiledLanes()
         return lambda packs: executors.inprocess(packs, warm, say)
 
     def elsewhere(packs: Sequence[Pack]) -> bool:
         before = signal.signal(signal.SIGTERM, _interrupt)
         try:
             if name == "processes":
-                return executors.processes(packs, workers, say)
-            return executors.on_slurm(packs, workers, slurm.SlurmRequest(**request), say)
+                return executors.run_in_processes(packs, workers, say)
+            return executors.run_on_slurm(packs, workers, slurm.SlurmRequest(**request), say)
         finally:
             signal.signal(signal.SIGTERM, before)
 
     return elsewhere
 
 
-def summary(where: str, *, stopped: bool) -> Ablated:
+def write_summary(where: str, *, stopped: bool) -> AblationResult:
     """Writes the report of an experiment as it stands."""
-    from lepton_jax.ablation.analysis.answer import answer
+    from lepton_jax.ablation.analysis.answer import answer_text
     from lepton_jax.ablation.report import html
 
-    results = workdir.read(where)
-    path = html.write(results, where)
-    return Ablated(where, states(results), answer(results), path, stopped)
+    results = outcomes.read_results(where)
+    path = html.write_report(results, where)
+    return AblationResult(where, states(results), answer_text(results), path, stopped)
 
 
 def states(results: Results) -> dict[str, int]:

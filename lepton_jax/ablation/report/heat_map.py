@@ -3,15 +3,15 @@
 import math
 from typing import Any, Literal
 
-from lepton_jax.ablation.analysis.results import Results
+from lepton_jax.ablation.analysis.outcomes import Results
 from lepton_jax.ablation.analysis.tables import is_number
-from lepton_jax.ablation.question.experiment import shown
+from lepton_jax.ablation.question.experiment import format_value
 
 MOST_CELLS = 14
 """Values of a key up to which a heat map has a row for each."""
 
 
-def space_of(results: Results) -> dict[str, Any] | None:
+def heat_map_data(results: Results) -> dict[str, Any] | None:
     """`{kind, keys, points}`, or None where no key varies.
 
     `points` has one entry a trial: its values of the keys, and its metric on `valid` (what was
@@ -59,4 +59,4 @@ def _log(values: list[Any]) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    return value if is_number(value) and math.isfinite(value) else shown(value)
+    return value if is_number(value) and math.isfinite(value) else format_value(value)

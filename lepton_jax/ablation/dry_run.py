@@ -6,20 +6,20 @@ from typing import Any
 
 import jax
 
+from lepton_jax.ablation.ablate import check_executor
 from lepton_jax.ablation.question.experiment import Experiment
-from lepton_jax.ablation.question.programs import Programs, program_of
-from lepton_jax.ablation.question.search import Searching
-from lepton_jax.ablation.question.trials import Trial, by_program, trials_of
-from lepton_jax.ablation.run.ablate import check_executor
-from lepton_jax.ablation.run.lanes import Lanes, run_together
-from lepton_jax.ablation.run.pack import ended, trial_folder
-from lepton_jax.ablation.run.width import measure
+from lepton_jax.ablation.question.trials import Trial, expand_trials, group_by_program
+from lepton_jax.ablation.run.feasibility import BuiltPrograms, build_program
+from lepton_jax.ablation.run.lane_count import measure_step
+from lepton_jax.ablation.run.lanes import Lanes, can_be_lanes
+from lepton_jax.ablation.run.search import SearchDriver
+from lepton_jax.ablation.workdir import has_ended, trial_folder
 
 SHOWN = 12
 
 
 @dataclass(frozen=True)
-class Program:
+class PlannedProgram:
     """Trials that share a compiled program."""
 
     trials: tuple[str, ...]
@@ -31,7 +31,7 @@ class Program:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class PlannedSearch:
     """A search: how many trials it draws, and what of them is trained, in whole runs."""
 
     name: str
@@ -42,14 +42,14 @@ class Drawn:
 
 
 @dataclass(frozen=True)
-class DryRun:
+class AblationDryRun:
     """What `ablate` would do."""
 
     question: str
     trials: tuple[str, ...]
     ended: int
-    programs: tuple[Program, ...]
-    searches: tuple[Drawn, ...]
+    programs: tuple[PlannedProgram, ...]
+    searches: tuple[PlannedSearch, ...]
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -82,32 +82,36 @@ class DryRun:
         return "\n".join(lines)
 
 
-def dry_run(experiment: Experiment, where: str, executor: str, workers: int, pack: str) -> DryRun:
+def describe_ablation(
+    experiment: Experiment, where: str, executor: str, workers: int, pack: str
+) -> AblationDryRun:
     """Builds every program, and times a few of its steps; nothing is written."""
     check_executor(executor, workers, pack)
-    trials = trials_of(experiment)
-    left = [t for t in trials if not ended(trial_folder(where, t.name))]
+    trials = expand_trials(experiment)
+    left = [t for t in trials if not has_ended(trial_folder(where, t.name))]
     metric = experiment.metric
-    programs = tuple(_program(group, metric) for group in by_program(left).values())
-    searching = [Searching(s, experiment, where, Programs(metric)) for s in experiment.searches]
+    programs = tuple(_program(group, metric) for group in group_by_program(left).values())
+    searching = [
+        SearchDriver(s, experiment, where, BuiltPrograms(metric)) for s in experiment.searches
+    ]
     searches = tuple(_drawn(one, metric) for one in searching)
     names = tuple(t.name for t in trials)
-    return DryRun(experiment.question, names, len(trials) - len(left), programs, searches)
+    return AblationDryRun(experiment.question, names, len(trials) - len(left), programs, searches)
 
 
-def _drawn(searching: Searching, metric: str) -> Drawn:
+def _drawn(searching: SearchDriver, metric: str) -> PlannedSearch:
     searching.check()
     search, one = searching.search, _program([searching.example], metric)
-    return Drawn(search.name, search.trials, searching.runs, one.seconds * searching.runs)
+    return PlannedSearch(search.name, search.trials, searching.runs, one.seconds * searching.runs)
 
 
-def _program(trials: Sequence[Trial], metric: str) -> Program:
+def _program(trials: Sequence[Trial], metric: str) -> PlannedProgram:
     first = trials[0]
     names = tuple(t.name for t in trials)
-    with program_of(first, metric) as prepared:
+    with build_program(first, metric) as prepared:
         steps = prepared.program.total_steps
-        if not run_together(prepared):
-            return Program(names, steps, False, 0.0)
+        if not can_be_lanes(prepared):
+            return PlannedProgram(names, steps, False, 0.0)
         lanes = Lanes(prepared.program, prepared.data.splits["train"], jax.local_devices()[:1], 1)
-        seconds = measure(lanes, [first.config])
-        return Program(names, steps, True, seconds * steps * len(trials))
+        seconds = measure_step(lanes, [first.config])
+        return PlannedProgram(names, steps, True, seconds * steps * len(trials))

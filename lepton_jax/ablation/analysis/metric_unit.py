@@ -3,14 +3,14 @@
 import math
 from dataclasses import dataclass
 
-from lepton_jax.ablation.analysis.results import Results
+from lepton_jax.ablation.analysis.outcomes import Results
 from lepton_jax.ablation.analysis.statistics import Interval
 
 _SHARES = ("accuracy", "precision", "recall", "f1", "auc", "map", "iou", "ap")
 
 
 @dataclass(frozen=True)
-class Unit:
+class MetricUnit:
     scale: float
     value: str
     """After a value: ' %' or ''."""
@@ -41,18 +41,18 @@ class Unit:
         return min(found, 9)
 
 
-def unit_of(results: Results) -> Unit:
+def unit_of(results: Results) -> MetricUnit:
     """By the metric's name, provided that no value contradicts it."""
     words = results.metric.lower().replace("/", "_").split("_")
     values = [
         v for o in results.outcomes for v in (o.test, o.valid) if v is not None and math.isfinite(v)
     ]
     if any(w in _SHARES for w in words) and all(0 <= v <= 1 for v in values):
-        return Unit(100, " %", " points")
-    return Unit(1, "", "")
+        return MetricUnit(100, " %", " points")
+    return MetricUnit(1, "", "")
 
 
-def decimals_of_values(results: Results, unit: Unit, spread: float | None) -> int:
+def decimals_of_values(results: Results, unit: MetricUnit, spread: float | None) -> int:
     """Decimals of means, so that their spread still shows two digits."""
     if not spread:
         values = [abs(o.test) for o in results.outcomes if o.test and math.isfinite(o.test)]

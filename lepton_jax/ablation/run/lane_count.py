@@ -29,7 +29,7 @@ COMPUTING = 0.05
 """Seconds of a step on CPU that are surely not its dispatch."""
 
 
-def decide(
+def choose_lanes(
     lanes: Callable[[int], Lanes], configs: Sequence[Config]
 ) -> tuple[Lanes, dict[int, float]]:
     """The lanes to run, and the seconds a trial's step took by lanes a device.
@@ -42,7 +42,7 @@ def decide(
     if widest == 1:
         return one, {}
     began = time.perf_counter()
-    measured = {1: measure(one, configs)}
+    measured = {1: measure_step(one, configs)}
     cost = time.perf_counter() - began
     steps = one.program.total_steps
     on_cpu = jax.default_backend() == "cpu"
@@ -55,9 +55,9 @@ def decide(
     for width in sorted({min(LANES, fits), fits} - {1}):
         wider = lanes(width)
         try:
-            measured[width] = measure(wider, configs)
+            measured[width] = measure_step(wider, configs)
         except jax.errors.JaxRuntimeError as e:
-            if not out_of_memory(e):
+            if not is_out_of_memory(e):
                 raise
             break  # the estimate was too low; what was measured before does fit
         if measured[width] > min(measured.values()):
@@ -66,14 +66,14 @@ def decide(
     return best, measured
 
 
-def out_of_memory(error: jax.errors.JaxRuntimeError) -> bool:
+def is_out_of_memory(error: jax.errors.JaxRuntimeError) -> bool:
     """Whether fewer lanes may do what these could not."""
     return "RESOURCE_EXHAUSTED" in str(error)
 
 
-def measure(lanes: Lanes, configs: Sequence[Config]) -> float:
+def measure_step(lanes: Lanes, configs: Sequence[Config]) -> float:
     """Seconds of a step, a trial: the median, after the first two, on fresh states."""
-    chosen = padded(configs, lanes.count)[: lanes.count]
+    chosen = pad_to_multiple(configs, lanes.count)[: lanes.count]
     feed, fresh = lanes.feed(chosen), lanes.fresh(chosen)
     state, sums = fresh["state"], fresh["sums"]
     times: list[float] = []
@@ -87,7 +87,7 @@ def measure(lanes: Lanes, configs: Sequence[Config]) -> float:
     return float(np.median(times[2:])) / lanes.placement.width
 
 
-def padded(trials: Sequence[T], multiple: int) -> list[T]:
+def pad_to_multiple(trials: Sequence[T], multiple: int) -> list[T]:
     """One a trial, and the last of them again until they fill whole groups."""
     missing = -len(trials) % multiple
     return [*trials, *[trials[-1]] * missing]
@@ -97,7 +97,7 @@ def _fits(one: Lanes, configs: Sequence[Config]) -> int:
     """Lanes that a device's memory holds: each its state three times (it, its best, a step's own
     copy) and what a step needs beside it.
     """
-    chosen = padded(configs, one.count)[: one.count]
+    chosen = pad_to_multiple(configs, one.count)[: one.count]
     fresh, feed = one.fresh(chosen), one.feed(chosen)
     compiled = one.step.lower(fresh["state"], fresh["sums"], *feed.inputs(0)).compile()
     found: Any = compiled.memory_analysis()

@@ -3,19 +3,23 @@
 from dataclasses import dataclass
 from typing import Any
 
-from lepton_jax.ablation.analysis.answer import Verdict, verdict_table, verdicts
+from lepton_jax.ablation.ablate import ablate
+from lepton_jax.ablation.analysis import outcomes
+from lepton_jax.ablation.analysis.published import (
+    PublishedComparison,
+    compare_with_published,
+    published_table,
+)
 from lepton_jax.ablation.analysis.statistics import analyse
 from lepton_jax.ablation.question.experiment import Experiment
-from lepton_jax.ablation.run import workdir
-from lepton_jax.ablation.run.ablate import ablate
 from lepton_jax.errors import UserError
 
 
 @dataclass(frozen=True)
-class Reproduced:
+class ReproductionResult:
     """The verdict of each published number."""
 
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[PublishedComparison, ...]
     report: str
 
     @property
@@ -26,12 +30,12 @@ class Reproduced:
         return [v.as_json() for v in self.verdicts]
 
     def __str__(self) -> str:
-        return f"{verdict_table(self.verdicts)}\n\nThe report: {self.report}"
+        return f"{published_table(self.verdicts)}\n\nThe report: {self.report}"
 
 
 def reproduce(
     experiment: Experiment, where: str, *, executor: str, workers: int, at_once: str
-) -> Reproduced:
+) -> ReproductionResult:
     """Raises `UserError` when the experiment names no published numbers, or was stopped."""
     if not experiment.published:
         raise UserError("reproduce: the experiment has no published numbers (Experiment.published)")
@@ -41,4 +45,6 @@ def reproduce(
     )  # fmt: skip
     if done.stopped:
         raise UserError(f"reproduce: {done}")
-    return Reproduced(tuple(verdicts(analyse(workdir.read(where)))), done.report)
+    return ReproductionResult(
+        tuple(compare_with_published(analyse(outcomes.read_results(where)))), done.report
+    )

@@ -1,0 +1,64 @@
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from lepton_jax.ablation.analysis.statistics import Analysis, is_improvement
+
+
+@dataclass(frozen=True)
+class PublishedComparison:
+    """A variant's mean over seeds against its published number."""
+
+    variant: str
+    published: float
+    tolerance: float
+    source: str
+    mean: float | None
+    sd: float | None
+    seeds: int
+    verdict: Literal["reproduced", "better", "not reproduced", "no result"]
+
+    @property
+    def reproduced(self) -> bool:
+        """Whether the number was reached."""
+        return self.verdict in ("reproduced", "better")
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def compare_with_published(analysis: Analysis) -> list[PublishedComparison]:
+    """Reproduced: the mean over seeds is within the tolerance; better: beyond it, to the good."""
+    results = analysis.results
+    summaries = {s.variant: s for s in analysis.summaries}
+    found = []
+    for variant, p in results.published.items():
+        s = summaries.get(variant)
+        verdict: Literal["reproduced", "better", "not reproduced", "no result"]
+        if s is None or s.mean is None:
+            mean, sd, seeds, verdict = None, None, 0, "no result"
+        else:
+            mean, sd, seeds = s.mean, s.sd, len(s.values)
+            if abs(mean - p.value) <= p.tolerance * (1 + 1e-9):
+                verdict = "reproduced"
+            else:
+                good = is_improvement(mean - p.value, results.mode)
+                verdict = "better" if good else "not reproduced"
+        found.append(
+            PublishedComparison(variant, p.value, p.tolerance, p.source, mean, sd, seeds, verdict)
+        )
+    return found
+
+
+def published_table(verdicts: Sequence[PublishedComparison]) -> str:
+    """For a terminal; numbers in the metric's own unit, as they were published."""
+    table = [("variant", "published", "ours", "seeds", "verdict", "source")]
+    for v in verdicts:
+        spread = "" if v.sd is None else f" (sd {v.sd:.2g})"
+        ours = "–" if v.mean is None else f"{v.mean:#.4g}{spread}"
+        both = f"{v.published:g} ± {v.tolerance:g}"
+        table.append((v.variant, both, ours, str(v.seeds), v.verdict, v.source))
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return "\n".join(
+        "  ".join(t.ljust(w) for t, w in zip(row, widths, strict=True)).rstrip() for row in table
+    )
