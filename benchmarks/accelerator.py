@@ -38,7 +38,7 @@ def ours() -> Callable[[], float]:
         "train_for": "1000 steps",
     }
     path = str(ROOT / "configs/imagenet_resnet50.py") + ":synthetic"
-    return steps_of(config_file.load(path, overrides)[0], STEPS)
+    return steps_of(config_file.load_config(path, overrides)[0], STEPS)
 
 
 def pytorch() -> Callable[[], float]:

@@ -66,7 +66,7 @@ def _hold_up(pairs: int) -> list[Line]:
 def _every_hundred_steps(pairs: int) -> Line:
     """Throughput of the seed CNN with a save every 100 steps, over that without."""
     case = CASES["cifar10_cnn"]
-    config, _ = config_file.load(case.config, case.overrides)
+    config, _ = config_file.load_config(case.config, case.overrides)
     steps = 200
     with runtime(config.precision), tempfile.TemporaryDirectory() as folder:
         data = saved.load_data(config)

@@ -68,7 +68,7 @@ def _of_recipe() -> turns.Step:
     from lepton_jax.config import config_file
 
     overrides = {**GENERATED, "data.augment": "", "batch_size": str(BATCH["resnet20"])}
-    return steps_of(config_file.load(RECIPE, overrides)[0], 1)
+    return steps_of(config_file.load_config(RECIPE, overrides)[0], 1)
 
 
 def flax(network: str) -> turns.Step:

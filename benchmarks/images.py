@@ -53,7 +53,7 @@ def lines(pairs: int) -> list[Line]:
 
 def augmentation(pairs: int) -> list[Line]:
     """Seconds of a step with augmentation over those without, of the recipe of small images."""
-    config, _ = config_file.load(str(SMALL), GENERATED)
+    config, _ = config_file.load_config(str(SMALL), GENERATED)
     own = config.data.augment
     found = []
     for name, pipeline in {"its own": own, **OTHERS}.items():
@@ -61,7 +61,8 @@ def augmentation(pairs: int) -> list[Line]:
         with runtime(config.precision):
             plain, augmented = (
                 steps_of(
-                    config_file.load(str(SMALL), {**GENERATED, "data.augment": text})[0], STEPS
+                    config_file.load_config(str(SMALL), {**GENERATED, "data.augment": text})[0],
+                    STEPS,
                 )
                 for text in ("", pipeline)
             )
@@ -110,7 +111,7 @@ def streaming() -> Line:
             "strategy.name": "jit",
             "precision": "float32",
         }
-        config, _ = config_file.load(str(ROOT / "configs/imagenet_resnet50.py"), overrides)
+        config, _ = config_file.load_config(str(ROOT / "configs/imagenet_resnet50.py"), overrides)
         lepton_jax.train(config, f"{folder}/w")
         rows = [json.loads(x) for x in (Path(folder) / "w/timings.jsonl").read_text().splitlines()]
         warm = [r for r in rows if "seconds/data" in r][1:]

@@ -152,5 +152,5 @@ def _nothing(step: int, state: State, sums: Totals) -> None:
 
 if __name__ == "__main__":
     case = CASES[sys.argv[1]]
-    config, _ = config_file.load(case.config, case.overrides)
+    config, _ = config_file.load_config(case.config, case.overrides)
     print(json.dumps(measure(config, case.steps, int(sys.argv[2]))))

@@ -72,7 +72,7 @@ def _workdir(name: str, seed: int) -> str:
 def _fingerprint(flags: list[str]) -> str:
     path, *keys = (flag.split("=", 1)[1] for flag in flags)
     names = [flag.split("=", 1)[0].removeprefix("--config.") for flag in flags[1:]]
-    config, _ = config_file.load(path, dict(zip(names, keys, strict=True)))
+    config, _ = config_file.load_config(path, dict(zip(names, keys, strict=True)))
     return config.fingerprint()
 
 

@@ -20,8 +20,8 @@ from flax import nnx
 from benchmarks.images import steps_of
 from benchmarks.pairs import Line, ratios, spread
 from lepton_jax.config import config_file
-from lepton_jax.config.config import Chosen, component_keys
-from lepton_jax.config.validation import validate
+from lepton_jax.config.components import Component, component_keys
+from lepton_jax.config.validation import validate_config
 from lepton_jax.models.transformer import Transformer
 from lepton_jax.nn import beam_search
 from lepton_jax.training import init_from as weights_of
@@ -117,7 +117,7 @@ def hugging_face(model: Transformer) -> Any:
     shape = (LENGTH, VOCABULARY)
     with tempfile.TemporaryDirectory() as folder:
         keys = {k: key.default for k, key in component_keys("model", "transformer").items()}
-        chosen = Chosen("model", "transformer", {**keys, **LARGER})
+        chosen = Component("model", "transformer", {**keys, **LARGER})
         folder.write(epath.Path(folder), weights, chosen, shape, VOCABULARY, ())
         return GPT2LMHeadModel.from_pretrained(folder).eval()
 
@@ -130,8 +130,8 @@ def our_step() -> Callable[[], float]:
         "length": 64,
         "examples": 4096,
     }
-    made = config_file.load(RECIPE)[0].to_dict() | {"data": {"source": source}}
-    run = steps_of(validate(made, RECIPE), STEPS)
+    made = config_file.load_config(RECIPE)[0].to_dict() | {"data": {"source": source}}
+    run = steps_of(validate_config(made, RECIPE), STEPS)
     run()
     return run
 
@@ -142,7 +142,7 @@ def torch_step() -> Callable[[], float]:
     from torch import nn
     from torch.nn import functional
 
-    config, _ = config_file.load(RECIPE)
+    config, _ = config_file.load_config(RECIPE)
     keys = config.model.keys
     width, heads, length, batch = keys["width"], keys["heads"], 64, config.batch_size
 

@@ -10,9 +10,9 @@ import pytest
 from ml_collections import ConfigDict
 
 from lepton_jax.config import config_file
-from lepton_jax.config.config import differences
-from lepton_jax.config.schema import keys_of
-from lepton_jax.config.validation import validate
+from lepton_jax.config.config import list_differences
+from lepton_jax.config.schema import signature_keys
+from lepton_jax.config.validation import validate_config
 from lepton_jax.config.varied import hyper_of
 from lepton_jax.errors import UserError
 
@@ -72,7 +72,7 @@ def with_(path: str, value: object) -> dict:
 )
 def test_a_fault_names_key_value_and_what_is_allowed(path: str, value: object, said: str):
     with pytest.raises(UserError) as e:
-        validate(with_(path, value))
+        validate_config(with_(path, value))
     assert said in str(e.value)
     assert "1 problem in" in str(e.value)
 
@@ -81,32 +81,34 @@ def test_every_fault_is_listed_at_once():
     config = with_("model.featurs", (8,)) | {"batch_size": 0, "optimzer": {}}
     del config["task"]
     with pytest.raises(UserError) as e:
-        validate(config, "configs/x.py")
+        validate_config(config, "configs/x.py")
     lines = str(e.value).splitlines()
     assert lines[0] == "config error: 4 problems in configs/x.py"
     assert len(lines) == 5
 
 
 def test_config_json_reads_back_to_an_equal_config():
-    config = validate(GOOD)
-    again = validate(json.loads(config.to_json()))
+    config = validate_config(GOOD)
+    again = validate_config(json.loads(config.to_json()))
     assert again == config
     assert again.fingerprint() == config.fingerprint()
 
 
 def test_fingerprint_ignores_key_order_and_running_keys():
-    config = validate(GOOD)
+    config = validate_config(GOOD)
     shuffled = {k: GOOD[k] for k in reversed(GOOD)}
-    assert validate(shuffled).fingerprint() == config.fingerprint()
+    assert validate_config(shuffled).fingerprint() == config.fingerprint()
     for path, value in [("log_every", "7 steps"), ("data.workers", 2), ("writers", {})]:
-        assert validate(with_(path, value)).fingerprint() == config.fingerprint(), path
+        assert validate_config(with_(path, value)).fingerprint() == config.fingerprint(), path
     for path, value in [("seed", 1), ("model.dropout", 0.2), ("data.valid_fraction", 0.2)]:
-        assert validate(with_(path, value)).fingerprint() != config.fingerprint(), path
+        assert validate_config(with_(path, value)).fingerprint() != config.fingerprint(), path
 
 
 def test_where_the_data_lies_is_a_running_key():
     here, there = (
-        validate(GOOD | {"data": {"source": {"name": "tfds", "dataset": "mnist", "data_dir": d}}})
+        validate_config(
+            GOOD | {"data": {"source": {"name": "tfds", "dataset": "mnist", "data_dir": d}}}
+        )
         for d in ("/a", "/b")
     )
     assert here.fingerprint() == there.fingerprint()
@@ -114,14 +116,14 @@ def test_where_the_data_lies_is_a_running_key():
 
 def test_differences_name_computing_keys_only():
     config = with_("seed", 1) | {"log_every": "7 steps"}
-    assert differences(validate(GOOD), validate(config)) == ["seed: 0 -> 1"]
+    assert list_differences(validate_config(GOOD), validate_config(config)) == ["seed: 0 -> 1"]
 
 
 def test_zero_is_off_and_no_number_to_vary():
-    hyper = hyper_of(validate(GOOD))
+    hyper = hyper_of(validate_config(GOOD))
     assert hyper["model"] == {"dropout": 0.1}
     assert hyper["optimizer"]["learning_rate"] == 1e-3
-    assert hyper_of(validate(with_("model.dropout", 0.0)))["model"] == {}
+    assert hyper_of(validate_config(with_("model.dropout", 0.0)))["model"] == {}
 
 
 @pytest.fixture
@@ -142,7 +144,7 @@ def config_path(tmp_path):
 
 
 def test_overrides_keep_types_and_references_follow(config_path: str):
-    config, _ = config_file.load(
+    config, _ = config_file.load_config(
         config_path, {"optimizer.learning_rate": "0.02", "model.features": "(4, 8)", "seed": "7"}
     )
     assert config.optimizer.learning_rate == 0.02
@@ -152,7 +154,7 @@ def test_overrides_keep_types_and_references_follow(config_path: str):
 
 
 def test_another_component_starts_from_its_own_defaults(config_path: str):
-    config, notes = config_file.load(
+    config, notes = config_file.load_config(
         config_path, {"optimizer.name": "sgd", "optimizer.learning_rate": "0.5"}
     )
     assert config.optimizer.name == "sgd"
@@ -162,7 +164,7 @@ def test_another_component_starts_from_its_own_defaults(config_path: str):
 
 def test_an_override_of_a_key_that_does_not_exist_is_a_fault(config_path: str):
     with pytest.raises(UserError, match=r"lerning_rate: no such key .did you mean 'learning_rate'"):
-        config_file.load(config_path, {"optimizer.lerning_rate": "0.5"})
+        config_file.load_config(config_path, {"optimizer.lerning_rate": "0.5"})
 
 
 @pytest.mark.parametrize(
@@ -180,14 +182,14 @@ def test_a_broken_config_file_is_one_sentence(tmp_path, text: str, said: str):
     path = tmp_path / "bad.py"
     path.write_text(text)
     with pytest.raises(UserError) as e:
-        config_file.load(str(path))
+        config_file.load_config(str(path))
     assert said in str(e.value)
     assert "\n" not in str(e.value)
 
 
 def test_a_missing_config_file_names_the_nearest(config_path: str):
     with pytest.raises(UserError, match=r"there is no config file .*did you mean 'recipe.py'"):
-        config_file.load(config_path.replace("recipe", "recpe"))
+        config_file.load_config(config_path.replace("recipe", "recpe"))
 
 
 def test_a_thousand_trials_are_validated_in_seconds():
@@ -195,7 +197,7 @@ def test_a_thousand_trials_are_validated_in_seconds():
 
     started = time.perf_counter()
     for i in range(1000):
-        validate(with_("seed", i))
+        validate_config(with_("seed", i))
     assert time.perf_counter() - started < 3
 
 
@@ -210,7 +212,7 @@ def test_a_fault_that_needs_no_component_imports_no_jax(tmp_path):
 
 
 def test_config_dict_and_dict_are_the_same_config():
-    assert validate(ConfigDict(GOOD).to_dict()) == validate(GOOD)
+    assert validate_config(ConfigDict(GOOD).to_dict()) == validate_config(GOOD)
 
 
 def test_keys_that_came_later_leave_published_fingerprints_alone():
@@ -218,17 +220,17 @@ def test_keys_that_came_later_leave_published_fingerprints_alone():
     published = {"mnist1d_gru": "14fafa7aae4a", "cifar10_cnn": "e8f3b29cd4a5",
                  "imagenet_vit_s16": "9fa56781400d", "markov_decoder": "246a37184111"}  # fmt: skip
     for name, fingerprint in published.items():
-        assert config_file.load(f"configs/{name}.py")[0].fingerprint() == fingerprint, name
-    given = config_file.load("configs/mnist1d_gru.py")[0].to_dict()
+        assert config_file.load_config(f"configs/{name}.py")[0].fingerprint() == fingerprint, name
+    given = config_file.load_config("configs/mnist1d_gru.py")[0].to_dict()
     given["data"]["order"] = "contiguous"
-    assert validate(given).fingerprint() != published["mnist1d_gru"]
+    assert validate_config(given).fingerprint() != published["mnist1d_gru"]
 
 
 def test_a_key_without_an_annotation_is_what_its_default_is():
     def part(*, width=3, name="a", sizes=(1, 2)):
         """A component whose author annotated nothing."""
 
-    found = {name: key.annotation for name, key in keys_of(part).items()}
+    found = {name: key.annotation for name, key in signature_keys(part).items()}
     assert found == {"width": int, "name": str, "sizes": Any}
 
 
@@ -236,4 +238,4 @@ def test_a_range_that_is_not_known_is_an_error_and_not_ignored():
     def mine(*, share: Annotated[float, "in (0, 100]"] = 1.0) -> None: ...
 
     with pytest.raises(UserError, match=r"'in \(0, 100\]'.*no such range.*'in \[0, 1\]'"):
-        keys_of(mine)
+        signature_keys(mine)

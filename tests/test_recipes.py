@@ -30,7 +30,7 @@ def test_a_recipe_trains_three_steps_in_its_tiny_form(path: Path, tmp_path: Path
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
 def test_a_recipe_is_valid_and_its_docstring_is_a_contract(path: Path):
-    config_file.load(str(path))
+    config_file.load_config(str(path))
     doc = ast.get_docstring(ast.parse(path.read_text())) or ""
     for part in ("After:", "Expected:", "Cost:"):
         assert re.search(rf"^{part} .+|\. {part} .+", doc, re.M), f"{path.name} lacks '{part}'"

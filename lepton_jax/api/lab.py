@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lepton_jax.config.config import Config
-from lepton_jax.config.validation import validate
+from lepton_jax.config.validation import validate_config
 from lepton_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -261,9 +261,9 @@ def _config(config: Any, overrides: Mapping[str, str]) -> tuple[Config, list[str
     if isinstance(config, str):
         from lepton_jax.config import config_file
 
-        return config_file.load(config, overrides)
+        return config_file.load_config(config, overrides)
     if hasattr(config, "to_dict"):
         config = config.to_dict()
     if not isinstance(config, Mapping):
         raise UserError(f"expected a config file, a ConfigDict or a dict, got {config!r}")
-    return validate(config), []
+    return validate_config(config), []

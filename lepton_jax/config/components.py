@@ -4,10 +4,13 @@ Values are 'module:Name' and are imported only when chosen. A config may write i
 'my_pkg.module:Name' wherever it may write one of these names.
 """
 
+import functools
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from lepton_jax.config.schema import HYPER, Key, optax_keys, signature_keys
 from lepton_jax.errors import did_you_mean
 
 TABLES: dict[str, dict[str, str]] = {
@@ -143,7 +146,7 @@ TABLES: dict[str, dict[str, str]] = {
 }
 
 
-def resolve(kind: str, name: str) -> Callable[..., Any]:
+def resolve_component(kind: str, name: str) -> Callable[..., Any]:
     """The component that `name` stands for.
 
     Raises:
@@ -173,3 +176,30 @@ def resolve(kind: str, name: str) -> Callable[..., Any]:
         raise ValueError(
             f"{kind} {name!r}: module {module_name!r} has no {attribute!r}{near}"
         ) from None
+
+
+@dataclass(frozen=True)
+class Component:
+    """A component chosen by name, with every one of its keys filled in."""
+
+    kind: str
+    name: str
+    keys: Mapping[str, Any]
+
+    def build(self, *args: Any, hyper: Mapping[str, Any] | None = None, **kwargs: Any) -> Any:
+        """Calls the component; `hyper` replaces keys by (traced) values of the same name."""
+        return resolve_component(self.kind, self.name)(
+            *args, **{**self.keys, **(hyper or {}), **kwargs}
+        )
+
+    def hyper(self) -> dict[str, float]:
+        """The numbers that trials may vary. Zero and None mean 'off', which is another program."""
+        marked = component_keys(self.kind, self.name)
+        return {k: v for k, v in self.keys.items() if HYPER in marked[k].marks and v}
+
+
+@functools.cache
+def component_keys(kind: str, name: str) -> dict[str, Key]:
+    """The config keys of a component. Raises `ValueError` where there is no such component."""
+    component = resolve_component(kind, name)
+    return optax_keys(component) if kind == "optimizer" else signature_keys(component)

@@ -5,7 +5,6 @@ module only when it is chosen.
 """
 
 import dataclasses
-import functools
 import hashlib
 import json
 import re
@@ -13,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from lepton_jax.config.components import resolve
+from lepton_jax.config.components import Component, component_keys
 from lepton_jax.config.schema import (
     HYPER,
     LATER,
@@ -26,44 +25,28 @@ from lepton_jax.config.schema import (
     PositiveInt,
     Rate,
     Running,
-    keys_by_default,
-    keys_of,
+    signature_keys,
 )
+from lepton_jax.config.walk import flatten, join_path
 
-
-@dataclass(frozen=True)
-class Chosen:
-    """A component chosen by name, with every one of its keys filled in."""
-
-    kind: str
-    name: str
-    keys: Mapping[str, Any]
-
-    def build(self, *args: Any, hyper: Mapping[str, Any] | None = None, **kwargs: Any) -> Any:
-        """Calls the component; `hyper` replaces keys by (traced) values of the same name."""
-        return resolve(self.kind, self.name)(*args, **{**self.keys, **(hyper or {}), **kwargs})
-
-    def hyper(self) -> dict[str, float]:
-        """The numbers that trials may vary. Zero and None mean 'off', which is another program."""
-        marked = component_keys(self.kind, self.name)
-        return {k: v for k, v in self.keys.items() if HYPER in marked[k].marks and v}
-
-
-Model = Annotated[Chosen, "model"]
-Task = Annotated[Chosen, "task"]
-Source = Annotated[Chosen, "source"]
-Tokenizer = Annotated[Chosen, "tokenizer"]
-Encoding = Annotated[Chosen, "encoding"]
-Schedule = Annotated[Chosen, "schedule"]
-Strategy = Annotated[Chosen, "strategy"]
-Writers = Annotated[Mapping[str, Chosen], "writer"]
-Metrics = Annotated[Mapping[str, Chosen], "metric"]
+ModelChoice = Annotated[Component, "model"]
+TaskChoice = Annotated[Component, "task"]
+SourceChoice = Annotated[Component, "source"]
+TokenizerChoice = Annotated[Component, "tokenizer"]
+EncodingChoice = Annotated[Component, "encoding"]
+ScheduleChoice = Annotated[Component, "schedule"]
+StrategyChoice = Annotated[Component, "strategy"]
+WriterChoices = Annotated[Mapping[str, Component], "writer"]
+MetricChoices = Annotated[Mapping[str, Component], "metric"]
 HostPipeline = Annotated[str, "host transform"]
 DevicePipeline = Annotated[str, "transform"]
 
+CONSTANT_SCHEDULE = Component("schedule", "constant", {})
+JIT_STRATEGY = Component("strategy", "jit", {})
+
 
 @dataclass(frozen=True, kw_only=True)
-class Data:
+class DataConfig:
     """Where examples come from and what happens to them on the way to the model.
 
     `decode` runs once on the host and is cached; `augment` runs inside the training step;
@@ -73,9 +56,9 @@ class Data:
     an example's texts become fields of tokens.
     """
 
-    source: Source
-    tokenizer: Later[Tokenizer | None] = None
-    encode: Later[Encoding | None] = None
+    source: SourceChoice
+    tokenizer: Later[TokenizerChoice | None] = None
+    encode: Later[EncodingChoice | None] = None
     decode: HostPipeline = ""
     train_decode: HostPipeline = ""
     order: Later[Literal["shuffled", "contiguous"]] = "shuffled"
@@ -93,7 +76,7 @@ class Data:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Group:
+class OptimizerGroup:
     """Parameters whose path matches `pattern` (a regular expression), treated differently."""
 
     pattern: str
@@ -104,7 +87,7 @@ class Group:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Optimizer:
+class OptimizerConfig:
     """optax's optimizer of that name; `keys` are its own parameters."""
 
     name: str
@@ -112,12 +95,12 @@ class Optimizer:
     weight_decay: Hyper = 0.0
     """Decoupled where the optimizer has its own (adamw, lion ...), else added to the gradient."""
     clip_norm: float | None = None
-    groups: Mapping[str, Group] = field(default_factory=dict)
+    groups: Mapping[str, OptimizerGroup] = field(default_factory=dict)
     keys: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lora:
+class LoraConfig:
     """Low-rank adapters (Hu et al. 2021): W + (alpha / rank) A B, of which A and B alone train."""
 
     rank: PositiveInt
@@ -131,7 +114,7 @@ class Lora:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Best:
+class BestConfig:
     """Which checkpoint is the best one: the metric as the record names it, and its direction."""
 
     metric: str = "valid/loss"
@@ -139,23 +122,23 @@ class Best:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Eval:
+class EvalConfig:
     """A further evaluation: a split of the run's own source, or of another one."""
 
     split: str = "test"
-    source: Source | None = None
-    metrics: Metrics = field(default_factory=dict)
+    source: SourceChoice | None = None
+    metrics: MetricChoices = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """One complete recipe for one run."""
 
-    model: Model
-    task: Task
-    data: Data
-    optimizer: Optimizer
-    schedule: Schedule = Chosen("schedule", "constant", {})
+    model: ModelChoice
+    task: TaskChoice
+    data: DataConfig
+    optimizer: OptimizerConfig
+    schedule: ScheduleChoice = CONSTANT_SCHEDULE
     train_for: Duration
     batch_size: PositiveInt
     accumulate: PositiveInt = 1
@@ -168,11 +151,11 @@ class Config:
     init_from: str = ""
     """A workdir, checkpoint, bundle or folder of Hugging Face whose weights a fresh run starts
     from."""
-    lora: Later[Lora | None] = None
+    lora: Later[LoraConfig | None] = None
     """Adapters to train in place of the model's parameters."""
     evaluate_every: Duration = "1 epochs"
-    best: Best = Best()
-    strategy: Running[Strategy] = Chosen("strategy", "jit", {})
+    best: BestConfig = BestConfig()
+    strategy: Running[StrategyChoice] = JIT_STRATEGY
     """Where the step runs; it changes the speed, never what is computed."""
     patience: Running[PositiveInt] = 1800
     """Seconds without a step, an evaluation or a save after which the run ends as hung."""
@@ -181,14 +164,14 @@ class Config:
     noticed at once."""
     profile: Running[tuple[int, int] | None] = None
     """(first step, steps) of which a jax.profiler trace is written into the workdir."""
-    metrics: Running[Metrics] = field(default_factory=dict)
+    metrics: Running[MetricChoices] = field(default_factory=dict)
     """Beside the task's own."""
-    evals: Running[Mapping[str, Eval]] = field(default_factory=dict)
+    evals: Running[Mapping[str, EvalConfig]] = field(default_factory=dict)
     log_every: Running[Duration] = "50 steps"
     checkpoint_every: Running[Duration] = "1 epochs"
     keep_last: Running[PositiveInt] = 2
-    writers: Running[Writers] = field(
-        default_factory=lambda: {"tensorboard": Chosen("writer", "tensorboard", {})}
+    writers: Running[WriterChoices] = field(
+        default_factory=lambda: {"tensorboard": Component("writer", "tensorboard", {})}
     )
 
     def to_dict(self) -> dict[str, Any]:
@@ -216,24 +199,7 @@ class Config:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-@functools.cache
-def component_keys(kind: str, name: str) -> dict[str, Key]:
-    """The config keys of a component. Raises `ValueError` where there is no such component."""
-    component = resolve(kind, name)
-    return keys_by_default(component) if kind == "optimizer" else keys_of(component)
-
-
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """`('optimizer.learning_rate', 0.1)` and so on, in order."""
-    for key, value in tree.items():
-        path = join(prefix, key)
-        if isinstance(value, Mapping) and value:
-            yield from flatten(value, path)
-        else:
-            yield path, value
-
-
-def differences(old: Config, new: Config) -> list[str]:
+def list_differences(old: Config, new: Config) -> list[str]:
     """The computing keys that differ, a line each: `batch_size: 32 -> 64`."""
     a, b = old.computing(), new.computing()
     return [
@@ -243,7 +209,7 @@ def differences(old: Config, new: Config) -> list[str]:
     ]
 
 
-def own_modules(config: Config) -> list[str]:
+def find_user_modules(config: Config) -> list[str]:
     """The modules of the user's own that a config names ('my_pkg.nets:Net'), also in pipelines."""
     values = [str(value) for _, value in flatten(config.to_dict())]
     return sorted(
@@ -253,9 +219,9 @@ def own_modules(config: Config) -> list[str]:
 
 def plain(value: Any) -> Any:
     """Nested dicts and lists, as JSON takes them."""
-    if isinstance(value, Chosen):
+    if isinstance(value, Component):
         return {"name": value.name, **plain(value.keys)}
-    if isinstance(value, Optimizer):
+    if isinstance(value, OptimizerConfig):
         own = {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
         keys = own.pop("keys")
         return own | keys
@@ -270,19 +236,15 @@ def plain(value: Any) -> Any:
 
 def _keys(section: Any, path: str = "") -> Iterator[tuple[str, Key]]:
     """`('data.workers', Key(...))` and so on, for every key of a section."""
-    if isinstance(section, Chosen):
+    if isinstance(section, Component):
         for name, key in component_keys(section.kind, section.name).items():
-            yield join(path, name), key
-    elif dataclasses.is_dataclass(section) and not isinstance(section, Optimizer):
+            yield join_path(path, name), key
+    elif dataclasses.is_dataclass(section) and not isinstance(section, OptimizerConfig):
         cls: Any = type(section)
-        for name, key in keys_of(cls).items():
-            yield join(path, name), key
-            yield from _keys(getattr(section, name), join(path, name))
+        for name, key in signature_keys(cls).items():
+            yield join_path(path, name), key
+            yield from _keys(getattr(section, name), join_path(path, name))
 
 
 def _under(path: str, section: str) -> bool:
     return path == section or path.startswith(section + ".")
-
-
-def join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else str(name)

@@ -15,11 +15,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lepton_jax.config.config import Config
-from lepton_jax.config.validation import validate
+from lepton_jax.config.validation import validate_config
 from lepton_jax.errors import UserError, did_you_mean
 
 
-def load(path: str, overrides: Mapping[str, str] | None = None) -> tuple[Config, list[str]]:
+def load_config(path: str, overrides: Mapping[str, str] | None = None) -> tuple[Config, list[str]]:
     """The validated config at `path` (`FILE.py[:arg]` or a record's config.json), and notes.
 
     `overrides`: `{'optimizer.learning_rate': '0.1'}`, values as written on a command line.
@@ -29,7 +29,7 @@ def load(path: str, overrides: Mapping[str, str] | None = None) -> tuple[Config,
     file, _, arg = path.partition(":") if not os.path.exists(path) else (path, "", "")
     given = _read_json(file) if file.endswith(".json") else _read_python(file, arg)
     notes = _override(given, overrides or {})
-    return validate(given.to_dict(), file), notes
+    return validate_config(given.to_dict(), file), notes
 
 
 def _read_json(file: str) -> Any:
@@ -51,7 +51,7 @@ def _read_python(file: str, arg: str) -> Any:
         raise UserError(f"a config is a .py file (or a record's config.json), got {file}")
     if not os.path.isfile(file):
         raise UserError(f"there is no config file {file}{_nearest_file(file)}")
-    config = returned(
+    config = call_user_function(
         file,
         "get_config",
         arg,
@@ -65,7 +65,7 @@ def _read_python(file: str, arg: str) -> Any:
     return config
 
 
-def function_of(file: str, name: str, expected: str) -> Callable[..., Any]:
+def load_user_function(file: str, name: str, expected: str) -> Callable[..., Any]:
     """The function of that name in a user's Python file.
 
     Raises:
@@ -78,7 +78,7 @@ def function_of(file: str, name: str, expected: str) -> Callable[..., Any]:
         raise UserError(f"{file} is no Python file; {expected}")
     module = importlib.util.module_from_spec(spec)
     try:
-        called(spec.loader.exec_module, file, module)
+        run_user_code(spec.loader.exec_module, file, module)
     except SyntaxError as e:
         raise UserError(f"{e.filename}:{e.lineno}: syntax error: {e.msg}") from None
     function = getattr(module, name, None)
@@ -89,18 +89,18 @@ def function_of(file: str, name: str, expected: str) -> Callable[..., Any]:
     return function
 
 
-def returned(file: str, name: str, arg: str, expected: str) -> Any:
+def call_user_function(file: str, name: str, arg: str, expected: str) -> Any:
     """What the function of that name in `file` returns, given what stands behind `file:`.
 
-    Raises as `function_of` does.
+    Raises as `load_user_function` does.
     """
-    function = function_of(file, name, expected)
+    function = load_user_function(file, name, expected)
     if arg and not inspect.signature(function).parameters:
         raise UserError(f"{file}: {name}() takes no argument, got ':{arg}'")
-    return called(function, file, *([arg] if arg else []))
+    return run_user_code(function, file, *([arg] if arg else []))
 
 
-def called(function: Callable[..., Any], file: str, *args: Any) -> Any:
+def run_user_code(function: Callable[..., Any], file: str, *args: Any) -> Any:
     """Calls what a user's file defines. What it raises becomes a sentence with its line."""
     try:
         return function(*args)
@@ -135,12 +135,12 @@ def _override(config: Any, overrides: Mapping[str, str]) -> list[str]:
                 dropped = f" ({', '.join(others)} of the config are dropped)" if others else ""
                 notes.append(f"{'.'.join(sections)}: {overrides[path]}, from its defaults{dropped}")
             text = overrides[path]
-            target[name] = text if isinstance(target.get(name), str) else literal(text)
+            target[name] = text if isinstance(target.get(name), str) else parse_literal(text)
     config.lock()
     return notes
 
 
-def literal(text: str) -> Any:
+def parse_literal(text: str) -> Any:
     """A value as it is written on a command line: `0.1`, `(8, 16)`, `true`, or a bare word."""
     if text.lower() in ("true", "false"):
         return text.lower() == "true"

@@ -9,7 +9,7 @@ import re
 from typing import Any, NamedTuple
 
 
-class Call(NamedTuple):
+class TransformCall(NamedTuple):
     """One transform of a pipeline: its name and its literal arguments."""
 
     name: str
@@ -17,7 +17,7 @@ class Call(NamedTuple):
     kwargs: dict[str, Any]
 
 
-def parse(text: str) -> list[Call]:
+def parse_calls(text: str) -> list[TransformCall]:
     """The calls of a pipeline, in order; `''` is the empty pipeline.
 
     Raises:
@@ -40,7 +40,7 @@ def parse(text: str) -> list[Call]:
             named = {k.arg: ast.literal_eval(k.value) for k in call.keywords if k.arg}
         except ValueError:
             raise ValueError(f"{part!r}: arguments must be plain literals") from None
-        calls.append(Call(name, values, named))
+        calls.append(TransformCall(name, values, named))
     return calls
 
 

@@ -76,14 +76,15 @@ class Key(NamedTuple):
 
 
 @functools.cache
-def keys_of(component: Callable[..., Any]) -> dict[str, Key]:
+def signature_keys(component: Callable[..., Any]) -> dict[str, Key]:
     """The config keys of a component: its dataclass fields, or the parameters that a config may
     give: keyword-only ones, and (optax's way) later ones that have a default.
     """
     if dataclasses.is_dataclass(component):
         hints = typing.get_type_hints(component, include_extras=True)
         return {
-            f.name: key(hints[f.name], _field_default(f)) for f in dataclasses.fields(component)
+            f.name: split_annotation(hints[f.name], _field_default(f))
+            for f in dataclasses.fields(component)
         }
     # nnx's metaclass hides the constructor's signature behind (*args, **kwargs).
     function = component.__init__ if inspect.isclass(component) else component
@@ -93,7 +94,7 @@ def keys_of(component: Callable[..., Any]) -> dict[str, Key]:
         if name in ("self", "rngs") or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
             continue
         if p.kind is p.KEYWORD_ONLY or p.default is not REQUIRED:
-            keys[name] = key(hints.get(name, _of_default(p.default)), p.default)
+            keys[name] = split_annotation(hints.get(name, _of_default(p.default)), p.default)
     return keys
 
 
@@ -102,7 +103,7 @@ def _of_default(default: Any) -> Any:
     return type(default) if type(default) in (bool, int, float, str) else Any
 
 
-def keys_by_default(function: Callable[..., Any]) -> dict[str, Key]:
+def optax_keys(function: Callable[..., Any]) -> dict[str, Key]:
     """The config keys of a function of optax's kind, judged by its defaults.
 
     A float may be varied between trials (optax takes it traced), a bool or an int may not, and
@@ -134,7 +135,7 @@ def _field_default(field: dataclasses.Field) -> Any:
     return REQUIRED if field.default is dataclasses.MISSING else field.default
 
 
-def key(annotation: Any, default: Any = REQUIRED) -> Key:
+def split_annotation(annotation: Any, default: Any = REQUIRED) -> Key:
     """An annotation taken apart into what it is and how it is marked."""
     marks: tuple[str, ...] = ()
     while typing.get_origin(annotation) is Annotated:
@@ -147,18 +148,18 @@ def key(annotation: Any, default: Any = REQUIRED) -> Key:
     return Key(annotation, default, marks)
 
 
-def describe(annotation: Any) -> str:
+def describe_type(annotation: Any) -> str:
     """An annotation in the words of an error message: `int`, `'SAME' or 'VALID'`, `int or None`."""
-    annotation = key(annotation).annotation
+    annotation = split_annotation(annotation).annotation
     origin, args = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Literal:
         return " or ".join(repr(a) for a in args)
     if origin in (Union, types.UnionType):
-        return " or ".join(describe(a) for a in args)
+        return " or ".join(describe_type(a) for a in args)
     if origin is tuple:
         if args[-1] is Ellipsis:
-            return f"a tuple of {describe(args[0])}"
-        return f"a tuple ({', '.join(map(describe, args))})"
+            return f"a tuple of {describe_type(args[0])}"
+        return f"a tuple ({', '.join(map(describe_type, args))})"
     if origin in (dict, Mapping):
         return "a section"
     if annotation is type(None):
@@ -166,18 +167,18 @@ def describe(annotation: Any) -> str:
     return getattr(annotation, "__name__", str(annotation))
 
 
-def coerce(value: Any, annotation: Any) -> Any:
+def coerce_value(value: Any, annotation: Any) -> Any:
     """`value` as the annotation wants it: an int where a float is due, a list as a tuple.
 
     Raises:
       ValueError: with 'expected ..., got ...' when the value does not fit.
     """
-    _, _, marks = declared = key(annotation)
+    _, _, marks = declared = split_annotation(annotation)
     if marks:
-        value = coerce(value, declared.annotation)
+        value = coerce_value(value, declared.annotation)
         for mark in marks:
             if value is not None and mark in RANGES and not RANGES[mark](value):
-                raise ValueError(f"expected {describe(annotation)} {mark}, got {value!r}")
+                raise ValueError(f"expected {describe_type(annotation)} {mark}, got {value!r}")
         if "duration" in marks:
             parse_duration(value)
         return value
@@ -187,18 +188,18 @@ def coerce(value: Any, annotation: Any) -> Any:
     if origin in (Union, types.UnionType):
         for option in args:
             try:
-                return coerce(value, option)
+                return coerce_value(value, option)
             except ValueError:
                 continue
     elif origin is Literal:
         if any(type(value) is type(a) and value == a for a in args):
             return value
         near = did_you_mean(value, [str(a) for a in args]) if isinstance(value, str) else ""
-        raise ValueError(f"expected {describe(annotation)}, got {value!r}{near}")
+        raise ValueError(f"expected {describe_type(annotation)}, got {value!r}{near}")
     elif origin is tuple and isinstance(value, tuple | list):
         types_ = args[:1] * len(value) if args[-1] is Ellipsis else args
         with contextlib.suppress(ValueError):
-            return tuple(coerce(v, t) for v, t in zip(value, types_, strict=True))
+            return tuple(coerce_value(v, t) for v, t in zip(value, types_, strict=True))
     elif annotation is type(None):
         if value is None:
             return None
@@ -210,7 +211,7 @@ def coerce(value: Any, annotation: Any) -> Any:
             return value
     elif isinstance(annotation, type) and isinstance(value, annotation):
         return value
-    raise ValueError(f"expected {describe(annotation)}, got {_shown(value)}")
+    raise ValueError(f"expected {describe_type(annotation)}, got {_shown(value)}")
 
 
 def parse_duration(text: str) -> tuple[float, str]:

@@ -10,16 +10,18 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 from lepton_jax.config import pipeline, schema
-from lepton_jax.config.config import Chosen, Config, Optimizer, component_keys, join, plain
+from lepton_jax.config.components import Component, component_keys
+from lepton_jax.config.config import Config, OptimizerConfig, plain
 from lepton_jax.config.schema import (
     REQUIRED,
     RUNNING,
     Key,
-    coerce,
-    describe,
-    keys_of,
+    coerce_value,
+    describe_type,
     parse_duration,
+    signature_keys,
 )
+from lepton_jax.config.walk import join_path
 from lepton_jax.errors import UserError, did_you_mean
 
 
@@ -30,7 +32,7 @@ class Faults(list[str]):
         self.append(f"{path}: {problem}" if path else problem)
 
 
-def validate(given: Mapping[str, Any], name: str = "the config") -> Config:
+def validate_config(given: Mapping[str, Any], name: str = "the config") -> Config:
     """The `Config` that `given` (nested mappings) stands for.
 
     Raises:
@@ -46,7 +48,7 @@ def validate(given: Mapping[str, Any], name: str = "the config") -> Config:
     return config
 
 
-def changed(config: Config, change: Mapping[str, Any], name: str = "the config") -> Config:
+def change_config(config: Config, change: Mapping[str, Any], name: str = "the config") -> Config:
     """The config with some keys changed; another component starts from its own defaults.
 
     Raises:
@@ -64,15 +66,15 @@ def changed(config: Config, change: Mapping[str, Any], name: str = "the config")
         if key == "name" and at.get("name") != change[path]:
             at.clear()
         at[key] = change[path]
-    return validate(tree, name)
+    return validate_config(tree, name)
 
 
 def _section(given: Any, cls: type, path: str, faults: Faults) -> Any:
     if not isinstance(given, Mapping):
         faults.add(path, f"expected a section, got {given!r}")
         return None
-    keys = keys_of(cls)
-    if cls is Optimizer:
+    keys = signature_keys(cls)
+    if cls is OptimizerConfig:
         return _optimizer(given, keys, path, faults)
     values = _keys(given, keys, path, faults)
     return None if faults else cls(**values)
@@ -94,7 +96,7 @@ def _optimizer(given: Mapping[str, Any], keys: dict[str, Key], path: str, faults
     values = _keys(given, own | keys, path, faults)
     if faults:
         return None
-    return Optimizer(**{k: values[k] for k in keys}, keys={k: values[k] for k in own})
+    return OptimizerConfig(**{k: values[k] for k in keys}, keys={k: values[k] for k in own})
 
 
 def _keys(
@@ -106,9 +108,9 @@ def _keys(
         if name not in keys:
             near = did_you_mean(name, keys)
             allowed = "" if near else f"; there are: {', '.join(keys)}" if keys else "; none is"
-            faults.add(join(path, name), f"no such key{near}{allowed}")
+            faults.add(join_path(path, name), f"no such key{near}{allowed}")
     for name, key in keys.items():
-        where = join(path, name)
+        where = join_path(path, name)
         if name in given:
             values[name] = _value(given[name], key, where, faults)
         elif key.default is REQUIRED:
@@ -121,11 +123,13 @@ def _keys(
 
 
 def _wanted(key: Key) -> str:
-    return "expected a section" if _is_section(key.annotation) else f"expected {describe(key[0])}"
+    return (
+        "expected a section" if _is_section(key.annotation) else f"expected {describe_type(key[0])}"
+    )
 
 
 def _is_section(annotation: Any) -> bool:
-    return annotation is Chosen or dataclasses.is_dataclass(annotation)
+    return annotation is Component or dataclasses.is_dataclass(annotation)
 
 
 def _holds_sections(annotation: Any) -> bool:
@@ -138,12 +142,12 @@ def _value(given: Any, key: Key, path: str, faults: Faults) -> Any:
     if type(None) in typing.get_args(annotation) and len(optional) == 1:
         if given is None:
             return None
-        inner = schema.key(optional[0])
+        inner = schema.split_annotation(optional[0])
         if _is_section(inner.annotation):
             return _value(given, inner, path, faults)
     if typing.get_origin(annotation) is Mapping:
         return _mapping(given, typing.get_args(annotation)[1], marks, path, faults)
-    if annotation is Chosen:
+    if annotation is Component:
         return _chosen(given, marks[0], path, faults)
     if dataclasses.is_dataclass(annotation):
         return _section(given, typing.cast(type, annotation), path, faults)
@@ -151,7 +155,7 @@ def _value(given: Any, key: Key, path: str, faults: Faults) -> Any:
         wanted = annotation
         for mark in marks:
             wanted = Annotated[wanted, mark]
-        value = coerce(given, wanted)
+        value = coerce_value(given, wanted)
         for kind in ("host transform", "transform"):
             if kind in marks:
                 calls(kind, value)
@@ -168,15 +172,15 @@ def _chosen(given: Any, kind: str, path: str, faults: Faults, default_name: str 
         return None
     name = given.get("name", default_name)
     if not isinstance(name, str) or not name:
-        faults.add(join(path, "name"), f"expected the name of a {kind}, got {name!r}")
+        faults.add(join_path(path, "name"), f"expected the name of a {kind}, got {name!r}")
         return None
     try:
         keys = component_keys(kind, name)
     except ValueError as e:
-        faults.add(join(path, "name"), str(e))
+        faults.add(join_path(path, "name"), str(e))
         return None
     own = {k: v for k, v in given.items() if k != "name"}
-    return Chosen(kind, name, _keys(own, keys, path, faults))
+    return Component(kind, name, _keys(own, keys, path, faults))
 
 
 def _mapping(given: Any, item: Any, marks: tuple[str, ...], path: str, faults: Faults) -> Any:
@@ -185,8 +189,8 @@ def _mapping(given: Any, item: Any, marks: tuple[str, ...], path: str, faults: F
         return None
     values = {}
     for name, section in given.items():
-        where = join(path, name)
-        if item is Chosen:
+        where = join_path(path, name)
+        if item is Component:
             kind = next(m for m in marks if m != RUNNING)
             values[name] = _chosen(section, kind, where, faults, default_name=name)
         elif dataclasses.is_dataclass(item):
@@ -236,10 +240,10 @@ def _durations(config: Config) -> Iterator[tuple[str, str]]:
             yield f"schedule.{name}", value
 
 
-def calls(kind: str, text: str) -> list[Chosen]:
+def calls(kind: str, text: str) -> list[Component]:
     """A pipeline's transforms, each with all of its keys. Raises `ValueError`."""
     chosen = []
-    for name, args, kwargs in pipeline.parse(text):
+    for name, args, kwargs in pipeline.parse_calls(text):
         keys = component_keys(kind, name)
         if len(args) > len(keys):
             raise ValueError(f"{name} takes at most {len(keys)} arguments: {', '.join(keys)}")
@@ -248,5 +252,5 @@ def calls(kind: str, text: str) -> list[Chosen]:
         values = _keys(given, keys, "", faults)
         if faults:
             raise ValueError(f"{name}: " + "; ".join(faults))
-        chosen.append(Chosen(kind, name, values))
+        chosen.append(Component(kind, name, values))
     return chosen

@@ -5,7 +5,8 @@ import hashlib
 import json
 from typing import Any
 
-from lepton_jax.config.config import Chosen, Config, Optimizer, component_keys, plain
+from lepton_jax.config.components import Component, component_keys
+from lepton_jax.config.config import Config, OptimizerConfig, plain
 from lepton_jax.config.schema import HYPER
 from lepton_jax.config.validation import calls
 
@@ -52,13 +53,13 @@ def program_key(config: Config) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _blank(chosen: Chosen) -> Chosen:
+def _blank(chosen: Component) -> Component:
     """With every number that may vary replaced by 1."""
     varied = dict.fromkeys(chosen.hyper(), 1.0)
     return dataclasses.replace(chosen, keys={**chosen.keys, **varied})
 
 
-def _blank_optimizer(optimizer: Optimizer) -> Optimizer:
+def _blank_optimizer(optimizer: OptimizerConfig) -> OptimizerConfig:
     marked = component_keys("optimizer", optimizer.name)
     varied = {k: 1.0 for k, v in optimizer.keys.items() if HYPER in marked[k].marks and v}
 

@@ -23,7 +23,7 @@ from lepton_jax.errors import UserError, did_you_mean
 from lepton_jax.transforms import host
 
 if TYPE_CHECKING:
-    from lepton_jax.config.config import Chosen
+    from lepton_jax.config.components import Component
 
 RESERVED = ("position", "mask", "seed")
 """Fields that a batch gets beside those of the data: where an example of a training batch lies in
@@ -131,8 +131,8 @@ def load(
     valid_fraction: float,
     split_seed: int,
     train_decode: str = "",
-    tokenizer: "Chosen | str | None" = None,
-    encode: "Chosen | None" = None,
+    tokenizer: "Component | str | None" = None,
+    encode: "Component | None" = None,
 ) -> Dataset:
     """Decodes a source, or finds it decoded.
 
@@ -243,7 +243,7 @@ def _carved(
 
 
 def _tokenizer(
-    chosen: "Chosen | str", raw: Mapping[str, Split], identity: list[Any], encoding: Encoding
+    chosen: "Component | str", raw: Mapping[str, Split], identity: list[Any], encoding: Encoding
 ) -> Tokenizer:
     """That of the text given, or one trained on the training split, which `identity` names."""
     if isinstance(chosen, str):
@@ -278,7 +278,7 @@ class _Read:
         return self._pipeline(self.split[index])
 
     @cached_property
-    def _pipeline(self) -> host.Pipeline:
+    def _pipeline(self) -> host.ElementTransform:
         return host.pipeline(self.decode)
 
     def origin(self, index: int) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
-from lepton_jax.config.config import Eval
+from lepton_jax.config.config import EvalConfig
 from lepton_jax.data.dataset import Dataset
 from lepton_jax.data.source import Columns
 from lepton_jax.errors import UserError, did_you_mean
@@ -83,7 +83,7 @@ class Evaluations:
             return self._own
         return Evaluator(self._layout, self._program.metrics(metrics))
 
-    def _columns(self, name: str, section: Eval) -> Columns:
+    def _columns(self, name: str, section: EvalConfig) -> Columns:
         data = self._data
         if section.source is not None:
             from lepton_jax.training.saved import load_data

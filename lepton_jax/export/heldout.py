@@ -103,13 +103,12 @@ def _load(section: Mapping[str, Any], folder: Path, trusted: bool) -> Any:
     not the bundle's.
     """
     from lepton_jax.config import pipeline
-    from lepton_jax.config.components import resolve
-    from lepton_jax.config.config import Chosen
+    from lepton_jax.config.components import Component, resolve_component
     from lepton_jax.data import dataset
 
     source = dict(section["source"])
     train_decode = section.get("train_decode", "")
-    transforms = [*pipeline.parse(section["decode"]), *pipeline.parse(train_decode)]
+    transforms = [*pipeline.parse_calls(section["decode"]), *pipeline.parse_calls(train_decode)]
     encode = dict(section.get("encode") or {})
     names = [source["name"], *(call.name for call in transforms), encode.get("name", "")]
     if not trusted and any(":" in name for name in names):
@@ -119,7 +118,7 @@ def _load(section: Mapping[str, Any], folder: Path, trusted: bool) -> Any:
         )
     if any("<path>" in str(value) for value in source.values()):
         raise ValueError("the lineage keeps no local paths; give --workdir, the run it came from")
-    made, name = resolve("source", source.pop("name")), encode.pop("name", "")
+    made, name = resolve_component("source", source.pop("name")), encode.pop("name", "")
     return dataset.load(
         made(**_as_declared(made, source)),
         decode=section["decode"],
@@ -127,13 +126,15 @@ def _load(section: Mapping[str, Any], folder: Path, trusted: bool) -> Any:
         split_seed=section["split_seed"],
         train_decode=train_decode,
         tokenizer=(folder / "tokenizer.json").read_text("utf-8") if name else None,
-        encode=Chosen("encoding", name, encode) if name else None,
+        encode=Component("encoding", name, encode) if name else None,
     )
 
 
 def _as_declared(component: Any, keys: Mapping[str, Any]) -> dict[str, Any]:
     """Keys that were JSON, as a config has them: the list of a tuple a tuple again."""
-    from lepton_jax.config.schema import coerce, keys_of
+    from lepton_jax.config.schema import coerce_value, signature_keys
 
-    declared = keys_of(component)
-    return {k: coerce(v, declared[k].annotation) if k in declared else v for k, v in keys.items()}
+    declared = signature_keys(component)
+    return {
+        k: coerce_value(v, declared[k].annotation) if k in declared else v for k, v in keys.items()
+    }

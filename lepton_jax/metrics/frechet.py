@@ -18,7 +18,7 @@ from flax import nnx
 
 from lepton_jax.config.config import Config
 from lepton_jax.config.schema import PositiveInt
-from lepton_jax.config.validation import calls, validate
+from lepton_jax.config.validation import calls, validate_config
 from lepton_jax.errors import UserError
 from lepton_jax.training import init_from, saved
 from lepton_jax.training.functional import Functional
@@ -160,7 +160,7 @@ def _config(path: str) -> Config:
     folder = epath.Path(path)
     if (folder / "lineage.json").exists():
         config = json.loads((folder / "lineage.json").read_text())["config"]
-        return validate(config, f"{path}/lineage.json")
+        return validate_config(config, f"{path}/lineage.json")
     if not (folder / "config.json").exists():
         raise UserError(
             f"metric frechet: classifier = {path!r} is no workdir (config.json) or bundle "

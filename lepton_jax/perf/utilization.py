@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lepton_jax.config.validation import changed
+from lepton_jax.config.validation import change_config
 from lepton_jax.perf.chips import chip_of
 from lepton_jax.perf.flops import flops
 from lepton_jax.training.program import Program
@@ -33,7 +33,7 @@ def model_flops(program: Program) -> float:
     """Of a step over the whole batch, did it keep every activation: what MFU counts."""
     if program.config.model.keys.get("remat", "none") == "none":
         return step_flops(program)
-    config = changed(program.config, {"model.remat": "none"})
+    config = change_config(program.config, {"model.remat": "none"})
     return step_flops(Program(config, program.spec, program.train_examples))
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lepton_jax.config.config import Config
-from lepton_jax.config.validation import changed
+from lepton_jax.config.validation import change_config
 from lepton_jax.data.dataset import Dataset
 from lepton_jax.errors import UserError
 from lepton_jax.plan import page, topology
@@ -189,7 +189,9 @@ def _remedies(
     for changes in remedy.remedy_rounds(program.config, wanted.count):
         for change in changes:
             try:
-                tried = Program(changed(program.config, change), data.spec, program.train_examples)
+                tried = Program(
+                    change_config(program.config, change), data.spec, program.train_examples
+                )
                 compiled = compile_step(tried, devices)
             except UserError:  # e.g. the batch does not divide any further
                 continue

@@ -4,11 +4,11 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lepton_jax.config.config import Best
+from lepton_jax.config.config import BestConfig
 
 
 def best_step(
-    best: Best, rows: Iterable[Mapping[str, Any]], among: Sequence[int] | None = None
+    best: BestConfig, rows: Iterable[Mapping[str, Any]], among: Sequence[int] | None = None
 ) -> int | None:
     """The earliest step with the best value of the metric; None where there is none.
 

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lepton_jax.config.config import Config, own_modules
+from lepton_jax.config.config import Config, find_user_modules
 
 VARIABLES = (
     "CUDA_VISIBLE_DEVICES",
@@ -68,7 +68,7 @@ def describe_origin(
         **collected,
         "fingerprint": config.fingerprint(),
         "data_fingerprint": data_fingerprint,
-        "components": digest_modules(own_modules(config)),
+        "components": digest_modules(find_user_modules(config)),
         "seed": config.seed,
     }
 

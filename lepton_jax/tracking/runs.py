@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
-from lepton_jax.config.config import flatten
+from lepton_jax.config.walk import flatten
 from lepton_jax.errors import UserError, WorkError, did_you_mean
 from lepton_jax.tracking import files
 from lepton_jax.tracking.claim import owner_of

@@ -23,7 +23,7 @@ from pathlib import Path as LocalPath
 from typing import Any, Literal, Protocol
 from uuid import uuid4
 
-from lepton_jax.config.config import flatten
+from lepton_jax.config.walk import flatten
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.tracking import files
 from lepton_jax.tracking.record import Row

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from lepton_jax.config.components import resolve
+from lepton_jax.config.components import resolve_component
 from lepton_jax.errors import UserError
 from lepton_jax.placement import rules, strategies
 from lepton_jax.placement.mesh import Placement
@@ -39,7 +39,7 @@ class Layout:
         Raises:
           UserError: when the model's sharding rules do not fit the mesh.
         """
-        model = resolve("model", self.program.config.model.name)
+        model = resolve_component("model", self.program.config.model.name)
         found = self.placement.specs(self._model, getattr(model, "sharding", {}))
         return found | lora.spread(self._adapters, found)
 

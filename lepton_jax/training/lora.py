@@ -17,7 +17,7 @@ import numpy as np
 from etils import epath
 from jax.sharding import PartitionSpec as P
 
-from lepton_jax.config.config import Lora
+from lepton_jax.config.config import LoraConfig
 from lepton_jax.errors import UserError, did_you_mean
 from lepton_jax.models.hugging_face.folder import safetensors
 from lepton_jax.trees import flatten_tree, unflatten_tree
@@ -32,7 +32,7 @@ Named = Mapping[str, Any]
 class Adapters:
     """What a config's `lora` makes of a model: what trains and what is frozen, and them as one."""
 
-    config: Lora
+    config: LoraConfig
     alpha: Any
     like: Any
     """The model's parameters, as a tree of shapes."""

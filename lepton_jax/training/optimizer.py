@@ -10,14 +10,16 @@ from typing import Any
 import jax
 import optax
 
-from lepton_jax.config.components import resolve
-from lepton_jax.config.config import Optimizer, component_keys
+from lepton_jax.config.components import component_keys, resolve_component
+from lepton_jax.config.config import OptimizerConfig
 from lepton_jax.config.schema import is_off
 from lepton_jax.errors import UserError, did_you_mean
 from lepton_jax.trees import path_name
 
 
-def build(config: Optimizer, rates: Mapping[str, Any], shape: Any) -> optax.GradientTransformation:
+def build(
+    config: OptimizerConfig, rates: Mapping[str, Any], shape: Any
+) -> optax.GradientTransformation:
     """optax's transformation with the numbers in `rates` (see `hyper.hyper_of`).
 
     `shape`: the schedule's value at this step, with peak 1. Clipping is by the global norm of all
@@ -38,7 +40,11 @@ def build(config: Optimizer, rates: Mapping[str, Any], shape: Any) -> optax.Grad
 
 
 def _one(
-    config: Optimizer, numbers: Mapping[str, Any], shape: Any, lr_factor: Any, decay_factor: Any
+    config: OptimizerConfig,
+    numbers: Mapping[str, Any],
+    shape: Any,
+    lr_factor: Any,
+    decay_factor: Any,
 ) -> optax.GradientTransformation:
     if is_off(lr_factor):
         return optax.set_to_zero()
@@ -46,7 +52,7 @@ def _one(
     learning_rate = numbers["learning_rate"] * lr_factor * shape
     decay = numbers.get("weight_decay", 0.0)
     decays = not is_off(decay) and not is_off(decay_factor)
-    function = resolve("optimizer", config.name)
+    function = resolve_component("optimizer", config.name)
     if "weight_decay" in component_keys("optimizer", config.name):
         return function(learning_rate, weight_decay=decay * decay_factor if decays else 0.0, **keys)
     inner = function(learning_rate, **keys)
@@ -55,7 +61,7 @@ def _one(
     return optax.chain(optax.add_decayed_weights(decay * decay_factor), inner)
 
 
-def labels(config: Optimizer, tree: Any) -> Any:
+def labels(config: OptimizerConfig, tree: Any) -> Any:
     """Each parameter's group: the one whose pattern matches its path ('conv1.kernel'), or `''`.
 
     Raises:

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lepton_jax.config.components import resolve
-from lepton_jax.config.config import Chosen, Config
+from lepton_jax.config.components import Component, resolve_component
+from lepton_jax.config.config import Config
 from lepton_jax.config.schema import parse_duration
 from lepton_jax.config.validation import calls
 from lepton_jax.config.varied import hyper_of
@@ -232,7 +232,7 @@ class Program:
             examples |= {"answer": outputs["label"], "confidence": sure}
         return {"sums": sums, "examples": examples, "gathered": rows}
 
-    def metrics(self, extra: Mapping[str, Chosen]) -> dict[str, Any]:
+    def metrics(self, extra: Mapping[str, Component]) -> dict[str, Any]:
         """The task's own metrics and those that the config names."""
         own = self._task({}).metrics()
         return own | {name: m.build(self.spec.classes) for name, m in extra.items()}
@@ -244,7 +244,7 @@ class Program:
     @property
     def aligns(self) -> bool:
         """Whether `aligned` can be asked."""
-        model = resolve("model", self.config.model.name)
+        model = resolve_component("model", self.config.model.name)
         return hasattr(self._task({}), "aligned") and hasattr(model, "aligned")
 
     def aligned(self, params: Any, rest: Any, inputs: Batch) -> dict[str, jax.Array]:
@@ -328,7 +328,7 @@ def _gathers(metric: Any) -> bool:
 
 
 def _run(
-    transforms: list[Chosen], hypers: list[dict[str, Any]], batch: Batch, noise: Noise | None
+    transforms: list[Component], hypers: list[dict[str, Any]], batch: Batch, noise: Noise | None
 ) -> Batch:
     for transform, hyper in zip(transforms, hypers, strict=True):
         batch = transform.build(batch, noise, hyper=hyper)

@@ -8,8 +8,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from lepton_jax.config.config import Chosen, Config
-from lepton_jax.config.validation import validate
+from lepton_jax.config.components import Component
+from lepton_jax.config.config import Config
+from lepton_jax.config.validation import validate_config
 from lepton_jax.console import say
 from lepton_jax.data import dataset
 from lepton_jax.data.dataset import Dataset, FieldSpec
@@ -171,7 +172,7 @@ def read_config(workdir: str) -> Config:
     """The validated config of a record."""
     import json
 
-    return validate(json.loads(Record.open(workdir).config_text()), f"{workdir}/config.json")
+    return validate_config(json.loads(Record.open(workdir).config_text()), f"{workdir}/config.json")
 
 
 def first_state(layout: Layout) -> tuple[State, str]:
@@ -236,7 +237,7 @@ def stored_weights(workdir: str, step: int) -> dict[str, np.ndarray]:
     return part("rest.") | trained
 
 
-def load_data(config: Config, source: Chosen | None = None, tokenizer: str = "") -> Dataset:
+def load_data(config: Config, source: Component | None = None, tokenizer: str = "") -> Dataset:
     """The data that a config names, or another source treated in the same way.
 
     `tokenizer`: the text of the run's own, where it has one already.

@@ -15,7 +15,7 @@ import numpy as np
 from lepton_jax.cluster.agreement import check_same
 from lepton_jax.cluster.processes import Processes, join_processes
 from lepton_jax.cluster.watchdog import Watchdog
-from lepton_jax.config.config import Config, differences
+from lepton_jax.config.config import Config, list_differences
 from lepton_jax.console import say
 from lepton_jax.data.labels import absent_classes
 from lepton_jax.errors import UserError, WorkError
@@ -160,7 +160,7 @@ def train(
 def _check_same_run(record: Record, config: Config, facts: dict[str, Any], longer: bool) -> None:
     """Refuses to go on with what would be another run, and warns of what changes its bits."""
     workdir = record.workdir
-    changed = differences(saved.read_config(workdir), config)
+    changed = list_differences(saved.read_config(workdir), config)
     length = [c for c in changed if c.startswith("train_for:")]
     refused = [c for c in changed if not (longer and c in length)]
     if refused:

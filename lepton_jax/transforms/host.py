@@ -11,18 +11,18 @@ from typing import Any, Protocol
 import numpy as np
 
 from lepton_jax.boxes.geometry import following
-from lepton_jax.config.components import resolve
+from lepton_jax.config.components import resolve_component
 from lepton_jax.config.validation import calls
 from lepton_jax.data.draws import Draws
 from lepton_jax.data.source import Element
 from lepton_jax.errors import UserError
 
 
-class Pipeline(Protocol):
+class ElementTransform(Protocol):
     def __call__(self, element: Element, draws: Draws | None = None, /) -> Element: ...
 
 
-def pipeline(decode: str, key: str = "data.decode") -> Pipeline:
+def pipeline(decode: str, key: str = "data.decode") -> ElementTransform:
     """The transforms that `decode`, e.g. `'resize(32)|rgb'`, names, one after the other.
 
     Raises:
@@ -49,7 +49,7 @@ def pipeline(decode: str, key: str = "data.decode") -> Pipeline:
 
 
 def _draws(name: str) -> bool:
-    return "draws" in inspect.signature(resolve("host transform", name)).parameters
+    return "draws" in inspect.signature(resolve_component("host transform", name)).parameters
 
 
 def resize(element: Element, *, height: int, width: int | None = None) -> Element:

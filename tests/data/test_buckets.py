@@ -64,7 +64,7 @@ def test_all_seeds_are_at_the_same_length_at_the_same_step():
 
 def test_in_memory_and_streamed_a_run_is_the_same_to_the_byte(tmp_path: Path):
     changes = {"train_for": "6 steps", "data.buckets": "(8, 40)", "batch_size": "16"}
-    config, _ = config_file.load(f"{RECIPE}:tiny", changes)
+    config, _ = config_file.load_config(f"{RECIPE}:tiny", changes)
     found = []
     for placement in ("device", "stream"):
         data = dataclasses.replace(config.data, placement=placement)
@@ -78,7 +78,7 @@ def test_the_programs_of_all_lengths_are_compiled_in_threads_beside_each_other(
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr("lepton_jax.training.ahead.EVERY", 0.0)
-    config, _ = config_file.load(f"{RECIPE}:tiny", {"data.buckets": "(6, 8, 12, 40)"})
+    config, _ = config_file.load_config(f"{RECIPE}:tiny", {"data.buckets": "(6, 8, 12, 40)"})
     data = saved.load_data(config)
     placed = layout(saved.program_of(config, data))
     steps = range(12)

@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from lepton_jax.config.config import Chosen, component_keys
+from lepton_jax.config.components import Component, component_keys
 from lepton_jax.data import dataset
 from lepton_jax.data.source import Source
 from lepton_jax.data.text.chunks import Listed
 from lepton_jax.errors import UserError
 
 
-def chosen(kind: str, name: str, **keys) -> Chosen:
+def chosen(kind: str, name: str, **keys) -> Component:
     defaults = {k: v.default for k, v in component_keys(kind, name).items()}
-    return Chosen(kind, name, {**defaults, **keys})
+    return Component(kind, name, {**defaults, **keys})
 
 
 def load(splits, tokenizer=None, encode=None, *, classes=("no", "yes"), valid_fraction=0.0, **keys):

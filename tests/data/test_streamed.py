@@ -96,7 +96,7 @@ def test_boxes_lie_inside_and_have_the_sizes_asked_for():
 @pytest.mark.slow
 def test_a_run_of_the_recipe_is_the_same_with_workers_and_after_a_stop(tmp_path: Path):
     root = folders(tmp_path / "jpegs", train=40)
-    recipe, _ = config_file.load(f"{ROOT}/configs/imagenet_resnet50.py")
+    recipe, _ = config_file.load_config(f"{ROOT}/configs/imagenet_resnet50.py")
     config = recipe.to_dict()
     decoding = {"decode": DECODE, "train_decode": TRAIN_DECODE, "valid_fraction": 0.2}
     config["data"] |= {"source": {"name": "folder", "path": str(root)}, **decoding}
@@ -128,7 +128,7 @@ def test_a_run_of_the_recipe_is_the_same_with_workers_and_after_a_stop(tmp_path:
 def test_chance_has_no_place_in_what_is_made_once(data, tmp_path):
     with pytest.raises(UserError, match=r"it belongs in data\.train_decode"):
         host.pipeline("random_resized_crop(24)")
-    config, _ = config_file.load(f"{ROOT}/configs/imagenet_resnet50.py")
+    config, _ = config_file.load_config(f"{ROOT}/configs/imagenet_resnet50.py")
     tree = config.to_dict()
     tree["data"]["placement"] = "device"
     with pytest.raises(UserError, match=r"data\.train_decode makes anew in every epoch"):

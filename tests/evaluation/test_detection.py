@@ -101,7 +101,7 @@ PLACEMENTS = {
 )
 def test_every_example_is_gathered_once_and_in_order(place):
     """13 examples in batches of 8: the last one is padded."""
-    config = config_file.load("configs/bccd_detector.py:tiny")[0]
+    config = config_file.load_config("configs/bccd_detector.py:tiny")[0]
     data = saved.load_data(config)
     program = saved.program_of(config, data)
     layout = Layout(program, place(jax.devices()))

@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 from lepton_jax.config import config_file
-from lepton_jax.config.components import resolve
+from lepton_jax.config.components import resolve_component
 from lepton_jax.placement import strategies
 from lepton_jax.training import saved
 from lepton_jax.training.layout import Layout
@@ -48,7 +48,7 @@ MESHES = [{"data": 4, "tensor": 2}, {"fsdp": 8}, {"data": 2, "fsdp": 2, "tensor"
 
 
 def specs(name, shape, outputs, keys, mesh):
-    model = resolve("model", name)
+    model = resolve_component("model", name)
     m = nnx.eval_shape(lambda: model(shape, outputs, rngs=nnx.Rngs(0), **keys))
     params = flatten_tree(nnx.to_pure_dict(nnx.state(m, nnx.Param)))
     return params, strategies.mesh(jax.devices(), **mesh).specs(params, model.sharding)
@@ -62,7 +62,7 @@ def specs(name, shape, outputs, keys, mesh):
     ],
 )
 def test_a_tiny_recipe_can_be_spread(path):
-    config = config_file.load(f"{path}:tiny")[0]
+    config = config_file.load_config(f"{path}:tiny")[0]
     program = saved.program_of(config, saved.load_data(config))
     for mesh in MESHES:
         layout = Layout(program, strategies.mesh(jax.devices(), **mesh))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lepton_jax import api
-from lepton_jax.config.validation import changed, validate
+from lepton_jax.config.validation import change_config, validate_config
 from lepton_jax.errors import UserError
 from lepton_jax.plan import remedies
 from lepton_jax.plan.compile import _refused
@@ -89,7 +89,7 @@ def test_a_price_is_a_number():
 
 
 def test_remedies_are_changes_that_the_config_allows(recipe):
-    config = validate(recipe(batch_size=64))
+    config = validate_config(recipe(batch_size=64))
     first, second, _ = remedies.remedy_rounds(config, 8)
     flags = [remedies.flags_of(change) for change in first]
     assert flags == [
@@ -100,7 +100,7 @@ def test_remedies_are_changes_that_the_config_allows(recipe):
     ]
     assert "--config.accumulate=2 --config.precision=bfloat16" in map(remedies.flags_of, second)
     for change in [*first, *second]:
-        changed(config, change)
+        change_config(config, change)
 
 
 def test_what_the_compiler_refused_is_added_up():

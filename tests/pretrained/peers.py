@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from etils import epath
 
-from lepton_jax.config.config import Chosen
-from lepton_jax.config.validation import validate
+from lepton_jax.config.components import Component
+from lepton_jax.config.validation import validate_config
 from lepton_jax.training.functional import Functional
 from lepton_jax.trees import flatten_tree, unflatten_tree
 
@@ -46,7 +46,7 @@ def saved(model: Any, folder: Path, **how: Any) -> Path:
     return folder
 
 
-def chosen(name: str, **keys: Any) -> Chosen:
+def chosen(name: str, **keys: Any) -> Component:
     """A model section with every key filled in."""
     config = {
         "model": {"name": name, **keys},
@@ -56,10 +56,10 @@ def chosen(name: str, **keys: Any) -> Chosen:
         "batch_size": 1,
         "train_for": "1 steps",
     }
-    return validate(config).model
+    return validate_config(config).model
 
 
-def read(folder: Path, model: Chosen, input_shape: Any, outputs: int) -> Any:
+def read(folder: Path, model: Component, input_shape: Any, outputs: int) -> Any:
     """Our module with what lies in the folder, which must have all of its arrays."""
     functional = Functional(lambda rngs: model.build(input_shape, outputs, rngs=rngs))
     params, rest = jax.eval_shape(lambda: functional.init(jax.random.key(0)))
@@ -69,13 +69,13 @@ def read(folder: Path, model: Chosen, input_shape: Any, outputs: int) -> Any:
     return functional.merge(unflatten_tree(found, params), unflatten_tree(found, rest))
 
 
-def arrays(folder: Path, model: Chosen, input_shape: Any, outputs: int) -> dict[str, Any]:
+def arrays(folder: Path, model: Component, input_shape: Any, outputs: int) -> dict[str, Any]:
     """What lies in the folder, by our names."""
     return folder.read(epath.Path(folder), model, input_shape, outputs)
 
 
 def written(
-    folder: Path, module: Any, model: Chosen, input_shape: Any, outputs: int, labels: bool = True
+    folder: Path, module: Any, model: Component, input_shape: Any, outputs: int, labels: bool = True
 ) -> None:
     """The way back: our module as a folder of theirs."""
     classes = tuple(f"class {i}" for i in range(outputs)) if labels else ()

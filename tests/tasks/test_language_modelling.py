@@ -91,7 +91,7 @@ def test_a_decoder_is_trained_exported_and_verified(tmp_path):
 
 @pytest.mark.slow
 def test_a_decoder_learns_the_chain_to_its_entropy(tmp_path):
-    config = copy.deepcopy(config_file.load(RECIPE)[0].to_dict())
+    config = copy.deepcopy(config_file.load_config(RECIPE)[0].to_dict())
     run = lepton_jax.train(config | {"writers": {}}, str(tmp_path))
     excess = run.results["test"]["bits_per_token"] - BITS_PER_TOKEN
     assert -0.01 < excess < 0.03

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lepton_jax.config.validation import validate
+from lepton_jax.config.validation import validate_config
 from lepton_jax.data.source import Columns, Source
 from lepton_jax.data.text.vocabulary import Vocabulary
 from lepton_jax.errors import UserError
@@ -57,7 +57,7 @@ def train(workdir: Path, **changes: Any) -> Any:
         for section in sections:
             at = at[section]
         at[key] = value
-    return run(validate(config), str(workdir), longer=False, command=[], until=until)
+    return run(validate_config(config), str(workdir), longer=False, command=[], until=until)
 
 
 def leaves(workdir: Path, step: int = 12) -> dict[str, np.ndarray]:

@@ -7,7 +7,7 @@ import pytest
 
 import lepton_jax
 from benchmarks.cells import difference
-from lepton_jax.config.config import Best
+from lepton_jax.config.config import BestConfig
 from lepton_jax.errors import UserError
 from lepton_jax.tracking.best import best_step
 
@@ -75,5 +75,5 @@ def test_a_mistake_before_the_first_step_does_not_use_the_workdir_up(small, tmp_
 
 def test_an_evaluation_that_is_not_finite_is_never_the_best():
     rows = [{"step": i, "valid/loss": v} for i, v in enumerate([float("nan"), 0.5, 0.1])]
-    assert best_step(Best(), rows) == 2
-    assert best_step(Best(), rows[:1]) is None
+    assert best_step(BestConfig(), rows) == 2
+    assert best_step(BestConfig(), rows[:1]) is None

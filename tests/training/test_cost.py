@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from lepton_jax.config.config import Config
-from lepton_jax.config.validation import changed, validate
+from lepton_jax.config.validation import change_config, validate_config
 from lepton_jax.perf.chips import CHIPS, chip_of
 from lepton_jax.perf.utilization import Utilization, model_flops, step_flops
 from lepton_jax.training import saved
@@ -23,7 +23,7 @@ DECODER: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def config() -> Config:
-    return validate(DECODER)
+    return validate_config(DECODER)
 
 
 def program_of(config: Config):
@@ -39,7 +39,7 @@ def test_a_step_of_a_decoder_costs_what_the_formula_says(config: Config):
 
 
 def test_what_is_computed_again_is_no_model_flop(config: Config):
-    plain, again = program_of(config), program_of(changed(config, {"model.remat": "full"}))
+    plain, again = program_of(config), program_of(change_config(config, {"model.remat": "full"}))
     assert step_flops(again) > step_flops(plain)
     assert model_flops(again) == step_flops(plain)
 

@@ -14,7 +14,7 @@ from jax.sharding import PartitionSpec as P
 import lepton_jax
 from benchmarks.cells import CELLS, JIT, difference
 from lepton_jax import api
-from lepton_jax.config.validation import validate
+from lepton_jax.config.validation import validate_config
 from lepton_jax.errors import UserError
 from lepton_jax.models.hugging_face.folder import safetensors
 from lepton_jax.training import saved
@@ -42,7 +42,7 @@ def losses(workdir: Path, name: str = "train/loss") -> list[float]:
 
 def first(config: dict[str, Any]) -> tuple[Any, State]:
     """The program of a config and its state before the first step."""
-    made = validate(config)
+    made = validate_config(config)
     program = saved.program_of(made, saved.load_data(made))
     return program, saved.first_state(alone(program))[0]
 

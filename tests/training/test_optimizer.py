@@ -8,10 +8,10 @@ import numpy as np
 import optax
 import pytest
 
-from lepton_jax.config.components import TABLES, resolve
-from lepton_jax.config.config import Optimizer, component_keys
+from lepton_jax.config.components import TABLES, component_keys, resolve_component
+from lepton_jax.config.config import OptimizerConfig
 from lepton_jax.config.schema import HYPER
-from lepton_jax.config.validation import validate
+from lepton_jax.config.validation import validate_config
 from lepton_jax.config.varied import hyper_of
 from lepton_jax.errors import UserError
 from lepton_jax.training import optimizer
@@ -32,18 +32,18 @@ BASE = {
 }
 
 
-def section(**given) -> Optimizer:
-    return validate(BASE | {"optimizer": given}).optimizer
+def section(**given) -> OptimizerConfig:
+    return validate_config(BASE | {"optimizer": given}).optimizer
 
 
-def rates(config: Optimizer) -> dict:
+def rates(config: OptimizerConfig) -> dict:
     """The numbers that trials may vary, as `hyper_of` finds them in a whole config."""
-    return hyper_of(dataclasses.replace(validate(BASE | {"optimizer": SGD}), optimizer=config))[
-        "optimizer"
-    ]
+    return hyper_of(
+        dataclasses.replace(validate_config(BASE | {"optimizer": SGD}), optimizer=config)
+    )["optimizer"]
 
 
-def steps(config: Optimizer, n: int = 3) -> tuple[list[np.ndarray], int]:
+def steps(config: OptimizerConfig, n: int = 3) -> tuple[list[np.ndarray], int]:
     """Parameters after n steps with numbers traced, and how often that was compiled."""
     traces = []
 
@@ -70,7 +70,7 @@ def test_traced_numbers_give_what_optax_gives_and_compile_once(name: str):
     config = section(name=name, learning_rate=0.01)
     found, traces = steps(config)
     assert traces == 1
-    tx = resolve("optimizer", name)(0.01)
+    tx = resolve_component("optimizer", name)(0.01)
     params, state = PARAMS, None
     state = tx.init(params)
     for _ in range(3):

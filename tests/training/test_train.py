@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import lepton_jax
-from lepton_jax.config.validation import validate
+from lepton_jax.config.validation import validate_config
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.training import saved
 from lepton_jax.training.checkpoints import Checkpoints
@@ -247,4 +247,4 @@ def test_an_exported_forward_pass_is_the_evaluated_one(finished: Path):
     out = jax.jit(trained.forward)(trained.weights, {"image": images})
     accuracy = float(np.mean(np.asarray(out["label"]) == test.columns["label"]))
     assert accuracy == pytest.approx(trained.results["test"]["accuracy"])
-    assert validate(json.loads(trained.config_text)) == trained.config
+    assert validate_config(json.loads(trained.config_text)) == trained.config

@@ -55,9 +55,9 @@ def test_every_augmentation_is_the_same_in_two_processes(tmp_path: Path):
 
 def test_strengths_vary_without_a_new_program():
     def key(augment: str) -> str:
-        return program_key(config_file.load(RECIPE, {"data.augment": augment})[0])
+        return program_key(config_file.load_config(RECIPE, {"data.augment": augment})[0])
 
     assert key(AUGMENT) == key(AUGMENT.replace("0.2", "0.3").replace("0.4", "0.8"))
     assert key(AUGMENT) != key(AUGMENT.replace("0.2", "0.0"))  # off is another program
-    found = hyper_of(config_file.load(RECIPE, {"data.augment": AUGMENT})[0])["augment"]
+    found = hyper_of(config_file.load_config(RECIPE, {"data.augment": AUGMENT})[0])["augment"]
     assert found[-2:] == [{"alpha": 0.4, "probability": 0.5}, {"alpha": 1.0, "probability": 0.5}]

@@ -13,7 +13,7 @@ from lepton_jax.ablation.workdir import (
     trial_state,
     trial_status,
 )
-from lepton_jax.config.config import Best
+from lepton_jax.config.config import BestConfig
 from lepton_jax.errors import UserError
 from lepton_jax.tracking import files
 from lepton_jax.tracking.best import best_step
@@ -121,7 +121,7 @@ def _outcome(workdir: str, trial: Mapping[str, Any], metric: str, running: bool)
     name = f"valid/{metric}"
     curve = tuple((row["step"], row[name]) for row in rows if name in row)
     metric_of_best, mode = trial["best"]
-    best = best_step(Best(metric=metric_of_best, mode=mode), rows)
+    best = best_step(BestConfig(metric=metric_of_best, mode=mode), rows)
     test = results.get("test", {}).get(metric) if state == "finished" else None
     return Outcome(
         variant=trial["variant"],

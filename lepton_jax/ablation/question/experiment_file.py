@@ -6,7 +6,7 @@ from typing import Any
 
 from lepton_jax.ablation.question.experiment import Distribution, Experiment, Search, Variant, grid
 from lepton_jax.config import config_file
-from lepton_jax.config.config_file import literal, returned
+from lepton_jax.config.config_file import call_user_function, parse_literal
 from lepton_jax.errors import UserError, did_you_mean
 
 
@@ -18,7 +18,7 @@ def load_experiment(path: str) -> Experiment:
     """
     file, _, arg = path.partition(":")
     expected = "an experiment file defines get_experiment() and returns an Experiment"
-    found = returned(file, "get_experiment", arg, expected)
+    found = call_user_function(file, "get_experiment", arg, expected)
     if not isinstance(found, Experiment):
         raise UserError(f"{file}: get_experiment() returned {type(found).__name__}; {expected}")
     return checked_experiment(found, path)
@@ -42,7 +42,7 @@ def experiment_from_flags(
         if not equals or not options:
             raise UserError(f"--vary {text!r}: expected KEY=VALUE,VALUE,...")
         values[key] = _options(options)
-    best = config_file.load(config, overrides)[0].best
+    best = config_file.load_config(config, overrides)[0].best
     metric = metric or best.metric.partition("/")[2]
     if not mode:
         mode = best.mode if best.metric == f"valid/{metric}" else "max"
@@ -55,7 +55,7 @@ def experiment_from_flags(
         seeds=range(seeds),
         metric=metric,
         mode="max" if mode == "max" else "min",
-        changes={key: literal(text) for key, text in overrides.items()},
+        changes={key: parse_literal(text) for key, text in overrides.items()},
     )
     return checked_experiment(experiment, "the command line")
 
@@ -65,7 +65,7 @@ def _options(text: str) -> list[Any]:
     try:
         return list(ast.literal_eval(f"[{text}]"))
     except (ValueError, SyntaxError):
-        return [literal(option.strip()) for option in text.split(",")]
+        return [parse_literal(option.strip()) for option in text.split(",")]
 
 
 def checked_experiment(experiment: Experiment, where: str) -> Experiment:

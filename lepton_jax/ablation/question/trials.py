@@ -8,9 +8,10 @@ from typing import Any
 
 from lepton_jax.ablation.question.experiment import Experiment, Variant
 from lepton_jax.config import config_file
-from lepton_jax.config.config import Config, flatten
-from lepton_jax.config.validation import changed
+from lepton_jax.config.config import Config
+from lepton_jax.config.validation import change_config
 from lepton_jax.config.varied import program_key
+from lepton_jax.config.walk import flatten
 from lepton_jax.errors import UserError
 
 
@@ -54,15 +55,17 @@ def expand_trials(experiment: Experiment) -> list[Trial]:
 
 def load_base_config(path: str, experiment: Experiment) -> Config:
     """The config of a file with what every variant of the experiment changes."""
-    base, _ = config_file.load(path)
-    return changed(base, experiment.changes, path)
+    base, _ = config_file.load_config(path)
+    return change_config(base, experiment.changes, path)
 
 
 def expand_variant(variant: Variant, base: Config, seeds: Iterable[int]) -> list[Trial]:
     """The variant of a config under every seed. Raises `UserError` for what it does not allow."""
     config = base
     if variant.changes or variant.tuning:
-        config = changed(base, {**variant.changes, **variant.tuning}, f"variant {variant.name!r}")
+        config = change_config(
+            base, {**variant.changes, **variant.tuning}, f"variant {variant.name!r}"
+        )
     found = []
     for seed in seeds:
         own = dataclasses.replace(config, seed=int(seed))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from lepton_jax.ablation.question.trials import Trial
 from lepton_jax.ablation.workdir import trial_folder, unfinished_packs
 from lepton_jax.config.config import Config
-from lepton_jax.config.validation import validate
+from lepton_jax.config.validation import validate_config
 from lepton_jax.tracking import files
 
 MOST_TRIALS = 256
@@ -59,7 +59,7 @@ def read_pack(folder: str) -> Pack:
         folder,
         tuple(lane["name"] for lane in lanes),
         tuple(lane["workdir"] for lane in lanes),
-        tuple(validate(lane["config"], lane["name"]) for lane in lanes),
+        tuple(validate_config(lane["config"], lane["name"]) for lane in lanes),
         value["at_once"],
         value["until"],
     )

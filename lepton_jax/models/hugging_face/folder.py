@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from lepton_jax.config.config import Chosen
+from lepton_jax.config.components import Component
 from lepton_jax.errors import UserError, did_you_mean
 from lepton_jax.models.hugging_face import FAMILIES, Family, Keys, completed
 
@@ -33,7 +33,7 @@ def is_pretrained(folder: epath.Path) -> bool:
     return any((folder / name).exists() for name in (WEIGHTS, INDEX))
 
 
-def read(folder: epath.Path, model: Chosen, input_shape: Any, outputs: Any) -> Arrays:
+def read(folder: epath.Path, model: Component, input_shape: Any, outputs: Any) -> Arrays:
     """The weights there by our names, in our layouts; without a head where there is none.
 
     Of learned positions the first are taken, as many as `model` has.
@@ -63,7 +63,7 @@ def read(folder: epath.Path, model: Chosen, input_shape: Any, outputs: Any) -> A
 
 
 def write(
-    folder: epath.Path, weights: Mapping[str, np.ndarray], model: Chosen,
+    folder: epath.Path, weights: Mapping[str, np.ndarray], model: Component,
     input_shape: Any, outputs: Any, classes: tuple[str, ...],
 ) -> tuple[str, int]:  # fmt: skip
     """Writes a model as `transformers` loads it. Its architecture there, and how many arrays.
@@ -100,7 +100,7 @@ def write(
     return family.architecture, len(arrays)
 
 
-def _family_of(theirs: Keys, model: Chosen, folder: epath.Path) -> Family:
+def _family_of(theirs: Keys, model: Component, folder: epath.Path) -> Family:
     kind = theirs.get("model_type") or ("timm" if "architecture" in theirs else None)
     of_kind = [family for family in FAMILIES if family.model_type == kind]
     if not of_kind:
