@@ -19,7 +19,7 @@ import jax
 
 from benchmarks.images import steps_of
 from lepton_jax.config import config_file
-from lepton_jax.perf.chips import chip_of
+from lepton_jax.perf.chips import find_chip
 
 ROOT = Path(__file__).parent.parent
 BATCH, STEPS = 256, 20
@@ -73,7 +73,7 @@ def pytorch() -> Callable[[], float]:
 
 def main(rounds: int) -> None:
     device = jax.devices()[0]
-    chip = chip_of(device.device_kind)
+    chip = find_chip(device.device_kind)
     sides = {"lepton_jax": ours(), "PyTorch, compiled": pytorch()}
     for run in sides.values():
         run(), run()  # compilation, tuning

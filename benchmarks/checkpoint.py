@@ -14,10 +14,10 @@ import orbax.checkpoint as ocp
 from benchmarks.loop import CASES, NEVER
 from benchmarks.pairs import Line, ratios, spread
 from lepton_jax.config import config_file
-from lepton_jax.training import loop, saved
+from lepton_jax.training import build, loop, saved
 from lepton_jax.training.checkpoints import Checkpoints
 from lepton_jax.training.feed import DeviceFeed
-from lepton_jax.training.layout import layout
+from lepton_jax.training.layout import build_layout
 from lepton_jax.training.runtime import runtime
 
 MEGABYTES = 100
@@ -69,9 +69,9 @@ def _every_hundred_steps(pairs: int) -> Line:
     config, _ = config_file.load_config(case.config, case.overrides)
     steps = 200
     with runtime(config.precision), tempfile.TemporaryDirectory() as folder:
-        data = saved.load_data(config)
-        program = saved.program_of(config, data)
-        placed = layout(program)
+        data = build.load_data(config)
+        program = build.build_program(config, data)
+        placed = build_layout(program)
         feed = DeviceFeed(placed, data.splits["train"])
         checkpoints = Checkpoints(folder, keep=lambda found: set(found[-1:]))
         zeros = placed.empty_sums()

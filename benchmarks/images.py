@@ -23,9 +23,9 @@ from benchmarks.pairs import Line, ratios, spread
 from lepton_jax.config import config_file
 from lepton_jax.config.config import Config
 from lepton_jax.data.loader import stream
-from lepton_jax.training import saved
-from lepton_jax.training.feed import DeviceFeed, order_of
-from lepton_jax.training.layout import layout
+from lepton_jax.training import build, saved
+from lepton_jax.training.feed import DeviceFeed, build_order
+from lepton_jax.training.layout import build_layout
 from lepton_jax.training.runtime import runtime
 
 ROOT = Path(__file__).parent.parent
@@ -78,8 +78,8 @@ def augmentation(pairs: int) -> list[Line]:
 
 def steps_of(config: Config, steps: int) -> Callable[[], float]:
     """Takes some steps of a run, with its data on the device; the seconds that it took."""
-    data = saved.load_data(config)
-    placed = layout(saved.program_of(config, data))
+    data = build.load_data(config)
+    placed = build_layout(build.build_program(config, data))
     feed = DeviceFeed(placed, data.splits["train"])
     zeros = placed.empty_sums()
     holder: dict[str, Any] = {"state": placed.fresh()["state"]}
@@ -135,9 +135,9 @@ def streaming() -> Line:
 
 def _rate(config: Config, workers: int) -> float:
     """Images a second of the stream, with no step beside it."""
-    data = saved.load_data(config)
+    data = build.load_data(config)
     train = data.splits["train"]
-    order = order_of(config, train)
+    order = build_order(config, train)
     batches = stream(train, order, 0, 24, workers=workers)
     next(batches)
     began = time.perf_counter()

@@ -24,9 +24,9 @@ from lepton_jax.config import config_file
 from lepton_jax.config.config import Config
 from lepton_jax.tracking.progress import Progress
 from lepton_jax.tracking.record import Record
-from lepton_jax.training import loop, saved
+from lepton_jax.training import build, loop, saved
 from lepton_jax.training.feed import DeviceFeed
-from lepton_jax.training.layout import Layout, layout
+from lepton_jax.training.layout import Layout, build_layout
 from lepton_jax.training.runtime import runtime
 from lepton_jax.training.state import State, Totals
 
@@ -86,9 +86,9 @@ def lines(pairs: int) -> list[Line]:
 def measure(config: Config, steps: int, pairs: int) -> list[float]:
     """The bare loop's seconds over ours."""
     with runtime(config.precision), tempfile.TemporaryDirectory() as folder:
-        data = saved.load_data(config)
-        program = saved.program_of(config, data)
-        placed = layout(program)
+        data = build.load_data(config)
+        program = build.build_program(config, data)
+        placed = build_layout(program)
         feed = DeviceFeed(placed, data.splits["train"])
         zeros = placed.empty_sums()
         record = Record.create(f"{folder}/w", config.to_json(), {})

@@ -23,8 +23,9 @@ from lepton_jax.config import config_file
 from lepton_jax.config.components import Component, component_keys
 from lepton_jax.config.validation import validate_config
 from lepton_jax.models.transformer import Transformer
+from lepton_jax.models.hugging_face.folder import write_pretrained
 from lepton_jax.nn import beam_search
-from lepton_jax.training import init_from as weights_of
+from lepton_jax.training import saved as weights_of
 
 LENGTH = 256
 VOCABULARY = 65
@@ -113,7 +114,7 @@ def hugging_face(model: Transformer) -> Any:
     from transformers import GPT2LMHeadModel
 
     _, variables = nnx.split(model)
-    weights = weights_of.named(nnx.to_pure_dict(variables), {})
+    weights = weights_of.named_weights(nnx.to_pure_dict(variables), {})
     shape = (LENGTH, VOCABULARY)
     with tempfile.TemporaryDirectory() as folder:
         keys = {k: key.default for k, key in component_keys("model", "transformer").items()}

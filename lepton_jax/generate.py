@@ -146,7 +146,7 @@ class Run:
             )
         self._precision = config.precision
         with self.running():
-            trained = saved.trained(workdir, checkpoint)
+            trained = saved.load_run(workdir, checkpoint)
             self.source = f"{workdir}, step {trained.step}"
             self._spec = trained.data.spec
             known = self._spec.vocabulary

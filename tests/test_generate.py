@@ -45,7 +45,7 @@ def test_a_run_and_its_bundle_write_the_same(run, bundle):
 
 
 def test_without_chance_each_token_is_the_likeliest_of_the_model_itself(run):
-    trained = saved.trained(run)
+    trained = saved.load_run(run)
     spec, variables = trained.data.spec, trained.program.variables(trained.state)
     logits = jax.jit(lambda tokens: trained.program.module(*variables)(tokens))
     tokens = spec.prompt(PROMPT)

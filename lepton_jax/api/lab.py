@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lepton_jax.tracking.runs import Runs
     from lepton_jax.training.augmented import Augmented
     from lepton_jax.training.dry_run import DryRun
-    from lepton_jax.training.train import Run
+    from lepton_jax.training.train import TrainingResult
 
 
 def train(
@@ -29,7 +29,7 @@ def train(
     coordinator: str = "",
     num_processes: int = 0,
     process_id: int = -1,
-) -> "Run | DryRun":
+) -> "TrainingResult | DryRun":
     """Trains a config in a workdir, or goes on where its run stopped.
 
     --config=FILE.py[:ARG]          the recipe; also a record's config.json

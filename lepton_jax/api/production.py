@@ -46,7 +46,7 @@ def export(
         near = did_you_mean(format, formats)
         raise UserError(f"--format={format}{near}: expected {', '.join(formats)}")
     with runtime(saved.read_config(workdir).precision):
-        return formats[format](saved.trained(workdir, checkpoint), out)
+        return formats[format](saved.load_run(workdir, checkpoint), out)
 
 
 def verify(bundle: str, *, workdir: str = "") -> "BundleVerdict":

@@ -12,10 +12,11 @@ from lepton_jax.console import say
 from lepton_jax.data.dataset import Dataset
 from lepton_jax.errors import UserError
 from lepton_jax.tracking.record import Record
-from lepton_jax.training import saved
+from lepton_jax.training import init_from
+from lepton_jax.training import build, saved
 from lepton_jax.training.checkpoints import Checkpoints
-from lepton_jax.training.feed import batch_at, feed, fits_on_device, order_of
-from lepton_jax.training.layout import Layout, alone, layout
+from lepton_jax.training.feed import build_batch, build_feed, build_order, fits_on_device
+from lepton_jax.training.layout import Layout, build_layout, single_device_layout
 from lepton_jax.training.loop import IN_FLIGHT
 from lepton_jax.training.program import Program
 from lepton_jax.training.state import State
@@ -48,8 +49,8 @@ def replay_step(workdir: str, step: int, config: Config) -> Snapshot:
       UserError: when there is no such step, or the data is not that of the run.
     """
     record = Record.open(workdir)
-    data = saved.load_data(config, tokenizer=record.tokenizer_text())
-    program = saved.program_of(config, data)
+    data = build.load_data(config, tokenizer=record.tokenizer_text())
+    program = build.build_program(config, data)
     if not 0 <= step < program.total_steps:
         raise UserError(
             f"--step={step}: the run in {workdir} has {program.total_steps} steps; expected one of "
@@ -69,15 +70,15 @@ def replay_step(workdir: str, step: int, config: Config) -> Snapshot:
         )
     train = data.splits["train"]
     values = place.placement.compile_sums(lambda state, batch: program.update(state, batch)[1])
-    totals, weights = jax.device_get(values(state, batch_at(place, train, step)))
+    totals, weights = jax.device_get(values(state, build_batch(place, train, step)))
     with np.errstate(all="ignore"):
         means = dict(zip(program.sum_names, (totals / weights).tolist(), strict=True))
     return Snapshot(
         program=program,
         state=jax.device_put(state, jax.local_devices()[0]),
-        batch=batch_at(alone(program), train, step),
+        batch=build_batch(single_device_layout(program), train, step),
         step=step,
-        rows=order_of(program.config, train).indices(step),
+        rows=build_order(program.config, train).indices(step),
         means=means,
         checkpoint=checkpoint,
         notes=tuple(notes),
@@ -87,9 +88,11 @@ def replay_step(workdir: str, step: int, config: Config) -> Snapshot:
 def _place(program: Program) -> tuple[Layout, list[str]]:
     """As the run was placed, or on one device where that cannot be had here."""
     try:
-        return layout(program), []
+        return build_layout(program), []
     except UserError as e:
-        return alone(program), [f"replayed on one device, so not bit for bit as the run: {e}"]
+        return single_device_layout(program), [
+            f"replayed on one device, so not bit for bit as the run: {e}"
+        ]
 
 
 def _begin(workdir: str, step: int, place: Layout) -> tuple[int | None, State]:
@@ -98,7 +101,7 @@ def _begin(workdir: str, step: int, place: Layout) -> tuple[int | None, State]:
         if not checkpoints.damage(at):
             return at, checkpoints.restore(at, place.like)["state"]
         say(f"the checkpoint of step {at} is damaged: going back one")
-    return None, saved.first_state(place)[0]
+    return None, init_from.initial_state(place)[0]
 
 
 def _advance(place: Layout, data: Dataset, state: State, step: int) -> State:
@@ -106,7 +109,7 @@ def _advance(place: Layout, data: Dataset, state: State, step: int) -> State:
     first = int(state.step)
     if step - first > IN_FLIGHT:
         say(f"taking {step - first} steps again, from step {first}")
-    source = feed(place, data, first, fits_on_device(place.program, data))
+    source = build_feed(place, data, first, fits_on_device(place.program, data))
     sums = place.empty_sums()
     try:
         for k in range(first, step):

@@ -23,7 +23,7 @@ class Alignment:
     weights: np.ndarray
 
 
-def alignments(layout: Layout, state: State, columns: Columns | None) -> list[Alignment]:
+def align_examples(layout: Layout, state: State, columns: Columns | None) -> list[Alignment]:
     """Of the first examples of a split; of none where task or model say no such thing.
 
     Every process of a run must ask, and every process gets all of them.

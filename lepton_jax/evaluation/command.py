@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lepton_jax.evaluation.alignment import alignments
-from lepton_jax.evaluation.evaluator import scalars
-from lepton_jax.evaluation.samples import samples
+from lepton_jax.evaluation.alignment import align_examples
+from lepton_jax.evaluation.evaluator import scalar_results
+from lepton_jax.evaluation.samples import generate_samples
 from lepton_jax.evaluation.schedule import Evaluations
 from lepton_jax.plots.record import draw_record
 from lepton_jax.tracking.claim import claim
 from lepton_jax.training import saved
-from lepton_jax.training.layout import alone
+from lepton_jax.training.layout import single_device_layout
 from lepton_jax.training.runtime import runtime
 
 
@@ -33,7 +33,7 @@ class Evaluated:
         }
 
     def __str__(self) -> str:
-        numbers = scalars(self.results)
+        numbers = scalar_results(self.results)
         width = max(map(len, numbers), default=0)
         lines = [f"{self.split} at step {self.step}:"]
         lines += [f"  {name:<{width}}  {value:.4f}" for name, value in numbers.items()]
@@ -54,10 +54,10 @@ def evaluate(workdir: str, split: str, checkpoint: str) -> Evaluated:
     """
     config = saved.read_config(workdir)
     with claim(workdir), runtime(config.precision):
-        run = saved.trained(workdir, checkpoint)
-        placed = alone(run.program)
+        run = saved.load_run(workdir, checkpoint)
+        placed = single_device_layout(run.program)
         results = Evaluations(placed, run.data).split(run.state, split)
         run.record.write_results(split, {**results, "step": run.step})
-        aligned = alignments(placed, run.state, run.data.splits.get(split))
-        draw_record(run.record, run.data, samples(placed, run.state), aligned, split)
+        aligned = align_examples(placed, run.state, run.data.splits.get(split))
+        draw(run.record, run.data, generate_samples(placed, run.state), aligned, split)
         return Evaluated(workdir, split, run.step, results)

@@ -10,7 +10,7 @@ import numpy as np
 
 from lepton_jax.data.source import Columns
 from lepton_jax.errors import UserError
-from lepton_jax.evaluation.worst import Worst, as_list
+from lepton_jax.evaluation.worst import WorstExamples, list_worst
 from lepton_jax.training.loop import IN_FLIGHT
 from lepton_jax.training.program import Program
 from lepton_jax.training.state import State
@@ -81,7 +81,7 @@ class Evaluator:
                 f"what it gives; one of task {program.config.task.name} or of metrics failed: "
                 f"{type(e).__name__}: {e}"
             ) from e
-        return tuple(scalars(results))
+        return tuple(scalar_results(results))
 
     def __call__(self, state: State, columns: Columns) -> dict[str, Any]:
         """`{'loss': 0.1, 'accuracy': 0.98, 'confusion': [[...]], 'worst': [{...}], ...}`."""
@@ -95,7 +95,7 @@ class Evaluator:
         """
         total: Any = None
         gathered: list[Any] = []
-        found = Worst()
+        found = WorstExamples()
         in_flight: collections.deque[Any] = collections.deque()
 
         def settle() -> None:
@@ -153,9 +153,9 @@ class Evaluator:
             found = metric.results(_rows(of_batches) if of_batches else sums["metrics"][name])
             if "loss" in found:
                 raise UserError(f"metric {name} gives a 'loss', which is the task's; rename it")
-            means |= {key: plain(value) for key, value in found.items()}
+            means |= {key: to_json_value(value) for key, value in found.items()}
         if sums.get("worst"):
-            means["worst"] = as_list(sums["worst"])
+            means["worst"] = list_worst(sums["worst"])
         return means
 
 
@@ -174,14 +174,14 @@ def masked_batches(
         yield {**columns.rows(index), "mask": mask, "seed": index.astype(np.uint32)}
 
 
-def plain(value: Any) -> Any:
+def to_json_value(value: Any) -> Any:
     """A metric's result as JSON takes it: a number of whatever kind is a float."""
     if isinstance(value, int | np.number) and not isinstance(value, bool):
         return float(value)
     return value.tolist() if isinstance(value, np.ndarray) else value
 
 
-def scalars(results: Mapping[str, Any]) -> dict[str, float]:
+def scalar_results(results: Mapping[str, Any]) -> dict[str, float]:
     """The numbers among the results, which the record keeps a curve of."""
     return {k: v for k, v in results.items() if isinstance(v, float)}
 

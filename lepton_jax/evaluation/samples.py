@@ -10,7 +10,7 @@ from lepton_jax.training.state import State
 SAMPLES = 64
 
 
-def samples(layout: Placed, state: State) -> np.ndarray | None:
+def generate_samples(layout: Placed, state: State) -> np.ndarray | None:
     """Images uint8 [N, H, W, C] of the seeds 0 to N - 1; None of a task that makes none of seeds.
 
     Every process of a run must ask, and every process gets all of them.

@@ -11,7 +11,7 @@ from lepton_jax.config.config import EvalConfig
 from lepton_jax.data.dataset import Dataset
 from lepton_jax.data.source import Columns
 from lepton_jax.errors import UserError, did_you_mean
-from lepton_jax.evaluation.evaluator import Evaluator, Placed, scalars
+from lepton_jax.evaluation.evaluator import Evaluator, Placed, scalar_results
 from lepton_jax.training.state import State
 
 
@@ -31,7 +31,7 @@ class Evaluations:
         """`{'valid/loss': ...}`: every split but `test`, as the record keeps it."""
         values: dict[str, float] = {}
         for name, (evaluator, columns) in self.while_training.items():
-            results = scalars(evaluator(state, columns))
+            results = scalar_results(evaluator(state, columns))
             values |= {f"{name}/{key}": value for key, value in results.items()}
         return values
 
@@ -86,7 +86,7 @@ class Evaluations:
     def _columns(self, name: str, section: EvalConfig) -> Columns:
         data = self._data
         if section.source is not None:
-            from lepton_jax.training.saved import load_data
+            from lepton_jax.training.build import load_data
 
             made = data.tokenizer
             data = load_data(self._program.config, section.source, made.text if made else "")

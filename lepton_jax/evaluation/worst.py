@@ -10,7 +10,7 @@ KEPT = 25
 # L lanes, which may be absent; B batch; N kept.
 
 
-class Worst:
+class WorstExamples:
     """The `KEPT` examples of highest loss, the highest first; of equals the earlier.
 
     `arrays`: `loss`, `example`, its place in the split, and what else is given, [L, N] each.
@@ -37,7 +37,7 @@ class Worst:
         }
 
 
-def as_list(arrays: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+def list_worst(arrays: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
     """`[{'example': 7, 'loss': 9.1, 'answer': 3, 'confidence': 0.99}, ...]`, without padding."""
     kinds = {"example": int, "loss": float, "answer": int, "confidence": float}
     names = [name for name in kinds if name in arrays]

@@ -43,7 +43,7 @@ OF_THE_TRUTH = ("pad_boxes", "drop_empty_boxes")
 
 
 class Texts(Protocol):
-    """How the data's texts became tokens; see `lepton_jax.training.saved.Texts`."""
+    """How the data's texts became tokens; see `lepton_jax.training.saved.RunTexts`."""
 
     @property
     def tokenizer(self) -> str: ...
@@ -53,7 +53,7 @@ class Texts(Protocol):
 
 
 class Trained(Protocol):
-    """What export needs of a run; see `lepton_jax.training.saved.Trained`."""
+    """What export needs of a run; see `lepton_jax.training.saved.SavedRun`."""
 
     @property
     def workdir(self) -> str: ...

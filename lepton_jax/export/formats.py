@@ -6,8 +6,10 @@ from typing import Any
 from etils import epath
 
 from lepton_jax.errors import UserError
+from lepton_jax.models.hugging_face.folder import write_pretrained
 from lepton_jax.training import lora
-from lepton_jax.training.saved import Trained
+from lepton_jax.training.saved import SavedRun
+from lepton_jax.weight_files import is_pretrained
 
 
 @dataclass(frozen=True)
@@ -26,17 +28,17 @@ class ExportedWeights:
         return f"Exported step {self.step}: {self.what}\nIt is in {self.path}; next: {self.next}"
 
 
-def export_hugging_face(trained: Trained, out: str) -> ExportedWeights:
+def hugging_face(trained: SavedRun, out: str) -> Exported:
     """Writes the folder `out`: config.json, model.safetensors and, with texts, tokenizer.json.
 
     Raises:
       UserError: when transformers has no such model, or `out` holds something else.
     """
     folder = epath.Path(out)
-    if folder.exists() and any(folder.iterdir()) and not folder.is_pretrained(folder):
+    if folder.exists() and any(folder.iterdir()) and not is_pretrained(folder):
         raise UserError(f"--out={out} exists and is no folder of Hugging Face; give a new one")
     program = trained.program
-    architecture, arrays = folder.write(
+    architecture, arrays = write_pretrained(
         folder, trained.weights, program.config.model, *program.shape, trained.classes
     )
     if trained.data.tokenizer is not None:
@@ -45,7 +47,7 @@ def export_hugging_face(trained: Trained, out: str) -> ExportedWeights:
     return ExportedWeights(out, trained.step, f"{architecture}, {arrays} arrays", load)
 
 
-def export_adapters(trained: Trained, out: str) -> ExportedWeights:
+def adapters(trained: SavedRun, out: str) -> Exported:
     """Writes what a run with `lora` trained as one safetensors file, `out`.
 
     Raises:
@@ -58,6 +60,6 @@ def export_adapters(trained: Trained, out: str) -> ExportedWeights:
         raise UserError(
             f"--out={out} is a folder; adapters are one file, e.g. {out}/adapters.safetensors"
         )
-    size = lora.write(file, fit.ema or fit.params, config.lora.alpha)
+    size = lora.write_adapters(file, fit.ema or fit.params, config.lora.alpha)
     run = f"python launch.py train ... --config.init_from=BASE --config.lora.init_from={out}"
     return ExportedWeights(out, trained.step, f"{len(fit.params)} arrays, {size / 1e6:.2f} MB", run)

@@ -83,7 +83,7 @@ class Features:
         self._config = _config(path)
         self._weights = {
             name: np.asarray(w, np.float32) if np.issubdtype(w.dtype, np.floating) else w
-            for name, w in init_from.read(path).items()
+            for name, w in init_from.read_weights(path).items()
         }
         if "head.bias" not in self._weights:
             raise UserError(

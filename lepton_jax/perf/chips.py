@@ -62,7 +62,7 @@ KINDS = {
 """How JAX's `device_kind` begins."""
 
 
-def chip_of(device_kind: str) -> Chip | None:
+def find_chip(device_kind: str) -> Chip | None:
     """The chip that JAX calls so; None for what is not in the table, such as a CPU."""
     found = [kind for kind in KINDS if device_kind.startswith(kind)]
     return CHIPS[KINDS[max(found, key=len)]] if found else None

@@ -13,7 +13,7 @@ import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
 
-def flops(function: Any, *args: Any) -> float:
+def count_flops(function: Any, *args: Any) -> float:
     """Of one call with such arguments (arrays or `jax.ShapeDtypeStruct`s)."""
     return _count(jax.make_jaxpr(function)(*args).jaxpr)
 

@@ -41,7 +41,7 @@ class Utilization:
     """Model FLOP/s over the devices' peak (MFU; Chowdhery et al. 2022, appendix B)."""
 
     def __init__(self, program: Program, devices: Sequence[Any]):
-        chip = chip_of(devices[0].device_kind)
+        chip = find_chip(devices[0].device_kind)
         self._share = 0.0
         if chip is not None:  # tracing the step again is worth it only where the peak is known
             peak = chip.bfloat16 if program.config.precision == "bfloat16" else chip.float32

@@ -16,7 +16,7 @@ from jax.sharding import PartitionSpec as P
 
 from lepton_jax.errors import UserError, did_you_mean
 from lepton_jax.nn.collectives import BATCH_AXES
-from lepton_jax.placement.rules import AXES, Rules, Specs, also_over, specs
+from lepton_jax.placement.rules import AXES, Rules, Specs, partition_specs, shard_also_over
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +99,7 @@ class Placement:
                 f"strategy {self.name} spreads parameters over {dict(self.mesh.shape)}, and the "
                 "model declares no sharding rules (a class attribute `sharding`)"
             )
-        found = specs(params, rules, self.mesh)  # which checks the rules, used or not
+        found = partition_specs(params, rules, self.mesh)  # which checks the rules, used or not
         return found if self.spreads_state else dict.fromkeys(params, P())
 
     def state(
@@ -117,7 +117,7 @@ class Placement:
                 if name in found and leaf.shape == params[name].shape:
                     spec = found[name]
                     if self.spread_moments and whole.startswith(beside):
-                        spec = also_over("data", spec, leaf.shape, self.mesh)
+                        spec = shard_also_over("data", spec, leaf.shape, self.mesh)
                     return NamedSharding(self.mesh, spec)
                 name = name.partition(".")[2]
             return self.replicated

@@ -25,7 +25,7 @@ Rules = Mapping[str, Axes]
 Specs = dict[str, P]
 
 
-def specs(params: Mapping[str, Any], rules: Rules, mesh: Mesh) -> Specs:
+def partition_specs(params: Mapping[str, Any], rules: Rules, mesh: Mesh) -> Specs:
     """The `PartitionSpec` of each parameter, by name; what no rule matches is replicated.
 
     Axes that the mesh lacks, or that have one device, are left out.
@@ -69,7 +69,7 @@ def _spec(name: str, shape: tuple[int, ...], axes: Axes, mesh: Mesh) -> P:
     return P(*kept) if any(kept) else P()
 
 
-def also_over(axis: str, spec: P, shape: tuple[int, ...], mesh: Mesh) -> P:
+def shard_also_over(axis: str, spec: P, shape: tuple[int, ...], mesh: Mesh) -> P:
     """`spec` with the first dimension that is whole, and that `axis` divides, split over it."""
     devices = mesh.shape.get(axis, 1)
     axes = [*spec, *[None] * (len(shape) - len(spec))]
@@ -83,7 +83,7 @@ LARGEST = 8
 """Replicated parameters that a table lists by name."""
 
 
-def table(params: Mapping[str, Any], found: Specs, mesh: Mesh) -> str:
+def sharding_table(params: Mapping[str, Any], found: Specs, mesh: Mesh) -> str:
     """What is spread how, a line a parameter: name, shape, axes, bytes a device.
 
     Of those that are replicated, the largest; the others in one line.

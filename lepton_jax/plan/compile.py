@@ -56,7 +56,7 @@ OPTIONS = {
 
 def compile_step(program: Program, devices: Sequence[Any]) -> CompiledStep:
     """Raises `UserError` for a strategy that does not fit, `WorkError` when compilation fails."""
-    placed = layout(program, devices)
+    placed = build_layout(program, devices)
     place = placed.placement
     step = place.compile_step(program.step, placed.state, (place.batch.spec,))
     arguments = (placed.like["state"], placed.like["sums"], step_inputs(program, place.batch))

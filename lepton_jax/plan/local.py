@@ -39,8 +39,8 @@ class Measured:
 
 def measure_run(program: Program, data: Dataset) -> Measured:
     """Compiles and runs a few steps on fresh parameters; nothing is written."""
-    placed = layout(program)
-    source = feed(placed, data, 0, fits_on_device(program, data))
+    placed = build_layout(program)
+    source = build_feed(placed, data, 0, fits_on_device(program, data))
     fresh = placed.fresh()
     state, sums = fresh["state"], fresh["sums"]
     try:

@@ -47,12 +47,12 @@ def plan_run(config: Config, name: str = "", price: float | None = None) -> Plan
     devices = topology.topology_devices(wanted) if wanted else ()
     with runtime(config.precision):
         data = _data(config)
-        program = saved.program_of(config, data)
+        program = build.build_program(config, data)
         facts = _of_run(program, data)
         if wanted is None:
             return Plan(facts | _measured(program, data), True)
         facts |= {"topology": wanted.name, "devices": wanted.count, "chip": vars(wanted.chip)}
-        placed = layout(program, devices)
+        placed = build_layout(program, devices)
         facts["sharding"] = placed.table()
         compiled = compile_step(program, devices)
         facts |= _compiled(wanted, program, compiled, price)
@@ -63,7 +63,7 @@ def plan_run(config: Config, name: str = "", price: float | None = None) -> Plan
 
 def _data(config: Config) -> Dataset:
     try:
-        return saved.load_data(config)
+        return build.load_data(config)
     except UserError as e:
         raise UserError(
             f"{e}\nTo plan without the data set, give the recipe its stand-in: "

@@ -82,7 +82,7 @@ def claim(workdir: Path) -> Iterator[Owner | None]:
             files.remove(_file(workdir))
 
 
-def owner_of(workdir: Path) -> Owner | None:
+def read_owner(workdir: Path) -> Owner | None:
     """Who holds, or died holding, the workdir. Raises `WorkError` when owner.json is damaged."""
     path = _file(workdir)
     if not files.exists(path):
@@ -98,13 +98,13 @@ def _take(workdir: Path, mine: Owner) -> Owner | None:
     with ExitStack() as stack:
         if files.is_local(workdir):
             stack.enter_context(_one_at_a_time(workdir))
-        owner = owner_of(workdir)
+        owner = read_owner(workdir)
         if owner is not None and owner.lives():
             raise _refusal(workdir, owner)
         files.write_json(_file(workdir), asdict(mine))
     if not files.is_local(workdir):
         time.sleep(SETTLE)
-        winner = owner_of(workdir)
+        winner = read_owner(workdir)
         if winner is not None and winner.token != mine.token:
             raise _refusal(workdir, winner)
     return owner
@@ -133,7 +133,7 @@ def _beat(workdir: Path, mine: Owner, ended: threading.Event) -> None:
 
 
 def _token(workdir: Path) -> str | None:
-    owner = owner_of(workdir)
+    owner = read_owner(workdir)
     return owner.token if owner else None
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from lepton_jax.config.walk import flatten
 from lepton_jax.errors import UserError, WorkError, did_you_mean
 from lepton_jax.tracking import files
-from lepton_jax.tracking.claim import owner_of
+from lepton_jax.tracking.claim import read_owner
 from lepton_jax.tracking.files import Path
 from lepton_jax.tracking.record import Record
 
@@ -143,7 +143,7 @@ def _facts(workdir: str, name: str) -> dict[str, Any]:
 
 
 def _state(record: Record) -> str:
-    owner = owner_of(record.workdir)
+    owner = read_owner(record.workdir)
     if owner is not None and owner.lives():
         return "running"
     return record.status().get("state", "lost")

@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 
-from lepton_jax.training.feed import CHUNK, DeviceFeed, StreamFeed
+from lepton_jax.training.feed import CHUNK, DeviceFeed, HostFeed
 from lepton_jax.training.layout import Layout
 from lepton_jax.training.runtime import runtime
 from lepton_jax.training.state import State, Totals
@@ -22,8 +22,8 @@ EVERY = 10.0
 
 
 def compiled_ahead(
-    feed: DeviceFeed | StreamFeed, layout: Layout, steps: range, say: Callable[[str], None]
-) -> "DeviceFeed | StreamFeed | Ahead":
+    feed: DeviceFeed | HostFeed, layout: Layout, steps: range, say: Callable[[str], None]
+) -> "DeviceFeed | HostFeed | Ahead":
     """The feed itself, unless its steps have several programs that can be known beforehand."""
     if isinstance(feed, DeviceFeed) and layout.program.config.data.buckets:
         return feed if jax.config.values["jax_disable_jit"] else Ahead(feed, layout, steps, say)

@@ -13,8 +13,8 @@ from lepton_jax.data.fresh import Streamed
 from lepton_jax.errors import UserError
 from lepton_jax.nn.rng import Noise, example_keys
 from lepton_jax.plots import figures
-from lepton_jax.training import saved
-from lepton_jax.training.feed import order_of
+from lepton_jax.training import build, saved
+from lepton_jax.training.feed import build_order
 from lepton_jax.training.runtime import runtime
 from lepton_jax.training.step import training_batch
 
@@ -50,13 +50,13 @@ def augmented(config: Config, out: str, examples: int) -> Augmented:
             f"--examples={examples}: expected 1 to {config.batch_size}, config.batch_size"
         )
     with runtime(config.precision):
-        data = saved.load_data(config)
-        program = saved.program_of(config, data)
+        data = build.load_data(config)
+        program = build.build_program(config, data)
         field = data.spec.fields.get("image")
         if field is None or len(field.shape) != 3:
             raise UserError("augment draws images, and the data has no field 'image' [H, W, C]")
         train = data.splits["train"]
-        index = order_of(program.config, train).indices(0)[:examples]
+        index = build_order(program.config, train).indices(0)[:examples]
 
         def step(batch: Any, k: jax.Array) -> Any:
             noise = Noise(example_keys(jnp.uint32(config.seed), k, batch["position"]))

@@ -8,8 +8,7 @@ import jax
 from lepton_jax.cluster.processes import join_processes
 from lepton_jax.config.config import Config
 from lepton_jax.errors import UserError
-from lepton_jax.training.build import Prepared, prepare
-from lepton_jax.training.program import Program
+from lepton_jax.training.build import BuiltRun, build_run
 from lepton_jax.training.runtime import runtime
 
 
@@ -44,10 +43,10 @@ def dry_run(
         ) as processes,
         runtime(config.precision),
     ):
-        return _described(processes.attempt("prepare", lambda: prepare(config)))
+        return _described(processes.attempt("prepare", lambda: build_run(config)))
 
 
-def _described(prepared: Prepared) -> DryRun:
+def _described(prepared: BuiltRun) -> DryRun:
     data, program, placed = prepared.data, prepared.program, prepared.layout
     config = program.config
     count = sum(leaf.size for leaf in placed.parameters.values())

@@ -36,16 +36,16 @@ class DeviceFeed:
     def __init__(self, layout: Layout, train: Columns):
         program, place = layout.program, layout.placement
         self._put = place.put
-        self._order = order_of(program.config, train)
+        self._order = build_order(program.config, train)
         self._columns = place.put(dict(train.columns), place.replicated)
         batch_size = program.config.batch_size
         self._position = place.put(np.arange(batch_size, dtype=np.int32), place.batch)
         self._spread = NamedSharding(place.mesh, P(None, *place.batch.spec))
         self._chunk: tuple[int, Any, Any] = (-1, None, None)
-        self._rulers = Rulers(self._order.buckets, lambda x: place.put(x, place.replicated))
+        self._rulers = LengthMarkers(self._order.buckets, lambda x: place.put(x, place.replicated))
 
         inputs = (P(), self._spread.spec, place.batch.spec, P())
-        self.step = place.compile_step(gathering(program), layout.state, inputs)
+        self.step = place.compile_step(make_gather_step(program), layout.state, inputs)
         """`(state, sums, *inputs(k)) -> (state, sums)`; dispatches and returns at once."""
 
     def inputs(self, k: int) -> tuple[Any, ...]:
@@ -65,7 +65,7 @@ class DeviceFeed:
         pass
 
 
-class Rulers:
+class LengthMarkers:
     """What tells a step how long its texts are: an array on the device whose length it is. The
     length of an array is known to the compiler, so that each has its program.
     """
@@ -84,7 +84,7 @@ class Rulers:
         return self._made[length]
 
 
-def gathering(program: Program) -> Callable[..., tuple[State, Totals]]:
+def make_gather_step(program: Program) -> Callable[..., tuple[State, Totals]]:
     """`program.step` on the examples that a chunk of the order names, of columns on the device."""
 
     def step(
@@ -99,14 +99,14 @@ def gathering(program: Program) -> Callable[..., tuple[State, Totals]]:
     return step
 
 
-class StreamFeed:
+class HostFeed:
     """Batches from the host, built in threads or worker processes and sent ahead of their step."""
 
     def __init__(self, layout: Layout, train: Columns, start: int, workers: int | None):
         program, place = layout.program, layout.placement
         batch_size = program.config.batch_size
         rows = place.rows(batch_size)
-        order = order_of(program.config, train)
+        order = build_order(program.config, train)
         total = program.total_steps
         self._stream = stream(train, order, start, total, workers=workers, positions=rows)
         self._next = start
@@ -125,12 +125,12 @@ class StreamFeed:
         self._stream.close()
 
 
-def feed(layout: Layout, data: Dataset, start: int, on_device: bool) -> DeviceFeed | StreamFeed:
+def build_feed(layout: Layout, data: Dataset, start: int, on_device: bool) -> DeviceFeed | HostFeed:
     """The feed of a run that goes on from step `start`."""
     train = data.splits["train"]
     if on_device:
         return DeviceFeed(layout, train)
-    return StreamFeed(layout, train, start, layout.program.config.data.workers)
+    return HostFeed(layout, train, start, layout.program.config.data.workers)
 
 
 def fits_on_device(program: Program, data: Dataset) -> bool:
@@ -155,7 +155,7 @@ def device_budget() -> int:
     return (2 << 30) // len(devices)
 
 
-def order_of(config: Config, train: Columns) -> Order:
+def build_order(config: Config, train: Columns) -> Order:
     """The order in which a config trains on a split.
 
     Raises:
@@ -172,11 +172,11 @@ def order_of(config: Config, train: Columns) -> Order:
     )
 
 
-def batch_at(layout: Layout, train: Columns, k: int) -> dict[str, Any]:
+def build_batch(layout: Layout, train: Columns, k: int) -> dict[str, Any]:
     """The raw batch of step k, from nothing but (config, seed, k): for looking at one step."""
     batch_size = layout.program.config.batch_size
     rows = layout.placement.rows(batch_size)
-    batch = Batches(train, order_of(layout.program.config, train), rows)(k)
+    batch = Batches(train, build_order(layout.program.config, train), rows)(k)
     return layout.placement.put_rows(batch, rows, batch_size)
 
 

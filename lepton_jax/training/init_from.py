@@ -1,6 +1,6 @@
-"""Weights by name: what export takes out of a state and `init_from` puts into one.
+"""The state before the first step: freshly drawn, with the weights that `init_from` names.
 
-Names are paths such as `conv1.kernel`; parameters and running statistics share one flat dict.
+Weights have names such as `conv1.kernel`; parameters and running statistics share one flat dict.
 """
 
 import dataclasses
@@ -11,70 +11,36 @@ import jax
 import numpy as np
 from etils import epath
 
+from lepton_jax.config.config import Config
 from lepton_jax.data.text.tokenizer import Tokenizer
 from lepton_jax.data.text.vocabulary import Vocabulary
 from lepton_jax.errors import UserError
-from lepton_jax.training import lora
+from lepton_jax.training import lora, optimizer, saved
+from lepton_jax.training.layout import Layout
 from lepton_jax.training.learner import Fit
 from lepton_jax.training.program import Program
 from lepton_jax.training.state import State
-from lepton_jax.trees import flatten_tree, unflatten_tree
+from lepton_jax.training.step import Program
+from lepton_jax.trees import flat, unflat
+from lepton_jax.weight_files import is_pretrained
 
 
-def named(params: Any, rest: Any) -> dict[str, np.ndarray]:
-    """Parameters and running statistics as numpy arrays by name."""
-    leaves = flatten_tree(params) | flatten_tree(rest)
-    return {name: np.asarray(jax.device_get(x)) for name, x in leaves.items()}
+def initial_state(layout: Layout) -> tuple[State, str]:
+    """Returns the state of a run before its first step, on the devices, and a report for people.
 
-
-def read(path: str, program: Program | None = None) -> dict[str, np.ndarray]:
-    """The weights in a workdir (its best checkpoint), a checkpoint folder, or a bundle; or, for the
-    model of a program, in a folder of Hugging Face.
-
-    Raises:
-      UserError: when `path` is none of these, or holds another model than the program's.
+    The report says which weights `init_from` brought and which parameters are frozen; it is empty
+    where there is nothing to say.
     """
-    folder = epath.Path(path)
-    if program is not None and folder.is_pretrained(folder):
-        return folder.read(folder, program.config.model, *program.shape)
-    if (folder / "weights.safetensors").exists():
-        from safetensors.numpy import load
-
-        return load((folder / "weights.safetensors").read_bytes())
-    from lepton_jax.training import saved
-
-    if (folder / "config.json").exists():
-        return saved.stored_weights(path, saved.step_of(path, "best"))
-    if folder.name.isdigit() and folder.parent.name == "checkpoints":
-        return saved.stored_weights(str(folder.parent.parent), int(folder.name))
-    raise UserError(
-        f"init_from = {path!r} is no workdir (config.json), checkpoint (checkpoints/STEP), "
-        "bundle (weights.safetensors) or folder of Hugging Face (model.safetensors)"
-    )
+    warm_start = WarmStart(layout.program)
+    state, report = warm_start(layout.fresh()["state"])
+    return state, "\n".join(filter(None, [report, _frozen_report(state, layout.program.config)]))
 
 
-def check_vocabulary(path: str, own: Vocabulary | None) -> None:
-    """Raises `UserError` when the weights in `path` were trained on other tokens than our `own`."""
-    folder = epath.Path(path)
-    if folder.parent.name == "checkpoints":
-        folder = folder.parent.parent
-    file = folder / "tokenizer.json"
-    if own is None or not file.exists():
-        return
-    there = Tokenizer(file.read_text(), str(file)).vocabulary.tokens
-    if there != own.tokens:
-        raise UserError(
-            f"init_from = {path!r}: its weights are for {len(there)} tokens, which are not the "
-            f"{len(own)} of this run's tokenizer; expected data.tokenizer = "
-            f"{{'name': 'pretrained', 'path': {str(file)!r}}}"
-        )
-
-
-class Beginning:
-    """What a config's `init_from` and `lora.init_from` bring to fresh states; they are read once.
+class WarmStart:
+    """The weights that a config's `init_from` and `lora.init_from` name; they are read once.
 
     Raises:
-      UserError: when there is nothing such to read, or it is of another model.
+      UserError: when there are no such weights, or they belong to another model.
     """
 
     def __init__(self, program: Program):
@@ -83,74 +49,130 @@ class Beginning:
         self._weights = None
         if config.init_from:
             check_vocabulary(config.init_from, program.spec.vocabulary)
-            self._weights = read(config.init_from, program)
+            self._weights = read_initial_weights(config.init_from, program)
         file = config.lora.init_from if config.lora else ""
-        self._adapters = lora.read(file) if file else None
+        self._adapters = lora.read_adapters(file) if file else None
 
     def __call__(self, state: State) -> tuple[State, str]:
-        """The fresh `state` with what matches by name and shape, and a report of what did.
+        """Returns a fresh `state` with every array replaced whose name and shape match, and a
+        report of what matched.
 
         Raises:
-          UserError: when nothing matches, `lora` freezes what nothing brought, or the task has a
-            step of its own.
+          UserError: when nothing matches, when `lora` would freeze an array that was not brought,
+            or when the task has a step of its own.
         """
         if self._weights is None and self._adapters is None:
             return state, ""
         fit = state.learner
         if not isinstance(fit, Fit):
             raise UserError("init_from needs a task with one model; this one has a step of its own")
-        whole = flatten_tree(fit.params) | flatten_tree(fit.frozen) | flatten_tree(fit.rest)
-        found: dict[str, np.ndarray] = {}
+        fresh = flat(fit.params) | flat(fit.frozen) | flat(fit.rest)
+        matched: dict[str, np.ndarray] = {}
         lines: list[str] = []
         if self._weights is not None:
-            found, lines = self._matching(self._weights, whole, fit)
+            matched, lines = self._match(self._weights, fresh, fit)
         if self._adapters is not None:
-            own, alpha = flatten_tree(fit.params), float(state.hyper["lora"]["alpha"])
-            found |= lora.fitting(self._adapters, own, alpha)
-            lines.append(f"lora.init_from: {len(own)} arrays taken over")
-        taken = whole | {name: _placed(x, whole[name]) for name, x in found.items()}
-        params = unflatten_tree(taken, fit.params)
+            trained, alpha = flat(fit.params), float(state.hyper["lora"]["alpha"])
+            matched |= lora.match_adapters(self._adapters, trained, alpha)
+            lines.append(f"lora.init_from: {len(trained)} arrays taken over")
+        arrays = fresh | {name: _put_like(x, fresh[name]) for name, x in matched.items()}
+        params = unflat(arrays, fit.params)
         ema = jax.tree.map(jax.numpy.copy, params) if fit.ema else fit.ema
-        frozen, rest = unflatten_tree(taken, fit.frozen), unflatten_tree(taken, fit.rest)
+        frozen, rest = unflat(arrays, fit.frozen), unflat(arrays, fit.rest)
         learner = dataclasses.replace(fit, params=params, rest=rest, ema=ema, frozen=frozen)
-        return (
-            State(state.step, state.seed, state.bad_step, state.hyper, learner),
-            "\n".join(lines),
-        )
+        return dataclasses.replace(state, learner=learner), "\n".join(lines)
 
-    def _matching(
-        self, weights: Mapping[str, np.ndarray], whole: Mapping[str, Any], fit: Fit
+    def _match(
+        self, weights: Mapping[str, np.ndarray], fresh: Mapping[str, Any], fit: Fit
     ) -> tuple[dict[str, np.ndarray], list[str]]:
+        """Returns the arrays of `weights` that fit the model, and the lines of the report."""
         path = self._program.config.init_from
         numbers = self._program.functional.numbers
-        own = {n: x for n, x in whole.items() if n not in numbers and not lora.is_adapter(n)}
-        found, fresh = {}, {}
-        for name, leaf in own.items():
-            given = weights.get(name)
-            if given is None:
-                fresh[name] = "not there"
-            elif given.shape != leaf.shape:
-                fresh[name] = f"has shape {given.shape} there"
+        wanted = {n: x for n, x in fresh.items() if n not in numbers and not lora.is_adapter(n)}
+        matched, reasons = {}, {}
+        for name, leaf in wanted.items():
+            stored = weights.get(name)
+            if stored is None:
+                reasons[name] = "not there"
+            elif stored.shape != leaf.shape:
+                reasons[name] = f"has shape {stored.shape} there"
             else:
-                found[name] = given
-        lines = [f"  fresh    {name} {own[name].shape}: {why}" for name, why in fresh.items()]
-        unused = [name for name in weights if name not in whole]
+                matched[name] = stored
+        lines = [f"  fresh    {name} {wanted[name].shape}: {why}" for name, why in reasons.items()]
+        unused = [name for name in weights if name not in fresh]
         lines += [f"  unused   {name} {weights[name].shape}" for name in unused]
-        if not found:
+        if not matched:
             raise UserError(
                 f"init_from = {path!r}: nothing there matches this model.\n" + "\n".join(lines)
             )
-        stuck = [name for name in fresh if name in fit.frozen]
+        stuck = [name for name in reasons if name in fit.frozen]
         if stuck:
             raise UserError(
                 f"init_from = {path!r} brings no {', '.join(stuck)}, and lora would freeze them as "
                 f"they begin; train them: --config.lora.train='^{stuck[0].partition('.')[0]}'"
             )
-        return found, [f"init_from {path}: {len(found)} of {len(own)} arrays taken over", *lines]
+        report = f"init_from {path}: {len(matched)} of {len(wanted)} arrays taken over"
+        return matched, [report, *lines]
 
 
-def _placed(array: np.ndarray, like: Any) -> Any:
+def read_initial_weights(path: str, program: Program) -> dict[str, np.ndarray]:
+    """Reads the weights for the model of `program` from a folder of Hugging Face, or from whatever
+    `saved.read_weights` reads.
+
+    Raises:
+      UserError: when `path` is no such folder, or holds another model than the program's.
+    """
+    folder = epath.Path(path)
+    if is_pretrained(folder):
+        # Only here, so that a run that begins from scratch loads no table of Hugging Face's names.
+        from lepton_jax.models.hugging_face.folder import read_pretrained
+
+        return read_pretrained(folder, program.config.model, *program.shape)
+    return saved.read_weights(path)
+
+
+def check_vocabulary(path: str, vocabulary: Vocabulary | None) -> None:
+    """Checks that the weights in `path` were trained on the tokens of this run's `vocabulary`.
+
+    Raises:
+      UserError: when they were trained on other tokens.
+    """
+    folder = epath.Path(path)
+    if folder.parent.name == "checkpoints":
+        folder = folder.parent.parent
+    file = folder / "tokenizer.json"
+    if vocabulary is None or not file.exists():
+        return
+    stored = Tokenizer(file.read_text(), str(file)).vocabulary.tokens
+    if stored != vocabulary.tokens:
+        raise UserError(
+            f"init_from = {path!r}: its weights are for {len(stored)} tokens, which are not the "
+            f"{len(vocabulary)} of this run's tokenizer; expected data.tokenizer = "
+            f"{{'name': 'pretrained', 'path': {str(file)!r}}}"
+        )
+
+
+def _put_like(array: np.ndarray, like: Any) -> Any:
+    """Converts `array` to the type of `like` and puts it where `like` is."""
     values = array.astype(like.dtype)
-    if not hasattr(like, "sharding"):  # a lane of several, still on the host
+    if not isinstance(like, jax.Array):  # a lane of several, still on the host
         return values
     return jax.make_array_from_callback(like.shape, like.sharding, values.__getitem__)
+
+
+def _frozen_report(state: State, config: Config) -> str:
+    """Describes how many parameters do not train, and why; empty when all of them train."""
+    fit = state.learner
+    if not isinstance(fit, Fit):
+        return ""
+    frozen = {"lora": sum(x.size for x in fit.frozen.values())}
+    if config.optimizer.groups:
+        groups = flat(optimizer.label_groups(config.optimizer, fit.params))
+        for name, x in flat(fit.params).items():
+            group = config.optimizer.groups.get(groups[name])
+            if group and group.learning_rate == 0:
+                key = f"optimizer.groups.{groups[name]}"
+                frozen[key] = frozen.get(key, 0) + x.size
+    total = sum(x.size for x in jax.tree.leaves((fit.params, fit.frozen)))
+    counts = ", ".join(f"{count:,} by {key}" for key, count in frozen.items() if count)
+    return f"of {total:,} parameters these are frozen: {counts}" if counts else ""

@@ -41,7 +41,7 @@ class Layout:
         """
         model = resolve_component("model", self.program.config.model.name)
         found = self.placement.specs(self._model, getattr(model, "sharding", {}))
-        return found | lora.spread(self._adapters, found)
+        return found | lora.adapter_specs(self._adapters, found)
 
     @cached_property
     def state(self) -> State:
@@ -83,7 +83,7 @@ class Layout:
 
     def table(self) -> str:
         """What is spread how, for people."""
-        parameters = rules.table(self.parameters, self.specs, self.placement.mesh)
+        parameters = rules.sharding_table(self.parameters, self.specs, self.placement.mesh)
         parts: Counter[str] = Counter()
         leaves = jax.tree_util.tree_leaves_with_path(self._abstract.learner)
         for (path, leaf), where in zip(leaves, jax.tree.leaves(self.state.learner), strict=True):
@@ -107,7 +107,7 @@ class Layout:
         return self.program.abstract_state()
 
 
-def layout(program: Program, devices: Sequence[Any] | None = None) -> Layout:
+def build_layout(program: Program, devices: Sequence[Any] | None = None) -> Layout:
     """The program placed by `config.strategy` on the devices of all processes, or on those given.
 
     Raises:
@@ -129,7 +129,7 @@ def layout(program: Program, devices: Sequence[Any] | None = None) -> Layout:
     return Layout(program, placement)
 
 
-def alone(program: Program) -> Layout:
+def single_device_layout(program: Program) -> Layout:
     """The program on one device of this process."""
     return Layout(program, strategies.jit(jax.local_devices()[:1]))
 

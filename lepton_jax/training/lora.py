@@ -19,8 +19,8 @@ from jax.sharding import PartitionSpec as P
 
 from lepton_jax.config.config import LoraConfig
 from lepton_jax.errors import UserError, did_you_mean
-from lepton_jax.models.hugging_face.folder import safetensors
-from lepton_jax.trees import flatten_tree, unflatten_tree
+from lepton_jax.trees import flat, unflat
+from lepton_jax.weight_files import read_safetensors
 
 A, B = ".lora_a", ".lora_b"
 ALPHA = "alpha"
@@ -59,10 +59,10 @@ class Adapters:
 
     def whole(self, trained: Named, frozen: Named) -> Any:
         """The model's parameters."""
-        return unflatten_tree(merged(trained, frozen, self.alpha, self.config.rank), self.like)
+        return unflat(merge_adapters(trained, frozen, self.alpha, self.config.rank), self.like)
 
 
-def merged(trained: Named, frozen: Named, alpha: Any, rank: int) -> dict[str, Any]:
+def merge_adapters(trained: Named, frozen: Named, alpha: Any, rank: int) -> dict[str, Any]:
     """Every parameter of the model by name, W + (alpha / rank) A B where there are adapters."""
     found = dict(frozen)
     for name, x in trained.items():
@@ -79,7 +79,7 @@ def is_adapter(name: str) -> bool:
     return name.endswith((A, B))
 
 
-def spread(adapters: Named, specs: Mapping[str, P]) -> dict[str, P]:
+def adapter_specs(adapters: Named, specs: Mapping[str, P]) -> dict[str, P]:
     """How A and B lie on a mesh: as the rows and the columns of their matrix; ranks are whole."""
     found = {}
     for name, x in adapters.items():
@@ -90,7 +90,7 @@ def spread(adapters: Named, specs: Mapping[str, P]) -> dict[str, P]:
     return found
 
 
-def write(file: epath.Path, trained: Named, alpha: float) -> int:
+def write_adapters(file: epath.Path, trained: Named, alpha: float) -> int:
     """What was trained, as one safetensors file with its `alpha`. Its size in bytes."""
     from safetensors.numpy import save
 
@@ -101,18 +101,18 @@ def write(file: epath.Path, trained: Named, alpha: float) -> int:
     return len(content)
 
 
-def read(path: str) -> dict[str, np.ndarray]:
+def read_adapters(path: str) -> dict[str, np.ndarray]:
     """The arrays of such a file. Raises `UserError` when it is none."""
     file = epath.Path(path)
     if not file.exists():
         raise UserError(f"lora.init_from = {path!r}: there is no such file")
-    found = safetensors(file)
+    found = read_safetensors(file)
     if ALPHA not in found:
         raise UserError(f"lora.init_from = {path!r} is no file of adapters: it has no {ALPHA!r}")
     return found
 
 
-def fitting(found: Named, own: Named, alpha: float) -> dict[str, np.ndarray]:
+def match_adapters(found: Named, own: Named, alpha: float) -> dict[str, np.ndarray]:
     """What `read` found, for adapters like `own`. Where it has another alpha, B takes up the
     difference, so that the model is the same.
 

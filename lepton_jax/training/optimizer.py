@@ -33,7 +33,7 @@ def build(
             name: _one(config, numbers, shape, own.get("lr", 0.0), own.get("wd", 0.0))
             for name, own in groups.items()
         }
-        rest = optax.multi_transform(parts | {"": rest}, lambda tree: labels(config, tree))
+        rest = optax.multi_transform(parts | {"": rest}, lambda tree: label_groups(config, tree))
     if config.clip_norm is None:
         return rest
     return optax.chain(optax.clip_by_global_norm(config.clip_norm), rest)

@@ -12,15 +12,15 @@ from lepton_jax.config.components import Component
 from lepton_jax.config.config import Config
 from lepton_jax.config.validation import validate_config
 from lepton_jax.console import say
-from lepton_jax.data import dataset
 from lepton_jax.data.dataset import Dataset, FieldSpec
-from lepton_jax.data.source import Columns, Source
+from lepton_jax.data.source import Columns
 from lepton_jax.errors import UserError
 from lepton_jax.tracking.best import best_step
 from lepton_jax.tracking.record import Record
 from lepton_jax.training import init_from, lora, optimizer
+from lepton_jax.training.build import load_data
 from lepton_jax.training.checkpoints import Checkpoints
-from lepton_jax.training.layout import Layout, alone
+from lepton_jax.training.layout import Layout, single_device_layout
 from lepton_jax.training.learner import Fit
 from lepton_jax.training.program import Program
 from lepton_jax.training.state import State
@@ -28,7 +28,7 @@ from lepton_jax.trees import flatten_tree, unflatten_tree
 
 
 @dataclass(frozen=True)
-class Trained:
+class SavedRun:
     """A run's program, data and state at one of its checkpoints."""
 
     workdir: str
@@ -44,7 +44,7 @@ class Trained:
         """`{'conv1.kernel': array}`: parameters (averaged, where an average was kept) and
         running statistics.
         """
-        return init_from.named(*self.program.variables(self.state))
+        return named_weights(*self.program.variables(self.state))
 
     def forward(self, weights_: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Answers to raw inputs `[B, ...]`, e.g. `probabilities` [B, K]; pure, to be jitted."""
@@ -92,8 +92,8 @@ class Trained:
         return self.data.fingerprint
 
     @property
-    def texts(self) -> "Texts | None":
-        return Texts(self.data) if self.data.tokenizer is not None else None
+    def texts(self) -> "RunTexts | None":
+        return RunTexts(self.data) if self.data.tokenizer is not None else None
 
     def split(self, name: str) -> Columns:
         if name not in self.data.splits:
@@ -103,7 +103,7 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Texts:
+class RunTexts:
     """How the texts of some data became tokens, for a bundle to do the same."""
 
     data: Dataset
@@ -151,7 +151,7 @@ class Texts:
         return found
 
 
-def trained(workdir: str, checkpoint: str = "best") -> Trained:
+def load_run(workdir: str, checkpoint: str = "best") -> SavedRun:
     """The run in `workdir` at its 'best' or 'last' checkpoint, or at a step.
 
     Raises:
@@ -160,12 +160,12 @@ def trained(workdir: str, checkpoint: str = "best") -> Trained:
     """
     record = Record.open(workdir)
     config = read_config(workdir)
-    step = step_of(workdir, checkpoint)
+    step = checkpoint_step(workdir, checkpoint)
     data = load_data(config, tokenizer=record.tokenizer_text())
-    program = program_of(config, data)
+    program = build_program(config, data)
     checkpoints = Checkpoints(workdir)
-    state = checkpoints.restore(step, alone(program).like)["state"]
-    return Trained(workdir, record, config, data, program, state, step)
+    state = checkpoints.restore(step, single_device_layout(program).like)["state"]
+    return SavedRun(workdir, record, config, data, program, state, step)
 
 
 def read_config(workdir: str) -> Config:
@@ -175,33 +175,7 @@ def read_config(workdir: str) -> Config:
     return validate_config(json.loads(Record.open(workdir).config_text()), f"{workdir}/config.json")
 
 
-def first_state(layout: Layout) -> tuple[State, str]:
-    """The state of a run before its first step, and a report: what `init_from` brought to it and
-    what of it does not train, if anything.
-    """
-    beginning = init_from.Beginning(layout.program)
-    state, report = beginning(layout.fresh()["state"])
-    return state, "\n".join(filter(None, [report, _standing_still(state, layout.program.config)]))
-
-
-def _standing_still(state: State, config: Config) -> str:
-    fit = state.learner
-    if not isinstance(fit, Fit):
-        return ""
-    still = {"lora": sum(x.size for x in fit.frozen.values())}
-    if config.optimizer.groups:
-        groups = flatten_tree(optimizer.labels(config.optimizer, fit.params))
-        for name, x in flatten_tree(fit.params).items():
-            group = config.optimizer.groups.get(groups[name])
-            if group and group.learning_rate == 0:
-                where = f"optimizer.groups.{groups[name]}"
-                still[where] = still.get(where, 0) + x.size
-    whole = sum(x.size for x in jax.tree.leaves((fit.params, fit.frozen)))
-    frozen = ", ".join(f"{count:,} by {where}" for where, count in still.items() if count)
-    return f"of {whole:,} parameters these are frozen: {frozen}" if frozen else ""
-
-
-def step_of(workdir: str, checkpoint: str) -> int:
+def checkpoint_step(workdir: str, checkpoint: str) -> int:
     """The step that 'best', 'last' or '1200' stands for."""
     checkpoints = Checkpoints(workdir)
     steps = checkpoints.steps()
@@ -222,7 +196,7 @@ def step_of(workdir: str, checkpoint: str) -> int:
     return int(checkpoint)
 
 
-def stored_weights(workdir: str, step: int) -> dict[str, np.ndarray]:
+def checkpoint_weights(workdir: str, step: int) -> dict[str, np.ndarray]:
     """Parameters (averaged, where an average was kept) and running statistics of a checkpoint."""
     leaves = Checkpoints(workdir).arrays(step, "state.learner.")
 
@@ -233,7 +207,7 @@ def stored_weights(workdir: str, step: int) -> dict[str, np.ndarray]:
 
     trained, section = part("params.", "ema."), read_config(workdir).lora
     if section:  # the average stands in for the parameters
-        trained = lora.merged(trained, part("frozen."), section.alpha, section.rank)
+        trained = lora.merge_adapters(trained, part("frozen."), section.alpha, section.rank)
     return part("rest.") | trained
 
 

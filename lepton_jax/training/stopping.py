@@ -10,7 +10,7 @@ from lepton_jax.cluster.processes import Processes
 
 
 @contextmanager
-def stopping(processes: Processes) -> Iterator[Callable[[int], bool]]:
+def listen_for_stop(processes: Processes) -> Iterator[Callable[[int], bool]]:
     """Inside: whether to save and stop, asked before each step."""
     if processes.count > 1:
         yield processes.stop_agreed

@@ -19,10 +19,9 @@ from lepton_jax.config.config import Config, list_differences
 from lepton_jax.console import say
 from lepton_jax.data.labels import absent_classes
 from lepton_jax.errors import UserError, WorkError
-from lepton_jax.evaluation.alignment import alignments
-from lepton_jax.evaluation.evaluator import scalars
-from lepton_jax.evaluation.samples import samples
-from lepton_jax.perf.profile import profiled
+from lepton_jax.evaluation.alignment import align_examples
+from lepton_jax.evaluation.evaluator import scalar_results
+from lepton_jax.evaluation.samples import generate_samples
 from lepton_jax.perf.utilization import Utilization
 from lepton_jax.plots import figures
 from lepton_jax.plots.record import draw_record
@@ -32,19 +31,21 @@ from lepton_jax.tracking.claim import claim
 from lepton_jax.tracking.progress import Progress
 from lepton_jax.tracking.record import Record
 from lepton_jax.tracking.writers import Views
+from lepton_jax.training import init_from
 from lepton_jax.training import loop, saved
 from lepton_jax.training.ahead import compiled_ahead
-from lepton_jax.training.build import Prepared, prepare
+from lepton_jax.training.build import BuiltRun, build_run
 from lepton_jax.training.checkpoints import Checkpoints
-from lepton_jax.training.feed import batch_at, feed, fits_on_device
+from lepton_jax.training.feed import build_batch, build_feed, fits_on_device
+from lepton_jax.training.profile import profile_steps
 from lepton_jax.training.runtime import runtime
 from lepton_jax.training.state import State, Totals
-from lepton_jax.training.stopping import stopping
-from lepton_jax.trees import flatten_tree
+from lepton_jax.training.stopping import listen_for_stop
+from lepton_jax.trees import flat
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainingResult:
     """What `train` leaves: where the record is, how far it went, what `test` says."""
 
     workdir: str
@@ -70,7 +71,7 @@ class Run:
                 f"with: python launch.py train --config={self.workdir}/config.json "
                 f"--workdir={self.workdir}"
             )
-        test = scalars(self.results.get("test", {}))
+        test = scalar_results(self.results.get("test", {}))
         lines = [f"Trained {self.step} steps."]
         if test:
             lines.append("test: " + ", ".join(f"{k} {v:.4g}" for k, v in test.items()))
@@ -104,7 +105,7 @@ def train(
     coordinator: str = "",
     num_processes: int = 0,
     process_id: int = -1,
-) -> Run:
+) -> TrainingResult:
     """Trains `config` in `workdir`, or goes on where a run of it stopped.
 
     Start-up precedence: the workdir's own newest intact checkpoint, then `config.init_from`, then
@@ -123,10 +124,10 @@ def train(
         )
         processes.share("claim", lambda: bool(stack.enter_context(claim(workdir))))
         stack.enter_context(runtime(config.precision))
-        stop = stack.enter_context(stopping(processes))
-        prepared = processes.attempt("prepare", lambda: prepare(config, workdir))
-        collected = provenance.collect_provenance(command)
-        facts = provenance.describe_origin(collected, config, prepared.data.fingerprint)
+        stop = stack.enter_context(listen_for_stop(processes))
+        prepared = processes.attempt("prepare", lambda: build_run(config, workdir))
+        collected = provenance.collect(command)
+        facts = provenance.of_run(collected, config, prepared.data.fingerprint)
         check_same(processes, {name: facts[name] for name in SAME})
 
         def begin() -> bool:
@@ -190,7 +191,7 @@ class _Training:
 
     def __init__(
         self,
-        prepared: Prepared,
+        prepared: BuiltRun,
         record: Record,
         processes: Processes,
         stop: Callable[[int], bool],
@@ -202,7 +203,7 @@ class _Training:
         self.checkpoints = Checkpoints(record.workdir, self._kept, processes)
         self.step = 0
 
-    def run(self, facts: Mapping[str, Any], restarted: bool, until: int) -> Run:
+    def run(self, facts: Mapping[str, Any], restarted: bool, until: int) -> TrainingResult:
         config, program, record = self.config, self.program, self.record
         state, sums = self._start()
         self.step = first = int(state.step)
@@ -263,8 +264,8 @@ class _Training:
 
         calls = loop.Calls(read, time, evaluate, checkpoint, stop)
         fits = self.processes.gather("fits on device", fits_on_device(program, self.data))
-        batches = feed(self.layout, self.data, first, all(fits))
-        source = profiled(
+        batches = build_feed(self.layout, self.data, first, all(fits))
+        source = profile_steps(
             compiled_ahead(batches, self.layout, steps, self._say),
             config.profile, steps, record.workdir, self.processes, self._say,
         )  # fmt: skip
@@ -284,7 +285,7 @@ class _Training:
                 self._finish(state)
             self.checkpoints.close()
             record.end("finished" if step == total else "stopped", step)
-        return Run(record.workdir, step, total, record.results(), stopped=step < total)
+        return TrainingResult(record.workdir, step, total, record.results(), stopped=step < total)
 
     def _start(self) -> tuple[State, Totals]:
         """The workdir's own checkpoint, then `init_from`, then scratch."""
@@ -294,7 +295,7 @@ class _Training:
             found = self.checkpoints.restore(step, self.layout.like)
             self._say(f"going on from step {step} of {self.program.total_steps}")
             return found["state"], found["sums"]
-        state, report = saved.first_state(self.layout)
+        state, report = init_from.initial_state(self.layout)
         if report:
             self._say(report)
         return state, self.layout.empty_sums()
@@ -310,8 +311,8 @@ class _Training:
             state = self.checkpoints.restore(step, self.layout.like)["state"]
         for name, found in self.evaluations.final(state).items():
             record.write_results(name, {**found, "step": step})
-        images = samples(self.layout, state)
-        aligned = alignments(self.layout, state, self.data.splits.get("test"))
+        images = generate_samples(self.layout, state)
+        aligned = align_examples(self.layout, state, self.data.splits.get("test"))
         if self.processes.first:
             figures.draw_learning_curves(record.rows(), f"{record.workdir}/curves.png")
             draw_record(record, self.data, images, aligned)
@@ -336,7 +337,7 @@ class _Training:
     def _explain(self, error: loop.NotFinite) -> str:
         """Takes the bad step once more, unguarded, and says where the numbers broke."""
         program, step = self.program, error.step
-        batch = batch_at(self.layout, self.data.splits["train"], step)
+        batch = build_batch(self.layout, self.data.splits["train"], step)
 
         def finite(state: State, batch: Any) -> Any:
             learner, values = program.update(state, batch)

@@ -15,7 +15,7 @@ from lepton_jax.ablation.run import pack as packs
 from lepton_jax.ablation.run import run_pack
 from lepton_jax.ablation.workdir import has_ended, trial_folder, trial_status
 from lepton_jax.training.checkpoints import Checkpoints
-from lepton_jax.training.saved import trained
+from lepton_jax.training.saved import load_run
 
 QUICK = {
     "train_for": "20 steps",
@@ -156,8 +156,8 @@ def test_one_after_another_is_bit_for_bit_the_trial_alone(tmp_path: Path):
 def test_a_trial_can_be_used_as_a_run_of_its_own(tmp_path: Path):
     trial, *_ = packed(tmp_path, "configs/digits_cnn.py", VARIED[:1], DIGITS)
     own = str(tmp_path / "trials" / trial.name)
-    assert trained(own).step <= 20
-    assert trained(own, "last").step == 20
+    assert load_run(own).step <= 20
+    assert load_run(own, "last").step == 20
     assert 0 <= api.evaluate(own, split="valid").results["accuracy"] <= 1
     api.export(own, f"{own}/bundle")
     assert api.verify(f"{own}/bundle").ok

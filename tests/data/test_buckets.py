@@ -15,10 +15,10 @@ from lepton_jax.data.order import Order
 from lepton_jax.data.source import Columns
 from lepton_jax.data.text.buckets import buckets
 from lepton_jax.errors import UserError
-from lepton_jax.training import saved
+from lepton_jax.training import build, saved
 from lepton_jax.training.ahead import compiled_ahead
-from lepton_jax.training.feed import feed
-from lepton_jax.training.layout import layout
+from lepton_jax.training.feed import build_feed
+from lepton_jax.training.layout import build_layout
 
 RECIPE = str(Path(__file__).parents[2] / "configs/trec_cnn.py")
 N, B, T = 1003, 32, 40
@@ -83,7 +83,7 @@ def test_the_programs_of_all_lengths_are_compiled_in_threads_beside_each_other(
     placed = layout(saved.program_of(config, data))
     steps = range(12)
     said: list[str] = []
-    ahead = compiled_ahead(feed(placed, data, 0, on_device=True), placed, steps, said.append)
+    ahead = compiled_ahead(build_feed(placed, data, 0, on_device=True), placed, steps, said.append)
     compiled_by = []
 
     def listener(event, seconds, **_):

@@ -6,18 +6,18 @@ import numpy as np
 from PIL import Image
 
 import lepton_jax
-from lepton_jax.evaluation.alignment import SHOWN, alignments
+from lepton_jax.evaluation.alignment import SHOWN, align_examples
 from lepton_jax.training import saved
-from lepton_jax.training.layout import alone
+from lepton_jax.training.layout import single_device_layout
 
 RECIPE = str(Path(__file__).parents[2] / "configs/scan_simple.py:tiny")
 
 
 def test_a_run_shows_its_translations_and_what_they_were_read_from(tmp_path: Path):
     results = lepton_jax.train(RECIPE, str(tmp_path)).results["test"]
-    run = saved.trained(str(tmp_path))
+    run = saved.load_run(str(tmp_path))
     test = run.data.splits["test"]
-    found = alignments(alone(run.program), run.state, test)
+    found = align_examples(single_device_layout(run.program), run.state, test)
     assert len(found) == SHOWN
     for i, one in enumerate(found):
         np.testing.assert_array_equal(one.source, test[i]["source"][: test[i]["source_length"]])

@@ -13,7 +13,7 @@ import lepton_jax
 from lepton_jax import api
 from lepton_jax.data.dataset import DataSpec, FieldSpec
 from lepton_jax.errors import UserError
-from lepton_jax.evaluation.worst import KEPT, Worst, as_list
+from lepton_jax.evaluation.worst import KEPT, WorstExamples, list_worst
 from lepton_jax.tasks.classification import ImageClassification
 from lepton_jax.tracking.record import Record
 
@@ -33,29 +33,29 @@ def batches(loss, size):
 @pytest.mark.parametrize("size", [7, 16, 200])
 def test_the_highest_losses_are_found_whatever_the_batch(size):
     loss = RNG.permutation(101).astype(np.float64)
-    found = Worst()
+    found = WorstExamples()
     for batch in batches(loss, size):
         found.add(batch)
-    rows = as_list(found.arrays)
+    rows = list_worst(found.arrays)
     assert [r["example"] for r in rows] == np.argsort(-loss)[:KEPT].tolist()
     assert [r["loss"] for r in rows] == list(range(100, 100 - KEPT, -1))
 
 
 def test_lanes_have_their_own_and_padding_never_counts():
     loss = RNG.normal(size=(3, 11))
-    found = Worst()
+    found = WorstExamples()
     for batch in batches(loss, 8):
         found.add(batch)
     for lane in range(3):
-        rows = as_list({k: v[lane] for k, v in found.arrays.items()})
+        rows = list_worst({k: v[lane] for k, v in found.arrays.items()})
         assert [r["example"] for r in rows] == np.argsort(-loss[lane]).tolist()
 
 
 def test_a_loss_that_is_no_number_comes_first():
-    found = Worst()
+    found = WorstExamples()
     for batch in batches(np.array([1.0, np.nan, 3.0]), 2):
         found.add(batch)
-    assert [r["example"] for r in as_list(found.arrays)] == [1, 2, 0]
+    assert [r["example"] for r in list_worst(found.arrays)] == [1, 2, 0]
 
 
 def spec():
@@ -106,7 +106,7 @@ def test_a_run_draws_its_mistakes_and_they_are_the_models(workdir: Path):
     assert len(results["calibration"]) == 15
     from lepton_jax.training import saved
 
-    run = saved.trained(str(workdir))
+    run = saved.load_run(str(workdir))
     test = run.split("test")
     answers = run.forward(run.weights, {"image": test.columns["image"][:]})
     nats = -np.log(np.asarray(answers["probabilities"])[np.arange(37), test.columns["label"]])

@@ -89,7 +89,7 @@ def test_moments_can_be_spread_over_the_copies_of_their_parameter():
 
 def test_the_table_says_what_is_where():
     place = strategies.mesh(jax.devices(), fsdp=4, tensor=2, data=1)
-    text = rules.table(PARAMS, place.specs(PARAMS, RULES), place.mesh)
+    text = rules.sharding_table(PARAMS, place.specs(PARAMS, RULES), place.mesh)
     line = next(x for x in text.splitlines() if x.startswith("blocks.attention"))
     assert line.split() == ["blocks.attention.kernel", "3x16x8", "-", "x", "fsdp", "x", "tensor",
                             f"{3 * 16 * 8 * 4 // 8:,}"]  # fmt: skip

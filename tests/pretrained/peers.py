@@ -71,7 +71,7 @@ def read(folder: Path, model: Component, input_shape: Any, outputs: int) -> Any:
 
 def arrays(folder: Path, model: Component, input_shape: Any, outputs: int) -> dict[str, Any]:
     """What lies in the folder, by our names."""
-    return folder.read(epath.Path(folder), model, input_shape, outputs)
+    return read_pretrained(epath.Path(folder), model, input_shape, outputs)
 
 
 def written(
@@ -81,8 +81,8 @@ def written(
     classes = tuple(f"class {i}" for i in range(outputs)) if labels else ()
     functional = Functional(lambda rngs: model.build(input_shape, outputs, rngs=rngs))
     params, rest = functional.split(module)
-    own = {name: np.asarray(x) for name, x in (flatten_tree(params) | flatten_tree(rest)).items()}
-    folder.write(epath.Path(folder), own, model, input_shape, outputs, classes)
+    own = {name: np.asarray(x) for name, x in (flat(params) | flat(rest)).items()}
+    write_pretrained(epath.Path(folder), own, model, input_shape, outputs, classes)
 
 
 def difference(a: Any, b: Any) -> float:

@@ -13,7 +13,7 @@ import pytest
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.tracking import claim as claim_module
 from lepton_jax.tracking import files
-from lepton_jax.tracking.claim import claim, owner_of
+from lepton_jax.tracking.claim import claim, read_owner
 
 HOLDER = """
 import sys, time
@@ -43,7 +43,7 @@ def test_a_second_live_process_is_refused_with_host_pid_and_since(tmp_path, hold
         claim(tmp_path / "run"),
     ):
         pass
-    owner = owner_of(tmp_path / "run")
+    owner = read_owner(tmp_path / "run")
     assert owner is not None
     assert owner.pid == holder.pid  # the refused one has not disturbed it
     assert owner.lives()
@@ -66,7 +66,7 @@ def test_a_killed_owner_is_taken_over(tmp_path, holder):
     with claim(tmp_path / "run") as dead:
         assert dead is not None
         assert dead.pid == holder.pid
-        owner = owner_of(tmp_path / "run")
+        owner = read_owner(tmp_path / "run")
         assert owner is not None
         assert owner.pid == os.getpid()
         assert os.listdir(tmp_path / "run") == ["owner.json"]
@@ -79,12 +79,12 @@ def test_a_released_workdir_is_free(tmp_path):
             assert dead is None
     with pytest.raises(KeyError), claim(tmp_path):
         raise KeyError
-    assert owner_of(tmp_path) is None
+    assert read_owner(tmp_path) is None
 
 
 def left_behind(workdir, **changes) -> None:
     with claim(workdir):
-        owner = owner_of(workdir)
+        owner = read_owner(workdir)
     assert owner is not None
     files.write_json(files.join_path(workdir, "owner.json"), asdict(replace(owner, **changes)))
 
@@ -116,9 +116,9 @@ def test_from_another_machine_the_heartbeat_decides(tmp_path, elsewhere):
 def test_the_owner_gives_signs_of_life(tmp_path, monkeypatch):
     monkeypatch.setattr(claim_module, "HEARTBEAT", 0.05)
     with claim(tmp_path):
-        first = owner_of(tmp_path)
+        first = read_owner(tmp_path)
         time.sleep(0.5)
-        later = owner_of(tmp_path)
+        later = read_owner(tmp_path)
         assert first is not None
         assert later is not None
         assert later.heartbeat > first.heartbeat
@@ -128,11 +128,11 @@ def test_the_owner_gives_signs_of_life(tmp_path, monkeypatch):
 def test_an_owner_that_was_taken_over_leaves_its_successor_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(claim_module, "HEARTBEAT", 0.05)
     with claim(tmp_path):
-        left = owner_of(tmp_path)
+        left = read_owner(tmp_path)
         assert left is not None
         files.write_json(tmp_path / "owner.json", asdict(replace(left, token="successor")))
         time.sleep(0.3)
-    owner = owner_of(tmp_path)
+    owner = read_owner(tmp_path)
     assert owner is not None
     assert owner.token == "successor"
 
@@ -180,7 +180,7 @@ def test_of_many_that_take_over_at_once_one_wins(tmp_path):
 def test_in_a_bucket_of_two_at_once_one_wins(bucket, monkeypatch):
     monkeypatch.setattr(claim_module, "SETTLE", 0.3)
     inside, refused, looked = [], [], set()
-    everyone, look = threading.Barrier(3), claim_module.owner_of
+    everyone, look = threading.Barrier(3), claim_module.read_owner
 
     def owner_of_at_once(workdir):
         owner = look(workdir)
@@ -189,7 +189,7 @@ def test_in_a_bucket_of_two_at_once_one_wins(bucket, monkeypatch):
             everyone.wait()  # all have seen that it is free
         return owner
 
-    monkeypatch.setattr(claim_module, "owner_of", owner_of_at_once)
+    monkeypatch.setattr(claim_module, "read_owner", owner_of_at_once)
 
     def compete() -> None:
         try:

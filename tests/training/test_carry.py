@@ -13,7 +13,7 @@ from lepton_jax.data.text.vocabulary import Vocabulary
 from lepton_jax.errors import UserError
 from lepton_jax.training import saved
 from lepton_jax.training.checkpoints import Checkpoints
-from lepton_jax.training.init_from import named
+from lepton_jax.training.saved import named_weights
 from lepton_jax.training.train import train as run
 
 SYMBOLS = 4
@@ -126,9 +126,9 @@ def test_carrying_finds_the_answers_that_lie_in_the_batch_before(tmp_path: Path)
 
 
 def test_what_is_carried_is_no_part_of_what_is_evaluated_and_exported(whole: Path):
-    trained = saved.trained(str(whole), "last")
+    trained = saved.load_run(str(whole), "last")
     params, rest = trained.program.variables(trained.state)
-    assert not any(x.shape[:1] == (8,) for x in named(params, rest).values())
+    assert not any(x.shape[:1] == (8,) for x in named_weights(params, rest).values())
     tokens = np.arange(4, dtype=np.int32).reshape(2, 2)
     model = trained.program.module(params, rest)
     fresh, _ = model.read(tokens, model.start(2))

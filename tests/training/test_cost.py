@@ -27,7 +27,7 @@ def config() -> Config:
 
 
 def program_of(config: Config):
-    return saved.program_of(config, saved.load_data(config))
+    return build.build_program(config, build.load_data(config))
 
 
 def test_a_step_of_a_decoder_costs_what_the_formula_says(config: Config):
@@ -57,4 +57,4 @@ def test_utilization_is_achieved_over_peak(config: Config):
     [("TPU v5p", "v5p"), ("TPU v5 lite", "v5e"), ("NVIDIA H100 80GB HBM3", "h100")],
 )
 def test_chips_go_by_the_names_that_jax_gives_them(kind: str, name: str):
-    assert chip_of(kind) is CHIPS[name]
+    assert find_chip(kind) is CHIPS[name]

@@ -16,13 +16,13 @@ from benchmarks.cells import CELLS, JIT, difference
 from lepton_jax import api
 from lepton_jax.config.validation import validate_config
 from lepton_jax.errors import UserError
-from lepton_jax.models.hugging_face.folder import safetensors
-from lepton_jax.training import saved
+from lepton_jax.training import build, init_from, saved
 from lepton_jax.training.checkpoints import Checkpoints
-from lepton_jax.training.layout import alone
-from lepton_jax.training.lora import ALPHA, merged, spread
+from lepton_jax.training.layout import single_device_layout
+from lepton_jax.training.lora import ALPHA, adapter_specs, merge_adapters
 from lepton_jax.training.state import State
-from lepton_jax.trees import flatten_tree
+from lepton_jax.trees import flat
+from lepton_jax.weight_files import read_safetensors
 from tests.ablation.test_packing import Variant, largest_difference, packed
 from tests.placement.test_same_numbers import NUMBERS, ROOT
 from tests.placement.test_same_numbers import train as train_placed
@@ -81,11 +81,11 @@ def test_merged_matrices_compute_what_the_paper_says():
     w, x = rng.normal(size=(5, 7)), rng.normal(size=(3, 5))
     a, b = rng.normal(size=(5, 2)), rng.normal(size=(2, 7))
     trained = {"q.kernel.lora_a": a, "q.kernel.lora_b": b, "head": w[0]}
-    found = merged(trained, {"q.kernel": w, "other": w}, 6.0, 2)
+    found = merge_adapters(trained, {"q.kernel": w, "other": w}, 6.0, 2)
     np.testing.assert_allclose(x @ found["q.kernel"], x @ w + 3 * (x @ a) @ b)
     assert found.keys() == {"q.kernel", "head", "other"}
     stacked = {f"q.kernel.lora_{k}": np.stack([v, 2 * v]) for k, v in (("a", a), ("b", b))}
-    layers = merged(stacked, {"q.kernel": np.stack([w, w])}, 6.0, 2)["q.kernel"]
+    layers = merge_adapters(stacked, {"q.kernel": np.stack([w, w])}, 6.0, 2)["q.kernel"]
     np.testing.assert_allclose(layers[1], w + 12 * a @ b)
 
 
@@ -119,11 +119,11 @@ def test_the_file_of_adapters_is_small_and_serves_another_run(
 ):
     file = tmp_path / "adapters.safetensors"
     api.export(str(tuned), str(file), format="lora", checkpoint="last")
-    arrays = safetensors(epath.Path(file))
+    arrays = read_safetensors(epath.Path(file))
     assert float(arrays[ALPHA]) == 4.0
     size = sum(x.nbytes for x in arrays.values())
     assert size < file.stat().st_size < size + 200 * len(arrays)
-    expected = saved.trained(str(tuned), "last").weights
+    expected = saved.load_run(str(tuned), "last").weights
     for alpha in (4.0, 8.0):
         given = LORA | {"alpha": alpha, "init_from": str(file)}
         program, state = first(recipe(lora=given, init_from=str(base)))
@@ -136,10 +136,8 @@ def test_the_file_of_adapters_is_small_and_serves_another_run(
 
 
 def test_a_tuned_run_is_read_with_its_adapters_in_it(tuned: Path):
-    from lepton_jax.training import init_from
-
-    expected = saved.trained(str(tuned), "last").weights
-    found = init_from.read(str(tuned / "checkpoints/12"))
+    expected = saved.load_run(str(tuned), "last").weights
+    found = saved.read_weights(str(tuned / "checkpoints/12"))
     assert found.keys() == expected.keys()
     for name, x in found.items():
         np.testing.assert_allclose(x, expected[name], rtol=1e-6, atol=1e-6)
@@ -167,7 +165,7 @@ def test_adapters_lie_as_the_rows_and_columns_of_their_matrix():
     shapes = {"q.kernel.lora_a": (2, 8, 4), "q.kernel.lora_b": (2, 4, 6), "x.lora_a": (8, 4)}
     adapters = {name: jax.ShapeDtypeStruct(shape, "float32") for name, shape in shapes.items()}
     specs = {"q.kernel": P(None, "fsdp", "tensor"), "x": P()}
-    assert spread(adapters, specs) == {
+    assert adapter_specs(adapters, specs) == {
         "q.kernel.lora_a": P(None, "fsdp", None),
         "q.kernel.lora_b": P(None, None, "tensor"),
         "x.lora_a": P(),

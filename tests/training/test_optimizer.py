@@ -50,13 +50,13 @@ def steps(config: OptimizerConfig, n: int = 3) -> tuple[list[np.ndarray], int]:
     @jax.jit
     def update(numbers, params, state):
         traces.append(1)
-        tx = optimizer.build(config, numbers, jnp.ones(()))
+        tx = optimizer.build_optimizer(config, numbers, jnp.ones(()))
         grads = jax.tree.map(lambda p: 0.1 * p, params)
         updates, state = tx.update(grads, state, params)
         return optax.apply_updates(params, updates), state
 
     numbers = jax.tree.map(jnp.asarray, rates(config))
-    state = optimizer.build(config, numbers, jnp.ones(())).init(PARAMS)
+    state = optimizer.build_optimizer(config, numbers, jnp.ones(())).init(PARAMS)
     params = PARAMS
     for _ in range(n):
         params, state = update(numbers, params, state)
@@ -103,7 +103,7 @@ def test_what_is_frozen_has_no_moments_and_does_not_decay():
     assert bias.tobytes() == np.ones(4, np.float32).tobytes()
     assert kernel.tobytes() == np.ones((3, 4), np.float32).tobytes()
     assert np.all(head < 0.9)
-    state = optimizer.build(config, rates(config), jnp.ones(())).init(PARAMS)
+    state = optimizer.build_optimizer(config, rates(config), jnp.ones(())).init(PARAMS)
     assert sorted(x.shape for x in jax.tree.leaves(state) if x.ndim) == [(4, 2), (4, 2)]
 
 
@@ -124,11 +124,11 @@ def test_clipping_is_by_the_global_norm():
 def test_a_pattern_that_matches_nothing_or_two_groups_is_refused():
     config = section(name="sgd", learning_rate=1.0, groups={"g": {"pattern": "^cov"}})
     with pytest.raises(UserError, match="matches no parameter"):
-        optimizer.labels(config, PARAMS)
+        optimizer.label_groups(config, PARAMS)
     both = {"a": {"pattern": "conv"}, "b": {"pattern": "bias"}}
     config = section(name="sgd", learning_rate=1.0, groups=both)
     with pytest.raises(UserError, match=r"matches two of optimizer\.groups: a, b"):
-        optimizer.labels(config, PARAMS)
+        optimizer.label_groups(config, PARAMS)
 
 
 def test_momentum_of_sgd_is_a_key_that_trials_may_vary():

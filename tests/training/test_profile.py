@@ -8,7 +8,7 @@ import pytest
 
 import lepton_jax
 from lepton_jax.errors import UserError
-from lepton_jax.perf import profile
+from lepton_jax.training import profile
 
 
 def steps_in(workdir: Path) -> list[int]:
@@ -52,5 +52,5 @@ def test_a_profile_of_no_steps_is_refused(recipe, tmp_path: Path):
 def test_a_trace_can_be_copied_to_where_the_record_is(tmp_path: Path):
     (tmp_path / "a/b").mkdir(parents=True)
     (tmp_path / "a/b/trace").write_bytes(b"1")
-    profile.copy(str(tmp_path / "a"), str(tmp_path / "to"))
+    profile.copy_folder(str(tmp_path / "a"), str(tmp_path / "to"))
     assert (tmp_path / "to/b/trace").read_bytes() == b"1"

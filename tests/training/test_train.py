@@ -198,7 +198,7 @@ def test_best_is_by_the_named_metric_and_is_what_test_reads(recipe, tmp_path: Pa
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["checkpoint"]["step"] == best["step"]
     assert best["step"] in Checkpoints(str(tmp_path)).steps()
-    trained = saved.trained(str(tmp_path), "best")
+    trained = saved.load_run(str(tmp_path), "best")
     assert trained.step == best["step"]
 
 
@@ -241,7 +241,7 @@ def test_further_evaluations_and_metrics_are_recorded(recipe, tmp_path: Path):
 
 
 def test_an_exported_forward_pass_is_the_evaluated_one(finished: Path):
-    trained = saved.trained(str(finished), "best")
+    trained = saved.load_run(str(finished), "best")
     test = trained.split("test")
     images = np.asarray(test.columns["image"])
     out = jax.jit(trained.forward)(trained.weights, {"image": images})

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from lepton_jax.ablation.question.trials import Trial, group_by_program
 from lepton_jax.errors import UserError
 from lepton_jax.training import loop
-from lepton_jax.training.build import Prepared, prepare
+from lepton_jax.training.build import BuiltRun, build_run
 from lepton_jax.training.runtime import runtime
 
 
@@ -19,7 +19,7 @@ def build_program(trial: Trial, metric: str) -> Iterator[Prepared]:
     """
     with runtime(trial.config.precision):
         try:
-            prepared = prepare(trial.config)
+            prepared = build_run(trial.config)
             prepared.evaluations.check_reported(metric)
         except UserError as e:
             raise UserError(f"variant {trial.variant!r}: {e}") from None

@@ -21,8 +21,7 @@ from lepton_jax.config.varied import hyper_of
 from lepton_jax.data.order import Order
 from lepton_jax.data.source import Columns
 from lepton_jax.training import feed
-from lepton_jax.training.build import Prepared
-from lepton_jax.training.program import Program
+from lepton_jax.training.build import BuiltRun
 from lepton_jax.training.state import Totals
 
 AXIS = "lane"
@@ -150,7 +149,7 @@ class Lanes:
 
     def feed(self, configs: Sequence[Config]) -> "LaneFeed":
         """How the k-th batch of each lane reaches the step."""
-        orders = [feed.order_of(c, self._train) for c in configs]
+        orders = [feed.build_order(c, self._train) for c in configs]
         return LaneFeed(self, orders)
 
     def select(self, chosen: np.ndarray, new: Any, old: Any) -> Any:
@@ -160,7 +159,7 @@ class Lanes:
     @cached_property
     def step(self) -> Any:
         """`(state, sums, columns, chunk, position, ruler) -> (state, sums)`, its state donated."""
-        step = feed.gathering(self.program)
+        step = feed.make_gather_step(self.program)
         return self.placement.compile(step, (True, True, False, True, False, False), donate=(0,))
 
     @cached_property
@@ -190,7 +189,7 @@ class LaneFeed:
         positions = np.arange(orders[0].batch_size, dtype=np.int32)
         self._position = self._place.share(positions)
         self._chunk: tuple[int, Any, Any] = (-1, None, None)
-        self._rulers = feed.Rulers(orders[0].buckets, self._place.share)
+        self._rulers = feed.LengthMarkers(orders[0].buckets, self._place.share)
         self.step = lanes.step
 
     def inputs(self, k: int) -> tuple[Any, ...]:

@@ -25,9 +25,9 @@ from lepton_jax.evaluation.schedule import Evaluations
 from lepton_jax.tracking import files, provenance
 from lepton_jax.tracking.claim import claim
 from lepton_jax.tracking.record import Record
-from lepton_jax.training.build import Prepared, prepare
+from lepton_jax.training.build import BuiltRun, build_run
 from lepton_jax.training.runtime import runtime
-from lepton_jax.training.stopping import stopping
+from lepton_jax.training.stopping import listen_for_stop
 from lepton_jax.training.train import train
 
 
@@ -60,7 +60,7 @@ class CompiledLanes:
     """What was compiled for the last pack: the next one of the same program begins at once."""
 
     key: tuple[Any, ...] = ()
-    prepared: Prepared | None = None
+    prepared: BuiltRun | None = None
     made: dict[int, tuple[Lanes, Evaluations]] = field(default_factory=dict)
 
 
@@ -133,7 +133,7 @@ class _Runner:
     def __init__(
         self,
         pack: Pack,
-        prepared: Prepared,
+        prepared: BuiltRun,
         devices: Sequence[Any],
         made: dict[int, tuple[Lanes, Evaluations]],
     ):
@@ -141,7 +141,7 @@ class _Runner:
         self._collected = provenance.collect_provenance(sys.argv)
 
     def run(self) -> bool:
-        with stopping(Processes()) as stop:
+        with listen_for_stop(Processes()) as stop:
             width = self._width()
             while True:
                 try:

@@ -16,14 +16,14 @@ from lepton_jax.ablation.run.lanes import Lanes
 from lepton_jax.ablation.workdir import has_ended
 from lepton_jax.config.config import Config
 from lepton_jax.console import say
-from lepton_jax.evaluation.evaluator import Evaluator, scalars
+from lepton_jax.evaluation.evaluator import Evaluator, scalar_results
 from lepton_jax.evaluation.schedule import Evaluations
 from lepton_jax.tracking.best import best_step
 from lepton_jax.tracking.progress import Progress
 from lepton_jax.tracking.record import Record
 from lepton_jax.training import init_from, loop
 from lepton_jax.training.checkpoints import Checkpoints
-from lepton_jax.training.layout import alone
+from lepton_jax.training.layout import single_device_layout
 from lepton_jax.training.state import State, Totals
 
 APART = 5.0
@@ -123,7 +123,7 @@ class TrialGroup:
 
     def _continued(self, step: int) -> dict[str, Any]:
         """The trials' own checkpoints, stacked."""
-        like = alone(self._program).like
+        like = single_device_layout(self._program).like
         whole, kept = [], []
         for config, workdir in self._trials:
             checkpoints = Checkpoints(workdir)
@@ -142,7 +142,7 @@ class TrialGroup:
         fresh = self._lanes.fresh(self._configs)
         config = self._program.config
         if config.init_from or (config.lora and config.lora.init_from):
-            begin = init_from.Beginning(self._program)
+            begin = init_from.WarmStart(self._program)
             states = self._host(fresh["state"])
             fresh["state"] = self._lanes.stacked(
                 [jax.device_get(begin(_lane(states, i))[0]) for i in range(self._lanes.count)]
@@ -181,7 +181,7 @@ class TrialGroup:
             values = {
                 f"{name}/{key}": value
                 for name, results in found[i].items()
-                for key, value in scalars(results).items()
+                for key, value in scalar_results(results).items()
             }
             if values:
                 record.log(step, values)

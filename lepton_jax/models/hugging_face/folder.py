@@ -15,17 +15,12 @@ from etils import epath
 from lepton_jax.config.components import Component
 from lepton_jax.errors import UserError, did_you_mean
 from lepton_jax.models.hugging_face import FAMILIES, Family, Keys, completed
+from lepton_jax.weight_files import PRETRAINED, PRETRAINED_INDEX, read_safetensors
 
-WEIGHTS = "model.safetensors"
-INDEX = "model.safetensors.index.json"
 CONFIG = "config.json"
 
 Arrays = dict[str, np.ndarray]
 
-_DTYPES = {
-    "F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": jnp.bfloat16,
-    "I64": np.int64, "I32": np.int32, "U8": np.uint8, "BOOL": np.bool_,
-}  # fmt: skip
 
 
 def is_pretrained(folder: epath.Path) -> bool:
@@ -96,7 +91,7 @@ def write(
         config["label2id"] = {name: i for i, name in enumerate(classes)}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
-    (folder / WEIGHTS).write_bytes(save(arrays, metadata={"format": "pt"}))
+    (folder / PRETRAINED).write_bytes(save(arrays, metadata={"format": "pt"}))
     return family.architecture, len(arrays)
 
 
@@ -184,15 +179,15 @@ def _plain(value: Any) -> Any:
 
 def _arrays(folder: epath.Path) -> Arrays:
     """Every array of a folder, by its name there."""
-    parts = [WEIGHTS]
-    if not (folder / WEIGHTS).exists():
-        index = json.loads((folder / INDEX).read_text())
+    parts = [PRETRAINED]
+    if not (folder / PRETRAINED).exists():
+        index = json.loads((folder / PRETRAINED_INDEX).read_text())
         parts = sorted(set(index["weight_map"].values()))
     found: Arrays = {}
     for part in parts:
         if not (folder / part).exists():
-            raise UserError(f"init_from = {str(folder)!r} lacks {part}, which {INDEX} names")
-        found |= safetensors(folder / part)
+            raise UserError(f"init_from = {str(folder)!r} lacks {part}, which {PRETRAINED_INDEX} names")
+        found |= read_safetensors(folder / part)
     # As norms' arrays were called once, in BERT's own files.
     older = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
     for name in list(found):
@@ -200,20 +195,6 @@ def _arrays(folder: epath.Path) -> Arrays:
             if name.endswith(old):
                 found[name.removesuffix(old) + new] = found.pop(name)
     return found
-
-
-def safetensors(file: epath.Path) -> Arrays:
-    """The arrays of a file, bfloat16 too, which the package's own numpy reader does not know."""
-    from safetensors import SafetensorError, deserialize
-
-    try:
-        content = deserialize(file.read_bytes())
-    except SafetensorError as e:
-        raise UserError(f"{file} is no whole safetensors file: {e}") from None
-    return {
-        name: np.frombuffer(x["data"], _DTYPES[x["dtype"]]).reshape(x["shape"])
-        for name, x in content
-    }
 
 
 def _stacked(weights: Arrays) -> Arrays:

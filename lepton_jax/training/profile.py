@@ -20,7 +20,7 @@ from lepton_jax.training.loop import Feed
 from lepton_jax.training.state import State, Totals
 
 
-def profiled(
+def profile_steps(
     feed: Feed,
     asked: tuple[int, int] | None,
     steps: range,
@@ -97,7 +97,7 @@ class _Profiled:
         finally:
             jax.profiler.stop_trace()
         if self._remote:
-            copy(self._remote.name, self._folder)
+            copy_folder(self._remote.name, self._folder)
             self._remote.cleanup()
         taken = self._next + 1 - self._wanted.start
         self._say(f"profile: {taken} steps from step {self._wanted.start} on, in {self._folder}")
@@ -107,7 +107,7 @@ class _Profiled:
             self._last.values.block_until_ready()
 
 
-def copy(folder: str, to: str) -> None:
+def copy_folder(folder: str, to: str) -> None:
     """Copies the files below a local folder to another one, which may be in a bucket."""
     for at, _, names in os.walk(folder):
         target = files.join_path(to, *os.path.relpath(at, folder).split(os.sep))
