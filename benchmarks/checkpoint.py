@@ -14,7 +14,7 @@ import orbax.checkpoint as ocp
 from benchmarks.loop import CASES, NEVER
 from benchmarks.pairs import Line, ratios, spread
 from lepton_jax.config import config_file
-from lepton_jax.training import build, loop, saved
+from lepton_jax.training import build, loop
 from lepton_jax.training.checkpoints import Checkpoints
 from lepton_jax.training.feed import DeviceFeed
 from lepton_jax.training.layout import build_layout

@@ -23,7 +23,7 @@ from benchmarks.pairs import Line, ratios, spread
 from lepton_jax.config import config_file
 from lepton_jax.config.config import Config
 from lepton_jax.data.loader import stream
-from lepton_jax.training import build, saved
+from lepton_jax.training import build
 from lepton_jax.training.feed import DeviceFeed, build_order
 from lepton_jax.training.layout import build_layout
 from lepton_jax.training.runtime import runtime

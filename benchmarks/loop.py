@@ -24,7 +24,7 @@ from lepton_jax.config import config_file
 from lepton_jax.config.config import Config
 from lepton_jax.tracking.progress import Progress
 from lepton_jax.tracking.record import Record
-from lepton_jax.training import build, loop, saved
+from lepton_jax.training import build, loop
 from lepton_jax.training.feed import DeviceFeed
 from lepton_jax.training.layout import Layout, build_layout
 from lepton_jax.training.runtime import runtime

@@ -24,6 +24,7 @@ from lepton_jax.config.components import Component, component_keys
 from lepton_jax.config.validation import validate_config
 from lepton_jax.models.transformer import Transformer
 from lepton_jax.models.hugging_face.folder import write_pretrained
+from lepton_jax.models.transformer import Transformer
 from lepton_jax.nn import beam_search
 from lepton_jax.training import saved as weights_of
 

@@ -1,4 +1,4 @@
-"""Files of weights: safetensors, alone or in a folder as Hugging Face's `save_pretrained` leaves it."""
+"""Files of weights: safetensors, and folders as `save_pretrained` of Hugging Face leaves them."""
 
 import jax.numpy as jnp
 import numpy as np

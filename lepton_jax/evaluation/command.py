@@ -59,5 +59,5 @@ def evaluate(workdir: str, split: str, checkpoint: str) -> Evaluated:
         results = Evaluations(placed, run.data).split(run.state, split)
         run.record.write_results(split, {**results, "step": run.step})
         aligned = align_examples(placed, run.state, run.data.splits.get(split))
-        draw(run.record, run.data, generate_samples(placed, run.state), aligned, split)
+        draw_record(run.record, run.data, generate_samples(placed, run.state), aligned, split)
         return Evaluated(workdir, split, run.step, results)

@@ -28,7 +28,7 @@ class ExportedWeights:
         return f"Exported step {self.step}: {self.what}\nIt is in {self.path}; next: {self.next}"
 
 
-def hugging_face(trained: SavedRun, out: str) -> Exported:
+def export_hugging_face(trained: SavedRun, out: str) -> ExportedWeights:
     """Writes the folder `out`: config.json, model.safetensors and, with texts, tokenizer.json.
 
     Raises:
@@ -47,7 +47,7 @@ def hugging_face(trained: SavedRun, out: str) -> Exported:
     return ExportedWeights(out, trained.step, f"{architecture}, {arrays} arrays", load)
 
 
-def adapters(trained: SavedRun, out: str) -> Exported:
+def export_adapters(trained: SavedRun, out: str) -> ExportedWeights:
     """Writes what a run with `lora` trained as one safetensors file, `out`.
 
     Raises:

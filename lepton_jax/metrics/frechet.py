@@ -20,7 +20,7 @@ from lepton_jax.config.config import Config
 from lepton_jax.config.schema import PositiveInt
 from lepton_jax.config.validation import calls, validate_config
 from lepton_jax.errors import UserError
-from lepton_jax.training import init_from, saved
+from lepton_jax.training import saved
 from lepton_jax.training.functional import Functional
 from lepton_jax.trees import unflatten_tree
 
@@ -83,7 +83,7 @@ class Features:
         self._config = _config(path)
         self._weights = {
             name: np.asarray(w, np.float32) if np.issubdtype(w.dtype, np.floating) else w
-            for name, w in init_from.read_weights(path).items()
+            for name, w in saved.read_weights(path).items()
         }
         if "head.bias" not in self._weights:
             raise UserError(

@@ -1,6 +1,6 @@
-"""What a step costs in arithmetic, and how much of a device's peak a run achieves."""
+"""How much of the devices' peak a run achieves."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -40,13 +40,14 @@ def model_flops(program: Program) -> float:
 class Utilization:
     """Model FLOP/s over the devices' peak (MFU; Chowdhery et al. 2022, appendix B)."""
 
-    def __init__(self, program: Program, devices: Sequence[Any]):
+    def __init__(self, model_flops: Callable[[], float], devices: Sequence[Any], precision: str):
+        """`model_flops()` counts a step's; it is called only where the devices' peak is known."""
         chip = find_chip(devices[0].device_kind)
-        self._share = 0.0
-        if chip is not None:  # tracing the step again is worth it only where the peak is known
-            peak = chip.bfloat16 if program.config.precision == "bfloat16" else chip.float32
-            self._share = model_flops(program) / (peak * len(devices))
+        self._seconds = 0.0  # of a step at the peak
+        if chip is not None:
+            peak = chip.bfloat16 if precision == "bfloat16" else chip.float32
+            self._seconds = model_flops() / (peak * len(devices))
 
     def __call__(self, steps_per_second: float) -> dict[str, float]:
-        """`{'mfu': 0.41}`; empty where the peak is not known."""
-        return {"mfu": steps_per_second * self._share} if self._share else {}
+        """Returns `{'mfu': 0.41}`; empty where the devices' peak is not known."""
+        return {"mfu": steps_per_second * self._seconds} if self._seconds else {}

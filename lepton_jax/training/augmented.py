@@ -13,7 +13,7 @@ from lepton_jax.data.fresh import Streamed
 from lepton_jax.errors import UserError
 from lepton_jax.nn.rng import Noise, example_keys
 from lepton_jax.plots import figures
-from lepton_jax.training import build, saved
+from lepton_jax.training import build
 from lepton_jax.training.feed import build_order
 from lepton_jax.training.runtime import runtime
 from lepton_jax.training.step import training_batch

@@ -9,9 +9,8 @@ from lepton_jax.data.source import Source
 from lepton_jax.errors import UserError
 from lepton_jax.evaluation.schedule import Evaluations
 from lepton_jax.tracking.record import Record
-from lepton_jax.training import build, saved
 from lepton_jax.training.layout import Layout, build_layout
-from lepton_jax.training.step import Program
+from lepton_jax.training.program import Program
 
 
 @dataclass(frozen=True)

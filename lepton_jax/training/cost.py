@@ -1,3 +1,5 @@
+"""What a step of a program costs in arithmetic."""
+
 from typing import Any
 
 import jax
@@ -5,11 +7,11 @@ import jax.numpy as jnp
 
 from lepton_jax.config.validation import changed
 from lepton_jax.perf.flops import count_flops
-from lepton_jax.training.step import Program
+from lepton_jax.training.program import Program
 
 
 def step_inputs(program: Program, sharding: Any = None) -> dict[str, jax.ShapeDtypeStruct]:
-    """The raw batch that a step takes, as shapes."""
+    """Returns the shapes of the raw batch that a step takes, `[B, ...]` each."""
     size = program.config.batch_size
     fields = {name: ((size, *f.shape), f.dtype) for name, f in program.spec.fields.items()}
     fields["position"] = ((size,), "int32")
@@ -20,13 +22,13 @@ def step_inputs(program: Program, sharding: Any = None) -> dict[str, jax.ShapeDt
 
 
 def step_flops(program: Program) -> float:
-    """Of a step over the whole batch, with what it computes again in the backward pass."""
+    """Counts the FLOPs of a step over the whole batch, recomputed activations included."""
     sums = jax.eval_shape(program.empty_sums)
     return count_flops(program.step, program.abstract_state(), sums, step_inputs(program))
 
 
 def model_flops(program: Program) -> float:
-    """Of a step over the whole batch, did it keep every activation: what MFU counts."""
+    """Counts the FLOPs of a step as if it kept every activation: what MFU counts."""
     if program.config.model.keys.get("remat", "none") == "none":
         return step_flops(program)
     config = changed(program.config, {"model.remat": "none"})

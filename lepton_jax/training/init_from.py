@@ -20,8 +20,7 @@ from lepton_jax.training.layout import Layout
 from lepton_jax.training.learner import Fit
 from lepton_jax.training.program import Program
 from lepton_jax.training.state import State
-from lepton_jax.training.step import Program
-from lepton_jax.trees import flat, unflat
+from lepton_jax.trees import flatten_tree, unflatten_tree
 from lepton_jax.weight_files import is_pretrained
 
 
@@ -66,19 +65,19 @@ class WarmStart:
         fit = state.learner
         if not isinstance(fit, Fit):
             raise UserError("init_from needs a task with one model; this one has a step of its own")
-        fresh = flat(fit.params) | flat(fit.frozen) | flat(fit.rest)
+        fresh = flatten_tree(fit.params) | flatten_tree(fit.frozen) | flatten_tree(fit.rest)
         matched: dict[str, np.ndarray] = {}
         lines: list[str] = []
         if self._weights is not None:
             matched, lines = self._match(self._weights, fresh, fit)
         if self._adapters is not None:
-            trained, alpha = flat(fit.params), float(state.hyper["lora"]["alpha"])
+            trained, alpha = flatten_tree(fit.params), float(state.hyper["lora"]["alpha"])
             matched |= lora.match_adapters(self._adapters, trained, alpha)
             lines.append(f"lora.init_from: {len(trained)} arrays taken over")
         arrays = fresh | {name: _put_like(x, fresh[name]) for name, x in matched.items()}
-        params = unflat(arrays, fit.params)
+        params = unflatten_tree(arrays, fit.params)
         ema = jax.tree.map(jax.numpy.copy, params) if fit.ema else fit.ema
-        frozen, rest = unflat(arrays, fit.frozen), unflat(arrays, fit.rest)
+        frozen, rest = unflatten_tree(arrays, fit.frozen), unflatten_tree(arrays, fit.rest)
         learner = dataclasses.replace(fit, params=params, rest=rest, ema=ema, frozen=frozen)
         return dataclasses.replace(state, learner=learner), "\n".join(lines)
 
@@ -167,8 +166,8 @@ def _frozen_report(state: State, config: Config) -> str:
         return ""
     frozen = {"lora": sum(x.size for x in fit.frozen.values())}
     if config.optimizer.groups:
-        groups = flat(optimizer.label_groups(config.optimizer, fit.params))
-        for name, x in flat(fit.params).items():
+        groups = flatten_tree(optimizer.label_groups(config.optimizer, fit.params))
+        for name, x in flatten_tree(fit.params).items():
             group = config.optimizer.groups.get(groups[name])
             if group and group.learning_rate == 0:
                 key = f"optimizer.groups.{groups[name]}"

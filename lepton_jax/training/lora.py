@@ -19,7 +19,7 @@ from jax.sharding import PartitionSpec as P
 
 from lepton_jax.config.config import LoraConfig
 from lepton_jax.errors import UserError, did_you_mean
-from lepton_jax.trees import flat, unflat
+from lepton_jax.trees import flatten_tree, unflatten_tree
 from lepton_jax.weight_files import read_safetensors
 
 A, B = ".lora_a", ".lora_b"
@@ -59,7 +59,9 @@ class Adapters:
 
     def whole(self, trained: Named, frozen: Named) -> Any:
         """The model's parameters."""
-        return unflat(merge_adapters(trained, frozen, self.alpha, self.config.rank), self.like)
+        return unflatten_tree(
+            merge_adapters(trained, frozen, self.alpha, self.config.rank), self.like
+        )
 
 
 def merge_adapters(trained: Named, frozen: Named, alpha: Any, rank: int) -> dict[str, Any]:

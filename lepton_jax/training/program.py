@@ -114,7 +114,7 @@ class Program:
         return Tools(
             model=self.functional,
             init_model=lambda key: self.functional.init(key, make),
-            optimizer=optimizer.build(
+            optimizer=optimizer.build_optimizer(
                 self.config.optimizer, hyper["optimizer"], self._schedule(step)
             ),
             ema=hyper["ema"].get("decay", 0.0),

@@ -1,5 +1,6 @@
 """A run read back from its record: for evaluating, exporting and explaining it."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,6 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from etils import epath
 
 from lepton_jax.config.components import Component
 from lepton_jax.config.config import Config
@@ -17,11 +19,10 @@ from lepton_jax.data.source import Columns
 from lepton_jax.errors import UserError
 from lepton_jax.tracking.best import best_step
 from lepton_jax.tracking.record import Record
-from lepton_jax.training import init_from, lora, optimizer
-from lepton_jax.training.build import load_data
+from lepton_jax.training import lora
+from lepton_jax.training.build import build_program, load_data
 from lepton_jax.training.checkpoints import Checkpoints
-from lepton_jax.training.layout import Layout, single_device_layout
-from lepton_jax.training.learner import Fit
+from lepton_jax.training.layout import single_device_layout
 from lepton_jax.training.program import Program
 from lepton_jax.training.state import State
 from lepton_jax.trees import flatten_tree, unflatten_tree
@@ -152,7 +153,7 @@ class RunTexts:
 
 
 def load_run(workdir: str, checkpoint: str = "best") -> SavedRun:
-    """The run in `workdir` at its 'best' or 'last' checkpoint, or at a step.
+    """Loads the run in `workdir` at its 'best' or 'last' checkpoint, or at a step.
 
     Raises:
       UserError: when there is no record, no such checkpoint, or its data is not at hand.
@@ -163,8 +164,8 @@ def load_run(workdir: str, checkpoint: str = "best") -> SavedRun:
     step = checkpoint_step(workdir, checkpoint)
     data = load_data(config, tokenizer=record.tokenizer_text())
     program = build_program(config, data)
-    checkpoints = Checkpoints(workdir)
-    state = checkpoints.restore(step, single_device_layout(program).like)["state"]
+    like = single_device_layout(program).like
+    state = Checkpoints(workdir).restore(step, like)["state"]
     return SavedRun(workdir, record, config, data, program, state, step)
 
 
@@ -176,7 +177,12 @@ def read_config(workdir: str) -> Config:
 
 
 def checkpoint_step(workdir: str, checkpoint: str) -> int:
-    """The step that 'best', 'last' or '1200' stands for."""
+    """Returns the step that 'best', 'last' or '1200' stands for.
+
+    Raises:
+      UserError: when there is no checkpoint, or none of that step.
+      WorkError: when 'last' is asked for and every checkpoint is damaged.
+    """
     checkpoints = Checkpoints(workdir)
     steps = checkpoints.steps()
     if not steps:
@@ -196,19 +202,40 @@ def checkpoint_step(workdir: str, checkpoint: str) -> int:
     return int(checkpoint)
 
 
+def read_weights(path: str) -> dict[str, np.ndarray]:
+    """Reads weights by name from a workdir (its best checkpoint), a checkpoint folder or a bundle.
+
+    Raises:
+      UserError: when `path` is none of these.
+    """
+    folder = epath.Path(path)
+    if (folder / "weights.safetensors").exists():
+        from safetensors.numpy import load
+
+        return load((folder / "weights.safetensors").read_bytes())
+    if (folder / "config.json").exists():
+        return checkpoint_weights(path, checkpoint_step(path, "best"))
+    if folder.name.isdigit() and folder.parent.name == "checkpoints":
+        return checkpoint_weights(str(folder.parent.parent), int(folder.name))
+    raise UserError(
+        f"init_from = {path!r} is no workdir (config.json), checkpoint (checkpoints/STEP), "
+        "bundle (weights.safetensors) or folder of Hugging Face (model.safetensors)"
+    )
+
+
 def checkpoint_weights(workdir: str, step: int) -> dict[str, np.ndarray]:
-    """Parameters (averaged, where an average was kept) and running statistics of a checkpoint."""
+    """Reads parameters (averaged, where an average was kept) and running statistics by name."""
     leaves = Checkpoints(workdir).arrays(step, "state.learner.")
 
-    def part(*prefixes: str) -> dict[str, np.ndarray]:
+    def select(*prefixes: str) -> dict[str, np.ndarray]:
         return {
             k.removeprefix(p): v for p in prefixes for k, v in leaves.items() if k.startswith(p)
         }
 
-    trained, section = part("params.", "ema."), read_config(workdir).lora
+    params, section = select("params.", "ema."), read_config(workdir).lora
     if section:  # the average stands in for the parameters
-        trained = lora.merge_adapters(trained, part("frozen."), section.alpha, section.rank)
-    return part("rest.") | trained
+        params = lora.merge_adapters(params, select("frozen."), section.alpha, section.rank)
+    return select("rest.") | params
 
 
 def load_data(config: Config, source: Component | None = None, tokenizer: str = "") -> Dataset:

@@ -31,17 +31,17 @@ from lepton_jax.tracking.claim import claim
 from lepton_jax.tracking.progress import Progress
 from lepton_jax.tracking.record import Record
 from lepton_jax.tracking.writers import Views
-from lepton_jax.training import init_from
-from lepton_jax.training import loop, saved
+from lepton_jax.training import init_from, loop, saved
 from lepton_jax.training.ahead import compiled_ahead
 from lepton_jax.training.build import BuiltRun, build_run
 from lepton_jax.training.checkpoints import Checkpoints
+from lepton_jax.training.cost import model_flops
 from lepton_jax.training.feed import build_batch, build_feed, fits_on_device
 from lepton_jax.training.profile import profile_steps
 from lepton_jax.training.runtime import runtime
 from lepton_jax.training.state import State, Totals
 from lepton_jax.training.stopping import listen_for_stop
-from lepton_jax.trees import flat
+from lepton_jax.trees import flatten_tree
 
 
 @dataclass(frozen=True)
@@ -257,7 +257,8 @@ class _Training:
             record.flush()  # what a checkpoint stands on is written before it
             self.checkpoints.save(step, {"state": state, "sums": sums})
 
-        utilization = Utilization(program, list(self.layout.placement.mesh.devices.flat))
+        devices = list(self.layout.placement.mesh.devices.flat)
+        utilization = Utilization(lambda: model_flops(program), devices, config.precision)
 
         def time(step: int, values: Mapping[str, float]) -> None:
             record.time(step, {**values, **utilization(values["steps_per_second"])})

@@ -15,7 +15,7 @@ from lepton_jax.data.order import Order
 from lepton_jax.data.source import Columns
 from lepton_jax.data.text.buckets import buckets
 from lepton_jax.errors import UserError
-from lepton_jax.training import build, saved
+from lepton_jax.training import build
 from lepton_jax.training.ahead import compiled_ahead
 from lepton_jax.training.feed import build_feed
 from lepton_jax.training.layout import build_layout

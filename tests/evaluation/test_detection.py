@@ -13,7 +13,7 @@ from lepton_jax.errors import UserError
 from lepton_jax.evaluation.evaluator import Evaluator
 from lepton_jax.metrics.detection import AveragePrecision
 from lepton_jax.placement import strategies
-from lepton_jax.training import build, saved
+from lepton_jax.training import build
 from lepton_jax.training.layout import Layout
 
 TRUE = np.array([[[0.1, 0.1, 0.3, 0.3], [0.5, 0.5, 0.9, 0.9]], [[0.2, 0.2, 0.6, 0.6], [0] * 4]])

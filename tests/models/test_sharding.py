@@ -9,7 +9,7 @@ from flax import nnx
 from lepton_jax.config import config_file
 from lepton_jax.config.components import resolve_component
 from lepton_jax.placement import strategies
-from lepton_jax.training import build, saved
+from lepton_jax.training import build
 from lepton_jax.training.layout import Layout
 from lepton_jax.trees import flatten_tree
 

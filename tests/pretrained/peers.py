@@ -81,7 +81,7 @@ def written(
     classes = tuple(f"class {i}" for i in range(outputs)) if labels else ()
     functional = Functional(lambda rngs: model.build(input_shape, outputs, rngs=rngs))
     params, rest = functional.split(module)
-    own = {name: np.asarray(x) for name, x in (flat(params) | flat(rest)).items()}
+    own = {name: np.asarray(x) for name, x in (flatten_tree(params) | flatten_tree(rest)).items()}
     write_pretrained(epath.Path(folder), own, model, input_shape, outputs, classes)
 
 

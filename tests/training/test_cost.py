@@ -47,9 +47,10 @@ def test_what_is_computed_again_is_no_model_flop(config: Config):
 def test_utilization_is_achieved_over_peak(config: Config):
     program = program_of(config)
     device = SimpleNamespace(device_kind="TPU v5 lite")
-    found = Utilization(program, [device, device])(10.0)
+    found = Utilization(lambda: model_flops(program), [device, device], "float32")(10.0)
     assert found["mfu"] == pytest.approx(10 * model_flops(program) / (2 * 197e12))
-    assert Utilization(program, [SimpleNamespace(device_kind="cpu")])(10.0) == {}
+    cpu = SimpleNamespace(device_kind="cpu")
+    assert Utilization(lambda: model_flops(program), [cpu], "float32")(10.0) == {}
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from lepton_jax.training.checkpoints import Checkpoints
 from lepton_jax.training.layout import single_device_layout
 from lepton_jax.training.lora import ALPHA, adapter_specs, merge_adapters
 from lepton_jax.training.state import State
-from lepton_jax.trees import flat
+from lepton_jax.trees import flatten_tree
 from lepton_jax.weight_files import read_safetensors
 from tests.ablation.test_packing import Variant, largest_difference, packed
 from tests.placement.test_same_numbers import NUMBERS, ROOT

@@ -22,6 +22,7 @@ from lepton_jax.data.order import Order
 from lepton_jax.data.source import Columns
 from lepton_jax.training import feed
 from lepton_jax.training.build import BuiltRun
+from lepton_jax.training.program import Program
 from lepton_jax.training.state import Totals
 
 AXIS = "lane"

@@ -8,7 +8,6 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
@@ -186,7 +185,9 @@ def _arrays(folder: epath.Path) -> Arrays:
     found: Arrays = {}
     for part in parts:
         if not (folder / part).exists():
-            raise UserError(f"init_from = {str(folder)!r} lacks {part}, which {PRETRAINED_INDEX} names")
+            raise UserError(
+                f"init_from = {str(folder)!r} lacks {part}, which {PRETRAINED_INDEX} names"
+            )
         found |= read_safetensors(folder / part)
     # As norms' arrays were called once, in BERT's own files.
     older = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
