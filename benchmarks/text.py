@@ -22,7 +22,6 @@ from benchmarks.pairs import Line, ratios, spread
 from lepton_jax.config import config_file
 from lepton_jax.config.components import Component, component_keys
 from lepton_jax.config.validation import validate_config
-from lepton_jax.models.transformer import Transformer
 from lepton_jax.models.hugging_face.folder import write_pretrained
 from lepton_jax.models.transformer import Transformer
 from lepton_jax.nn import beam_search
@@ -120,7 +119,7 @@ def hugging_face(model: Transformer) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         keys = {k: key.default for k, key in component_keys("model", "transformer").items()}
         chosen = Component("model", "transformer", {**keys, **LARGER})
-        folder.write(epath.Path(folder), weights, chosen, shape, VOCABULARY, ())
+        write_pretrained(epath.Path(folder), weights, chosen, shape, VOCABULARY, ())
         return GPT2LMHeadModel.from_pretrained(folder).eval()
 
 

@@ -16,7 +16,7 @@ from lepton_jax.ablation.question.experiment import Experiment
 from lepton_jax.ablation.question.trials import Trial, changes_from_baseline
 from lepton_jax.errors import UserError
 from lepton_jax.tracking import files
-from lepton_jax.tracking.claim import owner_of
+from lepton_jax.tracking.claim import read_owner
 from lepton_jax.tracking.record import Record
 
 TrialState = Literal["waiting", "running", "stopped", "pruned", "finished", "failed", "lost"]
@@ -72,7 +72,7 @@ def running_trials(workdir: str) -> set[str]:
     """Names the trials whose pack is run by a living process, here or on another machine."""
     names: set[str] = set()
     for pack in unfinished_packs(workdir):
-        owner = owner_of(pack)
+        owner = read_owner(pack)
         if owner is not None and owner.lives():
             lanes = files.read_json(files.join_path(pack, "pack.json"))["lanes"]
             names |= {lane["name"] for lane in lanes}

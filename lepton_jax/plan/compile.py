@@ -10,11 +10,11 @@ from typing import Any
 import jax
 
 from lepton_jax.errors import WorkError
-from lepton_jax.perf.utilization import model_flops, step_flops, step_inputs
 from lepton_jax.plan.collectives import Collective, find_collectives
 from lepton_jax.plan.hlo import HloModule
 from lepton_jax.plan.traffic import count_traffic
-from lepton_jax.training.layout import layout
+from lepton_jax.training.cost import model_flops, step_flops, step_inputs
+from lepton_jax.training.layout import build_layout
 from lepton_jax.training.program import Program
 
 

@@ -10,10 +10,10 @@ import numpy as np
 from lepton_jax.data.dataset import Dataset
 from lepton_jax.data.source import Columns
 from lepton_jax.evaluation.evaluator import Evaluator
-from lepton_jax.perf.utilization import step_flops
 from lepton_jax.plan.compile import Memory, read_memory
-from lepton_jax.training.feed import CHUNK, DeviceFeed, feed, fits_on_device
-from lepton_jax.training.layout import Layout, layout
+from lepton_jax.training.cost import step_flops
+from lepton_jax.training.feed import CHUNK, DeviceFeed, build_feed, fits_on_device
+from lepton_jax.training.layout import Layout, build_layout
 from lepton_jax.training.program import Program
 
 WARM = 2

@@ -13,8 +13,8 @@ from lepton_jax.plan import page, topology
 from lepton_jax.plan import remedies as remedy
 from lepton_jax.plan.compile import CompiledStep, compile_step
 from lepton_jax.plan.estimate import Estimate, count_domains, estimate_step, link_seconds
-from lepton_jax.training import saved
-from lepton_jax.training.layout import layout
+from lepton_jax.training import build
+from lepton_jax.training.layout import build_layout
 from lepton_jax.training.program import Program
 from lepton_jax.training.runtime import runtime
 

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from lepton_jax.config.config import Chosen, Config
+from lepton_jax.config.components import Component
+from lepton_jax.config.config import Config
 from lepton_jax.data import dataset
 from lepton_jax.data.dataset import Dataset
 from lepton_jax.data.source import Source
@@ -43,7 +44,7 @@ def build_run(config: Config, workdir: str = "") -> BuiltRun:
     return BuiltRun(data, program, placed, evaluations)
 
 
-def load_data(config: Config, source: Chosen | None = None, tokenizer: str = "") -> Dataset:
+def load_data(config: Config, source: Component | None = None, tokenizer: str = "") -> Dataset:
     """The data that a config names, or another source treated in the same way.
 
     `tokenizer`: the text of the run's own, where it has one already.

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lepton_jax.config.validation import changed
+from lepton_jax.config.validation import change_config
 from lepton_jax.perf.flops import count_flops
 from lepton_jax.training.program import Program
 
@@ -31,5 +31,5 @@ def model_flops(program: Program) -> float:
     """Counts the FLOPs of a step as if it kept every activation: what MFU counts."""
     if program.config.model.keys.get("remat", "none") == "none":
         return step_flops(program)
-    config = changed(program.config, {"model.remat": "none"})
+    config = change_config(program.config, {"model.remat": "none"})
     return step_flops(Program(config, program.spec, program.train_examples))

@@ -17,7 +17,7 @@ from lepton_jax.errors import UserError, did_you_mean
 from lepton_jax.trees import path_name
 
 
-def build(
+def build_optimizer(
     config: OptimizerConfig, rates: Mapping[str, Any], shape: Any
 ) -> optax.GradientTransformation:
     """optax's transformation with the numbers in `rates` (see `hyper.hyper_of`).
@@ -61,7 +61,7 @@ def _one(
     return optax.chain(optax.add_decayed_weights(decay * decay_factor), inner)
 
 
-def labels(config: OptimizerConfig, tree: Any) -> Any:
+def label_groups(config: OptimizerConfig, tree: Any) -> Any:
     """Each parameter's group: the one whose pattern matches its path ('conv1.kernel'), or `''`.
 
     Raises:

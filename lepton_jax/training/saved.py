@@ -10,7 +10,6 @@ import jax
 import numpy as np
 from etils import epath
 
-from lepton_jax.config.components import Component
 from lepton_jax.config.config import Config
 from lepton_jax.config.validation import validate_config
 from lepton_jax.console import say
@@ -170,10 +169,9 @@ def load_run(workdir: str, checkpoint: str = "best") -> SavedRun:
 
 
 def read_config(workdir: str) -> Config:
-    """The validated config of a record."""
-    import json
-
-    return validate_config(json.loads(Record.open(workdir).config_text()), f"{workdir}/config.json")
+    """Reads and validates the config of a record."""
+    text = Record.open(workdir).config_text()
+    return validate_config(json.loads(text), f"{workdir}/config.json")
 
 
 def checkpoint_step(workdir: str, checkpoint: str) -> int:
@@ -238,31 +236,7 @@ def checkpoint_weights(workdir: str, step: int) -> dict[str, np.ndarray]:
     return select("rest.") | params
 
 
-def load_data(config: Config, source: Component | None = None, tokenizer: str = "") -> Dataset:
-    """The data that a config names, or another source treated in the same way.
-
-    `tokenizer`: the text of the run's own, where it has one already.
-    """
-    section = config.data
-    chosen = source or section.source
-    made = chosen.build()
-    if not isinstance(made, Source):
-        kind = type(made).__name__
-        raise UserError(f"source {chosen.name} returned a {kind}, expected a lepton_jax Source")
-    return dataset.load(
-        made,
-        decode=section.decode,
-        valid_fraction=section.valid_fraction,
-        split_seed=section.split_seed,
-        train_decode=section.train_decode,
-        tokenizer=tokenizer or section.tokenizer,
-        encode=section.encode,
-    )
-
-
-def program_of(config: Config, data: Dataset) -> Program:
-    """The program of a config on its data. Raises `UserError` when there is nothing to train on."""
-    if "train" not in data.splits:
-        there = ", ".join(data.splits)
-        raise UserError(f"source {config.data.source.name} has no split 'train', only {there}")
-    return Program(config, data.spec, len(data.splits["train"]))
+def named_weights(params: Any, rest: Any) -> dict[str, np.ndarray]:
+    """Returns parameters and running statistics as numpy arrays by name, `conv1.kernel`."""
+    leaves = flatten_tree(params) | flatten_tree(rest)
+    return {name: np.asarray(jax.device_get(x)) for name, x in leaves.items()}

@@ -126,8 +126,8 @@ def train(
         stack.enter_context(runtime(config.precision))
         stop = stack.enter_context(listen_for_stop(processes))
         prepared = processes.attempt("prepare", lambda: build_run(config, workdir))
-        collected = provenance.collect(command)
-        facts = provenance.of_run(collected, config, prepared.data.fingerprint)
+        collected = provenance.collect_provenance(command)
+        facts = provenance.describe_origin(collected, config, prepared.data.fingerprint)
         check_same(processes, {name: facts[name] for name in SAME})
 
         def begin() -> bool:

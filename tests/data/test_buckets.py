@@ -79,8 +79,8 @@ def test_the_programs_of_all_lengths_are_compiled_in_threads_beside_each_other(
 ):
     monkeypatch.setattr("lepton_jax.training.ahead.EVERY", 0.0)
     config, _ = config_file.load_config(f"{RECIPE}:tiny", {"data.buckets": "(6, 8, 12, 40)"})
-    data = saved.load_data(config)
-    placed = layout(saved.program_of(config, data))
+    data = build.load_data(config)
+    placed = build_layout(build.build_program(config, data))
     steps = range(12)
     said: list[str] = []
     ahead = compiled_ahead(build_feed(placed, data, 0, on_device=True), placed, steps, said.append)

@@ -102,8 +102,8 @@ PLACEMENTS = {
 def test_every_example_is_gathered_once_and_in_order(place):
     """13 examples in batches of 8: the last one is padded."""
     config = config_file.load_config("configs/bccd_detector.py:tiny")[0]
-    data = saved.load_data(config)
-    program = saved.program_of(config, data)
+    data = build.load_data(config)
+    program = build.build_program(config, data)
     layout = Layout(program, place(jax.devices()))
     train = data.splits["train"]
     some = Columns({k: np.asarray(c[np.arange(13)]) for k, c in train.columns.items()})

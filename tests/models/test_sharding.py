@@ -63,7 +63,7 @@ def specs(name, shape, outputs, keys, mesh):
 )
 def test_a_tiny_recipe_can_be_spread(path):
     config = config_file.load_config(f"{path}:tiny")[0]
-    program = saved.program_of(config, saved.load_data(config))
+    program = build.build_program(config, build.load_data(config))
     for mesh in MESHES:
         layout = Layout(program, strategies.mesh(jax.devices(), **mesh))
         assert layout.specs.keys() == layout.parameters.keys(), mesh

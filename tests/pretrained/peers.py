@@ -11,6 +11,7 @@ from etils import epath
 
 from lepton_jax.config.components import Component
 from lepton_jax.config.validation import validate_config
+from lepton_jax.models.hugging_face.folder import read_pretrained, write_pretrained
 from lepton_jax.training.functional import Functional
 from lepton_jax.trees import flatten_tree, unflatten_tree
 

@@ -7,9 +7,10 @@ import pytest
 
 from lepton_jax.config.config import Config
 from lepton_jax.config.validation import change_config, validate_config
-from lepton_jax.perf.chips import CHIPS, chip_of
-from lepton_jax.perf.utilization import Utilization, model_flops, step_flops
-from lepton_jax.training import saved
+from lepton_jax.perf.chips import CHIPS, find_chip
+from lepton_jax.perf.utilization import Utilization
+from lepton_jax.training import build
+from lepton_jax.training.cost import model_flops, step_flops
 
 DECODER: dict[str, Any] = {
     "model": {"name": "transformer", "layers": 2, "width": 32, "heads": 2},

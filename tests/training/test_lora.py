@@ -43,8 +43,8 @@ def losses(workdir: Path, name: str = "train/loss") -> list[float]:
 def first(config: dict[str, Any]) -> tuple[Any, State]:
     """The program of a config and its state before the first step."""
     made = validate_config(config)
-    program = saved.program_of(made, saved.load_data(made))
-    return program, saved.first_state(alone(program))[0]
+    program = build.build_program(made, build.load_data(made))
+    return program, init_from.initial_state(single_device_layout(program))[0]
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from lepton_jax.training.runtime import runtime
 
 
 @contextmanager
-def build_program(trial: Trial, metric: str) -> Iterator[Prepared]:
+def build_program(trial: Trial, metric: str) -> Iterator[BuiltRun]:
     """The trial's program in the numerics it runs in.
 
     Raises:

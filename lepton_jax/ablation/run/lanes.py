@@ -92,7 +92,7 @@ class LanePlacement:
         return self.compile(function, (True, False))
 
 
-def can_be_lanes(prepared: Prepared) -> bool:
+def can_be_lanes(prepared: BuiltRun) -> bool:
     """Whether trials of it may be lanes: not with streamed data, nor other strategies than jit."""
     jit = prepared.program.config.strategy.name == "jit"
     return jit and feed.fits_on_device(prepared.program, prepared.data)

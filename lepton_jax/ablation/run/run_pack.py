@@ -121,7 +121,7 @@ def _run(pack: Pack, warm: CompiledLanes) -> bool:
     with runtime(config.precision):
         key = (program_key(config), *devices)
         if warm.key != key or warm.prepared is None:
-            warm.key, warm.prepared, warm.made = key, prepare(config), {}
+            warm.key, warm.prepared, warm.made = key, build_run(config), {}
         if can_be_lanes(warm.prepared):
             return _Runner(pack, warm.prepared, devices, warm.made).run()
     return _alone(pack)

@@ -21,13 +21,7 @@ CONFIG = "config.json"
 Arrays = dict[str, np.ndarray]
 
 
-
-def is_pretrained(folder: epath.Path) -> bool:
-    """Whether it is a folder as `save_pretrained` leaves it."""
-    return any((folder / name).exists() for name in (WEIGHTS, INDEX))
-
-
-def read(folder: epath.Path, model: Component, input_shape: Any, outputs: Any) -> Arrays:
+def read_pretrained(folder: epath.Path, model: Component, input_shape: Any, outputs: Any) -> Arrays:
     """The weights there by our names, in our layouts; without a head where there is none.
 
     Of learned positions the first are taken, as many as `model` has.
@@ -56,7 +50,7 @@ def read(folder: epath.Path, model: Component, input_shape: Any, outputs: Any) -
     return _stacked(found) if keys.get("scan") else found
 
 
-def write(
+def write_pretrained(
     folder: epath.Path, weights: Mapping[str, np.ndarray], model: Component,
     input_shape: Any, outputs: Any, classes: tuple[str, ...],
 ) -> tuple[str, int]:  # fmt: skip
