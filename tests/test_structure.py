@@ -17,6 +17,8 @@ ROOMS = [
     "console",
     "paths",
     "trees",
+    "timestamps",
+    "atomic",
     "config",
     "perf",
     "nn",

@@ -5,6 +5,7 @@ from typing import Any
 
 from lepton_jax.cluster.processes import Processes
 from lepton_jax.errors import UserError
+from lepton_jax.trees import flatten_dict
 
 SHOWN = 5
 """Differences listed; more of them say nothing new."""
@@ -16,7 +17,7 @@ def check_same(processes: Processes, facts: Mapping[str, Any]) -> None:
     Raises:
       UserError: in every process, naming who differs from process 0 in which key, with both values.
     """
-    first, *others = (_flat(given) for given in processes.gather("facts", facts))
+    first, *others = (_flatten_facts(given) for given in processes.gather("facts", facts))
     lines = []
     for index, other in enumerate(others, start=1):
         for key in sorted(first.keys() | other.keys()):
@@ -31,12 +32,6 @@ def check_same(processes: Processes, facts: Mapping[str, Any]) -> None:
         raise processes.agree_on(UserError("\n".join([*lines[:SHOWN], *more])))
 
 
-def _flat(facts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """`{'packages': {'optax': '0.2.7'}}` as `{'packages.optax': '0.2.7'}`."""
-    found: dict[str, Any] = {}
-    for key, value in facts.items():
-        if isinstance(value, Mapping):
-            found |= _flat(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found
+def _flatten_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns `{'packages.optax': '0.2.7'}` and the like; an empty mapping says nothing."""
+    return {key: value for key, value in flatten_dict(facts).items() if value != {}}

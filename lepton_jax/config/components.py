@@ -139,9 +139,9 @@ TABLES: dict[str, dict[str, str]] = {
         "pmap": "lepton_jax.placement.strategies:pmap",
     },
     "writer": {
-        "mlflow": "lepton_jax.tracking.writers:mlflow",
-        "tensorboard": "lepton_jax.tracking.writers:tensorboard",
-        "wandb": "lepton_jax.tracking.writers:wandb",
+        "mlflow": "lepton_jax.tracking.writers.mlflow:MLflow",
+        "tensorboard": "lepton_jax.tracking.writers.tensorboard:TensorBoard",
+        "wandb": "lepton_jax.tracking.writers.wandb:WandB",
     },
 }
 

@@ -27,7 +27,8 @@ from lepton_jax.config.schema import (
     Running,
     signature_keys,
 )
-from lepton_jax.config.walk import flatten, join_path
+from lepton_jax.config.walk import join_path
+from lepton_jax.trees import flatten_dict
 
 ModelChoice = Annotated[Component, "model"]
 TaskChoice = Annotated[Component, "task"]
@@ -186,7 +187,7 @@ class Config:
         keys = dict(_keys(self))
         running = {k for k, key in keys.items() if RUNNING in key.marks}
         later = {k: plain(key.default) for k, key in keys.items() if LATER in key.marks}
-        flat = dict(flatten(self.to_dict()))
+        flat = flatten_dict(self.to_dict())
         return {
             k: v
             for k, v in flat.items()
@@ -211,7 +212,7 @@ def list_differences(old: Config, new: Config) -> list[str]:
 
 def find_user_modules(config: Config) -> list[str]:
     """The modules of the user's own that a config names ('my_pkg.nets:Net'), also in pipelines."""
-    values = [str(value) for _, value in flatten(config.to_dict())]
+    values = map(str, flatten_dict(config.to_dict()).values())
     return sorted(
         {m for value in values for m in re.findall(r"([A-Za-z_][\w.]*):[A-Za-z_]", value)}
     )

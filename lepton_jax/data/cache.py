@@ -22,9 +22,11 @@ from urllib.parse import quote
 
 import numpy as np
 
+from lepton_jax.atomic import replace_folder
 from lepton_jax.data.decoder import Decoder, some
 from lepton_jax.data.source import Columns, Split, numeric
 from lepton_jax.errors import UserError, WorkError
+from lepton_jax.paths import cache_root
 
 # Part of every digest: raise it when a host transform of ours changes what it computes.
 _VERSION = 1
@@ -54,12 +56,6 @@ class MappedColumns(Columns):
         return MappedColumns, (self.folder,)
 
 
-def root() -> Path:
-    """The folder of everything that is kept between runs and could be made again."""
-    given = os.environ.get("LEPTON_JAX_CACHE")
-    return Path(given or "~/.cache/lepton_jax").expanduser()
-
-
 def columns(split: Split, *, name: str, fingerprint: str, decode: str) -> Columns:
     """The numeric fields of a split after the host pipeline, memory-mapped from the cache.
 
@@ -73,7 +69,7 @@ def columns(split: Split, *, name: str, fingerprint: str, decode: str) -> Column
       WorkError: when the disk is full.
     """
     identity = json.dumps([_VERSION, fingerprint, name, decode])
-    folder = root() / "data" / hashlib.sha256(identity.encode()).hexdigest()[:32]
+    folder = cache_root() / "data" / hashlib.sha256(identity.encode()).hexdigest()[:32]
     as_it_is = isinstance(split, Columns) and not decode
     found = None if as_it_is else _open(folder)
     if found is not None:  # before its length is asked for, which may be work
@@ -107,15 +103,14 @@ def _open(folder: Path) -> MappedColumns | None:
 
 
 def _build(decoder: Decoder, name: str, count: int, folder: Path) -> None:
-    partial = folder.with_suffix(".partial")
-    for leftover in (partial, folder):
+    for leftover in (folder, *folder.parent.glob(f".{folder.name}.*")):  # damaged, or unfinished
         if leftover.exists():
             shutil.rmtree(leftover)
     examples = _decoded(decoder, name, count)
     first = next(examples)
     sizes = {}
     with contextlib.ExitStack() as stack:
-        stack.callback(shutil.rmtree, partial, ignore_errors=True)  # when it is not finished
+        partial = stack.enter_context(replace_folder(folder))
         partial.mkdir()
         files = {field: stack.enter_context(_file(partial, field).open("wb")) for field in first}
         for field, array in first.items():
@@ -129,7 +124,6 @@ def _build(decoder: Decoder, name: str, count: int, folder: Path) -> None:
             os.fsync(file.fileno())
             sizes[field] = file.tell()
         (partial / "sizes.json").write_text(json.dumps(sizes))
-        partial.rename(folder)
 
 
 def _decoded(decoder: Decoder, name: str, count: int) -> Iterator[dict[str, np.ndarray]]:

@@ -7,24 +7,22 @@ to read a program for six months from it.
 
 import datetime
 import json
-import math
 import os
-import shutil
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from lepton_jax.atomic import replace_folder
 from lepton_jax.config.validation import calls
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.export.lineage import build_lineage, check_clean, scrub_values
 from lepton_jax.serving.loader import MANIFEST, bundle_id, manifest_bytes
 from lepton_jax.tasks.answers import ANSWERS
+from lepton_jax.tracking.files import replace_non_finite
 
 EXAMPLES = 16
 PROGRAM = "programs/stablehlo/forward.bin"
@@ -127,11 +125,17 @@ def export_bundle(
         raise UserError(f"--out={out} exists and is no bundle; give a folder that does not exist")
     files = _contents(trained, (date or _today()).isoformat())
     check_clean({n: c for n, c in files.items() if n != WEIGHTS}, trained.workdir)
-    with _built_aside(target) as folder:
-        for name, content in files.items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes(content)
-        (folder / MANIFEST).write_bytes(manifest_bytes(folder, files))
+    try:
+        with replace_folder(target) as folder:
+            for name, content in files.items():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / name).write_bytes(content)
+            (folder / MANIFEST).write_bytes(manifest_bytes(folder, files))
+            folder.chmod(0o755)
+    except (PermissionError, NotADirectoryError, FileExistsError) as e:
+        raise UserError(f"cannot write {target}: {e.strerror}; choose another --out") from None
+    except OSError as e:
+        raise WorkError(f"cannot write {target}: {e.strerror}") from None
     size = sum(map(len, files.values()))
     return ExportedBundle(bundle_id(target), out, trained.step, len(files) + 1, size)
 
@@ -289,16 +293,9 @@ def _png(image: np.ndarray) -> bytes:
 
 
 def _json(value: Any) -> bytes:
-    return (json.dumps(_finite(value), indent=1, sort_keys=True) + "\n").encode()
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no NaN; a metric that is none is null, and below every gate."""
-    if isinstance(value, Mapping):
-        return {k: _finite(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    # A metric that is no number is null, and so below every gate.
+    finite = replace_non_finite(value, by="null")
+    return (json.dumps(finite, indent=1, sort_keys=True) + "\n").encode()
 
 
 def _today() -> datetime.date:
@@ -310,24 +307,3 @@ def _replaceable(target: Path) -> bool:
     if not target.is_dir():
         return False
     return (target / MANIFEST).exists() or not any(target.iterdir())
-
-
-@contextmanager
-def _built_aside(target: Path) -> Iterator[Path]:
-    """A temporary sibling that takes `target`'s place when all of it has been written."""
-    aside = None
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-        yield aside / "new"
-        (aside / "new").chmod(0o755)
-        if target.exists():
-            target.rename(aside / "old")
-        (aside / "new").rename(target)
-    except (PermissionError, NotADirectoryError, FileExistsError) as e:
-        raise UserError(f"cannot write {target}: {e.strerror}; choose another --out") from None
-    except OSError as e:
-        raise WorkError(f"cannot write {target}: {e.strerror}") from None
-    finally:
-        if aside is not None:
-            shutil.rmtree(aside, ignore_errors=True)

@@ -11,7 +11,6 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from lepton_jax.export import isolated
 from lepton_jax.export.bundle import TOLERANCE
 from lepton_jax.export.heldout import HeldOut, load_test_set
 from lepton_jax.serving import loader
+from lepton_jax.timestamps import utc_timestamp
 
 PACKAGES = (
     *("jax", "jaxlib", "ml_dtypes", "numpy", "opt_einsum", "scipy"),
@@ -100,7 +100,7 @@ def verify_bundle(bundle: str, *, workdir: str | None = None) -> BundleVerdict:
     folder = Path(bundle)
     if not (folder / loader.MANIFEST).is_file():
         missing = BundleCheck("intact", False, f"{loader.MANIFEST} is missing: this is no bundle")
-        return BundleVerdict("", bundle, (missing,), _now())
+        return BundleVerdict("", bundle, (missing,), utc_timestamp())
     identity = loader.bundle_id(folder)
     faults = loader.find_faults(folder)
     if faults:
@@ -112,7 +112,7 @@ def verify_bundle(bundle: str, *, workdir: str | None = None) -> BundleVerdict:
         # A manifest written around nonsense is intact; what is in it need not even have the keys.
         except (loader.BundleError, KeyError, TypeError, ValueError, OSError) as e:
             checks.append(BundleCheck("readable", False, f"{type(e).__name__}: {e}"))
-    verdict = BundleVerdict(identity, bundle, tuple(checks), _now())
+    verdict = BundleVerdict(identity, bundle, tuple(checks), utc_timestamp())
     try:
         text = json.dumps(verdict.as_json(), indent=1) + "\n"
         (folder / loader.VERDICT).write_text(text)
@@ -307,7 +307,3 @@ def _link_packages(folder: Path, packages: Sequence[str] = PACKAGES) -> None:
         for libraries in package.parent.glob("*.libs"):
             if not (folder / libraries.name).exists():
                 (folder / libraries.name).symlink_to(libraries)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

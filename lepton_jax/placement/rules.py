@@ -15,6 +15,7 @@ from typing import Any
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
+from lepton_jax.console import format_table
 from lepton_jax.errors import UserError, did_you_mean
 
 AXES = ("data", "fsdp", "tensor")
@@ -105,9 +106,4 @@ def sharding_table(params: Mapping[str, Any], found: Specs, mesh: Mesh) -> str:
     if len(whole) > len(listed):
         rows.append((f"{len(whole) - len(listed)} smaller ones", "", "replicated", f"{rest:,}"))
     head = ("parameter", "shape", "spread over", "bytes a device")
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(4)]
-    lines = []
-    for row in [head, *rows]:
-        left = "  ".join(cell.ljust(w) for cell, w in zip(row[:3], widths, strict=False))
-        lines.append(f"{left}  {row[3].rjust(widths[3])}")
-    return "\n".join(lines)
+    return "\n".join(format_table([head, *rows], right=(3,)))

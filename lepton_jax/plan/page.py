@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from lepton_jax.console import format_table
+
 Facts = Mapping[str, Any]
 """What `plan --json` prints; see `plan.plan_run`."""
 
@@ -126,8 +128,7 @@ def _collectives(facts: Facts) -> list[str]:
         for row in facts["collectives"]
     ]
     shown = rows[:16]
-    widths = [max(len(r[i]) for r in [head, *shown]) for i in range(len(head))]
-    lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)) for r in [head, *shown]]
+    lines = format_table([head, *shown])
     if len(rows) > len(shown):
         sent = sum(row["sent_bytes"] for row in facts["collectives"][len(shown) :])
         lines.append(f"and {len(rows) - len(shown)} smaller ones, {format_bytes(sent)} in all")

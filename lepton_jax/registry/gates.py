@@ -4,18 +4,17 @@ Imports: the standard library and the loader, which reads the manifest.
 """
 
 import json
-import operator
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lepton_jax.errors import UserError
 from lepton_jax.serving import loader
+from lepton_jax.tracking.conditions import COMPARISONS, split_condition
+from lepton_jax.trees import flatten_dict
 
-_COMPARE = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
-_CONDITION = re.compile(r"^\s*([\w./@\-]+)\s*(>=|<=|>|<)\s*([-+\w.]+)\s*$")
+BOUNDS = (">=", "<=", ">", "<")
+"""The comparisons that a gate may ask for: numbers that were measured are not told by equality."""
 
 
 @dataclass(frozen=True)
@@ -48,19 +47,17 @@ def parse_condition(text: str) -> Condition:
     Raises:
       UserError: when it is not a metric, a comparison and a number.
     """
-    match = _CONDITION.match(text)
     try:
-        if match is None:
-            raise ValueError
-        bound = float(match[3])
+        metric, sign, value = split_condition(text, BOUNDS)
+        bound = float(value)
         if bound != bound:
-            raise ValueError
+            raise ValueError("NaN is no bound")
     except ValueError:
         raise UserError(
-            f"gate {text!r}: expected METRIC, one of {' '.join(_COMPARE)}, and a number, "
+            f"gate {text!r}: expected METRIC, one of {' '.join(BOUNDS)}, and a number, "
             "e.g. 'test/accuracy>=0.98'"
         ) from None
-    return Condition(match[1], match[2], bound)
+    return Condition(metric, sign, bound)
 
 
 def check_verified(folder: Path) -> Refusal | None:
@@ -97,7 +94,7 @@ def unmet_conditions(gate: Iterable[Condition], metrics: Mapping[str, float]) ->
             what = f"the gate asks for {c}, but the bundle states no {c.metric!r} (it has: {there})"
             cure = "run: python launch.py evaluate --workdir=DIR, and export again"
             found.append(Refusal("metric missing", what, cure))
-        elif not _COMPARE[c.compare](value, c.bound):
+        elif not COMPARISONS[c.compare](value, c.bound):
             what = f"{c.metric} is {value:.6g}, must be {c.compare} {c.bound:g}"
             found.append(Refusal("below the gate", what, "train a better model"))
     return found
@@ -105,12 +102,9 @@ def unmet_conditions(gate: Iterable[Condition], metrics: Mapping[str, float]) ->
 
 def read_metrics(folder: Path) -> dict[str, float]:
     """The numbers of a bundle's metrics.json as `{'test/accuracy': 0.98}`."""
-    return {k: float(v) for k, v in flatten(json.loads((folder / "metrics.json").read_bytes()))}
-
-
-def flatten(tree: Any, prefix: str = "") -> list[tuple[str, float]]:
-    """`{'test': {'accuracy': 0.98}}` -> `[('test/accuracy', 0.98)]`; only numbers are kept."""
-    if isinstance(tree, Mapping):
-        return [leaf for k, v in tree.items() for leaf in flatten(v, f"{prefix}/{k}".lstrip("/"))]
-    number = isinstance(tree, int | float) and not isinstance(tree, bool)
-    return [(prefix, tree)] if number else []
+    results = flatten_dict(json.loads((folder / "metrics.json").read_bytes()), "/")
+    return {
+        name: float(value)
+        for name, value in results.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }

@@ -9,12 +9,12 @@ import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from lepton_jax.errors import UserError, did_you_mean
 from lepton_jax.registry import gates
 from lepton_jax.registry.store import Registry, Version, bundle_folder, check_name
+from lepton_jax.timestamps import utc_timestamp
 
 ALIASES = ("staging", "production")
 GATE_TAG = "lepton.gate"
@@ -172,7 +172,7 @@ def set_gate(model: str, conditions: Sequence[str] | None = None) -> Gate:
         registry.ensure_model(model)
         if tuple(wanted) != gate_of(registry, model):
             registry.tag(model, GATE_TAG, wanted)
-            _append(registry, model, {"action": "gate", "gate": wanted, "time": _now()})
+            _append(registry, model, {"action": "gate", "gate": wanted, "time": utc_timestamp()})
     return Gate(model, gate_of(registry, model))
 
 
@@ -208,7 +208,7 @@ def _decide(
         previous=registry.aliases(model).get(alias) if known else None,
         gate=gate_of(registry, model) if known else (),
         refusals=tuple(refusals),
-        time=_now(),
+        time=utc_timestamp(),
     )
     if known:
         _append(registry, model, decision.as_json())
@@ -228,7 +228,7 @@ def _move(
         previous=previous,
         gate=gate_of(registry, version.model),
         refusals=(),
-        time=_now(),
+        time=utc_timestamp(),
     )
     if previous != version.version:
         registry.point(version.model, alias, version.version)
@@ -290,7 +290,3 @@ def _check_alias(alias: str) -> None:
             f"no alias {alias!r}{did_you_mean(alias, ALIASES)}: a version is promoted to "
             + " or ".join(ALIASES)
         )
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

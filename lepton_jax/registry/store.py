@@ -13,17 +13,19 @@ import json
 import os
 import re
 import sqlite3
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from lepton_jax.atomic import replace_folder
 from lepton_jax.errors import UserError, WorkError, did_you_mean
+from lepton_jax.paths import cache_root
 from lepton_jax.registry import gates
 from lepton_jax.serving import loader
+from lepton_jax.timestamps import utc_timestamp
+from lepton_jax.tracking import mlflow_store
 
 EXPERIMENT = "lepton_jax"
 ARTIFACT = "bundle"
@@ -65,14 +67,16 @@ class Registry:
     """One connection to the registry that the environment names."""
 
     def __init__(self, uri: str | None = None):
-        root = Path(os.environ.get("LEPTON_JAX_REGISTRY") or _default_root()).expanduser()
-        uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'registry.db'}"
-        self._database = Path(uri.removeprefix("sqlite:///")) if _is_sqlite(uri) else None
-        self.where = str(self._database or _without_password(uri))
-        if self._database is not None:
-            _prepare(self._database)
+        self._uri = uri or mlflow_store.store_uri()
+        database = mlflow_store.database_of(self._uri)
+        self.where = str(database or _without_password(self._uri))
+        if database is not None:
+            _check_database(database)
+        # Somebody waits for the answer: a dead server is not asked for minutes.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
         with self._errors():
-            self._client = _client(uri)
+            self._client = mlflow_store.connect(self._uri)
             self._client.search_registered_models(max_results=1)  # connects, migrates, or fails
 
     # Versions.
@@ -90,9 +94,8 @@ class Registry:
         metrics, now = gates.read_metrics(folder), int(time.time() * 1000)
         with self._errors():
             self.ensure_model(model)
-            run = self._client.create_run(
-                self._experiment(), run_name=model, tags={ID_TAG: identity}
-            )
+            experiment = mlflow_store.experiment_id(self._client, self._uri, EXPERIMENT)
+            run = self._client.create_run(experiment, run_name=model, tags={ID_TAG: identity})
             run_id = run.info.run_id
             self._client.log_batch(run_id, [Metric(k, v, now, 0) for k, v in metrics.items()])
             self._client.log_artifacts(run_id, str(folder), ARTIFACT)
@@ -157,30 +160,21 @@ class Registry:
         Raises:
           WorkError: when the registry's copy is not the bundle that was registered.
         """
-        cache = Path(os.environ.get("LEPTON_JAX_CACHE") or "~/.cache/lepton_jax").expanduser()
-        target = cache / "bundles" / version.id.removeprefix("sha256:")
+        target = cache_root() / "bundles" / version.id.removeprefix("sha256:")
         if not fresh and target.is_dir() and not bundle_faults(target, version.id):
             return target
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as aside:
+            with replace_folder(target) as aside:
                 with self._errors():
-                    self._client.download_artifacts(version.run, ARTIFACT, aside)
-                got = Path(aside) / ARTIFACT
-                if found := bundle_faults(got, version.id):
-                    faults = "\n  ".join(found)
+                    self._client.download_artifacts(version.run, ARTIFACT, str(aside.parent))
+                copy = aside.parent / ARTIFACT
+                if faults := bundle_faults(copy, version.id):
+                    listed = "\n  ".join(faults)
                     raise WorkError(
                         f"{version.name} in {self.where} is not the bundle that was registered as "
-                        f"{version.id}:\n  {faults}\nDo not use it; register the bundle again."
+                        f"{version.id}:\n  {listed}\nDo not use it; register the bundle again."
                     )
-                if target.exists():
-                    target.rename(Path(aside) / "old")
-                try:
-                    got.rename(target)
-                except OSError:
-                    # Another process may have put the same bundle there meanwhile.
-                    if not target.is_dir() or bundle_faults(target, version.id):
-                        raise
+                copy.rename(aside)
         except OSError as e:
             raise WorkError(f"cannot fetch {version.name} to {target}: {e.strerror}") from None
         return target
@@ -222,24 +216,15 @@ class Registry:
     def _version(self, found: Any, aliases: dict[str, int]) -> Version:
         number = int(found.version)
         run = self._client.get_run(found.run_id) if found.run_id else None
-        created = datetime.fromtimestamp(found.creation_timestamp / 1000, UTC)
         return Version(
             model=found.name,
             version=number,
             id=found.tags.get(ID_TAG, ""),
-            created=created.isoformat(timespec="seconds"),
+            created=utc_timestamp(found.creation_timestamp / 1000),
             run=found.run_id or "",
             aliases=tuple(a for a, v in aliases.items() if v == number),
             metrics=dict(sorted(run.data.metrics.items())) if run else {},
         )
-
-    def _experiment(self) -> str:
-        found = self._client.get_experiment_by_name(EXPERIMENT)
-        if found is not None:
-            return found.experiment_id
-        # A server knows where its artifacts go; beside a database it is for us to say.
-        beside = self._database and (self._database.parent / "artifacts").resolve().as_uri()
-        return self._client.create_experiment(EXPERIMENT, artifact_location=beside)
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
@@ -292,24 +277,8 @@ def bundle_faults(folder: Path, identity: str) -> list[str]:
     return found + loader.find_faults(folder)
 
 
-def _client(uri: str) -> Any:
-    import logging
-
-    # Without these MLflow phones home, draws bars, retries a dead server for minutes.
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-    os.environ["DO_NOT_TRACK"] = "true"
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
-    from mlflow import MlflowClient
-
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters is raised as well
-    return MlflowClient(tracking_uri=uri, registry_uri=uri)
-
-
-def _prepare(database: Path) -> None:
-    """Makes the folder of the database, and finds out in bounded time whether it can be used.
+def _check_database(database: Path) -> None:
+    """Creates the folder of the database, and finds out in bounded time whether it can be used.
 
     MLflow itself retries a locked database for hours.
     """
@@ -351,16 +320,6 @@ def _pages(search: Any, **arguments: Any) -> list[Any]:
         token = page.token
         if not token:
             return found
-
-
-def _default_root() -> str:
-    return os.path.join(
-        os.environ.get("XDG_DATA_HOME") or "~/.local/share", "lepton_jax", "registry"
-    )
-
-
-def _is_sqlite(uri: str) -> bool:
-    return uri.startswith("sqlite:///")
 
 
 def _without_password(text: str) -> str:

@@ -1,14 +1,15 @@
 """What the registry holds, for people to read: `list`, `show` and `diff`."""
 
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from lepton_jax.console import format_table
 from lepton_jax.registry import promotion
 from lepton_jax.registry.store import Registry, Version
 from lepton_jax.serving import loader
+from lepton_jax.trees import flatten_dict
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,9 @@ class ModelList:
             )
             for m in self.models
         ]
-        lines = table(("model", "versions", "aliases"), rows) if rows else ["no models yet"]
+        lines = (
+            format_table([("model", "versions", "aliases"), *rows]) if rows else ["no models yet"]
+        )
         hint = "show --model=NAME" if rows else "register --bundle=DIR --model=NAME"
         command = f"registry {hint}" if rows else hint
         return "\n".join(
@@ -64,7 +67,7 @@ class ModelDetails:
         ]
         asked = ", ".join(("verified", *self.gate))
         lines = [f"{self.model}, gate: {asked}"]
-        lines += table(("version", "aliases", "bundle", "registered", *names), rows)
+        lines += format_table([("version", "aliases", "bundle", "registered", *names), *rows])
         return "\n".join([*lines, f"next: python launch.py promote --model={self.model}/VERSION"])
 
 
@@ -80,8 +83,8 @@ class VersionDifference:
         return asdict(self)
 
     def __str__(self) -> str:
-        rows = [(k, *(_short(v) for v in values)) for k, *values in self.rows]
-        lines = table(("", self.first, self.second), rows) if rows else []
+        rows = [(k, *(_shorten(v) for v in values)) for k, *values in self.rows]
+        lines = format_table([("", self.first, self.second), *rows]) if rows else []
         same = [] if rows else [f"{self.first} and {self.second} are the same bundle"]
         model = self.second.partition("/")[0]
         return "\n".join(
@@ -124,28 +127,14 @@ def diff_versions(first: str, second: str) -> VersionDifference:
 def _statements(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in ("lineage", "metrics", "signature"):
-        found |= _flat(json.loads((folder / f"{name}.json").read_bytes()), name)
+        found |= flatten_dict({name: json.loads((folder / f"{name}.json").read_bytes())})
     manifest = json.loads((folder / loader.MANIFEST).read_bytes())
     digests = {f"file {f['path']}": f["sha256"][:12] for f in manifest["files"]}
     # The JSON files are compared above, statement by statement.
-    return found | {k: v for k, v in digests.items() if not k.endswith(".json")}
+    compared = found | {k: v for k, v in digests.items() if not k.endswith(".json")}
+    return {k: v for k, v in compared.items() if v != {}}
 
 
-def _flat(tree: Any, prefix: str) -> dict[str, Any]:
-    if not isinstance(tree, Mapping):
-        return {prefix: tree}
-    return {k: v for name, sub in tree.items() for k, v in _flat(sub, f"{prefix}.{name}").items()}
-
-
-def _short(value: Any) -> str:
+def _shorten(value: Any) -> str:
     text = "-" if value is None else str(value)
     return text if len(text) <= 40 else text[:37] + "..."
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns as wide as their widest cell."""
-    widths = [max(len(r[i]) for r in (head, *rows)) for i in range(len(head))]
-    return [
-        "  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip()
-        for r in (head, *rows)
-    ]

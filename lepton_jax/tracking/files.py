@@ -11,14 +11,15 @@ full, input/output error).
 
 import errno
 import json
+import math
 import os
-import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal
 
 from etils import epath
 
+from lepton_jax.atomic import is_leftover, replace_file
 from lepton_jax.errors import UserError, WorkError
 
 Path = str | os.PathLike[str]
@@ -59,7 +60,8 @@ def write_bytes(path: Path, data: bytes) -> None:
     """
     with _naming(path, "write"):
         if is_local(path):
-            _replace(os.fspath(path), data)
+            with replace_file(path) as file:
+                file.write(data)
         else:
             _path(path).write_bytes(data)
 
@@ -114,7 +116,7 @@ def is_dir(path: Path) -> bool:
 def list_folder(path: Path) -> list[str]:
     """Names in a folder, sorted; what an interrupted write left behind is not among them."""
     with _naming(path, "list"):
-        return sorted(p.name for p in _path(path).iterdir() if not _is_leftover(p.name))
+        return sorted(p.name for p in _path(path).iterdir() if not is_leftover(p.name))
 
 
 def make_dir(path: Path) -> None:
@@ -133,21 +135,23 @@ def remove_leftovers(folder: Path) -> None:
     """Removes what killed writers left in `folder`. Only its owner may call this."""
     if is_local(folder):
         with _naming(folder, "tidy"):
-            for name in filter(_is_leftover, os.listdir(folder)):
+            for name in filter(is_leftover, os.listdir(folder)):
                 os.remove(os.path.join(folder, name))
 
 
-def replace_non_finite(value: Any) -> Any:
-    """`value` with NaN and the infinities as the strings 'nan', 'inf' and '-inf'.
+def replace_non_finite(value: Any, by: Literal["text", "null"] = "text") -> Any:
+    """Replaces NaN and the infinities, which JSON lacks, in nested mappings and lists.
 
-    JSON has no such numbers, and `null` would not say which it was; `float()` reads them back.
+    Args:
+      by: 'text' says which number it was: 'nan', 'inf' and '-inf', which `float()` reads back.
+        'null' is for a reader that expects a number or none.
     """
-    if isinstance(value, dict):
-        return {k: replace_non_finite(v) for k, v in value.items()}
+    if isinstance(value, Mapping):
+        return {k: replace_non_finite(v, by) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [replace_non_finite(v) for v in value]
-    if isinstance(value, float) and (value != value or value in (float("inf"), -float("inf"))):
-        return str(value)
+        return [replace_non_finite(v, by) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value) if by == "text" else None
     return value
 
 
@@ -159,31 +163,6 @@ def _path(path: Path) -> epath.Path:
         raise UserError(
             f"{os.fspath(path)}: no way to reach {scheme}:// paths; there are gs, s3 and az"
         ) from None
-
-
-def _replace(path: str, data: bytes) -> None:
-    folder, name = os.path.split(os.path.abspath(path))
-    temporary = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.part")
-    try:
-        with open(temporary, "xb") as f:
-            f.write(data)
-            f.flush()
-            os.fsync(f.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.remove(temporary)
-        raise
-    # The rename itself is in the folder, which a power cut can lose as well.
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _is_leftover(name: str) -> bool:
-    return name.startswith(".") and name.endswith(".part")
 
 
 @contextmanager

@@ -13,12 +13,12 @@ import shlex
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lepton_jax.config.config import Config, find_user_modules
+from lepton_jax.timestamps import utc_timestamp
 
 VARIABLES = (
     "CUDA_VISIBLE_DEVICES",
@@ -47,7 +47,7 @@ def collect_provenance(command: Sequence[str]) -> dict[str, Any]:
     harness = git_state(Path(__file__).parent, tracking=Path(__file__).name)
     return {
         "command": shlex.join(command),
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "time": utc_timestamp(zone="Z"),
         "code": code,
         "harness_code": harness if harness != code else None,
         "python": platform.python_version(),

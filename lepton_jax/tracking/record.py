@@ -26,6 +26,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Literal
 
 from lepton_jax.errors import UserError, WorkError
+from lepton_jax.timestamps import utc_timestamp
 from lepton_jax.tracking import files
 from lepton_jax.tracking.files import Path
 
@@ -213,8 +214,7 @@ class Record:
         if not self._writes:
             return
         self.flush()
-        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        status = {"state": state, "step": step, "reason": reason, "time": now}
+        status = {"state": state, "step": step, "reason": reason, "time": utc_timestamp(zone="Z")}
         files.write_json(self.path("status.json"), status)
 
     def close(self) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import operator
-import re
 import time
 from calendar import timegm
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,23 +9,16 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
-from lepton_jax.config.walk import flatten
+from lepton_jax.console import format_table
 from lepton_jax.errors import UserError, WorkError, did_you_mean
 from lepton_jax.tracking import files
 from lepton_jax.tracking.claim import read_owner
+from lepton_jax.tracking.conditions import COMPARISONS, split_condition
 from lepton_jax.tracking.files import Path
 from lepton_jax.tracking.record import Record
+from lepton_jax.trees import flatten_dict
 
 _SKIPPED = {"checkpoints", "tensorboard", "wandb", "__pycache__"}
-_COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
-    "!=": operator.ne,
-    ">=": operator.ge,
-    "<=": operator.le,
-    "=": operator.eq,
-    ">": operator.gt,
-    "<": operator.lt,
-}
-_CONDITION = re.compile(r"^\s*([\w./-]+)\s*(!=|>=|<=|=|>|<)\s*(.*?)\s*$")
 
 
 @dataclass(frozen=True)
@@ -47,15 +39,12 @@ class Runs:
             return f"no runs below {self.folder}"
         cells = [list(self.columns)]
         cells += [[_shown(name, row[name]) for name in self.columns] for row in self.rows]
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        numeric = [any(isinstance(row[n], int | float) for row in self.rows) for n in self.columns]
-        return "\n".join(
-            "  ".join(
-                text.rjust(width) if right else text.ljust(width)
-                for text, width, right in zip(line, widths, numeric, strict=True)
-            ).rstrip()
-            for line in cells
-        )
+        numeric = {
+            i
+            for i, name in enumerate(self.columns)
+            if any(isinstance(row[name], int | float) for row in self.rows)
+        }
+        return "\n".join(format_table(cells, right=numeric))
 
 
 def list_runs(
@@ -122,7 +111,7 @@ def _facts(workdir: str, name: str) -> dict[str, Any]:
         record = Record.open(workdir)
         config = json.loads(record.config_text())
         provenance, results, rows = record.provenance(), record.results(), record.rows()
-        facts: dict[str, Any] = dict(flatten(config))
+        facts: dict[str, Any] = flatten_dict(config)
         for row in rows:
             facts |= row
         for split, values in results.items():
@@ -152,14 +141,14 @@ def _state(record: Record) -> str:
 def _conditions(where: str) -> list[tuple[str, Callable[[Any, Any], bool], str]]:
     conditions = []
     for text in filter(str.strip, where.split(",")):
-        match = _CONDITION.match(text)
-        if not match:
+        try:
+            name, sign, value = split_condition(text)
+        except ValueError:
             raise UserError(
                 f"--where: cannot read {text.strip()!r}; expected NAME=VALUE, or one of "
-                f"{' '.join(_COMPARISONS)} between them, as in test/accuracy>0.98"
-            )
-        name, sign, value = match.groups()
-        conditions.append((name, _COMPARISONS[sign], value))
+                f"{' '.join(COMPARISONS)} between them, as in test/accuracy>0.98"
+            ) from None
+        conditions.append((name, COMPARISONS[sign], value))
     return conditions
 
 

@@ -30,7 +30,7 @@ from lepton_jax.tracking.best import best_step
 from lepton_jax.tracking.claim import claim
 from lepton_jax.tracking.progress import Progress
 from lepton_jax.tracking.record import Record
-from lepton_jax.tracking.writers import Views
+from lepton_jax.tracking.writers.views import Views
 from lepton_jax.training import init_from, loop, saved
 from lepton_jax.training.ahead import compiled_ahead
 from lepton_jax.training.build import BuiltRun, build_run

@@ -11,9 +11,13 @@ import numpy as np
 import pytest
 
 from lepton_jax.errors import UserError, WorkError
-from lepton_jax.tracking import files, writers
+from lepton_jax.tracking import files, mlflow_store
 from lepton_jax.tracking.record import Record
-from lepton_jax.tracking.writers import Views
+from lepton_jax.tracking.writers.batches import BatchedWriter
+from lepton_jax.tracking.writers.mlflow import MLflow
+from lepton_jax.tracking.writers.tensorboard import TensorBoard
+from lepton_jax.tracking.writers.views import Views
+from lepton_jax.tracking.writers.wandb import WandB
 
 CONFIG = {"seed": 0, "model": {"name": "cnn", "features": [32, 64]}}
 
@@ -24,7 +28,7 @@ def values(step: int) -> dict[str, float]:
 
 def a_run_killed_and_resumed(workdir, writer, monkeypatch) -> None:
     """Logs 30 steps; the first life ends at step 20 by a kill and the second starts at 10."""
-    monkeypatch.setattr(writers._Batches, "seconds", 0.0)
+    monkeypatch.setattr(BatchedWriter, "seconds", 0.0)
     record = Record.create(workdir, "{}", {})
     view = writer(workdir, CONFIG)
     for step in range(1, 21):
@@ -80,7 +84,7 @@ def assert_shows(found: dict[str, list[tuple[int, float]]], tolerance: float = 0
 
 
 def test_tensorboard_reads_a_resumed_run_once(tmp_path, monkeypatch):
-    a_run_killed_and_resumed(str(tmp_path), writers.tensorboard, monkeypatch)
+    a_run_killed_and_resumed(str(tmp_path), TensorBoard, monkeypatch)
     assert_shows(scalars(tmp_path / "tensorboard"), tolerance=1e-7)  # events hold float32
     sizes = [path.stat().st_size for path in sorted((tmp_path / "tensorboard").iterdir())]
     assert sizes[0] == 0 < sizes[1]
@@ -92,16 +96,16 @@ def test_a_torn_event_file_of_a_killed_run_does_no_harm(tmp_path, monkeypatch):
     folder.mkdir()
     (folder / "events.out.tfevents.1.host").write_bytes(b"\x18\x00\x00torn")
     (folder / "mine.txt").write_text("not ours to remove")
-    a_run_killed_and_resumed(str(tmp_path), writers.tensorboard, monkeypatch)
+    a_run_killed_and_resumed(str(tmp_path), TensorBoard, monkeypatch)
     assert_shows(scalars(folder), tolerance=1e-7)
     assert (folder / "mine.txt").exists()
 
 
 def test_tensorboard_in_a_bucket_puts_a_new_file_each_time(bucket, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        writers.TensorBoard, "seconds", property(lambda self: 0.0, lambda self, value: None)
+        TensorBoard, "seconds", property(lambda self: 0.0, lambda self, value: None)
     )
-    a_run_killed_and_resumed("gs://b/run", writers.tensorboard, monkeypatch)
+    a_run_killed_and_resumed("gs://b/run", TensorBoard, monkeypatch)
     events = {k: v for k, v in bucket.objects.items() if "tfevents" in k}
     assert len(events) > 10
     assert all(bucket.puts.count(key) == 1 for key in events)
@@ -113,14 +117,14 @@ def test_tensorboard_in_a_bucket_puts_a_new_file_each_time(bucket, tmp_path, mon
 def test_an_open_tensorboard_forgets_the_former_life(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    first = writers.tensorboard(str(tmp_path), CONFIG)
+    first = TensorBoard(str(tmp_path), CONFIG)
     for step in range(1, 21):
         first(step, {"train/loss": 1.0})
     first.close()
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     assert len(events.Scalars("train/loss")) == 20
-    second = writers.tensorboard(str(tmp_path), CONFIG)
+    second = TensorBoard(str(tmp_path), CONFIG)
     for step in range(1, 12):
         second(step, {"train/loss": 2.0})
     second.close()
@@ -159,7 +163,7 @@ def mlflow_runs(uri: str, experiment: str = "lepton_jax"):
 
 def test_mlflow_shows_a_resumed_run_once(tmp_path, store, monkeypatch):
     def writer(workdir, config):
-        return writers.mlflow(workdir, config, uri=store, experiment="mine")
+        return MLflow(workdir, config, uri=store, experiment="mine")
 
     a_run_killed_and_resumed(str(tmp_path / "r20"), writer, monkeypatch)
     client, (run,) = mlflow_runs(store, "mine")
@@ -188,7 +192,7 @@ def test_mlflow_gets_batches(tmp_path, store, monkeypatch):
         sizes.append(len(metrics))
         return log_batch(self, run_id, metrics=metrics, **kwargs)
 
-    view = writers.mlflow(str(tmp_path), CONFIG, uri=store)
+    view = MLflow(str(tmp_path), CONFIG, uri=store)
     monkeypatch.setattr(MlflowClient, "log_batch", counted)
     monkeypatch.setattr(MlflowClient, "log_metric", None)
     for step in range(1, 1001):
@@ -200,7 +204,7 @@ def test_mlflow_gets_batches(tmp_path, store, monkeypatch):
 
 
 def test_mlflow_keeps_numbers_that_are_not_finite(tmp_path, store):
-    view = writers.mlflow(str(tmp_path), CONFIG, uri=store)
+    view = MLflow(str(tmp_path), CONFIG, uri=store)
     view(1, {"valid/loss": float("nan")})
     view.close()
     _, (run,) = mlflow_runs(store)
@@ -212,7 +216,7 @@ def test_mlflow_keeps_numbers_that_are_not_finite(tmp_path, store):
 )
 def test_mlflow_hears_how_the_run_ended(tmp_path, store, state, status):
     record = Record.create(tmp_path / "run", "{}", {})
-    view = writers.mlflow(record.workdir, CONFIG, uri=store)
+    view = MLflow(record.workdir, CONFIG, uri=store)
     record.end(state, 1)
     view.close()
     _, (run,) = mlflow_runs(store)
@@ -222,10 +226,11 @@ def test_mlflow_hears_how_the_run_ended(tmp_path, store, state, status):
 def test_mlflow_writes_to_the_users_server_or_to_the_one_local_store(tmp_path, monkeypatch):
     monkeypatch.setenv("LEPTON_JAX_REGISTRY", str(tmp_path / "registry"))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert writers.mlflow_uri() == f"sqlite:///{tmp_path}/registry/registry.db"
+    assert mlflow_store.store_uri() == f"sqlite:///{tmp_path}/registry/registry.db"
+    mlflow_store.create_folder(mlflow_store.store_uri())
     assert (tmp_path / "registry").is_dir()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking:5000")
-    assert writers.mlflow_uri() == "http://tracking:5000"
+    assert mlflow_store.store_uri() == "http://tracking:5000"
 
 
 def test_runs_and_registered_models_share_one_store(tmp_path, migrated, monkeypatch):
@@ -233,10 +238,11 @@ def test_runs_and_registered_models_share_one_store(tmp_path, migrated, monkeypa
 
     monkeypatch.setenv("LEPTON_JAX_REGISTRY", str(tmp_path / "registry"))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    uri = writers.mlflow_uri()
+    uri = mlflow_store.store_uri()
+    mlflow_store.create_folder(uri)
     shutil.copy(migrated, tmp_path / "registry" / "registry.db")
     assert f"sqlite:///{Registry().where}" == uri
-    writers.mlflow(str(tmp_path), CONFIG).close()
+    MLflow(str(tmp_path), CONFIG).close()
     _, (run,) = mlflow_runs(uri)
     # Were it left to MLflow, artifacts would go to ./mlruns of whoever came first.
     assert run.info.artifact_uri.startswith((tmp_path / "registry" / "artifacts").as_uri())
@@ -245,7 +251,7 @@ def test_runs_and_registered_models_share_one_store(tmp_path, migrated, monkeypa
 def test_mlflow_that_cannot_be_reached_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(WorkError, match=r"MLflow at http://127\.0\.0\.1:9"):
-        writers.mlflow(str(tmp_path), CONFIG, uri="http://127.0.0.1:9")
+        MLflow(str(tmp_path), CONFIG, uri="http://127.0.0.1:9")
 
 
 # Weights & Biases
@@ -295,12 +301,13 @@ def leveldb_log(data: bytes) -> Iterator[bytes]:
 
 WANDB_FIRST_LIFE = """
 import os, signal, sys, time
-from lepton_jax.tracking import writers
+from lepton_jax.tracking.writers.batches import BatchedWriter
+from lepton_jax.tracking.writers.wandb import WandB
 from lepton_jax.tracking.record import Record
 from tests.tracking.test_writers import CONFIG, values
-writers._Batches.seconds = 0.0
+BatchedWriter.seconds = 0.0
 record = Record.create(sys.argv[1], "{}", {})
-view = writers.wandb(sys.argv[1], CONFIG)
+view = WandB(sys.argv[1], CONFIG)
 for step in range(1, 21):
     record.log(step, values(step))
     view(step, values(step))
@@ -315,7 +322,7 @@ def test_wandb_offline_writes_a_run_and_a_resumed_one_once(tmp_path):
     command = [sys.executable, "-c", WANDB_FIRST_LIFE, str(tmp_path)]
     assert subprocess.run(command).returncode == -signal.SIGKILL
     first_life = files.read_json(tmp_path / "wandb.json")["id"]
-    second_life(str(tmp_path), writers.wandb)
+    second_life(str(tmp_path), WandB)
     (folder,) = (tmp_path / "wandb").glob("offline-run-*")
     assert folder.name.endswith(first_life)
     found: dict[str, list[tuple[int, float]]] = {}
@@ -328,13 +335,13 @@ def test_wandb_offline_writes_a_run_and_a_resumed_one_once(tmp_path):
 
 def test_wandb_leaves_an_uploaded_run_alone(tmp_path):
     pytest.importorskip("wandb")
-    first = writers.wandb(str(tmp_path), CONFIG)
+    first = WandB(str(tmp_path), CONFIG)
     first(1, values(1))
     first.close()
     (former,) = (tmp_path / "wandb").glob("offline-run-*")
     former_id = files.read_json(tmp_path / "wandb.json")["id"]
     (former / f"run-{former_id}.wandb.synced").touch()  # as `wandb sync` does
-    second = writers.wandb(str(tmp_path), CONFIG)
+    second = WandB(str(tmp_path), CONFIG)
     second(1, values(1))
     second.close()
     assert former.exists()
@@ -344,7 +351,7 @@ def test_wandb_leaves_an_uploaded_run_alone(tmp_path):
 
 def test_wandb_disabled_writes_nothing_of_its_own(tmp_path):
     pytest.importorskip("wandb")
-    view = writers.wandb(str(tmp_path), CONFIG, mode="disabled")
+    view = WandB(str(tmp_path), CONFIG, mode="disabled")
     view(1, values(1))
     view.close()
     assert not (tmp_path / "wandb").exists()
@@ -353,13 +360,13 @@ def test_wandb_disabled_writes_nothing_of_its_own(tmp_path):
 def test_wandb_missing_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(UserError, match=r"pip install 'lepton_jax\[wandb\]'"):
-        writers.wandb(str(tmp_path), CONFIG)
+        WandB(str(tmp_path), CONFIG)
 
 
 def test_wandb_offline_needs_a_disk(bucket):
     pytest.importorskip("wandb")
     with pytest.raises(UserError, match="choose 'online', or a local workdir"):
-        writers.wandb("gs://b/run", CONFIG)
+        WandB("gs://b/run", CONFIG)
 
 
 # Views

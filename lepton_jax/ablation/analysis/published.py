@@ -3,6 +3,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from lepton_jax.ablation.analysis.statistics import Analysis, is_improvement
+from lepton_jax.console import format_table
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,4 @@ def published_table(verdicts: Sequence[PublishedComparison]) -> str:
         ours = "–" if v.mean is None else f"{v.mean:#.4g}{spread}"
         both = f"{v.published:g} ± {v.tolerance:g}"
         table.append((v.variant, both, ours, str(v.seeds), v.verdict, v.source))
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return "\n".join(
-        "  ".join(t.ljust(w) for t, w in zip(row, widths, strict=True)).rstrip() for row in table
-    )
+    return "\n".join(format_table(table))

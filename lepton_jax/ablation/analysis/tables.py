@@ -2,7 +2,6 @@
 
 import csv
 import io
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +9,7 @@ from lepton_jax.ablation.analysis.answer import mean_on_valid
 from lepton_jax.ablation.analysis.published import compare_with_published
 from lepton_jax.ablation.analysis.statistics import Analysis, Interval
 from lepton_jax.ablation.question.experiment import format_value
+from lepton_jax.tracking.files import replace_non_finite
 
 Row = dict[str, Any]
 
@@ -137,8 +137,8 @@ def trial_rows(analysis: Analysis) -> list[Row]:
             "seed": o.seed,
             "tuning": describe_values(o.tuning),
             "state": o.state,
-            "valid": _finite(o.valid),
-            "test": _finite(o.test),
+            "valid": replace_non_finite(o.valid, by="null"),
+            "test": replace_non_finite(o.test, by="null"),
             "device-seconds": o.device_seconds,
             "changes": "; ".join(
                 f"{k}: {format_value(a)} to {format_value(b)}" for k, (a, b) in o.changes.items()
@@ -190,10 +190,6 @@ def _ends(name: str, interval: Interval | None) -> Row:
         f"{name} low": interval.low if interval else None,
         f"{name} high": interval.high if interval else None,
     }
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
 
 
 def _text(value: Any) -> str:

@@ -11,8 +11,8 @@ from lepton_jax.config import config_file
 from lepton_jax.config.config import Config
 from lepton_jax.config.validation import change_config
 from lepton_jax.config.varied import program_key
-from lepton_jax.config.walk import flatten
 from lepton_jax.errors import UserError
+from lepton_jax.trees import flatten_dict
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def expand_variant(variant: Variant, base: Config, seeds: Iterable[int]) -> list
 
 def changes_from_baseline(config: Config, baseline: Config) -> dict[str, tuple[Any, Any]]:
     """`{key: (the baseline's, its own)}` where two trials differ, but for the seed."""
-    a, b = dict(flatten(baseline.to_dict())), dict(flatten(config.to_dict()))
+    a, b = flatten_dict(baseline.to_dict()), flatten_dict(config.to_dict())
     keys = dict.fromkeys([*a, *b])
     return {k: (a.get(k), b.get(k)) for k in keys if k != "seed" and a.get(k, "-") != b.get(k, "-")}
 

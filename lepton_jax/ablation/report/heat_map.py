@@ -6,6 +6,7 @@ from typing import Any, Literal
 from lepton_jax.ablation.analysis.outcomes import Results
 from lepton_jax.ablation.analysis.tables import is_number
 from lepton_jax.ablation.question.experiment import format_value
+from lepton_jax.tracking.files import replace_non_finite
 
 MOST_CELLS = 14
 """Values of a key up to which a heat map has a row for each."""
@@ -24,7 +25,7 @@ def heat_map_data(results: Results) -> dict[str, Any] | None:
     points: list[dict[str, Any]] = [
         {
             "at": [_plain(o.changes[k][1] if k in o.changes else base) for k, base in keys.items()],
-            "valid": o.valid if o.valid is not None and math.isfinite(o.valid) else None,
+            "valid": replace_non_finite(o.valid, by="null"),
             "name": f"{o.variant}, seed {o.seed}",
         }
         for o in results.outcomes

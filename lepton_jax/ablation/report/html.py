@@ -6,7 +6,7 @@ The page is `page/report.html` with its style, its script and the data written i
 import html
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
@@ -26,6 +26,7 @@ from lepton_jax.ablation.question.experiment import format_value
 from lepton_jax.ablation.report.curves import CURVE_POINTS, curve_bands, round_value, thin_out
 from lepton_jax.ablation.report.heat_map import heat_map_data
 from lepton_jax.tracking import files
+from lepton_jax.trees import flatten_dict
 
 _MARKS = {
     "reproduced": "✓",
@@ -117,7 +118,7 @@ def _data(analysis: Analysis, found: Sequence[Table], curves: dict[str, Any]) ->
         "trials": [_trial(o) for o in results.outcomes],
         "space": heat_map_data(results),
         "published": tabular.published_rows(analysis),
-        "provenance": _flat(results.provenance),
+        "provenance": _provenance_rows(results.provenance),
         "tables": [t.name for t in found],
     }
 
@@ -174,11 +175,10 @@ def _eyebrow(results: Results) -> str:
     return " · ".join(f"{n:,} {word}{'s' if n != 1 else ''}" for word, n in counted.items())
 
 
-def _flat(value: Any, name: str = "") -> list[list[str]]:
-    """`[[dotted name, text]]` of nested mappings; what is empty is left out."""
-    if isinstance(value, dict) or hasattr(value, "items"):
-        return [row for k, v in value.items() for row in _flat(v, f"{name}.{k}" if name else k)]
-    return [] if value in (None, "", [], ()) else [[name, str(value)]]
+def _provenance_rows(provenance: Mapping[str, Any]) -> list[list[str]]:
+    """Returns `[[dotted name, text]]` of nested mappings, without empty values."""
+    leaves = flatten_dict(provenance).items()
+    return [[name, str(value)] for name, value in leaves if value not in (None, "", [], (), {})]
 
 
 def _pair(interval: Interval | None) -> list[float] | None:

@@ -11,8 +11,10 @@ from typing import Any
 from lepton_jax.ablation.analysis import outcomes
 from lepton_jax.ablation.analysis.outcomes import Outcome, Results
 from lepton_jax.errors import UserError, did_you_mean
-from lepton_jax.tracking import files, writers
+from lepton_jax.tracking.mlflow_store import store_uri
 from lepton_jax.tracking.record import Record
+from lepton_jax.tracking.writers.mlflow import MLflow
+from lepton_jax.tracking.writers.tensorboard import TensorBoard
 
 TOOLS = ("tensorboard", "mlflow")
 
@@ -48,11 +50,11 @@ def view(where: str, tool: str) -> Viewed:
         record = Record.open(outcome.workdir, writes=False)
         values = {"variant": outcome.variant, "seed": outcome.seed, **given(outcome)}
         if tool == "tensorboard":
-            writer: Any = writers.TensorBoard(files.join_path(outcome.workdir, "tensorboard"))
+            writer: Any = TensorBoard(outcome.workdir, values)
             writer.hparams(values, [f"valid/{metric}", f"test/{metric}"])
         else:
             name = os.path.basename(os.path.abspath(where))
-            writer = writers.mlflow(outcome.workdir, values, experiment=name)
+            writer = MLflow(outcome.workdir, values, experiment=name)
         rows = record.rows()
         for row in rows:
             writer(row["step"], {k: v for k, v in row.items() if k != "step"})
@@ -61,7 +63,7 @@ def view(where: str, tool: str) -> Viewed:
         writer.close()
     command = f"tensorboard --logdir={where}/trials"
     if tool == "mlflow":
-        command = f"mlflow ui --backend-store-uri={writers.mlflow_uri()}"
+        command = f"mlflow ui --backend-store-uri={store_uri()}"
     return Viewed(tool, len(shown), command)
 
 

@@ -6,10 +6,8 @@ the cache as an Arrow file, in which any row can be read; images stay encoded.
 
 import hashlib
 import json
-import os
 import re
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,11 +15,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lepton_jax.atomic import replace_file
 from lepton_jax.config.schema import Running
-from lepton_jax.data import cache
 from lepton_jax.data.source import Source, split_name
 from lepton_jax.data.sources.arrow import made
 from lepton_jax.errors import UserError, WorkError
+from lepton_jax.paths import cache_root
 
 ROWS = 64
 """In a batch of the Arrow file."""
@@ -69,7 +68,7 @@ def _split(file: Path, root: Path) -> str:
 
 def _copied(file: Path, digest: Any) -> tuple[Path, Mapping[str, Any]]:
     """The Arrow file of a Parquet file, made if need be, and the features that it declares."""
-    target = cache.root() / "arrow" / f"{digest.hexdigest()[:32]}.arrow"
+    target = cache_root() / "arrow" / f"{digest.hexdigest()[:32]}.arrow"
     try:
         table = pq.ParquetFile(file)
     except (OSError, pa.ArrowInvalid) as e:
@@ -79,19 +78,13 @@ def _copied(file: Path, digest: Any) -> tuple[Path, Mapping[str, Any]]:
     if target.exists():
         return target, features
     print(f"copying {file.name} into the cache, to read it in any order", file=sys.stderr)
-    aside = ""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, aside = tempfile.mkstemp(dir=target.parent)
-        with os.fdopen(handle, "wb") as out, pa.ipc.new_stream(out, table.schema_arrow) as writer:
+        with replace_file(target) as out, pa.ipc.new_stream(out, table.schema_arrow) as writer:
             for batch in table.iter_batches(ROWS):
                 writer.write_batch(batch)
-        os.rename(aside, target)  # whole, or not there: another process may be doing the same
     except pa.ArrowInvalid as e:
         raise UserError(f"{file}: not a readable Parquet file: {e}") from None
     except OSError as e:
         raise WorkError(f"cannot copy {file} into {target.parent}: {e}") from None
-    finally:
-        if aside and os.path.exists(aside):
-            os.unlink(aside)
     return target, features

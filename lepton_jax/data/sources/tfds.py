@@ -8,13 +8,14 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from lepton_jax.config.schema import Later, Running
 from lepton_jax.data.source import Element, Source, Split, split_name
 from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.trees import flatten_dict
 
 
 def tfds(
@@ -75,7 +76,7 @@ class _Examples:
         return len(self.source)
 
     def __getitem__(self, index: int, /) -> Element:
-        example = dict(_flat(self.source[index]))
+        example = flatten_dict(self.source[index], "/")
         if self.label != "label":
             example["label"] = example.pop(self.label)
         return example
@@ -117,14 +118,6 @@ def _names(dataset: str, splits: tuple[str, ...], there: tuple[str, ...]) -> dic
                 )
         found[ours] = theirs
     return found
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}/")
-        else:
-            yield prefix + name, value
 
 
 def _prepared(root: str, dataset: str) -> str:

@@ -9,15 +9,14 @@ That text is all there is of it: it is kept beside a run's config and travels in
 import contextlib
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
-from lepton_jax.data import cache
+from lepton_jax.atomic import replace_file
 from lepton_jax.data.text.vocabulary import Vocabulary
 from lepton_jax.errors import UserError, WorkError
+from lepton_jax.paths import cache_root
 
 # Part of every digest: raise it when a tokenizer of ours is made in another way.
 _VERSION = 1
@@ -112,17 +111,15 @@ def trained(
     from tokenizers import __version__
 
     identity = json.dumps([_VERSION, __version__, identity], sort_keys=True)
-    folder = cache.root() / "tokenizers"
+    folder = cache_root() / "tokenizers"
     file = folder / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.json"
     with contextlib.suppress(OSError, UserError):
-        return Tokenizer(file.read_text())
+        return Tokenizer(file.read_text("utf-8"))
     found = Tokenizer(make(texts()))
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle, aside = tempfile.mkstemp(dir=folder)
-        with os.fdopen(handle, "w") as out:
-            out.write(found.text)
-        os.rename(aside, file)  # whole, or not there: another process may be doing the same
+        with replace_file(file) as out:
+            out.write(found.text.encode())
     except OSError as e:
         raise WorkError(f"cannot keep the tokenizer in {folder}: {e}") from None
     return found

@@ -1,0 +1,41 @@
+"""What the writers have in common: rows are sent in batches, and none is sent twice."""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+
+class BatchedWriter(ABC):
+    """A writer that collects rows which have not been shown, and sends them a batch at a time."""
+
+    seconds = 5.0
+    """Between two batches: tools take one batch far faster than its rows one by one."""
+
+    def __init__(self, *, since: int = 0, shown: Mapping[str, int] | None = None):
+        """Skips steps before `since`, and of each metric the steps up to the one in `shown`."""
+        self._since, self._shown = since, dict(shown or {})
+        self._rows: list[tuple[int, dict[str, float]]] = []
+        self._sent = time.monotonic()
+
+    def __call__(self, step: int, values: Mapping[str, float]) -> None:
+        new = {k: v for k, v in values.items() if step > self._shown.get(k, self._since - 1)}
+        if new:
+            self._shown.update(dict.fromkeys(new, step))
+            self._rows.append((step, new))
+        if time.monotonic() - self._sent >= self.seconds:
+            self.flush()
+
+    def flush(self) -> None:
+        """Sends the rows that have been collected."""
+        rows, self._rows = self._rows, []
+        if rows:
+            self.send(rows)
+        self._sent = time.monotonic()
+
+    @abstractmethod
+    def send(self, rows: list[tuple[int, dict[str, float]]]) -> None:
+        """Shows rows `(step, values)`, the earliest first."""
+
+    def close(self) -> None:
+        """Sends what is left, and lets go of the tool."""
+        self.flush()

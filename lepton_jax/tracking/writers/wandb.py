@@ -1,0 +1,80 @@
+"""Weights & Biases: a run in `WORKDIR/wandb`, which `wandb sync` uploads if it was offline."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+from uuid import uuid4
+
+from lepton_jax.errors import UserError
+from lepton_jax.tracking import files
+from lepton_jax.tracking.writers.batches import BatchedWriter
+
+
+class WandB(BatchedWriter):
+    """A Weights & Biases run in `WORKDIR/wandb`. Offline, `wandb sync` uploads it later.
+
+    A workdir has one W&B run, which `wandb.json` names. Online, the server says how far its history
+    goes. Offline, W&B writes its file so late that a kill loses most of it: the file of a former
+    life is replaced by one that holds the whole record. If that file was uploaded already it stays,
+    and the whole record becomes a run of a new id.
+    """
+
+    def __init__(
+        self,
+        workdir: str,
+        config: Mapping[str, Any],
+        *,
+        project: str = "lepton_jax",
+        mode: Literal["offline", "online", "disabled"] = "offline",
+    ):
+        try:
+            import wandb
+        except ImportError as e:
+            raise UserError(
+                "writers.wandb needs the package wandb: pip install 'lepton_jax[wandb]'"
+            ) from e
+        local = files.is_local(workdir)
+        if mode == "offline" and not local:
+            raise UserError(
+                f"writers.wandb.mode = 'offline' keeps a folder on a disk, but the workdir is "
+                f"{workdir}; choose 'online', or a local workdir"
+            )
+        note = files.join_path(workdir, "wandb.json")
+        id_ = files.read_json(note)["id"] if files.exists(note) else None
+        if id_ is None or (mode == "offline" and not _forget_offline(workdir, id_)):
+            id_ = uuid4().hex[:8]
+            files.write_json(note, {"id": id_})
+        self._run = wandb.init(
+            project=project,
+            mode=mode,
+            id=id_,
+            resume="allow",
+            dir=workdir if local else None,
+            name=os.path.basename(workdir.rstrip("/")),
+            config=dict(config),
+            settings=wandb.Settings(silent=True, console="off", disable_git=True, save_code=False),
+        )
+        super().__init__(since=self._run.starting_step)
+
+    def send(self, rows: list[tuple[int, dict[str, float]]]) -> None:
+        for step, values in rows:
+            self._run.log(values, step=step)
+
+    def close(self) -> None:
+        self.flush()
+        self._run.finish()
+
+
+def _forget_offline(workdir: str, id_: str) -> bool:
+    """Removes the offline files of a W&B run; tells whether none was uploaded and all are gone."""
+    folders = list(Path(workdir).glob(f"wandb/offline-run-*-{id_}"))
+    if any(folder.joinpath(f"run-{id_}.wandb.synced").exists() for folder in folders):
+        return False
+    try:
+        for folder in folders:
+            shutil.rmtree(folder)
+    except OSError:  # W&B's own process outlives a killed run, and may still write there
+        return False
+    return True
