@@ -2,6 +2,8 @@
 """The front door of lepton_jax: `python launch.py COMMAND --help`."""
 
 from lepton_jax.cli.run import main
+from lepton_jax.cli.table import Commands
+from lepton_jax.commands import find_command
 
 COMMANDS = {
     # from a config to a record
@@ -16,7 +18,6 @@ COMMANDS = {
     "ablate": "run an experiment's trials, packed, and answer its question",
     "reproduce": "run an experiment and compare it with published numbers",
     "watch": "how far an experiment is, live",
-    "view": "show an experiment's trials in TensorBoard or MLflow",
     "pack": "run one pack of an experiment's trials (what executors call)",
     # from a record to a model that answers
     "export": "write a run's model as a self-contained bundle",
@@ -29,4 +30,4 @@ COMMANDS = {
 }
 
 if __name__ == "__main__":
-    main(COMMANDS)
+    main(Commands(COMMANDS, find_command))

@@ -10,7 +10,7 @@ __all__ = ["train"]
 
 
 def train(config: Any, workdir: str, **flags: Any) -> Any:
-    """Trains a config in a workdir; see `lepton_jax.api.train`."""
-    from lepton_jax import api
+    """Trains a config in a workdir; see `lepton_jax.api.train`, whose flags are `flags`."""
+    from lepton_jax.commands.train import train
 
-    return api.train(config, workdir, **flags)
+    return train(config, workdir, **flags)

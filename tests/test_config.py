@@ -203,8 +203,12 @@ def test_a_thousand_trials_are_validated_in_seconds():
 
 def test_a_fault_that_needs_no_component_imports_no_jax(tmp_path):
     arguments = "['train', '--config=no.py', '--workdir=w']"
-    code = f"from lepton_jax.cli.run import main; main({{'train': ''}}, {arguments})"
-    check = f"import sys, atexit; atexit.register(lambda: print('jax' in sys.modules)); {code}"
+    check = (
+        "import sys, atexit; atexit.register(lambda: print('jax' in sys.modules))\n"
+        "from lepton_jax.cli.run import main\n"
+        "from lepton_jax.commands.worker import all_commands\n"
+        f"main(all_commands(), {arguments})"
+    )
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stdout.strip() == "False"

@@ -16,6 +16,7 @@ ROOMS = [
     "errors",
     "console",
     "paths",
+    "result",
     "trees",
     "timestamps",
     "atomic",
@@ -40,11 +41,13 @@ ROOMS = [
     "export",
     "serving",
     "registry",
+    "prediction",
     "generation",
     "ablation",
-    "commands",
     "cli",
+    "commands",
     "api",
+    "__main__",
 ]
 """Folders and files right below `lepton_jax/`: each imports only what stands before it."""
 

@@ -9,9 +9,9 @@ import pytest
 
 import lepton_jax
 from lepton_jax import api
+from lepton_jax.commands.predict import predict
 from lepton_jax.errors import UserError
 from lepton_jax.export.verify import verify_bundle
-from lepton_jax.predict import predict
 
 
 @pytest.fixture

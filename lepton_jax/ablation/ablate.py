@@ -65,7 +65,8 @@ def ablate(
     workers: int,
     at_once: str,
     retry: bool,
-    request: Mapping[str, Any],
+    request: slurm.SlurmRequest,
+    run_line: slurm.RunLine,
 ) -> AblationResult:
     """Runs what of the experiment has not been run, and reports on all of it.
 
@@ -76,7 +77,7 @@ def ablate(
     trials, programs = expand_trials(experiment), BuiltPrograms(experiment.metric)
     searches = [SearchDriver(search, experiment, where, programs) for search in experiment.searches]
     collected = provenance.collect_provenance(sys.argv)
-    carry_out = choose_executor(executor, workers, request)
+    carry_out = choose_executor(executor, workers, request, run_line)
 
     def written() -> set[str]:
         """Notes what the experiment holds by now; the names of its trials."""
@@ -114,7 +115,7 @@ def ablate(
 
 
 def choose_executor(
-    name: str, workers: int, request: Mapping[str, Any]
+    name: str, workers: int, request: slurm.SlurmRequest, run_line: slurm.RunLine
 ) -> Callable[[Sequence[Pack]], bool]:
     """What runs packs, and says whether every one of them came to its end."""
     if name == "inprocess":
@@ -128,7 +129,7 @@ def choose_executor(
         try:
             if name == "processes":
                 return executors.run_in_processes(packs, workers, say)
-            return executors.run_on_slurm(packs, workers, slurm.SlurmRequest(**request), say)
+            return executors.run_on_slurm(packs, workers, request, run_line, say)
         finally:
             signal.signal(signal.SIGTERM, before)
 

@@ -12,6 +12,7 @@ from lepton_jax.ablation.analysis.published import (
 )
 from lepton_jax.ablation.analysis.statistics import analyse
 from lepton_jax.ablation.question.experiment import Experiment
+from lepton_jax.cluster.slurm import RunLine, SlurmRequest
 from lepton_jax.errors import UserError
 
 
@@ -34,14 +35,20 @@ class ReproductionResult:
 
 
 def reproduce(
-    experiment: Experiment, where: str, *, executor: str, workers: int, at_once: str
+    experiment: Experiment,
+    where: str,
+    *,
+    executor: str,
+    workers: int,
+    at_once: str,
+    run_line: RunLine,
 ) -> ReproductionResult:
     """Raises `UserError` when the experiment names no published numbers, or was stopped."""
     if not experiment.published:
         raise UserError("reproduce: the experiment has no published numbers (Experiment.published)")
     done = ablate(
         experiment, where, executor=executor, workers=workers, at_once=at_once, retry=False,
-        request={},
+        request=SlurmRequest(), run_line=run_line,
     )  # fmt: skip
     if done.stopped:
         raise UserError(f"reproduce: {done}")

@@ -37,6 +37,14 @@ class DetectedObjects:
             "truth": truth,
         }
 
+    @property
+    def is_right(self) -> bool | None:
+        """None: many objects are neither right nor wrong as one."""
+        return None
+
+    def picture(self) -> None:
+        """Returns None: objects are listed, and not drawn in a terminal."""
+
     def lines(self) -> list[str]:
         """The objects by class, then a line each, in pixels of what the model sees."""
         seen = [o for o in self.objects if (o.score or 0) >= LEAST]

@@ -1,4 +1,4 @@
-"""Whether this process is one of several, and which: from flags, or from what started it."""
+"""Finds whether this process is one of several, and which: by flags, or by what started it."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -9,37 +9,50 @@ from lepton_jax.errors import UserError, WorkError
 
 
 @dataclass(frozen=True)
+class Launch:
+    """What the flags say of a process that is one of several; by default they say nothing."""
+
+    coordinator: str = ""
+    """'HOST:PORT' of process 0."""
+    num_processes: int = 0
+    process_id: int = -1
+
+
+BY_ENVIRONMENT = Launch()
+"""No flags: Slurm, Open MPI or a TPU pod says it, or else the process is alone."""
+
+
+@dataclass(frozen=True)
 class ProcessSlot:
-    """coordinator: host and port of process 0. local_device_ids: None for all of this host."""
+    """Which of several processes this one is, and where process 0 listens."""
 
     coordinator: tuple[str, int]
+    """Host and port of process 0."""
     count: int
     index: int
     local_device_ids: Sequence[int] | None = None
+    """None: all devices of this host."""
 
 
 def find_slot(
-    coordinator: str,
-    num_processes: int,
-    process_id: int,
-    patience: float,
-    environ: Mapping[str, str] = os.environ,
+    launch: Launch, patience: float, environ: Mapping[str, str] = os.environ
 ) -> ProcessSlot | None:
-    """This process's place among several; None when it is alone.
+    """Finds which of several processes this one is, by flags or by what started it.
 
-    coordinator, num_processes, process_id: as the flags say it; '', 0 and -1 when not given
+    Returns None when it is alone.
 
     Raises:
-      UserError: when only some of them are given, or they contradict each other.
-      WorkError: when the cluster's own words cannot be read.
+      UserError: when only some of the flags are given, or they contradict each other.
+      WorkError: when the cluster's environment cannot be read.
     """
-    coordinator = coordinator or environ.get("JAX_COORDINATOR_ADDRESS", "")
-    given = {
+    coordinator = launch.coordinator or environ.get("JAX_COORDINATOR_ADDRESS", "")
+    num_processes, process_id = launch.num_processes, launch.process_id
+    is_given = {
         "--coordinator": bool(coordinator),
         "--num_processes": num_processes > 0,
         "--process_id": process_id >= 0,
     }
-    if all(given.values()):
+    if all(is_given.values()):
         if process_id >= num_processes:
             raise UserError(
                 f"--process_id={process_id} with --num_processes={num_processes}: "
@@ -49,9 +62,11 @@ def find_slot(
             return None
         return ProcessSlot(_address(coordinator), num_processes, process_id)
     if not started_as_several(environ):
-        if not any(given.values()):
+        if not any(is_given.values()):
             return None
-        have, lack = ([k for k, v in given.items() if v is is_given] for is_given in (True, False))
+        have, lack = (
+            [flag for flag, v in is_given.items() if v is wanted] for wanted in (True, False)
+        )
         raise UserError(
             f"{', '.join(have)} without {', '.join(lack)}: one process of several needs all three, "
             "e.g. --coordinator=HOST:1234 --num_processes=2 --process_id=0"
@@ -60,7 +75,7 @@ def find_slot(
 
 
 def started_as_several(environ: Mapping[str, str]) -> bool:
-    """Whether Slurm, Open MPI or a TPU pod says that there are several processes."""
+    """Returns whether Slurm, Open MPI or a TPU pod says that there are several processes."""
 
     def number(name: str) -> int:
         value = environ.get(name, "")

@@ -88,9 +88,16 @@ class JobSetManifest:
 
 
 def write_manifest(
-    command: Sequence[str], arguments: Mapping[str, Any], name: str, request: GkeRequest
+    command: Sequence[str],
+    arguments: Mapping[str, Any],
+    name: str,
+    request: GkeRequest,
+    program: Sequence[str],
 ) -> JobSetManifest:
-    """The JobSet that runs a `launch.py` command line; written to `request.out` if given.
+    """Returns the JobSet that runs a `launch.py` command line, and writes it to `request.out`.
+
+    Args:
+      program: the words that a container runs before those of the command line.
 
     Raises:
       UserError: for what cannot run there, or a file that cannot be written.
@@ -108,7 +115,9 @@ def write_manifest(
                 f"bucket, such as gs://BUCKET/{path.strip('./')}"
             )
     tpu = parse_slice(request.topology)
-    manifest = JobSetManifest(_jobset(command, _label(name), request, tpu), request.out)
+    manifest = JobSetManifest(
+        _jobset((*program, *command), _label(name), request, tpu), request.out
+    )
     if request.out:
         try:
             with open(request.out, "w") as f:
@@ -170,7 +179,7 @@ def _jobset(
     container = {
         "name": "main",
         "image": request.image,
-        "command": ["python", "-m", "lepton_jax.cluster.pod", *command],
+        "command": list(command),
         "ports": [{"containerPort": port} for port in PORTS],
         "securityContext": {"privileged": True},  # TPU devices of the host
         "resources": {"limits": {"google.com/tpu": str(tpu.chips_per_host)}},

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn, TypeVar, cast
 
-from lepton_jax.cluster.environment import ProcessSlot, find_slot
+from lepton_jax.cluster.environment import BY_ENVIRONMENT, Launch, ProcessSlot, find_slot
 from lepton_jax.cluster.hub import Hub, process_name
 from lepton_jax.cluster.peers import LAST_WORDS, Peers, write_to_stderr
 from lepton_jax.cluster.relay import Relay
@@ -149,36 +149,33 @@ class Processes:
 
 @contextlib.contextmanager
 def join_processes(
-    coordinator: str = "",
-    num_processes: int = 0,
-    process_id: int = -1,
-    patience: float = 300.0,
-    heartbeat: float = 30.0,
+    launch: Launch = BY_ENVIRONMENT, patience: float = 300.0, heartbeat: float = 30.0
 ) -> Iterator[Processes]:
-    """Inside, this process is one of several, if flags or the environment say so.
+    """Joins this process to the others of its run, if flags or the environment name some.
 
-    To be entered before anything asks JAX for its devices. Leaving it waits for the others; an
+    Enter it before anything asks JAX for its devices. Leaving it waits for the others; an
     exception that leaves it is told to them.
 
-    coordinator, num_processes, process_id: process 0's HOST:PORT, how many, which; '', 0, -1 when
-      Slurm, Open MPI or the TPU pod says it, or when there is one process
-    patience: seconds to wait for a process that is late, at the start and in `share` and `gather`
-    heartbeat: seconds after which a process that is silent counts as lost (a killed one is
-      noticed at once)
+    Args:
+      launch: what the flags say; nothing where Slurm, Open MPI or the TPU pod says it, or where
+        there is one process.
+      patience: seconds to wait for a late process, at the start and in `share` and `gather`.
+      heartbeat: seconds after which a silent process counts as lost; a killed one is noticed at
+        once.
 
     Raises:
       UserError: when flags are missing or contradict each other.
       WorkError: when the processes do not find each other.
     """
-    place = find_slot(coordinator, num_processes, process_id, patience)
-    if place is None:
+    slot = find_slot(launch, patience)
+    if slot is None:
         yield Processes()
         return
-    peers = _meet(place, patience, heartbeat)
+    peers = _meet(slot, patience, heartbeat)
     processes = Processes(peers)
     with peers.signals(), _stdout_for_python():
         try:
-            _initialize_jax(place, peers, patience, heartbeat)
+            _initialize_jax(slot, peers, patience, heartbeat)
             yield processes
         except BaseException as e:
             if e is not processes._agreed:
@@ -205,9 +202,9 @@ def _stdout_for_python() -> Iterator[None]:
         os.close(original)
 
 
-def _meet(place: ProcessSlot, patience: float, heartbeat: float) -> Peers:
-    host, port = place.coordinator
-    if place.index == 0:
+def _meet(slot: ProcessSlot, patience: float, heartbeat: float) -> Peers:
+    host, port = slot.coordinator
+    if slot.index == 0:
         try:
             server = listen(port)
         except OSError as e:
@@ -215,24 +212,24 @@ def _meet(place: ProcessSlot, patience: float, heartbeat: float) -> Peers:
                 f"process 0 cannot listen on port {port} ({e.strerror or e}): does another run use "
                 "it? Choose another --coordinator"
             ) from None
-        Hub(server, place.count, patience, heartbeat)
+        Hub(server, slot.count, patience, heartbeat)
         host = "localhost"
-    return Peers((host, port), place.index, place.count, patience, heartbeat)
+    return Peers((host, port), slot.index, slot.count, patience, heartbeat)
 
 
-def _initialize_jax(place: ProcessSlot, peers: Peers, patience: float, heartbeat: float) -> None:
+def _initialize_jax(slot: ProcessSlot, peers: Peers, patience: float, heartbeat: float) -> None:
     import jax
 
     # Its SIGTERM handler would take the signal from us.
     jax.config.update("jax_enable_preemption_service", False)
     port = peers.port
     if peers.index != 0:
-        port = Relay((place.coordinator[0], port), patience).port
+        port = Relay((slot.coordinator[0], port), patience).port
     jax.distributed.initialize(
         f"localhost:{port}",
-        place.count,
-        place.index,
-        local_device_ids=place.local_device_ids,
+        slot.count,
+        slot.index,
+        local_device_ids=slot.local_device_ids,
         cluster_detection_method="deactivate",
         initialization_timeout=int(patience),
         heartbeat_timeout_seconds=int(10 * heartbeat),  # ours speaks first

@@ -15,12 +15,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lepton_jax.errors import UserError, WorkError
+from lepton_jax.result import Result, was_stopped
+
+RunLine = Callable[[Sequence[str]], tuple[int, Result | None]]
+"""Runs a `launch.py` command line: its exit code, and its result if there is one. A function of a
+module, so that a job can name it in a pickle."""
 
 NOTICE = 120
 """Seconds before the time limit at which a job is told; Slurm may be a minute early."""
@@ -86,30 +91,42 @@ class SlurmJob:
 
 
 def submit_job(
-    command: Sequence[str], arguments: Mapping[str, Any], name: str, request: SlurmRequest
+    command: Sequence[str],
+    arguments: Mapping[str, Any],
+    name: str,
+    request: SlurmRequest,
+    run_line: RunLine,
 ) -> SlurmJob:
-    """Submits a `launch.py` command line, one process a task.
+    """Submits a `launch.py` command line, one process a task, each of which calls `run_line`.
 
     Raises:
       UserError: when submitit or Slurm is missing, or sbatch refuses what is asked for.
     """
     with _executor(name, request) as executor:
-        job = executor.submit(Payload(tuple(command)))
+        job = executor.submit(Payload(tuple(command), run_line))
     workdir = str(arguments.get("workdir") or "")
     logs = str(Path(request.logs).absolute()).replace("%j", job.job_id)
     return SlurmJob(job.job_id, name, logs, workdir)
 
 
 def submit_job_array(
-    commands: Sequence[Sequence[str]], name: str, request: SlurmRequest, at_once: int
+    commands: Sequence[Sequence[str]],
+    name: str,
+    request: SlurmRequest,
+    run_line: RunLine,
+    at_once: int,
 ) -> list[str]:
-    """Submits command lines as one job array, so many running at a time; the ids of the jobs.
+    """Submits command lines as one job array, of which `at_once` run at a time.
 
-    Raises as `submit` does.
+    Returns:
+      The ids of the jobs.
+
+    Raises:
+      UserError: as `submit_job`.
     """
     with _executor(name, request) as executor:
         executor.update_parameters(array_parallelism=at_once)
-        jobs = executor.map_array(_call, [Payload(tuple(c)) for c in commands])
+        jobs = executor.map_array(_call, [Payload(tuple(c), run_line) for c in commands])
     return [job.job_id for job in jobs]
 
 
@@ -190,16 +207,15 @@ class Payload:
     """Runs a command line in this process, so that a signal reaches the run and only once."""
 
     command: tuple[str, ...]
+    run_line: RunLine
 
     def __call__(self) -> None:
-        from lepton_jax.cli import run
-
         sys.argv = ["launch.py", *self.command]
         # Beneath the command's own handlers: what comes while it saves must not kill it.
         signal.signal(signal.SIGTERM, _outlive)
         signal.signal(signal.SIGUSR2, _time_is_up)
-        code, result = run.run(run.known_commands(), self.command)
-        if getattr(result, "stopped", False):
+        code, result = self.run_line(self.command)
+        if was_stopped(result):
             _requeue()
             while True:  # whoever exits now is COMPLETED
                 time.sleep(60)

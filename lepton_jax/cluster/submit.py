@@ -1,53 +1,59 @@
-"""`submit`: which executor takes a command, and which flags are that executor's own."""
+"""`submit`: which executor takes a command line, and which flags are that executor's own."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from lepton_jax.cluster import gke, slurm
 from lepton_jax.errors import UserError, did_you_mean
 
-REQUESTS = {"slurm": slurm.SlurmRequest, "gke": gke.GkeRequest}
-
 Submitted = slurm.SlurmJob | gke.JobSetManifest
+Request = slurm.SlurmRequest | gke.GkeRequest
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """A checked command line of `launch.py`, and what runs it in a job."""
+
+    words: Sequence[str]
+    arguments: Mapping[str, Any]
+    """The words, parsed."""
+    run_line: slurm.RunLine
+    pod_program: Sequence[str]
+    """What a pod runs, before the words."""
 
 
 def submit_command(
-    command: Sequence[str],
-    arguments: Mapping[str, Any],
-    executor: str,
-    name: str,
-    flags: Mapping[str, Any],
+    line: CommandLine, executor: str, name: str, requests: Mapping[str, Request]
 ) -> Submitted:
-    """Hands over a command that has been checked.
+    """Hands a command line over to an executor.
 
     Args:
-      command: words of a `launch.py` command line.
-      arguments: the same, parsed.
-      executor: one of `REQUESTS`.
-      name: of the job; from the workdir, else from the command, if empty.
-      flags: every executor's flags.
+      executor: a name in `requests`.
+      name: the job's; if empty, the workdir's name, or else the command's.
+      requests: what each executor is asked for; all but the chosen one's must be defaults.
 
     Raises:
       UserError: for an unknown executor, a flag of another one, or what the executor refuses.
     """
-    if executor not in REQUESTS:
+    if executor not in requests:
         raise UserError(
-            f"submit: no executor {executor!r}{did_you_mean(executor, REQUESTS)}; "
-            f"there are: {', '.join(REQUESTS)}"
+            f"submit: no executor {executor!r}{did_you_mean(executor, requests)}; "
+            f"there are: {', '.join(requests)}"
         )
-    for other, request in REQUESTS.items():
+    for other, request in requests.items():
         for f in fields(request):
-            if other != executor and flags[f.name] != f.default:
+            if other != executor and getattr(request, f.name) != f.default:
                 raise UserError(f"submit: --{f.name} is a flag of --executor={other}")
-    if arguments.get("processes", 1) != 1:
+    command = line.words[0]
+    if line.arguments.get("processes", 1) != 1:
         raise UserError(
-            f"submit: {command[0]} --processes is for one machine; Slurm starts --tasks_per_node, "
+            f"submit: {command} --processes is for one machine; Slurm starts --tasks_per_node, "
             "and GKE one process a host"
         )
-    own = {f.name: flags[f.name] for f in fields(REQUESTS[executor])}
-    workdir = str(arguments.get("workdir") or "").rstrip("/")
-    name = name or workdir.rpartition("/")[2] or command[0]
-    if executor == "gke":
-        return gke.write_manifest(command, arguments, name, gke.GkeRequest(**own))
-    return slurm.submit_job(command, arguments, name, slurm.SlurmRequest(**own))
+    workdir = str(line.arguments.get("workdir") or "").rstrip("/")
+    name = name or workdir.rpartition("/")[2] or command
+    request = requests[executor]
+    if isinstance(request, gke.GkeRequest):
+        return gke.write_manifest(line.words, line.arguments, name, request, line.pod_program)
+    return slurm.submit_job(line.words, line.arguments, name, request, line.run_line)

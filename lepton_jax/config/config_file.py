@@ -32,6 +32,26 @@ def load_config(path: str, overrides: Mapping[str, str] | None = None) -> tuple[
     return validate_config(given.to_dict(), file), notes
 
 
+def resolve_config(config: Any, overrides: Mapping[str, str]) -> tuple[Config, list[str]]:
+    """Validates a config in any form: a `Config`, a file's path, a `ConfigDict` or a dict.
+
+    Returns:
+      The config, and notes on it. `overrides` are those of a file.
+
+    Raises:
+      UserError: for another form, or as `load_config` does.
+    """
+    if isinstance(config, Config):
+        return config, []
+    if isinstance(config, str):
+        return load_config(config, overrides)
+    if hasattr(config, "to_dict"):
+        config = config.to_dict()
+    if not isinstance(config, Mapping):
+        raise UserError(f"expected a config file, a ConfigDict or a dict, got {config!r}")
+    return validate_config(config), []
+
+
 def _read_json(file: str) -> Any:
     from ml_collections import ConfigDict
 

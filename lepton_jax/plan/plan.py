@@ -1,16 +1,14 @@
-"""The command `plan`: what a config needs, on this machine or on a topology that is not here."""
+"""Plans a run: what its config needs, on this machine or on a topology that is not here."""
 
 import sys
 from collections import defaultdict
-from dataclasses import dataclass
 from typing import Any
 
 from lepton_jax.config.config import Config
 from lepton_jax.config.validation import change_config
 from lepton_jax.data.dataset import Dataset
 from lepton_jax.errors import UserError
-from lepton_jax.plan import page, topology
-from lepton_jax.plan import remedies as remedy
+from lepton_jax.plan import page, remedies, topology
 from lepton_jax.plan.compile import CompiledStep, compile_step
 from lepton_jax.plan.estimate import Estimate, count_domains, estimate_step, link_seconds
 from lepton_jax.training import build
@@ -19,49 +17,37 @@ from lepton_jax.training.program import Program
 from lepton_jax.training.runtime import runtime
 
 
-@dataclass(frozen=True)
-class Plan:
-    """`facts` is what `--json` prints."""
+def plan_run(
+    config: Config, target: topology.Topology | None, price: float | None
+) -> dict[str, Any]:
+    """Plans a run: measures it on this machine, or compiles it for a topology.
 
-    facts: dict[str, Any]
-    fits: bool
+    Args:
+      target: None for this machine.
+      price: of one chip for an hour; None leaves the cost out.
 
-    @property
-    def ok(self) -> bool:
-        return self.fits
-
-    def as_json(self) -> dict[str, Any]:
-        return self.facts
-
-    def __str__(self) -> str:
-        return page.format_plan(self.facts)
-
-
-def plan_run(config: Config, name: str = "", price: float | None = None) -> Plan:
-    """Without a topology's name: measured here. `price`: of one chip for an hour.
+    Returns:
+      Facts by name, `fits` among them: what `plan --json` prints.
 
     Raises:
-      UserError: when the data is not at hand, the topology is unknown or its compiler missing.
+      UserError: when the data is not at hand, or the topology's compiler is missing.
     """
-    wanted = topology.parse_topology(name) if name else None
-    devices = topology.topology_devices(wanted) if wanted else ()
+    devices = topology.topology_devices(target) if target else ()
     with runtime(config.precision):
-        data = _data(config)
+        data = _load_data(config)
         program = build.build_program(config, data)
-        facts = _of_run(program, data)
-        if wanted is None:
-            return Plan(facts | _measured(program, data), True)
-        facts |= {"topology": wanted.name, "devices": wanted.count, "chip": vars(wanted.chip)}
-        placed = build_layout(program, devices)
-        facts["sharding"] = placed.table()
-        compiled = compile_step(program, devices)
-        facts |= _compiled(wanted, program, compiled, price)
+        facts = _describe_run(program, data)
+        if target is None:
+            return facts | _measure(program, data)
+        facts |= {"topology": target.name, "devices": target.count, "chip": vars(target.chip)}
+        facts["sharding"] = build_layout(program, devices).table()
+        facts |= _describe_compiled(target, program, compile_step(program, devices), price)
         if not facts["fits"]:
-            facts["remedies"] = _remedies(wanted, program, data, devices)
-        return Plan(facts, facts["fits"])
+            facts["remedies"] = _try_remedies(target, program, data, devices)
+        return facts
 
 
-def _data(config: Config) -> Dataset:
+def _load_data(config: Config) -> Dataset:
     try:
         return build.load_data(config)
     except UserError as e:
@@ -71,8 +57,8 @@ def _data(config: Config) -> Dataset:
         ) from None
 
 
-def _of_run(program: Program, data: Dataset) -> dict[str, Any]:
-    """What does not depend on where it runs."""
+def _describe_run(program: Program, data: Dataset) -> dict[str, Any]:
+    """Returns the facts that do not depend on where the run takes place."""
     import jax
 
     config = program.config
@@ -96,26 +82,26 @@ def _bytes(leaves: Any) -> int:
     return sum(x.size * getattr(x.dtype, "itemsize", 8) for x in leaves)
 
 
-def _measured(program: Program, data: Dataset) -> dict[str, Any]:
+def _measure(program: Program, data: Dataset) -> dict[str, Any]:
     from lepton_jax.plan.local import measure_run
 
-    found = measure_run(program, data)
-    evaluations = found.evaluations * found.evaluation_seconds
-    seconds = found.compile_seconds + program.total_steps * found.step_seconds + evaluations
+    measured = measure_run(program, data)
+    evaluations = measured.evaluations * measured.evaluation_seconds
+    seconds = measured.compile_seconds + program.total_steps * measured.step_seconds + evaluations
     return {
-        **{k: v for k, v in vars(found).items() if k != "memory"},
-        "memory": vars(found.memory),
-        "flops_per_second": found.flops / found.step_seconds,
-        "examples_per_second": program.config.batch_size / found.step_seconds,
+        **{k: v for k, v in vars(measured).items() if k != "memory"},
+        "memory": vars(measured.memory),
+        "flops_per_second": measured.flops / measured.step_seconds,
+        "examples_per_second": program.config.batch_size / measured.step_seconds,
         "run_seconds": seconds,
         "fits": True,
     }
 
 
-def _compiled(
-    wanted: topology.Topology, program: Program, compiled: CompiledStep, price: float | None
+def _describe_compiled(
+    target: topology.Topology, program: Program, compiled: CompiledStep, price: float | None
 ) -> dict[str, Any]:
-    memory, chip = compiled.memory, wanted.chip
+    memory, chip = compiled.memory, target.chip
     facts: dict[str, Any] = {
         "devices_used": len(compiled.devices),
         "compile_seconds": compiled.seconds,
@@ -128,10 +114,10 @@ def _compiled(
     }
     if compiled.complaint:
         return facts
-    times = _times(wanted, program, compiled)
+    times = _step_times(target, program, compiled)
     facts |= {
         "traffic_bytes": compiled.traffic,
-        "collectives": _table(wanted, compiled),
+        "collectives": _collective_table(target, compiled),
         "step": {**vars(times), "shortest": times.shortest, "longest": times.longest},
         "run": {},
     }
@@ -142,14 +128,14 @@ def _compiled(
             "utilization": times.utilization(compiled.flops, compiled.work, seconds),
             "examples_per_second": program.config.batch_size / seconds,
             "hours": hours,
-            "cost": None if price is None else price * hours * wanted.count,
+            "cost": None if price is None else price * hours * target.count,
         }
     return facts
 
 
-def _times(wanted: topology.Topology, program: Program, compiled: CompiledStep) -> Estimate:
+def _step_times(target: topology.Topology, program: Program, compiled: CompiledStep) -> Estimate:
     return estimate_step(
-        wanted,
+        target,
         program.config.precision,
         compiled.devices,
         compiled.work,
@@ -158,17 +144,17 @@ def _times(wanted: topology.Topology, program: Program, compiled: CompiledStep) 
     )
 
 
-def _table(wanted: topology.Topology, compiled: CompiledStep) -> list[dict[str, Any]]:
-    """The collectives, those of one kind, shape, group and purpose together."""
+def _collective_table(target: topology.Topology, compiled: CompiledStep) -> list[dict[str, Any]]:
+    """Returns a row for all collectives of one kind, shape, group and stage, most bytes first."""
     rows: dict[Any, dict[str, Any]] = {}
     totals: dict[Any, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0, 0.0])
     for c in compiled.sent:
         shapes = " ".join(dict.fromkeys(map(str, c.shapes)))
-        network = count_domains(c, compiled.devices, wanted) > 1
+        network = count_domains(c, compiled.devices, target) > 1
         kind = f"{c.kind}, network" if network else c.kind
-        key = (kind, len(c.group), shapes if len(c.shapes) < 4 else "several", _stage(c.source))
+        key = (kind, len(c.group), shapes if len(c.shapes) < 4 else "several", _stage_of(c.source))
         rows[key] = dict(zip(("kind", "group", "arrays", "of"), key, strict=True))
-        seconds = link_seconds(c, compiled.devices, wanted)
+        seconds = link_seconds(c, compiled.devices, target)
         for i, value in enumerate((c.runs, c.runs * c.bytes, c.sent, seconds)):
             totals[key][i] += value
     names = ("count", "bytes", "sent_bytes", "seconds")
@@ -176,39 +162,40 @@ def _table(wanted: topology.Topology, compiled: CompiledStep) -> list[dict[str, 
     return sorted(table, key=lambda row: -row["sent_bytes"])
 
 
-def _stage(source: str) -> str:
-    """In which part of the step: jax names what belongs to gradients `transpose(jvp(...))`."""
+def _stage_of(source: str) -> str:
+    """Returns the part of the step; jax names operations of gradients `transpose(jvp(...))`."""
     return "backward" if "transpose(" in source else "forward" if "jvp(" in source else "update"
 
 
-def _remedies(
-    wanted: topology.Topology, program: Program, data: Dataset, devices: Any
+def _try_remedies(
+    target: topology.Topology, program: Program, data: Dataset, devices: Any
 ) -> list[dict[str, Any]]:
-    """What was tried, what fits first, the fastest of it first."""
-    found: list[dict[str, Any]] = []
-    for changes in remedy.remedy_rounds(program.config, wanted.count):
+    """Compiles changed configs until some fit. Returns what was tried: what fits first, then by
+    time."""
+    tries: list[dict[str, Any]] = []
+    for changes in remedies.remedy_rounds(program.config, target.count):
         for change in changes:
             try:
-                tried = Program(
+                changed = Program(
                     change_config(program.config, change), data.spec, program.train_examples
                 )
-                compiled = compile_step(tried, devices)
+                compiled = compile_step(changed, devices)
             except UserError:  # e.g. the batch does not divide any further
                 continue
-            fits = not compiled.complaint and compiled.memory.total <= wanted.chip.hbm
-            times = None if compiled.complaint else _times(wanted, tried, compiled)
-            found.append(
+            fits = not compiled.complaint and compiled.memory.total <= target.chip.hbm
+            times = None if compiled.complaint else _step_times(target, changed, compiled)
+            tries.append(
                 {
-                    "flags": remedy.flags_of(change),
+                    "flags": remedies.flags_of(change),
                     "fits": fits,
                     "memory": compiled.memory.total,
                     "step_seconds": [times.shortest, times.longest] if times else None,
                 }
             )
-            print(f"tried {found[-1]['flags']}: {page.describe_remedy(found[-1])}", file=sys.stderr)
-        if any(row["fits"] for row in found):
+            print(f"tried {tries[-1]['flags']}: {page.describe_remedy(tries[-1])}", file=sys.stderr)
+        if any(row["fits"] for row in tries):
             break
-    unknown = [float("inf")] * 2
+    no_time = [float("inf")] * 2
     return sorted(
-        found, key=lambda r: (not r["fits"], (r["step_seconds"] or unknown)[1], r["memory"])
+        tries, key=lambda r: (not r["fits"], (r["step_seconds"] or no_time)[1], r["memory"])
     )

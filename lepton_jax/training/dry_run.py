@@ -1,10 +1,10 @@
-"""`train --dry_run`: what a run would be and how it would lie on the devices, without a step."""
+"""Describes a run that is not made: what it would be, and how it would lie on the devices."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import jax
 
+from lepton_jax.cluster.environment import Launch
 from lepton_jax.cluster.processes import join_processes
 from lepton_jax.config.config import Config
 from lepton_jax.errors import UserError
@@ -13,58 +13,40 @@ from lepton_jax.training.program import Program
 from lepton_jax.training.runtime import runtime
 
 
-@dataclass(frozen=True)
-class DryRun:
-    """A run that was not made."""
+def describe_run(config: Config, launch: Launch) -> tuple[dict[str, Any], str]:
+    """Loads the data, builds the program and places it, as `train` would; takes no step.
 
-    facts: dict[str, Any]
-    table: str
-    """How each parameter is spread."""
-
-    def as_json(self) -> dict[str, Any]:
-        return self.facts
-
-    def __str__(self) -> str:
-        width = max(map(len, self.facts))
-        lines = [f"{name:<{width}}  {_shown(value)}" for name, value in self.facts.items()]
-        return "\n".join([*lines, "", self.table])
-
-
-def dry_run(
-    config: Config, coordinator: str = "", num_processes: int = 0, process_id: int = -1
-) -> DryRun:
-    """Loads the data and builds the program, as `train` would, and places it.
+    Returns:
+      Facts about the run by name, and a table that says how each parameter is sharded.
 
     Raises:
-      UserError: whatever `train` would have found before its first step.
+      UserError: for whatever `train` would have found before its first step.
     """
     with (
-        join_processes(
-            coordinator, num_processes, process_id, config.patience, config.heartbeat
-        ) as processes,
+        join_processes(launch, config.patience, config.heartbeat) as processes,
         runtime(config.precision),
     ):
-        return _described(processes.attempt("prepare", lambda: build_run(config)))
+        return _describe(processes.attempt("prepare", lambda: build_run(config)))
 
 
-def _described(prepared: BuiltRun) -> DryRun:
-    data, program, placed = prepared.data, prepared.program, prepared.layout
+def _describe(built: BuiltRun) -> tuple[dict[str, Any], str]:
+    data, program, layout = built.data, built.program, built.layout
     config = program.config
-    count = sum(leaf.size for leaf in placed.parameters.values())
+    count = sum(leaf.size for leaf in layout.parameters.values())
     facts = {
         "model": config.model.name,
         "parameters": count,
         "examples": {name: len(split) for name, split in data.splits.items()},
         "steps": program.total_steps,
         "strategy": config.strategy.name,
-        "mesh": dict(placed.placement.mesh.shape),
+        "mesh": dict(layout.placement.mesh.shape),
         "devices": f"{len(jax.devices())} {jax.devices()[0].device_kind}",
-        "batch": f"{config.batch_size} = {placed.placement.shards} shards of "
-        f"{config.batch_size // placed.placement.shards}",
+        "batch": f"{config.batch_size} = {layout.placement.shards} shards of "
+        f"{config.batch_size // layout.placement.shards}",
         "fingerprint": config.fingerprint(),
         "export": _exportable(program),
     }
-    return DryRun(facts, placed.table())
+    return facts, layout.table()
 
 
 def _exportable(program: Program) -> str:
@@ -72,9 +54,3 @@ def _exportable(program: Program) -> str:
         return f"predicts from {', '.join(program.input_fields)}"
     except UserError as e:  # such a run can be trained all the same
         return f"not possible: {e}"
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{k} {v:,}" for k, v in value.items())
-    return f"{value:,}" if isinstance(value, int) else str(value)

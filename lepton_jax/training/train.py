@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lepton_jax.cluster.agreement import check_same
+from lepton_jax.cluster.environment import BY_ENVIRONMENT, Launch
 from lepton_jax.cluster.processes import Processes, join_processes
 from lepton_jax.cluster.watchdog import Watchdog
 from lepton_jax.config.config import Config, list_differences
@@ -102,9 +103,7 @@ def train(
     longer: bool,
     command: list[str],
     until: int = 0,
-    coordinator: str = "",
-    num_processes: int = 0,
-    process_id: int = -1,
+    launch: Launch = BY_ENVIRONMENT,
 ) -> TrainingResult:
     """Trains `config` in `workdir`, or goes on where a run of it stopped.
 
@@ -117,11 +116,7 @@ def train(
       WorkError: when the numbers are not finite, or the record cannot be written.
     """
     with ExitStack() as stack:
-        processes = stack.enter_context(
-            join_processes(
-                coordinator, num_processes, process_id, config.patience, config.heartbeat
-            )
-        )
+        processes = stack.enter_context(join_processes(launch, config.patience, config.heartbeat))
         processes.share("claim", lambda: bool(stack.enter_context(claim(workdir))))
         stack.enter_context(runtime(config.precision))
         stop = stack.enter_context(listen_for_stop(processes))

@@ -23,6 +23,7 @@ scenario, count, index = flags.scenario, flags.num_processes, flags.process_id
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
 
+from lepton_jax.cluster.environment import Launch  # noqa: E402
 from lepton_jax.cluster.launcher import launch_processes  # noqa: E402
 from lepton_jax.cluster.processes import Processes, join_processes  # noqa: E402
 from lepton_jax.cluster.watchdog import Watchdog  # noqa: E402
@@ -127,7 +128,7 @@ def main() -> int:
     patience = 3.0 if scenario == "late" else 60.0
     try:
         with join_processes(
-            flags.coordinator, count, index, patience=patience, heartbeat=3.0
+            Launch(flags.coordinator, count, index), patience=patience, heartbeat=3.0
         ) as processes:
             say("joined", os.getpid())
             (loop if scenario in ("loop", "watchdog") else talk)(processes)

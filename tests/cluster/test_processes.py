@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lepton_jax.cluster.environment import find_slot
+from lepton_jax.cluster.environment import Launch, find_slot
 from lepton_jax.cluster.processes import Processes, join_processes
 from lepton_jax.cluster.wire import free_port
 from lepton_jax.errors import UserError, WorkError
@@ -215,13 +215,13 @@ def test_a_second_signal_ends_at_once(start):
 
 def test_half_given_flags_are_named():
     with pytest.raises(UserError, match="--num_processes without --coordinator, --process_id"):
-        find_slot("", 2, -1, 1.0, {})
+        find_slot(Launch("", 2, -1), 1.0, {})
     with pytest.raises(UserError, match="expected 0 to 1"):
-        find_slot("a:1", 2, 2, 1.0, {})
+        find_slot(Launch("a:1", 2, 2), 1.0, {})
     with pytest.raises(UserError, match="expected HOST:PORT"):
-        find_slot("a", 2, 1, 1.0, {})
-    assert find_slot("", 0, -1, 1.0, {"SLURM_NTASKS": "8"}) is None  # a batch script itself
-    place = find_slot("[::1]:80", 2, 1, 1.0, {})
+        find_slot(Launch("a", 2, 1), 1.0, {})
+    assert find_slot(Launch("", 0, -1), 1.0, {"SLURM_NTASKS": "8"}) is None  # a batch script itself
+    place = find_slot(Launch("[::1]:80", 2, 1), 1.0, {})
     assert place is not None
     assert place.coordinator == ("::1", 80)
 
@@ -237,7 +237,7 @@ def test_slurm_says_who_this_is(monkeypatch: pytest.MonkeyPatch):
     }
     for key, value in slurm.items():
         monkeypatch.setenv(key, value)
-    place = find_slot("", 0, -1, 1.0)
+    place = find_slot(Launch("", 0, -1), 1.0)
     assert place is not None
     assert (place.coordinator[0], place.count, place.index) == ("node07", 3, 1)
 
@@ -246,11 +246,11 @@ def test_a_process_that_finds_nobody_says_so():
     port = free_port()
     with (
         pytest.raises(WorkError, match=f"process 0 cannot be reached at localhost:{port} for 0.5"),
-        join_processes(f"localhost:{port}", 2, 1, patience=0.5),
+        join_processes(Launch(f"localhost:{port}", 2, 1), patience=0.5),
     ):
         pass
     with (
         pytest.raises(WorkError, match="process 1 of 2 did not come within 1 s"),
-        join_processes(f"localhost:{port}", 2, 0, patience=1.0, heartbeat=1.0),
+        join_processes(Launch(f"localhost:{port}", 2, 0), patience=1.0, heartbeat=1.0),
     ):
         pass

@@ -11,8 +11,10 @@ import yaml
 
 from lepton_jax import api
 from lepton_jax.cli import run
-from lepton_jax.cluster import gke, pod, slurm
-from lepton_jax.cluster import submit as submission
+from lepton_jax.cli.table import Commands
+from lepton_jax.cluster import gke, slurm
+from lepton_jax.cluster.submit import CommandLine, submit_command
+from lepton_jax.commands import worker
 from lepton_jax.errors import UserError
 
 TINY = "--config=configs/digits_cnn.py:tiny"
@@ -59,9 +61,10 @@ def test_what_cannot_run_is_refused_before_it_goes(
 
 @pytest.mark.parametrize("executor", ["slurm", "gke"])
 def test_processes_are_the_executors_to_start(executor: str):
-    flags = {**vars(slurm.SlurmRequest()), **vars(gke.GkeRequest())}
+    requests = {"slurm": slurm.SlurmRequest(), "gke": gke.GkeRequest()}
+    line = CommandLine(TRAIN, {"processes": 2}, worker.run_line, worker.POD_COMMAND)
     with pytest.raises(UserError, match="--tasks_per_node"):
-        submission.submit_command(TRAIN, {"processes": 2}, executor, "", flags)
+        submit_command(line, executor, "", requests)
 
 
 def test_without_slurm_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
@@ -73,7 +76,7 @@ def test_without_slurm_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, 
 def test_the_command_line_ends_with_the_command(capsys: pytest.CaptureFixture[str]):
     own = ["--executor=gke", "--topology=v5e-16", "--image=i", "--json"]
     for separator in ([], ["--"]):
-        code, _ = run.run(run.known_commands(), ["submit", *own, *separator, *TRAIN])
+        code, _ = run.run_line(worker.all_commands(), ["submit", *own, *separator, *TRAIN])
         assert code == 0
         container = job_of(json.loads(capsys.readouterr().out)["jobset"])["template"]["spec"]
         assert container["containers"][0]["command"][3:] == TRAIN
@@ -152,12 +155,12 @@ def test_every_field_is_one_that_kubernetes_and_jobset_know(topology: str):
 def test_a_pod_that_was_stopped_does_not_count_as_done(
     monkeypatch: pytest.MonkeyPatch, stopped: bool, code: int
 ):
-    record = type("Run", (), {"stopped": stopped})()
-    monkeypatch.setattr(api, "evaluate", lambda workdir: record)
-    monkeypatch.setattr(run, "known_commands", lambda: {"evaluate": ""})
-    assert pod.main(["evaluate", "--workdir=w"]) == code
+    result = type("Result", (), {"stopped": stopped})()
+    commands = Commands({"evaluate": ""}, lambda name: lambda workdir: result)
+    monkeypatch.setattr(worker, "all_commands", lambda: commands)
+    assert worker.main(["evaluate", "--workdir=w"]) == code
 
 
 def test_a_pods_mistake_keeps_its_exit_code(capsys: pytest.CaptureFixture[str]):
-    assert pod.main(["evaluate", "--workdir=nowhere"]) == 2
+    assert worker.main(["evaluate", "--workdir=nowhere"]) == 2
     assert "nowhere holds no record" in capsys.readouterr().err

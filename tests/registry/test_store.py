@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from lepton_jax.commands.predict import predict
 from lepton_jax.errors import UserError, WorkError
-from lepton_jax.predict import predict
 from lepton_jax.registry import store
 from lepton_jax.registry.promotion import promote_version, roll_back_alias
 from lepton_jax.registry.store import Registry, register_bundle

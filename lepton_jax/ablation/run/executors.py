@@ -50,7 +50,7 @@ def run_in_processes(packs: Sequence[Pack], workers: int, say: Say) -> bool:
         try:
             with open(log, "ab") as f:
                 process = subprocess.Popen(
-                    [sys.executable, "-m", "lepton_jax.cli.run", "pack", f"--folder={pack.folder}"],
+                    [sys.executable, "-m", "lepton_jax", "pack", f"--folder={pack.folder}"],
                     stdout=f,
                     stderr=f,
                     env={**os.environ, "PYTHONPATH": _path(), **_share(place, workers)},
@@ -85,7 +85,11 @@ def run_in_processes(packs: Sequence[Pack], workers: int, say: Say) -> bool:
 
 
 def run_on_slurm(
-    packs: Sequence[Pack], workers: int, request: slurm.SlurmRequest, say: Say
+    packs: Sequence[Pack],
+    workers: int,
+    request: slurm.SlurmRequest,
+    run_line: slurm.RunLine,
+    say: Say,
 ) -> bool:
     """One job a pack in a job array, at most `workers` at a time; waits for all of them.
 
@@ -96,7 +100,7 @@ def run_on_slurm(
     if new:
         commands = [("pack", f"--folder={os.path.abspath(p.folder)}") for p in new]
         name = f"ablate-{len(new)}"
-        jobs = slurm.submit_job_array(commands, name, request, workers)
+        jobs = slurm.submit_job_array(commands, name, request, run_line, workers)
         for pack, job in zip(new, jobs, strict=True):
             files.write_json(files.join_path(pack.folder, "job.json"), {"job": job})
         say(f"submitted {len(new)} packs as jobs {jobs[0]} to {jobs[-1]}; logs: {request.logs}")

@@ -14,7 +14,7 @@ from lepton_jax import api
 from lepton_jax.errors import UserError
 from lepton_jax.training import saved
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 PROMPT = "bado k"
 CONTEXT = 16
 

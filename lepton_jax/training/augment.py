@@ -1,7 +1,6 @@
-"""`augment`: training examples as they come and as steps see them, in one picture."""
+"""Draws training examples as they come and as steps see them, in one picture."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -18,29 +17,14 @@ from lepton_jax.training.feed import build_order
 from lepton_jax.training.runtime import runtime
 from lepton_jax.training.step import training_batch
 
-DRAWS = 6
 
+def draw_augmentations(config: Config, path: str, examples: int, draws: int) -> str:
+    """Draws the first `examples` of the run's first batch, and what `draws` steps make of each.
 
-@dataclass(frozen=True)
-class Augmented:
-    """A picture that was drawn: a row an example, first as it came."""
+    The picture at `path` has a row an example; its first column shows the example as it came.
 
-    path: str
-    examples: int
-    augment: str
-
-    def as_json(self) -> dict[str, Any]:
-        return {"path": self.path, "examples": self.examples, "augment": self.augment}
-
-    def __str__(self) -> str:
-        return (
-            f"{self.examples} training examples, first as they come, then {DRAWS} times through "
-            f"{self.augment or 'no augmentation'}: {self.path}"
-        )
-
-
-def augmented(config: Config, out: str, examples: int) -> Augmented:
-    """Draws the first examples of the run's first batch, with what `DRAWS` steps make of them.
+    Returns:
+      The pipeline that they went through; '' where there is none.
 
     Raises:
       UserError: when the data has no images, or the batch not as many examples.
@@ -64,21 +48,20 @@ def augmented(config: Config, out: str, examples: int) -> Augmented:
 
         step = jax.jit(step)
         columns = [train.rows(index)]
-        for k in range(DRAWS):
+        for k in range(draws):
             raw = columns[0]
             if isinstance(train, Streamed):
                 raw = train.drawn(index, np.full(examples, k), config.seed)
             position = np.arange(examples, dtype=np.int32)
             columns.append(jax.device_get(step({**raw, "position": position}, jnp.int32(k))))
-    images = [_shown(c["image"][i]) for i in range(examples) for c in columns]
+    images = [_to_uint8(c["image"][i]) for i in range(examples) for c in columns]
     captions = [_caption(c, i, data.spec.classes) for i in range(examples) for c in columns]
-    figures.draw_captioned_grid(images, captions, len(columns), out)
-    pipeline = "|".join(p for p in (config.data.train_decode, config.data.augment) if p)
-    return Augmented(out, examples, pipeline)
+    figures.draw_captioned_grid(images, captions, len(columns), path)
+    return "|".join(p for p in (config.data.train_decode, config.data.augment) if p)
 
 
 def _caption(batch: Mapping[str, np.ndarray], i: int, classes: tuple[str, ...]) -> str:
-    """The classes that an image shows, and how much of each where they are mixed."""
+    """Returns the classes that an image shows, and how much of each where they are mixed."""
     if "label" not in batch or not classes:
         return ""
     if "mixed_share" not in batch:
@@ -89,8 +72,8 @@ def _caption(batch: Mapping[str, np.ndarray], i: int, classes: tuple[str, ...]) 
     return "\n".join(f"{name} {share:.2f}" for name, share in shares.items() if share > 0.005)
 
 
-def _shown(image: np.ndarray) -> np.ndarray:
-    """As uint8; a floating image is spread over the range it has."""
+def _to_uint8(image: np.ndarray) -> np.ndarray:
+    """Returns an image as uint8; a floating one is scaled from the range it has."""
     if image.dtype == np.uint8:
         return image
     image = np.asarray(image, np.float32)

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lepton_jax.commands.predict import Predictions, predict
 from lepton_jax.errors import UserError, WorkError
-from lepton_jax.predict import Answer, Predictions, predict
+from lepton_jax.prediction.answer import Prediction
 from lepton_jax.serving import loader
 from tests.graduation import flip, trained_run
 
@@ -86,14 +87,14 @@ def test_json_holds_every_output(bundle):
 
 
 def drawing(image, color=False):
-    answer = Answer("x.png", "seven", 0.5, None, {}, image)
+    answer = Prediction("x.png", "seven", 0.5, None, {}, image)
     return Predictions("sha256:0", "here", (answer,), "--bundle=here", "FILE.png").drawn(
         color=color
     )
 
 
 def test_numbers_of_no_known_kind_are_shown_as_they_are():
-    answer = Answer("x.npy", None, None, None, {"degrees": [12.5], "map": [[0.0] * 9]})
+    answer = Prediction("x.npy", None, None, None, {"degrees": [12.5], "map": [[0.0] * 9]})
     said = Predictions("sha256:0", "here", (answer,), "--bundle=here", "FILE.npy").drawn()
     assert "degrees [12.5]" in said
     assert "map" not in said

@@ -1,0 +1,25 @@
+"""Every command of `launch.py` as a function that a notebook can call.
+
+Parameters are the command's flags. Each returns a record of what it did: `str()` of it is what the
+command line prints, `as_json()` what `--json` prints. Importing this module is light: a command
+imports what it needs when it is called.
+"""
+
+from lepton_jax.commands.ablate import ablate as ablate
+from lepton_jax.commands.augment import augment as augment
+from lepton_jax.commands.debug import debug as debug
+from lepton_jax.commands.evaluate import evaluate as evaluate
+from lepton_jax.commands.export import export as export
+from lepton_jax.commands.generate import generate as generate
+from lepton_jax.commands.pack import pack as pack
+from lepton_jax.commands.plan import plan as plan
+from lepton_jax.commands.predict import predict as predict
+from lepton_jax.commands.promote import promote as promote
+from lepton_jax.commands.register import register as register
+from lepton_jax.commands.registry import registry as registry
+from lepton_jax.commands.reproduce import reproduce as reproduce
+from lepton_jax.commands.runs import runs as runs
+from lepton_jax.commands.submit import submit as submit
+from lepton_jax.commands.train import train as train
+from lepton_jax.commands.verify import verify as verify
+from lepton_jax.commands.watch import watch as watch

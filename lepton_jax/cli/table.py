@@ -1,0 +1,33 @@
+"""The table of commands that the command line is handed."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lepton_jax.errors import UserError, did_you_mean
+
+Command = Callable[..., Any]
+"""A function whose parameters are flags and whose docstring is the help; returns a `Result`."""
+
+
+@dataclass(frozen=True)
+class Commands:
+    """Every command: its name with a line that says what it does, and how to find it."""
+
+    summaries: Mapping[str, str]
+    find: Callable[[str], Command]
+    """Returns the command of a name that is in the table."""
+
+    def __getitem__(self, name: str) -> Command:
+        """Returns a command. Raises `UserError` for a name that is none, with the nearest one."""
+        if name not in self.summaries:
+            near = did_you_mean(name, self.summaries)
+            raise UserError(f"there is no command {name!r}{near}\n{self.overview()}")
+        return self.find(name)
+
+    def overview(self) -> str:
+        """Returns every command with its line, as `--help` shows it."""
+        width = max(map(len, self.summaries)) + 2
+        lines = ["usage: python launch.py COMMAND [--flags]", ""]
+        lines += [f"  {name:<{width}}{summary}" for name, summary in self.summaries.items()]
+        return "\n".join([*lines, "", "python launch.py COMMAND --help tells more, with examples."])

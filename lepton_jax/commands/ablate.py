@@ -1,0 +1,97 @@
+"""The command `ablate`."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from lepton_jax.commands import worker
+from lepton_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from lepton_jax.ablation.ablate import AblationResult
+    from lepton_jax.ablation.dry_run import AblationDryRun
+
+
+def ablate(
+    workdir: str,
+    *,
+    experiment: str = "",
+    config: str = "",
+    overrides: Mapping[str, str] | None = None,
+    vary: Sequence[str] = (),
+    seeds: int = 3,
+    metric: str = "",
+    mode: str = "",
+    executor: str = "inprocess",
+    workers: int = 1,
+    pack: str = "auto",
+    retry: bool = False,
+    dry_run: bool = False,
+    cpus_per_task: int = 0,
+    gpus_per_node: int = 0,
+    partition: str = "",
+    time: int = 0,
+    mem: str = "",
+    slurm: tuple[str, ...] = (),
+) -> "AblationResult | AblationDryRun":
+    """Runs an experiment's trials, those at once that share a program, and answers its question.
+
+    --experiment=FILE.py[:ARG]      the question, what varies, seeds, metric, baseline
+    --workdir=DIR                   a record a trial, and report.html; the same command goes on,
+                                    and runs what was added to the experiment
+    --config=FILE.py --vary KEY=V,V without a file: a grid (--vary again for another key),
+    --seeds=3 --metric=accuracy       with so many seeds, a metric if it is not that of the
+    --mode=max                        config's best, and its direction
+    --config.path.to.key=value        and a key changed in all of them
+    --executor=inprocess            inprocess, processes (of this machine) or slurm (a job array)
+    --workers=N                     packs at a time, for processes and slurm
+    --pack=auto                     lanes at once: measured; serial: one after another, bit for bit
+                                    as alone; or a number
+    --retry                         also run again what failed by its own error
+    --dry_run                       only say which trials, how many programs, what cost
+
+    Slurm: --cpus_per_task=N --gpus_per_node=N --partition=NAME --time=MINUTES --mem=64G
+    --slurm=account=me,qos=low      any other option of sbatch
+
+    Examples:
+      python launch.py ablate --experiment=experiments/mnist1d.py --workdir=runs/mnist1d
+      python launch.py ablate --config=configs/digits_cnn.py --workdir=runs/rates \\
+          --vary optimizer.learning_rate=1e-3,3e-3 --vary model.dropout=0.1,0.5 --seeds=5
+    """
+    from lepton_jax.ablation.question import experiment_file
+
+    if bool(experiment) == bool(config):
+        raise UserError("ablate takes one of --experiment=FILE.py and --config=FILE.py")
+    if experiment:
+        if vary or overrides:
+            raise UserError("ablate: --vary and --config.key=value go with --config=FILE.py")
+        question = experiment_file.load_experiment(experiment)
+    else:
+        question = experiment_file.experiment_from_flags(
+            config, overrides or {}, list(vary), seeds, metric, mode
+        )
+    if dry_run:
+        from lepton_jax.ablation.dry_run import describe_ablation
+
+        return describe_ablation(question, workdir, executor, workers, pack)
+
+    from lepton_jax.ablation import ablate
+    from lepton_jax.cluster.slurm import SlurmRequest
+
+    return ablate.ablate(
+        question,
+        workdir,
+        executor=executor,
+        workers=workers,
+        at_once=pack,
+        retry=retry,
+        request=SlurmRequest(
+            cpus_per_task=cpus_per_task,
+            gpus_per_node=gpus_per_node,
+            partition=partition,
+            time=time,
+            mem=mem,
+            slurm=tuple(slurm),
+            logs=f"{workdir}/slurm",
+        ),
+        run_line=worker.run_line,
+    )

@@ -1,0 +1,47 @@
+"""The command `evaluate`."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Results of one checkpoint on one split."""
+
+    workdir: str
+    split: str
+    step: int
+    results: dict[str, Any]
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        from lepton_jax.evaluation.evaluator import scalar_results
+
+        numbers = scalar_results(self.results)
+        width = max(map(len, numbers), default=0)
+        lines = [f"{self.split} at step {self.step}:"]
+        lines += [f"  {name:<{width}}  {value:.4f}" for name, value in numbers.items()]
+        lines.append(
+            f"Written to {self.workdir}/results.json; next: "
+            f"python launch.py export --workdir={self.workdir} --out={self.workdir}/bundle"
+        )
+        return "\n".join(lines)
+
+
+def evaluate(workdir: str, *, split: str = "test", checkpoint: str = "best") -> Evaluated:
+    """Measures a run's checkpoint on a split and writes it into the record's results.json.
+
+    --workdir=DIR                   a record, as `train` leaves it
+    --split=test                    a split of its data, or a name of config.evals
+    --checkpoint=best               best, last, or a step
+
+    Examples:
+      python launch.py evaluate --workdir=runs/digits
+      python launch.py evaluate --workdir=runs/digits --split=valid --checkpoint=last
+    """
+    from lepton_jax.training.evaluate import evaluate_checkpoint
+
+    step, results = evaluate_checkpoint(workdir, split, checkpoint)
+    return Evaluated(workdir, split, step, results)

@@ -1,0 +1,88 @@
+"""The command `generate`."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from lepton_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from lepton_jax.generation.text import Sampling, TokenReader
+
+
+@dataclass
+class Generated:
+    """A prompt and what a model makes of it; `stream` or `text` makes it."""
+
+    reader: "TokenReader"
+    prompt: str
+    sampling: "Sampling"
+    tokens: list[int] = field(default_factory=list)
+    """Of the prompt and of all that has been made so far."""
+    made: int = 0
+    """How many tokens have been made, once all have."""
+
+    @property
+    def text(self) -> str:
+        return "".join(self.stream())
+
+    def stream(self) -> Iterator[str]:
+        """Yields the prompt, then pieces of text as they are made."""
+        from lepton_jax.generation.text import stream_text
+
+        yield from stream_text(self.reader, self.prompt, self.sampling, self.tokens)
+        self.made = len(self.tokens) - len(self.reader.prompt(self.prompt))
+
+    def as_json(self) -> dict[str, Any]:
+        text = self.text  # fills `tokens`
+        sampling = asdict(self.sampling)
+        del sampling["tokens"]  # their greatest number
+        said = {"text": text, "source": self.reader.source, "prompt": self.prompt}
+        return {**said, **sampling, "tokens": self.tokens}
+
+    def __str__(self) -> str:
+        return f"\n{self.made} tokens by {self.reader.source}"
+
+
+def generate(
+    *,
+    workdir: str = "",
+    bundle: str = "",
+    model: str = "",
+    prompt: str = "\n",
+    tokens: int = 200,
+    temperature: float = 0.8,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    seed: int = 0,
+    checkpoint: str = "best",
+) -> "Generated":
+    """Text from a language model, shown as it is made.
+
+    --workdir=DIR                   a run of language modelling, or
+    --bundle=DIR                    its bundle, or
+    --model=NAME@ALIAS              its version in the registry; or NAME/VERSION
+    --prompt=TEXT                   what to go on from; a new line by default
+    --tokens=200                    how many to make, if the text does not end before
+    --temperature=0.8               0: the likeliest token after each
+    --top_k=N --top_p=0.9           only the likeliest tokens; all by default
+    --seed=0                        other numbers, other texts
+    --checkpoint=best               of a run: best, last, or a step
+
+    Examples:
+      python launch.py generate --workdir=runs/shakespeare --prompt="ROMEO:"
+      python launch.py generate --bundle=bundles/shakespeare --prompt="ROMEO:" --temperature=0
+    """
+    from lepton_jax.generation.readers import BundleReader, RunReader
+    from lepton_jax.generation.text import Sampling
+
+    if sum(map(bool, (workdir, bundle, model))) != 1:
+        raise UserError(
+            "generate with what? give one of --workdir=DIR, --bundle=DIR or --model=NAME@staging"
+        )
+    sampling = Sampling(tokens, temperature, top_k, top_p, seed)
+    sampling.check()
+    reader: TokenReader = (
+        RunReader(workdir, checkpoint) if workdir else BundleReader(bundle or None, model or None)
+    )
+    return Generated(reader, prompt, sampling)

@@ -1,0 +1,19 @@
+"""The command `pack`."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lepton_jax.ablation.run.run_pack import PackResult
+
+
+def pack(folder: str) -> "PackResult":
+    """Runs one pack of an experiment's trials; `ablate` calls it on whatever machine it chose.
+
+    --folder=W/packs/ID             as `ablate` wrote it
+
+    Example:
+      python launch.py pack --folder=runs/mnist1d/packs/0123456789ab-01234567
+    """
+    from lepton_jax.ablation.run import run_pack
+
+    return run_pack.run_pack(folder, run_pack.CompiledLanes())

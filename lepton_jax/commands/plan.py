@@ -1,0 +1,60 @@
+"""The command `plan`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run needs, in numbers, and whether it fits."""
+
+    facts: dict[str, Any]
+    fits: bool
+
+    @property
+    def ok(self) -> bool:
+        return self.fits
+
+    def as_json(self) -> dict[str, Any]:
+        return self.facts
+
+    def __str__(self) -> str:
+        from lepton_jax.plan.page import format_plan
+
+        return format_plan(self.facts)
+
+
+def plan(
+    config: Any,
+    *,
+    overrides: Mapping[str, str] | None = None,
+    topology: str = "",
+    price: float | None = None,
+) -> Plan:
+    """What a run needs and how long it takes, before it is started; exit code 1 if it cannot fit.
+
+    --config=FILE.py[:ARG]          the recipe; recipes answer to :synthetic where data is absent
+    --config.path.to.key=value      overrides one key of it, e.g. the strategy
+    --topology=CHIP:SHAPE           compiled for it by its own compiler: v4, v5e, v5p, v6e, a100,
+                                    h100, h200; 2xv6e:4x4 are two slices. By default this machine
+                                    takes a few steps
+    --price=NUMBER                  of a chip for an hour, for the cost of the run
+
+    Examples:
+      python launch.py plan --config=configs/digits_cnn.py
+      python launch.py plan --config=configs/cifar10_cnn.py:tiny --topology=v5e:2x2 \\
+          --config.strategy.name=pmap
+    """
+    from lepton_jax.config.config_file import resolve_config
+    from lepton_jax.plan.topology import parse_topology, prepare_environment
+
+    target = parse_topology(topology) if topology else None
+    if target:
+        prepare_environment()
+    resolved, _ = resolve_config(config, overrides or {})
+
+    from lepton_jax.plan.plan import plan_run
+
+    facts = plan_run(resolved, target, price)
+    return Plan(facts, facts["fits"])

@@ -1,0 +1,86 @@
+"""The command `predict`."""
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lepton_jax.errors import UserError, WorkError
+
+if TYPE_CHECKING:
+    from lepton_jax.answers.objects import DetectedObjects
+    from lepton_jax.prediction.answer import Prediction
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Answers of a bundle, in the order of the inputs."""
+
+    id: str
+    """The bundle's."""
+    source: str
+    answers: tuple["Prediction | DetectedObjects", ...]
+    flag: str
+    """Names the bundle on the command line."""
+    takes: str
+    """A placeholder for what the bundle answers."""
+
+    def as_json(self) -> dict[str, Any]:
+        answers = [a.as_json() for a in self.answers]
+        return {"id": self.id, "source": self.source, "answers": answers}
+
+    def __str__(self) -> str:
+        color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        return self.drawn(color=color)
+
+    def drawn(self, *, color: bool = False, columns: int = 80) -> str:
+        """Returns each answer in lines, or below the small picture of its image."""
+        from lepton_jax.plots.terminal import draw_gallery
+
+        lines = [line for a in self.answers for line in a.lines()]
+        pictures = [picture for a in self.answers if (picture := a.picture()) is not None]
+        lines += draw_gallery(pictures, color=color, columns=columns)
+        judged = [a.is_right for a in self.answers if a.is_right is not None]
+        if judged:
+            lines.append(f"{sum(judged)} of {len(judged)} as labelled")
+        lines.append(f"Answered by {self.source}, {self.id}")
+        lines.append(f"next: python launch.py predict {self.flag} {self.takes}")
+        return "\n".join(lines)
+
+
+def predict(
+    inputs: Sequence[Any] = (), *, bundle: str = "", model: str = "", examples: int = 0
+) -> Predictions:
+    """Answers from a bundle or a registered model, drawn in the terminal.
+
+    FILE ...                        images (brought to size as the bundle declares) or .npy arrays
+    SEED ...                        or whole numbers, where the model generates from seeds
+    TEXT ...                        or texts, in quotes, where the model reads them
+    --model=NAME@ALIAS              from the registry, whose digest is checked; or NAME/VERSION
+    --bundle=DIR                    or from a folder
+    --examples=N                    the bundle's own held-out examples, with the truth beside
+
+    Examples:
+      python launch.py predict --model=digits@staging --examples=8
+      python launch.py predict --bundle=bundles/digits seven.png
+      python launch.py predict --bundle=bundles/trec 'Who wrote Hamlet?'
+    """
+    from lepton_jax.prediction.answer import answer_inputs
+    from lepton_jax.prediction.inputs import expected_input
+    from lepton_jax.registry.bundles import open_bundle
+    from lepton_jax.serving import loader
+
+    if bool(bundle) == bool(model):
+        raise UserError("predict with what? give either --bundle=DIR or --model=NAME@staging")
+    if not inputs and not examples:
+        raise UserError("predict what? give image or .npy files, a text, or --examples=8")
+    try:
+        loaded, source = open_bundle(bundle or None, model or None)
+        answers = answer_inputs(loaded, inputs, examples)
+    except loader.InputError as e:
+        raise UserError(str(e)) from None
+    except loader.BundleError as e:
+        raise WorkError(str(e)) from None
+    flag = f"--bundle={bundle}" if bundle else f"--model={model}"
+    return Predictions(loaded.id, source, answers, flag, expected_input(loaded))

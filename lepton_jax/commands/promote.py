@@ -1,0 +1,22 @@
+"""The command `promote`."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lepton_jax.registry.promotion import Decision
+
+
+def promote(*, bundle: str = "", model: str = "", to: str = "staging") -> "Decision":
+    """Moves an alias to a version, if it is verified, unchanged and meets the model's gate.
+
+    --model=NAME[/VERSION]          the newest version by default
+    --bundle=DIR                    registers it first, if it has no version yet
+    --to=staging                    staging or production
+
+    Examples:
+      python launch.py promote --model=digits --to=staging
+      python launch.py promote --bundle=bundles/digits --model=digits --to=production
+    """
+    from lepton_jax.registry.promotion import promote_version
+
+    return promote_version(bundle=bundle or None, model=model or None, to=to)

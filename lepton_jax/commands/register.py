@@ -1,0 +1,23 @@
+"""The command `register`."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lepton_jax.registry.store import Version
+
+
+def register(bundle: str, model: str) -> "Version":
+    """Adds a verified bundle to the registry as a new version of a model.
+
+    --bundle=DIR                    verified, and unchanged since
+    --model=NAME                    whose version it becomes
+
+    The registry is an embedded one below ~/.local/share/lepton_jax, another folder by
+    LEPTON_JAX_REGISTRY, or any MLflow server by MLFLOW_TRACKING_URI.
+
+    Example:
+      python launch.py register --bundle=bundles/digits --model=digits
+    """
+    from lepton_jax.registry.store import register_bundle
+
+    return register_bundle(bundle, model)

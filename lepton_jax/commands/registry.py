@@ -1,0 +1,50 @@
+"""The command `registry`."""
+
+from collections.abc import Sequence
+
+from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.result import Result
+
+
+def registry(
+    inputs: Sequence[str] = (), *, model: str = "", to: str = "staging", require: str = ""
+) -> Result:
+    """What the registry holds, and what it asks for.
+
+    list                            every model, its versions and aliases
+    show --model=NAME               its gate, versions and their metrics
+    diff NAME/1 NAME@staging        what two versions state differently
+    history --model=NAME            every decision and every move of an alias
+    rollback --model=NAME --to=...  the alias back to the version it had before
+    gate --model=NAME               what a version must meet to be promoted
+    gate --model=NAME --require='test/accuracy>=0.98,test/loss<=0.1'
+
+    Example:
+      python launch.py registry list
+    """
+    from lepton_jax.registry import promotion, views
+
+    actions = ("list", "show", "diff", "history", "rollback", "gate")
+    action, *rest = inputs or ("list",)
+    if action not in actions:
+        near = did_you_mean(action, actions)
+        raise UserError(f"registry: no action {action!r}{near}; there are: {', '.join(actions)}")
+    if len(rest) != (2 if action == "diff" else 0):
+        raise UserError(
+            "registry diff takes two versions, e.g. digits/1 digits@staging; the others"
+            f" take --model=NAME; got {' '.join(inputs)}"
+        )
+    if action not in ("list", "diff") and not model:
+        raise UserError(f"registry {action}: --model is missing")
+    match action:
+        case "list":
+            return views.list_models()
+        case "show":
+            return views.show_model(model)
+        case "diff":
+            return views.diff_versions(*rest)
+        case "history":
+            return promotion.read_history(model)
+        case "rollback":
+            return promotion.roll_back_alias(model, to)
+    return promotion.set_gate(model, require.split(",") if require else None)

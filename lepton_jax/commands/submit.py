@@ -1,0 +1,83 @@
+"""The command `submit`."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from lepton_jax.cli.parse import parse_line
+from lepton_jax.commands import worker
+from lepton_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from lepton_jax.cluster.submit import Submitted
+
+
+def submit(
+    command: Sequence[str],
+    *,
+    executor: str,
+    name: str = "",
+    nodes: int = 1,
+    tasks_per_node: int = 1,
+    cpus_per_task: int = 0,
+    gpus_per_node: int = 0,
+    partition: str = "",
+    time: int = 0,
+    mem: str = "",
+    slurm: tuple[str, ...] = (),
+    logs: str = "slurm/%j",
+    topology: str = "",
+    slices: int = 1,
+    image: str = "",
+    out: str = "",
+) -> "Submitted":
+    """Hands a command over to a cluster; the job comes back by itself until its run is done.
+
+    COMMAND [--flags]               any other command, last on the line, checked before it goes
+    --executor=slurm                slurm: submits a job. gke: writes a manifest, touches no cluster
+    --name=NAME                     of the job; by default from the workdir
+
+    Slurm (a preempted or timed out `train` saves, is requeued, and goes on):
+    --nodes=1 --tasks_per_node=1    one process a task, which find each other by themselves
+    --cpus_per_task=N --gpus_per_node=N --partition=NAME --time=MINUTES --mem=64G
+    --slurm=account=me,qos=low      any other option of sbatch
+    --logs=slurm/%j                 folder of the logs; %j is the job's number
+
+    GKE (a JobSet, one Job a slice; the image holds this repository in its working directory):
+    --topology=v5e-16               TPU and chips, or TPU and shape: v5p:2x2x4
+    --slices=1                      slices joined over the data centre's network
+    --image=IMAGE                   the container to run
+    --out=FILE.yaml                 where the manifest goes; printed by default
+
+    Examples:
+      python launch.py submit --executor=slurm --gpus_per_node=8 --time=600 \\
+          train --config=configs/digits_cnn.py --workdir=/shared/runs/digits
+      python launch.py submit --executor=gke --topology=v5e-16 --image=REPOSITORY/lepton:1 \\
+          --out=digits.yaml train --config=configs/digits_cnn.py --workdir=gs://BUCKET/digits
+    """
+    from lepton_jax.cluster.gke import GkeRequest
+    from lepton_jax.cluster.slurm import SlurmRequest
+    from lepton_jax.cluster.submit import CommandLine, Request, submit_command
+
+    if not command or command[0] == "submit":
+        raise UserError("submit: a command is missing, such as: train --config=... --workdir=...")
+    arguments, _ = parse_line(worker.all_commands(), command)
+    if "config" in arguments:
+        from lepton_jax.config.config_file import resolve_config
+
+        resolve_config(arguments["config"], arguments["overrides"])
+    requests: dict[str, Request] = {
+        "slurm": SlurmRequest(
+            nodes=nodes,
+            tasks_per_node=tasks_per_node,
+            cpus_per_task=cpus_per_task,
+            gpus_per_node=gpus_per_node,
+            partition=partition,
+            time=time,
+            mem=mem,
+            slurm=tuple(slurm),
+            logs=logs,
+        ),
+        "gke": GkeRequest(topology=topology, slices=slices, image=image, out=out),
+    }
+    line = CommandLine(tuple(command), arguments, worker.run_line, worker.POD_COMMAND)
+    return submit_command(line, executor, name, requests)

@@ -1,0 +1,105 @@
+"""The command `train`."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lepton_jax.training.train import TrainingResult
+
+
+@dataclass(frozen=True)
+class TrainDryRun:
+    """A run that was not made: what it would be."""
+
+    facts: dict[str, Any]
+    table: str
+    """How each parameter is sharded."""
+
+    def as_json(self) -> dict[str, Any]:
+        return self.facts
+
+    def __str__(self) -> str:
+        width = max(map(len, self.facts))
+        lines = [f"{name:<{width}}  {_format(value)}" for name, value in self.facts.items()]
+        return "\n".join([*lines, "", self.table])
+
+
+@dataclass(frozen=True)
+class LaunchedProcesses:
+    """Processes that ran this command line here; they have said all there is to say."""
+
+    count: int
+    exit_code: int
+
+    def as_json(self) -> None:
+        """Returns None: process 0 has printed the document."""
+
+    def __str__(self) -> str:
+        return ""
+
+
+def train(
+    config: Any,
+    workdir: str,
+    *,
+    overrides: Mapping[str, str] | None = None,
+    longer: bool = False,
+    dry_run: bool = False,
+    processes: int = 1,
+    coordinator: str = "",
+    num_processes: int = 0,
+    process_id: int = -1,
+) -> "TrainingResult | TrainDryRun | LaunchedProcesses":
+    """Trains a config in a workdir, or goes on where its run stopped.
+
+    --config=FILE.py[:ARG]          the recipe; also a record's config.json
+    --config.path.to.key=value      overrides one key of it
+    --workdir=DIR                   where the record goes: config, metrics, checkpoints, results
+    --longer                        go on beyond the record's own train_for
+    --dry_run                       only say what it would be, and how parameters would be spread
+    --processes=N                   start N processes of this command here, and watch them
+    --coordinator=HOST:PORT         one process of several: where process 0 is to be reached,
+    --num_processes=N                 how many there are,
+    --process_id=I                    and which this is, from 0; Slurm, Open MPI and TPU pods
+                                      say all three themselves
+
+    Examples:
+      python launch.py train --config=configs/digits_cnn.py --workdir=runs/digits
+      python launch.py train --config=configs/digits_cnn.py --workdir=runs/sgd \\
+          --config.optimizer.name=sgd --config.optimizer.learning_rate=0.1
+      python launch.py train --config=configs/digits_cnn.py --workdir=runs/two --processes=2
+
+    SIGTERM or Ctrl-C, to any of several processes, saves and stops; the same command goes on.
+    From Python, `config` may also be an ml_collections.ConfigDict or a dict.
+    """
+    from lepton_jax.config.config_file import resolve_config
+
+    resolved, notes = resolve_config(config, overrides or {})
+    if processes != 1:
+        from lepton_jax.cluster.launcher import launch_processes
+
+        return LaunchedProcesses(processes, launch_processes(processes))
+
+    for note in notes:
+        print(note, file=sys.stderr)
+    from lepton_jax.cluster.environment import Launch
+
+    launch = Launch(coordinator, num_processes, process_id)
+    if dry_run:
+        from lepton_jax.training.dry_run import describe_run
+
+        return TrainDryRun(*describe_run(resolved, launch))
+
+    from lepton_jax.training import train
+
+    return train.train(
+        resolved, workdir, longer=longer, command=train.default_command(), launch=launch
+    )
+
+
+def _format(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {v:,}" for k, v in value.items())
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,22 @@
+"""The command `verify`."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lepton_jax.export.verify import BundleVerdict
+
+
+def verify(bundle: str, *, workdir: str = "") -> "BundleVerdict":
+    """Proves, in a clean process, that a bundle is whole and computes what it says.
+
+    --bundle=DIR                    as `export` leaves it
+    --workdir=DIR                   the run it came from, where its data is to be found
+
+    The verdict lies beside the manifest and names the bundle's id. Exit code 1 if it does not hold.
+
+    Example:
+      python launch.py verify --bundle=bundles/digits
+    """
+    from lepton_jax.export.verify import verify_bundle
+
+    return verify_bundle(bundle, workdir=workdir or None)

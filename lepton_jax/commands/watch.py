@@ -1,0 +1,19 @@
+"""The command `watch`."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lepton_jax.ablation.report.watch import ExperimentStatus
+
+
+def watch(workdir: str) -> "ExperimentStatus":
+    """How far an experiment is: what runs, what has ended, the best so far, the time left.
+
+    --workdir=DIR                   as given to `ablate`; on a terminal it keeps looking
+
+    Example:
+      python launch.py watch --workdir=runs/mnist1d
+    """
+    from lepton_jax.ablation.report import watch
+
+    return watch.watch(workdir)

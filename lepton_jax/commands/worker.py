@@ -1,0 +1,41 @@
+"""Command lines that a cluster runs: a task of Slurm, or the container of a pod.
+
+`python -m lepton_jax.commands.worker train ...` is a pod's main process. Kubernetes counts a
+container that exits 0 as done, also one that was told to stop and saved. So a run that is not done
+exits with 143, as after SIGTERM, and the JobSet starts it again.
+"""
+
+import sys
+from collections.abc import Sequence
+
+from lepton_jax.cli import run
+from lepton_jax.cli.table import Commands
+from lepton_jax.commands import find_command, list_commands
+from lepton_jax.result import Result, was_stopped
+
+POD_COMMAND = ("python", "-m", "lepton_jax.commands.worker")
+"""What a pod runs, before the words of the command line."""
+STOPPED = 143
+
+
+def all_commands() -> Commands:
+    """Returns every command there is, for a process that has no `launch.py`."""
+    return Commands(list_commands(), find_command)
+
+
+def run_line(line: Sequence[str]) -> tuple[int, Result | None]:
+    """Runs a command line in this process. Returns its exit code, and its result if there is one.
+
+    A module-level function, so that a job can name it in a pickle.
+    """
+    return run.run_line(all_commands(), line)
+
+
+def main(line: Sequence[str]) -> int:
+    """Runs a pod's command line. Returns its exit code, 143 when it was stopped."""
+    code, result = run_line(line)
+    return STOPPED if was_stopped(result) else code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,141 @@
+"""What reads tokens: a run, by its model's cache, or a bundle, by its one program.
+
+A run reads each token once. A bundle's program answers to a whole prefix and reads it again for
+every token.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import numpy as np
+
+from lepton_jax.errors import UserError, WorkError
+from lepton_jax.registry.bundles import open_bundle
+from lepton_jax.serving import loader
+
+
+class RunReader:
+    """A run of language modelling, at one of its checkpoints."""
+
+    def __init__(self, workdir: str, checkpoint: str):
+        from lepton_jax.training import saved
+
+        config = saved.read_config(workdir)
+        if config.task.name != "language_modelling":
+            raise UserError(
+                f"--workdir={workdir}: {config.task.name} makes no texts; expected a run of "
+                "language_modelling"
+            )
+        self._precision = config.precision
+        with self.running():
+            trained = saved.load_run(workdir, checkpoint)
+            self.source = f"{workdir}, step {trained.step}"
+            self._spec = trained.data.spec
+            vocabulary = self._spec.vocabulary
+            assert vocabulary is not None
+            self.end = vocabulary.end
+            program = trained.program
+            self._variables = program.variables(trained.state)
+            model = program.functional.merge(*self._variables)
+        if not hasattr(model, "read"):
+            raise UserError(
+                f"--workdir={workdir}: model {config.model.name} cannot read a token at a time: it "
+                "has no cache(batch, length) and read(tokens, cache)"
+            )
+        self.context = getattr(model, "context", None)
+        self._read: list[int] = []
+        """The tokens that the cache holds."""
+        self._cache: Any = None
+        self._begin, self._continue = _reading_functions(program, self.context)
+
+    def running(self) -> AbstractContextManager[None]:
+        from lepton_jax.training.runtime import runtime
+
+        return runtime(self._precision)
+
+    def prompt(self, text: str) -> list[int]:
+        return self._spec.prompt(text)
+
+    def text(self, tokens: Sequence[int]) -> str:
+        return self._spec.text(tokens)
+
+    def logits(self, tokens: Sequence[int]) -> np.ndarray:
+        count = len(self._read)
+        goes_on = 0 < count < len(tokens) and list(tokens[:count]) == self._read
+        new_1T = np.asarray([tokens[count:] if goes_on else tokens], np.int32)
+        if goes_on:
+            logits_V, self._cache = self._continue(*self._variables, new_1T, self._cache)
+        else:
+            logits_V, self._cache = self._begin(*self._variables, new_1T)
+        self._read = list(tokens)
+        return np.asarray(logits_V)
+
+
+def _reading_functions(
+    program: Any, context: int | None
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Returns compiled functions that read tokens [1, T]: into a new cache, and into a used one.
+
+    Both return the logits float32 [V] after the last token, and the cache.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    def begin(params: Any, rest: Any, tokens_1T: Any) -> Any:
+        model = program.module(params, rest)
+        room = tokens_1T.shape[1] if context is None else context
+        return last(*model.read(tokens_1T, model.cache(1, room)))
+
+    def go_on(params: Any, rest: Any, tokens_1T: Any, cache: Any) -> Any:
+        return last(*program.module(params, rest).read(tokens_1T, cache))
+
+    def last(logits_1TV: Any, cache: Any) -> Any:
+        return logits_1TV[0, -1].astype(jnp.float32), cache
+
+    return jax.jit(begin), jax.jit(go_on, donate_argnums=3)
+
+
+class BundleReader:
+    """A bundle of language modelling, from a folder or the registry; see `open_bundle`."""
+
+    def __init__(self, bundle: str | None, model: str | None):
+        with _work_errors():
+            self._bundle, self.source = open_bundle(bundle, model)
+        text = self._bundle.signature.get("text") or {}
+        if not text.get("goes_on"):
+            raise UserError(
+                f"{self.source} does not go on from a text; expected the bundle of a run of "
+                "language_modelling on texts"
+            )
+        self.context = int(text["size"]) - 1
+        self.end = text.get("end")
+        self._pad = int(text["pad"])
+
+    def running(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def prompt(self, text: str) -> list[int]:
+        return self._bundle.prompt(text)
+
+    def text(self, tokens: Sequence[int]) -> str:
+        return self._bundle.text(tokens)
+
+    def logits(self, tokens: Sequence[int]) -> np.ndarray:
+        padded = np.full((1, self.context + 1), self._pad, np.int32)
+        padded[0, : len(tokens)] = tokens
+        # The token that is asked for has a place of its own.
+        length = np.asarray([len(tokens) + 1], np.int32)
+        with _work_errors():
+            outputs = self._bundle.predict({"tokens": padded, "length": length})
+        with np.errstate(divide="ignore"):
+            return np.log(outputs["probabilities"][0])
+
+
+@contextmanager
+def _work_errors() -> Iterator[None]:
+    """Turns the errors of a bundle into `WorkError`."""
+    try:
+        yield
+    except loader.BundleError as e:
+        raise WorkError(str(e)) from None

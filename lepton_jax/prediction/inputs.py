@@ -1,0 +1,105 @@
+"""Raw inputs of a bundle: from image files, `.npy` files, arrays, seeds, texts or its examples."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lepton_jax.errors import UserError
+from lepton_jax.serving.loader import Bundle
+
+
+@dataclass(frozen=True)
+class RawInput:
+    """One input as the bundle takes it, without the batch axis."""
+
+    name: str
+    fields: Mapping[str, np.ndarray]
+    truth: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Fields of the data that the outputs are named after; empty where the truth is not known."""
+
+
+def gather_inputs(bundle: Bundle, inputs: Sequence[Any], examples: int) -> list[RawInput]:
+    """Reads the bundle's first `examples` held-out examples, then the inputs that a user names.
+
+    Raises:
+      UserError: when an input cannot be read or is not what the bundle takes.
+      InputError: when the bundle cannot decode it.
+    """
+    raw = _examples(bundle, examples) if examples else []
+    for i, given in enumerate(inputs):
+        if isinstance(given, np.ndarray):
+            raw += _from_array(bundle, f"array {i}", given)
+        elif os.fspath(given).endswith(".npy"):
+            raw += _from_array(bundle, os.fspath(given), _read_array(os.fspath(given)))
+        elif bundle.takes_text:
+            encoded, cut = bundle.encode(*os.fspath(given).split("\t"))
+            raw.append(RawInput(f"{given} (cut)" if cut else os.fspath(given), encoded))
+        elif bundle.signature["inputs"].keys() == {"seed"}:
+            raw.append(RawInput(f"seed {given}", {"seed": _parse_seed(os.fspath(given))}))
+        else:
+            name = next(iter(bundle.signature["inputs"]))
+            raw.append(RawInput(os.fspath(given), {name: bundle.decode(given)}))
+    return raw
+
+
+def expected_input(bundle: Bundle) -> str:
+    """Returns a placeholder for one input of the bundle on a command line: `FILE.png`."""
+    if bundle.takes_text:
+        return "'TEXT'"
+    if bundle.signature["inputs"].keys() == {"seed"}:
+        return "SEED"
+    images = [s for s in bundle.signature["inputs"].values() if s["dtype"] == "uint8"]
+    return "FILE.png" if any(len(s["shape"]) == 3 for s in images) else "FILE.npy"
+
+
+def _examples(bundle: Bundle, count: int) -> list[RawInput]:
+    stored = bundle.examples()
+    raw = []
+    for i in range(min(count, len(next(iter(stored["inputs"].values()))))):
+        fields = {k: v[i] for k, v in stored["inputs"].items()}
+        truth = {k: v[i] for k, v in stored["truth"].items()}
+        raw.append(RawInput(_example_name(bundle, i, fields), fields, truth))
+    return raw
+
+
+def _example_name(bundle: Bundle, i: int, fields: Mapping[str, np.ndarray]) -> str:
+    """Returns an example's number, and its text where it is one."""
+    if not bundle.takes_text:
+        return f"example {i}"
+    names = bundle.signature["text"]["inputs"]
+    tokens = fields[names["tokens"]]
+    length = int(fields[names["length"]]) if "length" in names else len(tokens)
+    return f"example {i}: {bundle.text(tokens[:length])}"
+
+
+def _from_array(bundle: Bundle, name: str, array: np.ndarray) -> list[RawInput]:
+    """Takes an array as one input `[...]` or as a batch `[N, ...]` of them."""
+    declared = bundle.signature["inputs"]
+    if len(declared) != 1:
+        raise UserError(f"{name}: this bundle takes {len(declared)} inputs, not one array")
+    ((key, spec),) = declared.items()
+    rank = len(spec["shape"])
+    batch = array[None] if array.ndim == rank else array
+    if list(batch.shape[1:]) != spec["shape"] or batch.dtype != np.dtype(spec["dtype"]):
+        raise UserError(
+            f"{name}: expected {spec['dtype']} {spec['shape']} or a batch of those, got "
+            f"{array.dtype} {list(array.shape)}"
+        )
+    names = [name] if batch is not array else [f"{name}[{i}]" for i in range(len(batch))]
+    return [RawInput(n, {key: x}) for n, x in zip(names, batch, strict=True)]
+
+
+def _read_array(path: str) -> np.ndarray:
+    try:
+        return np.asarray(np.load(path, allow_pickle=False))
+    except (OSError, ValueError, EOFError) as e:
+        raise UserError(f"cannot read {path} as an array: {e}") from None
+
+
+def _parse_seed(text: str) -> np.ndarray:
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise UserError(f"this bundle takes seeds, whole numbers below 2^32; got {text!r}")
+    return np.asarray(int(text), np.uint32)
