@@ -22,6 +22,7 @@ import numpy as np
 from benchmarks.pairs import Line, ratios, spread
 from lepton_jax.config import config_file
 from lepton_jax.config.config import Config
+from lepton_jax.placement.mesh import IN_FLIGHT
 from lepton_jax.tracking.progress import Progress
 from lepton_jax.tracking.record import Record
 from lepton_jax.training import build, loop
@@ -131,7 +132,7 @@ def bare(feed: Any, state: Any, sums: Any, inputs: Iterable[tuple[Any, ...]]) ->
     """State and sums after a step with each of the inputs; nothing is read, logged or saved."""
     for k, given in enumerate(inputs):
         state, sums = feed.step(state, sums, *given)
-        if k % loop.IN_FLIGHT == 0:
+        if k % IN_FLIGHT == 0:
             sums.values.block_until_ready()  # without it several CPU devices deadlock
     jax.block_until_ready(state)
     return state, sums

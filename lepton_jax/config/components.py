@@ -129,7 +129,7 @@ TABLES: dict[str, dict[str, str]] = {
         "bits_per_character": "lepton_jax.metrics.classification:BitsPerCharacter",
         "calibration": "lepton_jax.metrics.calibration:Calibration",
         "classification": "lepton_jax.metrics.classification:ClassificationMetrics",
-        "frechet": "lepton_jax.metrics.frechet:Frechet",
+        "frechet": "lepton_jax.training.classifier_features:frechet",
         "perplexity": "lepton_jax.metrics.classification:Perplexity",
         "top_k": "lepton_jax.metrics.classification:TopK",
     },

@@ -11,12 +11,12 @@ from lepton_jax.config.config import Config
 from lepton_jax.console import say
 from lepton_jax.data.dataset import Dataset
 from lepton_jax.errors import UserError
+from lepton_jax.placement.mesh import IN_FLIGHT
 from lepton_jax.tracking.record import Record
 from lepton_jax.training import build, init_from
 from lepton_jax.training.checkpoints import Checkpoints
 from lepton_jax.training.feed import build_batch, build_feed, build_order, fits_on_device
 from lepton_jax.training.layout import Layout, build_layout, single_device_layout
-from lepton_jax.training.loop import IN_FLIGHT
 from lepton_jax.training.program import Program
 from lepton_jax.training.state import State
 

@@ -1,4 +1,4 @@
-"""What answers of a model with attention were read from: the first examples of a split."""
+"""What the answers of a model with attention were read from: the first examples of a split."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,16 +6,18 @@ from typing import Any
 import numpy as np
 
 from lepton_jax.data.source import Columns
-from lepton_jax.training.layout import Layout
-from lepton_jax.training.state import State
+from lepton_jax.evaluation.program import EvaluatedProgram, State
+from lepton_jax.placement.mesh import Placement
 
 SHOWN = 4
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """Tokens int [S] of a source and [T] of its answer, and `weights` [T, S]: how much each token
-    of the answer reads of each of the source's. Each row adds up to 1.
+    """The attention of an answer to its source.
+
+    `source` int [S] and `answer` int [T] are tokens; `weights` [T, S]: how much each token of the
+    answer reads of each token of the source. Each row adds up to 1.
     """
 
     source: np.ndarray
@@ -23,24 +25,26 @@ class Alignment:
     weights: np.ndarray
 
 
-def align_examples(layout: Layout, state: State, columns: Columns | None) -> list[Alignment]:
-    """Of the first examples of a split; of none where task or model say no such thing.
+def align_examples(
+    program: EvaluatedProgram, placement: Placement, state: State, columns: Columns | None
+) -> list[Alignment]:
+    """Answers the first `SHOWN` examples of a split, with the attention to their sources.
 
-    Every process of a run must ask, and every process gets all of them.
+    Returns an empty list when there is no split, or when task or model keep no attention. Every
+    process of a run must call it, and every process gets all of them.
     """
-    program, place = layout.program, layout.placement
     if columns is None or not program.aligns:
         return []
     # Evenly over the devices; more than there are examples of a small split show some twice.
-    size = -(-SHOWN // place.shards) * place.shards
-    rows = place.rows(size)
+    size = -(-SHOWN // placement.shards) * placement.shards
+    rows = placement.rows(size)
     batch = columns.rows(rows % len(columns))
 
-    def answer(state: State, batch: Any) -> Any:
+    def align(state: State, batch: Any) -> Any:
         return program.aligned(*program.variables(state), batch)
 
-    found = place.compile_sums(answer)(state, place.put_rows(batch, rows, size))
-    weights, tokens, length = (np.asarray(found[k]) for k in ("weights", "tokens", "length"))
+    outputs = placement.compile_sums(align)(state, placement.put_rows(batch, rows, size))
+    weights, tokens, length = (np.asarray(outputs[k]) for k in ("weights", "tokens", "length"))
     first = columns.rows(np.arange(min(SHOWN, len(columns))))
     return [
         Alignment(source[:s], tokens[i, : length[i]], weights[i, : length[i], :s])

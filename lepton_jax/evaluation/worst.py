@@ -1,4 +1,4 @@
-"""The examples of a split that surprised a model most, kept while it is evaluated."""
+"""The examples of a split that a model is most wrong about, kept while it is evaluated."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,9 +11,10 @@ KEPT = 25
 
 
 class WorstExamples:
-    """The `KEPT` examples of highest loss, the highest first; of equals the earlier.
+    """The `KEPT` examples of highest loss, the highest first; of equal losses the earlier first.
 
-    `arrays`: `loss`, `example`, its place in the split, and what else is given, [L, N] each.
+    `arrays`, [L, N] each: `loss`, `example`, which is the position in the split, and whatever else
+    `add` is given.
     """
 
     def __init__(self) -> None:
@@ -25,12 +26,12 @@ class WorstExamples:
         if not examples:
             return
         loss = np.asarray(examples["loss"])
-        place = np.broadcast_to(self._seen + np.arange(loss.shape[-1]), loss.shape)
+        position = np.broadcast_to(self._seen + np.arange(loss.shape[-1]), loss.shape)
         self._seen += loss.shape[-1]
-        new = {**{k: np.asarray(v, np.float64) for k, v in examples.items()}, "example": place}
+        new = {**{k: np.asarray(v, np.float64) for k, v in examples.items()}, "example": position}
         old = self.arrays or {k: v[..., :0] for k, v in new.items()}
         both = {k: np.concatenate([old[k], new[k]], axis=-1) for k in new}
-        # What is no number is worse than any.
+        # NaN is worse than any number.
         order = np.argsort(-np.nan_to_num(both["loss"], nan=np.inf), axis=-1, kind="stable")
         self.arrays = {
             k: np.take_along_axis(v, order[..., :KEPT], axis=-1) for k, v in both.items()
@@ -38,9 +39,13 @@ class WorstExamples:
 
 
 def list_worst(arrays: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
-    """`[{'example': 7, 'loss': 9.1, 'answer': 3, 'confidence': 0.99}, ...]`, without padding."""
+    """Lists examples `[{'example': 7, 'loss': 9.1, 'answer': 3, 'confidence': 0.99}, ...]`, without
+    those of padding.
+
+    `arrays` [N] each, as in `WorstExamples`.
+    """
     kinds = {"example": int, "loss": float, "answer": int, "confidence": float}
     names = [name for name in kinds if name in arrays]
     rows = zip(*(arrays[name] for name in names), strict=True)
-    found = [{n: kinds[n](x) for n, x in zip(names, row, strict=True)} for row in rows]
-    return [one for one in found if one["loss"] != -np.inf]
+    examples = [{n: kinds[n](x) for n, x in zip(names, row, strict=True)} for row in rows]
+    return [example for example in examples if example["loss"] != -np.inf]

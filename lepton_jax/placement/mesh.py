@@ -7,7 +7,7 @@ serves one process with one device and many processes with many devices each.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import numpy as np
@@ -17,6 +17,29 @@ from jax.sharding import PartitionSpec as P
 from lepton_jax.errors import UserError, did_you_mean
 from lepton_jax.nn.collectives import BATCH_AXES
 from lepton_jax.placement.rules import AXES, Rules, Specs, partition_specs, shard_also_over
+
+IN_FLIGHT = 16
+"""Calls dispatched and not awaited. With several devices on one CPU, more of them deadlock."""
+
+
+class BatchPlacement(Protocol):
+    """Where batches go and where functions of (state, batch) run.
+
+    `Placement` is one for the state of a run, and ablation has one for the stacked states of
+    several runs.
+    """
+
+    def rows(self, batch_size: int) -> np.ndarray:
+        """Returns the positions in a batch, int [b], that this process has to bring."""
+        ...
+
+    def put_rows(self, tree: Any, rows: np.ndarray, batch_size: int) -> Any:
+        """Puts fields `[b, ...]`, which are these rows of a batch, on the devices, `[B, ...]`."""
+        ...
+
+    def compile_sums(self, function: Callable[..., Any]) -> Any:
+        """Compiles a function of (state, batch) that adds up over the whole batch."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)

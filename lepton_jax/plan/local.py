@@ -93,7 +93,7 @@ def _evaluation(placed: Layout, data: Dataset, state: Any) -> float:
         return 0.0
     some = next(c for name, c in data.splits.items() if name not in ("train", "test"))
     batch = Columns({name: column[:size] for name, column in some.columns.items()})
-    evaluator = Evaluator(placed, program.metrics(program.config.metrics))
+    evaluator = Evaluator(program, placed.placement, program.metrics(program.config.metrics))
     evaluator(state, batch)
     begin = time.perf_counter()
     evaluator(state, batch)

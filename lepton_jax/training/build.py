@@ -1,4 +1,7 @@
-"""Everything that a run needs before its first step, and every mistake that shows before it."""
+"""From a config to a program on its devices: everything that a run needs before its first step.
+
+Every mistake that can show before the first step shows here.
+"""
 
 from dataclasses import dataclass
 
@@ -6,9 +9,10 @@ from lepton_jax.config.components import Component
 from lepton_jax.config.config import Config
 from lepton_jax.data import dataset
 from lepton_jax.data.dataset import Dataset
-from lepton_jax.data.source import Source
-from lepton_jax.errors import UserError
+from lepton_jax.data.source import Columns, Source
+from lepton_jax.errors import UserError, did_you_mean
 from lepton_jax.evaluation.schedule import Evaluations
+from lepton_jax.placement.mesh import BatchPlacement
 from lepton_jax.tracking.record import Record
 from lepton_jax.training.layout import Layout, build_layout
 from lepton_jax.training.program import Program
@@ -16,7 +20,7 @@ from lepton_jax.training.program import Program
 
 @dataclass(frozen=True)
 class BuiltRun:
-    """A config with its data, built and placed; nothing of it is on a disk or has taken a step."""
+    """A config with its data, program and devices; nothing is written and no step is taken yet."""
 
     data: Dataset
     program: Program
@@ -25,38 +29,42 @@ class BuiltRun:
 
 
 def build_run(config: Config, workdir: str = "") -> BuiltRun:
-    """Loads the data, builds the program, places it on the devices of all processes.
+    """Loads the data, builds the program and places it on the devices of all processes.
 
-    `workdir`: of the run, whose own tokenizer is used where it has one.
+    `workdir`: the run's, if it has one yet; the tokenizer in its record is used.
 
     Raises:
-      UserError: for data, parts, metrics or a strategy that do not fit each other.
+      UserError: for data, components, metrics or a strategy that do not fit each other.
     """
-    kept = Record.open(workdir).tokenizer_text() if workdir and Record.exists(workdir) else ""
-    data = load_data(config, tokenizer=kept)
+    text = Record.open(workdir).tokenizer_text() if workdir and Record.exists(workdir) else ""
+    data = load_data(config, tokenizer=text)
     program = build_program(config, data)
-    placed = build_layout(program)
-    _ = placed.specs  # so that rules which do not fit show now
-    evaluations = Evaluations(placed, data)
+    layout = build_layout(program)
+    evaluations = build_evaluations(program, layout.placement, data)
+    # What these compute is not used yet; their mistakes show now.
+    _ = layout.specs
     evaluations.check_best()
-    _ = program.task_input_fields, program.answer  # so that a task which has none is told now
-    _ = evaluations.at_end  # so that a metric of the end that cannot be made shows now
-    return BuiltRun(data, program, placed, evaluations)
+    _ = program.task_input_fields, program.answer
+    _ = evaluations.at_end
+    return BuiltRun(data, program, layout, evaluations)
 
 
 def load_data(config: Config, source: Component | None = None, tokenizer: str = "") -> Dataset:
-    """The data that a config names, or another source treated in the same way.
+    """Loads the data that a config names, or another source treated in the same way.
 
-    `tokenizer`: the text of the run's own, where it has one already.
+    `tokenizer`: the text of the run's tokenizer.json, if it has one already.
+
+    Raises:
+      UserError: when the source is no `Source`, or its data does not fit the config.
     """
     section = config.data
-    chosen = source or section.source
-    made = chosen.build()
-    if not isinstance(made, Source):
-        kind = type(made).__name__
-        raise UserError(f"source {chosen.name} returned a {kind}, expected a lepton_jax Source")
+    component = source or section.source
+    built = component.build()
+    if not isinstance(built, Source):
+        kind = type(built).__name__
+        raise UserError(f"source {component.name} returned a {kind}, expected a lepton_jax Source")
     return dataset.load(
-        made,
+        built,
         decode=section.decode,
         valid_fraction=section.valid_fraction,
         split_seed=section.split_seed,
@@ -67,8 +75,43 @@ def load_data(config: Config, source: Component | None = None, tokenizer: str = 
 
 
 def build_program(config: Config, data: Dataset) -> Program:
-    """The program of a config on its data. Raises `UserError` when there is nothing to train on."""
+    """Builds the program of a config on its data.
+
+    Raises:
+      UserError: when the data has no split 'train', or the config's components do not fit it.
+    """
     if "train" not in data.splits:
         there = ", ".join(data.splits)
         raise UserError(f"source {config.data.source.name} has no split 'train', only {there}")
     return Program(config, data.spec, len(data.splits["train"]))
+
+
+def build_evaluations(program: Program, placement: BatchPlacement, data: Dataset) -> Evaluations:
+    """Builds the evaluations of a program on its data and on the data of its config's `evals`.
+
+    Raises:
+      UserError: when one of `evals` names a source or a split that does not fit.
+    """
+    evals = {name: _load_eval(program.config, name, data) for name in program.config.evals}
+    return Evaluations(program, placement, data.splits, evals)
+
+
+def _load_eval(config: Config, name: str, data: Dataset) -> Columns:
+    """Loads the examples of `config.evals[name]`, from the run's own `data` by default."""
+    section = config.evals[name]
+    if section.source is not None:
+        text = data.tokenizer.text if data.tokenizer else ""
+        other = load_data(config, section.source, text)
+        if other.spec != data.spec:
+            raise UserError(
+                f"evals.{name}.source does not fit the run's own: {other.spec} instead of "
+                f"{data.spec}"
+            )
+        data = other
+    if section.split not in data.splits:
+        there = ", ".join(data.splits)
+        raise UserError(
+            f"evals.{name}.split = {section.split!r}: the source has {there}"
+            f"{did_you_mean(section.split, data.splits)}"
+        )
+    return data.splits[section.split]

@@ -13,10 +13,8 @@ from typing import Any, Protocol
 import jax
 
 from lepton_jax.perf.clock import Clock
+from lepton_jax.placement.mesh import IN_FLIGHT
 from lepton_jax.training.state import State, Totals
-
-IN_FLIGHT = 16
-"""Steps dispatched and not awaited. With several devices on one CPU, more of them deadlock."""
 
 
 class Feed(Protocol):

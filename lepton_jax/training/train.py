@@ -307,8 +307,9 @@ class _Training:
             state = self.checkpoints.restore(step, self.layout.like)["state"]
         for name, found in self.evaluations.final(state).items():
             record.write_results(name, {**found, "step": step})
-        images = generate_samples(self.layout, state)
-        aligned = align_examples(self.layout, state, self.data.splits.get("test"))
+        images = generate_samples(self.program, self.layout.placement, state)
+        placement, test = self.layout.placement, self.data.splits.get("test")
+        aligned = align_examples(self.program, placement, state, test)
         if self.processes.first:
             figures.draw_learning_curves(record.rows(), f"{record.workdir}/curves.png")
             draw_record(record, self.data, images, aligned)

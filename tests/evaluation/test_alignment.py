@@ -17,7 +17,9 @@ def test_a_run_shows_its_translations_and_what_they_were_read_from(tmp_path: Pat
     results = lepton_jax.train(RECIPE, str(tmp_path)).results["test"]
     run = saved.load_run(str(tmp_path))
     test = run.data.splits["test"]
-    found = align_examples(single_device_layout(run.program), run.state, test)
+    found = align_examples(
+        run.program, single_device_layout(run.program).placement, run.state, test
+    )
     assert len(found) == SHOWN
     for i, one in enumerate(found):
         np.testing.assert_array_equal(one.source, test[i]["source"][: test[i]["source_length"]])

@@ -107,6 +107,8 @@ def test_every_example_is_gathered_once_and_in_order(place):
     layout = Layout(program, place(jax.devices()))
     train = data.splits["train"]
     some = Columns({k: np.asarray(c[np.arange(13)]) for k, c in train.columns.items()})
-    results = Evaluator(layout, {"all": Everything()})(layout.fresh()["state"], some)
+    results = Evaluator(program, layout.placement, {"all": Everything()})(
+        layout.fresh()["state"], some
+    )
     np.testing.assert_array_equal(results["true"], some.columns["boxes"])
     assert np.shape(results["labels"])[0] == 13

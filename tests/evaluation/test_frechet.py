@@ -13,8 +13,9 @@ import lepton_jax
 from lepton_jax import api
 from lepton_jax.data.sources.generated import generated_images
 from lepton_jax.errors import UserError
-from lepton_jax.metrics.frechet import Features, Frechet, frechet_distance
+from lepton_jax.metrics.frechet import frechet_distance
 from lepton_jax.training import saved
+from lepton_jax.training.classifier_features import ClassifierFeatures, frechet
 
 ROOT = Path(__file__).parents[2]
 RNG = np.random.default_rng(0)
@@ -74,7 +75,7 @@ def by_hand(workdir, x):
 @pytest.mark.slow
 def test_sums_over_batches_come_to_the_distance_of_all_features(classifier, images):
     real, fake = images
-    metric, total = Frechet((), classifier=str(classifier), samples=50), None
+    metric, total = frechet((), classifier=str(classifier), samples=50), None
     sums_of = jax.jit(metric.sums)
     for start in range(0, 80, 16):  # the last batch is ragged
         index = np.minimum(np.arange(start, start + 16), 69)
@@ -96,7 +97,10 @@ def test_sums_over_batches_come_to_the_distance_of_all_features(classifier, imag
 
 @pytest.mark.slow
 def test_a_bundle_has_the_features_of_its_run(classifier, images):
-    run, bundle = Features(str(classifier)), Features(str(classifier / "bundle"))
+    run, bundle = (
+        ClassifierFeatures(str(classifier)),
+        ClassifierFeatures(str(classifier / "bundle")),
+    )
     x = jnp.asarray(images[0][:3])
     np.testing.assert_array_equal(run(x), bundle(x))
     assert run.identity["weights"] == bundle.identity["weights"]
@@ -110,7 +114,7 @@ def test_what_is_no_classifier_of_such_images_is_said_before_training(classifier
             overrides={"data.source.name": "generated_images"},
         )
     with pytest.raises(UserError, match="does not take images of 16 x 8 x 1"):
-        Features(str(classifier))(jnp.zeros((2, 16, 8, 1), jnp.uint8))
+        ClassifierFeatures(str(classifier))(jnp.zeros((2, 16, 8, 1), jnp.uint8))
 
 
 def test_a_run_measures_it_at_its_end_and_says_by_what(classifier, tmp_path):
@@ -125,6 +129,6 @@ def test_a_run_measures_it_at_its_end_and_says_by_what(classifier, tmp_path):
     run = lepton_jax.train(config, str(tmp_path), overrides=quick)
     samples = run.results["samples"]
     assert samples["frechet"] > 0
-    assert samples["frechet_of"]["classifier"] == Features(str(classifier)).identity
+    assert samples["frechet_of"]["classifier"] == ClassifierFeatures(str(classifier)).identity
     again = api.evaluate(str(tmp_path), split="samples").results
     assert again["frechet"] == pytest.approx(samples["frechet"], rel=1e-4)

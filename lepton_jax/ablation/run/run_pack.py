@@ -177,7 +177,7 @@ class _Runner:
             prepared = self._prepared
             train = prepared.data.splits["train"]
             lanes = Lanes(prepared.program, train, self._devices, width)
-            self._made[width] = (lanes, Evaluations(lanes, prepared.data))
+            self._made[width] = (lanes, prepared.evaluations.placed_on(lanes.placement))
         return self._made[width]
 
     def _width(self) -> int:
