@@ -18,6 +18,7 @@ ROOMS = [
     "paths",
     "result",
     "trees",
+    "weight_files",
     "timestamps",
     "atomic",
     "config",
