@@ -16,6 +16,7 @@ import optax
 import pytest
 from flax import nnx
 
+from lepton_jax.config.pipeline import NO_TRANSFORMS, Pipeline
 from lepton_jax.data import dataset
 from lepton_jax.data.sources.digits import digits
 from lepton_jax.export.bundle import export_bundle
@@ -47,7 +48,7 @@ class FakeRun:
     run: Any
     data: Any
     step: int = 150
-    decode: str = ""
+    decode: Pipeline = NO_TRANSFORMS
     config: dict[str, Any] = field(default_factory=lambda: {"data": DATA, "model": {"name": "net"}})
     command: str = "launch.py train --config=configs/digits.py"
     results: dict[str, Any] = field(default_factory=dict)

@@ -1,16 +1,17 @@
-"""Every component a config may name, and how a name becomes the thing itself.
+"""Every component that a config may name, and how a name becomes the component.
 
-Values are 'module:Name' and are imported only when chosen. A config may write its own
-'my_pkg.module:Name' wherever it may write one of these names.
+A value of `TABLES` is 'module:Name'; the module is imported only when the component is chosen. A
+config may write its own 'my_pkg.module:Name' wherever it may write one of these names.
 """
 
 import functools
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from lepton_jax.config.schema import HYPER, Key, optax_keys, signature_keys
+from lepton_jax.config.schema import REQUIRED, Key, optax_keys, signature_keys
 from lepton_jax.errors import did_you_mean
 
 TABLES: dict[str, dict[str, str]] = {
@@ -146,29 +147,52 @@ TABLES: dict[str, dict[str, str]] = {
 }
 
 
+@dataclass(frozen=True)
+class Component:
+    """A component that a config chose: its kind, its name, and a value for each of its keys."""
+
+    kind: str
+    name: str
+    keys: Mapping[str, Any]
+
+    def build(self, *args: Any, hyper: Mapping[str, Any] | None = None, **kwargs: Any) -> Any:
+        """Calls the component; `hyper` replaces keys by (traced) values of the same name."""
+        function = resolve_component(self.kind, self.name)
+        return function(*args, **{**self.keys, **(hyper or {}), **kwargs})
+
+    def entries(self) -> Iterator[tuple[str, Any, Key]]:
+        """Yields the name and every key of the component, each with its value and declaration."""
+        yield "name", self.name, Key(str, REQUIRED, ())
+        declared = component_keys(self.kind, self.name)
+        for name, value in self.keys.items():
+            yield name, value, declared[name]
+
+
+@functools.cache
+def component_keys(kind: str, name: str) -> dict[str, Key]:
+    """Returns the config keys of a component. Raises `ValueError` where there is none so called."""
+    component = resolve_component(kind, name)
+    return optax_keys(component) if kind == "optimizer" else signature_keys(component)
+
+
 def resolve_component(kind: str, name: str) -> Callable[..., Any]:
-    """The component that `name` stands for.
+    """Imports the class or function that `name` stands for.
 
     Raises:
       ValueError: with a sentence saying why there is no such component.
     """
     table = TABLES[kind]
     if ":" not in name and name not in table:
-        known = ", ".join(sorted(table))
+        choices = ", ".join(sorted(table))
         raise ValueError(
-            f"no {kind} is called {name!r}{did_you_mean(name, table)}; there are: {known}, "
+            f"no {kind} is called {name!r}{did_you_mean(name, table)}; there are: {choices}, "
             "or your own as 'my_pkg.module:Name'"
         )
     module_name, _, attribute = table.get(name, name).partition(":")
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as e:
-        if e.name and (module_name == e.name or module_name.startswith(e.name + ".")):
-            raise ValueError(
-                f"{kind} {name!r}: there is no module {e.name!r} on the Python path "
-                "(the working folder, and the folders of PYTHONPATH)"
-            ) from None
-        raise ValueError(f"{kind} {name!r} needs the package {e.name!r}: pip install it") from None
+        raise ValueError(f"{kind} {name!r}{_explain_missing(e.name or '', module_name)}") from None
     try:
         return getattr(module, attribute)
     except AttributeError:
@@ -178,28 +202,20 @@ def resolve_component(kind: str, name: str) -> Callable[..., Any]:
         ) from None
 
 
-@dataclass(frozen=True)
-class Component:
-    """A component chosen by name, with every one of its keys filled in."""
-
-    kind: str
-    name: str
-    keys: Mapping[str, Any]
-
-    def build(self, *args: Any, hyper: Mapping[str, Any] | None = None, **kwargs: Any) -> Any:
-        """Calls the component; `hyper` replaces keys by (traced) values of the same name."""
-        return resolve_component(self.kind, self.name)(
-            *args, **{**self.keys, **(hyper or {}), **kwargs}
+def _explain_missing(missing: str, module: str) -> str:
+    """Says why importing `module` failed, where the module `missing` was not to be found."""
+    if missing.startswith("lepton_jax."):
+        return f": there is no module {missing!r}{did_you_mean(missing, _modules_of_lepton_jax())}"
+    if missing and (module == missing or module.startswith(missing + ".")):
+        return (
+            f": there is no module {missing!r} on the Python path "
+            "(the working folder, and the folders of PYTHONPATH)"
         )
-
-    def hyper(self) -> dict[str, float]:
-        """The numbers that trials may vary. Zero and None mean 'off', which is another program."""
-        marked = component_keys(self.kind, self.name)
-        return {k: v for k, v in self.keys.items() if HYPER in marked[k].marks and v}
+    return f" needs the package {missing!r}: pip install it"
 
 
-@functools.cache
-def component_keys(kind: str, name: str) -> dict[str, Key]:
-    """The config keys of a component. Raises `ValueError` where there is no such component."""
-    component = resolve_component(kind, name)
-    return optax_keys(component) if kind == "optimizer" else signature_keys(component)
+def _modules_of_lepton_jax() -> list[str]:
+    """Lists the modules of this package by their dotted names, without importing one."""
+    package = Path(__file__).parent.parent
+    files = (f.relative_to(package.parent).with_suffix("") for f in package.rglob("*.py"))
+    return sorted(".".join(f.parts).removesuffix(".__init__") for f in files)

@@ -1,10 +1,9 @@
-"""A recipe for one run: its keys, what may vary in them, and its fingerprint.
+"""A recipe for one run: its sections and keys, and the names that its values give it.
 
-`validation.py` makes a `Config` from what a config file returned. Imports: no jax; a component's
-module only when it is chosen.
+`validation.py` makes a `Config` from what a config file returned; `walk.py` lists its values.
+Imports: no jax; a component's module only when it is chosen.
 """
 
-import dataclasses
 import hashlib
 import json
 import re
@@ -13,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from lepton_jax.config.components import Component, component_keys
+from lepton_jax.config.pipeline import NO_TRANSFORMS, Pipeline
 from lepton_jax.config.schema import (
     HYPER,
-    LATER,
+    NEVER_OFF,
     REQUIRED,
-    RUNNING,
     Duration,
     Hyper,
     Key,
@@ -25,9 +24,10 @@ from lepton_jax.config.schema import (
     PositiveInt,
     Rate,
     Running,
+    Traced,
     signature_keys,
 )
-from lepton_jax.config.walk import join_path
+from lepton_jax.config.walk import nest, put_at, to_tree, walk
 from lepton_jax.trees import flatten_dict
 
 ModelChoice = Annotated[Component, "model"]
@@ -39,48 +39,61 @@ ScheduleChoice = Annotated[Component, "schedule"]
 StrategyChoice = Annotated[Component, "strategy"]
 WriterChoices = Annotated[Mapping[str, Component], "writer"]
 MetricChoices = Annotated[Mapping[str, Component], "metric"]
-HostPipeline = Annotated[str, "host transform"]
-DevicePipeline = Annotated[str, "transform"]
+HostPipeline = Annotated[Pipeline, "host transform"]
+DevicePipeline = Annotated[Pipeline, "transform"]
 
 CONSTANT_SCHEDULE = Component("schedule", "constant", {})
 JIT_STRATEGY = Component("strategy", "jit", {})
+TENSORBOARD = Component("writer", "tensorboard", {})
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Where examples come from and what happens to them on the way to the model.
+    """Where examples come from, and what happens to them on the way to the model.
 
-    `decode` runs once on the host and is cached; `augment` runs inside the training step;
-    `prepare` runs inside every step and travels with the exported program. `train_decode` stands
-    in for `decode` in training: examples are then read, decoded and drawn anew in every epoch.
-    Data with texts has both of `tokenizer`, trained on the training split alone, and `encode`, how
-    an example's texts become fields of tokens.
+    An example passes `decode` (or `train_decode`), `tokenizer` and `encode` on the host, then
+    `augment` and `prepare` on the device.
     """
 
     source: SourceChoice
+    """The splits, each an indexable of examples."""
     tokenizer: Later[TokenizerChoice | None] = None
+    """How texts become tokens, trained on the training split alone; None: no texts. Texts need
+    both `tokenizer` and `encode`."""
     encode: Later[EncodingChoice | None] = None
-    decode: HostPipeline = ""
-    train_decode: HostPipeline = ""
+    """How the tokens of an example become its fields; None: no texts."""
+    decode: HostPipeline = NO_TRANSFORMS
+    """Transforms of raw examples on the host, whose results are cached; '': none."""
+    train_decode: HostPipeline = NO_TRANSFORMS
+    """Takes the place of `decode` in training; it runs anew in every epoch, so its transforms may
+    draw. '': `decode` serves training too."""
     order: Later[Literal["shuffled", "contiguous"]] = "shuffled"
-    """Of training examples: anew every epoch; or so that each row of the batch goes on where it
-    stopped in the batch before, for texts cut into chunks."""
+    """The order of training examples: drawn anew every epoch; or contiguous, each row of the batch
+    going on where it stopped in the batch before, for texts cut into chunks."""
     buckets: Later[tuple[int, ...]] = ()
-    """Lengths, from short to long, to which training batches of texts are cut: a batch then holds
-    texts that fit the same one."""
-    augment: DevicePipeline = ""
-    prepare: DevicePipeline = ""
+    """Lengths in tokens, from short to long. A training batch holds texts that fit the same length,
+    and is cut to it; (): batches are not cut."""
+    augment: Traced[DevicePipeline] = NO_TRANSFORMS
+    """Random transforms inside the training step alone; '': none."""
+    prepare: DevicePipeline = NO_TRANSFORMS
+    """Transforms inside every step, which also travel with the exported program; '': none."""
     valid_fraction: Annotated[float, "in [0, 1)"] = 0.1
+    """The share of 'train' that becomes 'valid', where the source has no 'valid'."""
     split_seed: int = 0
+    """Seed of the draw that takes 'valid' out of 'train'."""
     placement: Running[Literal["auto", "device", "stream"]] = "auto"
+    """Where training examples are kept: on the device, or on the host and streamed; 'auto': on the
+    device if they fit."""
     workers: Running[int | None] = None
+    """Processes that make streamed batches; 0: threads; None: a few batches are timed to choose."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerGroup:
-    """Parameters whose path matches `pattern` (a regular expression), treated differently."""
+    """Parameters that the optimizer treats differently from the others."""
 
     pattern: str
+    """A regular expression that finds the group's parameters by their paths."""
     learning_rate: Hyper = 1.0
     """Multiplies the optimizer's learning rate; 0.0 freezes the group."""
     weight_decay: Hyper = 1.0
@@ -89,15 +102,30 @@ class OptimizerGroup:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
-    """optax's optimizer of that name; `keys` are its own parameters."""
+    """optax's optimizer of that name. Its own parameters are keys beside the ones here."""
 
     name: str
-    learning_rate: Hyper
+    """Which optimizer: 'adamw', 'sgd' ..., or the user's own 'my_pkg.module:name'."""
+    learning_rate: Annotated[float, HYPER, NEVER_OFF]
+    """The peak of the learning rate, which the schedule scales."""
     weight_decay: Hyper = 0.0
-    """Decoupled where the optimizer has its own (adamw, lion ...), else added to the gradient."""
+    """Decoupled where the optimizer has its own (adamw, lion ...), else added to the gradient.
+    Where the optimizer has a default of its own, that is the default here too; 0.0: none."""
     clip_norm: float | None = None
+    """The largest global norm of the gradients, which are scaled down to it; None: no limit."""
     groups: Mapping[str, OptimizerGroup] = field(default_factory=dict)
+    """Parameters with other rates, by a name of the user's choice."""
     keys: Mapping[str, Any] = field(default_factory=dict)
+    """The optimizer's own parameters. In a config they stand in the section itself."""
+
+    def entries(self) -> Iterator[tuple[str, Any, Key]]:
+        """Yields the section's keys, then the optimizer's own, each with value and declaration."""
+        for name, key in signature_keys(OptimizerConfig).items():
+            if name != "keys":
+                yield name, getattr(self, name), key
+        declared = component_keys("optimizer", self.name)
+        for name, value in self.keys.items():
+            yield name, value, declared[name]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,21 +133,27 @@ class LoraConfig:
     """Low-rank adapters (Hu et al. 2021): W + (alpha / rank) A B, of which A and B alone train."""
 
     rank: PositiveInt
+    """The inner size of A B."""
     alpha: Annotated[float, HYPER, "> 0"]
+    """Scales A B, together with `rank`."""
     pattern: str = r"\.(q|v)\.kernel$"
-    """The matrices W, by their paths; by default those of queries and values."""
+    """A regular expression that finds the matrices W by their paths; the default finds those of
+    queries and values."""
     train: str = ""
-    """Parameters that are trained as they are, such as a new last layer."""
+    """A regular expression that finds further parameters to train whole, such as a new last layer;
+    '': none."""
     init_from: str = ""
-    """A file of adapters (`export --format=lora`) to begin with."""
+    """A file of adapters (`export --format=lora`) to begin with; '': new adapters."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BestConfig:
-    """Which checkpoint is the best one: the metric as the record names it, and its direction."""
+    """Which checkpoint is the best one; export and the evaluation on 'test' use it."""
 
     metric: str = "valid/loss"
+    """The metric by which checkpoints are compared, as the record names it."""
     mode: Literal["max", "min"] = "min"
+    """Whether the largest or the smallest value of the metric is best."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,125 +161,156 @@ class EvalConfig:
     """A further evaluation: a split of the run's own source, or of another one."""
 
     split: str = "test"
+    """The split to measure on."""
     source: SourceChoice | None = None
+    """Where the split comes from; None: the run's own source."""
     metrics: MetricChoices = field(default_factory=dict)
+    """Metrics to measure there, beside the task's and the run's, by a name of the user's choice."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """One complete recipe for one run."""
+    """One complete recipe for one run.
 
-    model: ModelChoice
-    task: TaskChoice
+    A key that is `Running` says where or how the run is carried out. The other keys decide its
+    numbers, and together have a fingerprint.
+    """
+
+    model: Traced[ModelChoice]
+    """The Flax module that is trained."""
+    task: Traced[TaskChoice]
+    """How a batch becomes a loss, metrics and predictions."""
     data: DataConfig
+    """Where examples come from, and what happens to them."""
     optimizer: OptimizerConfig
+    """How gradients change the parameters."""
     schedule: ScheduleChoice = CONSTANT_SCHEDULE
+    """The learning rate over the run, as a share of its peak; by default constant."""
     train_for: Duration
+    """The length of the run."""
     batch_size: PositiveInt
+    """Examples of a step, on all devices together."""
     accumulate: PositiveInt = 1
-    """Microbatches a step; BatchNorm's statistics are then per microbatch."""
+    """Microbatches of a step; the statistics of BatchNorm are then per microbatch."""
     ema: Rate = 0.0
     """Decay of the parameters' moving average, which evaluation and export then use; 0.0: none."""
     precision: Literal["float32", "bfloat16", "float64"] = "float32"
-    """Of the computation. Parameters stay float32 under bfloat16."""
+    """The dtype of the computation. Parameters stay float32 under bfloat16."""
     seed: Annotated[int, ">= 0"] = 0
+    """Seeds the parameters, the order of examples and every draw."""
     init_from: str = ""
     """A workdir, checkpoint, bundle or folder of Hugging Face whose weights a fresh run starts
-    from."""
+    from; '': weights are drawn."""
     lora: Later[LoraConfig | None] = None
-    """Adapters to train in place of the model's parameters."""
+    """Adapters to train in place of the model's parameters; None: the parameters themselves."""
     evaluate_every: Duration = "1 epochs"
+    """The time between evaluations on 'valid'."""
     best: BestConfig = BestConfig()
+    """How the best checkpoint is chosen."""
     strategy: Running[StrategyChoice] = JIT_STRATEGY
-    """Where the step runs; it changes the speed, never what is computed."""
+    """Where the step runs. It changes the speed, never what is computed."""
     patience: Running[PositiveInt] = 1800
     """Seconds without a step, an evaluation or a save after which the run ends as hung."""
     heartbeat: Running[PositiveInt] = 30
-    """Seconds of silence after which one of several processes counts as lost; a killed one is
+    """Seconds of silence after which one of several processes counts as lost. A killed one is
     noticed at once."""
     profile: Running[tuple[int, int] | None] = None
-    """(first step, steps) of which a jax.profiler trace is written into the workdir."""
+    """(first step, number of steps) of which a jax.profiler trace is written into the workdir;
+    None: no trace."""
     metrics: Running[MetricChoices] = field(default_factory=dict)
-    """Beside the task's own."""
+    """Metrics to measure beside the task's own, by a name of the user's choice."""
     evals: Running[Mapping[str, EvalConfig]] = field(default_factory=dict)
+    """Further evaluations, by a name of the user's choice."""
     log_every: Running[Duration] = "50 steps"
+    """The time between rows of training metrics."""
     checkpoint_every: Running[Duration] = "1 epochs"
+    """The time between checkpoints."""
     keep_last: Running[PositiveInt] = 2
-    writers: Running[WriterChoices] = field(
-        default_factory=lambda: {"tensorboard": Component("writer", "tensorboard", {})}
-    )
+    """The number of newest checkpoints that are kept, beside the best one."""
+    writers: Running[WriterChoices] = field(default_factory=lambda: {"tensorboard": TENSORBOARD})
+    """Where the record is shown too: TensorBoard, MLflow, W&B."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain nested dicts with every default written out; `validate` reads them back."""
-        return plain(self)
+        """Returns nested dicts with every default written out; `validate_config` reads them."""
+        return to_tree(self)
 
     def to_json(self) -> str:
+        """Returns `to_dict` as the text of a record's config.json."""
         return json.dumps(self.to_dict(), indent=2) + "\n"
 
     def computing(self) -> dict[str, Any]:
-        """`{'optimizer.learning_rate': 0.1, ...}`: what decides the numbers of a run."""
-        keys = dict(_keys(self))
-        running = {k for k, key in keys.items() if RUNNING in key.marks}
-        later = {k: plain(key.default) for k, key in keys.items() if LATER in key.marks}
-        flat = flatten_dict(self.to_dict())
-        return {
-            k: v
-            for k, v in flat.items()
-            if not any(_under(k, r) for r in running) and not (k in later and v == later[k])
-        }
+        """Returns what decides the numbers of a run: `{'optimizer.learning_rate': 0.1, ...}`."""
+        return {leaf.name: to_tree(leaf.value) for leaf in walk(self) if leaf.decides_numbers}
 
     def fingerprint(self) -> str:
-        """Twelve hex digits that name the computing keys, in whatever order they were written."""
-        text = json.dumps(self.computing(), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        """Hashes `computing()`, whatever the order of its keys: twelve hex digits."""
+        return _digest(self.computing())
+
+
+def hyper_of(config: Config) -> dict[str, Any]:
+    """Collects the numbers that trials may vary, nested by the section that consumes them.
+
+    They are the `Hyper` numbers of `Traced` components and of the sections themselves. Checkpoints
+    store them as `hyper.*`, so the names here do not change.
+    """
+    numbers: dict[str, Any] = {
+        "model": {},
+        "task": {},
+        "optimizer": {"groups": {name: {} for name in config.optimizer.groups}},
+        "augment": [{} for _ in config.data.augment],
+        "lora": {},
+        "ema": {},
+    }
+    for leaf in walk(config, open_pipelines=True):
+        if leaf.is_trialable:
+            put_at(numbers, _path_in_checkpoint(leaf.path), leaf.value)
+    return numbers
+
+
+def _path_in_checkpoint(path: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Translates the paths of those numbers that have other names in checkpoints."""
+    match path:
+        case ("ema",):
+            return ("ema", "decay")
+        case ("optimizer", "groups", name, "learning_rate"):
+            return ("optimizer", "groups", name, "lr")
+        case ("optimizer", "groups", name, "weight_decay"):
+            return ("optimizer", "groups", name, "wd")
+        case ("data", "augment", *rest):
+            return ("augment", *rest)
+    return path
+
+
+def program_key(config: Config) -> str:
+    """Names the compiled program: twelve hex digits that configs share which share the program.
+
+    Such configs may differ in the seed and in every number of `hyper_of`. A number that is off in
+    one of them (exactly zero) makes another program.
+    """
+    leaves = walk(config, open_pipelines=True)
+    tree = nest((x.path, 1.0 if x.is_trialable else to_tree(x.value)) for x in leaves)
+    tree["seed"] = 0
+    if config.data.augment:
+        transforms = tree["data"]["augment"].values()
+        tree["data"]["augment"] = json.dumps([[keys.pop("name"), keys] for keys in transforms])
+    return _digest(tree)
 
 
 def list_differences(old: Config, new: Config) -> list[str]:
-    """The computing keys that differ, a line each: `batch_size: 32 -> 64`."""
-    a, b = old.computing(), new.computing()
+    """Lists the computing keys that differ, a line each: `batch_size: 32 -> 64`."""
+    before, after = old.computing(), new.computing()
     return [
-        f"{k}: {a.get(k, '(absent)')!r} -> {b.get(k, '(absent)')!r}"
-        for k in dict.fromkeys([*a, *b])
-        if a.get(k, REQUIRED) != b.get(k, REQUIRED)
+        f"{k}: {before.get(k, '(absent)')!r} -> {after.get(k, '(absent)')!r}"
+        for k in dict.fromkeys([*before, *after])
+        if before.get(k, REQUIRED) != after.get(k, REQUIRED)
     ]
 
 
 def find_user_modules(config: Config) -> list[str]:
-    """The modules of the user's own that a config names ('my_pkg.nets:Net'), also in pipelines."""
-    values = map(str, flatten_dict(config.to_dict()).values())
-    return sorted(
-        {m for value in values for m in re.findall(r"([A-Za-z_][\w.]*):[A-Za-z_]", value)}
-    )
+    """Lists the user's own modules that a config names ('my_pkg.nets:Net'), also in pipelines."""
+    texts = map(str, flatten_dict(config.to_dict()).values())
+    return sorted({m for text in texts for m in re.findall(r"([A-Za-z_][\w.]*):[A-Za-z_]", text)})
 
 
-def plain(value: Any) -> Any:
-    """Nested dicts and lists, as JSON takes them."""
-    if isinstance(value, Component):
-        return {"name": value.name, **plain(value.keys)}
-    if isinstance(value, OptimizerConfig):
-        own = {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        keys = own.pop("keys")
-        return own | keys
-    if dataclasses.is_dataclass(value):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {k: plain(v) for k, v in value.items()}
-    if isinstance(value, tuple | list):
-        return [plain(v) for v in value]
-    return value
-
-
-def _keys(section: Any, path: str = "") -> Iterator[tuple[str, Key]]:
-    """`('data.workers', Key(...))` and so on, for every key of a section."""
-    if isinstance(section, Component):
-        for name, key in component_keys(section.kind, section.name).items():
-            yield join_path(path, name), key
-    elif dataclasses.is_dataclass(section) and not isinstance(section, OptimizerConfig):
-        cls: Any = type(section)
-        for name, key in signature_keys(cls).items():
-            yield join_path(path, name), key
-            yield from _keys(getattr(section, name), join_path(path, name))
-
-
-def _under(path: str, section: str) -> bool:
-    return path == section or path.startswith(section + ".")
+def _digest(tree: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:12]

@@ -1,16 +1,40 @@
-"""Pipelines as strings: `'pad_crop(4)|my_pkg.mod:fn'` names transforms in order, with literals.
+"""A pipeline: `'pad_crop(4)|my_pkg.mod:fn'` names transforms in order, with literal arguments.
 
-A string prints, diffs, sweeps and keeps its order. It is parsed as a Python expression and only
-literals are accepted: nothing in it is ever evaluated.
+The string prints, diffs, sweeps and keeps its order, so records hold the string. It is parsed as a
+Python expression of which only literals are accepted: nothing in it is ever evaluated.
 """
 
 import ast
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+from lepton_jax.config.components import Component
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The transforms that a config chose, in order; `str` gives the very text that named them."""
+
+    text: str = ""
+    transforms: tuple[Component, ...] = ()
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __iter__(self) -> Iterator[Component]:
+        return iter(self.transforms)
+
+    def __bool__(self) -> bool:
+        return bool(self.transforms)
+
+
+NO_TRANSFORMS = Pipeline()
 
 
 class TransformCall(NamedTuple):
-    """One transform of a pipeline: its name and its literal arguments."""
+    """One transform of a pipeline as it is written: its name and its literal arguments."""
 
     name: str
     args: tuple[Any, ...]
@@ -18,34 +42,35 @@ class TransformCall(NamedTuple):
 
 
 def parse_calls(text: str) -> list[TransformCall]:
-    """The calls of a pipeline, in order; `''` is the empty pipeline.
+    """Splits a pipeline into its calls, in order; `''` is the empty pipeline.
 
     Raises:
       ValueError: with a sentence saying which part is malformed.
     """
-    calls = []
-    for part in _split(text):
-        match = re.fullmatch(r"([\w.]+(?::\w+)?)\s*(\(.*\))?", part, re.S)
-        if not match:
-            raise ValueError(f"{part!r} is not the name of a transform, as in 'resize(32)|flip'")
-        name, arguments = match[1], match[2] or "()"
-        try:
-            call = ast.parse(f"f{arguments}", mode="eval").body
-        except SyntaxError:
-            raise ValueError(f"cannot read {part!r}; write e.g. 'resize(32)|flip'") from None
-        if not isinstance(call, ast.Call):
-            raise ValueError(f"cannot read {part!r}; write e.g. 'resize(32)|flip'")
-        try:
-            values = tuple(ast.literal_eval(a) for a in call.args)
-            named = {k.arg: ast.literal_eval(k.value) for k in call.keywords if k.arg}
-        except ValueError:
-            raise ValueError(f"{part!r}: arguments must be plain literals") from None
-        calls.append(TransformCall(name, values, named))
-    return calls
+    return [_parse_call(part) for part in _split_at_bars(text)]
 
 
-def _split(text: str) -> list[str]:
-    """Splits at `|`, except inside brackets or quotes."""
+def _parse_call(part: str) -> TransformCall:
+    match = re.fullmatch(r"([\w.]+(?::\w+)?)\s*(\(.*\))?", part, re.S)
+    if not match:
+        raise ValueError(f"{part!r} is not the name of a transform, as in 'resize(32)|flip'")
+    name, arguments = match[1], match[2] or "()"
+    try:
+        call = ast.parse(f"f{arguments}", mode="eval").body
+    except SyntaxError:
+        raise ValueError(f"cannot read {part!r}; write e.g. 'resize(32)|flip'") from None
+    if not isinstance(call, ast.Call):
+        raise ValueError(f"cannot read {part!r}; write e.g. 'resize(32)|flip'")
+    try:
+        args = tuple(ast.literal_eval(a) for a in call.args)
+        kwargs = {k.arg: ast.literal_eval(k.value) for k in call.keywords if k.arg}
+    except ValueError:
+        raise ValueError(f"{part!r}: arguments must be plain literals") from None
+    return TransformCall(name, args, kwargs)
+
+
+def _split_at_bars(text: str) -> list[str]:
+    """Splits at every `|` that stands outside brackets and quotes."""
     parts, depth, quote, start = [], 0, "", 0
     for i, c in enumerate(text):
         if quote:

@@ -37,13 +37,21 @@ def is_off(number: Any) -> bool:
     return isinstance(number, int | float) and number == 0
 
 
+NEVER_OFF = "never off"
+"""Marks a `Hyper` whose zero is a value as any other, and does not switch its part off."""
+
+TRACED = "traced"
+Traced = Annotated[T, TRACED]
+"""A component or pipeline whose `Hyper` numbers enter the step as arrays, so that trials may vary
+them. Elsewhere, as in `data.prepare`, they are constants of the program."""
+
 Running = Annotated[T, RUNNING]
 """A key that says where or how a run is carried out, not what it computes: free to change."""
 
 LATER = "later"
 Later = Annotated[T, LATER]
-"""A key that came after runs were published: at its default it is no part of a fingerprint, so that
-theirs still name them."""
+"""A key that was added after runs were published. At its default it is left out of the fingerprint,
+so that the fingerprints of published runs stay what they were."""
 
 RANGES: dict[str, Callable[[Any], bool]] = {
     "> 0": lambda v: v > 0,

@@ -1,6 +1,6 @@
 """From nested mappings to a `Config`, or one error that lists every fault.
 
-Component sections (`model`, `task`, ...) are checked against the component's own signature; see
+A component's section (`model`, `task`, ...) is checked against the component's own signature; see
 `schema.py`. Imports: no jax; a component's module only when it is chosen.
 """
 
@@ -9,19 +9,19 @@ import typing
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
-from lepton_jax.config import pipeline, schema
-from lepton_jax.config.components import Component, component_keys
-from lepton_jax.config.config import Config, OptimizerConfig, plain
+from lepton_jax.config.components import TABLES, Component, component_keys
+from lepton_jax.config.config import Config, OptimizerConfig
+from lepton_jax.config.pipeline import Pipeline, parse_calls
 from lepton_jax.config.schema import (
     REQUIRED,
-    RUNNING,
     Key,
     coerce_value,
     describe_type,
     parse_duration,
     signature_keys,
+    split_annotation,
 )
-from lepton_jax.config.walk import join_path
+from lepton_jax.config.walk import join_path, to_tree
 from lepton_jax.errors import UserError, did_you_mean
 
 
@@ -29,19 +29,20 @@ class Faults(list[str]):
     """What is wrong with a config, a line each."""
 
     def add(self, path: str, problem: str) -> None:
+        """Adds a problem of the key at `path`; `''` is the whole config."""
         self.append(f"{path}: {problem}" if path else problem)
 
 
-def validate_config(given: Mapping[str, Any], name: str = "the config") -> Config:
-    """The `Config` that `given` (nested mappings) stands for.
+def validate_config(tree: Mapping[str, Any], name: str = "the config") -> Config:
+    """Reads nested mappings as a `Config`, with every default filled in.
 
     Raises:
       UserError: listing every fault: the key, what was given, what is allowed, the nearest name.
     """
     faults = Faults()
-    config = _section(given, Config, "", faults)
+    config = _read_section(tree, Config, "", faults)
     if not faults:
-        faults.extend(_impossible(config))
+        faults.extend(_find_contradictions(config))
     if faults:
         problems = "1 problem" if len(faults) == 1 else f"{len(faults)} problems"
         raise UserError("\n  ".join([f"config error: {problems} in {name}", *faults]))
@@ -49,10 +50,11 @@ def validate_config(given: Mapping[str, Any], name: str = "the config") -> Confi
 
 
 def change_config(config: Config, change: Mapping[str, Any], name: str = "the config") -> Config:
-    """The config with some keys changed; another component starts from its own defaults.
+    """Returns the config with some keys changed; another component starts from its own defaults.
 
+    `change`: values by their paths, `{'optimizer.learning_rate': 0.1}`.
     Raises:
-      UserError: where it does not allow the values.
+      UserError: where a key does not allow its value.
     """
     tree = config.to_dict()
     # Names first: they decide what the rest may be.
@@ -69,139 +71,164 @@ def change_config(config: Config, change: Mapping[str, Any], name: str = "the co
     return validate_config(tree, name)
 
 
-def _section(given: Any, cls: type, path: str, faults: Faults) -> Any:
-    if not isinstance(given, Mapping):
-        faults.add(path, f"expected a section, got {given!r}")
+def parse_pipeline(kind: str, text: str) -> Pipeline:
+    """Reads `text` as transforms of one kind ('host transform', 'transform'), with all their keys.
+
+    Raises:
+      ValueError: with a sentence saying which transform or key is wrong.
+    """
+    transforms = []
+    for name, args, kwargs in parse_calls(text):
+        declared = component_keys(kind, name)
+        if len(args) > len(declared):
+            names = ", ".join(declared)
+            raise ValueError(f"{name} takes at most {len(declared)} arguments: {names}")
+        faults = Faults()
+        keys = _read_keys(dict(zip(declared, args, strict=False)) | kwargs, declared, "", faults)
+        if faults:
+            raise ValueError(f"{name}: " + "; ".join(faults))
+        transforms.append(Component(kind, name, keys))
+    return Pipeline(text, tuple(transforms))
+
+
+def _read_section(tree: Any, cls: type, path: str, faults: Faults) -> Any:
+    if not isinstance(tree, Mapping):
+        faults.add(path, f"expected a section, got {tree!r}")
         return None
-    keys = signature_keys(cls)
     if cls is OptimizerConfig:
-        return _optimizer(given, keys, path, faults)
-    values = _keys(given, keys, path, faults)
+        return _read_optimizer(tree, path, faults)
+    values = _read_keys(tree, signature_keys(cls), path, faults)
     return None if faults else cls(**values)
 
 
-def _optimizer(given: Mapping[str, Any], keys: dict[str, Key], path: str, faults: Faults) -> Any:
-    name = given.get("name")
-    own: dict[str, Key] = {}
+def _read_optimizer(tree: Mapping[str, Any], path: str, faults: Faults) -> Any:
+    name = tree.get("name")
+    of_optax: dict[str, Key] = {}
     if isinstance(name, str):
         try:
-            own = component_keys("optimizer", name)
+            of_optax = component_keys("optimizer", name)
         except ValueError as e:
             faults.add(f"{path}.name", str(e))
             return None
     # The optimizer's own default, e.g. adamw's weight decay, is the section's default.
-    keys = {k: v._replace(default=own[k].default) if k in own else v for k, v in keys.items()}
-    own = {k: v for k, v in own.items() if k not in keys}
-    del keys["keys"]
-    values = _keys(given, own | keys, path, faults)
+    of_section = {
+        k: key._replace(default=of_optax[k].default) if k in of_optax else key
+        for k, key in signature_keys(OptimizerConfig).items()
+        if k != "keys"
+    }
+    of_optax = {k: key for k, key in of_optax.items() if k not in (*of_section, "keys")}
+    values = _read_keys(tree, of_optax | of_section, path, faults)
     if faults:
         return None
-    return OptimizerConfig(**{k: values[k] for k in keys}, keys={k: values[k] for k in own})
+    keys = {k: values.pop(k) for k in of_optax}
+    return OptimizerConfig(**values, keys=keys)
 
 
-def _keys(
-    given: Mapping[str, Any], keys: dict[str, Key], path: str, faults: Faults
+def _read_keys(
+    tree: Mapping[str, Any], keys: dict[str, Key], path: str, faults: Faults
 ) -> dict[str, Any]:
-    """Checks `given` against `keys` and fills in the defaults."""
-    values = {}
-    for name in given:
+    """Checks the values of a section against its keys, and fills in the defaults."""
+    for name in tree:
         if name not in keys:
             near = did_you_mean(name, keys)
             allowed = "" if near else f"; there are: {', '.join(keys)}" if keys else "; none is"
             faults.add(join_path(path, name), f"no such key{near}{allowed}")
+    values = {}
     for name, key in keys.items():
         where = join_path(path, name)
-        if name in given:
-            values[name] = _value(given[name], key, where, faults)
+        if name in tree:
+            values[name] = _read_value(tree[name], key, where, faults)
         elif key.default is REQUIRED:
-            faults.add(where, "missing; " + _wanted(key))
+            section = _is_section(key.annotation)
+            expected = "a section" if section else describe_type(key.annotation)
+            faults.add(where, f"missing; expected {expected}")
         elif key.default is None or not _holds_sections(key.annotation):
             values[name] = key.default
         else:  # a default section, with its own defaults filled in
-            values[name] = _value(plain(key.default), key, where, faults)
+            values[name] = _read_value(to_tree(key.default), key, where, faults)
     return values
 
 
-def _wanted(key: Key) -> str:
-    return (
-        "expected a section" if _is_section(key.annotation) else f"expected {describe_type(key[0])}"
-    )
-
-
 def _is_section(annotation: Any) -> bool:
-    return annotation is Component or dataclasses.is_dataclass(annotation)
+    return annotation is not Pipeline and dataclasses.is_dataclass(annotation)
 
 
 def _holds_sections(annotation: Any) -> bool:
     return _is_section(annotation) or typing.get_origin(annotation) is Mapping
 
 
-def _value(given: Any, key: Key, path: str, faults: Faults) -> Any:
+def _read_value(value: Any, key: Key, path: str, faults: Faults) -> Any:
+    """Checks one value, or a section with all its keys, against the declaration of its key."""
     annotation, _, marks = key
-    optional = [a for a in typing.get_args(annotation) if a is not type(None)]
-    if type(None) in typing.get_args(annotation) and len(optional) == 1:
-        if given is None:
+    options = typing.get_args(annotation)
+    sections = [o for o in options if o is not type(None)]
+    if type(None) in options and len(sections) == 1:
+        if value is None:
             return None
-        inner = schema.split_annotation(optional[0])
+        inner = split_annotation(sections[0])
         if _is_section(inner.annotation):
-            return _value(given, inner, path, faults)
+            return _read_value(value, inner, path, faults)
     if typing.get_origin(annotation) is Mapping:
-        return _mapping(given, typing.get_args(annotation)[1], marks, path, faults)
+        return _read_mapping(value, options[1], key, path, faults)
     if annotation is Component:
-        return _chosen(given, marks[0], path, faults)
-    if dataclasses.is_dataclass(annotation):
-        return _section(given, typing.cast(type, annotation), path, faults)
+        return _read_component(value, _kind_of(key), path, faults)
+    if _is_section(annotation):
+        return _read_section(value, annotation, path, faults)
     try:
-        wanted = annotation
+        if annotation is Pipeline:
+            return parse_pipeline(_kind_of(key), coerce_value(value, str))
+        marked = annotation
         for mark in marks:
-            wanted = Annotated[wanted, mark]
-        value = coerce_value(given, wanted)
-        for kind in ("host transform", "transform"):
-            if kind in marks:
-                calls(kind, value)
-        return value
+            marked = Annotated[marked, mark]
+        return coerce_value(value, marked)
     except ValueError as e:
-        problem = str(e)
-        faults.append(f"{path} = {given!r}: {problem}" if given != "" else f"{path}: {problem}")
+        faults.append(f"{path} = {value!r}: {e}" if value != "" else f"{path}: {e}")
         return None
 
 
-def _chosen(given: Any, kind: str, path: str, faults: Faults, default_name: str = "") -> Any:
-    if not isinstance(given, Mapping):
-        faults.add(path, f"expected a section such as {{'name': ...}}, got {given!r}")
+def _kind_of(key: Key) -> str:
+    """Returns the kind of component that a key takes: 'model', 'transform' ..."""
+    return next(mark for mark in key.marks if mark in TABLES)
+
+
+def _read_component(
+    tree: Any, kind: str, path: str, faults: Faults, default_name: str = ""
+) -> Component | None:
+    if not isinstance(tree, Mapping):
+        faults.add(path, f"expected a section such as {{'name': ...}}, got {tree!r}")
         return None
-    name = given.get("name", default_name)
+    name = tree.get("name", default_name)
     if not isinstance(name, str) or not name:
         faults.add(join_path(path, "name"), f"expected the name of a {kind}, got {name!r}")
         return None
     try:
-        keys = component_keys(kind, name)
+        declared = component_keys(kind, name)
     except ValueError as e:
         faults.add(join_path(path, "name"), str(e))
         return None
-    own = {k: v for k, v in given.items() if k != "name"}
-    return Component(kind, name, _keys(own, keys, path, faults))
+    keys = {k: v for k, v in tree.items() if k != "name"}
+    return Component(kind, name, _read_keys(keys, declared, path, faults))
 
 
-def _mapping(given: Any, item: Any, marks: tuple[str, ...], path: str, faults: Faults) -> Any:
-    if not isinstance(given, Mapping):
-        faults.add(path, f"expected a section of sections, got {given!r}")
+def _read_mapping(tree: Any, item: Any, key: Key, path: str, faults: Faults) -> Any:
+    """Checks a mapping whose names the user chose; `item` is the type of what they stand for."""
+    if not isinstance(tree, Mapping):
+        faults.add(path, f"expected a section of sections, got {tree!r}")
         return None
     values = {}
-    for name, section in given.items():
+    for name, section in tree.items():
         where = join_path(path, name)
         if item is Component:
-            kind = next(m for m in marks if m != RUNNING)
-            values[name] = _chosen(section, kind, where, faults, default_name=name)
-        elif dataclasses.is_dataclass(item):
-            values[name] = _section(section, typing.cast(type, item), where, faults)
+            values[name] = _read_component(section, _kind_of(key), where, faults, name)
+        elif _is_section(item):
+            values[name] = _read_section(section, item, where, faults)
         else:
             values[name] = section
     return values
 
 
-def _impossible(config: Config) -> Iterator[str]:
-    """What no single key shows: values that cannot go together."""
+def _find_contradictions(config: Config) -> Iterator[str]:
+    """Yields what no single key shows: values that cannot go together."""
     if config.batch_size % config.accumulate:
         yield (
             f"accumulate = {config.accumulate}: does not divide batch_size = {config.batch_size}"
@@ -221,36 +248,21 @@ def _impossible(config: Config) -> Iterator[str]:
     total, unit = parse_duration(config.train_for)
     if total == 0:
         yield f"train_for = {config.train_for!r}: expected more than nothing"
-    for path, duration in _durations(config):
-        length, its_unit = parse_duration(duration)
-        if path.startswith("schedule."):
-            if its_unit == unit and length > total:
-                whole = config.train_for
-                yield f"{path} = {duration!r}: longer than the run, train_for = {whole!r}"
-        elif length == 0:
-            yield f"{path} = {duration!r}: expected more than nothing"
-
-
-def _durations(config: Config) -> Iterator[tuple[str, str]]:
     for name in ("evaluate_every", "log_every", "checkpoint_every"):
-        yield name, getattr(config, name)
-    keys = component_keys("schedule", config.schedule.name)
+        duration = getattr(config, name)
+        if parse_duration(duration)[0] == 0:
+            yield f"{name} = {duration!r}: expected more than nothing"
+    for name, duration in _schedule_durations(config):
+        length, its_unit = parse_duration(duration)
+        if its_unit == unit and length > total:
+            yield (
+                f"schedule.{name} = {duration!r}: longer than the run, "
+                f"train_for = {config.train_for!r}"
+            )
+
+
+def _schedule_durations(config: Config) -> Iterator[tuple[str, str]]:
+    declared = component_keys("schedule", config.schedule.name)
     for name, value in config.schedule.keys.items():
-        if "duration" in keys[name].marks:
-            yield f"schedule.{name}", value
-
-
-def calls(kind: str, text: str) -> list[Component]:
-    """A pipeline's transforms, each with all of its keys. Raises `ValueError`."""
-    chosen = []
-    for name, args, kwargs in pipeline.parse_calls(text):
-        keys = component_keys(kind, name)
-        if len(args) > len(keys):
-            raise ValueError(f"{name} takes at most {len(keys)} arguments: {', '.join(keys)}")
-        given = dict(zip(keys, args, strict=False)) | kwargs
-        faults = Faults()
-        values = _keys(given, keys, "", faults)
-        if faults:
-            raise ValueError(f"{name}: " + "; ".join(faults))
-        chosen.append(Component(kind, name, values))
-    return chosen
+        if "duration" in declared[name].marks:
+            yield name, value

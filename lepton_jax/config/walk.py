@@ -1,5 +1,131 @@
-"""Dotted paths of config keys."""
+"""A config as its leaves: one walk from which everything that names, hashes or varies it is made.
+
+walk(config) -> Leaf(('optimizer', 'learning_rate'), 0.1, {'hyper', ...}, default), ...
+"""
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+from lepton_jax.config.components import Component
+from lepton_jax.config.pipeline import Pipeline
+from lepton_jax.config.schema import (
+    HYPER,
+    LATER,
+    NEVER_OFF,
+    REQUIRED,
+    RUNNING,
+    TRACED,
+    Key,
+    signature_keys,
+)
+
+Path = tuple[str | int, ...]
+NO_KEY = Key(Any, REQUIRED, ())
+
+
+class Leaf(NamedTuple):
+    """A value of a config, where it stands, and what its declaration says of it."""
+
+    path: Path
+    value: Any
+    marks: tuple[str, ...]
+    """Those of the value itself, and RUNNING where a section above it has that mark. HYPER only
+    where the number enters the step, see `Traced`."""
+    default: Any
+
+    @property
+    def name(self) -> str:
+        """The path as it is written: `optimizer.learning_rate`."""
+        return ".".join(map(str, self.path))
+
+    @property
+    def is_trialable(self) -> bool:
+        """Whether trials may vary it. A number that is zero or None is off: another program."""
+        return HYPER in self.marks and (bool(self.value) or NEVER_OFF in self.marks)
+
+    @property
+    def decides_numbers(self) -> bool:
+        """Whether it has a place in the fingerprint, see `Running` and `Later`."""
+        at_default = LATER in self.marks and to_tree(self.value) == to_tree(self.default)
+        return RUNNING not in self.marks and not at_default
+
+
+@runtime_checkable
+class Section(Protocol):
+    """A section that lists its own entries, because they are more than its fields."""
+
+    def entries(self) -> Iterator[tuple[str, Any, Key]]: ...
+
+
+def walk(
+    value: Any,
+    key: Key = NO_KEY,
+    path: Path = (),
+    *,
+    open_pipelines: bool = False,
+) -> Iterator[Leaf]:
+    """Yields the leaves of a section in the order of its keys.
+
+    An empty mapping is a leaf, and so is a pipeline. With `open_pipelines`, a pipeline whose
+    numbers trials may vary is walked instead: `('data', 'augment', 0, 'name')` and so on.
+    """
+    entries: Iterable[tuple[str | int, Any, Key]] | None = _entries(value, key)
+    if open_pipelines and isinstance(value, Pipeline) and TRACED in key.marks:
+        entries = [(i, transform, key) for i, transform in enumerate(value)]
+    if not entries:
+        yield Leaf(path, value, key.marks, key.default)
+        return
+    enters_step = TRACED in key.marks or not isinstance(value, Component)
+    for name, child, child_key in entries:
+        marks = child_key.marks if enters_step else tuple(m for m in child_key.marks if m != HYPER)
+        if RUNNING in key.marks:
+            marks += (RUNNING,)
+        child_key = Key(child_key.annotation, child_key.default, marks)
+        yield from walk(child, child_key, (*path, name), open_pipelines=open_pipelines)
+
+
+def _entries(value: Any, key: Key = NO_KEY) -> list[tuple[Any, Any, Key]] | None:
+    """Lists what a section holds, each with its name and declaration; None: no section."""
+    if value is None or isinstance(value, str | int | float | tuple):
+        return None
+    if isinstance(value, Section):
+        return list(value.entries())
+    if isinstance(value, Mapping):
+        item = Key(Any, REQUIRED, tuple(m for m in key.marks if m != LATER))
+        return [(name, child, item) for name, child in value.items()]
+    if dataclasses.is_dataclass(value) and not isinstance(value, Pipeline | type):
+        keys = signature_keys(type(value))
+        return [(name, getattr(value, name), k) for name, k in keys.items()]
+    return None
+
+
+def to_tree(value: Any) -> Any:
+    """Turns a section or a value into nested dicts and lists, as JSON takes them."""
+    if isinstance(value, Pipeline):
+        return value.text
+    if isinstance(value, tuple | list):
+        return [to_tree(v) for v in value]
+    entries = _entries(value)
+    return value if entries is None else {name: to_tree(child) for name, child, _ in entries}
+
+
+def nest(leaves: Iterable[tuple[Path, Any]]) -> dict[Any, Any]:
+    """Builds the nested dict whose leaves have these paths."""
+    tree: dict[Any, Any] = {}
+    for path, value in leaves:
+        put_at(tree, path, value)
+    return tree
+
+
+def put_at(tree: Any, path: Path, value: Any) -> None:
+    """Sets a leaf of a nest of dicts and lists, in place; dicts that lack are added."""
+    *sections, last = path
+    for section in sections:
+        tree = tree[section] if isinstance(tree, list) else tree.setdefault(section, {})
+    tree[last] = value
 
 
 def join_path(path: str, name: str) -> str:
+    """Joins a section's path and the name of a key: `optimizer.learning_rate`."""
     return f"{path}.{name}" if path else str(name)

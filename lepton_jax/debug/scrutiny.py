@@ -224,7 +224,7 @@ def _in_batch(moment: Snapshot, taken: _Taken) -> Fault | None:
                 keys = moment.program.config.data
                 source = (
                     "the data is finite, so it is made so by "
-                    f"data.augment={keys.augment!r} or data.prepare={keys.prepare!r}"
+                    f"data.augment={str(keys.augment)!r} or data.prepare={str(keys.prepare)!r}"
                 )
             return Fault(
                 "batch",

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from lepton_jax.atomic import replace_folder
-from lepton_jax.config.validation import calls
+from lepton_jax.config.pipeline import Pipeline
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.export.lineage import build_lineage, check_clean, scrub_values
 from lepton_jax.serving.loader import MANIFEST, bundle_id, manifest_bytes
@@ -66,7 +66,7 @@ class Trained(Protocol):
     @property
     def classes(self) -> tuple[str, ...]: ...
     @property
-    def decode(self) -> str: ...
+    def decode(self) -> Pipeline: ...
     @property
     def config_text(self) -> str: ...
     @property
@@ -251,7 +251,7 @@ def _decoding(trained: Trained) -> dict[str, Any] | None:
         return None
     ((name, (height, width, channels)),) = images.items()
     steps: list[tuple[str, dict[str, Any]]] = []
-    for transform in calls("host transform", trained.decode):
+    for transform in trained.decode:
         keys = dict(transform.keys)
         if transform.name in OF_THE_TRUTH:
             continue

@@ -14,7 +14,7 @@ from flax import nnx
 
 from lepton_jax.config.config import Config
 from lepton_jax.config.schema import PositiveInt
-from lepton_jax.config.validation import calls, validate_config
+from lepton_jax.config.validation import validate_config
 from lepton_jax.errors import UserError
 from lepton_jax.metrics.frechet import Frechet
 from lepton_jax.training import saved
@@ -61,7 +61,7 @@ class ClassifierFeatures:
                 "would be its features"
             )
         self._outputs = len(self._weights["head.bias"])
-        self._prepare = calls("transform", self._config.data.prepare)
+        self._prepare = self._config.data.prepare
 
     @cached_property
     def identity(self) -> dict[str, str]:

@@ -11,10 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from lepton_jax.config.components import Component, resolve_component
-from lepton_jax.config.config import Config
+from lepton_jax.config.config import Config, hyper_of
+from lepton_jax.config.pipeline import Pipeline
 from lepton_jax.config.schema import parse_duration
-from lepton_jax.config.validation import calls
-from lepton_jax.config.varied import hyper_of
 from lepton_jax.data.dataset import SEED, DataSpec, FieldSpec
 from lepton_jax.errors import UserError, did_you_mean
 from lepton_jax.nn.batch import Batch
@@ -57,8 +56,8 @@ class Program:
         self.train_examples = train_examples
         self.total_steps = self.steps(config.train_for)
         self._check_schedule()
-        self._augment = calls("transform", config.data.augment)
-        self._prepare = calls("transform", config.data.prepare)
+        self._augment = config.data.augment
+        self._prepare = config.data.prepare
         self._dtype = PRECISIONS[config.precision]
         task = self._task({})
         if getattr(task, "carries", False) and config.data.order != "contiguous":
@@ -137,7 +136,7 @@ class Program:
 
     def prepare(self, batch: Batch) -> Batch:
         """What every step, evaluation and exported program does to a raw batch."""
-        batch = _run(self._prepare, [{}] * len(self._prepare), batch, None)
+        batch = _run(self._prepare, [{} for _ in self._prepare], batch, None)
         return {k: v if k == "mask" else self.cast(v) for k, v in batch.items()}
 
     def init(self, seed: jax.Array, hyper: Any) -> State:
@@ -328,7 +327,7 @@ def _gathers(metric: Any) -> bool:
 
 
 def _run(
-    transforms: list[Component], hypers: list[dict[str, Any]], batch: Batch, noise: Noise | None
+    transforms: Pipeline, hypers: list[dict[str, Any]], batch: Batch, noise: Noise | None
 ) -> Batch:
     for transform, hyper in zip(transforms, hypers, strict=True):
         batch = transform.build(batch, noise, hyper=hyper)

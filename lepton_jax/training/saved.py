@@ -11,6 +11,7 @@ import numpy as np
 from etils import epath
 
 from lepton_jax.config.config import Config
+from lepton_jax.config.pipeline import Pipeline
 from lepton_jax.config.validation import validate_config
 from lepton_jax.console import say
 from lepton_jax.data.dataset import Dataset, FieldSpec
@@ -68,7 +69,7 @@ class SavedRun:
         return self.data.spec.classes
 
     @property
-    def decode(self) -> str:
+    def decode(self) -> Pipeline:
         return self.config.data.decode
 
     @property

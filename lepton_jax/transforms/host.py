@@ -12,7 +12,7 @@ import numpy as np
 
 from lepton_jax.boxes.geometry import following
 from lepton_jax.config.components import resolve_component
-from lepton_jax.config.validation import calls
+from lepton_jax.config.validation import parse_pipeline
 from lepton_jax.data.draws import Draws
 from lepton_jax.data.source import Element
 from lepton_jax.errors import UserError
@@ -29,7 +29,7 @@ def pipeline(decode: str, key: str = "data.decode") -> ElementTransform:
       UserError: when it names none of ours, cannot be read, or draws where `key` allows no chance.
     """
     try:
-        transforms = [(t, _draws(t.name)) for t in calls("host transform", decode)]
+        transforms = [(t, _draws(t.name)) for t in parse_pipeline("host transform", decode)]
     except ValueError as e:
         raise UserError(f"{key} = {decode!r}: {e}") from None
     drawing = [t.name for t, draws in transforms if draws]

@@ -12,6 +12,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from lepton_jax.config.components import TABLES
+from lepton_jax.config.validation import parse_pipeline
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.export.bundle import export_bundle
 from lepton_jax.serving import loader
@@ -202,7 +203,7 @@ def deskew(element):
 def test_host_transforms_of_the_users_own_leave_a_bundle_that_takes_arrays(tmp_path, monkeypatch):
     monkeypatch.setitem(TABLES["host transform"], "deskew", "tests.export.test_bundle:deskew")
     run = trained_run(tmp_path)
-    run.decode = "deskew()|grayscale()"
+    run.decode = parse_pipeline("host transform", "deskew()|grayscale()")
     export_bundle(run, str(tmp_path / "bundle"))
     assert json.loads((tmp_path / "bundle/signature.json").read_text())["decoding"] is None
     with pytest.raises(loader.InputError, match="takes no image files"):
