@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import textwrap
+import time
 from typing import Annotated, Any
 
 import pytest
@@ -192,12 +193,10 @@ def test_a_missing_config_file_names_the_nearest(config_path: str):
 
 
 def test_a_thousand_trials_are_validated_in_seconds():
-    import time
-
-    started = time.perf_counter()
+    started = time.process_time()
     for i in range(1000):
         validate_config(with_("seed", i))
-    assert time.perf_counter() - started < 3
+    assert time.process_time() - started < 3
 
 
 def test_a_fault_that_needs_no_component_imports_no_jax(tmp_path):
