@@ -56,14 +56,8 @@ def draw_augmentations(config: Config, path: str, examples: int, draws: int) -> 
             columns.append(jax.device_get(step({**raw, "position": position}, jnp.int32(k))))
     images = [_to_uint8(c["image"][i]) for i in range(examples) for c in columns]
     captions = [_caption(c, i, data.spec.classes) for i in range(examples) for c in columns]
-<<<<<<< HEAD:lepton_jax/training/augment.py
     figures.draw_captioned_grid(images, captions, len(columns), path)
-    return "|".join(p for p in (config.data.train_decode, config.data.augment) if p)
-=======
-    figures.draw_captioned_grid(images, captions, len(columns), out)
-    pipeline = "|".join(str(p) for p in (config.data.train_decode, config.data.augment) if p)
-    return Augmented(out, examples, pipeline)
->>>>>>> 36dda4b (One walk over a config: pipelines are parsed once, marks alone say what trials may vary):lepton_jax/training/augmented.py
+    return "|".join(str(p) for p in (config.data.train_decode, config.data.augment) if p)
 
 
 def _caption(batch: Mapping[str, np.ndarray], i: int, classes: tuple[str, ...]) -> str:
