@@ -20,16 +20,18 @@ from lepton_jax.errors import UserError, did_you_mean
 
 
 def load_config(path: str, overrides: Mapping[str, str] | None = None) -> tuple[Config, list[str]]:
-    """The validated config at `path` (`FILE.py[:arg]` or a record's config.json), and notes.
+    """Loads and validates the config at `path`: `FILE.py[:arg]`, or a record's config.json.
 
-    `overrides`: `{'optimizer.learning_rate': '0.1'}`, values as written on a command line.
+    `overrides`: `{'optimizer.learning_rate': '0.1'}`, values as they are written on a command line.
+    Returns the config, and a note for each component whose section an override replaced.
+
     Raises:
       UserError: naming the file and what is wrong with it, or every fault of the config.
     """
     file, _, arg = path.partition(":") if not os.path.exists(path) else (path, "", "")
-    given = _read_json(file) if file.endswith(".json") else _read_python(file, arg)
-    notes = _override(given, overrides or {})
-    return validate_config(given.to_dict(), file), notes
+    fields = _read_json(file) if file.endswith(".json") else _read_python(file, arg)
+    notes = _override(fields, overrides or {})
+    return validate_config(fields.to_dict(), file), notes
 
 
 def resolve_config(config: Any, overrides: Mapping[str, str]) -> tuple[Config, list[str]]:
@@ -86,10 +88,11 @@ def _read_python(file: str, arg: str) -> Any:
 
 
 def load_user_function(file: str, name: str, expected: str) -> Callable[..., Any]:
-    """The function of that name in a user's Python file.
+    """Imports a user's Python file and returns its function of that name.
 
+    `expected`: a sentence on what such a file defines, for the errors.
     Raises:
-      UserError: naming the file and the line of what is wrong; `expected` in words.
+      UserError: naming the file and the line of what is wrong.
     """
     if not os.path.isfile(file):
         raise UserError(f"there is no file {file}{_nearest_file(file)}")
@@ -110,9 +113,10 @@ def load_user_function(file: str, name: str, expected: str) -> Callable[..., Any
 
 
 def call_user_function(file: str, name: str, arg: str, expected: str) -> Any:
-    """What the function of that name in `file` returns, given what stands behind `file:`.
+    """Calls the function of that name in a user's Python file with `arg`, unless it is `''`.
 
-    Raises as `load_user_function` does.
+    Raises:
+      UserError: as `load_user_function`, or when the function takes no argument or raises.
     """
     function = load_user_function(file, name, expected)
     if arg and not inspect.signature(function).parameters:
@@ -121,17 +125,24 @@ def call_user_function(file: str, name: str, arg: str, expected: str) -> Any:
 
 
 def run_user_code(function: Callable[..., Any], file: str, *args: Any) -> Any:
-    """Calls what a user's file defines. What it raises becomes a sentence with its line."""
+    """Calls `function`, which a user's file defines or is.
+
+    Raises:
+      UserError: with the file and the line, in place of what the user's code raised.
+    """
     try:
         return function(*args)
     except (SyntaxError, UserError):
         raise
     except Exception as e:  # noqa: BLE001  whatever the user's file raises is the user's to see
-        raise UserError(f"{_where(e, file)}: {type(e).__name__}: {e}") from None
+        raise UserError(f"{_locate(e, file)}: {type(e).__name__}: {e}") from None
 
 
 def _override(config: Any, overrides: Mapping[str, str]) -> list[str]:
-    """Applies overrides in place: component names first, as they decide what the rest may be."""
+    """Applies overrides in place, and returns a note for each section that starts anew.
+
+    Component names come first, because they decide what the other keys may be.
+    """
     from ml_collections import ConfigDict
 
     notes = []
@@ -149,10 +160,10 @@ def _override(config: Any, overrides: Mapping[str, str]) -> list[str]:
                         f"--config.{path}: {'.'.join(sections[: i + 1])} is a value, not a section"
                     )
             if name == "name" and target.get("name") not in (None, overrides[path]):
-                others = [k for k in target if k != "name"]
-                for key in others:
+                stale = [k for k in target if k != "name"]
+                for key in stale:
                     del target[key]
-                dropped = f" ({', '.join(others)} of the config are dropped)" if others else ""
+                dropped = f" ({', '.join(stale)} of the config are dropped)" if stale else ""
                 notes.append(f"{'.'.join(sections)}: {overrides[path]}, from its defaults{dropped}")
             text = overrides[path]
             target[name] = text if isinstance(target.get(name), str) else parse_literal(text)
@@ -161,7 +172,7 @@ def _override(config: Any, overrides: Mapping[str, str]) -> list[str]:
 
 
 def parse_literal(text: str) -> Any:
-    """A value as it is written on a command line: `0.1`, `(8, 16)`, `true`, or a bare word."""
+    """Reads a value as it is written on a command line: `0.1`, `(8, 16)`, `true`, or a word."""
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     try:
@@ -171,12 +182,14 @@ def parse_literal(text: str) -> Any:
 
 
 def _nearest_file(file: str) -> str:
+    """Suggests the file of the folder whose name is nearest."""
     folder = os.path.dirname(file) or "."
     if not os.path.isdir(folder):
         return f" (nor a folder {folder})"
     return did_you_mean(os.path.basename(file), os.listdir(folder))
 
 
-def _where(error: Exception, file: str) -> str:
+def _locate(error: Exception, file: str) -> str:
+    """Names the last line of `file` that the error passed: `config.py:12`."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
     return f"{file}:{frames[-1].lineno}" if frames else file

@@ -1,8 +1,8 @@
-"""What a component's signature says about its config keys.
+"""Reads a component's signature as the schema of its config keys.
 
 A component (a model, a task, a source, a transform ...) takes its config as keyword-only
-parameters; annotations and defaults are the one place that says which keys exist, their types and
-their defaults. What is positional is handed over by the harness and is no business of a config.
+parameters. Their annotations and defaults alone say which keys exist, of what type and with which
+default. Positional parameters are handed over by the harness and are no config keys.
 
     class CNN(nnx.Module):
         def __init__(self, input_shape, outputs, *, features: tuple[int, ...] = (32, 64),
@@ -33,7 +33,7 @@ Exactly 0.0 means 'this part is switched off' and stays a Python number; see `is
 
 
 def is_off(number: Any) -> bool:
-    """Whether a `Hyper` switches its part off. A traced zero does not: its program has the part."""
+    """Returns whether a `Hyper` switches its part off; a traced zero does not."""
     return isinstance(number, int | float) and number == 0
 
 
@@ -76,7 +76,7 @@ REQUIRED = inspect.Parameter.empty
 
 
 class Key(NamedTuple):
-    """One config key of a component."""
+    """The declaration of a config key: its type, its default (or REQUIRED), and its marks."""
 
     annotation: Any
     default: Any
@@ -85,8 +85,10 @@ class Key(NamedTuple):
 
 @functools.cache
 def signature_keys(component: Callable[..., Any]) -> dict[str, Key]:
-    """The config keys of a component: its dataclass fields, or the parameters that a config may
-    give: keyword-only ones, and (optax's way) later ones that have a default.
+    """Reads the config keys of a component from its signature.
+
+    They are the fields of a dataclass. Of a function or another class they are the keyword-only
+    parameters, and (optax's way) the positional ones with a default.
     """
     if dataclasses.is_dataclass(component):
         hints = typing.get_type_hints(component, include_extras=True)
@@ -102,20 +104,20 @@ def signature_keys(component: Callable[..., Any]) -> dict[str, Key]:
         if name in ("self", "rngs") or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
             continue
         if p.kind is p.KEYWORD_ONLY or p.default is not REQUIRED:
-            keys[name] = split_annotation(hints.get(name, _of_default(p.default)), p.default)
+            keys[name] = split_annotation(hints.get(name, _infer_annotation(p.default)), p.default)
     return keys
 
 
-def _of_default(default: Any) -> Any:
-    """What a parameter without an annotation is: what its default is, if that is plain."""
+def _infer_annotation(default: Any) -> Any:
+    """Returns the type of a parameter without an annotation: its default's, if that is simple."""
     return type(default) if type(default) in (bool, int, float, str) else Any
 
 
 def optax_keys(function: Callable[..., Any]) -> dict[str, Key]:
-    """The config keys of a function of optax's kind, judged by its defaults.
+    """Reads the config keys of an optimizer of optax from the defaults of its parameters.
 
-    A float may be varied between trials (optax takes it traced), a bool or an int may not, and
-    what is None by default is a key where a float is documented. Callables, masks and dtypes are
+    Trials may vary a float, which optax takes traced, but not a bool or an int. A parameter that
+    is None by default is a key if its annotation allows a float. Callables, masks and dtypes are
     no config keys.
     """
     keys = {}
@@ -132,32 +134,37 @@ def optax_keys(function: Callable[..., Any]) -> dict[str, Key]:
 
 
 def _takes_float(annotation: Any) -> bool:
-    """Whether `float | None`, also as a part of JAX's union of what is like an array."""
+    """Returns whether it allows a float and None, also among JAX's union of array-like types."""
     options = typing.get_args(annotation)
     return {float, type(None)} <= set(options) and all(isinstance(o, type) for o in options)
 
 
 def _field_default(field: dataclasses.Field) -> Any:
+    """Returns the default of a dataclass field, or REQUIRED."""
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
     return REQUIRED if field.default is dataclasses.MISSING else field.default
 
 
 def split_annotation(annotation: Any, default: Any = REQUIRED) -> Key:
-    """An annotation taken apart into what it is and how it is marked."""
+    """Splits `Annotated[T, marks...]` into the type and the marks.
+
+    Raises:
+      UserError: when a mark looks like a range and is none of `RANGES`.
+    """
     marks: tuple[str, ...] = ()
     while typing.get_origin(annotation) is Annotated:
         annotation, *extra = typing.get_args(annotation)
         marks += tuple(m for m in extra if isinstance(m, str))
     for mark in marks:
         if mark.startswith(("in ", ">", "<")) and mark not in RANGES:
-            known = ", ".join(map(repr, RANGES))
-            raise UserError(f"Annotated[..., {mark!r}]: no such range; there are: {known}")
+            ranges = ", ".join(map(repr, RANGES))
+            raise UserError(f"Annotated[..., {mark!r}]: no such range; there are: {ranges}")
     return Key(annotation, default, marks)
 
 
 def describe_type(annotation: Any) -> str:
-    """An annotation in the words of an error message: `int`, `'SAME' or 'VALID'`, `int or None`."""
+    """Says a type in the words of an error message: `int`, `'SAME' or 'VALID'`, `int or None`."""
     annotation = split_annotation(annotation).annotation
     origin, args = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Literal:
@@ -176,10 +183,10 @@ def describe_type(annotation: Any) -> str:
 
 
 def coerce_value(value: Any, annotation: Any) -> Any:
-    """`value` as the annotation wants it: an int where a float is due, a list as a tuple.
+    """Converts `value` to an annotated type: an int to a float, a list to a tuple.
 
     Raises:
-      ValueError: with 'expected ..., got ...' when the value does not fit.
+      ValueError: with 'expected ..., got ...' when the value does not fit, or is out of range.
     """
     _, _, marks = declared = split_annotation(annotation)
     if marks:
@@ -219,14 +226,14 @@ def coerce_value(value: Any, annotation: Any) -> Any:
             return value
     elif isinstance(annotation, type) and isinstance(value, annotation):
         return value
-    raise ValueError(f"expected {describe_type(annotation)}, got {_shown(value)}")
+    raise ValueError(f"expected {describe_type(annotation)}, got {_describe_value(value)}")
 
 
 def parse_duration(text: str) -> tuple[float, str]:
-    """`'10 epochs'` -> `(10.0, 'epochs')`; the unit is steps, epochs or examples.
+    """Splits `'10 epochs'` into `(10.0, 'epochs')`; the unit is steps, epochs or examples.
 
     Raises:
-      ValueError: when it is not a number above or equal to zero and a unit.
+      ValueError: when the text is not a number of at least zero and a unit.
     """
     number, _, unit = text.strip().partition(" ")
     unit = unit.strip().rstrip("s") + "s"
@@ -245,5 +252,5 @@ def parse_duration(text: str) -> tuple[float, str]:
     return length, unit
 
 
-def _shown(value: Any) -> str:
+def _describe_value(value: Any) -> str:
     return f"{value!r} ({type(value).__name__})"

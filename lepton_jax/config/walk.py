@@ -30,23 +30,23 @@ class Leaf(NamedTuple):
     path: Path
     value: Any
     marks: tuple[str, ...]
-    """Those of the value itself, and RUNNING where a section above it has that mark. HYPER only
-    where the number enters the step, see `Traced`."""
+    """The marks of its key. RUNNING is added where a section above has it; HYPER is taken away
+    where the number does not enter the step, see `Traced`."""
     default: Any
 
     @property
     def name(self) -> str:
-        """The path as it is written: `optimizer.learning_rate`."""
+        """Returns the path as it is written: `optimizer.learning_rate`."""
         return ".".join(map(str, self.path))
 
     @property
     def is_trialable(self) -> bool:
-        """Whether trials may vary it. A number that is zero or None is off: another program."""
+        """Returns whether trials may vary it. Zero and None are off: another program."""
         return HYPER in self.marks and (bool(self.value) or NEVER_OFF in self.marks)
 
     @property
     def decides_numbers(self) -> bool:
-        """Whether it has a place in the fingerprint, see `Running` and `Later`."""
+        """Returns whether it is a part of the fingerprint, see `Running` and `Later`."""
         at_default = LATER in self.marks and to_tree(self.value) == to_tree(self.default)
         return RUNNING not in self.marks and not at_default
 
@@ -55,7 +55,9 @@ class Leaf(NamedTuple):
 class Section(Protocol):
     """A section that lists its own entries, because they are more than its fields."""
 
-    def entries(self) -> Iterator[tuple[str, Any, Key]]: ...
+    def entries(self) -> Iterator[tuple[str, Any, Key]]:
+        """Yields the name, value and declaration of every entry."""
+        ...
 
 
 def walk(

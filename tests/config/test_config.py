@@ -68,6 +68,7 @@ def with_(path: str, value: object) -> dict:
         ("model", "cnn", "model: expected a section"),
         ("model.name", "no_such_pkg.x:Net", "there is no module 'no_such_pkg' on the Python path"),
         ("model.name", "lepton_jax.models.cnn:CN", "has no 'CN' (did you mean 'CNN'?)"),
+        ("model.name", "lepton_jax.model.cnn:CNN", "did you mean 'lepton_jax.models'?)"),
     ],
 )
 def test_a_fault_names_key_value_and_what_is_allowed(path: str, value: object, said: str):
@@ -241,3 +242,13 @@ def test_a_range_that_is_not_known_is_an_error_and_not_ignored():
 
     with pytest.raises(UserError, match=r"'in \(0, 100\]'.*no such range.*'in \[0, 1\]'"):
         signature_keys(mine)
+
+
+def test_a_wrong_module_of_lepton_jax_is_no_package_to_install(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "my_nets.py").write_text("from lepton_jax.shema import Rate\n")
+    with pytest.raises(UserError) as e:
+        validate_config(with_("model.name", "my_nets:Net"))
+    assert "model 'my_nets:Net': there is no module 'lepton_jax.shema'" in str(e.value)
+    assert "(did you mean 'lepton_jax.config.schema'?)" in str(e.value)
+    assert "pip install" not in str(e.value)
