@@ -167,6 +167,10 @@ class Component:
         for name, value in self.keys.items():
             yield name, value, declared[name]
 
+    def replace(self, values: Mapping[str, Any]) -> "Component":
+        """Returns the component with other values for these keys."""
+        return Component(self.kind, self.name, {**self.keys, **values})
+
 
 @functools.cache
 def component_keys(kind: str, name: str) -> dict[str, Key]:

@@ -4,6 +4,7 @@
 Imports: no jax; a component's module only when it is chosen.
 """
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -27,7 +28,7 @@ from lepton_jax.config.schema import (
     Traced,
     signature_keys,
 )
-from lepton_jax.config.walk import nest, put_at, to_tree, walk
+from lepton_jax.config.walk import get_at, nest, put_at, replace_leaves, to_tree, walk
 from lepton_jax.trees import flatten_dict
 
 ModelChoice = Annotated[Component, "model"]
@@ -126,6 +127,12 @@ class OptimizerConfig:
         declared = component_keys("optimizer", self.name)
         for name, value in self.keys.items():
             yield name, value, declared[name]
+
+    def replace(self, values: Mapping[str, Any]) -> "OptimizerConfig":
+        """Returns the section with other values for these entries."""
+        of_optax = {k: v for k, v in values.items() if k in self.keys}
+        of_section = {k: v for k, v in values.items() if k not in self.keys}
+        return dataclasses.replace(self, **of_section, keys={**self.keys, **of_optax})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,6 +272,17 @@ def hyper_of(config: Config) -> dict[str, Any]:
         if leaf.is_trialable:
             put_at(numbers, _path_in_checkpoint(leaf.path), leaf.value)
     return numbers
+
+
+def apply_hyper(config: Config, hyper: Mapping[str, Any]) -> Config:
+    """Returns the config with its trialable numbers replaced by those of `hyper`.
+
+    `hyper` has the form of `hyper_of(config)`; inside the step its leaves are traced arrays, so
+    that what is built from the returned config computes with them.
+    """
+    trialable = (leaf for leaf in walk(config, open_pipelines=True) if leaf.is_trialable)
+    paths = {leaf.path: get_at(hyper, _path_in_checkpoint(leaf.path)) for leaf in trialable}
+    return replace_leaves(config, paths)
 
 
 def _path_in_checkpoint(path: tuple[Any, ...]) -> tuple[Any, ...]:

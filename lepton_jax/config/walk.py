@@ -59,6 +59,10 @@ class Section(Protocol):
         """Yields the name, value and declaration of every entry."""
         ...
 
+    def replace(self, values: Mapping[str, Any]) -> Any:
+        """Returns the section with other values for these entries."""
+        ...
+
 
 def walk(
     value: Any,
@@ -112,11 +116,38 @@ def to_tree(value: Any) -> Any:
     return value if entries is None else {name: to_tree(child) for name, child, _ in entries}
 
 
+def replace_leaves(value: Any, leaves: Mapping[Path, Any], path: Path = ()) -> Any:
+    """Returns the section with other values at these paths, pipelines opened."""
+    if path in leaves:
+        return leaves[path]
+    depth = len(path)
+    names = {p[depth] for p in leaves if len(p) > depth and p[:depth] == path}
+    if not names:
+        return value
+    if isinstance(value, Pipeline):
+        transforms = [replace_leaves(t, leaves, (*path, i)) for i, t in enumerate(value)]
+        return Pipeline(value.text, tuple(transforms))
+    children = {name: child for name, child, _ in _entries(value) or () if name in names}
+    values = {name: replace_leaves(c, leaves, (*path, name)) for name, c in children.items()}
+    if isinstance(value, Section):
+        return value.replace(values)
+    if isinstance(value, Mapping):
+        return {**value, **values}
+    return dataclasses.replace(value, **values)
+
+
 def nest(leaves: Iterable[tuple[Path, Any]]) -> dict[Any, Any]:
     """Builds the nested dict whose leaves have these paths."""
     tree: dict[Any, Any] = {}
     for path, value in leaves:
         put_at(tree, path, value)
+    return tree
+
+
+def get_at(tree: Any, path: Path) -> Any:
+    """Returns the leaf at `path` of a nest of dicts and lists."""
+    for section in path:
+        tree = tree[section]
     return tree
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lepton_jax.config import config_file
-from lepton_jax.config.config import Config, hyper_of, program_key
+from lepton_jax.config.config import Config, apply_hyper, hyper_of, program_key
 from lepton_jax.config.pipeline import Pipeline
 from lepton_jax.config.schema import HYPER, RUNNING, Hyper, Running
 from lepton_jax.config.validation import change_config, parse_pipeline, validate_config
@@ -82,6 +82,30 @@ def test_a_marked_key_of_a_users_component_is_varied_without_another_edit():
         ("data.augment", f"{__name__}:shift(0.5)|flip"),
     ):
         assert program_key(config_of(**{path: value})) == program_key(config), path
+
+
+def test_the_numbers_of_one_trial_put_into_anothers_config_make_it_the_same():
+    groups = {"head": {"pattern": "head", "learning_rate": 0.5}, "rest": {"pattern": "."}}
+    lora = {"rank": 2, "alpha": 4.0}
+    one = config_of(**{"optimizer.groups": groups, "ema": 0.9, "lora": lora})
+    augment = f"{__name__}:shift(0.3)|flip"
+    other = change_config(
+        one,
+        {
+            "model.temperature": 0.7,
+            "data.augment": augment,
+            "optimizer.learning_rate": 0.2,
+            "optimizer.momentum": 0.8,
+            "optimizer.groups.head.learning_rate": 0.1,
+            "lora.alpha": 8.0,
+            "ema": 0.99,
+        },
+    )
+    applied = apply_hyper(one, hyper_of(other))
+    assert hyper_of(applied) == hyper_of(other) != hyper_of(one)
+    assert applied.optimizer == other.optimizer
+    assert applied.data.augment.transforms == other.data.augment.transforms
+    assert (applied.model, applied.lora, applied.ema) == (other.model, other.lora, other.ema)
 
 
 def test_a_number_that_is_off_is_another_program():
