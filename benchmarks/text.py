@@ -87,7 +87,7 @@ def decoder(shape: dict[str, Any]) -> Transformer:
 def write(model: Transformer) -> jax.Array:
     first_B = jnp.zeros(1, jnp.int32)
     cache = model.cache(1, LENGTH)
-    return beam_search.greedy(model.read, cache, first_B, length=LENGTH, end=None).tokens
+    return beam_search.greedy_tokens(model.read, cache, first_B, length=LENGTH, end=None).tokens
 
 
 @nnx.jit

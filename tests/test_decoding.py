@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 from scipy.special import log_softmax, softmax
 
-from lepton_jax.nn.beam_search import beam_search, filtered, greedy, sampled
+from lepton_jax.nn.beam_search import beam_search, filter_logits, greedy_tokens, sample_tokens
 
 V, T, END, FIRST = 4, 5, 2, 1
 RNG = np.random.default_rng(0)
@@ -105,7 +105,7 @@ def test_an_answer_does_not_depend_on_the_texts_beside_it():
 
 
 def test_greedy_takes_the_likeliest_to_the_end():
-    found = jax.jit(lambda c, f: greedy(read, c, f, length=T, end=END))(*start())
+    found = jax.jit(lambda c, f: greedy_tokens(read, c, f, length=T, end=END))(*start())
     for b, table in enumerate(TABLES):
         seen = [0, FIRST]
         while len(seen) < T + 2 and (len(seen) == 2 or seen[-1] != END):
@@ -132,14 +132,16 @@ LOGITS = np.log(np.array([0.4, 0.3, 0.15, 0.1, 0.05]))
 )
 def test_what_is_left_to_be_drawn(keys, left):
     order = np.array([3, 0, 4, 1, 2])
-    found = softmax(np.asarray(filtered(jnp.asarray(LOGITS[order])[None], **keys))[0])
+    found = softmax(np.asarray(filter_logits(jnp.asarray(LOGITS[order])[None], **keys))[0])
     np.testing.assert_allclose(found, (np.array(left) / sum(left))[order], rtol=1e-5)
 
 
 def test_draws_have_the_exact_probabilities_of_sequences():
     B, table, keys = 20_000, TABLES[:1], {"temperature": 0.7, "top_k": 3, "top_p": 0.9}
     draw = jax.jit(
-        lambda cache, first, keys_B: sampled(read, cache, first, keys_B, length=2, end=None, **keys)
+        lambda cache, first, keys_B: sample_tokens(
+            read, cache, first, keys_B, length=2, end=None, **keys
+        )
     )
     cache, first = start(np.repeat(table, B, axis=0))
     found = draw(cache, first, jax.random.split(jax.random.key(0), B))
@@ -147,7 +149,7 @@ def test_draws_have_the_exact_probabilities_of_sequences():
 
     def p(a, b):
         logits = jnp.asarray(table[0, a, b])[None]
-        return softmax(np.asarray(filtered(logits, **keys), np.float64)[0])
+        return softmax(np.asarray(filter_logits(logits, **keys), np.float64)[0])
 
     exact = np.array([p(0, FIRST)[x] * p(FIRST, x)[y] for x, y in pairs])
     seen = np.bincount(np.asarray(found.tokens) @ [V, 1], minlength=V * V)

@@ -1,4 +1,4 @@
-"""The structure that a reader may rely on: arrows, names, sizes, and the walk that is documented."""
+"""The structure that a reader may rely on: arrows, names, sizes and the documented walk."""
 
 import ast
 import re

@@ -17,7 +17,7 @@ KEPT = 0.25
 object no longer shows where it is."""
 
 
-def moved(boxes: Any, labels: Any, scale: Any, offset: Any) -> tuple[Any, Any]:
+def move_boxes(boxes: Any, labels: Any, scale: Any, offset: Any) -> tuple[Any, Any]:
     """Boxes and labels after each place (y, x) of the image became `scale * (y, x) + offset`.
 
     `scale` and `offset` are [..., 2], in shares of the image; a scale of -1 mirrors. Boxes
@@ -34,18 +34,18 @@ def moved(boxes: Any, labels: Any, scale: Any, offset: Any) -> tuple[Any, Any]:
     return xp.where(kept[..., None], cut, xp.zeros_like(cut)), xp.where(kept, labels, -1)
 
 
-def following(batch: Mapping[str, Any], scale: Any, offset: Any) -> dict[str, Any]:
+def boxes_after(batch: Mapping[str, Any], scale: Any, offset: Any) -> dict[str, Any]:
     """The fields `boxes` and `labels` of a batch, or an element, whose image has moved so.
 
     Nothing where it has none.
     """
     if "boxes" not in batch:
         return {}
-    boxes, labels = moved(batch["boxes"], batch["labels"], scale, offset)
+    boxes, labels = move_boxes(batch["boxes"], batch["labels"], scale, offset)
     return {"boxes": boxes, "labels": labels.astype(batch["labels"].dtype)}
 
 
-def overlaps(a: Any, b: Any) -> Any:
+def box_overlaps(a: Any, b: Any) -> Any:
     """Intersection over union of each of `a` [..., N, 4] with each of `b` [..., M, 4]: [..., N, M].
 
     In whatever unit the corners are; 0 where both have no area.

@@ -110,11 +110,11 @@ def _token_drawer(sampling: Sampling) -> Callable[[np.ndarray, int], int]:
     """Returns a function that draws the i-th token by logits [V], each with its own random key."""
     import jax
 
-    from lepton_jax.nn.beam_search import filtered
+    from lepton_jax.nn.beam_search import filter_logits
 
     @jax.jit
     def draw(logits_V: Any, i: Any) -> Any:
-        kept_1V = filtered(
+        kept_1V = filter_logits(
             logits_V[None],
             temperature=sampling.temperature,
             top_k=sampling.top_k,

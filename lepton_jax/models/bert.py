@@ -8,21 +8,21 @@ import jax.numpy as jnp
 from flax import nnx
 
 from lepton_jax.config.schema import PositiveInt, Rate, Running
-from lepton_jax.nn.attention import INIT_STD, linear
+from lepton_jax.nn.attention import INIT_STD, normal_linear
 from lepton_jax.nn.blocks import (
-    Block,
     Embedding,
     Remat,
+    TransformerBlock,
+    apply_layers,
     check_width,
-    layered,
     norm_layer,
-    repeated,
-    scores,
+    repeat_layers,
+    token_logits,
 )
 from lepton_jax.nn.collectives import by_batch
 from lepton_jax.nn.layers import Dropout
 from lepton_jax.nn.rng import Noise
-from lepton_jax.nn.token_batch import Text
+from lepton_jax.nn.token_batch import TokenBatch
 
 # B batch, T tokens, D width, V vocabulary, K outputs.
 
@@ -64,7 +64,7 @@ class _Encoder(nnx.Module):
         self.norm = norm_layer("layer", width, True, rngs, EPSILON)
         self.dropout = Dropout(dropout)
         block = functools.partial(
-            Block,
+            TransformerBlock,
             width=width,
             heads=heads,
             kv_heads=heads,
@@ -79,14 +79,14 @@ class _Encoder(nnx.Module):
             post_norm=True,
             epsilon=EPSILON,
         )
-        self.blocks = repeated(block, layers, scan=scan, rngs=rngs)
+        self.blocks = repeat_layers(block, layers, scan=scan, rngs=rngs)
         self._remat = remat
 
-    def _encoded(self, text: Text, noise: Noise | None) -> jax.Array:
+    def _encoded(self, text: TokenBatch, noise: Noise | None) -> jax.Array:
         x_BTD = self.tokens(text.tokens) + self.positions(jnp.arange(text.tokens.shape[1]))
         x_BTD += self.kinds(jnp.zeros_like(text.tokens) if text.kinds is None else text.kinds)
         x_BTD = self.dropout(self.norm(by_batch(x_BTD)), noise)
-        return by_batch(layered(self.blocks, x_BTD, noise, text.length, remat=self._remat))
+        return by_batch(apply_layers(self.blocks, x_BTD, noise, text.length, remat=self._remat))
 
 
 class Bert(_Encoder):
@@ -129,10 +129,10 @@ class Bert(_Encoder):
             remat=remat,
             rngs=rngs,
         )
-        self.pooler = linear(width, width, True, INIT_STD, rngs)
-        self.head = linear(width, outputs, True, INIT_STD, rngs)
+        self.pooler = normal_linear(width, width, True, INIT_STD, rngs)
+        self.head = normal_linear(width, outputs, True, INIT_STD, rngs)
 
-    def __call__(self, text: Text, noise: Noise | None = None) -> jax.Array:
+    def __call__(self, text: TokenBatch, noise: Noise | None = None) -> jax.Array:
         """Logits; None for `noise` means evaluation."""
         first_BD = self._encoded(text, noise)[:, 0]
         return self.head(self.dropout(jnp.tanh(self.pooler(first_BD)), noise))
@@ -174,12 +174,12 @@ class BertMLM(_Encoder):
             remat=remat,
             rngs=rngs,
         )
-        self.transform = linear(width, width, True, INIT_STD, rngs)
+        self.transform = normal_linear(width, width, True, INIT_STD, rngs)
         self.transform_norm = norm_layer("layer", width, True, rngs, EPSILON)
         self.bias = nnx.Param(jnp.zeros(outputs))
 
-    def __call__(self, text: Text, noise: Noise | None = None) -> jax.Array:
+    def __call__(self, text: TokenBatch, noise: Noise | None = None) -> jax.Array:
         """Logits; None for `noise` means evaluation."""
         h_BTD = nnx.gelu(self.transform(self._encoded(text, noise)), approximate=False)
-        logits_BTV = scores(self.transform_norm(h_BTD), self.tokens.embedding[...])
+        logits_BTV = token_logits(self.transform_norm(h_BTD), self.tokens.embedding[...])
         return logits_BTV + self.bias[...].astype(logits_BTV.dtype)

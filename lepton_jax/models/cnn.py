@@ -14,7 +14,7 @@ from lepton_jax.nn.rng import Noise
 # B batch, H height, W width, C channels, K outputs.
 
 
-class Block(nnx.Module):
+class ConvBlock(nnx.Module):
     """Convolution 3 x 3, normalisation if asked for, ReLU, max pool 2 x 2."""
 
     def __init__(self, cin: int, cout: int, padding: str, normalize: bool, rngs: nnx.Rngs):
@@ -56,9 +56,9 @@ class CNN(nnx.Module):
         """`input_shape`: (H, W, C). `features`: channels, a block each. `dropout` comes before
         the last layer."""
         height, width, channels = input_shape
-        self.blocks: nnx.List[Block] = nnx.List()
+        self.blocks: nnx.List[ConvBlock] = nnx.List()
         for number, cout in enumerate(features, 1):
-            self.blocks.append(Block(channels, cout, padding, normalize, rngs))
+            self.blocks.append(ConvBlock(channels, cout, padding, normalize, rngs))
             trim = 0 if padding == "SAME" else 2
             height, width, channels = (height - trim) // 2, (width - trim) // 2, cout
             if min(height, width) < 1:

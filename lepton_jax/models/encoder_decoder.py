@@ -11,21 +11,21 @@ from lepton_jax.config.schema import PositiveInt, Rate, Running
 from lepton_jax.errors import UserError
 from lepton_jax.nn.attention import INIT_STD
 from lepton_jax.nn.blocks import (
-    Block,
     Cache,
     Embedding,
     Remat,
-    apart,
+    TransformerBlock,
+    apply_layers,
     check_width,
-    layered,
     norm_layer,
-    repeated,
-    scores,
+    repeat_layers,
+    token_logits,
+    unstack_layers,
 )
 from lepton_jax.nn.collectives import by_batch
 from lepton_jax.nn.layers import Dropout
 from lepton_jax.nn.rng import Noise
-from lepton_jax.nn.token_batch import Text
+from lepton_jax.nn.token_batch import TokenBatch
 
 # B batch, S tokens of the source, T tokens of the target, D width, V vocabulary, L layers.
 
@@ -89,7 +89,7 @@ class EncoderDecoder(nnx.Module):
         self.positions = table(target_length) if learned else None
         self.dropout = Dropout(dropout)
         block = functools.partial(
-            Block,
+            TransformerBlock,
             width=width,
             heads=heads,
             kv_heads=heads,
@@ -104,24 +104,24 @@ class EncoderDecoder(nnx.Module):
         )
         encoder = functools.partial(block, causal=False)
         decoder = functools.partial(block, causal=True, crossed=True)
-        self.encoder = repeated(encoder, layers, scan=scan, rngs=rngs)
-        self.decoder = repeated(decoder, layers, scan=scan, rngs=rngs)
+        self.encoder = repeat_layers(encoder, layers, scan=scan, rngs=rngs)
+        self.decoder = repeat_layers(decoder, layers, scan=scan, rngs=rngs)
         self.encoder_norm = None if post else norm_layer("layer", width, True, rngs)
         self.norm = None if post else norm_layer("layer", width, True, rngs)
         self._remat = remat
 
     def __call__(
-        self, source: Text, target_tokens_BT: jax.Array, noise: Noise | None = None
+        self, source: TokenBatch, target_tokens_BT: jax.Array, noise: Noise | None = None
     ) -> jax.Array:
         """Logits; None for `noise` means evaluation."""
         memory_BSD = self._encoded(source, noise)
         at_B = jnp.zeros(target_tokens_BT.shape[0], jnp.int32)
         x_BTD = self.dropout(by_batch(self._embedded(target_tokens_BT, at_B)), noise)
         others = (None, memory_BSD, source.length)
-        x_BTD = layered(self.decoder, x_BTD, _part(noise, 1), *others, remat=self._remat)
+        x_BTD = apply_layers(self.decoder, x_BTD, _part(noise, 1), *others, remat=self._remat)
         return self._logits(x_BTD)
 
-    def cache(self, source: Text, length: int) -> Cache:
+    def cache(self, source: TokenBatch, length: int) -> Cache:
         """What is kept of a source and no token of the target yet, with room for `length`: `at`
         int32 [B], how many have been read; each layer's keys and values of them, and of the
         source, which are computed here once.
@@ -134,7 +134,7 @@ class EncoderDecoder(nnx.Module):
                 f"this model has learned {self.context} positions: it cannot write {length} tokens"
             )
         memory_BSD = self._encoded(source, None)
-        blocks = apart(self.decoder)
+        blocks = unstack_layers(self.decoder)
         batch = source.tokens.shape[0]
         return {
             "at": jnp.zeros(batch, jnp.int32),
@@ -148,31 +148,31 @@ class EncoderDecoder(nnx.Module):
         at_B = cache["at"]
         x_BTD = self._embedded(tokens_BT, at_B)
         layers = []
-        parts = zip(apart(self.decoder), cache["layers"], cache["memory"], strict=True)
+        parts = zip(unstack_layers(self.decoder), cache["layers"], cache["memory"], strict=True)
         for block, kept, memory in parts:
             x_BTD, kept = block.read(x_BTD, kept, at_B, memory, cache["memory_length"])
             layers.append(kept)
         cache = {**cache, "at": at_B + tokens_BT.shape[1], "layers": layers}
         return self._logits(x_BTD), cache
 
-    def aligned(self, source: Text, tokens_BT: jax.Array) -> jax.Array:
+    def aligned(self, source: TokenBatch, tokens_BT: jax.Array) -> jax.Array:
         """How much the token after each of the target's reads of each of the source's: `[B, T, S]`,
         the mean of all layers and heads.
         """
         memory_BSD = self._encoded(source, None)
         x_BTD = self._embedded(tokens_BT, jnp.zeros(tokens_BT.shape[0], jnp.int32))
         others, found = (memory_BSD, source.length), []
-        for block in apart(self.decoder):
+        for block in unstack_layers(self.decoder):
             found.append(block.looked_up(x_BTD, *others))
             x_BTD = block(x_BTD, None, None, *others)
         return jnp.stack(found).mean(0)
 
-    def _encoded(self, source: Text, noise: Noise | None) -> jax.Array:
+    def _encoded(self, source: TokenBatch, noise: Noise | None) -> jax.Array:
         table = self.tokens if self.source_tokens is None else self.source_tokens
         place_1S = jnp.arange(source.tokens.shape[1])[None]
         x_BSD = self._placed(table(source.tokens), self.source_positions, place_1S)
         x_BSD = self.dropout(by_batch(x_BSD), noise)
-        x_BSD = layered(self.encoder, x_BSD, _part(noise, 0), source.length, remat=self._remat)
+        x_BSD = apply_layers(self.encoder, x_BSD, _part(noise, 0), source.length, remat=self._remat)
         return by_batch(x_BSD if self.encoder_norm is None else self.encoder_norm(x_BSD))
 
     def _embedded(self, tokens_BT: jax.Array, at_B: jax.Array) -> jax.Array:
@@ -184,14 +184,14 @@ class EncoderDecoder(nnx.Module):
         width = x_BTD.shape[-1]
         if learned is not None:
             return (x_BTD + learned(place_BT)) * width**0.5
-        return x_BTD * width**0.5 + sinusoids(place_BT, width).astype(x_BTD.dtype)
+        return x_BTD * width**0.5 + position_embedding(place_BT, width).astype(x_BTD.dtype)
 
     def _logits(self, x_BTD: jax.Array) -> jax.Array:
         x_BTD = by_batch(x_BTD if self.norm is None else self.norm(x_BTD))
-        return scores(x_BTD, (self.tokens if self.head is None else self.head).embedding[...])
+        return token_logits(x_BTD, (self.tokens if self.head is None else self.head).embedding[...])
 
 
-def sinusoids(place_BT: jax.Array, width: int) -> jax.Array:
+def position_embedding(place_BT: jax.Array, width: int) -> jax.Array:
     """Positions `[B, T, D]` of Vaswani et al. (2017, sec. 3.5): the sine and the cosine of
     t / 10,000^(2i/D), taking turns.
     """

@@ -9,7 +9,7 @@ from flax import nnx
 
 from lepton_jax.config.schema import PositiveInt
 from lepton_jax.errors import UserError
-from lepton_jax.models.resnet import Block, ConvNorm
+from lepton_jax.models.resnet import ResNetBlock, ResNetConv
 from lepton_jax.nn import ops
 from lepton_jax.nn.collectives import by_batch
 from lepton_jax.nn.layers import Conv
@@ -73,16 +73,16 @@ class FCOS(nnx.Module):
             )
         if len(blocks) < 2:
             raise UserError(f"model.blocks = {blocks}: expected two stages or more")
-        self.stem = ConvNorm(channels, width, 3, 2, rngs=rngs)
-        self.stages: nnx.List[nnx.List[Block]] = nnx.List()
-        self.laterals: nnx.List[ConvNorm] = nnx.List()
+        self.stem = ResNetConv(channels, width, 3, 2, rngs=rngs)
+        self.stages: nnx.List[nnx.List[ResNetBlock]] = nnx.List()
+        self.laterals: nnx.List[ResNetConv] = nnx.List()
         cin = width
         for stage, count in enumerate(blocks):
             cout = width * 2 ** (stage + 1)
-            layers: nnx.List[Block] = nnx.List()
+            layers: nnx.List[ResNetBlock] = nnx.List()
             for number in range(count):
                 layers.append(
-                    Block(
+                    ResNetBlock(
                         cout if number else cin,
                         cout,
                         1 if number else 2,
@@ -93,7 +93,7 @@ class FCOS(nnx.Module):
                 )
             self.stages.append(layers)
             if stage:
-                self.laterals.append(ConvNorm(cout, features, 1, 1, rngs=rngs))
+                self.laterals.append(ResNetConv(cout, features, 1, 1, rngs=rngs))
             cin = cout
         self.class_tower = _tower(features, tower, rngs)
         self.box_tower = _tower(features, tower, rngs)
@@ -128,12 +128,12 @@ class FCOS(nnx.Module):
         x_BHWC = levels.pop()
         while levels:
             finer = levels.pop()
-            x_BHWC = finer + ops.doubled(x_BHWC)[:, : finer.shape[1], : finer.shape[2]]
+            x_BHWC = finer + ops.upsample_nearest(x_BHWC)[:, : finer.shape[1], : finer.shape[2]]
         return nnx.relu(x_BHWC)
 
 
-def _tower(features: int, depth: int, rngs: nnx.Rngs) -> nnx.List[ConvNorm]:
-    layers: nnx.List[ConvNorm] = nnx.List()
+def _tower(features: int, depth: int, rngs: nnx.Rngs) -> nnx.List[ResNetConv]:
+    layers: nnx.List[ResNetConv] = nnx.List()
     for _ in range(depth):
-        layers.append(ConvNorm(features, features, 3, 1, rngs=rngs))
+        layers.append(ResNetConv(features, features, 3, 1, rngs=rngs))
     return layers

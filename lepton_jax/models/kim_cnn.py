@@ -9,7 +9,7 @@ from flax import nnx
 from lepton_jax.config.schema import PositiveInt, Rate
 from lepton_jax.nn.layers import Dropout, Linear
 from lepton_jax.nn.rng import Noise
-from lepton_jax.nn.token_batch import Text
+from lepton_jax.nn.token_batch import TokenBatch
 
 # B batch, T tokens, D width of a token's vector, F filters of one width, K classes.
 
@@ -52,7 +52,7 @@ class KimCNN(nnx.Module):
         self.head = Linear(len(windows) * filters, outputs, rngs=rngs)
         self._windows = windows
 
-    def __call__(self, text: Text, noise: Noise | None = None) -> jax.Array:
+    def __call__(self, text: TokenBatch, noise: Noise | None = None) -> jax.Array:
         """Logits `[B, K]`."""
         # Not `self.embedding(...)`: nnx.Embed computes in the dtype it was made with, float32.
         x_BTD = jnp.take(self.embedding.embedding[...], text.tokens, axis=0)

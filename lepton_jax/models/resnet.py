@@ -18,7 +18,7 @@ EXPANSION = 4
 """A bottleneck's outputs per channel of its 3 x 3 convolution."""
 
 
-class ConvNorm(nnx.Module):
+class ResNetConv(nnx.Module):
     """Convolution without bias, padded by half its window, and batch normalisation."""
 
     def __init__(self, cin: int, cout: int, kernel: int, stride: int, *, rngs: nnx.Rngs):
@@ -39,7 +39,7 @@ class ConvNorm(nnx.Module):
         return self.norm(self.conv(x_BHWC), noise)
 
 
-class Block(nnx.Module):
+class ResNetBlock(nnx.Module):
     """relu(shortcut(x) + F(x)); F is two 3 x 3 convolutions, or a bottleneck of 1, 3, 1.
 
     A bottleneck's stride is in its 3 x 3 convolution ('v1.5'). The shortcut is the identity where
@@ -60,14 +60,14 @@ class Block(nnx.Module):
         if bottleneck:
             shapes = [(1, width, 1), (3, width, stride), (1, EXPANSION * width, 1)]
         channels = cin
-        self.layers: nnx.List[ConvNorm] = nnx.List()
+        self.layers: nnx.List[ResNetConv] = nnx.List()
         for kernel, cout, step in shapes:
-            self.layers.append(ConvNorm(channels, cout, kernel, step, rngs=rngs))
+            self.layers.append(ResNetConv(channels, cout, kernel, step, rngs=rngs))
             channels = cout
         if zero_residual:
             self.layers[-1].norm.scale = nnx.Param(jnp.zeros(channels))
         same = cin == channels and stride == 1
-        self.projection = None if same else ConvNorm(cin, channels, 1, stride, rngs=rngs)
+        self.projection = None if same else ResNetConv(cin, channels, 1, stride, rngs=rngs)
 
     def __call__(self, x_BHWC: jax.Array, noise: Noise | None) -> jax.Array:
         x_BHWC = by_batch(x_BHWC)
@@ -108,14 +108,14 @@ class ResNet(nnx.Module):
         begins as its shortcut (Goyal et al. 2017, 5.1).
         """
         kernel, stride = (7, 2) if stem == "imagenet" else (3, 1)
-        self.stem = ConvNorm(input_shape[-1], width, kernel, stride, rngs=rngs)
-        self.blocks: nnx.List[Block] = nnx.List()
+        self.stem = ResNetConv(input_shape[-1], width, kernel, stride, rngs=rngs)
+        self.blocks: nnx.List[ResNetBlock] = nnx.List()
         cin = width
         for stage, count in enumerate(blocks):
             inner = width * 2**stage
             for number in range(count):
                 self.blocks.append(
-                    Block(
+                    ResNetBlock(
                         cin,
                         inner,
                         2 if stage and not number else 1,

@@ -45,12 +45,12 @@ class Whitening(nnx.Module):
         self.norm = BatchNorm(PATCH * PATCH * channels, epsilon=1e-2, scale=False, bias=False)
 
     def __call__(self, x_BHWC: jax.Array, noise: Noise | None) -> jax.Array:
-        basis = jnp.asarray(cosines(x_BHWC.shape[-1]), x_BHWC.dtype)
+        basis = jnp.asarray(whitening_basis(x_BHWC.shape[-1]), x_BHWC.dtype)
         x_BHWC = self.norm(ops.conv2d(x_BHWC, basis, padding="VALID"), noise)
         return nnx.celu(jnp.concatenate([x_BHWC, -x_BHWC], axis=-1), ALPHA)
 
 
-class ConvNorm(nnx.Module):
+class CeluConv(nnx.Module):
     """Convolution 3 x 3, max pool 2 x 2 if asked for, batch normalisation without a scale, CELU."""
 
     def __init__(self, cin: int, cout: int, *, pool: bool = False, rngs: nnx.Rngs):
@@ -69,7 +69,7 @@ class Residual(nnx.Module):
     """x + F(x), F being two `ConvNorm`s."""
 
     def __init__(self, channels: int, *, rngs: nnx.Rngs):
-        self.layers = nnx.List([ConvNorm(channels, channels, rngs=rngs) for _ in range(2)])
+        self.layers = nnx.List([CeluConv(channels, channels, rngs=rngs) for _ in range(2)])
 
     def __call__(self, x_BHWC: jax.Array, noise: Noise | None) -> jax.Array:
         y_BHWC = x_BHWC
@@ -110,12 +110,12 @@ class ResNet9(nnx.Module):
                 f"got {height} x {image_width}"
             )
         self.whitening = Whitening(channels)
-        self.layers: nnx.List[ConvNorm | Residual] = nnx.List(
+        self.layers: nnx.List[CeluConv | Residual] = nnx.List(
             [
-                ConvNorm(2 * PATCH * PATCH * channels, width, pool=True, rngs=rngs),
+                CeluConv(2 * PATCH * PATCH * channels, width, pool=True, rngs=rngs),
                 Residual(width, rngs=rngs),
-                ConvNorm(width, 2 * width, pool=True, rngs=rngs),
-                ConvNorm(2 * width, 4 * width, pool=True, rngs=rngs),
+                CeluConv(width, 2 * width, pool=True, rngs=rngs),
+                CeluConv(2 * width, 4 * width, pool=True, rngs=rngs),
                 Residual(4 * width, rngs=rngs),
             ]
         )
@@ -130,7 +130,7 @@ class ResNet9(nnx.Module):
 
 
 @functools.cache
-def cosines(channels: int) -> np.ndarray:
+def whitening_basis(channels: int) -> np.ndarray:
     """Kernels `[2, 2, C, 4 C]`: the orthonormal basis of patches that cosines make (DCT-II)."""
 
     def transform(size: int) -> np.ndarray:

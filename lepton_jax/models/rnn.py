@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from lepton_jax.config.schema import PositiveInt
-from lepton_jax.nn.cells import CELLS, CellName, GRUCell, unrolled
+from lepton_jax.nn.cells import CELLS, CellName, GRUCell, unroll_cell
 from lepton_jax.nn.collectives import by_batch
 from lepton_jax.nn.layers import Dropout, uniform_linear
 from lepton_jax.nn.rng import Noise
@@ -44,9 +44,9 @@ class GRU(nnx.Module):
     def __call__(self, x: jax.Array, noise: Noise | None = None) -> jax.Array:
         """Logits `[B, K]`; the same in training and evaluation."""
         x_BTC = x.reshape(*x.shape[:2], -1)
-        y_BTH, _ = unrolled(self.forward, x_BTC)
+        y_BTH, _ = unroll_cell(self.forward, x_BTC)
         if self.backward is not None:
-            back_BTH, _ = unrolled(self.backward, x_BTC, reverse=True)
+            back_BTH, _ = unroll_cell(self.backward, x_BTC, reverse=True)
             y_BTH = jnp.concatenate([y_BTH, back_BTH], axis=-1)
         return self.head(y_BTH.reshape(x.shape[0], -1))
 
@@ -73,10 +73,10 @@ class Layer(nnx.Module):
 
         `carry`: what it begins with, if not the cell's start; forwards only.
         """
-        y_BTH, carry = unrolled(self.forward, x_BTC, length=length, carry=carry)
+        y_BTH, carry = unroll_cell(self.forward, x_BTC, length=length, carry=carry)
         if self.backward is None:
             return y_BTH, carry
-        back_BTH, back = unrolled(self.backward, x_BTC, length=length, reverse=True)
+        back_BTH, back = unroll_cell(self.backward, x_BTC, length=length, reverse=True)
         return jax.tree.map(
             lambda a, b: jnp.concatenate([a, b], axis=-1), (y_BTH, carry), (back_BTH, back)
         )

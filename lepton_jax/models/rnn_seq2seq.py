@@ -10,11 +10,11 @@ from lepton_jax.config.schema import PositiveInt, Rate
 from lepton_jax.errors import UserError
 from lepton_jax.models.rnn import Recurrent
 from lepton_jax.models.rnn_text import EMBEDDING_STD
-from lepton_jax.nn.blocks import Embedding, scores
+from lepton_jax.nn.blocks import Embedding, token_logits
 from lepton_jax.nn.cells import CellName
 from lepton_jax.nn.layers import Dropout, Linear
 from lepton_jax.nn.rng import Noise
-from lepton_jax.nn.token_batch import Text
+from lepton_jax.nn.token_batch import TokenBatch
 
 # B batch, S source tokens, T target tokens, D embedding width, H hidden units, V vocabulary.
 
@@ -74,11 +74,13 @@ class RNNSeq2Seq(nnx.Module):
         self.head = Embedding(outputs, hidden, std=EMBEDDING_STD, rngs=rngs)
         self.bias = nnx.Param(jnp.zeros(outputs))
 
-    def __call__(self, source: Text, target_BT: jax.Array, noise: Noise | None = None) -> jax.Array:
+    def __call__(
+        self, source: TokenBatch, target_BT: jax.Array, noise: Noise | None = None
+    ) -> jax.Array:
         """Logits `[B, T, V]` of the token after each of the target's, float32 or wider."""
         return self._decoded(target_BT, self._encoded(source, noise), noise)[0]
 
-    def cache(self, source: Text, length: int) -> Any:
+    def cache(self, source: TokenBatch, length: int) -> Any:
         """The source as it was read, and where the decoder is: every leaf `[B, ...]`. It takes no
         more room however long the target grows."""
         return self._encoded(source, None)
@@ -87,7 +89,7 @@ class RNNSeq2Seq(nnx.Module):
         """Logits `[B, T, V]` of T more tokens of the target, and the new cache."""
         return self._decoded(tokens_BT, cache, None)
 
-    def aligned(self, source: Text, tokens_BT: jax.Array) -> jax.Array:
+    def aligned(self, source: TokenBatch, tokens_BT: jax.Array) -> jax.Array:
         """How much the token after each of the target's reads of each of the source's: a, above,
         as `[B, T, S]`.
         """
@@ -95,7 +97,7 @@ class RNNSeq2Seq(nnx.Module):
         h_BTH, _ = self.decoder(self.tokens(tokens_BT), None, carries=cache["carries"])
         return self._weights(h_BTH, cache)
 
-    def _encoded(self, source: Text, noise: Noise | None) -> dict[str, Any]:
+    def _encoded(self, source: TokenBatch, noise: Noise | None) -> dict[str, Any]:
         x_BSD = self.dropout(self.tokens(source.tokens), noise)
         memory_BSH, carries = self.encoder(x_BSD, noise, length=source.length)
         return {"memory": memory_BSH, "counts": source.counts(), "carries": carries}
@@ -110,7 +112,7 @@ class RNNSeq2Seq(nnx.Module):
         context_BTH = jnp.einsum("bts,bsh->bth", weights_BTS, memory_BSH)
         h_BTH = jnp.tanh(self.combine(jnp.concatenate([context_BTH, h_BTH], axis=-1)))
         h_BTH = self.dropout(h_BTH, noise)
-        logits_BTV = scores(h_BTH, self.head.embedding[...])
+        logits_BTV = token_logits(h_BTH, self.head.embedding[...])
         return logits_BTV + self.bias[...].astype(logits_BTV.dtype), {**cache, "carries": carries}
 
     def _weights(self, h_BTH: jax.Array, cache: dict[str, Any]) -> jax.Array:

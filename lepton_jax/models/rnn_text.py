@@ -13,7 +13,7 @@ from lepton_jax.nn.blocks import Embedding
 from lepton_jax.nn.cells import CellName
 from lepton_jax.nn.layers import Dropout, Linear
 from lepton_jax.nn.rng import Noise
-from lepton_jax.nn.token_batch import Text
+from lepton_jax.nn.token_batch import TokenBatch
 
 # B batch, T tokens, D embedding width, H outputs of the last layer, V vocabulary, K classes.
 
@@ -67,13 +67,13 @@ class RNNText(nnx.Module):
         self._bidirectional = bidirectional
         self._pooling = pooling
 
-    def __call__(self, text: Text, noise: Noise | None = None) -> jax.Array:
+    def __call__(self, text: TokenBatch, noise: Noise | None = None) -> jax.Array:
         """Logits `[B, K]`; None for `noise` means evaluation."""
         x_BTD = self.dropout(self.tokens(text.tokens), noise)
         y_BTH, _ = self.recurrent(x_BTD, noise, length=text.length)
         return self.head(self.dropout(self._pooled(y_BTH, text), noise))
 
-    def _pooled(self, y_BTH: jax.Array, text: Text) -> jax.Array:
+    def _pooled(self, y_BTH: jax.Array, text: TokenBatch) -> jax.Array:
         counts_BT1 = text.counts()[..., None]
         if self._pooling == "mean":  # outputs that do not count are 0
             return y_BTH.sum(1) / jnp.maximum(text.length, 1)[:, None].astype(y_BTH.dtype)

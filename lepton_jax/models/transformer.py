@@ -12,16 +12,16 @@ from lepton_jax.errors import UserError
 from lepton_jax.nn.attention import INIT_STD
 from lepton_jax.nn.blocks import (
     EPSILON,
-    Block,
     Cache,
     Embedding,
     Remat,
-    apart,
+    TransformerBlock,
+    apply_layers,
     check_width,
-    layered,
     norm_layer,
-    repeated,
-    scores,
+    repeat_layers,
+    token_logits,
+    unstack_layers,
 )
 from lepton_jax.nn.collectives import by_batch
 from lepton_jax.nn.layers import Dropout
@@ -88,7 +88,7 @@ class Transformer(nnx.Module):
         self.positions = Embedding(self.context, width, rngs=rngs) if learned else None
         self.dropout = Dropout(dropout)
         block = functools.partial(
-            Block,
+            TransformerBlock,
             width=width,
             heads=heads,
             kv_heads=kv_heads,
@@ -102,7 +102,7 @@ class Transformer(nnx.Module):
             out_std=INIT_STD / (2 * layers) ** 0.5,
             epsilon=epsilon,
         )
-        self.blocks = repeated(block, layers, scan=scan, rngs=rngs)
+        self.blocks = repeat_layers(block, layers, scan=scan, rngs=rngs)
         self.norm = norm_layer(norm, width, bias, rngs, epsilon)
         self.head = None if tied else Embedding(outputs, width, rngs=rngs)
         self._remat = remat
@@ -113,7 +113,7 @@ class Transformer(nnx.Module):
         if self.positions is not None:
             x_BTD += self.positions(jnp.arange(tokens_BT.shape[1]))
         x_BTD = self.dropout(by_batch(x_BTD), noise)
-        return self._logits(layered(self.blocks, x_BTD, noise, remat=self._remat))
+        return self._logits(apply_layers(self.blocks, x_BTD, noise, remat=self._remat))
 
     def cache(self, batch: int, length: int) -> Cache:
         """What is kept of no token yet, with room for `length`: `at` int32 [B], how many have been
@@ -126,7 +126,7 @@ class Transformer(nnx.Module):
             raise UserError(
                 f"this model has learned {self.context} positions: it cannot read {length} tokens"
             )
-        layers = [block.attention.cache(batch, length) for block in apart(self.blocks)]
+        layers = [block.attention.cache(batch, length) for block in unstack_layers(self.blocks)]
         return {"at": jnp.zeros(batch, jnp.int32), "layers": layers}
 
     def read(self, tokens_BT: jax.Array, cache: Cache) -> tuple[jax.Array, Cache]:
@@ -136,11 +136,11 @@ class Transformer(nnx.Module):
         if self.positions is not None:
             x_BTD += self.positions(at_B[:, None] + jnp.arange(T))
         layers = []
-        for block, kept in zip(apart(self.blocks), cache["layers"], strict=True):
+        for block, kept in zip(unstack_layers(self.blocks), cache["layers"], strict=True):
             x_BTD, kept = block.read(x_BTD, kept, at_B)
             layers.append(kept)
         return self._logits(x_BTD), {"at": at_B + T, "layers": layers}
 
     def _logits(self, x_BTD: jax.Array) -> jax.Array:
         table = self.tokens if self.head is None else self.head
-        return scores(self.norm(by_batch(x_BTD)), table.embedding[...])
+        return token_logits(self.norm(by_batch(x_BTD)), table.embedding[...])

@@ -26,7 +26,7 @@ TIME_SCALE = 1000.0
 ZEROS = nnx.initializers.zeros
 
 
-class Block(nnx.Module):
+class UNetBlock(nnx.Module):
     """shortcut(x) + F(x, time): F is two 3 x 3 convolutions, each of a group norm and SiLU, with
     the time added between them. It begins as its shortcut.
     """
@@ -48,7 +48,7 @@ class Block(nnx.Module):
         return y_BHWC + (x_BHWC if self.shortcut is None else self.shortcut(x_BHWC))
 
 
-class Attention(nnx.Module):
+class PixelAttention(nnx.Module):
     """x + attention of each pixel to all others, one head; it begins as the identity."""
 
     def __init__(self, width: int, *, rngs: nnx.Rngs):
@@ -95,8 +95,8 @@ class UNet(nnx.Module):
         self.embed1 = Linear(widths[0], time, rngs=rngs)
         self.embed2 = Linear(time, time, rngs=rngs)
         self.stem = Conv(input_shape[-1] * patch**2, widths[0], rngs=rngs)
-        self.down: nnx.List[nnx.List[Block]] = nnx.List()
-        self.up: nnx.List[nnx.List[Block]] = nnx.List()
+        self.down: nnx.List[nnx.List[UNetBlock]] = nnx.List()
+        self.up: nnx.List[nnx.List[UNetBlock]] = nnx.List()
         self.shrink: nnx.List[Conv] = nnx.List()
         self.grow: nnx.List[Conv] = nnx.List()
         for width, inner in itertools.pairwise(widths):
@@ -104,9 +104,9 @@ class UNet(nnx.Module):
             self.shrink.append(Conv(width, inner, stride=2, rngs=rngs))
             self.grow.append(Conv(inner, width, rngs=rngs))
             self.up.append(_blocks(blocks, 2 * width, width, time, dropout, rngs))
-        self.before = Block(widths[-1], widths[-1], time, dropout, rngs=rngs)
-        self.attention = Attention(widths[-1], rngs=rngs)
-        self.after = Block(widths[-1], widths[-1], time, dropout, rngs=rngs)
+        self.before = UNetBlock(widths[-1], widths[-1], time, dropout, rngs=rngs)
+        self.attention = PixelAttention(widths[-1], rngs=rngs)
+        self.after = UNetBlock(widths[-1], widths[-1], time, dropout, rngs=rngs)
         self.norm = _norm(widths[0], rngs)
         self.field = Conv(widths[0], outputs[-1] * patch**2, init=ZEROS, rngs=rngs)
         self._patch = patch
@@ -114,9 +114,9 @@ class UNet(nnx.Module):
 
     def __call__(self, x_BHWC: jax.Array, t_B: jax.Array, noise: Noise | None = None) -> jax.Array:
         """`t_B` in [0, 1], float32 or wider; None for `noise` means evaluation."""
-        time_BD = self.embed1(sinusoids(TIME_SCALE * t_B, self._time).astype(x_BHWC.dtype))
+        time_BD = self.embed1(time_embedding(TIME_SCALE * t_B, self._time).astype(x_BHWC.dtype))
         time_BD = nnx.silu(self.embed2(nnx.silu(time_BD)))
-        x_BHWC = self.stem(ops.stacked(x_BHWC, self._patch))
+        x_BHWC = self.stem(ops.space_to_depth(x_BHWC, self._patch))
         seen: list[jax.Array] = []
         for level, shrink in zip(self.down, self.shrink, strict=True):
             for block in level:
@@ -126,21 +126,21 @@ class UNet(nnx.Module):
         x_BHWC = self.attention(self.before(x_BHWC, time_BD, noise))
         x_BHWC = self.after(x_BHWC, time_BD, noise)
         for level, grow in zip(reversed(self.up), reversed(self.grow), strict=True):
-            x_BHWC = grow(ops.doubled(x_BHWC))
+            x_BHWC = grow(ops.upsample_nearest(x_BHWC))
             x_BHWC = jnp.concatenate([x_BHWC, seen.pop()], axis=-1)
             for block in level:
                 x_BHWC = block(x_BHWC, time_BD, noise)
-        return spread(self.field(nnx.silu(self.norm(x_BHWC))), self._patch)
+        return unfold_patches(self.field(nnx.silu(self.norm(x_BHWC))), self._patch)
 
 
-def sinusoids(t_B: jax.Array, size: int) -> jax.Array:
+def time_embedding(t_B: jax.Array, size: int) -> jax.Array:
     """sin and cos of t times size / 2 frequencies from 1 down to 1/10000, `[B, size]`."""
     rate_F = 10_000.0 ** -jnp.linspace(0, 1, size // 2, dtype=t_B.dtype)
     angle_BF = t_B[:, None] * rate_F
     return jnp.concatenate([jnp.sin(angle_BF), jnp.cos(angle_BF)], axis=-1)
 
 
-def spread(x_BHWC: jax.Array, patch: int) -> jax.Array:
+def unfold_patches(x_BHWC: jax.Array, patch: int) -> jax.Array:
     """The inverse of `ops.stacked`: `[B, p H, p W, C / (p p)]`."""
     B, H, W, C = x_BHWC.shape
     x = x_BHWC.reshape(B, H, W, patch, patch, C // patch**2)
@@ -148,8 +148,10 @@ def spread(x_BHWC: jax.Array, patch: int) -> jax.Array:
 
 
 def _blocks(count: int, cin: int, cout: int, time: int, dropout: Any, rngs: nnx.Rngs) -> nnx.List:
-    first = [Block(cin, cout, time, dropout, rngs=rngs)]
-    return nnx.List(first + [Block(cout, cout, time, dropout, rngs=rngs) for _ in range(count - 1)])
+    first = [UNetBlock(cin, cout, time, dropout, rngs=rngs)]
+    return nnx.List(
+        first + [UNetBlock(cout, cout, time, dropout, rngs=rngs) for _ in range(count - 1)]
+    )
 
 
 def _norm(width: int, rngs: nnx.Rngs) -> nnx.GroupNorm:

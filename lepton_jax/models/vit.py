@@ -12,7 +12,15 @@ from lepton_jax.config.schema import Later, PositiveInt, Rate, Running
 from lepton_jax.errors import UserError
 from lepton_jax.nn import ops
 from lepton_jax.nn.attention import INIT_STD
-from lepton_jax.nn.blocks import EPSILON, Block, Embedding, Remat, layered, norm_layer, repeated
+from lepton_jax.nn.blocks import (
+    EPSILON,
+    Embedding,
+    Remat,
+    TransformerBlock,
+    apply_layers,
+    norm_layer,
+    repeat_layers,
+)
 from lepton_jax.nn.collectives import by_batch
 from lepton_jax.nn.layers import Dropout, Linear
 from lepton_jax.nn.rng import Noise
@@ -49,7 +57,7 @@ class ViT(nnx.Module):
         layers: PositiveInt = 12,
         width: PositiveInt = 768,
         heads: PositiveInt = 12,
-        positions: Literal["learned", "sincos"] = "learned",
+        positions: Literal["learned", "grid_embedding"] = "learned",
         pool: Literal["token", "mean"] = "token",
         mlp: Later[Literal["gelu", "gelu_exact"]] = "gelu",
         epsilon: Later[float] = EPSILON,
@@ -78,7 +86,7 @@ class ViT(nnx.Module):
         self.positions = Embedding(tokens, width, rngs=rngs) if learned else None
         self.dropout = Dropout(dropout)
         block = functools.partial(
-            Block,
+            TransformerBlock,
             width=width,
             heads=heads,
             kv_heads=heads,
@@ -92,32 +100,32 @@ class ViT(nnx.Module):
             out_std=INIT_STD / (2 * layers) ** 0.5,
             epsilon=epsilon,
         )
-        self.blocks = repeated(block, layers, scan=scan, rngs=rngs)
+        self.blocks = repeat_layers(block, layers, scan=scan, rngs=rngs)
         self.norm = norm_layer("layer", width, True, rngs, epsilon)
         self.head = Linear(width, outputs, kernel_init=nnx.initializers.zeros, rngs=rngs)
         self._remat = remat
 
     def __call__(self, x_BHWC: jax.Array, noise: Noise | None = None) -> jax.Array:
         """Logits `[B, K]`; None for `noise` means evaluation."""
-        tiles_BHWD = ops.stacked(x_BHWC, self._patch)
+        tiles_BHWD = ops.space_to_depth(x_BHWC, self._patch)
         x_BTD = self.patches(tiles_BHWD.reshape(x_BHWC.shape[0], -1, tiles_BHWD.shape[-1]))
         if self.token is not None:
             token_B1D = jnp.broadcast_to(self.token[...], (x_BTD.shape[0], 1, x_BTD.shape[-1]))
             x_BTD = jnp.concatenate([token_B1D, x_BTD], axis=1)
         x_BTD = self.dropout(by_batch(x_BTD + self._positions(x_BTD)), noise)
-        x_BTD = self.norm(by_batch(layered(self.blocks, x_BTD, noise, remat=self._remat)))
+        x_BTD = self.norm(by_batch(apply_layers(self.blocks, x_BTD, noise, remat=self._remat)))
         return self.head(x_BTD.mean(1) if self.token is None else x_BTD[:, 0])
 
     def _positions(self, x_BTD: jax.Array) -> jax.Array:
         if self.positions is not None:
             return self.positions.embedding[...]
-        table_TD = jnp.asarray(sincos(*self._grid, x_BTD.shape[-1]), x_BTD.dtype)
+        table_TD = jnp.asarray(grid_embedding(*self._grid, x_BTD.shape[-1]), x_BTD.dtype)
         # A token that is no patch has no place.
         return table_TD if self.token is None else jnp.pad(table_TD, ((1, 0), (0, 0)))
 
 
 @functools.cache
-def sincos(rows: int, columns: int, width: int) -> np.ndarray:
+def grid_embedding(rows: int, columns: int, width: int) -> np.ndarray:
     """Positions `[rows * columns, width]` in two dimensions (Chen et al. 2021, MoCo v3).
 
     A quarter each of sin(x f), cos(x f), sin(y f), cos(y f), the frequencies f from 1 to 1/10,000.

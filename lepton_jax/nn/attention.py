@@ -35,10 +35,10 @@ class Attention(nnx.Module):
         rngs: nnx.Rngs,
     ):
         size = width // heads
-        self.q = linear(width, heads * size, bias, INIT_STD, rngs)
-        self.k = linear(width, kv_heads * size, bias, INIT_STD, rngs)
-        self.v = linear(width, kv_heads * size, bias, INIT_STD, rngs)
-        self.o = linear(heads * size, width, bias, out_std, rngs)
+        self.q = normal_linear(width, heads * size, bias, INIT_STD, rngs)
+        self.k = normal_linear(width, kv_heads * size, bias, INIT_STD, rngs)
+        self.v = normal_linear(width, kv_heads * size, bias, INIT_STD, rngs)
+        self.o = normal_linear(heads * size, width, bias, out_std, rngs)
         self._size = size
         self._kv_heads = kv_heads
         self._causal = causal
@@ -88,7 +88,9 @@ class Attention(nnx.Module):
         return x_BTF.reshape(*x_BTF.shape[:2], -1, self._size)
 
     def _placed(self, x_BTNH: jax.Array, at_B: jax.Array | None) -> jax.Array:
-        return x_BTNH if self._rope_base is None else rotated(x_BTNH, self._rope_base, at_B)
+        return (
+            x_BTNH if self._rope_base is None else rotate_positions(x_BTNH, self._rope_base, at_B)
+        )
 
     def _attended(self, q_BTNH: jax.Array, kv: KeysValues, **seen: Any) -> jax.Array:
         y_BTNH = attention(q_BTNH, kv["k"], kv["v"], **seen)
@@ -152,7 +154,7 @@ def _weights(
     return jax.nn.softmax(logits_BKGTS)
 
 
-def rotated(x_BTNH: jax.Array, base: float, at_B: jax.Array | None = None) -> jax.Array:
+def rotate_positions(x_BTNH: jax.Array, base: float, at_B: jax.Array | None = None) -> jax.Array:
     """Rotary positions (Su et al. 2021): entries h and h + H/2 of the token at place t are turned
     by t base^(-2h/H). The first token is at place `at`, by default 0.
     """
@@ -167,7 +169,7 @@ def rotated(x_BTNH: jax.Array, base: float, at_B: jax.Array | None = None) -> ja
     return jnp.concatenate(turned, axis=-1).astype(x_BTNH.dtype)
 
 
-def linear(cin: int, cout: int, bias: bool, std: float, rngs: nnx.Rngs) -> Any:
+def normal_linear(cin: int, cout: int, bias: bool, std: float, rngs: nnx.Rngs) -> Any:
     """A `Linear` whose kernel begins normal with deviation `std`."""
     init = nnx.initializers.normal(std)
     return Linear(cin, cout, use_bias=bias, kernel_init=init, rngs=rngs)

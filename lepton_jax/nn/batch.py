@@ -1,4 +1,4 @@
-"""What passes between data, models, tasks and metrics: named arrays of a batch, and sums of them."""
+"""What passes between data, models, tasks and metrics: arrays of a batch, and sums of them."""
 
 from collections.abc import Mapping
 

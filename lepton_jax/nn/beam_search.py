@@ -18,7 +18,7 @@ from lepton_jax.config.schema import is_off
 Read = Callable[[jax.Array, Any], tuple[jax.Array, Any]]
 
 
-class Written(NamedTuple):
+class WrittenTokens(NamedTuple):
     """`tokens` int32 [B, T], of which the first `length` int32 [B] count, `end` among them; those
     after it are `end`. `score` float32 [B], the logarithm of their probability.
     """
@@ -28,7 +28,9 @@ class Written(NamedTuple):
     score: jax.Array
 
 
-def greedy(read: Read, cache: Any, first_B: jax.Array, *, length: int, end: int | None) -> Written:
+def greedy_tokens(
+    read: Read, cache: Any, first_B: jax.Array, *, length: int, end: int | None
+) -> WrittenTokens:
     """The likeliest token after each, from `first` on, at most `length` of them."""
 
     def likeliest(logits_BV: jax.Array, t: jax.Array) -> jax.Array:
@@ -37,7 +39,7 @@ def greedy(read: Read, cache: Any, first_B: jax.Array, *, length: int, end: int 
     return _written(read, cache, first_B, likeliest, length=length, end=end)
 
 
-def sampled(
+def sample_tokens(
     read: Read,
     cache: Any,
     first_B: jax.Array,
@@ -48,20 +50,20 @@ def sampled(
     temperature: float | jax.Array = 1.0,
     top_k: int = 0,
     top_p: float | jax.Array = 1.0,
-) -> Written:
+) -> WrittenTokens:
     """Tokens drawn from what `filtered` leaves of the model's distribution, by typed PRNG keys, one
     an example. `score` is of that distribution, before it is filtered.
     """
 
     def drawn(logits_BV: jax.Array, t: jax.Array) -> jax.Array:
-        kept_BV = filtered(logits_BV, temperature=temperature, top_k=top_k, top_p=top_p)
+        kept_BV = filter_logits(logits_BV, temperature=temperature, top_k=top_k, top_p=top_p)
         keys = jax.vmap(jax.random.fold_in, (0, None))(keys_B, t)
         return jax.vmap(jax.random.categorical)(keys, kept_BV)
 
     return _written(read, cache, first_B, drawn, length=length, end=end)
 
 
-def filtered(
+def filter_logits(
     logits_BV: jax.Array,
     *,
     temperature: float | jax.Array = 1.0,
@@ -99,7 +101,7 @@ def beam_search(
     length: int,
     end: int,
     length_penalty: float = 0.6,
-) -> Written:
+) -> WrittenTokens:
     """The best of the answers that a search finds which keeps the `beams` likeliest beginnings.
 
     An answer of n tokens scores log P / lp(n), lp(n) = ((5 + n) / 6)^alpha, where alpha is the
@@ -116,7 +118,7 @@ def beam_search(
         last=jnp.broadcast_to(first_B.astype(jnp.int32)[:, None], (B, K)),
         tokens=jnp.full((B, K, length), end, jnp.int32),
         nats=jnp.broadcast_to(alone_BK, (B, K)).astype(jnp.float32),
-        best=Written(
+        best=WrittenTokens(
             jnp.full((B, length), end, jnp.int32),
             jnp.zeros(B, jnp.int32),
             jnp.full(B, -jnp.inf, jnp.float32),
@@ -169,17 +171,19 @@ class _Search(NamedTuple):
     last: jax.Array
     tokens: jax.Array
     nats: jax.Array
-    best: Written
+    best: WrittenTokens
     cache: Any
 
 
-def _better(best: Written, tokens_BCT: jax.Array, score_BC: jax.Array, n: jax.Array) -> Written:
+def _better(
+    best: WrittenTokens, tokens_BCT: jax.Array, score_BC: jax.Array, n: jax.Array
+) -> WrittenTokens:
     """The best of the candidates where it is better than the best so far."""
     which_B1 = score_BC.argmax(-1)[:, None]
     score_B = jnp.take_along_axis(score_BC, which_B1, axis=1)[:, 0]
     tokens_BT = jnp.take_along_axis(tokens_BCT, which_B1[:, :, None], axis=1)[:, 0]
     better_B = score_B > best.score
-    return Written(
+    return WrittenTokens(
         jnp.where(better_B[:, None], tokens_BT, best.tokens),
         jnp.where(better_B, n, best.length),
         jnp.where(better_B, score_B, best.score),
@@ -194,12 +198,14 @@ def _written(
     *,
     length: int,
     end: int | None,
-) -> Written:
+) -> WrittenTokens:
     """Tokens that `choose(logits_BV, t)` takes one after another, until every text has ended."""
     B = first_B.shape[0]
     filler = 0 if end is None else end
     zeros_B = jnp.zeros(B, jnp.int32)
-    start = Written(jnp.full((B, length), filler, jnp.int32), zeros_B, zeros_B.astype(jnp.float32))
+    start = WrittenTokens(
+        jnp.full((B, length), filler, jnp.int32), zeros_B, zeros_B.astype(jnp.float32)
+    )
 
     def goes_on(carry: Any) -> jax.Array:
         t, _, going_B, *_ = carry
@@ -213,7 +219,7 @@ def _written(
         nats_BV = jax.nn.log_softmax(logits_BV)
         nats_B = jnp.take_along_axis(nats_BV, token_B[:, None], axis=-1)[:, 0]
         token_B = jnp.where(going_B, token_B, filler)
-        written = Written(
+        written = WrittenTokens(
             written.tokens.at[:, t].set(token_B),
             written.length + going_B,
             written.score + jnp.where(going_B, nats_B, 0.0),

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from lepton_jax.errors import UserError
-from lepton_jax.nn.attention import INIT_STD, Attention, KeysValues, linear
+from lepton_jax.nn.attention import INIT_STD, Attention, KeysValues, normal_linear
 from lepton_jax.nn.collectives import by_batch
 from lepton_jax.nn.layers import Dropout
 from lepton_jax.nn.rng import Noise
@@ -36,7 +36,7 @@ class Embedding(nnx.Module):
         return jnp.take(self.embedding[...], index, axis=0)
 
 
-class MLP(nnx.Module):
+class FeedForward(nnx.Module):
     """GELU (its tanh form, as in GPT-2, or exactly, as in BERT), ReLU, or SwiGLU (Shazeer 2020):
     down(silu(gate x) * up x).
     """
@@ -51,10 +51,10 @@ class MLP(nnx.Module):
         out_std: float,
         rngs: nnx.Rngs,
     ):
-        self.up = linear(width, hidden, bias, INIT_STD, rngs)
+        self.up = normal_linear(width, hidden, bias, INIT_STD, rngs)
         gated = activation == "swiglu"
-        self.gate = linear(width, hidden, bias, INIT_STD, rngs) if gated else None
-        self.down = linear(hidden, width, bias, out_std, rngs)
+        self.gate = normal_linear(width, hidden, bias, INIT_STD, rngs) if gated else None
+        self.down = normal_linear(hidden, width, bias, out_std, rngs)
         self._activation = activation
 
     def __call__(self, x_BTD: jax.Array) -> jax.Array:
@@ -66,7 +66,7 @@ class MLP(nnx.Module):
         return self.down(nnx.gelu(up_BTF, approximate=self._activation == "gelu"))
 
 
-class Block(nnx.Module):
+class TransformerBlock(nnx.Module):
     """x + attention(norm x), then x + mlp(norm x), with dropout on what is added; or, where the
     norm comes last, norm(x + attention x), then norm(x + mlp x).
 
@@ -108,7 +108,7 @@ class Block(nnx.Module):
             else None
         )
         self.mlp_norm = new_norm()
-        self.mlp = MLP(width, mlp_width, activation=activation, **weights)
+        self.mlp = FeedForward(width, mlp_width, activation=activation, **weights)
         self.dropout = Dropout(dropout)
         self._post_norm = post_norm
 
@@ -177,7 +177,7 @@ class Block(nnx.Module):
         return x_BTD + self.dropout(part(norm(x_BTD)), noise)
 
 
-def layered(
+def apply_layers(
     blocks: Any, x_BTD: jax.Array, noise: Noise | None, *others: Any, remat: Remat
 ) -> jax.Array:
     """The modules of `listed` or `stacked` one after another, each with its own noise and with
@@ -212,18 +212,20 @@ def layered(
     return x_BTD
 
 
-def repeated(make: Callable[..., nnx.Module], layers: int, *, scan: bool, rngs: nnx.Rngs) -> Any:
+def repeat_layers(
+    make: Callable[..., nnx.Module], layers: int, *, scan: bool, rngs: nnx.Rngs
+) -> Any:
     """So many modules with weights of their own, stacked where they are to be scanned."""
     keys_L = jax.random.split(rngs.params(), layers)
-    return stacked(make, keys_L) if scan else listed(make, keys_L)
+    return stack_layers(make, keys_L) if scan else list_layers(make, keys_L)
 
 
-def listed(make: Callable[..., nnx.Module], keys_L: jax.Array) -> nnx.List:
+def list_layers(make: Callable[..., nnx.Module], keys_L: jax.Array) -> nnx.List:
     """A module for each key."""
     return nnx.List([make(rngs=nnx.Rngs(params=key)) for key in keys_L])
 
 
-def stacked(make: Callable[..., nnx.Module], keys_L: jax.Array) -> Any:
+def stack_layers(make: Callable[..., nnx.Module], keys_L: jax.Array) -> Any:
     """The modules of `listed` as one, each of its variables with a leading axis `[L, ...]`."""
 
     def variables(key: jax.Array) -> Any:
@@ -233,7 +235,7 @@ def stacked(make: Callable[..., nnx.Module], keys_L: jax.Array) -> Any:
     return nnx.merge(graph, jax.vmap(variables)(keys_L))
 
 
-def apart(blocks: Any) -> list[Any]:
+def unstack_layers(blocks: Any) -> list[Any]:
     """The modules of `listed` or `stacked`, each for itself."""
     if isinstance(blocks, nnx.List):
         return list(blocks)
@@ -250,7 +252,7 @@ def norm_layer(kind: str, width: int, bias: bool, rngs: nnx.Rngs, epsilon: float
     return nnx.LayerNorm(width, epsilon=epsilon, use_bias=bias, use_fast_variance=False, rngs=rngs)
 
 
-def scores(x_BTD: jax.Array, table_VD: jax.Array) -> jax.Array:
+def token_logits(x_BTD: jax.Array, table_VD: jax.Array) -> jax.Array:
     """Logits [B, T, V] of the tokens that rows of `table` stand for, float32 or wider."""
     wide = jnp.promote_types(x_BTD.dtype, jnp.float32)
     return jnp.einsum("btd,vd->btv", x_BTD, table_VD, preferred_element_type=wide)

@@ -108,7 +108,7 @@ CELLS: dict[str, Any] = {
 }
 
 
-def unrolled(
+def unroll_cell(
     cell: Cell,
     x_BTC: jax.Array,
     *,

@@ -89,12 +89,12 @@ def global_avg_pool(x_BHWC: jax.Array) -> jax.Array:
     return x_BHWC.mean((1, 2))
 
 
-def doubled(x_BHWC: jax.Array) -> jax.Array:
+def upsample_nearest(x_BHWC: jax.Array) -> jax.Array:
     """Each entry twice, across and down: `[B, 2 H, 2 W, C]`."""
     return x_BHWC.repeat(2, axis=1).repeat(2, axis=2)
 
 
-def stacked(x_BHWC: jax.Array, size: int) -> jax.Array:
+def space_to_depth(x_BHWC: jax.Array, size: int) -> jax.Array:
     """Squares of `size` x `size` pixels as channels of one: `[B, H / p, W / p, p p C]`."""
     B, H, W, C = x_BHWC.shape
     squares = x_BHWC.reshape(B, H // size, size, W // size, size, C).swapaxes(2, 3)

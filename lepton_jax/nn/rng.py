@@ -53,7 +53,7 @@ def seed_keys(seed: jax.Array) -> jax.Array:
     return jax.vmap(jax.random.fold_in, (None, 0))(key, seed)
 
 
-def normal(keys: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+def normal_noise(keys: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
     """Standard normal `[B, *shape]`, one draw a key of `[B]`: in every precision the same numbers,
     but for rounding. `jax.random.normal` draws other ones in float64.
     """

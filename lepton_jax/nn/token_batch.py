@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Text:
+class TokenBatch:
     """A batch of texts. `tokens` int32 [B, T], of which the first `length` int32 [B] count.
 
     `kinds` int32 [B, T] is 0 in the first sentence of a pair, 1 in the second; None without pairs.

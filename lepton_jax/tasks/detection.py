@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from lepton_jax.boxes.geometry import overlaps
+from lepton_jax.boxes.geometry import box_overlaps
 from lepton_jax.config.schema import PositiveInt
 from lepton_jax.data.dataset import DataSpec
 from lepton_jax.errors import UserError
@@ -194,7 +194,7 @@ def kept(boxes_M4: jax.Array, labels_M: jax.Array, overlap: float) -> jax.Array:
     `overlap`.
     """
     order_M = jnp.arange(len(labels_M))
-    rivals_MM = (overlaps(boxes_M4, boxes_M4) > overlap) & (labels_M[:, None] == labels_M)
+    rivals_MM = (box_overlaps(boxes_M4, boxes_M4) > overlap) & (labels_M[:, None] == labels_M)
 
     def suppress(i: jax.Array, stays_M: jax.Array) -> jax.Array:
         return stays_M & ~(stays_M[i] & rivals_MM[i] & (order_M > i))

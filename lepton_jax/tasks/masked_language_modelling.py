@@ -10,7 +10,7 @@ from lepton_jax.config.schema import Probability
 from lepton_jax.data.dataset import DataSpec
 from lepton_jax.errors import UserError
 from lepton_jax.nn.rng import Noise, seed_keys
-from lepton_jax.nn.token_batch import Text
+from lepton_jax.nn.token_batch import TokenBatch
 from lepton_jax.tasks.texts import padding, text_of, was_cut
 
 # B batch, T tokens, V vocabulary.
@@ -56,7 +56,7 @@ class MaskedLanguageModelling:
         text = text_of(batch)
         drawn = Noise(seed_keys(batch["seed"])) if noise is None else noise
         shown_BT, guessed_BT = self._hidden(text, drawn)
-        logits_BTV = model(Text(shown_BT, text.length, text.kinds), noise)
+        logits_BTV = model(TokenBatch(shown_BT, text.length, text.kinds), noise)
         logits_BTV = logits_BTV.astype(jnp.promote_types(logits_BTV.dtype, jnp.float32))
         nats_BT = optax.softmax_cross_entropy_with_integer_labels(logits_BTV, text.tokens)
         counted_BT = guessed_BT * batch["mask"][:, None].astype(nats_BT.dtype)
@@ -81,7 +81,7 @@ class MaskedLanguageModelling:
     def metrics(self) -> dict[str, Any]:
         return {}
 
-    def _hidden(self, text: Text, noise: Noise) -> tuple[jax.Array, jax.Array]:
+    def _hidden(self, text: TokenBatch, noise: Noise) -> tuple[jax.Array, jax.Array]:
         """The tokens as they are shown [B, T], and which of them are to be guessed bool [B, T]."""
         T = text.tokens.shape[1]
 

@@ -6,18 +6,18 @@ import jax
 import jax.numpy as jnp
 
 from lepton_jax.nn.batch import Sums
-from lepton_jax.nn.token_batch import Text
+from lepton_jax.nn.token_batch import TokenBatch
 
 # B batch, T tokens.
 
 
-def text_of(batch: Any, tokens: str = "tokens", length: str = "length") -> Text:
+def text_of(batch: Any, tokens: str = "tokens", length: str = "length") -> TokenBatch:
     """The text in these fields of a batch, with its `kinds` where there are some."""
     kinds = batch.get("kinds") if tokens == "tokens" else None
-    return Text(batch[tokens].astype(jnp.int32), batch[length], kinds)
+    return TokenBatch(batch[tokens].astype(jnp.int32), batch[length], kinds)
 
 
-def padding(mask_B: jax.Array, *texts: Text) -> Sums:
+def padding(mask_B: jax.Array, *texts: TokenBatch) -> Sums:
     """`padding`: how many positions of the examples that count are padding, over all of them."""
     T = sum(text.tokens.shape[1] for text in texts)
     mask_B = mask_B.astype(jnp.float32)

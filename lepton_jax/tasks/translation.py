@@ -11,7 +11,7 @@ from lepton_jax.data.dataset import DataSpec
 from lepton_jax.errors import UserError
 from lepton_jax.metrics.translation import Bleu, SequenceAccuracy
 from lepton_jax.nn import beam_search
-from lepton_jax.nn.token_batch import Text
+from lepton_jax.nn.token_batch import TokenBatch
 from lepton_jax.tasks.texts import padding, text_of, was_cut
 
 # B batch, S tokens of a source, T tokens of a target that are guessed, V vocabulary.
@@ -84,7 +84,7 @@ class Translation:
         return {
             "loss": ((nats_BT * counted_BT).sum(), weight),
             "accuracy": ((hit_BT * counted_BT).sum(), weight),
-            **padding(batch["mask"], source, Text(wanted_BT, batch["target_length"] - 1)),
+            **padding(batch["mask"], source, TokenBatch(wanted_BT, batch["target_length"] - 1)),
             **was_cut(batch),
         }
 
@@ -97,7 +97,7 @@ class Translation:
         cache = model.cache(source, T)
         first_B = jnp.full(source.tokens.shape[0], self._begin, jnp.int32)
         if self._beam == 1:
-            found = beam_search.greedy(model.read, cache, first_B, length=T, end=self._end)
+            found = beam_search.greedy_tokens(model.read, cache, first_B, length=T, end=self._end)
         else:
             found = beam_search.beam_search(
                 model.read,

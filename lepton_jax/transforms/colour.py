@@ -21,7 +21,7 @@ Duller = Callable[[jax.Array], jax.Array]
 
 def brightness(batch: Batch, noise: Noise | None, *, strength: Strength) -> Batch:
     """Lighter or darker: blended with black."""
-    return _blended(batch, noise, strength, black)
+    return _blended(batch, noise, strength, black_image)
 
 
 def contrast(batch: Batch, noise: Noise | None, *, strength: Strength) -> Batch:
@@ -31,14 +31,14 @@ def contrast(batch: Batch, noise: Noise | None, *, strength: Strength) -> Batch:
 
 def saturation(batch: Batch, noise: Noise | None, *, strength: Strength) -> Batch:
     """More or less colour: blended with the grey image."""
-    return _blended(batch, noise, strength, grey)
+    return _blended(batch, noise, strength, grey_image)
 
 
-def black(image_HWC: jax.Array) -> jax.Array:
+def black_image(image_HWC: jax.Array) -> jax.Array:
     return jnp.zeros((1, 1, 1), image_HWC.dtype)
 
 
-def grey(image_HWC: jax.Array) -> jax.Array:
+def grey_image(image_HWC: jax.Array) -> jax.Array:
     """Luma [H, W, 1] as ITU-R BT.601 weighs red, green and blue; other channels count alike."""
     channels = image_HWC.shape[-1]
     weights = (0.299, 0.587, 0.114) if channels == 3 else (1 / channels,) * channels
@@ -46,10 +46,10 @@ def grey(image_HWC: jax.Array) -> jax.Array:
 
 
 def mean_grey(image_HWC: jax.Array) -> jax.Array:
-    return grey(image_HWC).mean(keepdims=True)
+    return grey_image(image_HWC).mean(keepdims=True)
 
 
-def blend(image: jax.Array, duller: jax.Array, factor: jax.Array) -> jax.Array:
+def blend_images(image: jax.Array, duller: jax.Array, factor: jax.Array) -> jax.Array:
     return duller + factor * (image - duller)
 
 
@@ -63,7 +63,7 @@ def _blended(
 
     def one(image_HWC: jax.Array, key: jax.Array) -> jax.Array:
         factor = jax.random.uniform(key, minval=least, maxval=1.0 + strength)
-        return blend(image_HWC, duller(image_HWC), factor.astype(image_HWC.dtype))
+        return blend_images(image_HWC, duller(image_HWC), factor.astype(image_HWC.dtype))
 
     out_BHWC = jax.vmap(one)(as_float(image_BHWC), noise())
     return {**batch, "image": as_given(out_BHWC, image_BHWC.dtype)}

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import jax
 import jax.numpy as jnp
 
-from lepton_jax.boxes.geometry import following
+from lepton_jax.boxes.geometry import boxes_after
 from lepton_jax.config.schema import HYPER, PositiveInt, Rate
 from lepton_jax.errors import UserError
 from lepton_jax.nn.rng import Noise
@@ -43,7 +43,7 @@ def pad_crop(
 
     corner_B2 = jax.vmap(corner)(noise())
     offset_B2 = (pad - corner_B2) / jnp.asarray(image_BHWC.shape[1:3])
-    boxes = following(batch, jnp.ones_like(offset_B2), offset_B2)
+    boxes = boxes_after(batch, jnp.ones_like(offset_B2), offset_B2)
     return {**batch, "image": jax.vmap(crop)(padded_BHWC, corner_B2), **boxes}
 
 
@@ -56,7 +56,7 @@ def flip(batch: Batch, noise: Noise | None, *, vertical: bool = False) -> Batch:
     mirrored_BHWC = image_BHWC[:, ::-1] if vertical else image_BHWC[:, :, ::-1]
     image_BHWC = jnp.where(flipped_B[:, None, None, None], mirrored_BHWC, image_BHWC)
     offset_B2 = flipped_B[:, None] * jnp.array([1.0, 0.0] if vertical else [0.0, 1.0])
-    return {**batch, "image": image_BHWC, **following(batch, 1 - 2 * offset_B2, offset_B2)}
+    return {**batch, "image": image_BHWC, **boxes_after(batch, 1 - 2 * offset_B2, offset_B2)}
 
 
 def zoom(batch: Batch, noise: Noise | None, *, least: float = 0.8, most: float = 1.25) -> Batch:
@@ -90,7 +90,7 @@ def zoom(batch: Batch, noise: Noise | None, *, least: float = 0.8, most: float =
 
     seen_BHWC = jnp.einsum("bph,bhwc->bpwc", weights(0), image_BHWC.astype(jnp.float32))
     seen_BHWC = as_given(jnp.einsum("bqw,bpwc->bpqc", weights(1), seen_BHWC), image_BHWC.dtype)
-    return {**batch, "image": seen_BHWC, **following(batch, scale_B2, offset_B2)}
+    return {**batch, "image": seen_BHWC, **boxes_after(batch, scale_B2, offset_B2)}
 
 
 def random_resized_crop(
@@ -111,16 +111,16 @@ def random_resized_crop(
     height, width = image_BHWC.shape[1:3]
 
     def crop(image_HWC: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        top, left, h, w = random_box(key, height, width, smallest, aspect)
+        top, left, h, w = sample_box(key, height, width, smallest, aspect)
         scale, offset = jnp.stack([height / h, width / w]), jnp.stack([-top / h, -left / w])
-        return resized(image_HWC, top, left, h, w), scale, offset
+        return resize_images(image_HWC, top, left, h, w), scale, offset
 
     out_BHWC, scale_B2, offset_B2 = jax.vmap(crop)(as_float(image_BHWC), noise())
-    boxes = following(batch, scale_B2, offset_B2)
+    boxes = boxes_after(batch, scale_B2, offset_B2)
     return {**batch, "image": as_given(out_BHWC, image_BHWC.dtype), **boxes}
 
 
-def random_box(
+def sample_box(
     key: jax.Array, height: int, width: int, smallest: float | jax.Array, aspect: float | jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     """Top, left, height and width of a box inside an image, in pixels and not rounded.
@@ -139,7 +139,7 @@ def random_box(
     return down * (height - h), right * (width - w), h, w
 
 
-def resized(
+def resize_images(
     image_HWC: jax.Array, top: jax.Array, left: jax.Array, height: jax.Array, width: jax.Array
 ) -> jax.Array:
     """The box of a floating image, bilinearly at the size of the whole image."""

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from lepton_jax.boxes.geometry import following
+from lepton_jax.boxes.geometry import boxes_after
 from lepton_jax.config.components import resolve_component
 from lepton_jax.config.validation import parse_pipeline
 from lepton_jax.data.draws import Draws
@@ -95,7 +95,7 @@ def center_crop(element: Element, *, height: int, width: int | None = None) -> E
     inside = np.array((height, width))
     scale, offset = np.array(image.shape[:2]) / inside, -np.array((top, left)) / inside
     cut = image[top : top + height, left : left + width]
-    return {**element, "image": cut, **following(element, scale, offset)}
+    return {**element, "image": cut, **boxes_after(element, scale, offset)}
 
 
 def grayscale(element: Element) -> Element:

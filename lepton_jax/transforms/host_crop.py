@@ -5,7 +5,7 @@ from typing import Annotated
 
 import numpy as np
 
-from lepton_jax.boxes.geometry import following
+from lepton_jax.boxes.geometry import boxes_after
 from lepton_jax.data.draws import Draws
 from lepton_jax.data.source import Element
 from lepton_jax.transforms.host import image_of, resampled
@@ -35,7 +35,7 @@ def random_resized_crop(
     inside = np.array((bottom - top, right - left))
     scale, offset = np.array(image.shape[:2]) / inside, -np.array((top, left)) / inside
     cut = np.ascontiguousarray(resampled(image, size, box))
-    return {**element, "image": cut, **following(element, scale, offset)}
+    return {**element, "image": cut, **boxes_after(element, scale, offset)}
 
 
 def random_box(

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from lepton_jax.config.schema import HYPER, PositiveInt
 from lepton_jax.errors import UserError
 from lepton_jax.nn.rng import Noise
-from lepton_jax.transforms.colour import blend, grey, mean_grey
+from lepton_jax.transforms.colour import blend_images, grey_image, mean_grey
 from lepton_jax.transforms.pixels import Batch, as_float, as_given
 
 # B batch, H height, W width, C channels.
@@ -71,7 +71,7 @@ def rand_augment(
         operation_key, sign_key = jax.random.split(key)
         operation = jax.random.randint(operation_key, (), 0, len(OPERATIONS))
         sign = jnp.where(jax.random.bernoulli(sign_key), 1.0, -1.0)
-        return applied(image_HWC, operation, sign, magnitude)
+        return apply_operation(image_HWC, operation, sign, magnitude)
 
     image_BHWC = batch["image"]
     for _ in range(operations):
@@ -79,7 +79,7 @@ def rand_augment(
     return {**batch, "image": image_BHWC}
 
 
-def applied(
+def apply_operation(
     image_HWC: jax.Array, operation: jax.Array, sign: jax.Array, magnitude: float | jax.Array
 ) -> jax.Array:
     """One operation, by its place in `OPERATIONS`, on one uint8 image."""
@@ -115,10 +115,10 @@ def _blended(image_HWC: jax.Array, is_: dict[str, jax.Array], factor: jax.Array)
     x_HWC = as_float(image_HWC)
     duller_HWC = jnp.zeros_like(x_HWC)
     duller_HWC = jnp.where(is_["contrast"], mean_grey(x_HWC), duller_HWC)
-    duller_HWC = jnp.where(is_["colour"], grey(x_HWC), duller_HWC)
+    duller_HWC = jnp.where(is_["colour"], grey_image(x_HWC), duller_HWC)
     duller_HWC = jnp.where(is_["sharpness"], _smooth(x_HWC), duller_HWC)
     chosen = is_["brightness"] | is_["contrast"] | is_["colour"] | is_["sharpness"]
-    out_HWC = as_given(blend(x_HWC, duller_HWC, factor.astype(x_HWC.dtype)), image_HWC.dtype)
+    out_HWC = as_given(blend_images(x_HWC, duller_HWC, factor.astype(x_HWC.dtype)), image_HWC.dtype)
     return jnp.where(chosen, out_HWC, image_HWC)
 
 

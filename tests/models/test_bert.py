@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 from lepton_jax.models.bert import EPSILON, Bert, BertMLM
-from lepton_jax.nn.token_batch import Text
+from lepton_jax.nn.token_batch import TokenBatch
 from lepton_jax.trees import flatten_tree
 from tests.models.by_hand import attended, gelu, linear, normed, rows, shuffled
 
@@ -20,7 +20,9 @@ SMALL = {"layers": 2, "width": 16, "heads": 4}
 
 
 def text(tokens=TOKENS, kinds=KINDS):
-    return Text(*map(jnp.asarray, (tokens, LENGTH)), None if kinds is None else jnp.asarray(kinds))
+    return TokenBatch(
+        *map(jnp.asarray, (tokens, LENGTH)), None if kinds is None else jnp.asarray(kinds)
+    )
 
 
 def by_name(model, outputs, vocabulary=V, **keys):

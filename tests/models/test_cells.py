@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 from lepton_jax.models.rnn import Recurrent
-from lepton_jax.nn.cells import CELLS, unrolled
+from lepton_jax.nn.cells import CELLS, unroll_cell
 
 B, T, C, H = 3, 7, 2, 4
 X = np.random.default_rng(0).normal(size=(B, T, C))
@@ -51,7 +51,7 @@ def reference(name, cell, x):
 @pytest.mark.parametrize("name", CELLS)
 def test_equals_the_formula_on_each_example_cut_to_its_length(name, reverse):
     cell = CELLS[name](C, H, rngs=nnx.Rngs(0))
-    y, carry = unrolled(cell, jnp.asarray(X, jnp.float32), length=LENGTH, reverse=reverse)
+    y, carry = unroll_cell(cell, jnp.asarray(X, jnp.float32), length=LENGTH, reverse=reverse)
     for b, length in enumerate(LENGTH):
         x = X[b, :length]
         expected, end = reference(name, cell, x[::-1] if reverse else x)

@@ -8,7 +8,7 @@ from scipy.special import softmax
 
 from lepton_jax.errors import UserError
 from lepton_jax.models.encoder_decoder import EncoderDecoder
-from lepton_jax.nn.token_batch import Text
+from lepton_jax.nn.token_batch import TokenBatch
 from tests.models.by_hand import attended, linear, normed, rows, shuffled
 from tests.models.whole import built, called
 
@@ -28,7 +28,7 @@ def model(**keys):
 
 
 def source(tokens=SOURCE):
-    return Text(jnp.asarray(tokens), jnp.asarray(LENGTH))
+    return TokenBatch(jnp.asarray(tokens), jnp.asarray(LENGTH))
 
 
 def places(length):

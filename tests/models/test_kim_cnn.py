@@ -6,7 +6,7 @@ import numpy as np
 from flax import nnx
 
 from lepton_jax.models.kim_cnn import KimCNN
-from lepton_jax.nn.token_batch import Text
+from lepton_jax.nn.token_batch import TokenBatch
 
 T, V, D, F, K = 7, 11, 5, 3, 4
 RNG = np.random.default_rng(0)
@@ -32,7 +32,7 @@ def reference(tokens):
 
 
 def test_equals_the_formula_on_texts_of_every_length():
-    found = MODEL(Text(jnp.asarray(TOKENS), jnp.asarray(LENGTH)))
+    found = MODEL(TokenBatch(jnp.asarray(TOKENS), jnp.asarray(LENGTH)))
     expected = [reference(t[:n]) for t, n in zip(TOKENS, LENGTH, strict=True)]
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
@@ -40,9 +40,11 @@ def test_equals_the_formula_on_texts_of_every_length():
 def test_padding_changes_nothing():
     other = np.where(np.arange(T) < LENGTH[:, None], TOKENS, 3).astype(np.int32)
     longer = np.pad(TOKENS, ((0, 0), (0, 6)), constant_values=5)
-    whole = MODEL(Text(jnp.asarray(TOKENS), jnp.asarray(LENGTH)))
+    whole = MODEL(TokenBatch(jnp.asarray(TOKENS), jnp.asarray(LENGTH)))
     for tokens in (other, longer):
-        np.testing.assert_array_equal(MODEL(Text(jnp.asarray(tokens), jnp.asarray(LENGTH))), whole)
+        np.testing.assert_array_equal(
+            MODEL(TokenBatch(jnp.asarray(tokens), jnp.asarray(LENGTH))), whole
+        )
 
 
 def test_has_the_parameters_of_the_paper():

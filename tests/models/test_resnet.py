@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 from jax import lax
 
-from lepton_jax.models.resnet import Block, ResNet
+from lepton_jax.models.resnet import ResNet, ResNetBlock
 from lepton_jax.nn.rng import Noise, example_keys
 
 X = np.random.default_rng(0).normal(size=(3, 9, 8, 6)).astype(np.float32)
@@ -42,7 +42,9 @@ def conv_norm(x, layer, stride):
     ("bottleneck", "stride", "width"), [(False, 1, 6), (False, 2, 12), (True, 2, 4), (True, 1, 4)]
 )
 def test_a_block_is_what_the_paper_draws(bottleneck, stride, width):
-    block = Block(6, width, stride, bottleneck=bottleneck, zero_residual=False, rngs=nnx.Rngs(0))
+    block = ResNetBlock(
+        6, width, stride, bottleneck=bottleneck, zero_residual=False, rngs=nnx.Rngs(0)
+    )
     rng = np.random.default_rng(1)
     units = [*block.layers, *([block.projection] if block.projection is not None else [])]
     for unit in units:
@@ -59,7 +61,7 @@ def test_a_block_is_what_the_paper_draws(bottleneck, stride, width):
 
 
 def test_a_zero_residual_begins_as_the_identity():
-    block = Block(6, 6, 1, bottleneck=False, zero_residual=True, rngs=nnx.Rngs(0))
+    block = ResNetBlock(6, 6, 1, bottleneck=False, zero_residual=True, rngs=nnx.Rngs(0))
     noise = Noise(example_keys(jnp.uint32(0), jnp.int32(0), jnp.arange(3)))
     np.testing.assert_array_equal(block(jnp.asarray(X), noise), np.maximum(X, 0))
 
@@ -68,7 +70,7 @@ def test_the_imagenet_stem_quarters_the_image():
     m = ResNet((32, 48, 3), 5, blocks=(1,), width=8, rngs=nnx.Rngs(0))
     seen = []
     m.blocks[0].__class__ = type(
-        "Seen", (Block,), {"__call__": lambda s, x, n: seen.append(x) or x}
+        "Seen", (ResNetBlock,), {"__call__": lambda s, x, n: seen.append(x) or x}
     )
     assert m(jnp.zeros((2, 32, 48, 3))).shape == (2, 5)
     assert seen[0].shape == (2, 8, 12, 8)

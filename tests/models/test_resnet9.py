@@ -9,7 +9,7 @@ from jax import lax
 from scipy.ndimage import gaussian_filter
 
 from lepton_jax.errors import UserError
-from lepton_jax.models.resnet9 import ResNet9, Whitening, cosines
+from lepton_jax.models.resnet9 import ResNet9, Whitening, whitening_basis
 from lepton_jax.nn.rng import Noise, example_keys
 from lepton_jax.training.functional import Functional
 from tests.models.whole import built, called
@@ -29,7 +29,7 @@ def test_parameters_are_those_of_pages_network_on_jordans_patches():
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_basis_of_patches_is_orthonormal_and_begins_with_their_mean(channels):
-    basis = cosines(channels).reshape(4 * channels, 4 * channels)
+    basis = whitening_basis(channels).reshape(4 * channels, 4 * channels)
     np.testing.assert_allclose(basis.T @ basis, np.eye(4 * channels), atol=1e-12)
     np.testing.assert_allclose(basis[:, 0], (4 * channels) ** -0.5)
 
@@ -86,7 +86,7 @@ def test_equals_the_network_by_its_formulas():
             variable[...] = jnp.asarray(values, jnp.float32)
     images = rng.normal(size=(2, 18, 26, 3)).astype(np.float32)
     layout = ("NHWC", "HWIO", "NHWC")
-    basis = cosines(3).astype(np.float32)
+    basis = whitening_basis(3).astype(np.float32)
     x = lax.conv_general_dilated(images, basis, (1, 1), "VALID", dimension_numbers=layout)
     x = (x - m.whitening.norm.mean[...]) / np.sqrt(m.whitening.norm.var[...] + 1e-2)
     first, one, second, third, two = m.layers

@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 from lepton_jax.models.rnn import GRU
-from lepton_jax.nn.cells import GRUCell, unrolled
+from lepton_jax.nn.cells import GRUCell, unroll_cell
 
 B, T, C, H = 3, 7, 2, 4
 X = np.random.default_rng(0).normal(size=(B, T, C)).astype(np.float32)
@@ -35,13 +35,13 @@ def reference(cell, x):
 
 def test_equals_the_formula():
     cell = GRUCell(C, H, rngs=nnx.Rngs(0))
-    np.testing.assert_allclose(unrolled(cell, jnp.asarray(X))[0], reference(cell, X), atol=1e-5)
+    np.testing.assert_allclose(unroll_cell(cell, jnp.asarray(X))[0], reference(cell, X), atol=1e-5)
 
 
 def test_backwards_it_reads_from_the_end_and_keeps_the_order_of_time():
     cell = GRUCell(C, H, rngs=nnx.Rngs(0))
     expected = reference(cell, X[:, ::-1])[:, ::-1]
-    found, _ = unrolled(cell, jnp.asarray(X), reverse=True)
+    found, _ = unroll_cell(cell, jnp.asarray(X), reverse=True)
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 

@@ -9,7 +9,7 @@ from flax import nnx
 from lepton_jax.errors import UserError
 from lepton_jax.models.rnn_seq2seq import RNNSeq2Seq
 from lepton_jax.models.rnn_text import RNNLM, RNNText
-from lepton_jax.nn.token_batch import Text
+from lepton_jax.nn.token_batch import TokenBatch
 
 V, K, H = 11, 3, 8
 LENGTH = np.array([5, 2, 1], np.int32)
@@ -17,7 +17,7 @@ TOKENS = np.random.default_rng(0).integers(1, V, size=(3, 5)).astype(np.int32)
 
 
 def text(tokens=TOKENS, length=LENGTH):
-    return Text(jnp.asarray(tokens), jnp.asarray(length))
+    return TokenBatch(jnp.asarray(tokens), jnp.asarray(length))
 
 
 def classifier(**keys):

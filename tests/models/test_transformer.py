@@ -9,7 +9,7 @@ from flax import nnx
 from lepton_jax.errors import UserError
 from lepton_jax.models.transformer import Transformer
 from lepton_jax.nn import attention as ours
-from lepton_jax.nn.attention import rotated
+from lepton_jax.nn.attention import rotate_positions
 from lepton_jax.nn.rng import Noise, example_keys
 from lepton_jax.training.functional import Functional
 from tests.models.by_hand import attention, gelu_tanh, linear, normed, shuffled
@@ -65,8 +65,8 @@ def test_attention_equals_loops(dtype, atol, kv_heads):
 def test_rotation_makes_scores_depend_on_distance_alone():
     rng = np.random.default_rng(0)
     q, k = (np.tile(rng.normal(size=(1, 1, 1, 8)), (1, 9, 1, 1)).astype(np.float32) for _ in "qk")
-    turned = rotated(jnp.asarray(q), 100.0)
-    scores = np.einsum("bthd,bshd->ts", turned, rotated(jnp.asarray(k), 100.0))
+    turned = rotate_positions(jnp.asarray(q), 100.0)
+    scores = np.einsum("bthd,bshd->ts", turned, rotate_positions(jnp.asarray(k), 100.0))
     for distance in range(9):
         np.testing.assert_allclose(np.diagonal(scores, distance), scores[0, distance], atol=1e-5)
     # The second pair of a head of 8 at place 3 is turned by 3 / 100^(2/8).
@@ -85,7 +85,7 @@ def by_hand(m, tokens, base):
         size = block.attention._size
         q, k, v = (linear(y, getattr(block.attention, n)).reshape(B, T, -1, size) for n in "qkv")
         if base:
-            q, k = (np.asarray(rotated(jnp.asarray(a, jnp.float32), base)) for a in (q, k))
+            q, k = (np.asarray(rotate_positions(jnp.asarray(a, jnp.float32), base)) for a in (q, k))
         x = x + linear(attention(q, k, v).reshape(B, T, -1), block.attention.o)
         y = normed(x, block.mlp_norm)
         up = linear(y, block.mlp.up)

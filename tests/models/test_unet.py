@@ -8,7 +8,7 @@ from flax import nnx
 from scipy.special import softmax
 
 from lepton_jax.errors import UserError
-from lepton_jax.models.unet import Attention, UNet, sinusoids, spread
+from lepton_jax.models.unet import PixelAttention, UNet, time_embedding, unfold_patches
 from lepton_jax.nn import ops
 from tests.models.whole import built, called
 
@@ -43,10 +43,10 @@ def test_a_field_has_the_shape_of_the_image_and_is_zero_at_first(keys):
 
 
 def test_patches_are_squares_of_pixels_and_come_back():
-    x = ops.stacked(X, 2)
+    x = ops.space_to_depth(X, 2)
     assert x.shape == (3, 4, 6, 8)
     np.testing.assert_array_equal(x[1, 2, 3].reshape(2, 2, 2), X[1, 4:6, 6:8])
-    np.testing.assert_array_equal(spread(x, 2), X)
+    np.testing.assert_array_equal(unfold_patches(x, 2), X)
 
 
 @pytest.mark.slow
@@ -65,7 +65,7 @@ def test_the_time_and_every_pixel_matter():
 
 
 def test_attention_is_a_softmax_over_all_pixels():
-    layer = Attention(8, rngs=nnx.Rngs(0))
+    layer = PixelAttention(8, rngs=nnx.Rngs(0))
     layer.out.kernel[...] = jnp.eye(8)
     x = RNG.normal(size=(2, 3, 2, 8)).astype(np.float32)
     normed = np.asarray(layer.norm(jnp.asarray(x))).reshape(2, 6, 8)
@@ -77,7 +77,7 @@ def test_attention_is_a_softmax_over_all_pixels():
 
 def test_times_are_told_apart_at_every_scale():
     t = jnp.asarray([0.0, 1.0, 100.0], jnp.float32)
-    found = sinusoids(t, 4)
+    found = time_embedding(t, 4)
     expected = [[np.sin(x), np.sin(x / 1e4), np.cos(x), np.cos(x / 1e4)] for x in t]
     np.testing.assert_allclose(found, expected, atol=1e-5)
 

@@ -8,7 +8,7 @@ from flax import nnx
 from scipy.special import softmax
 
 from lepton_jax.errors import UserError
-from lepton_jax.models.vit import ViT, sincos
+from lepton_jax.models.vit import ViT, grid_embedding
 from lepton_jax.nn.rng import Noise, example_keys
 from lepton_jax.training.functional import Functional
 
@@ -36,7 +36,7 @@ def test_parameters_are_as_many_as_published():
 
 
 def test_positions_are_sines_and_cosines_of_column_and_row():
-    table = sincos(3, 5, 16).reshape(3, 5, 4, 4)
+    table = grid_embedding(3, 5, 16).reshape(3, 5, 4, 4)
     for row, column in np.ndindex(3, 5):
         for i, frequency in enumerate([1, 10_000 ** (-1 / 3), 10_000 ** (-2 / 3), 1e-4]):
             x, y = column * frequency, row * frequency
@@ -76,7 +76,7 @@ def by_hand(m, images, pool):
     x = linear(np.stack(tiles, 1), m.patches)
     if pool == "token":
         x = np.concatenate([np.tile(m.token[...], (B, 1, 1)), x], 1)
-    x = x + (sincos(2, 3, 16) if m.positions is None else m.positions.embedding[...])
+    x = x + (grid_embedding(2, 3, 16) if m.positions is None else m.positions.embedding[...])
     for block in m.blocks:
         x = x + attended(normed(x, block.attention_norm), block.attention, 4)
         h = linear(normed(x, block.mlp_norm), block.mlp.up)

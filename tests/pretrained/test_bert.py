@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lepton_jax.nn.token_batch import Text
+from lepton_jax.nn.token_batch import TokenBatch
 from tests.pretrained import peers
 from tests.pretrained.peers import torch, transformers
 
@@ -41,7 +41,7 @@ def test_a_bert_computes_the_same_in_both_directions(
     peer = peers.peer(kind, **CONFIG, **labels)
     model = peers.chosen(name, width=16, layers=2, heads=4, mlp_width=24, dropout=0.0)
     ours = peers.read(peers.saved(peer, tmp_path / "a"), model, (T, V), outputs)
-    text = Text(*(x.astype(np.int32) for x in (TOKENS, LENGTH, KINDS)))
+    text = TokenBatch(*(x.astype(np.int32) for x in (TOKENS, LENGTH, KINDS)))
     found, expected = np.array(ours(text)), theirs(peer)
     if name == "bert_mlm":  # what is said of padding is nobody's
         found[1, LENGTH[1] :] = expected[1, LENGTH[1] :] = 0

@@ -81,7 +81,9 @@ def test_greedy_generations_are_the_same_token_by_token(kind: str, tmp_path: Pat
         torch.from_numpy(prompt).long(), do_sample=False, max_new_tokens=more, pad_token_id=0
     ).numpy()
     _, cache = ours.read(jnp.asarray(prompt[:, :-1]), ours.cache(2, T))
-    found = beam_search.greedy(ours.read, cache, jnp.asarray(prompt[:, -1]), length=more, end=None)
+    found = beam_search.greedy_tokens(
+        ours.read, cache, jnp.asarray(prompt[:, -1]), length=more, end=None
+    )
     np.testing.assert_array_equal(found.tokens, expected[:, 4:])
     assert len(np.unique(expected[:, 4:])) > 3
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lepton_jax.boxes.geometry import overlaps
+from lepton_jax.boxes.geometry import box_overlaps
 from lepton_jax.data.dataset import DataSpec, FieldSpec
 from lepton_jax.errors import UserError
 from lepton_jax.tasks.detection import ObjectDetection, assigned, generalised_iou, kept, nearness
@@ -112,7 +112,7 @@ def test_suppression_keeps_what_the_greedy_loop_keeps(overlap):
     corners = rng.uniform(0, 0.5, (60, 2))
     boxes = np.concatenate([corners, corners + rng.uniform(0.2, 0.4, (60, 2))], -1)
     labels = rng.integers(0, 2, 60)
-    iou, stays = overlaps(boxes, boxes), []
+    iou, stays = box_overlaps(boxes, boxes), []
     for i in range(60):
         if all(labels[i] != labels[j] or iou[i, j] <= overlap for j in stays):
             stays.append(i)

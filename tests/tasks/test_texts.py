@@ -11,7 +11,7 @@ from lepton_jax.data.text.vocabulary import Vocabulary
 from lepton_jax.errors import UserError
 from lepton_jax.metrics.classification import BitsPerCharacter
 from lepton_jax.nn.rng import Noise, seed_keys
-from lepton_jax.nn.token_batch import Text
+from lepton_jax.nn.token_batch import TokenBatch
 from lepton_jax.tasks.language_modelling import LanguageModelling
 from lepton_jax.tasks.masked_language_modelling import MaskedLanguageModelling
 from lepton_jax.tasks.text_classification import TextClassification
@@ -37,7 +37,7 @@ def test_classification_is_of_whole_texts():
     logits = np.random.default_rng(0).normal(size=(B, 2)).astype(np.float32)
 
     def model(text, noise):
-        assert isinstance(text, Text)
+        assert isinstance(text, TokenBatch)
         assert text.kinds is None
         np.testing.assert_array_equal(text.length, BATCH["length"])
         return jnp.asarray(logits)
@@ -79,7 +79,7 @@ def hidden(rows: int, length: int):
     spec = DataSpec(
         {"tokens": FieldSpec((length,), "int32"), "length": FIELDS["length"]}, (), KNOWN
     )
-    text = Text(jnp.asarray(tokens), jnp.full(rows, length - 4))
+    text = TokenBatch(jnp.asarray(tokens), jnp.full(rows, length - 4))
     noise = Noise(seed_keys(jnp.arange(rows, dtype=jnp.uint32)))
     shown, guessed = MaskedLanguageModelling(spec)._hidden(text, noise)
     return tokens, np.asarray(shown), np.asarray(guessed)
@@ -120,7 +120,7 @@ def test_only_what_is_hidden_is_counted_and_evaluation_draws_by_seed():
     np.testing.assert_array_equal(*seen)
     assert sums[0]["loss"] == sums[1]["loss"]
     drawn = Noise(seed_keys(BATCH["seed"]))
-    _, guessed = task._hidden(Text(BATCH["tokens"], BATCH["length"]), drawn)
+    _, guessed = task._hidden(TokenBatch(BATCH["tokens"], BATCH["length"]), drawn)
     counted = np.asarray(guessed) & (np.asarray(BATCH["mask"]) > 0)[:, None]
     nats = -np.take_along_axis(
         log_softmax(np.asarray(logits, np.float64), -1), np.asarray(BATCH["tokens"])[..., None], -1

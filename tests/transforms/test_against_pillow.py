@@ -8,7 +8,7 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from lepton_jax.errors import UserError
 from lepton_jax.transforms import colour, geometry
-from lepton_jax.transforms.rand_augment import FILL, OPERATIONS, applied, rand_augment
+from lepton_jax.transforms.rand_augment import FILL, OPERATIONS, apply_operation, rand_augment
 from tests.transforms.test_laws import batch, noise
 
 H, W = 24, 31
@@ -19,7 +19,7 @@ ROUGH = np.random.default_rng(0).integers(20, 200, (H, W, 3), dtype=np.uint8)
 def test_a_box_is_resized_as_pillow_does():
     box = (3.25, 1.5, 20.0, 22.75)  # left, top, right, bottom
     left, top, right, bottom = box
-    ours = geometry.resized(
+    ours = geometry.resize_images(
         jnp.asarray(ROUGH, jnp.float32), *map(jnp.float32, (top, left, bottom - top, right - left))
     )
     pillow = Image.fromarray(ROUGH).resize((W, H), Image.Resampling.BILINEAR, box=box)
@@ -28,7 +28,7 @@ def test_a_box_is_resized_as_pillow_does():
 
 def test_boxes_have_the_sizes_and_shapes_that_are_asked_for():
     keys = jax.random.split(jax.random.key(0), 4000)
-    boxes = jax.vmap(lambda k: jnp.stack(geometry.random_box(k, 64, 64, 0.25, 2.0)))(keys)
+    boxes = jax.vmap(lambda k: jnp.stack(geometry.sample_box(k, 64, 64, 0.25, 2.0)))(keys)
     top, left, height, width = np.asarray(boxes).T
     assert (top >= 0).all()
     assert (left >= 0).all()
@@ -46,15 +46,15 @@ def test_boxes_have_the_sizes_and_shapes_that_are_asked_for():
 @pytest.mark.parametrize(
     ("duller", "enhance"),
     [
-        (colour.black, ImageEnhance.Brightness),
+        (colour.black_image, ImageEnhance.Brightness),
         (colour.mean_grey, ImageEnhance.Contrast),
-        (colour.grey, ImageEnhance.Color),
+        (colour.grey_image, ImageEnhance.Color),
     ],
 )
 @pytest.mark.parametrize("factor", [0.0, 0.3, 1.0, 1.7])
 def test_colours_are_pillows(duller, enhance, factor):
     x = jnp.asarray(ROUGH, jnp.float32)
-    ours = np.clip(colour.blend(x, duller(x), jnp.float32(factor)), 0, 255)
+    ours = np.clip(colour.blend_images(x, duller(x), jnp.float32(factor)), 0, 255)
     pillow = np.asarray(enhance(Image.fromarray(ROUGH)).enhance(factor), np.float32)
     # Pillow rounds grey to whole numbers, and blends by cutting off.
     np.testing.assert_allclose(ours, pillow, atol=1.5)
@@ -104,7 +104,9 @@ PILLOW = {
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_an_operation_is_pillows(name):
     operation = jnp.int32(OPERATIONS.index(name))
-    ours = jax.jit(applied)(jnp.asarray(ROUGH), operation, jnp.float32(SIGN), jnp.float32(M))
+    ours = jax.jit(apply_operation)(
+        jnp.asarray(ROUGH), operation, jnp.float32(SIGN), jnp.float32(M)
+    )
     pillow = np.asarray(PILLOW[name](Image.fromarray(ROUGH)))
     assert name == "identity" or (pillow != ROUGH).mean() > 0.3
     off = np.abs(np.int32(ours) - np.int32(pillow)) > 1

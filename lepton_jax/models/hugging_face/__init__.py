@@ -5,12 +5,12 @@ A file is a family: one table for both directions, `init_from` reading it from t
 """
 
 from lepton_jax.models.hugging_face.bert import BERT, BERT_MLM
-from lepton_jax.models.hugging_face.family import Family, Keys, completed
+from lepton_jax.models.hugging_face.family import Family, Keys, complete_keys
 from lepton_jax.models.hugging_face.gpt2 import GPT2
 from lepton_jax.models.hugging_face.llama import LLAMA
 from lepton_jax.models.hugging_face.resnet import RESNET, TIMM_RESNET
 from lepton_jax.models.hugging_face.vit import VIT
 
-__all__ = ["FAMILIES", "Family", "Keys", "completed"]
+__all__ = ["FAMILIES", "Family", "Keys", "complete_keys"]
 
 FAMILIES: tuple[Family, ...] = (RESNET, TIMM_RESNET, VIT, BERT, BERT_MLM, GPT2, LLAMA)

@@ -2,18 +2,26 @@
 
 from typing import Any
 
-from lepton_jax.models.hugging_face.family import SIZES, Family, Keys, Rule, Rules, linear, norm
+from lepton_jax.models.hugging_face.family import (
+    SIZES,
+    Family,
+    Keys,
+    Rule,
+    Rules,
+    linear_rules,
+    norm_rules,
+)
 
 
 def _encoder_rules(keys: Keys) -> Rules:
     for kind in ("word", "position", "token_type"):
         ours = {"word": "tokens", "position": "positions", "token_type": "kinds"}[kind]
         yield Rule((f"{ours}.embedding",), f"bert.embeddings.{kind}_embeddings.weight")
-    yield from norm("norm", "bert.embeddings.LayerNorm")
+    yield from norm_rules("norm", "bert.embeddings.LayerNorm")
     for i in range(keys["layers"]):
         ours, theirs = f"blocks.{i}", f"bert.encoder.layer.{i}"
-        yield from norm(f"{ours}.attention_norm", f"{theirs}.attention.output.LayerNorm")
-        yield from norm(f"{ours}.mlp_norm", f"{theirs}.output.LayerNorm")
+        yield from norm_rules(f"{ours}.attention_norm", f"{theirs}.attention.output.LayerNorm")
+        yield from norm_rules(f"{ours}.mlp_norm", f"{theirs}.output.LayerNorm")
         for a, b in (
             ("attention.q", "attention.self.query"),
             ("attention.k", "attention.self.key"),
@@ -22,19 +30,19 @@ def _encoder_rules(keys: Keys) -> Rules:
             ("mlp.up", "intermediate.dense"),
             ("mlp.down", "output.dense"),
         ):
-            yield from linear(f"{ours}.{a}", f"{theirs}.{b}")
+            yield from linear_rules(f"{ours}.{a}", f"{theirs}.{b}")
 
 
 def _bert_rules(keys: Keys) -> Rules:
     yield from _encoder_rules(keys)
-    yield from linear("pooler", "bert.pooler.dense")
-    yield from linear("head", "classifier")
+    yield from linear_rules("pooler", "bert.pooler.dense")
+    yield from linear_rules("head", "classifier")
 
 
 def _bert_mlm_rules(keys: Keys) -> Rules:
     yield from _encoder_rules(keys)
-    yield from linear("transform", "cls.predictions.transform.dense")
-    yield from norm("transform_norm", "cls.predictions.transform.LayerNorm")
+    yield from linear_rules("transform", "cls.predictions.transform.dense")
+    yield from norm_rules("transform_norm", "cls.predictions.transform.LayerNorm")
     yield Rule(("bias",), "cls.predictions.bias")
 
 

@@ -11,23 +11,25 @@ import numpy as np
 Keys = Mapping[str, Any]
 
 
-class Layout(NamedTuple):
+class Relayout(NamedTuple):
     """How an array of theirs becomes ours, and back."""
 
     ours: Callable[[np.ndarray], np.ndarray]
     theirs: Callable[[np.ndarray], np.ndarray]
 
 
-SAME = Layout(lambda x: x, lambda x: x)
-MATRIX = Layout(np.transpose, np.transpose)  # [O, I] and [I, O]
-WINDOW = Layout(lambda x: x.transpose(2, 3, 1, 0), lambda x: x.transpose(3, 2, 0, 1))  # OIHW, HWIO
-ROW = Layout(lambda x: x.reshape(-1), lambda x: x[None, None])  # [1, 1, D] and [D]
-TABLE = Layout(lambda x: x[0], lambda x: x[None])  # [1, T, D] and [T, D]
+SAME = Relayout(lambda x: x, lambda x: x)
+MATRIX = Relayout(np.transpose, np.transpose)  # [O, I] and [I, O]
+WINDOW = Relayout(
+    lambda x: x.transpose(2, 3, 1, 0), lambda x: x.transpose(3, 2, 0, 1)
+)  # OIHW, HWIO
+ROW = Relayout(lambda x: x.reshape(-1), lambda x: x[None, None])  # [1, 1, D] and [D]
+TABLE = Relayout(lambda x: x[0], lambda x: x[None])  # [1, T, D] and [T, D]
 
 
-def patches(size: int) -> Layout:
+def patches(size: int) -> Relayout:
     """A convolution [D, C, P, P] whose stride is its window, and a matrix [P P C, D]."""
-    return Layout(
+    return Relayout(
         lambda x: x.transpose(2, 3, 1, 0).reshape(-1, len(x)),
         lambda x: x.reshape(size, size, -1, x.shape[-1]).transpose(3, 2, 0, 1),
     )
@@ -38,7 +40,7 @@ class Rule(NamedTuple):
 
     ours: tuple[str, ...]
     theirs: str
-    layout: Layout = SAME
+    layout: Relayout = SAME
 
 
 Rules = Iterator[Rule]
@@ -71,18 +73,18 @@ class Family:
     """Their config with its older and newer spellings made one."""
 
 
-def completed(keys: Keys) -> dict[str, Any]:
+def complete_keys(keys: Keys) -> dict[str, Any]:
     """Our keys with what None stands for."""
     defaults = {"kv_heads": keys.get("heads"), "mlp_width": 4 * keys.get("width", 0)}
     return {k: defaults.get(k, v) if v is None else v for k, v in keys.items()}
 
 
-def linear(ours: str, theirs: str) -> Rules:
+def linear_rules(ours: str, theirs: str) -> Rules:
     yield Rule((f"{ours}.kernel",), f"{theirs}.weight", MATRIX)
     yield Rule((f"{ours}.bias",), f"{theirs}.bias")
 
 
-def norm(ours: str, theirs: str) -> Rules:
+def norm_rules(ours: str, theirs: str) -> Rules:
     yield Rule((f"{ours}.scale",), f"{theirs}.weight")
     yield Rule((f"{ours}.bias",), f"{theirs}.bias")
 

@@ -13,7 +13,7 @@ from etils import epath
 
 from lepton_jax.config.components import Component
 from lepton_jax.errors import UserError, did_you_mean
-from lepton_jax.models.hugging_face import FAMILIES, Family, Keys, completed
+from lepton_jax.models.hugging_face import FAMILIES, Family, Keys, complete_keys
 from lepton_jax.weight_files import PRETRAINED, PRETRAINED_INDEX, read_safetensors
 
 CONFIG = "config.json"
@@ -32,7 +32,7 @@ def read_pretrained(folder: epath.Path, model: Component, input_shape: Any, outp
     """
     theirs = json.loads((folder / CONFIG).read_text()) if (folder / CONFIG).exists() else {}
     family = _family_of(theirs, model, folder)
-    keys = completed(model.keys)
+    keys = complete_keys(model.keys)
     _check(family, family.settled(theirs), keys, input_shape, outputs, folder)
     given = _arrays(folder)
     found: Arrays = {}
@@ -61,7 +61,7 @@ def write_pretrained(
     """
     from safetensors.numpy import save
 
-    keys = completed(model.keys)
+    keys = complete_keys(model.keys)
     family = _family_for(model.name, keys)
     named = dict(_unstacked(weights)) if keys.get("scan") else weights
     arrays = {
@@ -133,7 +133,7 @@ def _check(
     """Raises `UserError` naming every key that differs, with both values."""
     faults = []
     there = {ours: theirs.get(name, default) for ours, (name, default) in family.keys.items()}
-    there = completed({ours: _ours(family, value) for ours, value in there.items()})
+    there = complete_keys({ours: _ours(family, value) for ours, value in there.items()})
     for ours, (name, _) in family.keys.items():
         if _plain(keys[ours]) != there[ours]:
             faults.append(f"model.{ours} = {keys[ours]!r}, there {there[ours]!r} ({name})")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lepton_jax.models.hugging_face.family import ACTIVATIONS, Family, Keys, Rule, Rules, norm
+from lepton_jax.models.hugging_face.family import ACTIVATIONS, Family, Keys, Rule, Rules, norm_rules
 
 
 def _gpt2_rules(keys: Keys) -> Rules:
@@ -10,15 +10,15 @@ def _gpt2_rules(keys: Keys) -> Rules:
     yield Rule(("positions.embedding",), "transformer.wpe.weight")
     for i in range(keys["layers"]):
         ours, theirs = f"blocks.{i}", f"transformer.h.{i}"
-        yield from norm(f"{ours}.attention_norm", f"{theirs}.ln_1")
-        yield from norm(f"{ours}.mlp_norm", f"{theirs}.ln_2")
+        yield from norm_rules(f"{ours}.attention_norm", f"{theirs}.ln_1")
+        yield from norm_rules(f"{ours}.mlp_norm", f"{theirs}.ln_2")
         for a, b in (("kernel", "weight"), ("bias", "bias")):  # matrices are [I, O] there, too
             qkv = tuple(f"{ours}.attention.{x}.{a}" for x in "qkv")
             yield Rule(qkv, f"{theirs}.attn.c_attn.{b}")
             yield Rule((f"{ours}.attention.o.{a}",), f"{theirs}.attn.c_proj.{b}")
             yield Rule((f"{ours}.mlp.up.{a}",), f"{theirs}.mlp.c_fc.{b}")
             yield Rule((f"{ours}.mlp.down.{a}",), f"{theirs}.mlp.c_proj.{b}")
-    yield from norm("norm", "transformer.ln_f")
+    yield from norm_rules("norm", "transformer.ln_f")
     if not keys["tied"]:
         yield Rule(("head.embedding",), "lm_head.weight")
 

@@ -4,12 +4,20 @@ from collections.abc import Iterator
 from typing import Any
 
 from lepton_jax.errors import UserError, did_you_mean
-from lepton_jax.models.hugging_face.family import WINDOW, Family, Keys, Rule, Rules, linear, norm
+from lepton_jax.models.hugging_face.family import (
+    WINDOW,
+    Family,
+    Keys,
+    Rule,
+    Rules,
+    linear_rules,
+    norm_rules,
+)
 
 
 def _conv_norm(ours: str, conv: str, batch_norm: str) -> Rules:
     yield Rule((f"{ours}.conv.kernel",), f"{conv}.weight", WINDOW)
-    yield from norm(f"{ours}.norm", batch_norm)
+    yield from norm_rules(f"{ours}.norm", batch_norm)
     yield Rule((f"{ours}.norm.mean",), f"{batch_norm}.running_mean")
     yield Rule((f"{ours}.norm.var",), f"{batch_norm}.running_var")
 
@@ -35,7 +43,7 @@ def _resnet_rules(keys: Keys) -> Rules:
             yield from conv_norm(f"{ours}.layers.{layer}", f"{theirs}.layer.{layer}")
         if projects:
             yield from conv_norm(f"{ours}.projection", f"{theirs}.shortcut")
-    yield from linear("head", "classifier.1")
+    yield from linear_rules("head", "classifier.1")
 
 
 def _timm_resnet_rules(keys: Keys) -> Rules:
@@ -48,7 +56,7 @@ def _timm_resnet_rules(keys: Keys) -> Rules:
         if projects:
             names = (f"{theirs}.downsample.0", f"{theirs}.downsample.1")
             yield from _conv_norm(f"{ours}.projection", *names)
-    yield from linear("head", "fc")
+    yield from linear_rules("head", "fc")
 
 
 def _resnet_follows(keys: Keys, input_shape: Any, _: Any) -> dict[str, Any]:

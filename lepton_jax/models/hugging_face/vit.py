@@ -11,8 +11,8 @@ from lepton_jax.models.hugging_face.family import (
     Keys,
     Rule,
     Rules,
-    linear,
-    norm,
+    linear_rules,
+    norm_rules,
     patches,
 )
 
@@ -25,8 +25,8 @@ def _vit_rules(keys: Keys) -> Rules:
     yield Rule(("patches.bias",), f"{theirs}.bias")
     for i in range(keys["layers"]):
         ours, theirs = f"blocks.{i}", f"vit.encoder.layer.{i}"
-        yield from norm(f"{ours}.attention_norm", f"{theirs}.layernorm_before")
-        yield from norm(f"{ours}.mlp_norm", f"{theirs}.layernorm_after")
+        yield from norm_rules(f"{ours}.attention_norm", f"{theirs}.layernorm_before")
+        yield from norm_rules(f"{ours}.mlp_norm", f"{theirs}.layernorm_after")
         for a, b in (
             ("attention.q", "attention.attention.query"),
             ("attention.k", "attention.attention.key"),
@@ -35,9 +35,9 @@ def _vit_rules(keys: Keys) -> Rules:
             ("mlp.up", "intermediate.dense"),
             ("mlp.down", "output.dense"),
         ):
-            yield from linear(f"{ours}.{a}", f"{theirs}.{b}")
-    yield from norm("norm", "vit.layernorm")
-    yield from linear("head", "classifier")
+            yield from linear_rules(f"{ours}.{a}", f"{theirs}.{b}")
+    yield from norm_rules("norm", "vit.layernorm")
+    yield from linear_rules("head", "classifier")
 
 
 def _vit_follows(keys: Keys, input_shape: Any, _: Any) -> dict[str, Any]:
