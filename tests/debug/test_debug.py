@@ -169,7 +169,7 @@ def test_the_layers_of_a_transformer_are_named(scan: bool, small, tmp_path: Path
     assert found.fault is None
     wanted = {f"blocks.{i}.{name}" for i in (0, 1) for name in ("attention.q", "mlp.down")}
     assert wanted <= {m["path"] for m in found.modules}
-    assert not any("Block" in m["path"] for m in found.modules)
+    assert not any("TransformerBlock" in m["path"] for m in found.modules)
     assert found.notes == ()
 
 
