@@ -93,7 +93,7 @@ def measure(config: Config, steps: int, pairs: int) -> list[float]:
         feed = DeviceFeed(placed, data.splits["train"])
         zeros = placed.empty_sums()
         record = Record.create(f"{folder}/w", config.to_json(), {})
-        every = loop.Every(program.period(config.log_every), NEVER, NEVER)
+        every = loop.Every(program.durations.period(config.log_every), NEVER, NEVER)
         holder = {"state": placed.fresh()["state"]}
 
         def harness() -> float:
@@ -101,7 +101,7 @@ def measure(config: Config, steps: int, pairs: int) -> list[float]:
             progress = Progress(steps, batch_size=config.batch_size, stream=io.StringIO())
 
             def read(step: int, sums: Any, state: Any) -> None:
-                values = program.means(sums.values)
+                values = program.training.means(sums.values)
                 record.log(step, values)
                 record.flush(force=False)
                 progress.update(step, values)

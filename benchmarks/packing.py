@@ -168,7 +168,7 @@ def driven_by_optuna(trials: list[Trial]) -> float:
         def objective(trial: optuna.Trial) -> float:
             config = trials[trial.suggest_int("trial", 0, TRIALS - 1)].config
             feed, fresh = one.feed([config]), one.fresh([config])
-            inputs = map(feed.inputs, range(prepared.program.total_steps))
+            inputs = map(feed.inputs, range(prepared.program.durations.total_steps))
             _, sums = bare(feed, fresh["state"], fresh["sums"], inputs)
             totals, weights = np.asarray(jax.device_get(sums.values))[:2, 0]
             return float(totals / weights)

@@ -109,7 +109,7 @@ def _program(trials: Sequence[Trial], metric: str) -> PlannedProgram:
     first = trials[0]
     names = tuple(t.name for t in trials)
     with build_program(first, metric) as prepared:
-        steps = prepared.program.total_steps
+        steps = prepared.program.durations.total_steps
         if not can_be_lanes(prepared):
             return PlannedProgram(names, steps, False, 0.0)
         lanes = Lanes(prepared.program, prepared.data.splits["train"], jax.local_devices()[:1], 1)

@@ -1,4 +1,4 @@
-"""What a detector says of one input, for people and for programs."""
+"""Answers that are the objects of an image: boxes with labels and scores."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -7,8 +7,54 @@ from typing import Any
 
 import numpy as np
 
+from lepton_jax.answers.compare import compare_arrays
+from lepton_jax.answers.kind import Arrays, Comparison, Reader, Shown
+from lepton_jax.answers.prediction import first_image
+
+# B batch, E examples, D answers an image.
+
 LEAST = 0.3
 """Objects of lower scores are left to `--json`."""
+
+
+class ObjectsKind:
+    """`boxes` float32 [B, D, 4], `labels` int32 [B, D] and `scores` float32 [B, D].
+
+    A label of -1 is no object. The objects of an image are a set: their order says only whose score
+    is greater.
+    """
+
+    outputs = ("boxes", "labels", "scores")
+    metric = "map_50"
+    truth_fields = ("boxes", "labels")
+
+    def compare(self, got: Arrays, expected: Arrays, tolerance: float) -> Comparison:
+        """Compares objects in whatever order they come: boxes and scores within the tolerance."""
+        if got.keys() == expected.keys() and all(got[k].shape == expected[k].shape for k in got):
+            got = reorder_objects(got, expected)
+        return compare_arrays(got, expected, tolerance)
+
+    def describe(
+        self, name: str, inputs: Arrays, outputs: Arrays, truth: Arrays, reader: Reader
+    ) -> Shown:
+        """Shows how many objects of each class there are, then each object in a line."""
+        return DetectedObjects(
+            name,
+            list_objects(outputs, reader.labels),
+            list_objects(truth, reader.labels) if "boxes" in truth else None,
+            first_image(inputs),
+        )
+
+    def measure(self, answers: Arrays, truth: Arrays, classes: Sequence[str]) -> float:
+        """Returns the mean average precision at an overlap of 0.5."""
+        from lepton_jax.metrics.detection import AveragePrecision
+
+        true = {f"true_{name}": values for name, values in truth.items()}
+        return AveragePrecision(classes).results({**answers, **true})[self.metric]
+
+    def allowed(self, examples: int) -> float:
+        """Allows a thousandth: equal scores may be ranked otherwise elsewhere."""
+        return 1e-3
 
 
 @dataclass(frozen=True)
@@ -22,7 +68,9 @@ class DetectedObject:
 
 @dataclass(frozen=True)
 class DetectedObjects:
-    """What the model says of one input, the surest first. `truth` is None where it is not known."""
+    """What the model says of one input, the greatest score first. `truth` is None where it is not
+    known.
+    """
 
     input: str
     objects: tuple[DetectedObject, ...]
@@ -30,6 +78,7 @@ class DetectedObjects:
     image: np.ndarray | None = field(repr=False, compare=False, default=None)
 
     def as_json(self) -> dict[str, Any]:
+        """Returns every object, of whatever score."""
         truth = None if self.truth is None else [asdict(o) for o in self.truth]
         return {
             "input": self.input,
@@ -46,15 +95,15 @@ class DetectedObjects:
         """Returns None: objects are listed, and not drawn in a terminal."""
 
     def lines(self) -> list[str]:
-        """The objects by class, then a line each, in pixels of what the model sees."""
-        seen = [o for o in self.objects if (o.score or 0) >= LEAST]
-        fainter = len(self.objects) - len(seen)
-        lines = [f"{self.input}: {_counted(seen)}"]
+        """Counts the objects by class, then writes a line each, in pixels of the model's input."""
+        shown = [o for o in self.objects if (o.score or 0) >= LEAST]
+        fainter = len(self.objects) - len(shown)
+        lines = [f"{self.input}: {_count(shown)}"]
         if self.truth is not None:
-            lines[0] += f"; labelled: {_counted(self.truth)}"
+            lines[0] += f"; labelled: {_count(self.truth)}"
         height, width = (1, 1) if self.image is None else self.image.shape[:2]
-        longest = max((len(o.label) for o in seen), default=0)
-        for o in seen:
+        longest = max((len(o.label) for o in shown), default=0)
+        for o in shown:
             top, left, bottom, right = (
                 round(v * n) for v, n in zip(o.box, (height, width) * 2, strict=True)
             )
@@ -67,36 +116,29 @@ class DetectedObjects:
         return [*lines, ""]
 
 
-def detected_objects(found: Mapping[str, Any], names: Sequence[str]) -> tuple[DetectedObject, ...]:
-    """Of `boxes` [N, 4], `labels` [N] and, where there are, `scores` [N] of one input."""
-    scores = found["scores"] if "scores" in found else [None] * len(found["labels"])
+def list_objects(arrays: Mapping[str, Any], names: Sequence[str]) -> tuple[DetectedObject, ...]:
+    """Lists the objects of one image by `boxes` [N, 4], `labels` [N] and perhaps `scores` [N]."""
+    scores = arrays["scores"] if "scores" in arrays else [None] * len(arrays["labels"])
     return tuple(
         DetectedObject(
             names[label] if label < len(names) else str(label),
             None if score is None else float(score),
             tuple(box.tolist()),
         )
-        for box, label, score in zip(found["boxes"], found["labels"], scores, strict=True)
+        for box, label, score in zip(arrays["boxes"], arrays["labels"], scores, strict=True)
         if label >= 0
     )
 
 
-def _counted(found: Sequence[DetectedObject]) -> str:
-    counts = Counter(o.label for o in found).most_common()
-    return ", ".join(f"{count} {label}" for label, count in counts) or "nothing"
+def reorder_objects(got: Arrays, expected: Arrays) -> Arrays:
+    """Returns `got` with each object [B, D] in the place of the nearest of its label in `expected`.
 
-
-def in_order_of(
-    got: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]
-) -> Mapping[str, np.ndarray]:
-    """`got`, each of its objects [B, D] in the place of the nearest of its label in `expected`.
-
-    Two scores that are equal but for rounding come in either order. What is not about objects
-    stays as it is.
+    Two scores that are equal but for rounding come in either order. Outputs that are not one an
+    object stay as they are.
     """
     order_BD = np.stack(
         [
-            _partners(*({k: v[b] for k, v in x.items()} for x in (got, expected)))
+            _match_one(*({k: v[b] for k, v in x.items()} for x in (got, expected)))
             for b in range(len(got["labels"]))
         ]
     )
@@ -104,8 +146,8 @@ def in_order_of(
     return {k: v[rows, order_BD] if v.shape[:2] == order_BD.shape else v for k, v in got.items()}
 
 
-def _partners(got: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Which object of `got` belongs in each place: a permutation [D]."""
+def _match_one(got: Arrays, expected: Arrays) -> np.ndarray:
+    """Says for one image which object of `got` belongs in each place: a permutation [D]."""
     free = list(range(len(got["labels"])))
     order = []
     for d, label in enumerate(expected["labels"]):
@@ -118,3 +160,8 @@ def _partners(got: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray])
         ]
         order.append(free.pop(int(np.argmin(distance))))
     return np.array(order)
+
+
+def _count(objects: Sequence[DetectedObject]) -> str:
+    counts = Counter(o.label for o in objects).most_common()
+    return ", ".join(f"{count} {label}" for label, count in counts) or "nothing"

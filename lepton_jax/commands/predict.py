@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lepton_jax.errors import UserError, WorkError
 
 if TYPE_CHECKING:
-    from lepton_jax.answers.objects import DetectedObjects
-    from lepton_jax.prediction.answer import Prediction
+    from lepton_jax.answers.kind import Shown
 
 
 @dataclass(frozen=True)
@@ -20,11 +19,13 @@ class Predictions:
     id: str
     """The bundle's."""
     source: str
-    answers: tuple["Prediction | DetectedObjects", ...]
+    answers: tuple["Shown", ...]
     flag: str
     """Names the bundle on the command line."""
     takes: str
     """A placeholder for what the bundle answers."""
+    note: str = ""
+    """Why the answers are shown as numbers, where their kind is not known here."""
 
     def as_json(self) -> dict[str, Any]:
         answers = [a.as_json() for a in self.answers]
@@ -44,6 +45,8 @@ class Predictions:
         judged = [a.is_right for a in self.answers if a.is_right is not None]
         if judged:
             lines.append(f"{sum(judged)} of {len(judged)} as labelled")
+        if self.note:
+            lines.append(self.note)
         lines.append(f"Answered by {self.source}, {self.id}")
         lines.append(f"next: python launch.py predict {self.flag} {self.takes}")
         return "\n".join(lines)
@@ -77,10 +80,10 @@ def predict(
         raise UserError("predict what? give image or .npy files, a text, or --examples=8")
     try:
         loaded, source = open_bundle(bundle or None, model or None)
-        answers = answer_inputs(loaded, inputs, examples)
+        answers, note = answer_inputs(loaded, inputs, examples)
     except loader.InputError as e:
         raise UserError(str(e)) from None
     except loader.BundleError as e:
         raise WorkError(str(e)) from None
     flag = f"--bundle={bundle}" if bundle else f"--model={model}"
-    return Predictions(loaded.id, source, answers, flag, expected_input(loaded))
+    return Predictions(loaded.id, source, answers, flag, expected_input(loaded), note)

@@ -50,6 +50,13 @@ TABLES: dict[str, dict[str, str]] = {
         "text_classification": "lepton_jax.tasks.text_classification:TextClassification",
         "translation": "lepton_jax.tasks.translation:Translation",
     },
+    "answer": {
+        "class": "lepton_jax.answers.class_label:ClassKind",
+        "objects": "lepton_jax.answers.objects:ObjectsKind",
+        "text": "lepton_jax.answers.text:TextKind",
+        "image": "lepton_jax.answers.image:ImageKind",
+        "numbers": "lepton_jax.answers.numbers:NumbersKind",
+    },
     "source": {
         "csv": "lepton_jax.data.sources.tables:csv",
         "digits": "lepton_jax.data.sources.digits:digits",

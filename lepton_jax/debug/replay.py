@@ -50,10 +50,11 @@ def replay_step(workdir: str, step: int, config: Config) -> Snapshot:
     record = Record.open(workdir)
     data = build.load_data(config, tokenizer=record.tokenizer_text())
     program = build.build_program(config, data)
-    if not 0 <= step < program.total_steps:
+    total = program.durations.total_steps
+    if not 0 <= step < total:
         raise UserError(
-            f"--step={step}: the run in {workdir} has {program.total_steps} steps; expected one of "
-            f"0 to {program.total_steps - 1}"
+            f"--step={step}: the run in {workdir} has {total} steps; expected one of "
+            f"0 to {total - 1}"
         )
     if record.provenance().get("data_fingerprint") != data.fingerprint:
         raise UserError(
@@ -68,10 +69,12 @@ def replay_step(workdir: str, step: int, config: Config) -> Snapshot:
             f"the numbers broke at step {step} already, and the state froze: that is shown"
         )
     train = data.splits["train"]
-    values = place.placement.compile_sums(lambda state, batch: program.update(state, batch)[1])
+    values = place.placement.compile_sums(
+        lambda state, batch: program.training.update(state, batch)[1]
+    )
     totals, weights = jax.device_get(values(state, build_batch(place, train, step)))
     with np.errstate(all="ignore"):
-        means = dict(zip(program.sum_names, (totals / weights).tolist(), strict=True))
+        means = dict(zip(program.training.sum_names, (totals / weights).tolist(), strict=True))
     return Snapshot(
         program=program,
         state=jax.device_put(state, jax.local_devices()[0]),

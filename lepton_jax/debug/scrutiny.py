@@ -166,7 +166,7 @@ class _Taken:
 
 
 def _take(moment: Snapshot) -> _Taken:
-    with watch_modules(moment.program.functional) as watch:
+    with watch_modules(moment.program.parts.functional) as watch:
         taken = _Taken(watch)
         with np.errstate(all="ignore"):
             _update(moment, taken)
@@ -174,7 +174,7 @@ def _take(moment: Snapshot) -> _Taken:
 
 
 def _update(moment: Snapshot, taken: _Taken) -> None:
-    learner, tools = moment.program.learner(moment.state)
+    learner, tools = moment.program.training.learner(moment.state)
     batch = training_batch(moment.batch)
     new, sums = learner.update(taken.spy(tools), moment.state.learner, batch)
     taken.learner, taken.sums = new, sums
@@ -345,7 +345,7 @@ def _operations(moment: Snapshot, fault: Fault) -> tuple[FaultyOperation, ...]:
         _update(moment, _Taken(watch))
 
     backward = fault.stage == "gradient"
-    found = find_first_operations(moment.program.functional, take, fault.kind, backward)
+    found = find_first_operations(moment.program.parts.functional, take, fault.kind, backward)
     return tuple(o for o in found if fault.path in (None, o.module))
 
 

@@ -33,7 +33,7 @@ def align_examples(
     Returns an empty list when there is no split, or when task or model keep no attention. Every
     process of a run must call it, and every process gets all of them.
     """
-    if columns is None or not program.aligns:
+    if columns is None or not program.inference.aligns:
         return []
     # Evenly over the devices; more than there are examples of a small split show some twice.
     size = -(-SHOWN // placement.shards) * placement.shards
@@ -41,7 +41,7 @@ def align_examples(
     batch = columns.rows(rows % len(columns))
 
     def align(state: State, batch: Any) -> Any:
-        return program.aligned(*program.variables(state), batch)
+        return program.inference.aligned(*program.training.variables(state), batch)
 
     outputs = placement.compile_sums(align)(state, placement.put_rows(batch, rows, size))
     weights, tokens, length = (np.asarray(outputs[k]) for k in ("weights", "tokens", "length"))

@@ -29,7 +29,7 @@ class Evaluator:
         self._checked = False
 
         def evaluate(state: State, batch: Any) -> Any:
-            return program.evaluate(metrics, state, batch)
+            return program.scoring.evaluate(metrics, state, batch)
 
         self._evaluate = placement.compile_sums(evaluate)
 
@@ -47,7 +47,7 @@ class Evaluator:
         }
         batch["mask"] = jax.ShapeDtypeStruct((self._batch_size,), np.float32)
         batch["seed"] = jax.ShapeDtypeStruct((self._batch_size,), np.uint32)
-        shapes = jax.eval_shape(self._evaluate, program.abstract_state(), batch)
+        shapes = jax.eval_shape(self._evaluate, program.training.abstract_state(), batch)
         leaves, structure = jax.tree.flatten(shapes["sums"])
         # No two alike, or a variance computed from them would be zero.
         numbers = [np.full(x.shape, 1.0 + 1 / (2 + i)) for i, x in enumerate(leaves)]

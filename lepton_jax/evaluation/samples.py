@@ -18,11 +18,11 @@ def generate_samples(
 
     Every process of a run must call it, and every process gets all images.
     """
-    if program.task_input_fields != ("seed",):
+    if program.inference.input_names != ("seed",):
         return None
 
     def predict(state: State, batch: Any) -> Any:
-        return program.predict(*program.variables(state), batch)
+        return program.inference.predict(*program.training.variables(state), batch)
 
     compiled, size = placement.compile_sums(predict), program.config.batch_size
     rows, images = placement.rows(size), []

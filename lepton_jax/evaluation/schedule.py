@@ -102,7 +102,7 @@ class Evaluations:
         return self._evaluator_of(metrics) if metrics else self._default
 
     def _evaluator_of(self, metrics: Mapping[str, Any]) -> Evaluator:
-        return Evaluator(self._program, self._placement, self._program.metrics(metrics))
+        return Evaluator(self._program, self._placement, self._program.scoring.metrics(metrics))
 
     def _select(
         self, split: str, wanted: Callable[[str], bool]

@@ -44,8 +44,11 @@ def list_worst(arrays: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
 
     `arrays` [N] each, as in `WorstExamples`.
     """
-    kinds = {"example": int, "loss": float, "answer": int, "confidence": float}
-    names = [name for name in kinds if name in arrays]
+    first = [name for name in ("example", "loss", "answer", "confidence") if name in arrays]
+    names = first + [name for name in arrays if name not in first]
+    kinds = {"example": int, "answer": int}
     rows = zip(*(arrays[name] for name in names), strict=True)
-    examples = [{n: kinds[n](x) for n, x in zip(names, row, strict=True)} for row in rows]
+    examples = [
+        {n: kinds.get(n, float)(x) for n, x in zip(names, row, strict=True)} for row in rows
+    ]
     return [example for example in examples if example["loss"] != -np.inf]

@@ -16,12 +16,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from lepton_jax.answers.kind import find_kind
 from lepton_jax.atomic import replace_folder
 from lepton_jax.config.pipeline import Pipeline
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.export.lineage import build_lineage, check_clean, scrub_values
 from lepton_jax.serving.loader import MANIFEST, bundle_id, manifest_bytes
-from lepton_jax.tasks.answers import ANSWERS
 from lepton_jax.tracking.files import replace_non_finite
 
 EXAMPLES = 16
@@ -160,7 +160,7 @@ def _contents(trained: Trained, date: str) -> dict[str, bytes]:
         **{f"outputs.{k}": v for k, v in outputs.items()},
         **{f"truth.{k}": np.asarray(v[index]) for k, v in columns.items() if k in outputs},
     }
-    absent = [name for name in ANSWERS[trained.answer] if name not in outputs]
+    absent = [name for name in find_kind(trained.answer).outputs if name not in outputs]
     if absent:
         raise UserError(
             f"the task's answer is {trained.answer!r}, of which {', '.join(absent)} should be; it "

@@ -39,7 +39,7 @@ def export_hugging_face(trained: SavedRun, out: str) -> ExportedWeights:
         raise UserError(f"--out={out} exists and is no folder of Hugging Face; give a new one")
     program = trained.program
     architecture, arrays = write_pretrained(
-        folder, trained.weights, program.config.model, *program.shape, trained.classes
+        folder, trained.weights, program.config.model, *program.parts.shape, trained.classes
     )
     if trained.data.tokenizer is not None:
         (folder / "tokenizer.json").write_text(trained.data.tokenizer.text)

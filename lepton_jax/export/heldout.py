@@ -8,12 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from lepton_jax.answers.kind import Kind, MeasuredAgain, find_kind_or_numbers
 from lepton_jax.errors import UserError, WorkError
-
-MEASURED = {"class": ("accuracy", ("label",)), "objects": ("map_50", ("boxes", "labels"))}
-"""By the kind of the answers: the recorded result that they are measured by, and the fields of the
-data that it takes.
-"""
 
 
 @dataclass(frozen=True)
@@ -23,30 +19,21 @@ class HeldOut:
     inputs: dict[str, np.ndarray]
     truth: dict[str, np.ndarray]
     classes: tuple[str, ...]
-    metric: str
-    """As in MEASURED."""
+    kind: MeasuredAgain
     recorded: float
+    """The recorded result, of the kind's metric."""
 
     def __len__(self) -> int:
         return len(next(iter(self.truth.values())))
 
-    def measured(self, answers: Mapping[str, np.ndarray]) -> float:
-        """The metric, of answers to the inputs."""
-        if self.metric == "accuracy":
-            return float((answers["label"] == self.truth["label"]).mean())
-        from lepton_jax.metrics.detection import AveragePrecision
-
-        truth = {f"true_{name}": values for name, values in self.truth.items()}
-        return AveragePrecision(self.classes).results({**answers, **truth})[self.metric]
+    def measure(self, answers: Mapping[str, np.ndarray]) -> float:
+        """Returns the metric of answers to the inputs."""
+        return self.kind.measure(answers, self.truth, self.classes)
 
     @property
     def allowed(self) -> float:
-        """How far it may be off: a thousandth, as a tie may fall otherwise elsewhere; an accuracy
-        by whole examples, so that of a small test set it must agree exactly.
-        """
-        if self.metric == "accuracy":
-            return (len(self) // 1000 + 0.5) / len(self)
-        return 1e-3
+        """How far the measured metric may lie from the recorded one."""
+        return self.kind.allowed(len(self))
 
 
 def load_test_set(folder: Path, workdir: str | None) -> HeldOut | str:
@@ -59,14 +46,16 @@ def load_test_set(folder: Path, workdir: str | None) -> HeldOut | str:
     lineage, metrics, signature = (
         _object(folder / f"{name}.json") for name in ("lineage", "metrics", "signature")
     )
-    kind = signature.get("answer", "numbers")
-    if kind not in MEASURED:
-        return f"answers of the kind {kind!r} are not measured again"
-    metric, fields = MEASURED[kind]
+    name = signature.get("answer", "numbers")
+    kind, note = find_bundle_kind(name, trusted=workdir is not None)
+    if note:
+        return note
+    if not isinstance(kind, MeasuredAgain):
+        return f"answers of the kind {name!r} are not measured again"
     try:
-        recorded = float(metrics["test"][metric])
+        recorded = float(metrics["test"][kind.metric])
     except (KeyError, TypeError, ValueError):
-        return f"the record holds no test {metric}"
+        return f"the record holds no test {kind.metric}"
     try:
         section = _data_section(lineage, workdir)
         data = _load(section, folder, trusted=workdir is not None)
@@ -75,12 +64,25 @@ def load_test_set(folder: Path, workdir: str | None) -> HeldOut | str:
     if data.fingerprint != lineage["data_fingerprint"]:
         return "not at hand: the data found here is not what the model was trained on"
     columns = data.splits["test"].columns
-    absent = [name for name in fields if name not in columns]
+    absent = [name for name in kind.truth_fields if name not in columns]
     if absent:
         return f"the data has no field {absent[0]!r} to compare answers with"
     inputs = {name: np.asarray(columns[name]) for name in signature["inputs"]}
-    truth = {name: np.asarray(columns[name]) for name in fields}
-    return HeldOut(inputs, truth, tuple(data.spec.classes), metric, recorded)
+    truth = {name: np.asarray(columns[name]) for name in kind.truth_fields}
+    return HeldOut(inputs, truth, tuple(data.spec.classes), kind, recorded)
+
+
+def find_bundle_kind(name: str, trusted: bool) -> tuple[Kind, str]:
+    """Returns the kind of answer that a bundle names, and ""; or numbers, and why it is these.
+
+    A kind of the user's own is code: it is used only where the user gave the run (`trusted`).
+    """
+    if ":" in name and not trusted:
+        return find_kind_or_numbers("numbers")[0], (
+            f"answers of the kind {name!r} are compared and measured by code of the user's own, "
+            "which is not run because a bundle names it; give --workdir, the run it came from"
+        )
+    return find_kind_or_numbers(name)
 
 
 def _object(path: Path) -> dict[str, Any]:

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from lepton_jax.answers.objects import in_order_of
+from lepton_jax.answers.kind import Comparison
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.export import isolated
 from lepton_jax.export.bundle import TOLERANCE
-from lepton_jax.export.heldout import HeldOut, load_test_set
+from lepton_jax.export.heldout import HeldOut, find_bundle_kind, load_test_set
 from lepton_jax.serving import loader
 from lepton_jax.timestamps import utc_timestamp
 
@@ -108,7 +108,7 @@ def verify_bundle(bundle: str, *, workdir: str | None = None) -> BundleVerdict:
     else:
         checks = [BundleCheck("intact", True, "every file is as the manifest lists it")]
         try:
-            checks += _behaviour(folder, identity, load_test_set(folder, workdir))
+            checks += _behaviour(folder, identity, workdir)
         # A manifest written around nonsense is intact; what is in it need not even have the keys.
         except (loader.BundleError, KeyError, TypeError, ValueError, OSError) as e:
             checks.append(BundleCheck("readable", False, f"{type(e).__name__}: {e}"))
@@ -121,8 +121,9 @@ def verify_bundle(bundle: str, *, workdir: str | None = None) -> BundleVerdict:
     return verdict
 
 
-def _behaviour(folder: Path, identity: str, test: HeldOut | str) -> list[BundleCheck]:
+def _behaviour(folder: Path, identity: str, workdir: str | None) -> list[BundleCheck]:
     """The checks that need the program to run."""
+    test = load_test_set(folder, workdir)
     bundle = loader.Bundle(folder, identity)
     examples = bundle.examples()
     signature = bundle.signature
@@ -144,10 +145,12 @@ def _behaviour(folder: Path, identity: str, test: HeldOut | str) -> list[BundleC
     if not answers:
         failed = [BundleCheck("answers", False, report["error"])] if report["error"] else []
         return [*checks, *failed]
-    kind, expected = bundle.answer, examples["outputs"]
+    kind, note = find_bundle_kind(bundle.answer, trusted=workdir is not None)
+    expected = examples["outputs"]
     first = {k: v[:1] for k, v in expected.items()}
-    checks.append(_same_answers("answers", kind, answers[0], expected, tolerance))
-    checks.append(_same_answers("one alone", kind, answers[1], first, tolerance))
+    both = kind.compare(answers[0], expected, tolerance)
+    checks.append(_check("answers", both, note))
+    checks.append(_check("one alone", kind.compare(answers[1], first, tolerance)))
     if texts:
         checks.append(_same_tokens(report["texts"], texts, signature["text"]))
     if isinstance(test, HeldOut):
@@ -184,57 +187,19 @@ def _same_tokens(
     return BundleCheck("texts", True, f"{len(expected)} texts: their tokens equal")
 
 
-def _same_answers(
-    name: str,
-    kind: str,
-    got: Mapping[str, np.ndarray],
-    expected: Mapping[str, np.ndarray],
-    tolerance: float,
-) -> BundleCheck:
-    """Floats within the tolerance, everything else equal; objects in whatever order.
-
-    Pixels, uint8, are rounded floats in [0, 1]: where one lies at the border between two levels the
-    other level is as right.
-    """
-    if got.keys() != expected.keys() or any(got[k].shape != expected[k].shape for k in expected):
-        shapes = {k: v.shape for k, v in got.items()}
-        return BundleCheck(name, False, f"outputs {shapes} are not those of the examples")
-    if kind == "objects":
-        got = in_order_of(got, expected)
-    furthest, count = 0.0, 0
-    for field, wanted in expected.items():
-        count = len(wanted)
-        pixels = wanted.dtype == np.uint8
-        if pixels or np.issubdtype(wanted.dtype, np.floating):
-            difference = np.abs(got[field].astype(np.float64) - wanted.astype(np.float64))
-            if pixels:
-                difference = np.maximum(difference - 1, 0) / 255
-            if not (difference <= tolerance).all():  # NaN is not within anything
-                return BundleCheck(
-                    name,
-                    False,
-                    f"{field!r} is off by {np.max(difference):.2g} (tolerance {tolerance:g})",
-                )
-            furthest = max(furthest, float(difference.max(initial=0.0)))
-        elif not np.array_equal(got[field], wanted):
-            wrong = int((got[field] != wanted).sum())
-            return BundleCheck(name, False, f"{field!r} differs in {wrong} of {wanted.size} places")
-    labels = "labels equal, " if kind == "class" else ""
-    return BundleCheck(
-        name,
-        True,
-        f"{count} example{'s' * (count != 1)}: {labels}largest difference {furthest:.1g} "
-        f"(tolerance {tolerance:g})",
-    )
+def _check(name: str, comparison: Comparison, note: str = "") -> BundleCheck:
+    """Returns a comparison of answers as a check, with what is to be noted about it."""
+    detail = f"{comparison.detail}; {note}" if note else comparison.detail
+    return BundleCheck(name, comparison.same, detail)
 
 
 def _same_result(answers: Mapping[str, np.ndarray], test: HeldOut) -> BundleCheck:
     """The recorded result, measured again."""
-    found = test.measured(answers)
+    found = test.measure(answers)
     return BundleCheck(
         "test set",
         abs(found - test.recorded) <= test.allowed,
-        f"{test.metric} {found:.6g} on all {len(test)} examples, recorded {test.recorded:.6g}",
+        f"{test.kind.metric} {found:.6g} on all {len(test)} examples, recorded {test.recorded:.6g}",
     )
 
 

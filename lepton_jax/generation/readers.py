@@ -19,6 +19,7 @@ class RunReader:
     """A run of language modelling, at one of its checkpoints."""
 
     def __init__(self, workdir: str, checkpoint: str):
+        from lepton_jax.models.model import CachedModel, HasContext
         from lepton_jax.training import saved
 
         config = saved.read_config(workdir)
@@ -36,14 +37,14 @@ class RunReader:
             assert vocabulary is not None
             self.end = vocabulary.end
             program = trained.program
-            self._variables = program.variables(trained.state)
-            model = program.functional.merge(*self._variables)
-        if not hasattr(model, "read"):
+            self._variables = program.training.variables(trained.state)
+            model = program.parts.functional.merge(*self._variables)
+        if not isinstance(model, CachedModel):
             raise UserError(
                 f"--workdir={workdir}: model {config.model.name} cannot read a token at a time: it "
                 "has no cache(batch, length) and read(tokens, cache)"
             )
-        self.context = getattr(model, "context", None)
+        self.context = model.context if isinstance(model, HasContext) else None
         self._read: list[int] = []
         """The tokens that the cache holds."""
         self._cache: Any = None
@@ -83,12 +84,12 @@ def _reading_functions(
     import jax.numpy as jnp
 
     def begin(params: Any, rest: Any, tokens_1T: Any) -> Any:
-        model = program.module(params, rest)
+        model = program.parts.module(params, rest)
         room = tokens_1T.shape[1] if context is None else context
         return last(*model.read(tokens_1T, model.cache(1, room)))
 
     def go_on(params: Any, rest: Any, tokens_1T: Any, cache: Any) -> Any:
-        return last(*program.module(params, rest).read(tokens_1T, cache))
+        return last(*program.parts.module(params, rest).read(tokens_1T, cache))
 
     def last(logits_1TV: Any, cache: Any) -> Any:
         return logits_1TV[0, -1].astype(jnp.float32), cache

@@ -58,7 +58,7 @@ def compile_step(program: Program, devices: Sequence[Any]) -> CompiledStep:
     """Raises `UserError` for a strategy that does not fit, `WorkError` when compilation fails."""
     placed = build_layout(program, devices)
     place = placed.placement
-    step = place.compile_step(program.step, placed.state, (place.batch.spec,))
+    step = place.compile_step(program.training.step, placed.state, (place.batch.spec,))
     arguments = (placed.like["state"], placed.like["sums"], step_inputs(program, place.batch))
     mesh = tuple(place.mesh.devices.flat)
     work, model = step_flops(program), model_flops(program)

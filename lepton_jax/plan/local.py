@@ -61,7 +61,7 @@ def measure_run(program: Program, data: Dataset) -> Measured:
     finally:
         source.close()
     warm = times[WARM:] or times[-1:]
-    period = program.period(program.config.evaluate_every)
+    period = program.durations.period(program.config.evaluate_every)
     return Measured(
         device=f"{len(jax.devices())} x {jax.devices()[0].device_kind}",
         flops=step_flops(program),
@@ -70,13 +70,13 @@ def measure_run(program: Program, data: Dataset) -> Measured:
         step_seconds=float(np.median(warm)),
         steps_measured=len(warm),
         evaluation_seconds=_evaluation(placed, data, state),
-        evaluations=max(1, int(program.total_steps / max(period, 1.0))),
+        evaluations=max(1, int(program.durations.total_steps / max(period, 1.0))),
     )
 
 
 def _alike(source: Any, program: Program) -> list[int]:
     """Steps that one program can take: where texts have buckets, those of the middle length."""
-    steps = range(min(program.total_steps, CHUNK))
+    steps = range(min(program.durations.total_steps, CHUNK))
     if not isinstance(source, DeviceFeed):
         return list(steps)
     lengths = [source.length(k) for k in steps]
@@ -93,7 +93,9 @@ def _evaluation(placed: Layout, data: Dataset, state: Any) -> float:
         return 0.0
     some = next(c for name, c in data.splits.items() if name not in ("train", "test"))
     batch = Columns({name: column[:size] for name, column in some.columns.items()})
-    evaluator = Evaluator(program, placed.placement, program.metrics(program.config.metrics))
+    evaluator = Evaluator(
+        program, placed.placement, program.scoring.metrics(program.config.metrics)
+    )
     evaluator(state, batch)
     begin = time.perf_counter()
     evaluator(state, batch)

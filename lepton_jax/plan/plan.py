@@ -62,8 +62,8 @@ def _describe_run(program: Program, data: Dataset) -> dict[str, Any]:
     import jax
 
     config = program.config
-    state = program.abstract_state()
-    params = jax.tree.leaves(jax.eval_shape(program.variables, state)[0])
+    state = program.training.abstract_state()
+    params = jax.tree.leaves(jax.eval_shape(program.training.variables, state)[0])
     return {
         "parameters": sum(p.size for p in params),
         "parameter_bytes": _bytes(params),
@@ -74,7 +74,7 @@ def _describe_run(program: Program, data: Dataset) -> dict[str, Any]:
         "strategy": {"name": config.strategy.name, **config.strategy.keys},
         "train_examples": len(data.splits["train"]),
         "batches_an_epoch": len(data.splits["train"]) / config.batch_size,
-        "steps": program.total_steps,
+        "steps": program.durations.total_steps,
     }
 
 
@@ -87,7 +87,11 @@ def _measure(program: Program, data: Dataset) -> dict[str, Any]:
 
     measured = measure_run(program, data)
     evaluations = measured.evaluations * measured.evaluation_seconds
-    seconds = measured.compile_seconds + program.total_steps * measured.step_seconds + evaluations
+    seconds = (
+        measured.compile_seconds
+        + program.durations.total_steps * measured.step_seconds
+        + evaluations
+    )
     return {
         **{k: v for k, v in vars(measured).items() if k != "memory"},
         "memory": vars(measured.memory),
@@ -122,7 +126,7 @@ def _describe_compiled(
         "run": {},
     }
     for which, seconds in (("if_hidden", times.shortest), ("if_not_hidden", times.longest)):
-        hours = program.total_steps * seconds / 3600
+        hours = program.durations.total_steps * seconds / 3600
         facts["run"][which] = {
             "step_seconds": seconds,
             "utilization": times.utilization(compiled.flops, compiled.work, seconds),

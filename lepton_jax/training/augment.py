@@ -44,7 +44,7 @@ def draw_augmentations(config: Config, path: str, examples: int, draws: int) -> 
 
         def step(batch: Any, k: jax.Array) -> Any:
             noise = Noise(example_keys(jnp.uint32(config.seed), k, batch["position"]))
-            return program.augment(program.hyper(), training_batch(batch), noise)
+            return program.parts.augment(program.training.hyper(), training_batch(batch), noise)
 
         step = jax.jit(step)
         columns = [train.rows(index)]

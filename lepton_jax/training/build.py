@@ -44,7 +44,7 @@ def build_run(config: Config, workdir: str = "") -> BuiltRun:
     # What these compute is not used yet; their mistakes show now.
     _ = layout.specs
     evaluations.check_best()
-    _ = program.task_input_fields, program.answer
+    _ = program.inference.input_names, program.inference.answer_name
     _ = evaluations.at_end
     return BuiltRun(data, program, layout, evaluations)
 

@@ -23,8 +23,10 @@ def step_inputs(program: Program, sharding: Any = None) -> dict[str, jax.ShapeDt
 
 def step_flops(program: Program) -> float:
     """Counts the FLOPs of a step over the whole batch, recomputed activations included."""
-    sums = jax.eval_shape(program.empty_sums)
-    return count_flops(program.step, program.abstract_state(), sums, step_inputs(program))
+    sums = jax.eval_shape(program.training.empty_sums)
+    return count_flops(
+        program.training.step, program.training.abstract_state(), sums, step_inputs(program)
+    )
 
 
 def model_flops(program: Program) -> float:

@@ -37,7 +37,7 @@ def _describe(built: BuiltRun) -> tuple[dict[str, Any], str]:
         "model": config.model.name,
         "parameters": count,
         "examples": {name: len(split) for name, split in data.splits.items()},
-        "steps": program.total_steps,
+        "steps": program.durations.total_steps,
         "strategy": config.strategy.name,
         "mesh": dict(layout.placement.mesh.shape),
         "devices": f"{len(jax.devices())} {jax.devices()[0].device_kind}",
@@ -51,6 +51,6 @@ def _describe(built: BuiltRun) -> tuple[dict[str, Any], str]:
 
 def _exportable(program: Program) -> str:
     try:
-        return f"predicts from {', '.join(program.input_fields)}"
+        return f"predicts from {', '.join(program.inference.input_fields)}"
     except UserError as e:  # such a run can be trained all the same
         return f"not possible: {e}"

@@ -29,5 +29,6 @@ def evaluate_checkpoint(workdir: str, split: str, checkpoint: str) -> tuple[int,
         run.record.write_results(split, {**results, "step": run.step})
         images = generate_samples(program, placement, run.state)
         alignments = align_examples(program, placement, run.state, run.data.splits.get(split))
-        draw_record(run.record, run.data, images, alignments, split)
+        answer = program.inference.answer
+        draw_record(run.record, run.data, images, alignments, answer, split)
         return run.step, dict(results)

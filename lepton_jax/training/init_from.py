@@ -17,9 +17,9 @@ from lepton_jax.data.text.vocabulary import Vocabulary
 from lepton_jax.errors import UserError
 from lepton_jax.training import lora, optimizer, saved
 from lepton_jax.training.layout import Layout
-from lepton_jax.training.learner import Fit
 from lepton_jax.training.program import Program
 from lepton_jax.training.state import State
+from lepton_jax.training.supervised import Fit
 from lepton_jax.trees import flatten_tree, unflatten_tree
 from lepton_jax.weight_files import is_pretrained
 
@@ -86,7 +86,7 @@ class WarmStart:
     ) -> tuple[dict[str, np.ndarray], list[str]]:
         """Returns the arrays of `weights` that fit the model, and the lines of the report."""
         path = self._program.config.init_from
-        numbers = self._program.functional.numbers
+        numbers = self._program.parts.functional.numbers
         wanted = {n: x for n, x in fresh.items() if n not in numbers and not lora.is_adapter(n)}
         matched, reasons = {}, {}
         for name, leaf in wanted.items():
@@ -126,7 +126,7 @@ def read_initial_weights(path: str, program: Program) -> dict[str, np.ndarray]:
         # Only here, so that a run that begins from scratch loads no table of Hugging Face's names.
         from lepton_jax.models.hugging_face.folder import read_pretrained
 
-        return read_pretrained(folder, program.config.model, *program.shape)
+        return read_pretrained(folder, program.config.model, *program.parts.shape)
     return saved.read_weights(path)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from lepton_jax.config.components import resolve_component
 from lepton_jax.errors import UserError
+from lepton_jax.models.model import Sharded
 from lepton_jax.placement import rules, strategies
 from lepton_jax.placement.mesh import Placement
 from lepton_jax.training import lora
@@ -40,7 +41,8 @@ class Layout:
           UserError: when the model's sharding rules do not fit the mesh.
         """
         model = resolve_component("model", self.program.config.model.name)
-        found = self.placement.specs(self._model, getattr(model, "sharding", {}))
+        sharding: Any = model.sharding if isinstance(model, Sharded) else {}
+        found = self.placement.specs(self._model, sharding)
         return found | lora.adapter_specs(self._adapters, found)
 
     @cached_property
@@ -50,7 +52,7 @@ class Layout:
         Raises:
           UserError: when moments are to be spread and the learner does not say where they are.
         """
-        beside = self.program.beside
+        beside = self.program.training.beside
         if self.placement.spread_moments and not beside:
             raise UserError(
                 f"strategy.spread_moments: task {self.program.config.task.name} has an update of "
@@ -62,7 +64,7 @@ class Layout:
     @cached_property
     def like(self) -> dict[str, Any]:
         """What a checkpoint holds: shapes, dtypes and shardings, and no memory."""
-        sums = self.program.empty_sums
+        sums = self.program.training.empty_sums
         return {
             "state": jax.tree.map(_struct, self._abstract, self.state),
             "sums": jax.tree.map(
@@ -73,13 +75,13 @@ class Layout:
     def fresh(self) -> dict[str, Any]:
         """The state before the first step and empty sums, each leaf made where it lies."""
         place, program = self.placement, self.program
-        init = jax.jit(place.traced(program.init), out_shardings=self.state)
-        seed, hyper = np.uint32(program.config.seed), program.hyper()
+        init = jax.jit(place.traced(program.training.init), out_shardings=self.state)
+        seed, hyper = np.uint32(program.config.seed), program.training.hyper()
         inputs = place.put((seed, hyper), place.replicated)
         return {"state": init(*inputs), "sums": self.empty_sums()}
 
     def empty_sums(self) -> Any:
-        return self.placement.put(self.program.empty_sums(), self.placement.replicated)
+        return self.placement.put(self.program.training.empty_sums(), self.placement.replicated)
 
     def table(self) -> str:
         """What is spread how, for people."""
@@ -94,7 +96,7 @@ class Layout:
 
     @cached_property
     def _model(self) -> dict[str, Any]:
-        return flatten_tree(jax.eval_shape(self.program.variables, self._abstract)[0])
+        return flatten_tree(jax.eval_shape(self.program.training.variables, self._abstract)[0])
 
     @cached_property
     def _adapters(self) -> dict[str, Any]:
@@ -104,7 +106,7 @@ class Layout:
 
     @cached_property
     def _abstract(self) -> State:
-        return self.program.abstract_state()
+        return self.program.training.abstract_state()
 
 
 def build_layout(program: Program, devices: Sequence[Any] | None = None) -> Layout:

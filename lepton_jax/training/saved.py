@@ -45,24 +45,24 @@ class SavedRun:
         """`{'conv1.kernel': array}`: parameters (averaged, where an average was kept) and
         running statistics.
         """
-        return named_weights(*self.program.variables(self.state))
+        return named_weights(*self.program.training.variables(self.state))
 
     def forward(self, weights_: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Answers to raw inputs `[B, ...]`, e.g. `probabilities` [B, K]; pure, to be jitted."""
         params, rest = (
-            unflatten_tree(weights_, like) for like in self.program.variables(self.state)
+            unflatten_tree(weights_, like) for like in self.program.training.variables(self.state)
         )
-        return self.program.predict(params, rest, inputs)
+        return dict(self.program.inference.predict(params, rest, inputs))
 
     @property
     def input_fields(self) -> dict[str, FieldSpec]:
         """The raw inputs of `forward`, without the batch axis."""
-        return self.program.input_fields
+        return self.program.inference.input_fields
 
     @property
     def answer(self) -> str:
         """As `Program.answer`."""
-        return self.program.answer
+        return self.program.inference.answer_name
 
     @property
     def classes(self) -> tuple[str, ...]:

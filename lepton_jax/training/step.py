@@ -1,10 +1,182 @@
-"""The step of a run: its state after one more batch."""
+"""The training step as pure functions: the first state, one more batch, and what a step adds up.
 
+`layout.py` says on which devices they run.
+"""
+
+from functools import cached_property
+from typing import Any
+
+import jax
 import jax.numpy as jnp
+import numpy as np
 
+from lepton_jax.config.config import hyper_of
+from lepton_jax.errors import UserError
 from lepton_jax.nn.batch import Batch
+from lepton_jax.nn.rng import Noise, example_keys
+from lepton_jax.tasks.task import carries_state, check_optional
+from lepton_jax.training import optimizer
+from lepton_jax.training.durations import Durations
+from lepton_jax.training.learner import HasBeside, Learner, Tools
+from lepton_jax.training.lora import Adapters
+from lepton_jax.training.parts import Hyper, Parts
+from lepton_jax.training.state import State, Totals
+from lepton_jax.training.supervised import Supervised
+
+
+class TrainingStep:
+    """The step of a config: `init` gives the first state, `step` the state after one more batch.
+
+    Numbers that trials may vary are read from the state.
+
+    Raises:
+      UserError: when the parts of the config do not fit each other, or the task's loss is no sums.
+    """
+
+    def __init__(self, parts: Parts, durations: Durations):
+        config, task = parts.config, parts.task()
+        check_optional(config.task.name, task, Learner, "update")
+        if carries_state(task) and config.data.order != "contiguous":
+            raise UserError(
+                f"task.carry = True: a row of the batch goes on with what it knows, but data.order "
+                f"= {config.data.order!r} gives it another text every step; expected 'contiguous'"
+            )
+        if config.lora and isinstance(task, Learner):
+            raise UserError("lora needs a task with one model; this one has a step of its own")
+        self._config, self._parts = config, parts
+        self._schedule = config.schedule.build(durations.total_steps, durations.steps)
+        self.sum_names = self._trace_names()
+        """Names of what a step adds up, in the order of `Totals.values`."""
+
+    def init(self, seed: jax.Array, hyper: Any) -> State:
+        """Returns the state before the first step. `seed`: uint32 []; `hyper`: `self.hyper()`."""
+        zero = jnp.zeros((), jnp.int32)
+        key = jax.random.key(seed, impl="threefry2x32")
+        learner = self._learner(hyper).init(self._tools(hyper, seed, zero), key)
+        if self._parts.dtype == jnp.float64:
+            learner = self._parts.cast(learner)
+        return State(zero, seed, jnp.full((), -1, jnp.int32), hyper, learner)
+
+    def step(self, state: State, sums: Totals, batch: Batch) -> tuple[State, Totals]:
+        """Takes one step on a raw batch: fields `[B, ...]` and `position` int32 [B], the place of
+        each example in the whole batch. Returns the state after it, and its sums added to `sums`.
+
+        From the first step whose numbers are not finite the state stands still, so that no
+        checkpoint is poisoned however late the host looks.
+        """
+        learner, values = self.update(state, batch)
+        finite = jnp.isfinite(values).all()
+        good = finite & (state.bad_step < 0)
+        learner = jax.tree.map(lambda new, old: jnp.where(good, new, old), learner, state.learner)
+        bad_step = jnp.where(finite | (state.bad_step >= 0), state.bad_step, state.step)
+        step = state.step + good.astype(jnp.int32)
+        added = sums.values + jnp.where(good, values, 0)
+        return State(step, state.seed, bad_step, state.hyper, learner), Totals(added, bad_step)
+
+    def update(self, state: State, batch: Batch) -> tuple[Any, jax.Array]:
+        """Returns a step's new learner state and its sums [2, N], be they finite or not."""
+        learner, tools = self.learner(state)
+        learner_state, sums = learner.update(tools, state.learner, training_batch(batch))
+        rate = state.hyper["optimizer"]["learning_rate"] * self._schedule(state.step)
+        sums = {**sums, "learning_rate": (rate, jnp.ones(()))}
+        totals, weights = zip(*(sums[name] for name in sorted(sums)), strict=True)
+        return learner_state, jnp.stack(
+            [jnp.stack([x.astype(self._sum_dtype) for x in t]) for t in (totals, weights)]
+        )
+
+    def learner(self, state: State) -> tuple[Learner, Tools]:
+        """Returns what takes the step of a state, and the tools that it is handed."""
+        return self._learner(state.hyper), self._tools(state.hyper, state.seed, state.step)
+
+    def variables(self, state: State) -> tuple[Any, Any]:
+        """Returns `(params, rest)` of the model that is evaluated and exported."""
+        return self._learner(state.hyper).variables(state.learner)
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """The parts of the learner's state that are optimizer state or averages."""
+        learner = self._learner(hyper_of(self._config))
+        return tuple(learner.beside) if isinstance(learner, HasBeside) else ()
+
+    def hyper(self) -> Any:
+        """Returns this config's numbers that trials may vary, as arrays on the host."""
+        dtype = jnp.float64 if self._parts.dtype == jnp.float64 else jnp.float32
+        return jax.tree.map(lambda x: jnp.asarray(x, dtype), hyper_of(self._config))
+
+    def abstract_state(self) -> State:
+        """Returns the shapes and dtypes of the state."""
+        return jax.eval_shape(self.init, jax.ShapeDtypeStruct((), jnp.uint32), self.hyper())
+
+    def empty_sums(self) -> Totals:
+        """Returns the sums of no step."""
+        zeros = jnp.zeros((2, len(self.sum_names)), self._sum_dtype)
+        return Totals(zeros, jnp.full((), -1, jnp.int32))
+
+    def means(self, values: Any) -> dict[str, float]:
+        """Divides sums [2, N] by their weights: `{'train/loss': 0.4, ...}`; 0 of no weight."""
+        totals, weights = np.asarray(values)
+        means = np.divide(totals, weights, out=np.zeros_like(totals), where=weights != 0)
+        return {f"train/{n}": m.item() for n, m in zip(self.sum_names, means, strict=True)}
+
+    @cached_property
+    def _sum_dtype(self) -> Any:
+        return jnp.promote_types(self._parts.dtype, jnp.float32)
+
+    def _learner(self, hyper: Hyper) -> Learner:
+        task = self._parts.task(hyper["task"])
+        if isinstance(task, Learner):
+            return task
+        lora = self._config.lora
+        params = self._parts.functional.params
+        return Supervised(task, Adapters(lora, hyper["lora"]["alpha"], params) if lora else None)
+
+    def _tools(self, hyper: Hyper, seed: jax.Array, step: jax.Array) -> Tools:
+        parts, config = self._parts, self._config
+        make = parts.make_model(hyper["model"])
+
+        def noise(batch: Batch) -> Noise:
+            return Noise(example_keys(seed, step, batch["position"]))
+
+        def augment(batch: Batch, noise: Noise) -> Batch:
+            return parts.prepare(parts.augment(hyper, batch, noise))
+
+        return Tools(
+            model=parts.functional,
+            init_model=lambda key: parts.functional.init(key, make),
+            optimizer=optimizer.build_optimizer(
+                config.optimizer, hyper["optimizer"], self._schedule(step)
+            ),
+            ema=hyper["ema"].get("decay", 0.0),
+            accumulate=config.accumulate,
+            batch_size=config.batch_size,
+            cast=parts.cast,
+            noise=noise,
+            augment=augment,
+        )
+
+    def _trace_names(self) -> tuple[str, ...]:
+        """Learns the names of the sums from an abstract step, of `Supervised` without gradient."""
+        size = self._config.batch_size
+        batch = {
+            name: jax.ShapeDtypeStruct((size, *f.shape), f.dtype)
+            for name, f in self._parts.spec.fields.items()
+        }
+        batch["position"] = jax.ShapeDtypeStruct((size,), jnp.int32)
+        names: list[str] = []
+
+        def trace(state: State, batch: Batch) -> None:
+            learner, tools = self.learner(state)
+            batch = training_batch(batch)
+            if isinstance(learner, Supervised):
+                sums: Any = learner.sum_names(tools, state.learner, batch)
+            else:
+                _, sums = learner.update(tools, state.learner, batch)
+            names.extend(sorted([*sums, "learning_rate"]))
+
+        jax.eval_shape(trace, self.abstract_state(), batch)
+        return tuple(names)
 
 
 def training_batch(batch: Batch) -> Batch:
-    """A raw batch as learners take it: in training every example counts."""
+    """Returns a raw batch as learners take it: every example counts, `mask` float32 [B] is 1."""
     return {**batch, "mask": jnp.ones(batch["position"].shape, jnp.float32)}

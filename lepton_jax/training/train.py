@@ -202,7 +202,7 @@ class _Training:
         config, program, record = self.config, self.program, self.record
         state, sums = self._start()
         self.step = first = int(state.step)
-        total = program.total_steps
+        total = program.durations.total_steps
         steps = range(first, min(total, until or total))
         if restarted:
             record.resume(first, config.to_json(), facts)
@@ -210,9 +210,9 @@ class _Training:
         writers = [w.build(record.workdir, config.to_dict()) for w in chosen]
         views = Views(writers, record.rows())
         every = loop.Every(
-            log=program.period(config.log_every),
-            evaluate=program.period(config.evaluate_every),
-            checkpoint=program.period(config.checkpoint_every),
+            log=program.durations.period(config.log_every),
+            evaluate=program.durations.period(config.evaluate_every),
+            checkpoint=program.durations.period(config.checkpoint_every),
         )
         show = ("train/loss", "train/accuracy", config.best.metric)
         progress = Progress(total, batch_size=config.batch_size, start=first, show=show)
@@ -235,7 +235,7 @@ class _Training:
         def read(step: int, sums: Totals, state: State) -> None:
             if sums.bad_step >= 0:
                 raise loop.NotFinite(int(sums.bad_step), state)
-            log(step, program.means(sums.values))
+            log(step, program.training.means(sums.values))
 
         def evaluate(step: int, state: State) -> bool:
             watchdog.beat(f"the evaluation after step {step}")
@@ -289,7 +289,7 @@ class _Training:
         if step is not None:
             self.checkpoints.forget_after(step)
             found = self.checkpoints.restore(step, self.layout.like)
-            self._say(f"going on from step {step} of {self.program.total_steps}")
+            self._say(f"going on from step {step} of {self.program.durations.total_steps}")
             return found["state"], found["sums"]
         state, report = init_from.initial_state(self.layout)
         if report:
@@ -312,7 +312,8 @@ class _Training:
         aligned = align_examples(self.program, placement, state, test)
         if self.processes.first:
             figures.draw_learning_curves(record.rows(), f"{record.workdir}/curves.png")
-            draw_record(record, self.data, images, aligned)
+            answer = self.program.inference.answer
+            draw_record(record, self.data, images, aligned, answer)
         record.write_results("checkpoint", {"step": step, "best": self.config.best.metric})
 
     def _kept(self, steps: list[int]) -> set[int]:
@@ -337,13 +338,13 @@ class _Training:
         batch = build_batch(self.layout, self.data.splits["train"], step)
 
         def finite(state: State, batch: Any) -> Any:
-            learner, values = program.update(state, batch)
+            learner, values = program.training.update(state, batch)
             return jax.tree.map(lambda x: jnp.isfinite(x).all(), learner), values
 
         learner, values = jax.device_get(
             self.layout.placement.compile_sums(finite)(error.state, batch)
         )
-        means = dict(zip(program.sum_names, np.divide(*values), strict=True))
+        means = dict(zip(program.training.sum_names, np.divide(*values), strict=True))
         bad = sorted(name for name, good in flatten_tree(learner).items() if not good)
         steps = self.checkpoints.steps()
         norm = means.get("grad_norm", float("nan"))

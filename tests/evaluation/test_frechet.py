@@ -59,7 +59,7 @@ def images() -> tuple[np.ndarray, np.ndarray]:
 def by_hand(workdir, x):
     """The input of the last layer, of the model as a run restores it."""
     run = saved.load_run(str(workdir))
-    model = run.program.module(*run.program.variables(run.state))
+    model = run.program.parts.module(*run.program.training.variables(run.state))
     seen = []
 
     class Spy(nnx.Module):

@@ -127,10 +127,10 @@ def test_carrying_finds_the_answers_that_lie_in_the_batch_before(tmp_path: Path)
 
 def test_what_is_carried_is_no_part_of_what_is_evaluated_and_exported(whole: Path):
     trained = saved.load_run(str(whole), "last")
-    params, rest = trained.program.variables(trained.state)
+    params, rest = trained.program.training.variables(trained.state)
     assert not any(x.shape[:1] == (8,) for x in named_weights(params, rest).values())
     tokens = np.arange(4, dtype=np.int32).reshape(2, 2)
-    model = trained.program.module(params, rest)
+    model = trained.program.parts.module(params, rest)
     fresh, _ = model.read(tokens, model.start(2))
     np.testing.assert_array_equal(model(tokens), fresh)
 

@@ -127,7 +127,7 @@ def test_the_file_of_adapters_is_small_and_serves_another_run(
     for alpha in (4.0, 8.0):
         given = LORA | {"alpha": alpha, "init_from": str(file)}
         program, state = first(recipe(lora=given, init_from=str(base)))
-        found = flatten_tree(program.variables(state)[0])
+        found = flatten_tree(program.training.variables(state)[0])
         for name, x in found.items():
             np.testing.assert_allclose(x, expected[name], rtol=1e-6, atol=1e-7)
     other = LORA | {"rank": 3, "init_from": str(file)}

@@ -40,8 +40,11 @@ class BuiltPrograms:
             if key not in self._lengths:
                 with build_program(group[0], self._metric) as prepared:
                     program, config = prepared.program, group[0].config
-                    due = [program.period(p) for p in (config.log_every, config.evaluate_every)]
-                    self._lengths[key] = program.total_steps, due
+                    due = [
+                        program.durations.period(p)
+                        for p in (config.log_every, config.evaluate_every)
+                    ]
+                    self._lengths[key] = program.durations.total_steps, due
 
     def rungs(self, trial: Trial, shares: Iterable[float]) -> tuple[int, ...]:
         """For each share of the trial's run the first step from there on at which it has logged

@@ -44,7 +44,7 @@ def choose_lanes(
     began = time.perf_counter()
     measured = {1: measure_step(one, configs)}
     cost = time.perf_counter() - began
-    steps = one.program.total_steps
+    steps = one.program.durations.total_steps
     on_cpu = jax.default_backend() == "cpu"
     bound = on_cpu and measured[1] > COMPUTING
     worth = WORTH_ON_CPU if on_cpu else WORTH

@@ -121,14 +121,14 @@ class Lanes:
         """The lanes' states before the first step, and empty sums."""
         place = self.placement
         hypers = [hyper_of(c) for c in configs]
-        dtype = jax.tree.leaves(self.program.hyper())[0].dtype
+        dtype = jax.tree.leaves(self.program.training.hyper())[0].dtype
         hyper = jax.tree.map(lambda *xs: np.asarray(xs, dtype), *hypers)
         seeds = np.asarray([c.seed for c in configs], np.uint32)
         state = self._init(*place.send((seeds, hyper)))
         return {"state": state, "sums": self.empty_sums()}
 
     def empty_sums(self) -> Totals:
-        return self.stacked([jax.device_get(self.program.empty_sums())] * self.count)
+        return self.stacked([jax.device_get(self.program.training.empty_sums())] * self.count)
 
     def stacked(self, trees: Sequence[Any]) -> Any:
         """Trees of host arrays, one a lane, as one tree on the devices."""
@@ -138,8 +138,8 @@ class Lanes:
     def like(self) -> dict[str, Any]:
         """What a pack's checkpoint holds of its lanes: shapes, dtypes and shardings."""
         one = {
-            "state": self.program.abstract_state(),
-            "sums": jax.eval_shape(self.program.empty_sums),
+            "state": self.program.training.abstract_state(),
+            "sums": jax.eval_shape(self.program.training.empty_sums),
         }
         lanes = (self.count,) if self.count > 1 else ()
         sharding = self.placement.spread
@@ -170,7 +170,7 @@ class Lanes:
 
     @cached_property
     def _init(self) -> Any:
-        return self.placement.compile(self.program.init, (True, True))
+        return self.placement.compile(self.program.training.init, (True, True))
 
     @cached_property
     def _select(self) -> Any:

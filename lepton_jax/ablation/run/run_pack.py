@@ -163,7 +163,7 @@ class _Runner:
                 trials[start : start + lanes.count],
                 files.join_path(self._pack.folder, f"{width}-{start}"),
                 self._facts,
-                self._pack.until or lanes.program.total_steps,
+                self._pack.until or lanes.program.durations.total_steps,
                 stop,
                 tokenizer.text if tokenizer else "",
             )

@@ -73,9 +73,9 @@ class TrialGroup:
         self._kept = found["kept"]
         program = self._program
         every = loop.Every(
-            log=program.period(program.config.log_every),
-            evaluate=program.period(program.config.evaluate_every),
-            checkpoint=program.period(program.config.checkpoint_every),
+            log=program.durations.period(program.config.log_every),
+            evaluate=program.durations.period(program.config.evaluate_every),
+            checkpoint=program.durations.period(program.config.checkpoint_every),
         )
         calls = loop.Calls(self._read, self._time, self._evaluate, self._checkpoint, self._stops)
         size = program.config.batch_size * len(self._trials)
@@ -161,7 +161,7 @@ class TrialGroup:
         self._drop_diverged(sums.bad_step)
         losses, values = [], self._host(sums.values)
         for i, record in self._records.items():
-            means = self._program.means(values[i])
+            means = self._program.training.means(values[i])
             record.log(step, means)
             losses.append(means["train/loss"])
         if losses:
@@ -225,13 +225,13 @@ class TrialGroup:
         """Writes each trial's checkpoints, its best and its last, and, at the end of a run, what
         `test` says.
         """
-        whole = step == self._program.total_steps
+        whole = step == self._program.durations.total_steps
         best = {i: self._best(i) for i in self._records}
         unmeasured = np.array([best.get(i) is None for i in range(self._lanes.count)])
         self._kept = self._lanes.select(unmeasured, state, self._kept)
         found = self._measured(self._evaluations.at_end, self._kept) if whole else []
         last, kept = self._host(state), self._host(self._kept)
-        sums = jax.device_get(self._program.empty_sums())
+        sums = jax.device_get(self._program.training.empty_sums())
         for i in list(self._records):
             config, workdir = self._trials[i]
             at = best[i] or step

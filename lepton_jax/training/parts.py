@@ -1,0 +1,88 @@
+"""The parts that a config chose, built for its data: the task, the model, the device transforms."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lepton_jax.config.config import Config
+from lepton_jax.config.pipeline import Pipeline
+from lepton_jax.data.dataset import DataSpec
+from lepton_jax.nn.batch import Batch
+from lepton_jax.nn.rng import Noise
+from lepton_jax.tasks.task import Task, check_task
+from lepton_jax.training.functional import Functional
+
+PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float64": jnp.float64}
+"""The dtype of the computation, by `config.precision`."""
+
+Hyper = Mapping[str, Any]
+"""The numbers that trials may vary, by the section that takes them (`config.config.hyper_of`)."""
+
+
+class Parts:
+    """The task, the model and the device transforms of a config, for data of `spec`.
+
+    Every number that trials may vary is an argument of the methods, so that one compiled program
+    serves every trial that differs in nothing else.
+
+    Raises:
+      UserError: when the task lacks a member of its contract, or the model cannot be placed.
+    """
+
+    def __init__(self, config: Config, spec: DataSpec):
+        self.config = config
+        self.spec = spec
+        self.dtype = PRECISIONS[config.precision]
+        self._augment = config.data.augment
+        self._prepare = config.data.prepare
+        task = self.task()
+        check_task(config.task.name, task)
+        self.shape = (task.input_shape, task.outputs)
+        """What the model is built for: its input shape and its outputs."""
+        self.functional = Functional(self.make_model({}))
+
+    def task(self, hyper: Hyper | None = None) -> Task:
+        """Builds the task; `hyper` are numbers of the section `task`, possibly traced."""
+        return self.config.task.build(self.spec, hyper=hyper or {})
+
+    def make_model(self, hyper: Hyper) -> Callable[..., Any]:
+        """Returns `rngs -> module`; `hyper` are numbers of the section `model`."""
+        return lambda rngs: self.config.model.build(*self.shape, hyper=hyper, rngs=rngs)
+
+    def module(self, params: Any, rest: Any) -> Any:
+        """Returns the model with these variables, in the precision of the computation.
+
+        Call it inside a trace.
+        """
+        return self.functional.merge(self.cast(params), rest)
+
+    def augment(self, hyper: Hyper, batch: Batch, noise: Noise) -> Batch:
+        """Runs `data.augment` on a raw batch `[B, ...]`; the training step alone does so.
+
+        `hyper`: all sections; the transforms take their numbers from the section `augment`.
+        """
+        return _run(self._augment, hyper["augment"], batch, noise)
+
+    def prepare(self, batch: Batch) -> Batch:
+        """Runs `data.prepare` on a raw batch `[B, ...]` and casts it; `mask` stays as it is.
+
+        Every step, every evaluation and every exported program does so.
+        """
+        batch = _run(self._prepare, [{} for _ in self._prepare], batch, None)
+        return {k: v if k == "mask" else self.cast(v) for k, v in batch.items()}
+
+    def cast(self, tree: Any) -> Any:
+        """Casts floating leaves to the precision of the computation."""
+        return jax.tree.map(
+            lambda x: x.astype(self.dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree
+        )
+
+
+def _run(
+    transforms: Pipeline, hypers: list[dict[str, Any]], batch: Batch, noise: Noise | None
+) -> Batch:
+    for transform, hyper in zip(transforms, hypers, strict=True):
+        batch = transform.build(batch, noise, hyper=hyper)
+    return batch

@@ -1,0 +1,201 @@
+"""The learner of almost every run: gradient descent on the mean of the task's loss."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from lepton_jax.config.schema import is_off
+from lepton_jax.errors import UserError
+from lepton_jax.models.model import Model
+from lepton_jax.nn.batch import Batch, Sums
+from lepton_jax.nn.collectives import batch_sum
+from lepton_jax.nn.rng import Noise
+from lepton_jax.tasks.task import CarriesState, Task, carries_state
+from lepton_jax.training.learner import Tools
+from lepton_jax.training.lora import Adapters
+
+LORA = 1
+"""Folded into the key of a model for the key of its adapters."""
+
+Kept = tuple[Any, Any]
+"""What a microbatch hands to the next one: `(rest, carried)` as in `Fit`."""
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Fit:
+    """The state of `Supervised`."""
+
+    params: Any
+    """What trains: the model's parameters, or by name what `lora` puts beside them."""
+    rest: Any
+    """The other variables of the model, such as running statistics."""
+    optimizer: Any
+    ema: Any
+    """The moving average of `params`; empty when none is kept."""
+    carried: Any = field(default_factory=dict)
+    """What each row of the whole batch carries from step to step, `[B, ...]`; mostly nothing. It is
+    no part of the model: evaluations and exports do without it."""
+    frozen: Any = field(default_factory=dict)
+    """By name, the parameters that `lora` leaves as they are."""
+
+
+class Supervised:
+    """Descends the gradient of the mean loss: the task's summed loss over its summed weight.
+
+    One update is: sums of gradients over microbatches and shards, division by the weight, the
+    optimizer, the moving average. Of a task that carries state (`tasks.task.CarriesState`)
+    gradients end where a step begins: truncated backpropagation through time.
+    """
+
+    beside = ("optimizer", "ema")
+
+    def __init__(self, task: Task, lora: Adapters | None = None):
+        self._task = task
+        self._carrier: CarriesState | None = task if carries_state(task) else None
+        self._lora = lora
+
+    def init(self, tools: Tools, key: jax.Array) -> Fit:
+        """Returns fresh parameters and their optimizer state; the average is the parameters."""
+        params, rest = tools.init_model(key)
+        frozen: dict[str, Any] = {}
+        if self._lora:
+            params, frozen = self._lora.split(params, jax.random.fold_in(key, LORA))
+        ema = {} if is_off(tools.ema) else jax.tree.map(jnp.copy, params)
+        carried = {}
+        if self._carrier:
+            model = tools.model.merge(self._all_params(params, frozen), rest)
+            carried = self._carrier.start(model, tools.batch_size)
+        return Fit(params, rest, tools.optimizer.init(params), ema, carried, frozen)
+
+    def update(self, tools: Tools, state: Fit, batch: Batch) -> tuple[Fit, Sums]:
+        """Returns the state after one more raw batch, and the sums of the task's loss with the
+        norms of gradient and update.
+        """
+        grads, sums, (rest, carried) = accumulate(
+            partial(self._gradient, tools, state),
+            tools.accumulate,
+            batch,
+            (state.rest, state.carried),
+        )
+        grads, sums = batch_sum((grads, sums))
+        grads = jax.tree.map(lambda g: g / sums["loss"][1].astype(g.dtype), grads)
+        updates, optimizer = tools.optimizer.update(grads, state.optimizer, state.params)
+        params = optax.apply_updates(state.params, updates)
+        ema = (
+            # In this form what stands still is its own average, to the bit.
+            jax.tree.map(lambda e, p: e + (1 - tools.ema) * (p - e), state.ema, params)
+            if state.ema
+            else state.ema
+        )
+        one = jnp.ones((), jnp.float32)
+        sums = {
+            **sums,
+            "grad_norm": (optax.tree.norm(grads), one),
+            "update_norm": (optax.tree.norm(updates), one),
+        }
+        carried = _merge_rows(carried, batch)
+        return Fit(params, rest, optimizer, ema, carried, state.frozen), sums
+
+    def variables(self, state: Fit) -> tuple[Any, Any]:
+        """Returns `(params, rest)`: the average in place of the parameters where one is kept."""
+        return self._all_params(state.ema or state.params, state.frozen), state.rest
+
+    def sum_names(self, tools: Tools, state: Fit, batch: Batch) -> tuple[str, ...]:
+        """Returns the names of the sums that `update` gives, by a trace of the loss alone."""
+        _, (sums, _) = self._summed_loss(
+            tools, state.frozen, (state.rest, state.carried), batch, state.params
+        )
+        return (*sums, "grad_norm", "update_norm")
+
+    def _gradient(
+        self, tools: Tools, state: Fit, kept: Kept, batch: Batch
+    ) -> tuple[Any, Sums, Kept]:
+        """Returns the gradient of the summed loss, the sums, and what the next microbatch takes."""
+        loss = partial(self._summed_loss, tools, state.frozen, kept, batch)
+        grads, (sums, kept) = jax.grad(loss, has_aux=True)(state.params)
+        return grads, sums, kept
+
+    def _summed_loss(
+        self, tools: Tools, frozen: Any, kept: Kept, batch: Batch, params: Any
+    ) -> tuple[jax.Array, tuple[Sums, Kept]]:
+        """Returns the summed loss of a raw batch as a function of `params`, with all sums."""
+        rest, carried = kept
+        noise = tools.noise(batch)
+        model = tools.model.merge(tools.cast(self._all_params(params, frozen)), rest)
+        prepared = tools.augment(batch, noise)
+        if not self._carrier:
+            sums = checked_sums(self._task, model, prepared, noise)
+            return sums["loss"][0], (sums, (tools.model.split(model)[1], carried))
+        rows = jax.tree.map(lambda x: x[batch["position"]], carried)
+        sums, rows = self._carrier.carrying_loss(model, prepared, noise, tools.cast(rows))
+        carried = jax.tree.map(
+            lambda x, row: x.at[batch["position"]].set(row.astype(x.dtype)), carried, rows
+        )
+        return sums["loss"][0], (sums, (tools.model.split(model)[1], carried))
+
+    def _all_params(self, params: Any, frozen: Any) -> Any:
+        return self._lora.whole(params, frozen) if self._lora else params
+
+
+def _merge_rows(carried: Any, batch: Batch) -> Any:
+    """Returns what all rows carry; each shard of the batch brings its own rows."""
+    rows = batch["position"]
+    return jax.tree.map(lambda x: batch_sum(jnp.zeros_like(x).at[rows].set(x[rows])), carried)
+
+
+def checked_sums(task: Task, model: Model, batch: Batch, noise: Noise | None) -> Sums:
+    """Returns what `task.loss` returns, as arrays.
+
+    Raises:
+      UserError: when that is no dict of pairs of scalars, or has no 'loss'.
+    """
+    sums = task.loss(model, batch, noise)
+    name = f"{type(task).__module__}:{type(task).__qualname__}.loss"
+    wanted = "expected {'loss': (total, weight), ...} of scalars, summed over the examples"
+    if not isinstance(sums, Mapping) or "loss" not in sums:
+        got = f"keys {', '.join(sums)}" if isinstance(sums, Mapping) else type(sums).__name__
+        raise UserError(f"{name} returned {got}; {wanted}")
+    for key, pair in sums.items():
+        shapes = [jnp.shape(x) for x in pair] if isinstance(pair, tuple | list) else jnp.shape(pair)
+        if shapes != [(), ()]:
+            raise UserError(f"{name}: {key!r} has the shape {shapes}; {wanted}")
+    return {key: (jnp.asarray(total), jnp.asarray(weight)) for key, (total, weight) in sums.items()}
+
+
+def accumulate(
+    gradient: Callable[[Kept, Batch], tuple[Any, Sums, Kept]], count: int, batch: Batch, kept: Kept
+) -> tuple[Any, Sums, Kept]:
+    """Adds up `gradient(kept, microbatch)` over `count` microbatches, one after the other.
+
+    Returns the summed gradients, the summed sums, and what the last microbatch hands on.
+    Microbatch a holds the examples a, a + A, a + 2A ... of A = `count`: each shard of a sharded
+    batch keeps its own.
+    """
+    if count == 1:
+        return gradient(kept, batch)
+    slices = jax.tree.map(lambda x: x.reshape(-1, count, *x.shape[1:]).swapaxes(0, 1), dict(batch))
+    first = jax.tree.map(lambda x: x[0], slices)
+    grads, sums, kept = gradient(kept, first)
+
+    def add(carry: Any, part: Batch) -> tuple[Any, None]:
+        total, kept = carry
+        grads, sums, kept = gradient(kept, part)
+        return (jax.tree.map(jnp.add, total, (grads, sums)), kept), None
+
+    others = jax.tree.map(lambda x: x[1:], slices)
+
+    def scan(carry: Any, parts: Any, unroll: bool = False) -> Any:
+        return jax.lax.scan(add, carry, parts, unroll=unroll)[0]
+
+    # A rolled loop keeps memory and compile time flat; XLA's CPU convolutions crawl inside one.
+    # What counts is what the step is compiled for: `plan` compiles for TPUs on a CPU.
+    (grads, sums), kept = jax.lax.platform_dependent(
+        ((grads, sums), kept), others, cpu=partial(scan, unroll=True), default=scan
+    )
+    return grads, sums, kept
