@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lepton_jax.answers.prediction import Prediction
 from lepton_jax.commands.predict import Predictions, predict
 from lepton_jax.errors import UserError, WorkError
-from lepton_jax.prediction.answer import Prediction
 from lepton_jax.serving import loader
 from tests.graduation import flip, trained_run
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from lepton_jax.answers.objects import in_order_of
-from lepton_jax.export.verify import _same_answers
+from lepton_jax.answers.numbers import NumbersKind
+from lepton_jax.answers.objects import ObjectsKind, reorder_objects
 
 
 def answers():
@@ -20,21 +20,21 @@ def reordered(order):
 
 def test_equal_scores_may_come_in_either_order():
     swapped = reordered([0, 2, 1, 3, 4])
-    assert _same_answers("answers", "objects", swapped, answers(), 1e-4).ok
-    np.testing.assert_array_equal(in_order_of(swapped, answers())["boxes"], answers()["boxes"])
+    assert ObjectsKind().compare(swapped, answers(), 1e-4).same
+    np.testing.assert_array_equal(reorder_objects(swapped, answers())["boxes"], answers()["boxes"])
 
 
 def test_another_box_label_or_score_is_still_seen():
     for name, change in (("boxes", 2e-4), ("scores", 2e-4), ("labels", 1)):
         other = answers()
         other[name][0, 1] += change
-        assert not _same_answers("answers", "objects", other, answers(), 1e-4).ok, name
+        assert not ObjectsKind().compare(other, answers(), 1e-4).same, name
     missing = answers()
     for values in missing.values():
         values[0, 2] = -1 if values.dtype == np.int32 else 0
-    assert not _same_answers("answers", "objects", missing, answers(), 1e-4).ok
+    assert not ObjectsKind().compare(missing, answers(), 1e-4).same
 
 
 def test_answers_that_are_no_objects_keep_their_order():
     swapped = reordered([0, 2, 1, 3, 4])
-    assert not _same_answers("answers", "numbers", swapped, answers(), 1e-4).ok
+    assert not NumbersKind().compare(swapped, answers(), 1e-4).same
