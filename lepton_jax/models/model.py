@@ -34,7 +34,7 @@ from lepton_jax.nn.token_batch import Text
 class Model(Protocol):
     """What every model is: a function of a batch, with variables."""
 
-    def __call__(self, x: Any, noise: Noise | None = None) -> Any:
+    def __call__(self, x: Any, /, noise: Noise | None = None) -> Any:
         """Computes the outputs of a batch; traced.
 
         `x` is the task's input, `[B, *input_shape]` for one array. `noise` is None in evaluation;
@@ -42,6 +42,14 @@ class Model(Protocol):
         on where a batch lies. What the model returns is what the task expects: for classification
         logits [B, K]; with auxiliary classifiers, in training, `(logits, [(weight, logits), ...])`.
         """
+        ...
+
+
+class PairModel(Protocol):
+    """A model of two inputs: noisy images and their times, a source and the target so far."""
+
+    def __call__(self, x: Any, y: Any, /, noise: Noise | None = None) -> Any:
+        """Computes the outputs of a batch, as `Model` does."""
         ...
 
 

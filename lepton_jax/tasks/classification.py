@@ -1,5 +1,6 @@
 """Classification: softmax cross-entropy over class labels, of images or of signals."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import jax
@@ -10,10 +11,15 @@ from lepton_jax.config.schema import Rate
 from lepton_jax.data.dataset import DataSpec
 from lepton_jax.errors import UserError
 from lepton_jax.metrics.classification import ClassificationMetrics
+from lepton_jax.metrics.metric import Metric
+from lepton_jax.models.model import Model
+from lepton_jax.nn.batch import Batch, Outputs, Sums
+from lepton_jax.nn.rng import Noise
 
 # B batch, H height, W width, T steps of time, C channels, K classes.
 
-Answers = tuple[jax.Array, list[tuple[float, jax.Array]]]
+Logits = tuple[jax.Array, list[tuple[float, jax.Array]]]
+"""Logits [B, K], and those of auxiliary classifiers, each with the weight of its loss."""
 
 
 class Classification:
@@ -26,7 +32,7 @@ class Classification:
     answer = "class"
     field: ClassVar[str]
     axes: ClassVar[tuple[int, ...]]
-    """How many an example's input may have."""
+    """How many axes an example's input may have."""
 
     def __init__(self, spec: DataSpec, *, label_smoothing: Rate = 0.0):
         """`label_smoothing`: probability spread evenly over all classes (Szegedy et al. 2016)."""
@@ -40,61 +46,71 @@ class Classification:
         self._classes = spec.classes
         self._smoothing = label_smoothing
 
-    def loss(self, model: Any, batch: Any, noise: Any) -> dict[str, tuple[jax.Array, jax.Array]]:
-        """Summed cross-entropy in nats, and correct answers, each over the summed mask.
+    def loss(self, model: Model, batch: Batch, noise: Noise | None) -> Sums:
+        """Adds up the loss in nats and the correct answers, each over the summed mask.
 
-        Of a mixed example (`transforms/mix.py`) the target is spread over its classes as they are
-        mixed, and an answer is correct for as much of it as is of that class. In training a model
-        may return `(logits, [(weight, logits), ...])`: the cross-entropy of its auxiliary
-        classifiers is added, weighted, to the loss.
+        The loss of an example is `example_loss`. In training the losses of auxiliary classifiers
+        are added, weighted. Of a mixed example (`transforms/mix.py`) an answer is correct for the
+        share of the example that is of its class.
         """
-        logits_BK, auxiliary = self._answers(model, batch, noise)
-        true_BK = self._target(batch, logits_BK.dtype)
+        logits_BK, auxiliary = self.logits(model, batch, noise)
+        true_BK = self._true_shares(batch, logits_BK.dtype)
         target_BK = true_BK
         if noise is not None:
             target_BK = (1 - self._smoothing) * target_BK + self._smoothing / self.outputs
+        batch = {**batch, "target_share": target_BK}
         mask_B = batch["mask"].astype(logits_BK.dtype)
-        loss_B = optax.softmax_cross_entropy(logits_BK, target_BK)
-        for share, other_BK in auxiliary:
-            loss_B += share * optax.softmax_cross_entropy(other_BK, target_BK)
+        loss_B = self.example_loss(logits_BK, batch)
+        for weight, other_BK in auxiliary:
+            loss_B += weight * self.example_loss(other_BK, batch)
         correct_B = jnp.take_along_axis(true_BK, logits_BK.argmax(-1)[:, None], axis=-1)[:, 0]
-        weight = mask_B.sum()
+        examples = mask_B.sum()
         return {
-            "loss": ((loss_B * mask_B).sum(), weight),
-            "accuracy": ((correct_B * mask_B).sum(), weight),
+            "loss": ((loss_B * mask_B).sum(), examples),
+            "accuracy": ((correct_B * mask_B).sum(), examples),
         }
 
-    def predict(self, model: Any, batch: Any) -> dict[str, jax.Array]:
-        """`probabilities` float32 [B, K] and `label` int32 [B]."""
-        logits_BK = self._answers(model, batch, None)[0].astype(jnp.float32)
+    def example_loss(self, logits: jax.Array, batch: Batch) -> jax.Array:
+        """Returns the loss [B] of logits [B, K]: the cross-entropy in nats. A subclass may have
+        another.
+
+        `batch` holds the fields of the data and `target_share` [B, K]: how much of each class an
+        example is, with `label_smoothing` in training.
+        """
+        return optax.softmax_cross_entropy(logits, batch["target_share"])
+
+    def logits(self, model: Model, batch: Batch, noise: Noise | None) -> Logits:
+        """Calls the model. Returns logits [B, K], in float32 at least, and those of auxiliary
+        classifiers; a subclass may read the model's outputs otherwise.
+        """
+        outputs = model(batch[self.field], noise)
+        logits_BK, auxiliary = outputs if isinstance(outputs, tuple) else (outputs, [])
+        return widen(logits_BK), [(weight, widen(other_BK)) for weight, other_BK in auxiliary]
+
+    def predict(self, model: Model, batch: Batch) -> Outputs:
+        """Returns `probabilities` float32 [B, K] and `label` int32 [B], the most probable class."""
+        logits_BK = self.logits(model, batch, None)[0].astype(jnp.float32)
         return {
             "probabilities": jax.nn.softmax(logits_BK),
             "label": logits_BK.argmax(-1).astype(jnp.int32),
         }
 
-    def surprise(self, outputs: Any, batch: Any) -> jax.Array:
-        """Nats [B] of the true class in what `predict` answered: by it the worst are found."""
+    def surprise(self, outputs: Outputs, batch: Batch) -> jax.Array:
+        """Returns the per-example loss [B]: nats of the true class in what `predict` answered."""
         p_BK = outputs["probabilities"]
         p_B = jnp.take_along_axis(p_BK, batch["label"][:, None], axis=-1)[:, 0]
         return -jnp.log(jnp.maximum(p_B, jnp.finfo(p_B.dtype).tiny))
 
-    def _answers(self, model: Any, batch: Any, noise: Any) -> Answers:
-        """Unnormalised log-probabilities [B, K], in float32 at least, and those of auxiliary
-        classifiers, each with the weight of its loss.
-        """
-        found = model(batch[self.field], noise)
-        logits_BK, others = found if isinstance(found, tuple) else (found, [])
-        return wide(logits_BK), [(share, wide(other_BK)) for share, other_BK in others]
+    def metrics(self) -> Mapping[str, Metric]:
+        """Returns accuracy, precision, recall, F1 and the confusion matrix."""
+        return {"classification": ClassificationMetrics(self._classes)}
 
-    def _target(self, batch: Any, dtype: Any) -> jax.Array:
-        """How much of each class an example is [B, K]."""
+    def _true_shares(self, batch: Batch, dtype: Any) -> jax.Array:
+        """Says how much of each class an example is [B, K]."""
         if "mixed_share" not in batch:
             return jax.nn.one_hot(batch["label"], self.outputs, dtype=dtype)
         shown_BMK = jax.nn.one_hot(batch["mixed_label"], self.outputs, dtype=dtype)
         return (batch["mixed_share"].astype(dtype)[..., None] * shown_BMK).sum(1)
-
-    def metrics(self) -> dict[str, Any]:
-        return {"classification": ClassificationMetrics(self._classes)}
 
 
 class ImageClassification(Classification):
@@ -112,12 +128,13 @@ class ImageClassification(Classification):
         super().__init__(spec, label_smoothing=label_smoothing)
         self._flip_averaging = flip_averaging
 
-    def _answers(self, model: Any, batch: Any, noise: Any) -> Answers:
-        answers = super()._answers(model, batch, noise)
+    def logits(self, model: Model, batch: Batch, noise: Noise | None) -> Logits:
+        """Calls the model; in evaluation on both mirror images where `flip_averaging` is on."""
+        logits = super().logits(model, batch, noise)
         if noise is not None or not self._flip_averaging:
-            return answers
+            return logits
         mirrored = {**batch, self.field: batch[self.field][:, :, ::-1]}
-        both = (answers[0], super()._answers(model, mirrored, None)[0])
+        both = (logits[0], super().logits(model, mirrored, None)[0])
         return jnp.logaddexp(*map(jax.nn.log_softmax, both)) - jnp.log(2.0), []
 
 
@@ -128,6 +145,6 @@ class SignalClassification(Classification):
     axes = (1, 2)
 
 
-def wide(logits_BK: jax.Array) -> jax.Array:
-    """In float32 at least."""
-    return logits_BK.astype(jnp.promote_types(logits_BK.dtype, jnp.float32))
+def widen(logits: jax.Array) -> jax.Array:
+    """Casts logits to float32, where they are not wider already."""
+    return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))

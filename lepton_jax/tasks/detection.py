@@ -1,5 +1,6 @@
 """Object detection: classes and boxes at every location, as FCOS learns them (Tian et al. 2019)."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any
 
@@ -12,6 +13,10 @@ from lepton_jax.config.schema import PositiveInt
 from lepton_jax.data.dataset import DataSpec
 from lepton_jax.errors import UserError
 from lepton_jax.metrics.detection import AveragePrecision
+from lepton_jax.metrics.metric import Metric
+from lepton_jax.models.model import Model
+from lepton_jax.nn.batch import Batch, Outputs, Sums
+from lepton_jax.nn.rng import Noise
 
 # B batch, H height, W width, P locations, N true boxes, K classes, M candidates, D answers.
 
@@ -63,26 +68,28 @@ class ObjectDetection:
         self._classes = spec.classes
         self._overlap, self._threshold, self._most = overlap, threshold, most
 
-    def loss(self, model: Any, batch: Any, noise: Any) -> dict[str, tuple[jax.Array, jax.Array]]:
-        """Focal loss of the classes + generalised IoU loss of the boxes + cross-entropy of the
-        centerness, over the locations that belong to objects.
+    def loss(self, model: Model, batch: Batch, noise: Noise | None) -> Sums:
+        """Adds up `class_loss` over all locations, and over those that belong to objects the
+        generalised IoU loss of the boxes and the cross-entropy of the centerness.
 
-        An example counts as many as it has of these, and one more, so that a batch without
-        objects has a loss too.
+        The weight of an example is its number of such locations and one more, so that a batch
+        without objects has a loss too.
         """
         classes_BPK, boxes_BP4, center_BP, points_P2, stride = self._maps(model, batch, noise)
         scale = jnp.asarray([*batch["image"].shape[1:3]] * 2, classes_BPK.dtype)
-        assign = partial(assigned, points_P2=points_P2, reach=RADIUS * stride)
+        assign = partial(assign_objects, points_P2=points_P2, reach=RADIUS * stride)
         true_BN4 = batch["boxes"].astype(classes_BPK.dtype) * scale
         label_BP, true_BP4 = jax.vmap(assign)(true_BN4, batch["labels"])
 
         mask_B1 = batch["mask"].astype(classes_BPK.dtype)[:, None]
         on_BP = (label_BP >= 0) * mask_B1
         target_BPK = jax.nn.one_hot(label_BP, self.outputs, dtype=classes_BPK.dtype)
-        class_loss = optax.sigmoid_focal_loss(classes_BPK, target_BPK, alpha=ALPHA, gamma=GAMMA)
+        class_loss = self.class_loss(classes_BPK, target_BPK, batch)
         class_loss = (class_loss.sum(-1) * mask_B1).sum()
         box_loss = ((1 - generalised_iou(boxes_BP4, true_BP4)) * on_BP).sum()
-        center_loss = optax.sigmoid_binary_cross_entropy(center_BP, nearness(points_P2, true_BP4))
+        center_loss = optax.sigmoid_binary_cross_entropy(
+            center_BP, compute_centerness(points_P2, true_BP4)
+        )
         center_loss = (center_loss * on_BP).sum()
         weight = on_BP.sum() + mask_B1.sum()
         return {
@@ -92,28 +99,36 @@ class ObjectDetection:
             "center_loss": (center_loss, weight),
         }
 
-    def predict(self, model: Any, batch: Any) -> dict[str, jax.Array]:
-        """`boxes` float32 [B, D, 4] in [0, 1], `scores` float32 [B, D] and `labels` int32 [B, D].
+    def class_loss(self, logits: jax.Array, target: jax.Array, batch: Batch) -> jax.Array:
+        """Returns the loss [B, P, K] of class logits [B, P, K] at every location: the focal loss.
+        A subclass may have another. `target` [B, P, K] is 1 for the location's class, else 0.
+        """
+        return optax.sigmoid_focal_loss(logits, target, alpha=ALPHA, gamma=GAMMA)
 
-        The best come first; where there are fewer, labels of -1 and zeros follow.
+    def predict(self, model: Model, batch: Batch) -> Outputs:
+        """Returns `boxes` float32 [B, D, 4] in [0, 1], `scores` float32 [B, D] and `labels` int32
+        [B, D]. The greatest scores come first; labels of -1 and zeros fill up.
         """
         classes_BPK, boxes_BP4, center_BP, _, _ = self._maps(model, batch, None)
         scale = jnp.asarray([*batch["image"].shape[1:3]] * 2, classes_BPK.dtype)
         scores_BPK = jnp.sqrt(jax.nn.sigmoid(classes_BPK) * jax.nn.sigmoid(center_BP)[..., None])
         boxes_BP4 = (boxes_BP4 / scale).clip(0, 1)
-        boxes, scores, labels = jax.vmap(self._chosen)(scores_BPK, boxes_BP4)
+        boxes, scores, labels = jax.vmap(self._select_boxes)(scores_BPK, boxes_BP4)
         return {
             "boxes": boxes.astype(jnp.float32),
             "scores": scores.astype(jnp.float32),
             "labels": labels.astype(jnp.int32),
         }
 
-    def metrics(self) -> dict[str, Any]:
+    def metrics(self) -> Mapping[str, Metric]:
+        """Returns the mean average precision."""
         return {"average_precision": AveragePrecision(self._classes)}
 
-    def _maps(self, model: Any, batch: Any, noise: Any) -> tuple[Any, Any, Any, Any, int]:
-        """Class logits [B, P, K], boxes in pixels [B, P, 4], centerness logits [B, P], the
-        locations in pixels [P, 2], and how many pixels there are between them.
+    def _maps(
+        self, model: Model, batch: Batch, noise: Noise | None
+    ) -> tuple[Any, Any, Any, Any, int]:
+        """Calls the model. Returns class logits [B, P, K], boxes in pixels [B, P, 4], centerness
+        logits [B, P], the locations in pixels [P, 2], and how many pixels lie between them.
         """
         maps = model(batch["image"], noise)
         dtype = jnp.promote_types(maps.classes.dtype, jnp.float32)
@@ -135,26 +150,29 @@ class ObjectDetection:
             stride,
         )
 
-    def _chosen(
+    def _select_boxes(
         self, scores_PK: jax.Array, boxes_P4: jax.Array
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """The answers to one image: boxes [D, 4], scores [D], labels [D]."""
+        """Selects the answers to one image: boxes [D, 4], scores [D], labels [D]."""
         M = min(max(self._most, CANDIDATES), scores_PK.size)
         scores_M, place_M = jax.lax.top_k(scores_PK.reshape(-1), M)
         boxes_M4, labels_M = boxes_P4[place_M // self.outputs], place_M % self.outputs
-        stays_M = kept(boxes_M4, labels_M, self._overlap) & (scores_M > self._threshold)
+        stays_M = suppress_overlaps(boxes_M4, labels_M, self._overlap) & (
+            scores_M > self._threshold
+        )
         scores_D, best_D = jax.lax.top_k(jnp.where(stays_M, scores_M, 0), min(self._most, M))
         there_D = scores_D > 0
         boxes_D4 = jnp.where(there_D[:, None], boxes_M4[best_D], 0)
         return boxes_D4, scores_D, jnp.where(there_D, labels_M[best_D], -1)
 
 
-def assigned(
+def assign_objects(
     boxes_N4: jax.Array, labels_N: jax.Array, *, points_P2: jax.Array, reach: float
 ) -> tuple[jax.Array, jax.Array]:
-    """Which object each location learns: its label [P], -1 for none, and its box [P, 4].
+    """Assigns to each location the object that it learns: label [P], -1 for none, and box [P, 4].
 
-    It lies in the box, within `reach` of its middle across and down; of several the smallest.
+    The location lies in the object's box, within `reach` of its middle in both directions. Of
+    several objects the smallest is taken.
     """
     low_N2, high_N2 = boxes_N4[:, :2], boxes_N4[:, 2:]
     points_P12 = points_P2[:, None]
@@ -166,8 +184,8 @@ def assigned(
     return jnp.where(fits_PN.any(-1), labels_N[smallest_P], -1), boxes_N4[smallest_P]
 
 
-def nearness(points_P2: jax.Array, boxes_BP4: jax.Array) -> jax.Array:
-    """The paper's centerness [B, P]: 1 in the middle of the box, 0 at its border and outside.
+def compute_centerness(points_P2: jax.Array, boxes_BP4: jax.Array) -> jax.Array:
+    """Computes the paper's centerness [B, P]: 1 in the box's middle, 0 at its border and outside.
 
     sqrt(min(l, r) / max(l, r) * min(t, b) / max(t, b)).
     """
@@ -177,7 +195,9 @@ def nearness(points_P2: jax.Array, boxes_BP4: jax.Array) -> jax.Array:
 
 
 def generalised_iou(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Of each of `a` [..., 4] and its own of `b` [..., 4] (Rezatofighi et al. 2019), in [-1, 1]."""
+    """Computes the generalised IoU [...], in [-1, 1], of pairs of boxes, `a` and `b` [..., 4]
+    (Rezatofighi et al. 2019).
+    """
     low, high = jnp.maximum(a[..., :2], b[..., :2]), jnp.minimum(a[..., 2:], b[..., 2:])
     both = (high - low).clip(0).prod(-1)
     area_a, area_b = ((x[..., 2:] - x[..., :2]).prod(-1) for x in (a, b))
@@ -187,10 +207,10 @@ def generalised_iou(a: jax.Array, b: jax.Array) -> jax.Array:
     return both / either - (around - either) / around
 
 
-def kept(boxes_M4: jax.Array, labels_M: jax.Array, overlap: float) -> jax.Array:
-    """Non-maximum suppression of boxes in the order of their scores: bool [M].
+def suppress_overlaps(boxes_M4: jax.Array, labels_M: jax.Array, overlap: float) -> jax.Array:
+    """Says which boxes stay after non-maximum suppression, bool [M]. Boxes are in order of scores.
 
-    A box goes when it overlaps one that stays, of its own class and before it, by more than
+    A box goes when a box before it, of the same class, stays and overlaps it by more than
     `overlap`.
     """
     order_M = jnp.arange(len(labels_M))

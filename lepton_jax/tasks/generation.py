@@ -1,5 +1,6 @@
 """Image generation: images from seeds, by a variational autoencoder or by flow matching."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import jax
@@ -8,10 +9,12 @@ import optax
 from flax import nnx
 
 from lepton_jax.config.schema import PositiveInt
-from lepton_jax.data.dataset import DataSpec
+from lepton_jax.data.spec import DataSpec
 from lepton_jax.errors import UserError
-from lepton_jax.nn.batch import Sums
-from lepton_jax.nn.rng import Noise, normal_noise, seed_keys
+from lepton_jax.metrics.metric import Metric
+from lepton_jax.models.model import LatentModel, PairModel
+from lepton_jax.nn.batch import Batch, Outputs, Sums
+from lepton_jax.nn.rng import Noise, normal, seed_keys
 
 # B batch, H height, W width, C channels, Z latent.
 
@@ -34,7 +37,8 @@ class _Generation:
         image = spec.require("image generation", "image", 3, "uint8")
         self.input_shape = self.outputs = image.shape
 
-    def metrics(self) -> dict[str, Any]:
+    def metrics(self) -> Mapping[str, Metric]:
+        """Returns none: the terms of the loss are recorded."""
         return {}
 
 
@@ -50,28 +54,28 @@ class AutoencodedGeneration(_Generation):
         super().__init__(spec)
         self._threshold = threshold
 
-    def loss(self, model: Any, batch: Any, noise: Noise | None) -> Sums:
-        """The negative evidence lower bound in nats an image, with one z of q(z | x) each:
+    def loss(self, model: LatentModel, batch: Batch, noise: Noise | None) -> Sums:
+        """Adds up the negative evidence lower bound in nats, with one z of q(z | x) an image:
         `reconstruction`, -log p(x | z), plus `kl`, of q(z | x) from N(0, 1). `elbo` is the bound.
         """
         dtype, wide = _dtypes(model)
         x_BHWC = (_raw(batch) > self._threshold).astype(wide)
-        eps_BZ = normal_noise(_draws(batch, noise)(), (model.latent,), wide)
+        eps_BZ = normal(_draws(batch, noise)(), (model.latent,), wide)
         q = model.encode(x_BHWC.astype(dtype), noise)
         mean_BZ, log_var_BZ = (part.astype(wide) for part in q)
         z_BZ = mean_BZ + jnp.exp(log_var_BZ / 2) * eps_BZ
         logits_BHWC = model.decode(z_BZ.astype(dtype), noise).astype(wide)
         nats_B = optax.sigmoid_binary_cross_entropy(logits_BHWC, x_BHWC).sum((1, 2, 3))
-        kl_B = kl_from_standard(mean_BZ, log_var_BZ)
+        kl_B = kl_from_standard_normal(mean_BZ, log_var_BZ)
         means = {
             "loss": nats_B + kl_B, "reconstruction": nats_B, "kl": kl_B, "elbo": -nats_B - kl_B,
         }  # fmt: skip
         return _summed(means, batch)
 
-    def predict(self, model: Any, batch: Any) -> dict[str, jax.Array]:
-        """`image` uint8 [B, H, W, C]: the pixels' means under p(x | z), z drawn from N(0, 1)."""
+    def predict(self, model: LatentModel, batch: Batch) -> Outputs:
+        """Returns `image` uint8 [B, H, W, C]: the pixels' means under p(x | z), z from N(0, 1)."""
         dtype, wide = _dtypes(model)
-        z_BZ = normal_noise(_draws(batch, None)(), (model.latent,), wide)
+        z_BZ = normal(_draws(batch, None)(), (model.latent,), wide)
         logits_BHWC = model.decode(z_BZ.astype(dtype), None).astype(wide)
         return {"image": _pixels(jax.nn.sigmoid(logits_BHWC))}
 
@@ -97,41 +101,41 @@ class FlowGeneration(_Generation):
         self._sampler = sampler
         self._steps = sampling_steps
 
-    def loss(self, model: Any, batch: Any, noise: Noise | None) -> Sums:
-        """Squared error of the velocity at x_t against x_1 - x_0, its mean over the pixels; one
-        t, uniform in [0, 1), and one x_0 an image.
+    def loss(self, model: PairModel, batch: Batch, noise: Noise | None) -> Sums:
+        """Adds up the squared error of the velocity at x_t against x_1 - x_0, its mean over the
+        pixels, with one t, uniform in [0, 1), and one x_0 an image.
         """
         dtype, wide = _dtypes(model)
         x1_BHWC = _raw(batch).astype(wide) / 127.5 - 1
         draws = _draws(batch, noise)
         t_B = jax.vmap(lambda key: jax.random.uniform(key, (), jnp.float32))(draws()).astype(wide)
-        x0_BHWC = normal_noise(draws(), self.input_shape, wide)
+        x0_BHWC = normal(draws(), self.input_shape, wide)
         t_B111 = t_B[:, None, None, None]
         xt_BHWC = (1 - t_B111) * x0_BHWC + t_B111 * x1_BHWC
         velocity_BHWC = model(xt_BHWC.astype(dtype), t_B, noise).astype(wide)
         error_BHWC = velocity_BHWC - (x1_BHWC - x0_BHWC)
         return _summed({"loss": jnp.square(error_BHWC).mean((1, 2, 3))}, batch)
 
-    def predict(self, model: Any, batch: Any) -> dict[str, jax.Array]:
-        """`image` uint8 [B, H, W, C]: where the flow carries noise from t = 0 to t = 1."""
+    def predict(self, model: PairModel, batch: Batch) -> Outputs:
+        """Returns `image` uint8 [B, H, W, C]: where the flow carries noise from t = 0 to 1."""
         dtype, wide = _dtypes(model)
-        x0_BHWC = normal_noise(_draws(batch, None)(), self.input_shape, wide)
+        x0_BHWC = normal(_draws(batch, None)(), self.input_shape, wide)
 
         def velocity(x_BHWC: jax.Array, t: jax.Array) -> jax.Array:
             t_B = jnp.broadcast_to(t, x_BHWC.shape[:1])
             return model(x_BHWC.astype(dtype), t_B, None).astype(wide)
 
-        x1_BHWC = integrated(velocity, x0_BHWC, self._sampler, self._steps)
+        x1_BHWC = integrate_flow(velocity, x0_BHWC, self._sampler, self._steps)
         return {"image": _pixels((x1_BHWC + 1) / 2)}
 
 
-def kl_from_standard(mean_BZ: jax.Array, log_var_BZ: jax.Array) -> jax.Array:
-    """KL(N(mean, var) || N(0, 1)) in nats, summed over Z: `[B]` (Kingma & Welling, appendix B)."""
+def kl_from_standard_normal(mean_BZ: jax.Array, log_var_BZ: jax.Array) -> jax.Array:
+    """Computes KL(N(mean, var) || N(0, 1)) [B] in nats, summed over Z (Kingma & Welling 2014)."""
     return (jnp.square(mean_BZ) + jnp.exp(log_var_BZ) - 1 - log_var_BZ).sum(-1) / 2
 
 
-def integrated(velocity: Any, x: jax.Array, sampler: str, steps: int) -> jax.Array:
-    """x(1) of dx/dt = velocity(x, t) from x(0) = x, in `steps` equal steps of Euler or Heun."""
+def integrate_flow(velocity: Any, x: jax.Array, sampler: str, steps: int) -> jax.Array:
+    """Returns x(1) of dx/dt = velocity(x, t), x(0) = x, in `steps` equal steps of Euler or Heun."""
     size = jnp.asarray(1 / steps, x.dtype)
 
     def step(x: jax.Array, i: jax.Array) -> tuple[jax.Array, None]:
@@ -145,18 +149,18 @@ def integrated(velocity: Any, x: jax.Array, sampler: str, steps: int) -> jax.Arr
 
 
 def _dtypes(model: Any) -> tuple[Any, Any]:
-    """What the model computes in, its parameters' dtype, and float32 or wider for all else."""
-    found = [leaf.dtype for leaf in jax.tree.leaves(nnx.state(model, nnx.Param))]
-    dtype = jnp.result_type(*found) if found else jnp.dtype(jnp.float32)
+    """Returns the dtype of the model's parameters, for its inputs, and a wider one for all else."""
+    dtypes = [leaf.dtype for leaf in jax.tree.leaves(nnx.state(model, nnx.Param))]
+    dtype = jnp.result_type(*dtypes) if dtypes else jnp.dtype(jnp.float32)
     return dtype, jnp.promote_types(dtype, jnp.float32)
 
 
-def _draws(batch: Any, noise: Noise | None) -> Noise:
+def _draws(batch: Batch, noise: Noise | None) -> Noise:
     return Noise(seed_keys(batch["seed"])) if noise is None else noise
 
 
-def _raw(batch: Any) -> jax.Array:
-    """Raises `UserError` when pixels have been turned into numbers already."""
+def _raw(batch: Batch) -> jax.Array:
+    """Returns the raw pixels. Raises `UserError` when they are numbers already."""
     image_BHWC = batch["image"]
     if image_BHWC.dtype != jnp.uint8:
         raise UserError(
@@ -167,11 +171,11 @@ def _raw(batch: Any) -> jax.Array:
 
 
 def _pixels(x_BHWC: jax.Array) -> jax.Array:
-    """Intensities in [0, 1] as uint8; what lies beyond is cut."""
+    """Turns intensities in [0, 1] into uint8; what lies beyond is clipped."""
     return jnp.round(jnp.clip(x_BHWC, 0, 1) * 255).astype(jnp.uint8)
 
 
-def _summed(means: dict[str, jax.Array], batch: Any) -> Sums:
-    """Numbers `[B]` summed over the examples that count, each with their count."""
+def _summed(means: dict[str, jax.Array], batch: Batch) -> Sums:
+    """Sums numbers `[B]` over the examples that count, each with their count."""
     mask_B = batch["mask"].astype(means["loss"].dtype)
     return {name: ((x_B * mask_B).sum(), mask_B.sum()) for name, x_B in means.items()}

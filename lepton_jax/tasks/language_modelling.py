@@ -1,5 +1,6 @@
 """Language modelling: cross-entropy of each token given those before it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -10,7 +11,12 @@ from lepton_jax.config.schema import Later
 from lepton_jax.data.dataset import DataSpec
 from lepton_jax.errors import UserError
 from lepton_jax.metrics.classification import BitsPerCharacter, Perplexity
-from lepton_jax.tasks.texts import padding, text_of
+from lepton_jax.metrics.metric import Metric
+from lepton_jax.models.model import Model, RecurrentModel
+from lepton_jax.nn.batch import Batch, Outputs, Sums
+from lepton_jax.nn.rng import Noise
+from lepton_jax.tasks.classification import widen
+from lepton_jax.tasks.texts import count_padding, select_text
 
 # B batch, T tokens that the model sees, V vocabulary.
 
@@ -47,9 +53,12 @@ class LanguageModelling:
         self._classes = spec.classes
         self._characters = "characters" in spec.fields
 
-    def loss(self, model: Any, batch: Any, noise: Any) -> dict[str, tuple[jax.Array, jax.Array]]:
-        """Summed cross-entropy in nats, and tokens guessed, each over the tokens that count."""
-        logits_BTV, target_BT, nats_BT = self._nats(model, batch, noise)
+    def loss(self, model: Model, batch: Batch, noise: Noise | None) -> Sums:
+        """Adds up the loss in nats, `token_loss`, and the tokens that were guessed, each over the
+        tokens that count.
+        """
+        logits_BTV, target_BT = self._logits(model, batch, noise)
+        nats_BT = self.token_loss(logits_BTV, target_BT, batch)
         counted_BT = self._counted(batch, nats_BT.dtype)
         counted_BT *= batch["mask"][:, None].astype(nats_BT.dtype)
         hit_BT = logits_BTV.argmax(-1) == target_BT
@@ -57,41 +66,52 @@ class LanguageModelling:
         return {
             "loss": ((nats_BT * counted_BT).sum(), weight),
             "accuracy": ((hit_BT * counted_BT).sum(), weight),
-            **(padding(batch["mask"], text_of(batch)) if self._padded else {}),
+            **(count_padding(batch["mask"], select_text(batch)) if self._padded else {}),
         }
 
+    def token_loss(self, logits: jax.Array, target: jax.Array, batch: Batch) -> jax.Array:
+        """Returns the loss [B, T] of logits [B, T, V] where `target` int32 [B, T] is right: the
+        cross-entropy in nats. A subclass may have another.
+        """
+        return optax.softmax_cross_entropy_with_integer_labels(logits, target)
+
     def start(self, model: Any, rows: int) -> Any:
-        """What rows of the batch know before the first step.
+        """Returns the recurrent state of `rows` rows of the batch before the first step.
 
         Raises:
-          UserError: when the model keeps nothing that it could go on with.
+          UserError: when the model keeps no state that it could go on with.
         """
-        if not hasattr(model, "start"):
+        if not isinstance(model, RecurrentModel):
             raise UserError(
                 f"task.carry = True: {type(model).__name__} keeps nothing from one batch to the "
                 "next; expected a recurrent model, such as rnn_lm"
             )
         return model.start(rows)
 
-    def carrying_loss(self, model: Any, batch: Any, noise: Any, known: Any) -> tuple[Any, Any]:
-        """`loss`, of texts that go on from what is known of them, and what is known then."""
+    def carrying_loss(
+        self, model: RecurrentModel, batch: Batch, noise: Noise | None, known: Any
+    ) -> tuple[Sums, Any]:
+        """Returns the sums of `loss` for texts that go on from the recurrent state `known`, and
+        the state after them.
+        """
 
-        def reading(tokens_BT: jax.Array, noise: Any) -> jax.Array:
+        def read(tokens_BT: jax.Array, noise: Noise | None = None) -> jax.Array:
             nonlocal known
             logits_BTV, known = model.read(tokens_BT, known, noise)
             return logits_BTV
 
-        sums = self.loss(reading, batch, noise)
+        sums = self.loss(read, batch, noise)
         return sums, known
 
-    def predict(self, model: Any, batch: Any) -> dict[str, jax.Array]:
-        """What the last token that counts should be, given those before it, which alone are
-        looked at: `probabilities` float32 [B, V], `label` int32 [B], the likeliest.
+    def predict(self, model: Model, batch: Batch) -> Outputs:
+        """Predicts the last token that counts from those before it.
 
-        Beside it the sequence's summed cross-entropy in nats and its number of tokens: `nats` [B],
-        `counted` [B].
+        Returns `probabilities` float32 [B, V] and `label` int32 [B], the most probable token; and
+        of the whole sequence `nats` [B], the summed cross-entropy, and `counted` [B], the number
+        of tokens.
         """
-        logits_BTV, _, nats_BT = self._nats(model, batch, None)
+        logits_BTV, target_BT = self._logits(model, batch, None)
+        nats_BT = optax.softmax_cross_entropy_with_integer_labels(logits_BTV, target_BT)
         counted_BT = self._counted(batch, nats_BT.dtype)
         last_B = counted_BT.sum(-1).astype(jnp.int32) - 1
         logits_BV = jnp.take_along_axis(logits_BTV, last_B[:, None, None], axis=1)[:, 0]
@@ -102,23 +122,24 @@ class LanguageModelling:
             "counted": counted_BT.sum(-1),
         }
 
-    def metrics(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"perplexity": Perplexity(self._classes)}
-        if self._characters:
-            found["bits_per_character"] = BitsPerCharacter(self._classes)
-        return found
+    def metrics(self) -> Mapping[str, Metric]:
+        """Returns the perplexity, and bits a character where the data counts characters."""
+        perplexity = Perplexity(self._classes)
+        if not self._characters:
+            return {"perplexity": perplexity}
+        return {"perplexity": perplexity, "bits_per_character": BitsPerCharacter(self._classes)}
 
-    def _nats(self, model: Any, batch: Any, noise: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Logits [B, T, V], targets [B, T] and the cross-entropy of each [B, T]."""
+    def _logits(
+        self, model: Model, batch: Batch, noise: Noise | None
+    ) -> tuple[jax.Array, jax.Array]:
+        """Returns logits [B, T, V], in float32 at least, and targets int32 [B, T]."""
         tokens = batch["tokens"].astype(jnp.int32)
         target_BT = tokens[:, 1:]
         logits_BTV = model(tokens[:, :-1], noise)
-        logits_BTV = logits_BTV.astype(jnp.promote_types(logits_BTV.dtype, jnp.float32))
-        nats_BT = optax.softmax_cross_entropy_with_integer_labels(logits_BTV, target_BT)
-        return logits_BTV, target_BT, nats_BT
+        return widen(logits_BTV), target_BT
 
-    def _counted(self, batch: Any, dtype: Any) -> jax.Array:
-        """1 for each target that counts, else 0: [B, T]."""
+    def _counted(self, batch: Batch, dtype: Any) -> jax.Array:
+        """Returns 1 for each target that counts, else 0: [B, T]."""
         B, tokens = batch["tokens"].shape
         if not self._padded:
             return jnp.ones((B, tokens - 1), dtype)

@@ -1,17 +1,21 @@
 """Masked language modelling (Devlin et al. 2019): tokens are hidden and guessed from the rest."""
 
-from typing import Any
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from lepton_jax.config.schema import Probability
-from lepton_jax.data.dataset import DataSpec
+from lepton_jax.data.spec import DataSpec
 from lepton_jax.errors import UserError
+from lepton_jax.metrics.metric import Metric
+from lepton_jax.models.model import Model
+from lepton_jax.nn.batch import Batch, Outputs, Sums
 from lepton_jax.nn.rng import Noise, seed_keys
-from lepton_jax.nn.token_batch import TokenBatch
-from lepton_jax.tasks.texts import padding, text_of, was_cut
+from lepton_jax.nn.token_batch import Text
+from lepton_jax.tasks.classification import widen
+from lepton_jax.tasks.texts import count_cut, count_padding, select_text
 
 # B batch, T tokens, V vocabulary.
 
@@ -36,53 +40,61 @@ class MaskedLanguageModelling:
         task = "masked language modelling"
         tokens = spec.require(task, "tokens", 1, "int")
         spec.require(task, "length", 0, "int")
-        if spec.vocabulary is None or spec.vocabulary.mask is None:
+        vocabulary = spec.vocabulary
+        if vocabulary is None or vocabulary.mask is None:
             raise UserError(
                 f"{task} needs a tokenizer with a mask, such as data.tokenizer.name = 'wordpiece'"
             )
-        known = spec.vocabulary
         self.input_fields = ("tokens", "length", *(("kinds",) if "kinds" in spec.fields else ()))
-        self.outputs = len(known)
+        self.outputs = len(vocabulary)
         self.input_shape = (*tokens.shape, self.outputs)
-        self._mask = spec.vocabulary.mask
-        self._kept = tuple(t for t in (known.pad, known.begin, known.end) if t is not None)
+        self._mask = vocabulary.mask
+        self._kept = tuple(
+            t for t in (vocabulary.pad, vocabulary.begin, vocabulary.end) if t is not None
+        )
         self._rate = rate
 
-    def loss(self, model: Any, batch: Any, noise: Any) -> dict[str, tuple[jax.Array, jax.Array]]:
-        """Summed cross-entropy in nats of the tokens to be guessed, and how many were, over them.
-
-        Which they are is drawn for each example: from `noise`, in an evaluation from its seed.
+    def loss(self, model: Model, batch: Batch, noise: Noise | None) -> Sums:
+        """Adds up the loss in nats, `token_loss`, and the tokens guessed, each over the tokens to
+        be guessed. Which tokens these are is drawn: from `noise`, in an evaluation by example.
         """
-        text = text_of(batch)
+        text = select_text(batch)
         drawn = Noise(seed_keys(batch["seed"])) if noise is None else noise
         shown_BT, guessed_BT = self._hidden(text, drawn)
-        logits_BTV = model(TokenBatch(shown_BT, text.length, text.kinds), noise)
-        logits_BTV = logits_BTV.astype(jnp.promote_types(logits_BTV.dtype, jnp.float32))
-        nats_BT = optax.softmax_cross_entropy_with_integer_labels(logits_BTV, text.tokens)
+        logits_BTV = model(Text(shown_BT, text.length, text.kinds), noise)
+        logits_BTV = widen(logits_BTV)
+        nats_BT = self.token_loss(logits_BTV, text.tokens, batch)
         counted_BT = guessed_BT * batch["mask"][:, None].astype(nats_BT.dtype)
         hit_BT = logits_BTV.argmax(-1) == text.tokens
         weight = counted_BT.sum()
         return {
             "loss": ((nats_BT * counted_BT).sum(), weight),
             "accuracy": ((hit_BT * counted_BT).sum(), weight),
-            **padding(batch["mask"], text),
-            **was_cut(batch),
+            **count_padding(batch["mask"], text),
+            **count_cut(batch),
         }
 
-    def predict(self, model: Any, batch: Any) -> dict[str, jax.Array]:
-        """The text with the likeliest token wherever it shows a mask: `tokens` int32 [B, T] and its
-        `length` int32 [B].
+    def token_loss(self, logits: jax.Array, target: jax.Array, batch: Batch) -> jax.Array:
+        """Returns the loss [B, T] of logits [B, T, V] where `target` int32 [B, T] is right: the
+        cross-entropy in nats. A subclass may have another.
         """
-        text = text_of(batch)
+        return optax.softmax_cross_entropy_with_integer_labels(logits, target)
+
+    def predict(self, model: Model, batch: Batch) -> Outputs:
+        """Returns the text with the most probable token in place of each mask: `tokens` int32
+        [B, T] and `length` int32 [B].
+        """
+        text = select_text(batch)
         best_BT = model(text, None).argmax(-1).astype(jnp.int32)
         filled_BT = jnp.where(text.tokens == self._mask, best_BT, text.tokens)
         return {"tokens": filled_BT, "length": text.length}
 
-    def metrics(self) -> dict[str, Any]:
+    def metrics(self) -> Mapping[str, Metric]:
+        """Returns none: loss and accuracy are recorded."""
         return {}
 
-    def _hidden(self, text: TokenBatch, noise: Noise) -> tuple[jax.Array, jax.Array]:
-        """The tokens as they are shown [B, T], and which of them are to be guessed bool [B, T]."""
+    def _hidden(self, text: Text, noise: Noise) -> tuple[jax.Array, jax.Array]:
+        """Draws the tokens that the model sees [B, T], and which are to be guessed, bool [B, T]."""
         T = text.tokens.shape[1]
 
         def uniform() -> jax.Array:

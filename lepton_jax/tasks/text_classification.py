@@ -1,14 +1,13 @@
 """Classification of texts, and of pairs of them."""
 
-from typing import Any
-
-import jax
-
 from lepton_jax.config.schema import Rate
 from lepton_jax.data.dataset import DataSpec
 from lepton_jax.errors import UserError
-from lepton_jax.tasks.classification import Answers, Classification, wide
-from lepton_jax.tasks.texts import padding, text_of, was_cut
+from lepton_jax.models.model import Model
+from lepton_jax.nn.batch import Batch, Sums
+from lepton_jax.nn.rng import Noise
+from lepton_jax.tasks.classification import Classification, Logits, widen
+from lepton_jax.tasks.texts import count_cut, count_padding, select_text
 
 # B batch, T tokens, K classes.
 
@@ -34,15 +33,16 @@ class TextClassification(Classification):
         self.input_fields = ("tokens", "length", *(("kinds",) if "kinds" in spec.fields else ()))
         self.input_shape = (*self.input_shape, len(spec.vocabulary))
 
-    def loss(self, model: Any, batch: Any, noise: Any) -> dict[str, tuple[jax.Array, jax.Array]]:
-        """As of every classification; beside it the share of positions that are padding, and of
-        texts that were cut.
+    def loss(self, model: Model, batch: Batch, noise: Noise | None) -> Sums:
+        """Adds up as every classification does; beside it the share of positions that are padding,
+        and of texts that were cut.
         """
         return {
             **super().loss(model, batch, noise),
-            **padding(batch["mask"], text_of(batch)),
-            **was_cut(batch),
+            **count_padding(batch["mask"], select_text(batch)),
+            **count_cut(batch),
         }
 
-    def _answers(self, model: Any, batch: Any, noise: Any) -> Answers:
-        return wide(model(text_of(batch), noise)), []
+    def logits(self, model: Model, batch: Batch, noise: Noise | None) -> Logits:
+        """Calls the model on the text of the batch. Returns logits [B, K]."""
+        return widen(model(select_text(batch), noise)), []

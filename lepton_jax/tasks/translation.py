@@ -1,5 +1,6 @@
 """Translation, or any text from another: cross-entropy of the target, answers by beam search."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -7,12 +8,17 @@ import jax.numpy as jnp
 import optax
 
 from lepton_jax.config.schema import PositiveInt, Rate
-from lepton_jax.data.dataset import DataSpec
+from lepton_jax.data.spec import DataSpec
 from lepton_jax.errors import UserError
+from lepton_jax.metrics.metric import Metric
 from lepton_jax.metrics.translation import Bleu, SequenceAccuracy
+from lepton_jax.models.model import AlignedModel, PairModel
 from lepton_jax.nn import beam_search
-from lepton_jax.nn.token_batch import TokenBatch
-from lepton_jax.tasks.texts import padding, text_of, was_cut
+from lepton_jax.nn.batch import Batch, Outputs, Sums
+from lepton_jax.nn.rng import Noise
+from lepton_jax.nn.token_batch import Text
+from lepton_jax.tasks.classification import widen
+from lepton_jax.tasks.texts import count_cut, count_padding, select_text
 
 # B batch, S tokens of a source, T tokens of a target that are guessed, V vocabulary.
 
@@ -49,30 +55,33 @@ class Translation:
         """
         for name, axes in FIELDS.items():
             spec.require("translation", name, axes, "int")
-        known = spec.vocabulary
-        if known is None or known.begin is None or known.end is None:
+        vocabulary = spec.vocabulary
+        if vocabulary is None or vocabulary.begin is None or vocabulary.end is None:
             raise UserError("translation needs data with a vocabulary that has a begin and an end")
         if length_penalty < 0:
             raise UserError(f"task.length_penalty = {length_penalty}: expected 0 or more")
         (source,), (target,) = spec.fields["source"].shape, spec.fields["target"].shape
         if target < 2:
             raise UserError(f"translation needs targets of two tokens or more, got {target}")
-        self.outputs = len(known)
+        self.outputs = len(vocabulary)
         self.input_shape = ((source, self.outputs), (target - 1, self.outputs))
-        self._begin, self._end = known.begin, known.end
+        self._begin, self._end = vocabulary.begin, vocabulary.end
         self._smoothing = label_smoothing
         self._beam = beam
         self._length_penalty = length_penalty
         self._text_of = spec.text
 
-    def loss(self, model: Any, batch: Any, noise: Any) -> dict[str, tuple[jax.Array, jax.Array]]:
-        """Summed cross-entropy in nats, and tokens guessed, each over the target's tokens."""
+    def loss(self, model: PairModel, batch: Batch, noise: Noise | None) -> Sums:
+        """Adds up the loss in nats and the tokens guessed, each over the target's tokens.
+
+        The loss is `token_loss`, in training with `label_smoothing`.
+        """
         target_BT = batch["target"].astype(jnp.int32)
         wanted_BT = target_BT[:, 1:]
-        source = text_of(batch, "source", "source_length")
+        source = select_text(batch, "source", "source_length")
         logits_BTV = model(source, target_BT[:, :-1], noise)
-        logits_BTV = logits_BTV.astype(jnp.promote_types(logits_BTV.dtype, jnp.float32))
-        nats_BT = optax.softmax_cross_entropy_with_integer_labels(logits_BTV, wanted_BT)
+        logits_BTV = widen(logits_BTV)
+        nats_BT = self.token_loss(logits_BTV, wanted_BT, batch)
         if noise is not None:
             even_BT = jax.nn.logsumexp(logits_BTV, axis=-1) - logits_BTV.mean(-1)
             nats_BT = (1 - self._smoothing) * nats_BT + self._smoothing * even_BT
@@ -84,22 +93,30 @@ class Translation:
         return {
             "loss": ((nats_BT * counted_BT).sum(), weight),
             "accuracy": ((hit_BT * counted_BT).sum(), weight),
-            **padding(batch["mask"], source, TokenBatch(wanted_BT, batch["target_length"] - 1)),
-            **was_cut(batch),
+            **count_padding(batch["mask"], source, Text(wanted_BT, batch["target_length"] - 1)),
+            **count_cut(batch),
         }
 
-    def predict(self, model: Any, batch: Any) -> dict[str, jax.Array]:
-        """`tokens` int32 [B, T], of which the first `length` int32 [B] count, the end among them,
-        and `score` float32 [B], the logarithm of their probability, by a search over its penalty.
+    def token_loss(self, logits: jax.Array, target: jax.Array, batch: Batch) -> jax.Array:
+        """Returns the loss [B, T] of logits [B, T, V] where `target` int32 [B, T] is right: the
+        cross-entropy in nats. A subclass may have another.
         """
-        source = text_of(batch, "source", "source_length")
+        return optax.softmax_cross_entropy_with_integer_labels(logits, target)
+
+    def predict(self, model: Any, batch: Batch) -> Outputs:
+        """Searches the best answer, token by token.
+
+        Returns `tokens` int32 [B, T], of which the first `length` int32 [B] count, the end among
+        them, and `score` float32 [B]: their log-probability, by a beam search over its penalty.
+        """
+        source = select_text(batch, "source", "source_length")
         (_, (T, _)) = self.input_shape
         cache = model.cache(source, T)
         first_B = jnp.full(source.tokens.shape[0], self._begin, jnp.int32)
         if self._beam == 1:
-            found = beam_search.greedy_tokens(model.read, cache, first_B, length=T, end=self._end)
+            answer = beam_search.greedy(model.read, cache, first_B, length=T, end=self._end)
         else:
-            found = beam_search.beam_search(
+            answer = beam_search.beam_search(
                 model.read,
                 cache,
                 first_B,
@@ -108,17 +125,18 @@ class Translation:
                 end=self._end,
                 length_penalty=self._length_penalty,
             )
-        return found._asdict()
+        return answer._asdict()
 
-    def aligned(self, model: Any, batch: Any) -> dict[str, jax.Array]:
-        """What `predict` gives, and `weights` [B, T, S], how much each token of the answer reads
-        of each of the source's; of a model that says it.
+    def aligned(self, model: AlignedModel, batch: Batch) -> Outputs:
+        """Returns what `predict` does, and `weights` [B, T, S]: how much each token of the answer
+        reads of each token of the source.
         """
-        found = self.predict(model, batch)
-        begin_B1 = jnp.full((len(found["tokens"]), 1), self._begin, jnp.int32)
-        before_BT = jnp.concatenate([begin_B1, found["tokens"][:, :-1]], axis=1)
-        source = text_of(batch, "source", "source_length")
-        return {**found, "weights": model.aligned(source, before_BT)}
+        outputs = self.predict(model, batch)
+        begin_B1 = jnp.full((len(outputs["tokens"]), 1), self._begin, jnp.int32)
+        before_BT = jnp.concatenate([begin_B1, outputs["tokens"][:, :-1]], axis=1)
+        source = select_text(batch, "source", "source_length")
+        return {**outputs, "weights": model.aligned(source, before_BT)}
 
-    def metrics(self) -> dict[str, Any]:
+    def metrics(self) -> Mapping[str, Metric]:
+        """Returns BLEU and the share of answers that are the reference."""
         return {"bleu": Bleu(self._text_of), "sequence": SequenceAccuracy()}

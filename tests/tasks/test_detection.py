@@ -10,7 +10,13 @@ import pytest
 from lepton_jax.boxes.geometry import box_overlaps
 from lepton_jax.data.dataset import DataSpec, FieldSpec
 from lepton_jax.errors import UserError
-from lepton_jax.tasks.detection import ObjectDetection, assigned, generalised_iou, kept, nearness
+from lepton_jax.tasks.detection import (
+    ObjectDetection,
+    assign_objects,
+    compute_centerness,
+    generalised_iou,
+    suppress_overlaps,
+)
 
 H, W, STRIDE, K = 48, 64, 8, 3
 
@@ -71,7 +77,7 @@ def test_each_location_learns_the_smallest_box_around_whose_middle_it_lies():
     batch = examples(np.random.default_rng(0), 1, n=6)
     boxes = (np.asarray(batch["boxes"][0]) * [H, W, H, W]).astype(np.float32)
     labels = np.asarray(batch["labels"][0])
-    assign = jax.jit(lambda b, n: assigned(b, n, points_P2=jnp.asarray(points()), reach=12.0))
+    assign = jax.jit(lambda b, n: assign_objects(b, n, points_P2=jnp.asarray(points()), reach=12.0))
     found, of = assign(boxes, labels)
     expected = []
     for y, x in points():
@@ -96,7 +102,9 @@ def test_each_location_learns_the_smallest_box_around_whose_middle_it_lies():
 def test_nearness_is_one_in_the_middle_and_nothing_outside():
     box = jnp.array([[[10.0, 10.0, 30.0, 50.0]] * 4])
     at = jnp.array([[20.0, 30.0], [15.0, 30.0], [10.0, 30.0], [5.0, 30.0]])
-    np.testing.assert_allclose(nearness(at, box)[0], [1, (5 / 15) ** 0.5, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(
+        compute_centerness(at, box)[0], [1, (5 / 15) ** 0.5, 0, 0], atol=1e-6
+    )
 
 
 def test_generalised_iou_of_boxes_by_hand():
@@ -116,7 +124,9 @@ def test_suppression_keeps_what_the_greedy_loop_keeps(overlap):
     for i in range(60):
         if all(labels[i] != labels[j] or iou[i, j] <= overlap for j in stays):
             stays.append(i)
-    found = jax.jit(kept, static_argnums=2)(jnp.asarray(boxes), jnp.asarray(labels), overlap)
+    found = jax.jit(suppress_overlaps, static_argnums=2)(
+        jnp.asarray(boxes), jnp.asarray(labels), overlap
+    )
     assert np.flatnonzero(found).tolist() == stays
     assert len(stays) < 60
 
@@ -132,12 +142,12 @@ def test_a_model_that_knows_is_answered_with_the_true_boxes():
     at = jnp.asarray(points(), jnp.float32)
 
     def model(image, noise):
-        label, box = jax.vmap(lambda b, n: assigned(b, n, points_P2=at, reach=12.0))(
+        label, box = jax.vmap(lambda b, n: assign_objects(b, n, points_P2=at, reach=12.0))(
             batch["boxes"] * scale, batch["labels"]
         )
         sides = jnp.concatenate([at - box[..., :2], box[..., 2:] - at], -1)
         grid = (len(image), H // STRIDE, W // STRIDE)
-        center = nearness(at, box)
+        center = compute_centerness(at, box)
         return Maps(
             (20 * jax.nn.one_hot(label, K) - 10).reshape(*grid, K),
             sides.reshape(*grid, 4),
