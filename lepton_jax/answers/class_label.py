@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from lepton_jax.answers.compare import compare_arrays
-from lepton_jax.answers.kind import Arrays, Comparison, Reader, Shown
+from lepton_jax.answers.kind import AnswerComparison, Arrays, Reader, Shown
 from lepton_jax.answers.prediction import Prediction, as_lists, first_image
 
 # B batch, E examples, K classes.
@@ -19,7 +19,7 @@ class ClassKind:
     metric = "accuracy"
     truth_fields = ("label",)
 
-    def compare(self, got: Arrays, expected: Arrays, tolerance: float) -> Comparison:
+    def compare(self, got: Arrays, expected: Arrays, tolerance: float) -> AnswerComparison:
         """Compares labels exactly and probabilities within the tolerance."""
         return compare_arrays(got, expected, tolerance, "labels equal, ")
 

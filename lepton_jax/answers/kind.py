@@ -25,7 +25,7 @@ Picture = tuple[np.ndarray | None, Sequence[str]]
 
 
 @dataclass(frozen=True)
-class Comparison:
+class AnswerComparison:
     """Whether two batches of answers are the same, and a sentence that says how far."""
 
     same: bool
@@ -93,7 +93,7 @@ class Kind(Protocol):
         """The outputs of `predict` that are the answer; a task may have others beside them."""
         ...
 
-    def compare(self, got: Arrays, expected: Arrays, tolerance: float) -> Comparison:
+    def compare(self, got: Arrays, expected: Arrays, tolerance: float) -> AnswerComparison:
         """Compares two batches of outputs `[B, ...]`, for `verify`.
 
         `expected` are those of the exporter. Floats may differ by `tolerance`.

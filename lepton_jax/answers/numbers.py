@@ -1,7 +1,7 @@
 """Answers that are numbers: any arrays, printed as they are. The kind of a task that names none."""
 
 from lepton_jax.answers.compare import compare_arrays
-from lepton_jax.answers.kind import Arrays, Comparison, Reader, Shown
+from lepton_jax.answers.kind import AnswerComparison, Arrays, Reader, Shown
 from lepton_jax.answers.prediction import Prediction, as_lists, first_image
 
 
@@ -10,7 +10,7 @@ class NumbersKind:
 
     outputs: tuple[str, ...] = ()
 
-    def compare(self, got: Arrays, expected: Arrays, tolerance: float) -> Comparison:
+    def compare(self, got: Arrays, expected: Arrays, tolerance: float) -> AnswerComparison:
         """Compares array by array: floats within the tolerance, everything else equal."""
         return compare_arrays(got, expected, tolerance)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lepton_jax.answers.compare import compare_arrays
-from lepton_jax.answers.kind import Arrays, Comparison, Reader, Shown
+from lepton_jax.answers.kind import AnswerComparison, Arrays, Reader, Shown
 from lepton_jax.answers.prediction import first_image
 
 # B batch, E examples, D answers an image.
@@ -28,7 +28,7 @@ class ObjectsKind:
     metric = "map_50"
     truth_fields = ("boxes", "labels")
 
-    def compare(self, got: Arrays, expected: Arrays, tolerance: float) -> Comparison:
+    def compare(self, got: Arrays, expected: Arrays, tolerance: float) -> AnswerComparison:
         """Compares objects in whatever order they come: boxes and scores within the tolerance."""
         if got.keys() == expected.keys() and all(got[k].shape == expected[k].shape for k in got):
             got = reorder_objects(got, expected)

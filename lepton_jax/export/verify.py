@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from lepton_jax.answers.kind import Comparison
+from lepton_jax.answers.kind import AnswerComparison
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.export import isolated
 from lepton_jax.export.bundle import TOLERANCE
@@ -187,7 +187,7 @@ def _same_tokens(
     return BundleCheck("texts", True, f"{len(expected)} texts: their tokens equal")
 
 
-def _check(name: str, comparison: Comparison, note: str = "") -> BundleCheck:
+def _check(name: str, comparison: AnswerComparison, note: str = "") -> BundleCheck:
     """Returns a comparison of answers as a check, with what is to be noted about it."""
     detail = f"{comparison.detail}; {note}" if note else comparison.detail
     return BundleCheck(name, comparison.same, detail)

@@ -35,7 +35,9 @@ class Classification:
     """How many axes an example's input may have."""
 
     def __init__(self, spec: DataSpec, *, label_smoothing: Rate = 0.0):
-        """`label_smoothing`: probability spread evenly over all classes (Szegedy et al. 2016)."""
+        """Checks the data. `label_smoothing`: the probability that training spreads evenly over all
+        classes (Szegedy et al. 2016).
+        """
         task = f"{self.field} classification"
         self.input_shape = spec.require(task, self.field, self.axes).shape
         spec.require(task, "label", 0)
@@ -122,8 +124,8 @@ class ImageClassification(Classification):
     def __init__(
         self, spec: DataSpec, *, label_smoothing: Rate = 0.0, flip_averaging: bool = False
     ):
-        """`flip_averaging`: evaluations and predictions are the mean of the probabilities of each
-        image and its mirror image (Krizhevsky et al. 2012); twice the work, and not in training.
+        """Checks the data. `flip_averaging`: evaluations and predictions average the probabilities
+        of each image and its mirror image (Krizhevsky et al. 2012). It doubles their work.
         """
         super().__init__(spec, label_smoothing=label_smoothing)
         self._flip_averaging = flip_averaging

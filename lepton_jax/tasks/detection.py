@@ -54,8 +54,9 @@ class ObjectDetection:
         threshold: Annotated[float, "in [0, 1)"] = 0.05,
         most: PositiveInt = 100,
     ):
-        """Of two answers of one class that overlap by more than `overlap` (intersection over union)
-        the better one stays. At most `most` an image, each with a score above `threshold`.
+        """Checks the data. Of two answers of one class whose intersection over union is above
+        `overlap`, the one of the greater score stays. An image has at most `most` answers, each
+        with a score above `threshold`.
         """
         hint = "data.decode='pad_boxes(...)' makes boxes and labels of TFDS's objects"
         for name, (axes, dtype) in FIELDS.items():

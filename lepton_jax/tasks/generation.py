@@ -95,8 +95,9 @@ class FlowGeneration(_Generation):
         sampler: Literal["euler", "heun"] = "heun",
         sampling_steps: PositiveInt = 20,
     ):
-        """`sampler`: of the ordinary differential equation, in `sampling_steps` equal steps; Heun's
-        calls the model twice a step."""
+        """Checks the data. `sampler`: the solver of the ordinary differential equation, in
+        `sampling_steps` equal steps; Heun's calls the model twice a step.
+        """
         super().__init__(spec)
         self._sampler = sampler
         self._steps = sampling_steps

@@ -35,9 +35,10 @@ class LanguageModelling:
     answer = "class"
 
     def __init__(self, spec: DataSpec, *, carry: Later[bool] = False):
-        """`carry`: in training each row of the batch goes on with what a recurrent model knew at
-        the end of the batch before (truncated backpropagation through time, Mikolov et al. 2010);
-        it needs `data.order` 'contiguous'. Evaluations begin every example with nothing known."""
+        """Checks the data. `carry`: in training each row of the batch goes on from the recurrent
+        state at the end of the batch before (truncated backpropagation through time, Mikolov et
+        al. 2010). It needs `data.order` 'contiguous'. Evaluations begin each example anew.
+        """
         self.carries = carry
         self._padded = "length" in spec.fields
         self.input_fields = ("tokens", "length") if self._padded else ("tokens",)
@@ -89,19 +90,19 @@ class LanguageModelling:
         return model.start(rows)
 
     def carrying_loss(
-        self, model: RecurrentModel, batch: Batch, noise: Noise | None, known: Any
+        self, model: RecurrentModel, batch: Batch, noise: Noise | None, state: Any
     ) -> tuple[Sums, Any]:
-        """Returns the sums of `loss` for texts that go on from the recurrent state `known`, and
+        """Returns the sums of `loss` for texts that go on from the recurrent state `state`, and
         the state after them.
         """
 
         def read(tokens_BT: jax.Array, noise: Noise | None = None) -> jax.Array:
-            nonlocal known
-            logits_BTV, known = model.read(tokens_BT, known, noise)
+            nonlocal state
+            logits_BTV, state = model.read(tokens_BT, state, noise)
             return logits_BTV
 
         sums = self.loss(read, batch, noise)
-        return sums, known
+        return sums, state
 
     def predict(self, model: Model, batch: Batch) -> Outputs:
         """Predicts the last token that counts from those before it.

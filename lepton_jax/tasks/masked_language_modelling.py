@@ -36,7 +36,7 @@ class MaskedLanguageModelling:
     answer = "text"
 
     def __init__(self, spec: DataSpec, *, rate: Probability = 0.15):
-        """`rate`: how many of the tokens are to be guessed, each drawn by itself."""
+        """Checks the data. `rate`: the share of tokens to be guessed; each is drawn by itself."""
         task = "masked language modelling"
         tokens = spec.require(task, "tokens", 1, "int")
         spec.require(task, "length", 0, "int")

@@ -144,11 +144,11 @@ class CarriesState(Protocol):
         ...
 
     def carrying_loss(
-        self, model: Any, batch: Batch, noise: Noise | None, known: Any
+        self, model: Any, batch: Batch, noise: Noise | None, carried: Any
     ) -> tuple[Sums, Any]:
         """Returns the sums of `loss`, and what the rows carry to the next step.
 
-        `known` is what the rows of this batch carry, `[B, ...]`.
+        `carried` is what the rows of this batch carry, `[B, ...]`.
         """
         ...
 

@@ -49,9 +49,11 @@ class Translation:
         beam: PositiveInt = 4,
         length_penalty: float = 0.6,
     ):
-        """`label_smoothing`: probability spread evenly over all tokens, in training. `beam`: how
-        many beginnings an answer's search keeps; 1 is the likeliest token after each.
-        `length_penalty`: alpha of `decoding.beam_search`.
+        """Checks the data.
+
+        `label_smoothing`: the probability that is spread evenly over all tokens in training.
+        `beam`: the number of beginnings that the search keeps; 1 is greedy decoding.
+        `length_penalty`: alpha of `beam_search`.
         """
         for name, axes in FIELDS.items():
             spec.require("translation", name, axes, "int")

@@ -1,7 +1,7 @@
-"""An NNX module taken apart once: pure dicts outside, a module only inside a traced step.
+"""An NNX module split once into pure dicts, and merged again only inside a traced step.
 
-Flattening an NNX module each call costs several times a small step; pure dicts cost less than any
-other way to carry a model's state.
+To flatten a module at every call costs several times a small step. Pure dicts are the cheapest way
+to carry a model's variables.
 """
 
 from collections.abc import Callable
@@ -19,13 +19,17 @@ Rest = dict[str, Any]
 
 
 class Functional:
-    """A module as pure functions of its parameters and of the rest of its variables.
+    """A module as pure functions of its variables.
 
     `params`: every `nnx.Param`. `rest`: running statistics and whatever else the module keeps.
     """
 
     def __init__(self, make: Callable[..., nnx.Module]):
-        """`make(rngs)` builds the module; its structure must not depend on the random keys."""
+        """Builds the abstract module by `make(rngs)`, whose structure must not depend on the keys.
+
+        Raises:
+          UserError: for a layer whose draws or statistics would depend on the placement.
+        """
         self._make = make
         abstract = nnx.eval_shape(lambda: make(nnx.Rngs(params=0)))
         _refuse_what_depends_on_placement(abstract)
@@ -40,14 +44,15 @@ class Functional:
     def init(
         self, key: jax.Array, make: Callable[..., nnx.Module] | None = None
     ) -> tuple[Any, Any]:
-        """Fresh `(params, rest)`. `make` may stand in, with traced numbers in its arguments."""
+        """Returns fresh `(params, rest)`; by another `make` where numbers in it are traced."""
         return self.split((make or self._make)(nnx.Rngs(params=key)))
 
     def merge(self, params: Params, rest: Rest) -> Any:
-        """The module with these variables; what it changes in itself is read back by `split`."""
+        """Returns the module with these variables; `split` reads back what a call changed."""
         return nnx.merge(self._graph, params, rest)
 
     def split(self, module: nnx.Module) -> tuple[Params, Rest]:
+        """Returns `(params, rest)` of a module of this structure."""
         parts: Any = nnx.split(module, nnx.Param, ...)
         _, params, rest = parts
         return nnx.to_pure_dict(params), nnx.to_pure_dict(rest)

@@ -17,7 +17,7 @@ from lepton_jax.training.functional import Functional
 PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float64": jnp.float64}
 """The dtype of the computation, by `config.precision`."""
 
-Hyper = Mapping[str, Any]
+HyperTree = Mapping[str, Any]
 """The numbers that trials may vary, by the section that takes them (`config.config.hyper_of`)."""
 
 
@@ -43,11 +43,11 @@ class Parts:
         """What the model is built for: its input shape and its outputs."""
         self.functional = Functional(self.make_model({}))
 
-    def task(self, hyper: Hyper | None = None) -> Task:
+    def task(self, hyper: HyperTree | None = None) -> Task:
         """Builds the task; `hyper` are numbers of the section `task`, possibly traced."""
         return self.config.task.build(self.spec, hyper=hyper or {})
 
-    def make_model(self, hyper: Hyper) -> Callable[..., Any]:
+    def make_model(self, hyper: HyperTree) -> Callable[..., Any]:
         """Returns `rngs -> module`; `hyper` are numbers of the section `model`."""
         return lambda rngs: self.config.model.build(*self.shape, hyper=hyper, rngs=rngs)
 
@@ -58,7 +58,7 @@ class Parts:
         """
         return self.functional.merge(self.cast(params), rest)
 
-    def augment(self, hyper: Hyper, batch: Batch, noise: Noise) -> Batch:
+    def augment(self, hyper: HyperTree, batch: Batch, noise: Noise) -> Batch:
         """Runs `data.augment` on a raw batch `[B, ...]`; the training step alone does so.
 
         `hyper`: all sections; the transforms take their numbers from the section `augment`.

@@ -19,7 +19,7 @@ from lepton_jax.training import optimizer
 from lepton_jax.training.durations import Durations
 from lepton_jax.training.learner import HasBeside, Learner, Tools
 from lepton_jax.training.lora import Adapters
-from lepton_jax.training.parts import Hyper, Parts
+from lepton_jax.training.parts import HyperTree, Parts
 from lepton_jax.training.state import State, Totals
 from lepton_jax.training.supervised import Supervised
 
@@ -122,7 +122,7 @@ class TrainingStep:
     def _sum_dtype(self) -> Any:
         return jnp.promote_types(self._parts.dtype, jnp.float32)
 
-    def _learner(self, hyper: Hyper) -> Learner:
+    def _learner(self, hyper: HyperTree) -> Learner:
         task = self._parts.task(hyper["task"])
         if isinstance(task, Learner):
             return task
@@ -130,7 +130,7 @@ class TrainingStep:
         params = self._parts.functional.params
         return Supervised(task, Adapters(lora, hyper["lora"]["alpha"], params) if lora else None)
 
-    def _tools(self, hyper: Hyper, seed: jax.Array, step: jax.Array) -> Tools:
+    def _tools(self, hyper: HyperTree, seed: jax.Array, step: jax.Array) -> Tools:
         parts, config = self._parts, self._config
         make = parts.make_model(hyper["model"])
 
