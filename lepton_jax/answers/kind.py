@@ -200,7 +200,7 @@ def find_kind_or_numbers(name: str) -> tuple[Kind, str]:
     """Returns the kind that a bundle names and ""; or numbers, and a sentence saying why."""
     try:
         return find_kind(name), ""
-    except ValueError as e:
+    except Exception as e:  # noqa: BLE001  code that a bundle names may fail in any way
         return find_kind("numbers"), f"answers of the kind {name!r} are taken as numbers: {e}"
 
 

@@ -61,7 +61,7 @@ class SavedRun:
 
     @property
     def answer(self) -> str:
-        """As `Program.answer`."""
+        """Returns the name of the kind of the task's answers."""
         return self.program.inference.answer_name
 
     @property

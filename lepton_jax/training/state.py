@@ -18,7 +18,7 @@ class State:
     bad_step: jax.Array
     """int32 []: the step whose numbers were not finite, where the state froze; or -1."""
     hyper: dict[str, Any]
-    """The numbers that trials may vary (`hyper.hyper_of`), as arrays."""
+    """The numbers that trials may vary (`config.config.hyper_of`), as arrays."""
     learner: Any
     """Parameters, optimizer state, running statistics: the learner's own pytree."""
 
@@ -29,6 +29,6 @@ class Totals:
     """What a logging interval has added up so far, as totals and weights of named means."""
 
     values: jax.Array
-    """[2, N]: totals and weights, in the order of `Program.sum_names`."""
+    """[2, N]: totals and weights, in the order of `TrainingStep.sum_names`."""
     bad_step: jax.Array
     """int32 []: as in `State`, so that one small array tells both."""
