@@ -25,7 +25,7 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 
 from lepton_jax.nn.rng import Noise
-from lepton_jax.nn.token_batch import Text
+from lepton_jax.nn.token_batch import TokenBatch
 
 # B batch, S tokens of a source, T tokens, V vocabulary, Z latent.
 
@@ -114,7 +114,7 @@ class RecurrentModel(Protocol):
 class AlignedModel(Protocol):
     """A model with attention from an answer to its source."""
 
-    def aligned(self, source: Text, before: jax.Array, /) -> jax.Array:
+    def aligned(self, source: TokenBatch, before: jax.Array, /) -> jax.Array:
         """Returns weights [B, T, S]: how much each answer token reads of each source token.
 
         `before` int32 [B, T] holds the token before each answer token.

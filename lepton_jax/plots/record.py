@@ -3,10 +3,10 @@ objects that were found, what was generated and what translations were read from
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
+from lepton_jax.answers.kind import KeepsWorst, Kind
 from lepton_jax.data.dataset import Dataset, DataSpec
 from lepton_jax.evaluation.alignment import Alignment
 from lepton_jax.plots import figures
@@ -22,6 +22,7 @@ def draw_record(
     data: Dataset,
     samples: np.ndarray | None,
     aligned: Sequence[Alignment],
+    answer: Kind,
     split: str = "test",
 ) -> None:
     """confusion.png, mistakes.png and detections.png from the results of a split, as far as it has
@@ -49,32 +50,22 @@ def draw_record(
     if "shown" in results and columns is not None and "boxes" in data.spec.fields:
         path = f"{record.workdir}/detections{ending}.png"
         draw_detections(results["shown"], columns, data.spec.classes, path)
-    if not worst or "answer" not in worst[0] or columns is None or not _drawable(data):
+    if not worst or columns is None or not _has_images(data) or not isinstance(answer, KeepsWorst):
         return
-    rows = columns.rows(np.asarray([found["example"] for found in worst]))
+    rows = columns.rows(np.asarray([example["example"] for example in worst]))
     captions = [
-        _caption(found, int(label), data.spec.classes)
-        for found, label in zip(worst, rows["label"], strict=True)
+        answer.caption_worst(example, {k: v[i] for k, v in rows.items()}, data.spec.classes)
+        for i, example in enumerate(worst)
     ]
-    figures.draw_captioned_grid(
-        list(rows["image"]), captions, ACROSS, f"{record.workdir}/mistakes{ending}.png"
-    )
+    texts = [text for text in captions if text is not None]
+    if len(texts) == len(worst):
+        path = f"{record.workdir}/mistakes{ending}.png"
+        figures.draw_captioned_grid(list(rows["image"]), texts, ACROSS, path)
 
 
-def _drawable(data: Dataset) -> bool:
-    image, label = data.spec.fields.get("image"), data.spec.fields.get("label")
-    return (
-        image is not None and image.dtype == "uint8" and len(image.shape) == 3
-        and label is not None and label.shape == ()
-    )  # fmt: skip
-
-
-def _caption(found: dict[str, Any], label: int, classes: tuple[str, ...]) -> str:
-    """What it is, what the model says and how sure it is, the loss in nats, and its place."""
-    # The record keeps what is no number as text.
-    sure, loss = float(found["confidence"]), float(found["loss"])
-    said = f"said {classes[int(found['answer'])]} ({sure:.0%})"
-    return f"{classes[label]}\n{said}\nloss {loss:.2f}, no. {found['example']}"
+def _has_images(data: Dataset) -> bool:
+    image = data.spec.fields.get("image")
+    return image is not None and image.dtype == "uint8" and len(image.shape) == 3
 
 
 def _pieces(tokens: np.ndarray, spec: DataSpec) -> list[str]:

@@ -9,12 +9,12 @@ import optax
 from flax import nnx
 
 from lepton_jax.config.schema import PositiveInt
-from lepton_jax.data.spec import DataSpec
+from lepton_jax.data.dataset import DataSpec
 from lepton_jax.errors import UserError
 from lepton_jax.metrics.metric import Metric
 from lepton_jax.models.model import LatentModel, PairModel
 from lepton_jax.nn.batch import Batch, Outputs, Sums
-from lepton_jax.nn.rng import Noise, normal, seed_keys
+from lepton_jax.nn.rng import Noise, normal_noise, seed_keys
 
 # B batch, H height, W width, C channels, Z latent.
 
@@ -60,7 +60,7 @@ class AutoencodedGeneration(_Generation):
         """
         dtype, wide = _dtypes(model)
         x_BHWC = (_raw(batch) > self._threshold).astype(wide)
-        eps_BZ = normal(_draws(batch, noise)(), (model.latent,), wide)
+        eps_BZ = normal_noise(_draws(batch, noise)(), (model.latent,), wide)
         q = model.encode(x_BHWC.astype(dtype), noise)
         mean_BZ, log_var_BZ = (part.astype(wide) for part in q)
         z_BZ = mean_BZ + jnp.exp(log_var_BZ / 2) * eps_BZ
@@ -75,7 +75,7 @@ class AutoencodedGeneration(_Generation):
     def predict(self, model: LatentModel, batch: Batch) -> Outputs:
         """Returns `image` uint8 [B, H, W, C]: the pixels' means under p(x | z), z from N(0, 1)."""
         dtype, wide = _dtypes(model)
-        z_BZ = normal(_draws(batch, None)(), (model.latent,), wide)
+        z_BZ = normal_noise(_draws(batch, None)(), (model.latent,), wide)
         logits_BHWC = model.decode(z_BZ.astype(dtype), None).astype(wide)
         return {"image": _pixels(jax.nn.sigmoid(logits_BHWC))}
 
@@ -110,7 +110,7 @@ class FlowGeneration(_Generation):
         x1_BHWC = _raw(batch).astype(wide) / 127.5 - 1
         draws = _draws(batch, noise)
         t_B = jax.vmap(lambda key: jax.random.uniform(key, (), jnp.float32))(draws()).astype(wide)
-        x0_BHWC = normal(draws(), self.input_shape, wide)
+        x0_BHWC = normal_noise(draws(), self.input_shape, wide)
         t_B111 = t_B[:, None, None, None]
         xt_BHWC = (1 - t_B111) * x0_BHWC + t_B111 * x1_BHWC
         velocity_BHWC = model(xt_BHWC.astype(dtype), t_B, noise).astype(wide)
@@ -120,7 +120,7 @@ class FlowGeneration(_Generation):
     def predict(self, model: PairModel, batch: Batch) -> Outputs:
         """Returns `image` uint8 [B, H, W, C]: where the flow carries noise from t = 0 to 1."""
         dtype, wide = _dtypes(model)
-        x0_BHWC = normal(_draws(batch, None)(), self.input_shape, wide)
+        x0_BHWC = normal_noise(_draws(batch, None)(), self.input_shape, wide)
 
         def velocity(x_BHWC: jax.Array, t: jax.Array) -> jax.Array:
             t_B = jnp.broadcast_to(t, x_BHWC.shape[:1])

@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import optax
 
 from lepton_jax.config.schema import Probability
-from lepton_jax.data.spec import DataSpec
+from lepton_jax.data.dataset import DataSpec
 from lepton_jax.errors import UserError
 from lepton_jax.metrics.metric import Metric
 from lepton_jax.models.model import Model
 from lepton_jax.nn.batch import Batch, Outputs, Sums
 from lepton_jax.nn.rng import Noise, seed_keys
-from lepton_jax.nn.token_batch import Text
+from lepton_jax.nn.token_batch import TokenBatch
 from lepton_jax.tasks.classification import widen
 from lepton_jax.tasks.texts import count_cut, count_padding, select_text
 
@@ -26,8 +26,8 @@ MASKED, REPLACED = 0.8, 0.1
 class MaskedLanguageModelling:
     """Fields: `tokens` int32 [B, T], `length` int32 [B], and of pairs `kinds` int32 [B, T].
 
-    The model, built for `input_shape` (T, V) and `outputs` V, is called with a `Text` and gives
-    logits [B, T, V].
+    The model, built for `input_shape` (T, V) and `outputs` V, is called with a `TokenBatch` and
+    gives logits [B, T, V].
 
     Raises:
       UserError: when the data has no such fields, or its vocabulary no mask.
@@ -61,7 +61,7 @@ class MaskedLanguageModelling:
         text = select_text(batch)
         drawn = Noise(seed_keys(batch["seed"])) if noise is None else noise
         shown_BT, guessed_BT = self._hidden(text, drawn)
-        logits_BTV = model(Text(shown_BT, text.length, text.kinds), noise)
+        logits_BTV = model(TokenBatch(shown_BT, text.length, text.kinds), noise)
         logits_BTV = widen(logits_BTV)
         nats_BT = self.token_loss(logits_BTV, text.tokens, batch)
         counted_BT = guessed_BT * batch["mask"][:, None].astype(nats_BT.dtype)
@@ -93,7 +93,7 @@ class MaskedLanguageModelling:
         """Returns none: loss and accuracy are recorded."""
         return {}
 
-    def _hidden(self, text: Text, noise: Noise) -> tuple[jax.Array, jax.Array]:
+    def _hidden(self, text: TokenBatch, noise: Noise) -> tuple[jax.Array, jax.Array]:
         """Draws the tokens that the model sees [B, T], and which are to be guessed, bool [B, T]."""
         T = text.tokens.shape[1]
 

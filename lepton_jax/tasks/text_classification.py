@@ -14,7 +14,9 @@ from lepton_jax.tasks.texts import count_cut, count_padding, select_text
 
 class TextClassification(Classification):
     """Fields: `tokens` int32 [B, T], `length` int32 [B], of pairs `kinds` int32 [B, T], and `label`
-    int32 [B]. The model, built for `input_shape` (T, V) and K classes, is called with a `Text`.
+    int32 [B].
+
+    The model, built for `input_shape` (T, V) and K classes, is called with a `TokenBatch`.
 
     Raises:
       UserError: when the data has no such fields, no vocabulary, or fewer than two classes.

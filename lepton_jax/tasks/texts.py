@@ -4,18 +4,18 @@ import jax
 import jax.numpy as jnp
 
 from lepton_jax.nn.batch import Batch, Sums
-from lepton_jax.nn.token_batch import Text
+from lepton_jax.nn.token_batch import TokenBatch
 
 # B batch, T tokens.
 
 
-def select_text(batch: Batch, tokens: str = "tokens", length: str = "length") -> Text:
+def select_text(batch: Batch, tokens: str = "tokens", length: str = "length") -> TokenBatch:
     """Returns the text in these fields of a batch, with its `kinds` where there are some."""
     kinds = batch.get("kinds") if tokens == "tokens" else None
-    return Text(batch[tokens].astype(jnp.int32), batch[length], kinds)
+    return TokenBatch(batch[tokens].astype(jnp.int32), batch[length], kinds)
 
 
-def count_padding(mask_B: jax.Array, *texts: Text) -> Sums:
+def count_padding(mask_B: jax.Array, *texts: TokenBatch) -> Sums:
     """Counts padding: `padding`, its positions in the examples that count, over all positions."""
     T = sum(text.tokens.shape[1] for text in texts)
     mask_B = mask_B.astype(jnp.float32)

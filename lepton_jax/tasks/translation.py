@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from lepton_jax.config.schema import PositiveInt, Rate
-from lepton_jax.data.spec import DataSpec
+from lepton_jax.data.dataset import DataSpec
 from lepton_jax.errors import UserError
 from lepton_jax.metrics.metric import Metric
 from lepton_jax.metrics.translation import Bleu, SequenceAccuracy
@@ -16,7 +16,7 @@ from lepton_jax.models.model import AlignedModel, PairModel
 from lepton_jax.nn import beam_search
 from lepton_jax.nn.batch import Batch, Outputs, Sums
 from lepton_jax.nn.rng import Noise
-from lepton_jax.nn.token_batch import Text
+from lepton_jax.nn.token_batch import TokenBatch
 from lepton_jax.tasks.classification import widen
 from lepton_jax.tasks.texts import count_cut, count_padding, select_text
 
@@ -32,7 +32,7 @@ class Translation:
     count: the others are padding, at the end.
 
     The model is built for `input_shape` ((S, V), (T, V)) and `outputs` V, and called with the
-    source as a `Text`, the first T tokens of the target, and the noise.
+    source as a `TokenBatch`, the first T tokens of the target, and the noise.
 
     Raises:
       UserError: when the data has no such fields, or its vocabulary no begin and end.
@@ -95,7 +95,9 @@ class Translation:
         return {
             "loss": ((nats_BT * counted_BT).sum(), weight),
             "accuracy": ((hit_BT * counted_BT).sum(), weight),
-            **count_padding(batch["mask"], source, Text(wanted_BT, batch["target_length"] - 1)),
+            **count_padding(
+                batch["mask"], source, TokenBatch(wanted_BT, batch["target_length"] - 1)
+            ),
             **count_cut(batch),
         }
 
@@ -116,7 +118,7 @@ class Translation:
         cache = model.cache(source, T)
         first_B = jnp.full(source.tokens.shape[0], self._begin, jnp.int32)
         if self._beam == 1:
-            answer = beam_search.greedy(model.read, cache, first_B, length=T, end=self._end)
+            answer = beam_search.greedy_tokens(model.read, cache, first_B, length=T, end=self._end)
         else:
             answer = beam_search.beam_search(
                 model.read,

@@ -85,7 +85,7 @@ class LengthMarkers:
 
 
 def make_gather_step(program: Program) -> Callable[..., tuple[State, Totals]]:
-    """`program.step` on the examples that a chunk of the order names, of columns on the device."""
+    """Returns a step on the examples that a chunk of the order names, of columns on the device."""
 
     def step(
         state: State, sums: Totals, columns: Any, chunk: jax.Array, position: jax.Array, ruler: Any
@@ -94,7 +94,7 @@ def make_gather_step(program: Program) -> Callable[..., tuple[State, Totals]]:
         batch = {name: column[index_B] for name, column in columns.items()}
         if ruler is not None:
             batch = cut(batch, len(ruler))
-        return program.step(state, sums, {**batch, "position": position})
+        return program.training.step(state, sums, {**batch, "position": position})
 
     return step
 
@@ -107,12 +107,12 @@ class HostFeed:
         batch_size = program.config.batch_size
         rows = place.rows(batch_size)
         order = build_order(program.config, train)
-        total = program.total_steps
+        total = program.durations.total_steps
         self._stream = stream(train, order, start, total, workers=workers, positions=rows)
         self._next = start
         sent = (place.put_rows(batch, rows, batch_size) for batch in self._stream)
         self._batches = _ahead(sent, AHEAD)
-        self.step = place.compile_step(program.step, layout.state, (place.batch.spec,))
+        self.step = place.compile_step(program.training.step, layout.state, (place.batch.spec,))
         """As in `DeviceFeed`."""
 
     def inputs(self, k: int) -> tuple[Any, ...]:

@@ -46,8 +46,8 @@ def test_a_run_and_its_bundle_write_the_same(run, bundle):
 
 def test_without_chance_each_token_is_the_likeliest_of_the_model_itself(run):
     trained = saved.load_run(run)
-    spec, variables = trained.data.spec, trained.program.variables(trained.state)
-    logits = jax.jit(lambda tokens: trained.program.module(*variables)(tokens))
+    spec, variables = trained.data.spec, trained.program.training.variables(trained.state)
+    logits = jax.jit(lambda tokens: trained.program.parts.module(*variables)(tokens))
     tokens = spec.prompt(PROMPT)
     while len(tokens) < CONTEXT:
         # What follows changes nothing of a causal model.
