@@ -1,4 +1,4 @@
-"""Processes that would compute different things are told so before they begin."""
+"""Checks, before a run begins, that its processes would compute the same."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,12 +12,12 @@ SHOWN = 5
 
 
 def check_same(processes: Processes, facts: Mapping[str, Any]) -> None:
-    """Compares `facts`, JSON values and nested dicts of them, across processes; waits for all.
+    """Compares `facts`, JSON values in nested dicts, across processes; waits for all.
 
     Raises:
       UserError: in every process, naming who differs from process 0 in which key, with both values.
     """
-    first, *others = (_flatten_facts(given) for given in processes.gather("facts", facts))
+    first, *others = (_flatten_facts(theirs) for theirs in processes.gather("facts", facts))
     lines = []
     for index, other in enumerate(others, start=1):
         for key in sorted(first.keys() | other.keys()):

@@ -19,7 +19,7 @@ MAX_RESTARTS = 10
 GRACE = 120
 """Seconds that a pod has to save after SIGTERM. A spot node grants less whatever is asked for."""
 PORTS = (8471, 8080, 8431, 8482)
-"""Between TPU workers, between slices, TPU metrics, and JAX's coordinator."""
+"""Of TPU workers, of slices, of TPU metrics, and of JAX's coordinator."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,15 @@ TPUS = {
 
 @dataclass(frozen=True)
 class GkeRequest:
+    """What a JobSet asks for."""
+
     topology: str = ""
     """'v5e-16' (kind and chips) or 'v5p:2x2x4' (kind and shape)."""
     slices: int = 1
     image: str = ""
+    """The container to run."""
     out: str = ""
+    """The file to write; '' for none."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,7 @@ class JobSetManifest:
         return {"path": self.path, "jobset": self.jobset}
 
     def yaml(self) -> str:
+        """Returns the JobSet as `kubectl` reads it."""
         import yaml
 
         text: str = yaml.safe_dump(self.jobset, sort_keys=False)
@@ -128,7 +133,11 @@ def write_manifest(
 
 
 def parse_slice(text: str) -> TpuSlice:
-    """'v5e-16' or 'v5e:4x4' as a slice. Raises `UserError`, naming what there is."""
+    """Parses 'v5e-16' (chips) or 'v5e:4x4' (shape) into a slice.
+
+    Raises:
+      UserError: when there is no such slice; it names those that there are.
+    """
     match = re.fullmatch(r"(\w+)(?:-(\d+)|:(\d+(?:x\d+){1,2}))", text)
     if not match:
         raise UserError(f"--topology={text}: expected one like v5e-16 or v5p:2x2x4")
@@ -156,7 +165,7 @@ def parse_slice(text: str) -> TpuSlice:
 
 
 def _is_torus(sides: list[int]) -> bool:
-    """Whether v4 and v5p have it: parts of a 4 x 4 x 4 cube, or whole cubes."""
+    """Returns whether v4 and v5p have such a slice: a part of a 4 x 4 x 4 cube, or whole cubes."""
     parts = ([1, 2, 2], [2, 2, 2], [2, 2, 4], [2, 4, 4])
     return sides in parts or all(n > 0 and n % 4 == 0 for n in sides)
 
@@ -166,7 +175,7 @@ def _chips(shape: str) -> int:
 
 
 def _label(name: str) -> str:
-    """A name as Kubernetes takes it, short enough for the pods' own endings."""
+    """Returns a name as Kubernetes takes it, short enough for the endings of the pods' names."""
     label = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40].strip("-")
     if not label or not label[0].isalpha():
         raise UserError(f"--name={name}: a JobSet's name begins with a letter, such as digits-1")

@@ -1,7 +1,7 @@
-"""Where the processes of a run meet: a thread of process 0 that every process is connected to.
+"""The meeting point of a run's processes: a thread of process 0, to which every process connects.
 
-It hears everyone, is the first to know of a process that is lost, and says it to all. Whoever is
-connected sends messages with their `kind`:
+It hears all of them, is the first to know of a process that is lost, and tells the others. Each
+message has a `kind`:
 
     hello {index, host, pid}      welcome {who, port} when all have come
     beat {count, what}            beat, as often
@@ -26,14 +26,16 @@ Who = Mapping[str, Any]
 
 
 def process_name(index: int, who: Who | None) -> str:
+    """Returns `process 1 (host b, pid 4242)`, or without `who` its number alone."""
     return f"process {index}" + (f" ({who['host']}, pid {who['pid']})" if who else "")
 
 
 class Hub:
-    """Serves `count` processes. All times are seconds.
+    """Serves `count` processes.
 
-    patience: how long the others wait for one that does not come, or gives no answer
-    heartbeat: how long one may be silent before it counts as lost
+    Args:
+      patience: seconds that the others wait for one that does not come, or gives no answer.
+      heartbeat: seconds that one may be silent before it counts as lost.
     """
 
     def __init__(self, server: socket.socket, count: int, patience: float, heartbeat: float):
@@ -77,7 +79,7 @@ class Hub:
             if index is None and messages:
                 self._hello(wire, messages.pop(0))
                 index = self._index.get(wire)
-        except (ValueError, KeyError):  # nobody of ours speaks like that
+        except (ValueError, KeyError):  # no process of ours sends such a message
             messages = None
         if messages is None:
             self._selector.unregister(wire)
@@ -141,7 +143,7 @@ class Hub:
             self._all(kind="given", name=name, values=in_order)
 
     def _behind(self) -> str:
-        """Whose last beat is the oldest: every process makes the same beats in the same order."""
+        """Says who is behind: every process makes the same beats in the same order."""
         beats = {i: self._beats.get(i, (0, "nothing yet")) for i in range(self._count)}
         least, most = min(b[0] for b in beats.values()), max(b[0] for b in beats.values())
         ahead = next(what for count, what in beats.values() if count == most)
@@ -175,7 +177,7 @@ class Hub:
         self._end(f"lost {self._name(index)}: {how}", but=index)
 
     def _end(self, text: str, stacks: bool = False, but: int | None = None) -> None:
-        """The first reason for which a run ends is the one that everybody hears."""
+        """Tells all processes why the run ends; only the first reason counts."""
         if not self._ended:
             self._ended = True
             self._all(kind="news", text=text, stacks=stacks, but=but)

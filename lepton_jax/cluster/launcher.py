@@ -1,4 +1,7 @@
-"""`--processes=N`: N processes of the same command on this machine, watched as one. No JAX here."""
+"""Starts N processes of one command on this machine (`--processes=N`) and watches them as one.
+
+Imports no JAX.
+"""
 
 import contextlib
 import ctypes
@@ -21,10 +24,13 @@ POLL = 0.05
 
 
 def launch_processes(count: int, command: Sequence[str] = ()) -> int:
-    """Runs `command`, by default this process's own, as `count` processes; their exit code.
+    """Runs `command`, by default this process's own, as `count` processes, and waits for them.
 
-    0 when all ended well, otherwise that of the one which failed, 128 + N after signal N.
-    Process 0 has this process's output; what the others say to stderr is shown as `[1] ...`.
+    Process 0 has this process's output; what the others write to stderr is shown as `[1] ...`.
+
+    Returns:
+      The exit code: 0 when all ended well, otherwise that of the process which failed; 128 + N
+      after signal N.
 
     Raises:
       UserError: when there is nothing to start, or this process was not started with --processes,
@@ -35,7 +41,7 @@ def launch_processes(count: int, command: Sequence[str] = ()) -> int:
     command = command or _own_command()
     address = f"--coordinator=localhost:{free_port()}"
     children: list[subprocess.Popen[bytes]] = []
-    with _passed_on(children):
+    with _pass_on_signals(children):
         for i in range(count):
             flags = [address, f"--num_processes={count}", f"--process_id={i}"]
             children.append(
@@ -62,6 +68,7 @@ def launch_processes(count: int, command: Sequence[str] = ()) -> int:
 
 
 def _wait(children: Sequence[subprocess.Popen[bytes]]) -> int:
+    """Waits until all have ended; kills the others some time after one has failed."""
     failed: list[int] = []
     deadline = float("inf")
     running = dict(enumerate(children))
@@ -90,6 +97,7 @@ def _wait(children: Sequence[subprocess.Popen[bytes]]) -> int:
 
 
 def _own_command() -> list[str]:
+    """Returns this process's command line without `--processes`."""
     words = sys.orig_argv
     kept = re.sub(r"\0--?processes[=\0][^\0]*", "", "\0" + "\0".join(words[1:]))
     command = [sys.executable, *kept.split("\0")[1:]]
@@ -102,14 +110,14 @@ def _own_command() -> list[str]:
 
 
 def _die_with_parent() -> None:
-    """In the child: SIGKILL when the launcher is gone, however it went (Linux)."""
+    """Asks Linux, in a child, for SIGKILL as soon as the launcher is gone, however it ended."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 @contextlib.contextmanager
-def _passed_on(children: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
-    """Inside: SIGTERM and Ctrl-C go to every child, which agree on a step to stop at."""
+def _pass_on_signals(children: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
+    """Passes SIGTERM and Ctrl-C on to every child; they agree on a step to stop at."""
 
     def handle(number: int, frame: Any) -> None:
         for child in children:

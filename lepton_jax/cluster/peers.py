@@ -31,9 +31,11 @@ LAST_WORDS = 2.0
 class Peers:
     """Connects to the hub at `address` and returns when all processes have come.
 
-    who: host and pid of every process, in order
-    port: where the hub's process will have JAX's coordination service
-    last_words: asked when a run ends badly: what is left of it, in a sentence
+    Attributes:
+      who: host and pid of every process, in order.
+      port: where the hub's process will have JAX's coordination service.
+      last_words: asked when a run ends badly: what is left of it, in a sentence.
+      last_beat: asked now and then: how many beats the watchdog has had, and what the last was.
 
     Raises:
       UserError: when the hub knows of another number of processes, or of this one already.
@@ -73,17 +75,21 @@ class Peers:
         threading.Thread(target=self._run, args=(rest,), name="peers", daemon=True).start()
 
     def exchange(self, name: str, value: Any) -> list[Any]:
-        """Everybody's JSON value, in order; waits for all. `name` is used once in a run."""
+        """Gives a JSON value and waits for all. Returns everybody's, in the order of processes.
+
+        Args:
+          name: what the value is called; used once in a run.
+        """
         self._wire.send(kind="give", name=name, value=value)
         with self._given:
             self._given.wait_for(lambda: name in self._values)
             return self._values.pop(name)
 
     def stop_agreed(self, step: int) -> bool:
-        """Whether to stop before `step`: the same answer to the same step in every process.
+        """Returns whether to stop before `step`: to the same step the same answer in all processes.
 
-        After a notice no process goes on until all have told how far they are. Their threads tell
-        it, so that one which compiles or waits for another holds nobody up.
+        After a notice no process goes on until all have told how far they are. A thread of each
+        tells it, so that a process which compiles or waits for another holds nobody up.
         """
         with self._polling:
             if not self._held:
@@ -95,10 +101,11 @@ class Peers:
 
     @contextlib.contextmanager
     def signals(self) -> Iterator[None]:
-        """Inside: SIGTERM or Ctrl-C asks all processes to stop; a second one ends this at once.
+        """Turns SIGTERM or Ctrl-C, while entered, into a request to all processes to stop.
 
-        The number comes by a file descriptor, since a Python handler would have to wait for the
-        main thread to come out of a compilation or a collective.
+        A second one ends this process at once. The signal's number comes by a file descriptor,
+        since a Python handler would have to wait until the main thread comes out of a compilation
+        or a collective.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -114,7 +121,7 @@ class Peers:
                 signal.signal(number, handler)
 
     def stalled(self, text: str) -> None:
-        """Tells all that no step was taken for too long; every process prints its stacks, ends."""
+        """Tells all that no step was taken for too long; each prints its stacks and ends."""
         count, what = self.last_beat()
         self._wire.send(kind="stalled", text=text, count=count, what=what)
 
@@ -126,7 +133,7 @@ class Peers:
             self._let_all_hear()
 
     def leave(self) -> None:
-        """Waits until every process has come as far, after which nobody is missed."""
+        """Waits until every process is done, after which none is missed."""
         self._wire.send(kind="done")
         self._all_done.wait()
 
@@ -143,14 +150,14 @@ class Peers:
                 if key.fileobj is self._signals:
                     self._signal(self._signals.recv(64))
                     continue
-                found = self._wire.receive()
-                if found is None:
+                received = self._wire.receive()
+                if received is None:
                     if self._all_done.is_set():
                         return
                     how = "its connection closed: it was killed or crashed"
                     self._end(f"lost {process_name(0, self.who[0])}: {how}")
                 heard = time.monotonic()
-                for message in found:
+                for message in received:
                     self._handle(message)
             now = time.monotonic()
             if now - heard > self._heartbeat and not self._all_done.is_set():
@@ -195,7 +202,7 @@ class Peers:
             os._exit(128 + numbers[0])
 
     def _end(self, text: str, stacks: bool = False) -> NoReturn:
-        """The end of this process: one sentence, what is left, exit code 1."""
+        """Ends this process with exit code 1; prints one sentence and what is left of the run."""
         if stacks:
             print_stacks()
         words: list[str] = []
@@ -207,22 +214,23 @@ class Peers:
         os._exit(1)
 
     def _let_all_hear(self) -> None:
-        """A hub that ends with unread messages would take back what it has just sent."""
+        """Waits a moment: a hub that ends with unread messages would take back what it has sent."""
         time.sleep(0.3)
 
 
 def write_to_stderr(text: str) -> None:
-    """To stderr, past Python's buffers: a blocked thread may hold their lock."""
+    """Writes a line to stderr past Python's buffers, whose lock a blocked thread may hold."""
     os.write(2, f"{text}\n".encode())
 
 
 def print_stacks() -> None:
+    """Writes the stacks of all threads of this process to stderr."""
     write_to_stderr(f"where the threads of pid {os.getpid()} are:")
     faulthandler.dump_traceback(file=2, all_threads=True)
 
 
 def _within(seconds: float, call: Callable[[], Any]) -> None:
-    """Gives up on a call that hangs or raises."""
+    """Makes a call in a thread, and gives up on it when it raises or takes longer."""
 
     def quiet() -> None:
         with contextlib.suppress(Exception):
@@ -248,7 +256,7 @@ def _connect(address: tuple[str, int], patience: float) -> Wire:
 
 
 def _welcome(wire: Wire, patience: float) -> tuple[Message, list[Message]]:
-    """The hub's welcome, and what it said after it."""
+    """Waits for the hub's welcome. Returns it, and the messages that came with it."""
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         messages = wire.receive()

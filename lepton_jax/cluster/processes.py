@@ -1,4 +1,4 @@
-"""The processes of one run. `join` makes this one of them; alone, everything here is trivial."""
+"""The processes of one run: `join_processes` makes this one of them. Alone, all is trivial."""
 
 import contextlib
 import ctypes
@@ -36,15 +36,15 @@ class Processes:
 
     @property
     def first(self) -> bool:
-        """It alone writes the record."""
+        """Whether this is process 0, which alone writes the record."""
         return self.index == 0
 
     def name(self, index: int) -> str:
-        """`process 1 (host b, pid 4242)`."""
+        """Returns `process 1 (host b, pid 4242)`."""
         return process_name(index, self._peers.who[index] if self._peers else None)
 
     def share(self, name: str, make: Callable[[], T]) -> T:
-        """What `make` returns in process 0, a JSON value, in every process; waits for all.
+        """Calls `make` in process 0 and returns its JSON value in every process; waits for all.
 
         Raises:
           UserError, WorkError: in every process, when `make` does in process 0.
@@ -66,11 +66,11 @@ class Processes:
         return told["value"]
 
     def attempt(self, name: str, make: Callable[[], T]) -> T:
-        """What `make` returns here; it is called in every process. Waits for all.
+        """Calls `make` in every process and returns what it returns here; waits for all.
 
         Raises:
-          UserError: in every process, when `make` does in any of them; says whose it was where
-            not all of them have the same one.
+          UserError: in every process, when `make` does in any of them. It says in which process,
+            where not all of them have the same error.
         """
         value, problem = None, None
         try:
@@ -86,34 +86,34 @@ class Processes:
         return cast(T, value)
 
     def gather(self, name: str, value: T) -> list[T]:
-        """Everybody's JSON value, in order of process index; waits for all.
+        """Gives a JSON value and waits for all. Returns everybody's, in the order of processes.
 
-        A process that gives none within `patience` of the first ends the run, and is named.
+        A process that gives none within `patience` seconds of the first ends the run, and is named.
         """
         if self._peers is None:
             return [value]
         return self._peers.exchange(f"{name}#{next(self._uses[name])}", value)
 
     def stop_agreed(self, step: int) -> bool:
-        """Whether SIGTERM or Ctrl-C, to any process, stops the run before `step`.
+        """Returns whether SIGTERM or Ctrl-C, to any process, stops the run before `step`.
 
-        To be asked before every step. All processes get the same answer for the same step. Alone:
-        always False, signals are the caller's.
+        Ask it before every step: all processes get the same answer for the same step. A process
+        that is alone always gets False and handles its signals itself.
         """
         return self._peers is not None and self._peers.stop_agreed(step)
 
     def agree_on(self, error: Exception) -> Exception:
-        """An error that every process is about to raise: none of them has to tell the others."""
+        """Notes that every process is about to raise `error`, so that none tells the others."""
         self._agreed = error
         return error
 
     def on_loss(self, last_words: Callable[[], str]) -> None:
-        """`last_words()` is printed when a process is lost: what is left, and what to do."""
+        """Prints `last_words()` when a process is lost: what is left, and what to do."""
         if self._peers is not None:
             self._peers.last_words = last_words
 
     def report_beats(self, last_beat: Callable[[], tuple[int, str]]) -> None:
-        """How many beats the watchdog has had, and what the last was; asked now and then."""
+        """Has the hub told `last_beat()`: how many beats the watchdog has had, and the last one."""
         if self._peers is not None:
             self._peers.last_beat = last_beat
 
@@ -187,7 +187,7 @@ def join_processes(
 
 @contextlib.contextmanager
 def _stdout_for_python() -> Iterator[None]:
-    """Inside, what C++ prints to stdout goes to stderr: Gloo would break `--json`."""
+    """Sends what C++ prints to stdout to stderr while it is entered: Gloo would break `--json`."""
     sys.stdout.flush()
     original, python = os.dup(1), sys.stdout
     os.dup2(2, 1)

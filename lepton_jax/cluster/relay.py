@@ -1,8 +1,9 @@
-"""Carries a process's talk with JAX's coordination service, and stays silent when that dies.
+"""Relays a process's connection to JAX's coordination service, and keeps it open when that dies.
 
-JAX aborts a process (SIGABRT, from C++) in the moment in which the connection to the coordinator
-breaks: no Python runs any more, nobody says what happened. Through the relay the connection does
-not break: JAX would wait for its own heartbeat timeout, and `peers` ends the process long before.
+JAX aborts a process (SIGABRT, from C++) at the moment when the connection to the coordinator
+breaks: no Python runs any more, and nothing says what happened. Through the relay the connection
+does not break. JAX would wait for its own heartbeat timeout, and `peers` ends the process long
+before.
 """
 
 import contextlib

@@ -131,7 +131,7 @@ def submit_job_array(
 
 
 def queued_job_ids() -> set[str]:
-    """The ids of this user's jobs that Slurm has not done with, a member of an array each."""
+    """Returns the ids of this user's jobs that wait or run; each member of an array has its own."""
     listed = subprocess.run(
         ["squeue", "--me", "--array", "--noheader", "--format=%i"],
         capture_output=True,
@@ -149,7 +149,7 @@ def _call(payload: "Payload") -> None:
 
 @contextlib.contextmanager
 def _executor(name: str, request: SlurmRequest) -> Iterator[Any]:
-    """submitit's executor with what is asked for; what goes wrong inside is told in a sentence."""
+    """Makes submitit's executor for a request; turns its errors, while entered, into sentences."""
     try:
         import submitit
     except ImportError:
@@ -175,7 +175,7 @@ def _executor(name: str, request: SlurmRequest) -> Iterator[Any]:
 
 
 def _parameters(name: str, request: SlurmRequest) -> dict[str, Any]:
-    """What submitit is to write into the batch script; None leaves an option out."""
+    """Returns what submitit writes into the batch script; None leaves an option out."""
     options: dict[str, Any] = {"requeue": True}
     if request.mem:
         options["mem"] = request.mem
@@ -224,7 +224,7 @@ class Payload:
 
 
 def _outlive(number: int, frame: Any) -> None:
-    """SIGTERM, while nobody is there to save: Slurm requeues what it has to kill."""
+    """Ignores SIGTERM while nothing is there to save: Slurm requeues what it has to kill."""
 
 
 def _time_is_up(number: int, frame: Any) -> None:

@@ -1,6 +1,7 @@
-"""A run that stands still, e.g. in a collective that one process never joins, ends and says where.
+"""Ends a run that stands still, e.g. in a collective that one process never joins, and says where.
 
-Nothing else ends it: neither JAX nor the network notices, and SIGTERM waits for the main thread.
+Nothing else would end it: neither JAX nor the network notices, and SIGTERM waits for the main
+thread.
 """
 
 import os
@@ -30,7 +31,7 @@ class Watchdog:
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
     def beat(self, what: str) -> None:
-        """`what` is about to be done, e.g. 'step 120'; the same beats in every process."""
+        """Notes what is about to be done, e.g. 'step 120'; every process makes the same beats."""
         self._last = (self._last[0] + 1, what, time.monotonic())
 
     def __enter__(self) -> "Watchdog":

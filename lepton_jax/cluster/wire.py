@@ -25,7 +25,7 @@ class Wire:
         return self.socket.fileno()
 
     def send(self, **message: Any) -> bool:
-        """False when the other end is gone, which `receive` will tell whoever reads."""
+        """Sends a message. Returns False when the other end is gone; `receive` tells it too."""
         data = json.dumps(message).encode() + b"\n"
         try:
             with self._lock:
@@ -35,10 +35,12 @@ class Wire:
         return True
 
     def receive(self) -> list[Message] | None:
-        """What has come, when the connection is readable; None when the other end is gone.
+        """Returns the messages that have come; None when the other end is gone.
+
+        Call it when the connection is readable.
 
         Raises:
-          ValueError: when it is no message.
+          ValueError: when something else than a message has come.
         """
         try:
             data = self.socket.recv(1 << 16)
@@ -59,19 +61,20 @@ class Wire:
 
 
 def listen(port: int) -> socket.socket:
-    """A server on every address of this host. Raises OSError, e.g. when the port is in use."""
+    """Opens a server on every address of this host. Raises OSError, e.g. for a port in use."""
     if socket.has_dualstack_ipv6():
         return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
     return socket.create_server(("", port))
 
 
 def free_port() -> int:
+    """Returns a port of this host that nobody listens on."""
     with listen(0) as server:
         return int(server.getsockname()[1])
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """`host:port` or `[ipv6]:port`. Raises ValueError."""
+    """Splits `host:port` or `[ipv6]:port`. Raises ValueError for anything else."""
     host, _, port = address.rpartition(":")
     if not host or not 0 < int(port) < 65536:
         raise ValueError(address)

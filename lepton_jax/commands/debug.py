@@ -1,12 +1,70 @@
 """The command `debug`."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lepton_jax.debug.scrutiny import Debugged
+    from lepton_jax.debug.faults import Fault
+    from lepton_jax.debug.replay import Snapshot
+    from lepton_jax.debug.scrutiny import ModuleOutput
 
 
-def debug(workdir: str, step: int) -> "Debugged":
+SHOWN = 30
+"""Modules that the table lists."""
+FIRST = ("loss", "grad_norm", "update_norm", "learning_rate")
+"""Numbers of a step that are printed before the others."""
+
+
+@dataclass(frozen=True)
+class Debugged:
+    """A step that was made again, and what was seen of it."""
+
+    workdir: str
+    snapshot: "Snapshot"
+    """The state before the step, and its batch."""
+    fault: "Fault | None"
+    """What is not finite first."""
+    modules: "Sequence[ModuleOutput]"
+    notes: Sequence[str]
+
+    def as_json(self) -> dict[str, Any]:
+        from lepton_jax.tracking import files
+
+        return files.replace_non_finite(
+            {
+                "workdir": self.workdir,
+                "step": self.snapshot.step,
+                "checkpoint": self.snapshot.checkpoint,
+                "finite": self.fault is None,
+                "fault": asdict(self.fault) if self.fault else None,
+                "means": dict(self.snapshot.means),
+                "modules": [asdict(m) for m in self.modules],
+                "notes": list(self.notes),
+            }
+        )
+
+    def __str__(self) -> str:
+        snapshot, means = self.snapshot, self.snapshot.means
+        came = f"checkpoint {snapshot.checkpoint}" if snapshot.checkpoint is not None else ""
+        names = [*FIRST, *(k for k in means if k not in FIRST)]
+        lines = [
+            f"Step {snapshot.step} of {self.workdir}, made again from {came or 'a fresh state'}:",
+            "  " + ", ".join(f"{k} {means[k]:.4g}" for k in names if k in means),
+            str(
+                self.fault or "All of it is finite: state, batch, modules, loss, gradients, update."
+            ),
+            *(f"note: {note}" for note in self.notes),
+        ]
+        if self.modules:
+            lines += [
+                "Largest magnitude of each module's output, as they were called:",
+                *_table(self.modules),
+            ]
+        return "\n".join(lines)
+
+
+def debug(workdir: str, step: int) -> Debugged:
     """Makes one step of a run again and says where its numbers break, or where they grow.
 
     --workdir=DIR                   a record, as `train` leaves it; only read
@@ -18,6 +76,21 @@ def debug(workdir: str, step: int) -> "Debugged":
     Example:
       python launch.py debug --workdir=runs/digits --step=120
     """
-    from lepton_jax.debug.scrutiny import debug as scrutinize
+    from lepton_jax.debug.scrutiny import scrutinize_step
 
-    return scrutinize(workdir, step)
+    seen = scrutinize_step(workdir, step)
+    return Debugged(workdir, seen.snapshot, seen.fault, seen.modules, seen.notes)
+
+
+def _table(modules: "Sequence[ModuleOutput]") -> list[str]:
+    largest = sorted(modules, key=lambda m: (m.finite, -m.largest))[:SHOWN]
+    rows = [m for m in modules if m in largest]
+    names = [f"{m.path or '(the whole)'} ({m.kind})" for m in rows]
+    width = max(map(len, names))
+    lines = [
+        f"  {name:<{width}}  {m.largest:10.3g}" + ("" if m.finite else "  not finite")
+        for name, m in zip(names, rows, strict=True)
+    ]
+    if len(rows) < len(modules):
+        lines.append(f"  ... the {len(rows)} largest of {len(modules)}")
+    return lines

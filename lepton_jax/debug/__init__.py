@@ -1,1 +1,1 @@
-"""One step of a record under scrutiny: where its numbers break, or where they grow."""
+"""Puts one step of a record under scrutiny: where its numbers break, or where they grow."""

@@ -1,4 +1,4 @@
-"""Which operation of a step is the first to make a NaN or an infinite number, and where it stands.
+"""Finds the operation of a step that first makes a NaN or an infinite number, and its line of code.
 
 `jax.debug_nans` and `debug_infs` stop at it; the traceback says on which line of a model it is.
 """
@@ -45,25 +45,29 @@ class FaultyOperation:
 
     def __str__(self) -> str:
         where = f" at {self.file}:{self.line}: {self.code}" if self.file else ""
-        made = "a NaN" if self.makes == "nan" else "an infinite number"
-        return f"the first operation to make {made}: {self.name}{where}"
+        number = "a NaN" if self.makes == "nan" else "an infinite number"
+        return f"the first operation to make {number}: {self.name}{where}"
 
 
 def find_first_operations(
     model: Functional, take: Callable[[ModuleWatch], None], kind: Kind, backward: bool
 ) -> list[FaultyOperation]:
-    """What makes the first NaN or infinite number while `take` runs a step under a watch.
+    """Finds the operation that makes the first NaN or infinite number of a step.
 
-    For a NaN also what makes an infinite number before it, which as a rule is its cause.
-    `backward`: leaves out infinite numbers of the forward pass, which as a rule are masks.
+    For a NaN it also finds the one that makes an infinite number before, which as a rule is the
+    cause.
+
+    Args:
+      take: takes the step under a watch.
+      backward: leaves out infinite numbers of the forward pass, which as a rule are masks.
     """
-    found = [_first(model, take, ("inf", kind), backward)]
+    operations = [_find_first(model, take, ("inf", kind), backward)]
     if kind == "nan":
-        found.append(_first(model, take, ("nan",), False))
-    return list(dict.fromkeys(o for o in found if o is not None))
+        operations.append(_find_first(model, take, ("nan",), False))
+    return list(dict.fromkeys(o for o in operations if o is not None))
 
 
-def _first(
+def _find_first(
     model: Functional, take: Callable[[ModuleWatch], None], kinds: tuple[Kind, ...], backward: bool
 ) -> FaultyOperation | None:
     split = Functional.split
@@ -96,10 +100,10 @@ def _first(
 
 
 def _lines(error: BaseException | None) -> Iterator[tuple[str, int, str]]:
-    """Lines of the user's code or of a model's, the innermost first.
+    """Yields file, number and text of the lines of a user's or a model's code, innermost first.
 
-    Backpropagation runs in nobody's code: the cause of its error holds where the operation was
-    differentiated.
+    Backpropagation runs in no such code: the cause of its error names the line where the operation
+    was differentiated.
     """
     while error is not None:
         for frame in reversed(traceback.extract_tb(error.__traceback__)):

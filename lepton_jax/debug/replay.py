@@ -1,4 +1,4 @@
-"""A step of a record made again: the state before it and its batch, as the run had them."""
+"""Replays a run up to a step: the state before it and its batch, as the run had them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Snapshot:
     state: State
     batch: Mapping[str, Any]
     step: int
-    """The one asked for, or an earlier one at which the state froze."""
+    """The step that was asked for, or an earlier one at which the state froze."""
     rows: np.ndarray
     """Which examples of the training split are in the batch, int [B]."""
     means: Mapping[str, float]
@@ -40,9 +40,9 @@ class Snapshot:
 
 
 def replay_step(workdir: str, step: int, config: Config) -> Snapshot:
-    """Goes on from the newest intact checkpoint at or before `step`, with the run's own step.
+    """Replays a run from its newest intact checkpoint at or before `step`; writes nothing.
 
-    Bit for bit what the run had, on the same devices and software. Reads the record only.
+    The snapshot is bit for bit what the run had, on the same devices and software.
 
     Raises:
       UserError: when there is no such step, or the data is not that of the run.
@@ -60,19 +60,19 @@ def replay_step(workdir: str, step: int, config: Config) -> Snapshot:
         raise UserError(
             f"the data has changed since the run in {workdir} began: its batches are lost"
         )
-    place, notes = _place(program)
-    checkpoint, state = _begin(workdir, step, place)
-    state = _advance(place, data, state, step)
+    layout, notes = _build_layout(program)
+    checkpoint, state = _begin(workdir, step, layout)
+    state = _advance(layout, data, state, step)
     if int(state.bad_step) >= 0:
         step = int(state.bad_step)
         notes.append(
             f"the numbers broke at step {step} already, and the state froze: that is shown"
         )
     train = data.splits["train"]
-    values = place.placement.compile_sums(
+    compute_sums = layout.placement.compile_sums(
         lambda state, batch: program.training.update(state, batch)[1]
     )
-    totals, weights = jax.device_get(values(state, build_batch(place, train, step)))
+    totals, weights = jax.device_get(compute_sums(state, build_batch(layout, train, step)))
     with np.errstate(all="ignore"):
         means = dict(zip(program.training.sum_names, (totals / weights).tolist(), strict=True))
     return Snapshot(
@@ -87,8 +87,8 @@ def replay_step(workdir: str, step: int, config: Config) -> Snapshot:
     )
 
 
-def _place(program: Program) -> tuple[Layout, list[str]]:
-    """As the run was placed, or on one device where that cannot be had here."""
+def _build_layout(program: Program) -> tuple[Layout, list[str]]:
+    """Places the program as the run did, or on one device where that is not possible here."""
     try:
         return build_layout(program), []
     except UserError as e:
@@ -97,22 +97,22 @@ def _place(program: Program) -> tuple[Layout, list[str]]:
         ]
 
 
-def _begin(workdir: str, step: int, place: Layout) -> tuple[int | None, State]:
+def _begin(workdir: str, step: int, layout: Layout) -> tuple[int | None, State]:
     checkpoints = Checkpoints(workdir)
-    for at in reversed([s for s in checkpoints.steps() if s <= step]):
-        if not checkpoints.damage(at):
-            return at, checkpoints.restore(at, place.like)["state"]
-        say(f"the checkpoint of step {at} is damaged: going back one")
-    return None, init_from.initial_state(place)[0]
+    for saved in reversed([s for s in checkpoints.steps() if s <= step]):
+        if not checkpoints.damage(saved):
+            return saved, checkpoints.restore(saved, layout.like)["state"]
+        say(f"the checkpoint of step {saved} is damaged: going back one")
+    return None, init_from.initial_state(layout)[0]
 
 
-def _advance(place: Layout, data: Dataset, state: State, step: int) -> State:
-    """The state before `step`, or the one that froze on the way to it."""
+def _advance(layout: Layout, data: Dataset, state: State, step: int) -> State:
+    """Returns the state before `step`, or the one that froze on the way to it."""
     first = int(state.step)
     if step - first > IN_FLIGHT:
         say(f"taking {step - first} steps again, from step {first}")
-    source = build_feed(place, data, first, fits_on_device(place.program, data))
-    sums = place.empty_sums()
+    source = build_feed(layout, data, first, fits_on_device(layout.program, data))
+    sums = layout.empty_sums()
     try:
         for k in range(first, step):
             state, sums = source.step(state, sums, *source.inputs(k))

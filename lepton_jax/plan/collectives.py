@@ -1,6 +1,7 @@
-"""What a compiled step sends between devices: each collective, how often, and how many bytes.
+"""Finds what a compiled step sends between devices: its collectives, their runs and their bytes.
 
-Imports: the standard library only.
+Experimental: XLA's text of a program (HLO) is no stable format, and another version of XLA may
+print what is not understood here. Imports: the standard library only.
 """
 
 import math
@@ -16,15 +17,15 @@ KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective
 
 @dataclass(frozen=True)
 class Collective:
-    """One collective of the program. `runs`: times a step; `bytes`: of the whole array, each time.
-
-    `group`: the devices of one of its groups, as places in the mesh.
-    """
+    """One collective of a program."""
 
     kind: str
     runs: float
+    """Times a step."""
     bytes: float
+    """The whole array's, each time."""
     group: tuple[int, ...]
+    """The devices of one of its groups, as places in the mesh."""
     shapes: tuple[Shape, ...]
     source: str
     """The operation of the traced program that it serves."""
@@ -36,7 +37,7 @@ class Collective:
 
 
 def share_sent(kind: str, n: int) -> float:
-    """Which share of the whole array each of `n` devices sends.
+    """Returns which share of the whole array each of `n` devices sends.
 
     (n - 1) / n to gather, to scatter or to exchange; an all-reduce is a scatter and a gather.
     """
@@ -46,8 +47,8 @@ def share_sent(kind: str, n: int) -> float:
 
 
 def find_collectives(module: HloModule, devices: int) -> list[Collective]:
-    """All collectives of a program for so many devices, the costliest first."""
-    found: list[Collective] = []
+    """Finds all collectives of a program for so many devices, the one that sends most first."""
+    sent: list[Collective] = []
     # A TPU program runs a collective in pieces, fused with the computations that hide it: the
     # pieces share a channel, some sit in loops, and together they are one collective.
     pieces: dict[tuple[str, str], list[Collective]] = defaultdict(list)
@@ -60,7 +61,7 @@ def find_collectives(module: HloModule, devices: int) -> list[Collective]:
     for name, computation in module.computations.items():
         for instruction in computation.values():
             if instruction.opcode == "send" and (slices := instruction.attribute(_SLICES)):
-                found.append(_between_slices(instruction, slices, module.runs[name], devices))
+                sent.append(_between_slices(instruction, slices, module.runs[name], devices))
             kind = instruction.opcode.removesuffix("-start")
             if kind not in KINDS or not module.runs[name]:
                 continue
@@ -73,9 +74,9 @@ def find_collectives(module: HloModule, devices: int) -> list[Collective]:
             if name in fused and channel:
                 pieces[kind, channel].append(one)
             else:
-                found.append(one)
-    found += [min(several, key=lambda c: c.runs) for several in pieces.values()]
-    return sorted((c for c in found if c.runs), key=lambda c: -c.sent)
+                sent.append(one)
+    sent += [min(several, key=lambda c: c.runs) for several in pieces.values()]
+    return sorted((c for c in sent if c.runs), key=lambda c: -c.sent)
 
 
 _SLICES = r'_xla_megascale_target="\{([\d,:]+)\}'
@@ -83,7 +84,7 @@ _SLICES = r'_xla_megascale_target="\{([\d,:]+)\}'
 
 
 def _between_slices(instruction: Instruction, slices: str, runs: float, devices: int) -> Collective:
-    """What each device of a slice exchanges with its like in the other slices.
+    """Returns what each device of a slice exchanges with its counterparts in the other slices.
 
     A TPU program hands it to its host by a `send`, and counts the devices of its own slice only.
     """
@@ -121,21 +122,21 @@ def _collective(
 
 
 def _group(instruction: Instruction, kind: str, devices: int) -> tuple[int, ...]:
-    """The devices that the first device of the first group meets in it."""
+    """Returns the devices of the first group."""
     if kind == "collective-permute":
-        return _joined(instruction.attribute(r"source_target_pairs=\{(.*?)\}\}") or "")
+        return _follow_pairs(instruction.attribute(r"source_target_pairs=\{(.*?)\}\}") or "")
     text = instruction.attributes
     if axes := _MESH_GROUPS.search(text):
-        return _by_mesh(axes["axes"], axes["chosen"], axes["order"] or "")
+        return _devices_of_mesh(axes["axes"], axes["chosen"], axes["order"] or "")
     if iota := re.search(r"replica_groups=\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?", text):
-        return _by_iota(*iota.groups(default=""))
+        return _devices_of_iota(*iota.groups(default=""))
     if listed := re.search(r"replica_groups=\{\{([\d,]+)\}", text):
         return tuple(map(int, listed[1].split(",")))
     return tuple(range(devices))
 
 
-def _joined(pairs: str) -> tuple[int, ...]:
-    """The devices reachable from the first by `{0,1},{1,2}` pairs."""
+def _follow_pairs(pairs: str) -> tuple[int, ...]:
+    """Follows pairs `{0,1},{1,2}` from the first device. Returns all devices that are reached."""
     edges = [tuple(map(int, p)) for p in re.findall(r"(\d+),(\d+)", pairs)]
     if not edges:
         return ()
@@ -150,13 +151,16 @@ def _joined(pairs: str) -> tuple[int, ...]:
     return tuple(sorted(seen))
 
 
-def _by_mesh(axes: str, chosen: str, order: str) -> tuple[int, ...]:
-    """`'a'=2,'b'=4` and `'b'`: the devices along the chosen axes, at the origin of the others."""
+def _devices_of_mesh(axes: str, chosen: str, order: str) -> tuple[int, ...]:
+    """Returns the devices along the chosen axes of a mesh, at the origin of the others.
+
+    axes: `'a'=2,'b'=4`; chosen: `'b'`; order: the ids of the devices, where they are permuted.
+    """
     names = re.findall(r"'(\w+)'=(\d+)", axes)
     sizes = [int(size) for _, size in names]
-    wanted = re.findall(r"'(\w+)'(?::\((\d+)\)(\d+))?", chosen)
-    whole = {name for name, _, _ in wanted}
-    parts = {name: (int(pre), int(size)) for name, pre, size in wanted if size}
+    parsed = re.findall(r"'(\w+)'(?::\((\d+)\)(\d+))?", chosen)
+    chosen_names = {name for name, _, _ in parsed}
+    parts = {name: (int(pre), int(size)) for name, pre, size in parsed if size}
     ranges: list[Sequence[int]] = []
     for name, size in names:
         if name in parts:  # a part of an axis: `'a':(2)4`, 4 devices after a split by 2
@@ -164,23 +168,23 @@ def _by_mesh(axes: str, chosen: str, order: str) -> tuple[int, ...]:
             stride = int(size) // (pre * count)
             ranges.append(range(0, stride * count, stride))
         else:
-            ranges.append(range(int(size)) if name in whole else (0,))
+            ranges.append(range(int(size)) if name in chosen_names else (0,))
     strides = [math.prod(sizes[i + 1 :]) for i in range(len(sizes))]
     places = [0]
     for steps, stride in zip(ranges, strides, strict=True):
         places = [p + s * stride for p in places for s in steps]
     if iota := re.search(r"\[([\d,]+)\](?:T\(([\d,]+)\))?", order):
-        ids = _transposed(iota[1], iota[2] or "")
+        ids = _transposed_ids(iota[1], iota[2] or "")
         return tuple(ids[p] for p in places)
     return tuple(places)
 
 
-def _by_iota(shape: str, dims: str, transpose: str) -> tuple[int, ...]:
-    """`[2,4]<=[8]`, `[2,4]<=[4,2]T(1,0)`: the first row."""
-    return tuple(_transposed(dims, transpose)[: int(shape.split(",")[-1])])
+def _devices_of_iota(shape: str, dims: str, transpose: str) -> tuple[int, ...]:
+    """Returns the first row of `[2,4]<=[8]` or `[2,4]<=[4,2]T(1,0)`."""
+    return tuple(_transposed_ids(dims, transpose)[: int(shape.split(",")[-1])])
 
 
-def _transposed(dims: str, transpose: str) -> list[int]:
+def _transposed_ids(dims: str, transpose: str) -> list[int]:
     sizes = [int(d) for d in dims.split(",")]
     order = [int(d) for d in transpose.split(",")] if transpose else list(range(len(sizes)))
     strides = [math.prod(sizes[i + 1 :]) for i in range(len(sizes))]

@@ -1,4 +1,4 @@
-"""The real training step, compiled for devices that need not be here."""
+"""Compiles the real training step for devices that need not be here."""
 
 import math
 import re
@@ -31,7 +31,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class CompiledStep:
-    """What one compilation says. Without `traffic` and collectives when it did not fit."""
+    """What one compilation says of a step; no `traffic` and no collectives when it did not fit."""
 
     devices: Sequence[Any]
     """In the order of the mesh, as the collectives count them."""
@@ -55,7 +55,12 @@ OPTIONS = {
 
 
 def compile_step(program: Program, devices: Sequence[Any]) -> CompiledStep:
-    """Raises `UserError` for a strategy that does not fit, `WorkError` when compilation fails."""
+    """Compiles a program's step for `devices`.
+
+    Raises:
+      UserError: for a strategy that does not suit the devices.
+      WorkError: when the compilation fails, unless it fails for want of memory.
+    """
     placed = build_layout(program, devices)
     place = placed.placement
     step = place.compile_step(program.training.step, placed.state, (place.batch.spec,))
@@ -70,7 +75,7 @@ def compile_step(program: Program, devices: Sequence[Any]) -> CompiledStep:
             raise WorkError(f"the compiler failed: {str(e).splitlines()[0]}") from e
         seconds = time.perf_counter() - begin
         return CompiledStep(
-            mesh, _refused(str(e), arguments), _sentence(str(e)), seconds, model, work
+            mesh, _memory_refused(str(e), arguments), _sentence(str(e)), seconds, model, work
         )
     seconds = time.perf_counter() - begin
     module = HloModule(compiled.as_text())
@@ -87,25 +92,28 @@ def compile_step(program: Program, devices: Sequence[Any]) -> CompiledStep:
 
 
 def read_memory(analysis: Any) -> Memory:
-    """From `compiled.memory_analysis()`."""
+    """Reads the result of `compiled.memory_analysis()`."""
     arguments, outputs = analysis.argument_size_in_bytes, analysis.output_size_in_bytes
     temporaries, code = analysis.temp_size_in_bytes, analysis.generated_code_size_in_bytes
     fresh = outputs - analysis.alias_size_in_bytes
     return Memory(arguments, outputs, temporaries, code, arguments + fresh + temporaries + code)
 
 
-def _refused(message: str, arguments: Any) -> Memory:
-    """The compiler tells what the temporaries need, or all of it; the rest is counted here."""
-    given = sum(
+def _memory_refused(message: str, arguments: Any) -> Memory:
+    """Reads from a refusal what a device would have needed.
+
+    The compiler says what the temporaries need, or all of it; the arguments are counted here.
+    """
+    argument_bytes = sum(
         leaf.size * leaf.dtype.itemsize / _parts(leaf) for leaf in jax.tree.leaves(arguments)
     )
     needed = re.search(r"temporaries \(([\d.]+)([KMGT])\)", message)
-    whole = re.search(r"Used ([\d.]+)([KMGT]) of", message)
+    total = re.search(r"Used ([\d.]+)([KMGT]) of", message)
     if needed:
         temporaries = _bytes(*needed.groups())
     else:
-        temporaries = max(0.0, _bytes(*whole.groups()) - given) if whole else float("nan")
-    return Memory(given, given, temporaries, 0.0, given + temporaries)
+        temporaries = max(0.0, _bytes(*total.groups()) - argument_bytes) if total else float("nan")
+    return Memory(argument_bytes, argument_bytes, temporaries, 0.0, argument_bytes + temporaries)
 
 
 def _parts(leaf: Any) -> int:

@@ -1,4 +1,4 @@
-"""How long a compiled step takes on paper: three times, each from a count and a published number.
+"""Estimates how long a compiled step takes: three times, each a count by a published number.
 
     compute = FLOPs / (devices x peak FLOP/s)
     memory  = bytes a device moves in its HBM / HBM bandwidth
@@ -19,7 +19,7 @@ from lepton_jax.plan.topology import Topology
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds a step."""
+    """Seconds of a step, three times that overlap as far as the compiler can make them."""
 
     compute: float
     memory: float
@@ -27,16 +27,16 @@ class Estimate:
 
     @property
     def shortest(self) -> float:
-        """Everything hidden behind the longest of the three."""
+        """Seconds when all is hidden behind the longest of the three."""
         return max(self.compute, self.memory, self.links)
 
     @property
     def longest(self) -> float:
-        """Nothing hidden: a device waits for its memory, and then for the others."""
+        """Seconds when no communication is hidden behind computation or memory."""
         return max(self.compute, self.memory) + self.links
 
     def utilization(self, model_flops: float, work: float, seconds: float) -> float:
-        """MFU: the share of peak that goes into model FLOPs, at so many seconds a step."""
+        """Returns the MFU, the share of peak FLOP/s that goes into model FLOPs, for a step time."""
         return self.compute / seconds * model_flops / work if work else 0.0
 
 
@@ -48,7 +48,14 @@ def estimate_step(
     traffic: float,
     sent: Sequence[Collective],
 ) -> Estimate:
-    """`devices`: those of the mesh; `work`: FLOPs of a step on all of them together."""
+    """Estimates the times of a step.
+
+    Args:
+      devices: those of the mesh.
+      work: FLOPs of a step on all of them together.
+      traffic: bytes that one device moves in its memory.
+      sent: the step's collectives.
+    """
     chip = topology.chip
     peak = chip.float32 if precision == "float32" else chip.bfloat16
     return Estimate(
@@ -59,10 +66,10 @@ def estimate_step(
 
 
 def link_seconds(collective: Collective, devices: Sequence[Any], topology: Topology) -> float:
-    """Seconds a step for one collective, latency not counted.
+    """Returns the seconds that one collective takes in a step, latency not counted.
 
-    A group that spans slices (or nodes) works inside each of them first; then each device exchanges
-    its own part with its like in the others, over the data centre's network.
+    A group that spans slices (or nodes) works inside each of them first. Then each device exchanges
+    its own part with its counterparts in the others, over the data centre's network.
     """
     members = [devices[place] for place in collective.group]
     home = _domain(members[0], topology.chip)
@@ -80,12 +87,12 @@ def link_seconds(collective: Collective, devices: Sequence[Any], topology: Topol
 
 
 def count_domains(collective: Collective, devices: Sequence[Any], topology: Topology) -> int:
-    """In how many slices, or nodes, a group has members."""
+    """Returns in how many slices, or nodes, a group has members."""
     return len({_domain(devices[place], topology.chip) for place in collective.group})
 
 
 def link_bandwidth(members: Sequence[Any], topology: Topology) -> float:
-    """Bytes a second that each of the group's devices can send to the others, inside its slice.
+    """Returns the bytes a second that each device of a group can send to the others of its slice.
 
     A TPU group that extends along an axis of the torus has that axis's link, and both directions
     of it where the axis closes to a ring.
@@ -102,7 +109,7 @@ def link_bandwidth(members: Sequence[Any], topology: Topology) -> float:
 
 
 def _domain(device: Any, chip: Chip) -> int:
-    """Where fast links end: the TPU slice, the GPU node."""
+    """Returns the number of the TPU slice or GPU node, beyond which fast links end."""
     if chip.node:
         return device.id // chip.node
     return getattr(device, "slice_index", None) or 0

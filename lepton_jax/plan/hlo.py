@@ -1,6 +1,7 @@
-"""A compiled program's text (HLO) as computations of instructions, and how often each runs.
+"""Parses a compiled program's text (HLO): computations of instructions, and how often each runs.
 
-Imports: the standard library only.
+Experimental: XLA's text of a program is no stable format, and another version of XLA may print what
+is not understood here. Imports: the standard library only.
 """
 
 import math
@@ -18,11 +19,12 @@ BYTES = {
 
 @dataclass(frozen=True)
 class Shape:
-    """One array of a result. `fast`: it lies in memory on the chip itself, not in HBM."""
+    """One array of a result."""
 
     dtype: str
     dimensions: tuple[int, ...]
     fast: bool
+    """Whether it lies in memory on the chip itself, and not in HBM."""
 
     @property
     def bytes(self) -> float:
@@ -44,8 +46,9 @@ class Instruction:
     root: bool = False
 
     def attribute(self, pattern: str) -> str | None:
-        found = re.search(pattern, self.attributes)
-        return found[1] if found else None
+        """Returns the first group of a pattern in the attributes; None where it is not there."""
+        match = re.search(pattern, self.attributes)
+        return match[1] if match else None
 
     @property
     def bytes(self) -> float:
@@ -53,13 +56,13 @@ class Instruction:
 
     @property
     def called(self) -> list[str]:
-        """Names of the computations that it runs."""
+        """The names of the computations that it runs."""
         if self.opcode in ("async-update", "async-done"):  # their start runs it
             return []
-        found: list[str] = []
+        names: list[str] = []
         for one, several in _CALLED.findall(self.attributes):
-            found += [one] if one else [s.strip().lstrip("%") for s in several.split(",")]
-        return found
+            names += [one] if one else [s.strip().lstrip("%") for s in several.split(",")]
+        return names
 
 
 Computation = Mapping[str, Instruction]
@@ -85,16 +88,16 @@ class HloModule:
             if head := _HEAD.match(line):
                 current = self.computations[head[2]] = {}
                 self.entry = head[2] if head[1] else self.entry
-            elif found := _LINE.match(line):
-                instruction = _instruction(found[2], found[3], root=bool(found[1]))
+            elif parts := _LINE.match(line):
+                instruction = _parse_instruction(parts[2], parts[3], root=bool(parts[1]))
                 current[instruction.name] = instruction
 
     @cached_property
     def runs(self) -> dict[str, float]:
-        """How often each computation runs a step: bodies of loops count by their trips.
+        """How often each computation runs in a step; bodies of loops count by their trips.
 
-        Of a conditional's branches each counts in full. What fusions and reductions call is part
-        of their instruction and runs with it.
+        Each branch of a conditional counts in full. What fusions and reductions call is part of
+        their instruction and runs with it.
         """
         runs = dict.fromkeys(self.computations, 0.0)
 
@@ -110,20 +113,21 @@ class HloModule:
         return runs
 
     def instructions(self) -> Iterator[tuple[Instruction, Computation, float]]:
-        """Each instruction that runs, with its computation and how often."""
+        """Yields each instruction that runs, with its computation and how often it runs."""
         for name, computation in self.computations.items():
             if self.runs[name]:
                 for instruction in computation.values():
                     yield instruction, computation, self.runs[name]
 
     def trips(self, loop: Instruction) -> int:
-        """How often a while loop turns: as the compiler says, or bound over stride; else 1.
+        """Returns how often a while loop runs its body; 1 where that cannot be told.
 
-        The counter is taken to start at 0, as those of `scan` and of XLA's own loops do.
+        The compiler says it, or it is the counter's bound over its stride. The counter is taken to
+        start at 0, as those of `scan` and of XLA's own loops do.
         """
-        known = loop.attribute(r'known_trip_count"?:\{"?n"?:"?(\d+)')
-        if known:
-            return int(known)
+        trip_count = loop.attribute(r'known_trip_count"?:\{"?n"?:"?(\d+)')
+        if trip_count:
+            return int(trip_count)
         condition = self.computations.get(loop.attribute(r"condition=%?([\w.\-]+)") or "", {})
         body = self.computations.get(loop.attribute(r"body=%?([\w.\-]+)") or "", {})
         elements = [i for i in condition.values() if i.opcode == "get-tuple-element"]
@@ -134,18 +138,18 @@ class HloModule:
         return math.ceil(bound / (self._stride(body, counter) or 1))
 
     def _constant(self, computation: Computation) -> int | None:
-        """The only scalar constant of a small computation, or of what it calls."""
-        found = []
+        """Returns the only scalar constant of a small computation, or of what it calls."""
+        constants = []
         for instruction in computation.values():
             value = _scalar(instruction)
-            found += [value] if value is not None else []
+            constants += [value] if value is not None else []
             for called in instruction.called:
                 inner = self._constant(self.computations.get(called, {}))
-                found += [inner] if inner is not None else []
-        return found[0] if len(found) == 1 else None
+                constants += [inner] if inner is not None else []
+        return constants[0] if len(constants) == 1 else None
 
     def _stride(self, body: Computation, counter: int) -> int | None:
-        """What one turn adds to the counter, an element of the loop's tuple."""
+        """Returns what one trip adds to the counter, an element of the loop's tuple."""
         root = next((i for i in body.values() if i.root), None)
         if root is None or root.opcode != "tuple":
             return None
@@ -167,8 +171,11 @@ def _scalar(instruction: Instruction) -> int | None:
     return int(value[1]) if value else None
 
 
-def _instruction(name: str, rest: str, root: bool) -> Instruction:
-    """`rest`: `f32[8]{0} add(%a, %b), metadata=...`, or a tuple of shapes in parentheses first."""
+def _parse_instruction(name: str, rest: str, root: bool) -> Instruction:
+    """Parses what follows `name =`: `f32[8]{0} add(%a, %b), metadata=...`.
+
+    Several shapes stand in parentheses.
+    """
     end = _closing(rest, 0) + 1 if rest.startswith("(") else rest.index(" ")
     shapes = tuple(
         Shape(a[0], tuple(int(d) for d in a[1].split(",") if d), bool(re.search(r"S\([1-9]", a[2])))
@@ -187,7 +194,7 @@ def _instruction(name: str, rest: str, root: bool) -> Instruction:
 
 
 def _closing(text: str, start: int) -> int:
-    """Where the parenthesis that opens at `start` closes."""
+    """Returns where the parenthesis that opens at `start` closes."""
     depth = 0
     for i in range(start, len(text)):
         depth += (text[i] == "(") - (text[i] == ")")

@@ -1,4 +1,4 @@
-"""What a run needs on this machine, measured: the step that `train` takes, a few times."""
+"""Measures what a run needs on this machine: takes the step that `train` takes a few times."""
 
 import time
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ SECONDS = 3.0
 
 @dataclass(frozen=True)
 class Measured:
-    """Times in seconds."""
+    """What was measured; times are in seconds."""
 
     device: str
     flops: float
@@ -32,7 +32,7 @@ class Measured:
     step_seconds: float
     steps_measured: int
     evaluation_seconds: float
-    """Of all splits but `test`, once."""
+    """For all splits but `test`, once."""
     evaluations: int
     """How often a run evaluates."""
 
@@ -44,7 +44,7 @@ def measure_run(program: Program, data: Dataset) -> Measured:
     fresh = placed.fresh()
     state, sums = fresh["state"], fresh["sums"]
     try:
-        order = _alike(source, program)
+        order = _steps_of_one_length(source, program)
         inputs = source.inputs(order[0])
         begin = time.perf_counter()
         compiled = source.step.lower(state, sums, *inputs).compile()
@@ -69,13 +69,13 @@ def measure_run(program: Program, data: Dataset) -> Measured:
         compile_seconds=compile_seconds,
         step_seconds=float(np.median(warm)),
         steps_measured=len(warm),
-        evaluation_seconds=_evaluation(placed, data, state),
+        evaluation_seconds=_evaluation_seconds(placed, data, state),
         evaluations=max(1, int(program.durations.total_steps / max(period, 1.0))),
     )
 
 
-def _alike(source: Any, program: Program) -> list[int]:
-    """Steps that one program can take: where texts have buckets, those of the middle length."""
+def _steps_of_one_length(source: Any, program: Program) -> list[int]:
+    """Returns steps that one program can take: of texts in buckets, those of the median length."""
     steps = range(min(program.durations.total_steps, CHUNK))
     if not isinstance(source, DeviceFeed):
         return list(steps)
@@ -84,8 +84,8 @@ def _alike(source: Any, program: Program) -> list[int]:
     return [k for k in steps if lengths[k] == middle]
 
 
-def _evaluation(placed: Layout, data: Dataset, state: Any) -> float:
-    """One warm batch, times the batches of every split that is measured while training."""
+def _evaluation_seconds(placed: Layout, data: Dataset, state: Any) -> float:
+    """Returns the seconds of an evaluation: one warm batch, times the batches of all its splits."""
     program = placed.program
     size = program.config.batch_size
     examples = sum(len(c) for name, c in data.splits.items() if name not in ("train", "test"))

@@ -1,4 +1,4 @@
-"""What could make a step fit that does not. Each is a change of the config, to be tried out."""
+"""Proposes what could make a step fit that does not: changes of the config, to be tried out."""
 
 import itertools
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ Change = dict[str, Any]
 
 
 def flags_of(change: Change) -> str:
-    """As a command line takes it."""
+    """Writes a change as flags of a command line."""
     pairs = (
         (f"{path}.{key}", inner)
         for path, value in change.items()
@@ -21,11 +21,17 @@ def flags_of(change: Change) -> str:
 
 
 def remedy_rounds(config: Config, devices: int) -> Iterator[list[Change]]:
-    """Single changes, then pairs, then all together: a round is tried if those before did not fit.
+    """Yields single changes, then pairs, then all of them together.
 
-    Within a round first what costs no numbers and least time.
+    Try a round when nothing of those before did fit. In a round that comes first which changes no
+    numbers and costs least time.
     """
-    single = [*_remat(config), *_wider(config, devices), *_smaller(config), *_narrower(config)]
+    single = [
+        *_rematerialize(config),
+        *_shard_more(config, devices),
+        *_accumulate(config),
+        *_lower_precision(config),
+    ]
     yield single
     pairs = itertools.combinations(single, 2)
     yield [a | b for a, b in pairs if not a.keys() & b.keys()]
@@ -36,15 +42,15 @@ def remedy_rounds(config: Config, devices: int) -> Iterator[list[Change]]:
         yield [most]
 
 
-def _remat(config: Config) -> Iterator[Change]:
-    """Activations computed again in the backward pass, where the model can."""
+def _rematerialize(config: Config) -> Iterator[Change]:
+    """Recomputes activations in the backward pass (rematerialization), where the model can."""
     if config.model.keys.get("remat") == "none":
         yield {"model.remat": "dots"}
         yield {"model.remat": "full"}
 
 
-def _wider(config: Config, devices: int) -> Iterator[Change]:
-    """Parameters and optimizer state spread over more devices."""
+def _shard_more(config: Config, devices: int) -> Iterator[Change]:
+    """Shards parameters and optimizer state over more devices."""
     if config.strategy.name != "mesh":
         yield {"strategy": {"name": "mesh", "fsdp": devices}}
         return
@@ -54,13 +60,14 @@ def _wider(config: Config, devices: int) -> Iterator[Change]:
         yield {"strategy": {**keys, "name": "mesh", "data": 1, "fsdp": fsdp}}
 
 
-def _smaller(config: Config) -> Iterator[Change]:
-    """Half and a quarter of the examples at a time, with as many in a step."""
+def _accumulate(config: Config) -> Iterator[Change]:
+    """Takes half or a quarter of a step's examples at a time (gradient accumulation)."""
     for factor in (2, 4):
         if config.batch_size % (factor * config.accumulate) == 0:
             yield {"accumulate": factor * config.accumulate}
 
 
-def _narrower(config: Config) -> Iterator[Change]:
+def _lower_precision(config: Config) -> Iterator[Change]:
+    """Computes in bfloat16."""
     if config.precision == "float32":
         yield {"precision": "bfloat16"}

@@ -1,4 +1,6 @@
-"""Topologies by name: `v5e:4x4`, `2xv6e:4x4` (two slices), `h100:8`. Their devices need not exist.
+"""Parses topologies, `v5e:4x4`, `2xv6e:4x4` (two slices), `h100:8`, and describes their devices.
+
+The devices need not exist.
 
 Imports jax only where devices are made, so that names can be checked at once.
 """
@@ -30,12 +32,12 @@ class Topology:
 
     @property
     def count(self) -> int:
-        """Devices in all."""
+        """The number of devices in all."""
         return self.slices * math.prod(self.shape)
 
 
 def parse_topology(name: str) -> Topology:
-    """Raises `UserError` for what is no topology, naming some that are."""
+    """Parses a name. Raises `UserError` for what is no topology, naming some that are."""
     match = re.fullmatch(r"(?:(\d+)x)?([a-z]\w*):(\d+(?:x\d+)*)", name)
     if not match:
         raise UserError(f"--topology={name}: expected CHIP:SHAPE, for instance {KNOWN}")
@@ -62,7 +64,7 @@ def parse_topology(name: str) -> Topology:
 
 
 def prepare_environment() -> None:
-    """What must be set before jax is imported, so that compilers work without their devices.
+    """Sets what compilers need to work without their devices, before jax is imported.
 
     Raises:
       UserError: when this process already uses an accelerator.
@@ -81,7 +83,7 @@ def prepare_environment() -> None:
 
 
 def topology_devices(topology: Topology) -> Sequence[Any]:
-    """The topology's devices, which can be compiled for and nothing else.
+    """Describes the topology's devices: they can be compiled for and nothing else.
 
     Raises:
       UserError: when the compiler is not installed, or knows no such slice.
@@ -122,7 +124,7 @@ def _gpus(topology: Topology) -> Sequence[Any]:
     nodes, node = divmod(topology.count, topology.chip.node)
     shape = f"1x{nodes}x{topology.chip.node}" if nodes else f"1x1x{node}"
     try:
-        found = topologies.get_topology_desc(
+        description = topologies.get_topology_desc(
             platform="cuda",
             topology_name="",
             topology=shape,
@@ -133,4 +135,4 @@ def _gpus(topology: Topology) -> Sequence[Any]:
             f"--topology={topology.name} is compiled by XLA's CUDA plug-in, which does not answer "
             f"({str(e).splitlines()[0]}): {INSTALL_GPU}"
         ) from None
-    return found.devices
+    return description.devices

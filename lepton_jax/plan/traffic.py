@@ -1,7 +1,8 @@
-"""How many bytes a compiled step moves between a device's memory and its processors.
+"""Counts the bytes that a compiled step moves between a device's memory and its processors.
 
-Every instruction reads its operands and writes its results once, a fusion counting as one; what
-the compiler keeps in fast memory on the chip is free. Imports: the standard library only.
+Every instruction reads its operands and writes its results once; a fusion counts as one. What the
+compiler keeps in fast memory on the chip is free. Experimental: XLA's text of a program (HLO) is no
+stable format. Imports: the standard library only.
 """
 
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ FREE = frozenset(
 
 
 def count_traffic(module: HloModule) -> float:
-    """Bytes a step, read and written."""
+    """Counts the bytes of a step, read and written."""
     inside = {
         called
         for instruction, _, _ in module.instructions()
@@ -68,26 +69,26 @@ def _parameters(inner: Computation) -> dict[int, str]:
 def _read(
     place: int, operand: Instruction, inner: Computation, parameters: Mapping[int, str]
 ) -> float:
-    """What is read of an operand: of one that is only sliced, the slices."""
-    whole = sum(shape.bytes for shape in operand.shapes if not shape.fast)
+    """Returns the bytes that are read of an operand: of one that is only sliced, the slices."""
+    size = sum(shape.bytes for shape in operand.shapes if not shape.fast)
     name = parameters.get(place)
-    if not whole or name is None:
-        return whole
+    if not size or name is None:
+        return size
     users = [i for i in inner.values() if name in i.operands]
     sliced = ("dynamic-slice", "gather", "slice")
     if users and all(i.opcode in sliced for i in users):
-        return min(whole, sum(i.bytes for i in users))
+        return min(size, sum(i.bytes for i in users))
     if users and all(i.opcode == "dynamic-update-slice" and i.operands[0] == name for i in users):
         return 0.0
-    return whole
+    return size
 
 
-def _written(inner: Computation, whole: float) -> float:
-    """What is written: of an array that is updated in place, the update."""
+def _written(inner: Computation, size: float) -> float:
+    """Returns the bytes that are written: of an array that is updated in place, the update."""
     root = next((i for i in inner.values() if i.root), None)
     while root is not None and root.opcode in ("bitcast", "copy") and root.operands:
         root = inner.get(root.operands[0])
     if root is not None and root.opcode == "dynamic-update-slice":
         update = inner.get(root.operands[1])
-        return min(whole, update.bytes) if update else whole
-    return whole
+        return min(size, update.bytes) if update else size
+    return size

@@ -29,19 +29,19 @@ def gather_inputs(bundle: Bundle, inputs: Sequence[Any], examples: int) -> list[
       InputError: when the bundle cannot decode it.
     """
     raw = _examples(bundle, examples) if examples else []
-    for i, given in enumerate(inputs):
-        if isinstance(given, np.ndarray):
-            raw += _from_array(bundle, f"array {i}", given)
-        elif os.fspath(given).endswith(".npy"):
-            raw += _from_array(bundle, os.fspath(given), _read_array(os.fspath(given)))
+    for i, source in enumerate(inputs):
+        if isinstance(source, np.ndarray):
+            raw += _from_array(bundle, f"array {i}", source)
+        elif os.fspath(source).endswith(".npy"):
+            raw += _from_array(bundle, os.fspath(source), _read_array(os.fspath(source)))
         elif bundle.takes_text:
-            encoded, cut = bundle.encode(*os.fspath(given).split("\t"))
-            raw.append(RawInput(f"{given} (cut)" if cut else os.fspath(given), encoded))
+            encoded, cut = bundle.encode(*os.fspath(source).split("\t"))
+            raw.append(RawInput(f"{source} (cut)" if cut else os.fspath(source), encoded))
         elif bundle.signature["inputs"].keys() == {"seed"}:
-            raw.append(RawInput(f"seed {given}", {"seed": _parse_seed(os.fspath(given))}))
+            raw.append(RawInput(f"seed {source}", {"seed": _parse_seed(os.fspath(source))}))
         else:
             name = next(iter(bundle.signature["inputs"]))
-            raw.append(RawInput(os.fspath(given), {name: bundle.decode(given)}))
+            raw.append(RawInput(os.fspath(source), {name: bundle.decode(source)}))
     return raw
 
 

@@ -76,14 +76,14 @@ def test_a_healthy_step_is_shown_with_the_runs_own_numbers(small, tmp_path: Path
     lepton_jax.train(config, str(tmp_path))
     found = api.debug(str(tmp_path), 11)
     assert found.fault is None
-    assert found.moment.checkpoint == 10
+    assert found.snapshot.checkpoint == 10
     logged = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-2])
     assert logged["step"] == 12
     for name in ("loss", "grad_norm", "learning_rate"):
-        assert found.moment.means[name] == logged[f"train/{name}"], name
-    shown = {m["path"]: m for m in found.modules}
-    assert shown["blocks.0.conv"]["kind"] == "Conv"
-    assert shown["head"]["largest"] == shown[""]["largest"] > 0
+        assert found.snapshot.means[name] == logged[f"train/{name}"], name
+    shown = {m.path: m for m in found.modules}
+    assert shown["blocks.0.conv"].kind == "Conv"
+    assert shown["head"].largest == shown[""].largest > 0
     assert "All of it is finite" in str(found)
     assert "blocks.0.conv (Conv)" in str(found)
     json.dumps(found.as_json(), allow_nan=False)
@@ -96,9 +96,9 @@ def test_the_state_is_that_of_the_run_to_the_byte(recipe, tmp_path: Path):
     wanted = Checkpoints(str(tmp_path)).arrays(20, "state.")
     for later in ("20", "30"):
         (tmp_path / "checkpoints" / later).rename(tmp_path / later)
-    moment = replay_step(str(tmp_path), 20, saved.read_config(str(tmp_path)))
-    assert moment.checkpoint == 10
-    assert {k: np.asarray(v).tobytes() for k, v in flatten_tree(moment.state).items()} == {
+    snapshot = replay_step(str(tmp_path), 20, saved.read_config(str(tmp_path)))
+    assert snapshot.checkpoint == 10
+    assert {k: np.asarray(v).tobytes() for k, v in flatten_tree(snapshot.state).items()} == {
         k: v.tobytes() for k, v in wanted.items()
     }
 
@@ -106,13 +106,13 @@ def test_the_state_is_that_of_the_run_to_the_byte(recipe, tmp_path: Path):
 def test_a_learning_rate_that_is_too_high(small, tmp_path: Path):
     step = fails(small(optimizer__learning_rate=1e18), tmp_path)
     found = api.debug(str(tmp_path), step)
-    assert found.moment.checkpoint is None
+    assert found.snapshot.checkpoint is None
     assert found.fault is not None
     assert found.fault.stage in ("forward", "loss", "gradient")
     if found.fault.stage == "forward":
         assert "suspicious: beyond" in str(found)
     again = api.debug(str(tmp_path), step + 5)
-    assert again.moment.step == step
+    assert again.snapshot.step == step
     assert "the numbers broke at step" in str(again)
 
 
@@ -121,7 +121,7 @@ def test_an_update_that_overflows(small, tmp_path: Path):
     found = api.debug(str(tmp_path), fails(config, tmp_path))
     assert found.fault.stage == "update"
     assert "of finite gradients" in str(found)
-    assert np.isfinite(found.moment.means["loss"])
+    assert np.isfinite(found.snapshot.means["loss"])
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_a_users_layer_that_breaks_on_one_example(
     config = small(model={"name": "fragile:Fragile", "kind": kind}, data__source=images)
     step = fails(config, tmp_path / "run")
     found = api.debug(str(tmp_path / "run"), step)
-    assert MARKED in found.moment.rows
+    assert MARKED in found.snapshot.rows
     assert found.fault.stage == "forward"
     assert found.fault.what.startswith("second (Contrast)")
     assert found.fault.operations[0].name == operation
@@ -148,7 +148,7 @@ def test_the_layer_of_a_scanned_stack_is_named(small, tmp_path: Path):
     config = small(model={"name": "fragile:Deep", "bad": 1})
     found = api.debug(str(tmp_path), fails(config, tmp_path))
     assert found.fault.what.startswith("layers.1 (Layer)")
-    assert {"layers.0.linear", "layers.2.linear"} <= {m["path"] for m in found.modules}
+    assert {"layers.0.linear", "layers.2.linear"} <= {m.path for m in found.modules}
     assert found.fault.operations[0].code.startswith("return x + jnp.log(")
 
 
@@ -168,8 +168,8 @@ def test_the_layers_of_a_transformer_are_named(scan: bool, small, tmp_path: Path
     found = api.debug(str(tmp_path), 0)
     assert found.fault is None
     wanted = {f"blocks.{i}.{name}" for i in (0, 1) for name in ("attention.q", "mlp.down")}
-    assert wanted <= {m["path"] for m in found.modules}
-    assert not any("TransformerBlock" in m["path"] for m in found.modules)
+    assert wanted <= {m.path for m in found.modules}
+    assert not any("TransformerBlock" in m.path for m in found.modules)
     assert found.notes == ()
 
 
@@ -196,7 +196,7 @@ def test_a_preparation_that_divides_by_zero(small, tmp_path: Path):
 def test_gradients_that_overflow_after_a_finite_forward_pass(small, tmp_path: Path):
     config = small(model={"name": "fragile:Steep"})
     found = api.debug(str(tmp_path), fails(config, tmp_path))
-    assert np.isfinite(found.moment.means["loss"])
+    assert np.isfinite(found.snapshot.means["loss"])
     assert found.fault.stage == "gradient"
     assert found.fault.what.startswith("second.scale")  # after first.kernel in forward order
     assert "first.kernel" in str(found.fault)
@@ -210,7 +210,7 @@ def test_accumulated_and_half_precision_steps_are_watched_too(small, tmp_path: P
     lepton_jax.train(config, str(tmp_path))
     found = api.debug(str(tmp_path), 2)
     assert found.fault is None
-    assert {m["path"] for m in found.modules} >= {"", "blocks.0", "hidden", "head"}
+    assert {m.path for m in found.modules} >= {"", "blocks.0", "hidden", "head"}
 
 
 @pytest.mark.slow
@@ -225,7 +225,7 @@ def test_a_task_with_a_step_of_its_own(small, images, tmp_path: Path):
     assert found.fault is not None
     assert found.fault.operations
     assert found.fault.operations[0].file
-    assert {"Discriminator.a", "Discriminator.b"} <= {m["path"] for m in found.modules}
+    assert {"Discriminator.a", "Discriminator.b"} <= {m.path for m in found.modules}
 
 
 @pytest.mark.slow

@@ -1,0 +1,189 @@
+"""Finds what is not finite first in a step, stage by stage: state, batch, forward pass, loss,
+gradients, update.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+import numpy as np
+
+from lepton_jax.debug.numbers import NumberCounts, concrete_value, count_numbers
+from lepton_jax.debug.observe import ObservedStep
+from lepton_jax.debug.operation import FaultyOperation, Kind
+from lepton_jax.debug.replay import Snapshot
+from lepton_jax.debug.taps import BrokenModule
+from lepton_jax.trees import flatten_tree
+
+LARGE = 1e4
+"""Parameters beyond this are called suspicious: those of a network that learns are far smaller."""
+NORMS = ("grad_norm", "update_norm")
+LISTED = 8
+"""Names or numbers that a sentence lists."""
+Stage = Literal["state", "batch", "forward", "loss", "gradient", "update"]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is not finite first."""
+
+    stage: Stage
+    what: str
+    details: tuple[str, ...] = ()
+    kind: Kind = "nan"
+    path: str | None = None
+    """The module's, where the fault lies in one; '' for none."""
+    operations: tuple[FaultyOperation, ...] = ()
+
+    def __str__(self) -> str:
+        lines = [f"Not finite first, in the {self.stage}: {self.what}"]
+        return "\n  ".join([*lines, *map(str, self.operations), *self.details])
+
+
+def find_state_fault(snapshot: Snapshot) -> Fault | None:
+    """Looks at the state before the step."""
+    bad = _not_finite(snapshot.state)
+    if not bad:
+        return None
+    return Fault("state", *_describe(bad, "arrays of the state, before the step"))
+
+
+def find_step_fault(snapshot: Snapshot, step: ObservedStep) -> Fault | None:
+    """Looks at what came up in a step, in the order in which it was computed."""
+    return (
+        _in_batch(snapshot, step)
+        or _in_loss(step)
+        or _in_optimizer_calls(step)
+        or _in_new_state(step)
+    )
+
+
+def _in_batch(snapshot: Snapshot, step: ObservedStep) -> Fault | None:
+    for batch in step.batches:
+        for name, values in batch.items():
+            counts = count_numbers(values)
+            if counts.finite:
+                continue
+            finite = np.isfinite(np.asarray(concrete_value(values)))
+            places = np.flatnonzero(~finite.reshape(len(finite), -1).all(1))
+            rows = snapshot.rows[np.asarray(batch["position"])[places]]
+            raw = count_numbers(snapshot.batch[name]) if name in snapshot.batch else None
+            if raw is not None and not raw.finite:
+                source = f"it is so in the data: {raw}"
+            else:
+                keys = snapshot.program.config.data
+                source = (
+                    "the data is finite, so it is made so by "
+                    f"data.augment={str(keys.augment)!r} or data.prepare={str(keys.prepare)!r}"
+                )
+            return Fault(
+                "batch",
+                f"field {name!r}: {counts}",
+                (f"examples of the train split: {_list_some(rows.tolist())}", source),
+                _kind(counts),
+            )
+    return None
+
+
+def _in_loss(step: ObservedStep) -> Fault | None:
+    terms = {k: v for k, v in step.sums.items() if k not in NORMS}
+    bad = {k: n for k, v in terms.items() if not (n := count_numbers(v)).finite}
+    empty = [k for k, (_, weight) in terms.items() if not np.asarray(concrete_value(weight)).all()]
+    if bad and step.watch.broken:
+        return _in_module(step.watch.broken)
+    if bad:
+        details = [f"{k}: total {_value(v[0])}, weight {_value(v[1])}" for k, v in terms.items()]
+        what = f"{', '.join(bad)}; the outputs of all modules are finite"
+        return Fault("loss", what, tuple(details), _kind(next(iter(bad.values()))), "")
+    if empty:
+        return Fault("loss", f"{', '.join(empty)}: the weight is zero, and a mean divides by it")
+    return None
+
+
+def _in_module(broken: BrokenModule) -> Fault:
+    details = [f"input: {broken.inputs}", f"output: {broken.outputs}"]
+    for name, counts in sorted(broken.parameters.items(), key=lambda p: -p[1].largest):
+        mark = _suspicion(name, counts)
+        details.append(f"{name}: {counts}" + (f"  <- suspicious: {mark}" if mark else ""))
+    what = f"{broken.module}, whose inputs are finite"
+    return Fault("forward", what, tuple(details), _kind(broken.outputs), broken.path)
+
+
+def _suspicion(name: str, counts: NumberCounts) -> str:
+    if not counts.finite:
+        return "not finite"
+    if counts.largest > LARGE:
+        return f"beyond {LARGE:g}"
+    if not counts.largest and name.rpartition(".")[2] in ("kernel", "scale", "var"):
+        return "all zero"
+    return ""
+
+
+def _in_optimizer_calls(step: ObservedStep) -> Fault | None:
+    """Looks at the calls in their order; a learner may call several optimizers, or none."""
+    for grads, updates in step.optimizer_calls:
+        bad = _not_finite(grads)
+        if bad:
+            # Backpropagation comes by the last module first.
+            last_first = sorted(bad, key=step.watch.order, reverse=True)
+            what, details, kind = _describe({k: bad[k] for k in last_first}, "gradients")
+            return Fault("gradient", what, details, kind)
+        if not _norm_is_finite(grads):
+            return Fault("gradient", "their norm; each of them is finite", _largest(grads), "inf")
+        bad = _not_finite(updates)
+        if bad:
+            what, details, kind = _describe(bad, "updates, of finite gradients")
+            return Fault("update", what, (*details, *_largest(grads)), kind)
+        if not _norm_is_finite(updates):
+            return Fault("update", "their norm; each of them is finite", _largest(updates), "inf")
+    return None
+
+
+def _in_new_state(step: ObservedStep) -> Fault | None:
+    bad = _not_finite(step.learner)
+    if bad:
+        return Fault("update", *_describe(bad, "arrays after the update"))
+    norms = [k for k in NORMS if k in step.sums and not count_numbers(step.sums[k]).finite]
+    return Fault("update", ", ".join(norms), kind="inf") if norms else None
+
+
+def _norm_is_finite(tree: Any) -> bool:
+    """Returns whether the squares of all leaves can be added up in their own precision."""
+    with np.errstate(over="ignore"):
+        squares = [
+            np.square(x).sum() for x in map(concrete_value, jax.tree.leaves(tree)) if x is not None
+        ]
+        return bool(np.isfinite(sum(squares)))
+
+
+def _not_finite(tree: Any) -> dict[str, NumberCounts]:
+    return {k: n for k, v in flatten_tree(tree).items() if not (n := count_numbers(v)).finite}
+
+
+def _describe(bad: Mapping[str, NumberCounts], of: str) -> tuple[str, tuple[str, ...], Kind]:
+    """Returns what, details and kind of a fault in named arrays, of which the first counts."""
+    (name, counts), *others = bad.items()
+    more = (f"also: {_list_some([k for k, _ in others])}",) if others else ()
+    return f"{name}: {counts} ({len(bad)} {of})", more, _kind(counts)
+
+
+def _largest(tree: Any) -> tuple[str, ...]:
+    name, counts = max(
+        ((k, count_numbers(v)) for k, v in flatten_tree(tree).items()),
+        key=lambda item: item[1].largest,
+    )
+    return (f"the largest: {name}, {counts}",)
+
+
+def _kind(counts: NumberCounts) -> Kind:
+    return "nan" if counts.nan else "inf"
+
+
+def _value(x: Any) -> str:
+    return f"{float(np.asarray(concrete_value(x))):.4g}"
+
+
+def _list_some(items: list[Any]) -> str:
+    more = f" and {len(items) - LISTED} more" if len(items) > LISTED else ""
+    return ", ".join(map(str, items[:LISTED])) + more
