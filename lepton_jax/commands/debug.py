@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from lepton_jax.console import format_table
+
 if TYPE_CHECKING:
     from lepton_jax.debug.faults import Fault
     from lepton_jax.debug.replay import Snapshot
@@ -85,12 +87,15 @@ def debug(workdir: str, step: int) -> Debugged:
 def _table(modules: "Sequence[ModuleOutput]") -> list[str]:
     largest = sorted(modules, key=lambda m: (m.finite, -m.largest))[:SHOWN]
     rows = [m for m in modules if m in largest]
-    names = [f"{m.path or '(the whole)'} ({m.kind})" for m in rows]
-    width = max(map(len, names))
-    lines = [
-        f"  {name:<{width}}  {m.largest:10.3g}" + ("" if m.finite else "  not finite")
-        for name, m in zip(names, rows, strict=True)
+    cells = [
+        (
+            f"{m.path or '(the whole)'} ({m.kind})",
+            f"{m.largest:10.3g}",
+            "" if m.finite else "not finite",
+        )
+        for m in rows
     ]
+    lines = [f"  {line}" for line in format_table(cells)]
     if len(rows) < len(modules):
         lines.append(f"  ... the {len(rows)} largest of {len(modules)}")
     return lines

@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 import textwrap
@@ -10,7 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from lepton_jax.cli.run import run_line
+from lepton_jax.cli.table import Commands
+from lepton_jax.commands import find_command
+
 ROOT = Path(__file__).parent.parent.parent
+COMMANDS = Commands(runpy.run_path(str(ROOT / "launch.py"))["COMMANDS"], find_command)
 DIGITS = "--config=configs/digits_cnn.py:tiny"
 
 
@@ -33,11 +39,6 @@ def assert_mistake(done: subprocess.CompletedProcess[str], *said: str) -> None:
         assert words in done.stderr
 
 
-def commands() -> list[str]:
-    lines = launch("--help").stdout.splitlines()
-    return [line.split()[0] for line in lines if line.startswith("  ")]
-
-
 def test_help_lists_commands_and_imports_nothing_heavy():
     code = (
         "import sys, runpy; sys.argv = ['launch.py', '--help']\n"
@@ -51,12 +52,13 @@ def test_help_lists_commands_and_imports_nothing_heavy():
     assert "promote" in done.stdout
 
 
-def test_help_of_every_command_has_an_example():
-    for command in commands():
-        done = launch(command, "--help")
-        assert done.returncode == 0
-        assert f"python launch.py {command}" in done.stdout, command
-        assert "Example" in done.stdout, command
+def test_help_of_every_command_has_an_example(capsys: pytest.CaptureFixture[str]):
+    for command in COMMANDS.summaries:
+        code, _ = run_line(COMMANDS, [command, "--help"])
+        shown = capsys.readouterr().out
+        assert code == 0
+        assert f"python launch.py {command}" in shown, command
+        assert "Example" in shown, command
 
 
 @pytest.mark.parametrize(
@@ -75,8 +77,21 @@ def test_help_of_every_command_has_an_example():
         (["predict"], "--bundle=DIR or --model="),
     ],
 )
-def test_a_users_mistake_is_one_sentence_and_exit_2(args: list[str], said: str):
-    assert_mistake(launch(*args), said)
+def test_a_users_mistake_is_one_sentence_and_exit_2(
+    args: list[str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    monkeypatch.chdir(ROOT)
+    code, result = run_line(COMMANDS, args)
+    shown = capsys.readouterr()
+    assert (code, result, shown.out) == (2, None, "")
+    assert said in shown.err
+
+
+def test_a_process_ends_with_its_exit_code():
+    assert_mistake(launch("trian"), "there is no command 'trian' (did you mean 'train'?)")
 
 
 def test_a_misspelt_key_ends_within_two_seconds_and_touches_nothing(tmp_path: Path):

@@ -13,13 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 parser = argparse.ArgumentParser()
-parser.add_argument("scenario")
+parser.add_argument("scenario", help="one of the functions below")
 parser.add_argument("--processes", type=int, default=1)
 parser.add_argument("--coordinator", default="")
 parser.add_argument("--num_processes", type=int, default=0)
 parser.add_argument("--process_id", type=int, default=-1)
 flags = parser.parse_args()
-scenario, count, index = flags.scenario, flags.num_processes, flags.process_id
+count, index = flags.num_processes, flags.process_id
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
 
@@ -52,10 +52,10 @@ def asked(what: str) -> bool:
     return Path(f"{what}{index}").exists()
 
 
-def loop(processes: Processes) -> None:
+def loop(processes: Processes, patience: float = 60.0) -> None:
+    """Takes steps until it is stopped; a file in the folder makes this process misbehave."""
     step = make_step()
     processes.on_loss(lambda: f"The last checkpoint is step {k}; run the same command again.")
-    patience = 2.0 if scenario == "watchdog" else 60.0
     with Watchdog(patience, processes) as watchdog:
         for k in range(100_000):
             if processes.stop_agreed(k):
@@ -79,7 +79,13 @@ def loop(processes: Processes) -> None:
             time.sleep(0.01)
 
 
+def watchdog(processes: Processes) -> None:
+    loop(processes, patience=2.0)
+
+
 def talk(processes: Processes) -> None:
+    """Exchanges values and takes a step; the scenarios below go on from here."""
+
     def make() -> dict[str, int]:
         assert processes.first
         return {"seed": 7}
@@ -87,37 +93,60 @@ def talk(processes: Processes) -> None:
     say(processes.share("x", make), processes.share("x", lambda: index))
     say(processes.gather("y", [index, "é"]))
     make_step()()
-    if scenario == "mistake":
 
-        def fail() -> None:
+
+def mistake(processes: Processes) -> None:
+    def fail() -> None:
+        raise UserError("no such data set")
+
+    talk(processes)
+    processes.share("z", fail)
+
+
+def absent(processes: Processes) -> None:
+    def load() -> None:
+        if index == 1:
             raise UserError("no such data set")
 
-        processes.share("z", fail)
-    if scenario == "absent":
+    talk(processes)
+    processes.attempt("load", load)
 
-        def load() -> None:
-            if index == 1:
-                raise UserError("no such data set")
 
-        processes.attempt("load", load)
-    if scenario == "mismatch":
-        from lepton_jax.cluster.agreement import check_same
+def mismatch(processes: Processes) -> None:
+    from lepton_jax.cluster.agreement import check_same
 
-        facts = {"config": "ab", "packages": {"optax": f"0.2.{7 + index}", "jax": "0.10"}}
-        check_same(processes, facts)
-    if scenario == "silent":
-        if index == 1:
-            os.kill(os.getpid(), signal.SIGSTOP)
-        processes.gather("w", 0)
-    if scenario == "late":
-        if index == 1:
-            time.sleep(3600)
-        processes.gather("w", 0)
-    if scenario == "poll":
-        began = time.perf_counter()
-        for k in range(100_000):
-            processes.stop_agreed(k)
-        say("poll", (time.perf_counter() - began) / 100_000)
+    talk(processes)
+    facts = {"config": "ab", "packages": {"optax": f"0.2.{7 + index}", "jax": "0.10"}}
+    check_same(processes, facts)
+
+
+def silent(processes: Processes) -> None:
+    talk(processes)
+    if index == 1:
+        os.kill(os.getpid(), signal.SIGSTOP)
+    processes.gather("w", 0)
+
+
+def late(processes: Processes) -> None:
+    talk(processes)
+    if index == 1:
+        time.sleep(3600)
+    processes.gather("w", 0)
+
+
+def poll(processes: Processes) -> None:
+    talk(processes)
+    began = time.perf_counter()
+    for k in range(100_000):
+        processes.stop_agreed(k)
+    say("poll", (time.perf_counter() - began) / 100_000)
+
+
+SCENARIOS = {
+    f.__name__: f for f in (loop, watchdog, talk, mistake, absent, mismatch, silent, late, poll)
+}
+PATIENCE = {"late": 3.0}
+"""Seconds to wait for the others, where it is not 60."""
 
 
 def main() -> int:
@@ -125,13 +154,12 @@ def main() -> int:
         code = launch_processes(flags.processes)
         assert "jax" not in sys.modules
         return code
-    patience = 3.0 if scenario == "late" else 60.0
+    launch = Launch(flags.coordinator, count, index)
+    patience = PATIENCE.get(flags.scenario, 60.0)
     try:
-        with join_processes(
-            Launch(flags.coordinator, count, index), patience=patience, heartbeat=3.0
-        ) as processes:
+        with join_processes(launch, patience=patience, heartbeat=3.0) as processes:
             say("joined", os.getpid())
-            (loop if scenario in ("loop", "watchdog") else talk)(processes)
+            SCENARIOS[flags.scenario](processes)
     except UserError as e:
         print(e, file=sys.stderr)
         return 2
