@@ -75,7 +75,7 @@ def compile_step(program: Program, devices: Sequence[Any]) -> CompiledStep:
             raise WorkError(f"the compiler failed: {str(e).splitlines()[0]}") from e
         seconds = time.perf_counter() - begin
         return CompiledStep(
-            mesh, _memory_refused(str(e), arguments), _sentence(str(e)), seconds, model, work
+            mesh, read_refused_memory(str(e), arguments), _sentence(str(e)), seconds, model, work
         )
     seconds = time.perf_counter() - begin
     module = HloModule(compiled.as_text())
@@ -99,7 +99,7 @@ def read_memory(analysis: Any) -> Memory:
     return Memory(arguments, outputs, temporaries, code, arguments + fresh + temporaries + code)
 
 
-def _memory_refused(message: str, arguments: Any) -> Memory:
+def read_refused_memory(message: str, arguments: Any) -> Memory:
     """Reads from a refusal what a device would have needed.
 
     The compiler says what the temporaries need, or all of it; the arguments are counted here.

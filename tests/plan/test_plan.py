@@ -15,7 +15,7 @@ from lepton_jax.commands.worker import all_commands
 from lepton_jax.config.validation import change_config, validate_config
 from lepton_jax.errors import UserError
 from lepton_jax.plan import remedies
-from lepton_jax.plan.compile import _refused
+from lepton_jax.plan.compile import read_refused_memory
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -118,7 +118,7 @@ def test_what_the_compiler_refused_is_added_up():
         "RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required for HLO "
         "temporaries (25.25G) exceeds available HBM (15.75G)."
     )
-    found = _refused(message, [spread, whole])
+    found = read_refused_memory(message, [spread, whole])
     assert found.arguments == 2 * 4096
     assert found.total == pytest.approx(25.25 * 2**30 + 2 * 4096)
 
