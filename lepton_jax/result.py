@@ -17,7 +17,7 @@ class Result(Protocol):
 
 
 @runtime_checkable
-class Judged(Protocol):
+class JudgedResult(Protocol):
     """A result that may be negative: not `ok` is exit code 1."""
 
     @property
@@ -25,7 +25,7 @@ class Judged(Protocol):
 
 
 @runtime_checkable
-class Stoppable(Protocol):
+class StoppableResult(Protocol):
     """A result of work that a signal may stop: the same command goes on with it."""
 
     @property
@@ -33,7 +33,7 @@ class Stoppable(Protocol):
 
 
 @runtime_checkable
-class Streamed(Protocol):
+class StreamedResult(Protocol):
     """A result that is shown while it is made."""
 
     def stream(self) -> Iterator[str]:
@@ -42,7 +42,7 @@ class Streamed(Protocol):
 
 
 @runtime_checkable
-class Exited(Protocol):
+class ExitedResult(Protocol):
     """A result of processes that have exited: it has their exit code."""
 
     @property
@@ -51,11 +51,11 @@ class Exited(Protocol):
 
 def exit_code_of(result: Result) -> int:
     """Returns the exit code for a command that has returned `result`."""
-    if isinstance(result, Exited):
+    if isinstance(result, ExitedResult):
         return result.exit_code
-    return 0 if not isinstance(result, Judged) or result.ok else 1
+    return 0 if not isinstance(result, JudgedResult) or result.ok else 1
 
 
 def was_stopped(result: Result | None) -> bool:
     """Returns whether a signal stopped the work; None, of a command that failed, was not."""
-    return isinstance(result, Stoppable) and result.stopped
+    return isinstance(result, StoppableResult) and result.stopped

@@ -13,7 +13,7 @@ from lepton_jax.cli.help import HELP_WORDS, format_help
 from lepton_jax.cli.parse import parse_line, split_line
 from lepton_jax.cli.table import Commands
 from lepton_jax.errors import UserError, WorkError
-from lepton_jax.result import Result, Streamed, exit_code_of
+from lepton_jax.result import Result, StreamedResult, exit_code_of
 
 
 def main(commands: Commands, line: Sequence[str] | None = None) -> None:
@@ -60,7 +60,7 @@ def _run(commands: Commands, line: Sequence[str]) -> tuple[int, Result | None]:
         if document is not None:
             print(json.dumps(document, indent=2))
     else:
-        if isinstance(result, Streamed):
+        if isinstance(result, StreamedResult):
             for piece in result.stream():
                 print(piece, end="", flush=True)
         if text := str(result):
