@@ -99,5 +99,7 @@ def _find_operations(snapshot: Snapshot, fault: Fault) -> tuple[FaultyOperation,
         take_step(snapshot, watch)
 
     backward = fault.stage == "gradient"
-    operations = find_first_operations(snapshot.program.parts.functional, take, fault.kind, backward)
+    operations = find_first_operations(
+        snapshot.program.parts.functional, take, fault.kind, backward
+    )
     return tuple(o for o in operations if fault.path in (None, o.module))
