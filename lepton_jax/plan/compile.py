@@ -61,11 +61,11 @@ def compile_step(program: Program, devices: Sequence[Any]) -> CompiledStep:
       UserError: for a strategy that does not suit the devices.
       WorkError: when the compilation fails, unless it fails for want of memory.
     """
-    placed = build_layout(program, devices)
-    place = placed.placement
-    step = place.compile_step(program.training.step, placed.state, (place.batch.spec,))
-    arguments = (placed.like["state"], placed.like["sums"], step_inputs(program, place.batch))
-    mesh = tuple(place.mesh.devices.flat)
+    layout = build_layout(program, devices)
+    placement = layout.placement
+    step = placement.compile_step(program.training.step, layout.state, (placement.batch.spec,))
+    arguments = (layout.like["state"], layout.like["sums"], step_inputs(program, placement.batch))
+    mesh = tuple(placement.mesh.devices.flat)
     work, model = step_flops(program), model_flops(program)
     begin = time.perf_counter()
     try:

@@ -71,7 +71,7 @@ def link_seconds(collective: Collective, devices: Sequence[Any], topology: Topol
     A group that spans slices (or nodes) works inside each of them first. Then each device exchanges
     its own part with its counterparts in the others, over the data centre's network.
     """
-    members = [devices[place] for place in collective.group]
+    members = [devices[i] for i in collective.group]
     home = _domain(members[0], topology.chip)
     near = [d for d in members if _domain(d, topology.chip) == home]
     inside, across = len(near), count_domains(collective, devices, topology)
@@ -88,7 +88,7 @@ def link_seconds(collective: Collective, devices: Sequence[Any], topology: Topol
 
 def count_domains(collective: Collective, devices: Sequence[Any], topology: Topology) -> int:
     """Returns in how many slices, or nodes, a group has members."""
-    return len({_domain(devices[place], topology.chip) for place in collective.group})
+    return len({_domain(devices[i], topology.chip) for i in collective.group})
 
 
 def link_bandwidth(members: Sequence[Any], topology: Topology) -> float:

@@ -39,9 +39,9 @@ class Measured:
 
 def measure_run(program: Program, data: Dataset) -> Measured:
     """Compiles and runs a few steps on fresh parameters; nothing is written."""
-    placed = build_layout(program)
-    source = build_feed(placed, data, 0, fits_on_device(program, data))
-    fresh = placed.fresh()
+    layout = build_layout(program)
+    source = build_feed(layout, data, 0, fits_on_device(program, data))
+    fresh = layout.fresh()
     state, sums = fresh["state"], fresh["sums"]
     try:
         order = _steps_of_one_length(source, program)
@@ -69,7 +69,7 @@ def measure_run(program: Program, data: Dataset) -> Measured:
         compile_seconds=compile_seconds,
         step_seconds=float(np.median(warm)),
         steps_measured=len(warm),
-        evaluation_seconds=_evaluation_seconds(placed, data, state),
+        evaluation_seconds=_evaluation_seconds(layout, data, state),
         evaluations=max(1, int(program.durations.total_steps / max(period, 1.0))),
     )
 
@@ -84,17 +84,17 @@ def _steps_of_one_length(source: Any, program: Program) -> list[int]:
     return [k for k in steps if lengths[k] == middle]
 
 
-def _evaluation_seconds(placed: Layout, data: Dataset, state: Any) -> float:
+def _evaluation_seconds(layout: Layout, data: Dataset, state: Any) -> float:
     """Returns the seconds of an evaluation: one warm batch, times the batches of all its splits."""
-    program = placed.program
+    program = layout.program
     size = program.config.batch_size
     examples = sum(len(c) for name, c in data.splits.items() if name not in ("train", "test"))
     if not examples:
         return 0.0
-    some = next(c for name, c in data.splits.items() if name not in ("train", "test"))
-    batch = Columns({name: column[:size] for name, column in some.columns.items()})
+    split = next(c for name, c in data.splits.items() if name not in ("train", "test"))
+    batch = Columns({name: column[:size] for name, column in split.columns.items()})
     evaluator = Evaluator(
-        program, placed.placement, program.scoring.metrics(program.config.metrics)
+        program, layout.placement, program.scoring.metrics(program.config.metrics)
     )
     evaluator(state, batch)
     begin = time.perf_counter()
