@@ -3,7 +3,6 @@
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from benchmarks.loop import CASES, NEVER
+from benchmarks.loop import CASES, NEVER, Silent
 from benchmarks.pairs import Line, ratios, spread
 from lepton_jax.config import config_file
 from lepton_jax.training import build, loop
@@ -78,14 +77,17 @@ def _every_hundred_steps(pairs: int) -> Line:
         holder = placed.fresh()
         offset = 0
 
-        def timed(period: float, save: Callable[[int, Any, Any], None]) -> float:
+        class Saver(Silent):
+            def save_checkpoint(self, step: int, state: Any, sums: Any) -> None:
+                checkpoints.save(step, {"state": state, "sums": sums})
+
+        def timed(period: float, observer: Silent) -> float:
             nonlocal offset
             every = loop.Every(NEVER, NEVER, period)
-            calls = loop.Calls(_unread, _ignore, _never, save, lambda step: False)
             start = int(holder["state"].step)
             began = time.perf_counter()
             left = range(start, start + steps)
-            state = loop.run(feed, holder["state"], zeros, zeros, left, every, calls)
+            state = loop.run_steps(feed, holder["state"], zeros, zeros, left, every, observer)
             jax.block_until_ready(state)
             seconds = time.perf_counter() - began
             holder["state"] = state
@@ -93,10 +95,10 @@ def _every_hundred_steps(pairs: int) -> Line:
             return seconds
 
         def with_saves() -> float:
-            return timed(100, lambda k, s, m: checkpoints.save(k, {"state": s, "sums": m}))
+            return timed(100, Saver())
 
         def without() -> float:
-            return timed(NEVER, lambda k, s, m: None)
+            return timed(NEVER, Silent())
 
         with_saves(), without()
         values = ratios(with_saves, without, pairs)
@@ -136,15 +138,3 @@ def _restoring(pairs: int) -> Line:
         values = ratios(reading, restoring, pairs)
     name = f"restoring {MEGABYTES} MB, verified, over reading its (cached) files once"
     return Line(name, spread(values), "stated", True, f"{pairs} pairs")
-
-
-def _unread(step: int, sums: Any, state: Any) -> None:
-    pass
-
-
-def _ignore(step: int, values: Any) -> None:
-    pass
-
-
-def _never(step: int, state: Any) -> bool:
-    return False

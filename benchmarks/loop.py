@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -28,6 +28,7 @@ from lepton_jax.tracking.record import Record
 from lepton_jax.training import build, loop
 from lepton_jax.training.feed import DeviceFeed
 from lepton_jax.training.layout import Layout, build_layout
+from lepton_jax.training.program import Program
 from lepton_jax.training.runtime import runtime
 from lepton_jax.training.state import State, Totals
 
@@ -84,6 +85,41 @@ def lines(pairs: int) -> list[Line]:
     return found
 
 
+class Silent:
+    """An observer that does nothing."""
+
+    def record_interval(self, step: int, sums: Totals, state: State) -> None:
+        pass
+
+    def record_timing(self, step: int, values: Mapping[str, float]) -> None:
+        pass
+
+    def evaluate(self, step: int, state: State) -> bool:
+        return False
+
+    def save_checkpoint(self, step: int, state: State, sums: Totals) -> None:
+        pass
+
+    def should_stop(self, step: int) -> bool:
+        return False
+
+
+class Recorder(Silent):
+    """An observer that records and shows what a run's does, and neither evaluates nor saves."""
+
+    def __init__(self, program: Program, record: Record, progress: Progress):
+        self.program, self.record, self.progress = program, record, progress
+
+    def record_interval(self, step: int, sums: Totals, state: State) -> None:
+        values = self.program.training.means(sums.values)
+        self.record.log(step, values)
+        self.record.flush(force=False)
+        self.progress.update(step, values)
+
+    def record_timing(self, step: int, values: Mapping[str, float]) -> None:
+        self.record.time(step, values)
+
+
 def measure(config: Config, steps: int, pairs: int) -> list[float]:
     """The bare loop's seconds over ours."""
     with runtime(config.precision), tempfile.TemporaryDirectory() as folder:
@@ -100,15 +136,9 @@ def measure(config: Config, steps: int, pairs: int) -> list[float]:
             state = _at_zero(holder["state"], placed)
             progress = Progress(steps, batch_size=config.batch_size, stream=io.StringIO())
 
-            def read(step: int, sums: Any, state: Any) -> None:
-                values = program.training.means(sums.values)
-                record.log(step, values)
-                record.flush(force=False)
-                progress.update(step, values)
-
-            calls = loop.Calls(read, record.time, _never, _nothing, lambda step: False)
+            observer = Recorder(program, record, progress)
             began = time.perf_counter()
-            state = loop.run(feed, state, zeros, zeros, range(steps), every, calls)
+            state = loop.run_steps(feed, state, zeros, zeros, range(steps), every, observer)
             jax.block_until_ready(state)
             seconds = time.perf_counter() - began
             holder["state"] = state
@@ -141,14 +171,6 @@ def bare(feed: Any, state: Any, sums: Any, inputs: Iterable[tuple[Any, ...]]) ->
 def _at_zero(state: State, placed: Layout) -> State:
     zero = placed.placement.put(np.int32(0), placed.placement.replicated)
     return State(zero, state.seed, state.bad_step, state.hyper, state.learner)
-
-
-def _never(step: int, state: State) -> bool:
-    return False
-
-
-def _nothing(step: int, state: State, sums: Totals) -> None:
-    pass
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""The loop: from a state to the state of the last step, leaving the record on the way.
+"""The loop: takes a run's steps and tells its observer what is due.
 
-It never waits for the step it has just dispatched: metrics add up on the device and are read when
-the next interval ends. What is due at a step happens in one order, log, evaluate, checkpoint, so
-that a checkpoint never lies ahead of the record.
+The loop never waits for the step that it has just dispatched: metrics add up on the device and are
+read when the next interval ends. What is due at a step happens in one order, log, evaluate,
+checkpoint, so that a checkpoint never lies ahead of the record.
 """
 
 import collections
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,10 +18,53 @@ from lepton_jax.training.state import State, Totals
 
 
 class Feed(Protocol):
-    @property
-    def step(self) -> Callable[..., tuple[State, Totals]]: ...
+    """How the k-th batch reaches the compiled step (`feed.py`)."""
 
-    def inputs(self, k: int) -> tuple[Any, ...]: ...
+    def inputs(self, k: int) -> tuple[Any, ...]:
+        """Returns what step k takes beside state and sums. Steps are asked for in order."""
+        ...
+
+    def step(self, state: State, sums: Totals, *inputs: Any) -> tuple[State, Totals]:
+        """Dispatches a step and returns at once with its state and sums; `state` is donated."""
+        ...
+
+    def close(self) -> None:
+        """Ends the threads and the worker processes of the feed."""
+        ...
+
+
+class Observer(Protocol):
+    """What the loop tells of a run, or of several in lanes, and asks of it.
+
+    Every process of a run makes the same calls at the same steps.
+    """
+
+    def record_interval(self, step: int, sums: Totals, state: State) -> None:
+        """Records the sums of the interval that ended at `step`.
+
+        The call comes when the sums are on the host, which may be an interval later; `state` is
+        the newest one.
+
+        Raises:
+          NotFinite: when the numbers of a step were not finite; this ends the loop.
+        """
+        ...
+
+    def record_timing(self, step: int, values: Mapping[str, float]) -> None:
+        """Records where the time of the interval that ends at `step` went (`perf.clock.Clock`)."""
+        ...
+
+    def evaluate(self, step: int, state: State) -> bool:
+        """Evaluates a state and records what comes out. Returns whether it is the best so far."""
+        ...
+
+    def save_checkpoint(self, step: int, state: State, sums: Totals) -> None:
+        """Saves a checkpoint; returns when the buffers of `state` may be donated."""
+        ...
+
+    def should_stop(self, step: int) -> bool:
+        """Tells whether to save and stop. It is asked once before each step."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -33,36 +76,23 @@ class Every:
     checkpoint: float
 
     def next(self, step: int, total: int) -> int:
-        """The first step after `step` at which something is due."""
+        """Returns the first step after `step` at which something is due; `total` is the last."""
         periods = (self.log, self.evaluate, self.checkpoint)
-        return min(total, *(_next(step, period) for period in periods))
+        return min(total, *(_next_due(step, period) for period in periods))
 
 
-def due(step: int, period: float, total: int) -> bool:
-    return step == total or _next(step - 1, period) == step
+def is_due(step: int, period: float, total: int) -> bool:
+    """Tells whether what has this period is due at `step`; at the last step everything is."""
+    return step == total or _next_due(step - 1, period) == step
 
 
-def _next(step: int, period: float) -> int:
+def _next_due(step: int, period: float) -> int:
+    """Returns the first due step after `step`."""
     period = max(period, 1.0)
     i = int(step / period)
     while round(i * period) <= step:
         i += 1
     return round(i * period)
-
-
-@dataclass(frozen=True)
-class Calls:
-    """What the loop asks for when it is due."""
-
-    read: Callable[[int, Totals, State], None]
-    """Takes the sums of an interval on the host, when they are there, which may be an interval
-    later, and the newest state. Raises `NotFinite` to end the loop."""
-    time: Callable[[int, Mapping[str, float]], None]
-    evaluate: Callable[[int, State], bool]
-    """Records an evaluation; True when it is the best so far."""
-    checkpoint: Callable[[int, State, Totals], None]
-    stop: Callable[[int], bool]
-    """Asked once before each step; every process must get the same answer."""
 
 
 class NotFinite(Exception):
@@ -75,12 +105,25 @@ class NotFinite(Exception):
         self.step, self.state = step, state
 
 
-def run(
-    feed: Feed, state: State, sums: Totals, zeros: Totals, steps: range, every: Every, calls: Calls
+def run_steps(
+    feed: Feed,
+    state: State,
+    sums: Totals,
+    zeros: Totals,
+    steps: range,
+    every: Every,
+    observer: Observer,
 ) -> State:
-    """Takes the given steps, of which the last is due for everything. `zeros` are empty sums."""
+    """Takes the given steps and returns the state after the last one.
+
+    At the last step of `steps` everything is due. `sums` are what the interval that `steps` begins
+    in has added up so far; `zeros` are empty sums.
+
+    Raises:
+      NotFinite: when the observer finds the numbers of a step not finite.
+    """
     step, total = steps.start, steps.stop
-    stopping = calls.stop(step)
+    stopping = observer.should_stop(step)
     clock = Clock(step)
     pending: tuple[int, Totals] | None = None
     in_flight: collections.deque[Totals] = collections.deque()
@@ -89,8 +132,8 @@ def run(
         nonlocal pending
         if pending is not None:
             with clock("device"):
-                at, values = pending[0], jax.device_get(pending[1])
-            calls.read(at, values, state)
+                ended, values = pending[0], jax.device_get(pending[1])
+            observer.record_interval(ended, values, state)
             pending = None
 
     # Without jit every operation moves its own constants, and there is nothing to guard. What
@@ -105,27 +148,27 @@ def run(
                 with clock("dispatch"):
                     state, sums = feed.step(state, sums, *inputs)  # returns at once
                 step += 1
-                stopping = calls.stop(step)
+                stopping = observer.should_stop(step)
                 in_flight.append(sums)
                 if len(in_flight) > IN_FLIGHT:
                     with clock("device"):
                         in_flight.popleft().values.block_until_ready()
-            if due(step, every.log, total):
+            if is_due(step, every.log, total):
                 settle()  # the previous interval's, long since there
                 pending = (step, sums)
                 jax.tree.map(lambda x: x.copy_to_host_async(), sums)
                 sums = zeros
-                calls.time(step, clock.read(step))
+                observer.record_timing(step, clock.read(step))
             best = False
-            if due(step, every.evaluate, total):
+            if is_due(step, every.evaluate, total):
                 settle()
                 with clock("device"):
                     sums.values.block_until_ready()
                 with clock("evaluate"):
-                    best = calls.evaluate(step, state)
-            if best or due(step, every.checkpoint, total) or stopping:
+                    best = observer.evaluate(step, state)
+            if best or is_due(step, every.checkpoint, total) or stopping:
                 settle()
                 with clock("checkpoint"):
-                    calls.checkpoint(step, state, sums)
+                    observer.save_checkpoint(step, state, sums)
         settle()
     return state

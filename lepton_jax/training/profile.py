@@ -27,10 +27,10 @@ def profile_steps(
     workdir: str,
     processes: Processes,
     say: Callable[[str], None],
-) -> Any:
-    """`feed` itself, or one that traces the steps `asked` for as (first, count) on their way.
+) -> Feed:
+    """Returns `feed`, or a feed that traces the steps `asked` for, (first, count), on their way.
 
-    `steps`: those that this process is about to take; what lies outside of them is not traced, and
+    `steps` are those that this process is about to take; steps outside of them are not traced, and
     `say` is told so.
 
     Raises:
@@ -54,9 +54,9 @@ def profile_steps(
 
 
 class _Profiled:
-    """A feed whose steps are traced from the first of `wanted` to the last, and no others."""
+    """Traces the steps from the first of `wanted` to the last, and no others."""
 
-    def __init__(self, feed: Any, wanted: range, folder: str, say: Callable[[str], None]):
+    def __init__(self, feed: Feed, wanted: range, folder: str, say: Callable[[str], None]):
         self._feed, self._wanted, self._folder, self._say = feed, wanted, folder, say
         self._next = -1
         self._last: Totals | None = None

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
 from lepton_jax.cluster.agreement import check_same
 from lepton_jax.cluster.environment import BY_ENVIRONMENT, Launch
@@ -33,21 +31,19 @@ from lepton_jax.tracking.progress import Progress
 from lepton_jax.tracking.record import Record
 from lepton_jax.tracking.writers.views import Views
 from lepton_jax.training import init_from, loop, saved
-from lepton_jax.training.ahead import compiled_ahead
 from lepton_jax.training.build import BuiltRun, build_run
 from lepton_jax.training.checkpoints import Checkpoints
 from lepton_jax.training.cost import model_flops
-from lepton_jax.training.feed import build_batch, build_feed, fits_on_device
-from lepton_jax.training.profile import profile_steps
+from lepton_jax.training.feed import feed_for_run
+from lepton_jax.training.not_finite import explain_not_finite
 from lepton_jax.training.runtime import runtime
 from lepton_jax.training.state import State, Totals
 from lepton_jax.training.stopping import listen_for_stop
-from lepton_jax.trees import flatten_tree
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What `train` leaves: where the record is, how far it went, what `test` says."""
+    """Where the record of a run is, how far it went, and what `test` says."""
 
     workdir: str
     step: int
@@ -107,9 +103,12 @@ def train(
 ) -> TrainingResult:
     """Trains `config` in `workdir`, or goes on where a run of it stopped.
 
-    Start-up precedence: the workdir's own newest intact checkpoint, then `config.init_from`, then
-    scratch. `longer`: let `train_for` differ from the record's. `until`: stop after so many steps
-    of the whole run, which is not shortened by it; 0: at its end.
+    It starts from the workdir's newest intact checkpoint, else from `config.init_from`, else from
+    scratch.
+
+    Main arguments:
+      longer: lets `train_for` differ from the record's.
+      until: stops after so many steps of the whole run; 0: at its end.
 
     Raises:
       UserError: when the workdir holds another run, or is in use.
@@ -120,21 +119,21 @@ def train(
         processes.share("claim", lambda: bool(stack.enter_context(claim(workdir))))
         stack.enter_context(runtime(config.precision))
         stop = stack.enter_context(listen_for_stop(processes))
-        prepared = processes.attempt("prepare", lambda: build_run(config, workdir))
+        built = processes.attempt("prepare", lambda: build_run(config, workdir))
         collected = provenance.collect_provenance(command)
-        facts = provenance.describe_origin(collected, config, prepared.data.fingerprint)
+        facts = provenance.describe_origin(collected, config, built.data.fingerprint)
         check_same(processes, {name: facts[name] for name in SAME})
 
-        def begin() -> bool:
-            """Whether there is a record to go on with; else it is made."""
+        def open_or_create() -> bool:
+            """Returns whether there is a record to go on with; creates it otherwise."""
             if not Record.exists(workdir):
-                made = prepared.data.tokenizer
-                Record.create(workdir, config.to_json(), facts, made.text if made else "")
+                tokenizer = built.data.tokenizer
+                Record.create(workdir, config.to_json(), facts, tokenizer.text if tokenizer else "")
                 return False
             _check_same_run(Record.open(workdir), config, facts, longer)
             return True
 
-        restarted = processes.share("record", begin)
+        restarted = processes.share("record", open_or_create)
         if not Record.exists(workdir):
             raise UserError(
                 f"process {processes.index} cannot see what process 0 wrote to {workdir}: several "
@@ -143,18 +142,22 @@ def train(
         record = Record.open(workdir, writes=processes.first)
         stack.callback(record.close)
         if processes.first and not restarted:
-            for sentence in absent_classes(prepared.data.splits, prepared.data.spec.classes):
+            for sentence in absent_classes(built.data.splits, built.data.spec.classes):
                 say(f"warning: {sentence}")
-        training = _Training(prepared, record, processes, stop)
+        run = _Run(built, record, processes, stop)
         try:
-            return training.run(facts, restarted, until)
+            return run.train(facts, restarted, until)
         except Exception as e:  # noqa: BLE001  `fail` raises it again, or tells the others
-            record.end("failed", training.step, str(e))
+            record.end("failed", run.step, str(e))
             processes.fail(e)
 
 
 def _check_same_run(record: Record, config: Config, facts: dict[str, Any], longer: bool) -> None:
-    """Refuses to go on with what would be another run, and warns of what changes its bits."""
+    """Checks that a record is of the run that is to go on, and warns of what changes its bits.
+
+    Raises:
+      UserError: when the config or the data would make it another run.
+    """
     workdir = record.workdir
     changed = list_differences(saved.read_config(workdir), config)
     length = [c for c in changed if c.startswith("train_for:")]
@@ -181,99 +184,50 @@ def _check_same_run(record: Record, config: Config, facts: dict[str, Any], longe
             )
 
 
-class _Training:
-    """One call of `train`, after everything it needs is at hand."""
+class _Run:
+    """A run on its way, as the loop's observer: sets up, takes the steps, ends."""
 
     def __init__(
         self,
-        prepared: BuiltRun,
+        built: BuiltRun,
         record: Record,
         processes: Processes,
         stop: Callable[[int], bool],
     ):
-        self.program, self.data = prepared.program, prepared.data
-        self.layout, self.evaluations = prepared.layout, prepared.evaluations
-        self.config, self.record = prepared.program.config, record
+        self.program, self.data = built.program, built.data
+        self.layout, self.evaluations = built.layout, built.evaluations
+        self.config, self.record = built.program.config, record
         self.processes, self.stop = processes, stop
-        self.checkpoints = Checkpoints(record.workdir, self._kept, processes)
+        self.checkpoints = Checkpoints(record.workdir, self._steps_to_keep, processes)
+        self.watchdog = Watchdog(self.config.patience, processes)
         self.step = 0
 
-    def run(self, facts: Mapping[str, Any], restarted: bool, until: int) -> TrainingResult:
+    def train(self, facts: Mapping[str, Any], restarted: bool, until: int) -> TrainingResult:
+        """Takes the steps that are left, at most up to step `until`, and evaluates at the end."""
         config, program, record = self.config, self.program, self.record
-        state, sums = self._start()
+        state, sums = self._begin()
         self.step = first = int(state.step)
         total = program.durations.total_steps
         steps = range(first, min(total, until or total))
         if restarted:
             record.resume(first, config.to_json(), facts)
-        chosen = config.writers.values() if self.processes.first else ()
-        writers = [w.build(record.workdir, config.to_dict()) for w in chosen]
-        views = Views(writers, record.rows())
-        every = loop.Every(
-            log=program.durations.period(config.log_every),
-            evaluate=program.durations.period(config.evaluate_every),
-            checkpoint=program.durations.period(config.checkpoint_every),
+        self._open_displays(first, total)
+        self.processes.on_loss(self._explain_loss)
+        feed = feed_for_run(
+            self.layout, self.data, steps, record.workdir, self.processes, self._say
         )
-        show = ("train/loss", "train/accuracy", config.best.metric)
-        progress = Progress(total, batch_size=config.batch_size, start=first, show=show)
-
-        watchdog = Watchdog(config.patience, self.processes)
-        self.processes.on_loss(self._what_is_left)
-
-        def stop(step: int) -> bool:
-            watchdog.beat(f"step {step}")
-            return self.stop(step)
-
-        def log(step: int, values: Mapping[str, float]) -> None:
-            self.step = step
-            record.log(step, values)
-            record.flush(force=False)
-            if self.processes.first:
-                progress.update(step, values)
-            views(step, values)
-
-        def read(step: int, sums: Totals, state: State) -> None:
-            if sums.bad_step >= 0:
-                raise loop.NotFinite(int(sums.bad_step), state)
-            log(step, program.training.means(sums.values))
-
-        def evaluate(step: int, state: State) -> bool:
-            watchdog.beat(f"the evaluation after step {step}")
-            values = self.evaluations.during(state)
-            if values:
-                log(step, values)
-            return best_step(config.best, record.rows()) == step
-
-        def checkpoint(step: int, state: State, sums: Totals) -> None:
-            watchdog.beat(f"the save after step {step}")
-            bad_step = int(jax.device_get(state.bad_step))
-            if bad_step >= 0:
-                raise loop.NotFinite(bad_step, state)
-            record.flush()  # what a checkpoint stands on is written before it
-            self.checkpoints.save(step, {"state": state, "sums": sums})
-
-        devices = list(self.layout.placement.mesh.devices.flat)
-        utilization = Utilization(lambda: model_flops(program), devices, config.precision)
-
-        def time(step: int, values: Mapping[str, float]) -> None:
-            record.time(step, {**values, **utilization(values["steps_per_second"])})
-
-        calls = loop.Calls(read, time, evaluate, checkpoint, stop)
-        fits = self.processes.gather("fits on device", fits_on_device(program, self.data))
-        batches = build_feed(self.layout, self.data, first, all(fits))
-        source = profile_steps(
-            compiled_ahead(batches, self.layout, steps, self._say),
-            config.profile, steps, record.workdir, self.processes, self._say,
-        )  # fmt: skip
-        zeros = self.layout.empty_sums()
-        with contextlib.closing(views):
+        with contextlib.closing(self.views):
             try:
-                with watchdog, progress:
-                    state = loop.run(source, state, sums, zeros, steps, every, calls)
+                with self.watchdog, self.progress:
+                    state = loop.run_steps(
+                        feed, state, sums, self.layout.empty_sums(), steps, self._periods(), self
+                    )
             except loop.NotFinite as e:
-                raise WorkError(self._explain(e)) from None
+                workdir, checkpoints = record.workdir, self.checkpoints
+                reason = explain_not_finite(e, self.layout, self.data, workdir, checkpoints)
+                raise WorkError(reason) from None
             finally:
-                source.close()
+                feed.close()
                 record.flush()
                 self.checkpoints.wait()
             step = int(state.step)
@@ -283,45 +237,109 @@ class _Training:
             record.end("finished" if step == total else "stopped", step)
         return TrainingResult(record.workdir, step, total, record.results(), stopped=step < total)
 
-    def _start(self) -> tuple[State, Totals]:
-        """The workdir's own checkpoint, then `init_from`, then scratch."""
+    def record_interval(self, step: int, sums: Totals, state: State) -> None:
+        """Records the means of an interval. Raises `NotFinite` when the state has frozen."""
+        if sums.bad_step >= 0:
+            raise loop.NotFinite(int(sums.bad_step), state)
+        self._log(step, self.program.training.means(sums.values))
+
+    def record_timing(self, step: int, values: Mapping[str, float]) -> None:
+        """Records where an interval's time went, and the utilization of the devices."""
+        self.record.time(step, {**values, **self.utilization(values["steps_per_second"])})
+
+    def evaluate(self, step: int, state: State) -> bool:
+        """Measures every split but `test`; returns whether the state is the best so far."""
+        self.watchdog.beat(f"the evaluation after step {step}")
+        values = self.evaluations.during(state)
+        if values:
+            self._log(step, values)
+        return best_step(self.config.best, self.record.rows()) == step
+
+    def save_checkpoint(self, step: int, state: State, sums: Totals) -> None:
+        """Starts saving a checkpoint. Raises `NotFinite` rather than save a frozen state."""
+        self.watchdog.beat(f"the save after step {step}")
+        bad_step = int(jax.device_get(state.bad_step))
+        if bad_step >= 0:
+            raise loop.NotFinite(bad_step, state)
+        self.record.flush()  # what a checkpoint stands on is written before it
+        self.checkpoints.save(step, {"state": state, "sums": sums})
+
+    def should_stop(self, step: int) -> bool:
+        """Tells whether a signal asked the run to save and stop."""
+        self.watchdog.beat(f"step {step}")
+        return self.stop(step)
+
+    def _begin(self) -> tuple[State, Totals]:
+        """Returns the state and the sums to start from: a checkpoint's, else fresh ones."""
         step = self.checkpoints.newest_intact(self._say)
         if step is not None:
             self.checkpoints.forget_after(step)
-            found = self.checkpoints.restore(step, self.layout.like)
+            checkpoint = self.checkpoints.restore(step, self.layout.like)
             self._say(f"going on from step {step} of {self.program.durations.total_steps}")
-            return found["state"], found["sums"]
+            return checkpoint["state"], checkpoint["sums"]
         state, report = init_from.initial_state(self.layout)
         if report:
             self._say(report)
         return state, self.layout.empty_sums()
 
+    def _open_displays(self, first: int, total: int) -> None:
+        """Opens what shows the run while it trains: trackers, progress and utilization."""
+        config, record = self.config, self.record
+        components = config.writers.values() if self.processes.first else ()
+        writers = [writer.build(record.workdir, config.to_dict()) for writer in components]
+        self.views = Views(writers, record.rows())
+        show = ("train/loss", "train/accuracy", config.best.metric)
+        self.progress = Progress(total, batch_size=config.batch_size, start=first, show=show)
+        devices = list(self.layout.placement.mesh.devices.flat)
+        self.utilization = Utilization(lambda: model_flops(self.program), devices, config.precision)
+
+    def _periods(self) -> loop.Every:
+        period = self.program.durations.period
+        return loop.Every(
+            log=period(self.config.log_every),
+            evaluate=period(self.config.evaluate_every),
+            checkpoint=period(self.config.checkpoint_every),
+        )
+
+    def _log(self, step: int, values: Mapping[str, float]) -> None:
+        """Writes numbers to the record, the progress line and the trackers."""
+        self.step = step
+        self.record.log(step, values)
+        self.record.flush(force=False)
+        if self.processes.first:
+            self.progress.update(step, values)
+        self.views(step, values)
+
     def _finish(self, state: State) -> None:
-        """Reads `test` once, with the best checkpoint."""
-        record, shared = self.record, self.processes.share
+        """Measures `test` once, with the best checkpoint, and draws the record's pictures."""
+        record, placement = self.record, self.layout.placement
         steps = self.checkpoints.steps()
         step = best_step(self.config.best, record.rows(), steps) or int(state.step)
-        if shared("read", lambda: record.results().get("checkpoint", {}).get("step")) == step:
+
+        def measured_step() -> int | None:
+            return record.results().get("checkpoint", {}).get("step")
+
+        if self.processes.share("read", measured_step) == step:
             return
         if step != int(state.step):
             state = self.checkpoints.restore(step, self.layout.like)["state"]
-        for name, found in self.evaluations.final(state).items():
-            record.write_results(name, {**found, "step": step})
-        images = generate_samples(self.program, self.layout.placement, state)
-        placement, test = self.layout.placement, self.data.splits.get("test")
-        aligned = align_examples(self.program, placement, state, test)
+        for name, results in self.evaluations.final(state).items():
+            record.write_results(name, {**results, "step": step})
+        images = generate_samples(self.program, placement, state)
+        alignments = align_examples(self.program, placement, state, self.data.splits.get("test"))
         if self.processes.first:
             figures.draw_learning_curves(record.rows(), f"{record.workdir}/curves.png")
             answer = self.program.inference.answer
-            draw_record(record, self.data, images, aligned, answer)
+            draw_record(record, self.data, images, alignments, answer)
         record.write_results("checkpoint", {"step": step, "best": self.config.best.metric})
 
-    def _kept(self, steps: list[int]) -> set[int]:
+    def _steps_to_keep(self, steps: list[int]) -> set[int]:
+        """Selects the last checkpoints and the best one."""
         best = best_step(self.config.best, self.record.rows(), steps)
         return {*steps[-self.config.keep_last :], *([] if best is None else [best])}
 
-    def _what_is_left(self) -> str:
-        """For when a process is lost."""
+    def _explain_loss(self) -> str:
+        """Says what is left of the run when one of its processes is lost."""
         steps = self.checkpoints.steps()
         last = f"The last checkpoint is step {steps[-1]}" if steps else "There is no checkpoint yet"
         return (
@@ -332,35 +350,7 @@ class _Training:
         if self.processes.first:
             say(message)
 
-    def _explain(self, error: loop.NotFinite) -> str:
-        """Takes the bad step once more, unguarded, and says where the numbers broke."""
-        program, step = self.program, error.step
-        batch = build_batch(self.layout, self.data.splits["train"], step)
-
-        def finite(state: State, batch: Any) -> Any:
-            learner, values = program.training.update(state, batch)
-            return jax.tree.map(lambda x: jnp.isfinite(x).all(), learner), values
-
-        learner, values = jax.device_get(
-            self.layout.placement.compile_sums(finite)(error.state, batch)
-        )
-        means = dict(zip(program.training.sum_names, np.divide(*values), strict=True))
-        bad = sorted(name for name, good in flatten_tree(learner).items() if not good)
-        steps = self.checkpoints.steps()
-        norm = means.get("grad_norm", float("nan"))
-        return (
-            f"the numbers of step {step} are not finite: loss {means['loss']:.4g}, learning rate "
-            f"{means['learning_rate']:.4g}, gradient norm {norm:.4g}; "
-            + (f"{len(bad)} arrays break, by name {bad[0]} first" if bad else "no array breaks")
-            + ".\nNo checkpoint has been touched by it"
-            + (f": the last one is step {steps[-1]}" if steps else "")
-            + f". The record is in {self.record.workdir}.\n"
-            "What often helps, in another --workdir: a lower optimizer.learning_rate, a longer "
-            "schedule.warmup, optimizer.clip_norm=1.0.\n"
-            "Whether the data, a layer or the update began it: "
-            f"python launch.py debug --workdir={self.record.workdir} --step={step}"
-        )
-
 
 def default_command() -> list[str]:
+    """Returns the command line of this process, the program by its name alone."""
     return [os.path.basename(sys.argv[0]), *sys.argv[1:]]

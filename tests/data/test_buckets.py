@@ -16,8 +16,7 @@ from lepton_jax.data.source import Columns
 from lepton_jax.data.text.buckets import buckets
 from lepton_jax.errors import UserError
 from lepton_jax.training import build
-from lepton_jax.training.ahead import compiled_ahead
-from lepton_jax.training.feed import build_feed
+from lepton_jax.training.feed import CompiledAhead, DeviceFeed
 from lepton_jax.training.layout import build_layout
 
 RECIPE = str(Path(__file__).parents[2] / "configs/trec_cnn.py")
@@ -77,13 +76,14 @@ def test_in_memory_and_streamed_a_run_is_the_same_to_the_byte(tmp_path: Path):
 def test_the_programs_of_all_lengths_are_compiled_in_threads_beside_each_other(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr("lepton_jax.training.ahead.EVERY", 0.0)
+    monkeypatch.setattr("lepton_jax.training.feed.REPORT_EVERY", 0.0)
     config, _ = config_file.load_config(f"{RECIPE}:tiny", {"data.buckets": "(6, 8, 12, 40)"})
     data = build.load_data(config)
     placed = build_layout(build.build_program(config, data))
     steps = range(12)
     said: list[str] = []
-    ahead = compiled_ahead(build_feed(placed, data, 0, on_device=True), placed, steps, said.append)
+    train = data.splits["train"]
+    ahead = CompiledAhead(DeviceFeed(placed, train), placed, steps, said.append)
     compiled_by = []
 
     def listener(event, seconds, **_):
@@ -92,7 +92,7 @@ def test_the_programs_of_all_lengths_are_compiled_in_threads_beside_each_other(
 
     fresh = placed.fresh()
     state, sums = fresh["state"], fresh["sums"]
-    lengths = {len(ahead.inputs(k)[-1]) for k in steps}
+    lengths = {len(ahead.inputs(k).length_marker) for k in steps}
     jax.monitoring.register_event_duration_secs_listener(listener)
     try:
         for k in steps:

@@ -54,7 +54,7 @@ class BuiltPrograms:
         total, periods = self._lengths[trial.program]
 
         def seen(step: int) -> bool:
-            return all(loop.due(step, period, total) for period in periods)
+            return all(loop.is_due(step, period, total) for period in periods)
 
         starts = [max(1, round(share * total)) for share in shares]
         return tuple(next(s for s in range(start, total + 1) if seen(s)) for start in starts)

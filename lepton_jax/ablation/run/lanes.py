@@ -184,21 +184,22 @@ class LaneFeed:
     """Batches of all lanes: shared data, an order of the examples for each."""
 
     def __init__(self, lanes: Lanes, orders: Sequence[Order]):
-        self._place, self._orders = lanes.placement, orders
+        placement = lanes.placement
         self._columns = lanes.columns
         positions = np.arange(orders[0].batch_size, dtype=np.int32)
-        self._position = self._place.share(positions)
-        self._chunk: tuple[int, Any, Any] = (-1, None, None)
-        self._rulers = feed.LengthMarkers(orders[0].buckets, self._place.share)
+        self._position = placement.share(positions)
+        self._chunks = feed.ChunkedOrder(
+            lambda start: np.stack([o.chunk(start, feed.CHUNK) for o in orders]), placement.send
+        )
+        self._markers = feed.LengthMarkers(orders[0].buckets, placement.share)
         self.step = lanes.step
 
-    def inputs(self, k: int) -> tuple[Any, ...]:
-        """What step k takes beside state and sums."""
-        start = k - k % feed.CHUNK
-        if self._chunk[0] != start:
-            order = np.stack([o.chunk(start, feed.CHUNK) for o in self._orders])
-            self._chunk = (start, order, self._place.send(order))
-        _, order, sent = self._chunk
+    def inputs(self, k: int) -> feed.GatherInputs:
+        """Returns what step k takes beside state and sums."""
+        index, chunk = self._chunks.at(k)
         # All lanes come to the same length, but for batches that go across epochs.
-        ruler = self._rulers(order[:, k % feed.CHUNK])
-        return self._columns, sent, self._position, ruler
+        marker = self._markers.marker(index)
+        return feed.GatherInputs(self._columns, chunk, self._position, marker)
+
+    def close(self) -> None:
+        """Does nothing: there is nothing to end."""

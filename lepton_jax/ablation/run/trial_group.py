@@ -77,14 +77,13 @@ class TrialGroup:
             evaluate=program.durations.period(program.config.evaluate_every),
             checkpoint=program.durations.period(program.config.checkpoint_every),
         )
-        calls = loop.Calls(self._read, self._time, self._evaluate, self._checkpoint, self._stops)
         size = program.config.batch_size * len(self._trials)
         self._progress = Progress(self._until, batch_size=size, start=first)
         try:
             with self._progress:
-                state = loop.run(
+                state = loop.run_steps(
                     self._lanes.feed(self._configs), found["state"], found["sums"],
-                    self._lanes.empty_sums(), range(first, self._until), every, calls,
+                    self._lanes.empty_sums(), range(first, self._until), every, self,
                 )  # fmt: skip
             self._checkpoints.wait()
             step = int(jax.device_get(state.step).max())
@@ -157,7 +156,7 @@ class TrialGroup:
         record.resume(step, config.to_json(), facts)
         return record
 
-    def _read(self, step: int, sums: Totals, state: State) -> None:
+    def record_interval(self, step: int, sums: Totals, state: State) -> None:
         self._drop_diverged(sums.bad_step)
         losses, values = [], self._host(sums.values)
         for i, record in self._records.items():
@@ -169,12 +168,12 @@ class TrialGroup:
         if time.monotonic() - self._last > 2 * APART:
             self._flush()
 
-    def _time(self, step: int, values: Mapping[str, float]) -> None:
+    def record_timing(self, step: int, values: Mapping[str, float]) -> None:
         """A trial's share of the time: what it cost among the lanes that ran beside it."""
         for record in self._records.values():
             record.time(step, {**values, "lanes": len(self._trials)})
 
-    def _evaluate(self, step: int, state: State) -> bool:
+    def evaluate(self, step: int, state: State) -> bool:
         found = self._measured(self._evaluations.while_training, state)
         improved = np.zeros(self._lanes.count, bool)
         for i, record in self._records.items():
@@ -190,15 +189,15 @@ class TrialGroup:
             self._kept = self._lanes.select(improved, state, self._kept)
         return False
 
-    def _checkpoint(self, step: int, state: State, sums: Totals) -> None:
+    def save_checkpoint(self, step: int, state: State, sums: Totals) -> None:
         now = time.monotonic()
-        if now - self._saved < APART and not self._stops(step):
+        if now - self._saved < APART and not self.should_stop(step):
             return
         self._flush()  # what a checkpoint stands on is written before it
         self._checkpoints.save(step, {"state": state, "sums": sums, "kept": self._kept})
         self._saved = now
 
-    def _stops(self, step: int) -> bool:
+    def should_stop(self, step: int) -> bool:
         return self._stop(step) or not self._records
 
     def _best(self, i: int) -> int | None:

@@ -1,0 +1,49 @@
+"""What is said of a run whose numbers were not finite."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lepton_jax.data.dataset import Dataset
+from lepton_jax.training.checkpoints import Checkpoints
+from lepton_jax.training.feed import build_batch
+from lepton_jax.training.layout import Layout
+from lepton_jax.training.loop import NotFinite
+from lepton_jax.training.state import State
+from lepton_jax.trees import flatten_tree
+
+
+def explain_not_finite(
+    error: NotFinite, layout: Layout, data: Dataset, workdir: str, checkpoints: Checkpoints
+) -> str:
+    """Takes the bad step once more, unguarded, and says where the numbers broke.
+
+    Every process of a run must call it.
+    """
+    program, step = layout.program, error.step
+    batch = build_batch(layout, data.splits["train"], step)
+
+    def find_finite(state: State, batch: Any) -> Any:
+        learner, values = program.training.update(state, batch)
+        return jax.tree.map(lambda x: jnp.isfinite(x).all(), learner), values
+
+    compiled = layout.placement.compile_sums(find_finite)
+    finite, values = jax.device_get(compiled(error.state, batch))
+    means = dict(zip(program.training.sum_names, np.divide(*values), strict=True))
+    bad = sorted(name for name, good in flatten_tree(finite).items() if not good)
+    steps = checkpoints.steps()
+    norm = means.get("grad_norm", float("nan"))
+    return (
+        f"the numbers of step {step} are not finite: loss {means['loss']:.4g}, learning rate "
+        f"{means['learning_rate']:.4g}, gradient norm {norm:.4g}; "
+        + (f"{len(bad)} arrays break, by name {bad[0]} first" if bad else "no array breaks")
+        + ".\nNo checkpoint has been touched by it"
+        + (f": the last one is step {steps[-1]}" if steps else "")
+        + f". The record is in {workdir}.\n"
+        "What often helps, in another --workdir: a lower optimizer.learning_rate, a longer "
+        "schedule.warmup, optimizer.clip_norm=1.0.\n"
+        "Whether the data, a layer or the update began it: "
+        f"python launch.py debug --workdir={workdir} --step={step}"
+    )
