@@ -1,9 +1,8 @@
-"""A picture of what answers were read from. Imports matplotlib."""
+"""A picture of what answers were read from. matplotlib is loaded when it is drawn."""
 
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from lepton_jax.plots.figures import save_figure
 from lepton_jax.tracking.files import Path
@@ -22,6 +21,8 @@ def draw_attention(
     `shown`: the texts of the source's S tokens and of the answer's T, and weights [T, S]. Raises as
     `files.write_bytes` does.
     """
+    from matplotlib.figure import Figure
+
     widths = [len(source) * _INCH + _MARGIN for source, _, _ in shown]
     height = max(len(answer) for _, answer, _ in shown) * _INCH + _MARGIN
     figure = Figure(figsize=(sum(widths), height), layout="constrained")

@@ -1,13 +1,13 @@
-"""A picture of what a detector says of images. Imports matplotlib."""
+"""A picture of what a detector says of images. matplotlib is loaded when it is drawn."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from typing import TYPE_CHECKING, Any
 
 from lepton_jax.plots.figures import save_figure
 from lepton_jax.tracking.files import Path
+
+if TYPE_CHECKING:
+    from matplotlib.patches import Rectangle
 
 _COLOURS = ("#e4572e", "#1f5fa8", "#2c8c5a", "#8c4fb0", "#b08a1f", "#c2378d")
 _COLUMNS = 3
@@ -23,6 +23,8 @@ def draw_detections(
     `shown`: `{"example": 3, "boxes": [[ymin, xmin, ymax, xmax]], "scores": [...], "labels": [...]}`
     for each. Raises as `files.write_bytes` does.
     """
+    from matplotlib.figure import Figure
+
     if not shown:
         return
     lines = -(-len(shown) // _COLUMNS)
@@ -53,7 +55,9 @@ def draw_detections(
     save_figure(figure, path)
 
 
-def _rectangle(box: Any, shape: Sequence[int], **style: Any) -> Rectangle:
+def _rectangle(box: Any, shape: Sequence[int], **style: Any) -> "Rectangle":
+    from matplotlib.patches import Rectangle
+
     top, left, bottom, right = box
     height, width = shape[:2]
     corner = (left * width - 0.5, top * height - 0.5)

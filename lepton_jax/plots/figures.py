@@ -1,18 +1,18 @@
-"""Pictures of a record as PNG files. Imports matplotlib, so it is imported where it is used."""
+"""Pictures of a record as PNG files. matplotlib is loaded when one is drawn, and not before."""
 
 import io
 from collections.abc import Sequence
 from math import ceil, isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.colors import PowerNorm
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from lepton_jax.tracking import files
 from lepton_jax.tracking.files import Path
 from lepton_jax.tracking.record import Row
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _COLOURS = {"train": "#8a8a8a", "valid": "#1f5fa8", "test": "#c4451c"}
 _OTHERS = ("#2c8c5a", "#8c4fb0", "#b08a1f")
@@ -32,6 +32,9 @@ def draw_learning_curves(rows: Sequence[Row], path: Path) -> None:
     `rows` are the record's: `{"step": 50, "train/loss": 0.4}`. Points that are not finite are
     left out. Raises as `files.write_bytes` does.
     """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
     curves = _curves(rows)
     columns = min(3, max(1, len(curves)))
     lines = max(1, -(-len(curves) // columns))
@@ -65,6 +68,9 @@ def draw_confusion_matrix(matrix: Any, classes: Sequence[str], path: Path) -> No
 
     `matrix` is [C, C] with the true class first. Raises as `files.write_bytes` does.
     """
+    from matplotlib.colors import PowerNorm
+    from matplotlib.figure import Figure
+
     counts = np.asarray(matrix)
     total = counts.sum(axis=1, keepdims=True)
     share = np.divide(counts, total, out=np.zeros(counts.shape), where=total > 0)
@@ -171,7 +177,7 @@ def _curves(rows: Sequence[Row]) -> dict[str, dict[str, list[tuple[int, float]]]
     return dict(sorted(curves.items(), key=lambda item: item[0] != "loss"))
 
 
-def save_figure(figure: Figure, path: Path) -> None:
+def save_figure(figure: "Figure", path: Path) -> None:
     buffer = io.BytesIO()
     # Without matplotlib's version in it the same record gives the same file for longer.
     figure.savefig(buffer, format="png", dpi=140, metadata={"Software": None})

@@ -2,24 +2,33 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from lepton_jax.config.config import BestConfig
+
+Mode = Literal["max", "min"]
+
+
+def sign_of(mode: Mode) -> int:
+    """Returns 1 for 'max' and -1 for 'min': a value times its sign is the larger the better."""
+    return 1 if mode == "max" else -1
 
 
 def best_step(
     best: BestConfig, rows: Iterable[Mapping[str, Any]], among: Sequence[int] | None = None
 ) -> int | None:
-    """The earliest step with the best value of the metric; None where there is none.
+    """Returns the earliest step with the best value of the metric; None where there is none.
 
-    A value that is not finite is no value.
+    Main arguments:
+      rows: those of a record. A value that is not finite does not count.
+      among: the steps to choose from; None: every step.
     """
-    sign = 1 if best.mode == "max" else -1
-    found: tuple[float, int] | None = None
+    sign = sign_of(best.mode)
+    winner: tuple[float, int] | None = None
     for row in rows:
         measured = best.metric in row and math.isfinite(row[best.metric])
         if measured and (among is None or row["step"] in among):
             value = sign * row[best.metric]
-            if found is None or value > found[0]:
-                found = (value, row["step"])
-    return None if found is None else found[1]
+            if winner is None or value > winner[0]:
+                winner = (value, row["step"])
+    return None if winner is None else winner[1]

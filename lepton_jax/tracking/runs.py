@@ -12,6 +12,7 @@ from typing import Any
 from lepton_jax.console import format_table
 from lepton_jax.errors import UserError, WorkError, did_you_mean
 from lepton_jax.tracking import files
+from lepton_jax.tracking.best import sign_of
 from lepton_jax.tracking.claim import read_owner
 from lepton_jax.tracking.conditions import COMPARISONS, split_condition
 from lepton_jax.tracking.files import Path
@@ -117,9 +118,10 @@ def _facts(workdir: str, name: str) -> dict[str, Any]:
         for split, values in results.items():
             facts |= {f"{split}/{k}": v for k, v in values.items() if isinstance(v, int | float)}
         metric = facts.get("best.metric")
-        found = [row[metric] for row in rows if metric in row and isfinite(row[metric])]
-        if found:
-            facts["best"] = (min if facts.get("best.mode") == "min" else max)(found)
+        values = [row[metric] for row in rows if metric in row and isfinite(row[metric])]
+        if values:  # of all steps, whether they were kept as a checkpoint or not
+            sign = sign_of(facts.get("best.mode", "max"))
+            facts["best"] = max(values, key=lambda value: sign * value)
         code = provenance.get("code") or {}
         facts |= {
             "fingerprint": provenance.get("fingerprint"),

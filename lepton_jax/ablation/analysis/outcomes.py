@@ -16,7 +16,7 @@ from lepton_jax.ablation.workdir import (
 from lepton_jax.config.config import BestConfig
 from lepton_jax.errors import UserError
 from lepton_jax.tracking import files
-from lepton_jax.tracking.best import best_step
+from lepton_jax.tracking.best import best_step, sign_of
 from lepton_jax.tracking.record import Record, Row
 
 
@@ -83,7 +83,7 @@ class Results:
         if len(values) < len(outcomes) or not values:
             return float("-inf")
         mean = sum(values) / len(values)
-        return mean if self.mode == "max" else -mean
+        return sign_of(self.mode) * mean
 
 
 def read_results(workdir: str) -> Results:

@@ -21,6 +21,7 @@ import numpy as np
 from scipy import stats
 
 from lepton_jax.ablation.analysis.outcomes import Outcome, Results
+from lepton_jax.tracking.best import sign_of
 
 LEVEL = 0.95
 """Of every interval; 1 - LEVEL is what a corrected p must be below."""
@@ -229,8 +230,8 @@ def correct_comparisons(
 
 
 def is_improvement(difference: float, mode: Literal["max", "min"]) -> bool:
-    """Whether variant - baseline is to the good: the one place where the direction counts."""
-    return difference > 0 if mode == "max" else difference < 0
+    """Tells whether the difference variant - baseline is to the good."""
+    return sign_of(mode) * difference > 0
 
 
 def t_interval(x: np.ndarray) -> Interval:
@@ -263,7 +264,7 @@ def probability_of_improvement(x: np.ndarray, y: np.ndarray, mode: Literal["max"
     `x` is [..., n] and `y` [..., m].
     """
     signs = np.sign(x[..., :, None] - y[..., None, :]).mean((-1, -2))
-    return (1 + (signs if mode == "max" else -signs)) / 2
+    return (1 + sign_of(mode) * signs) / 2
 
 
 def holm_correction(p: Sequence[float]) -> list[float]:

@@ -13,6 +13,7 @@ from lepton_jax.ablation.ablate import states
 from lepton_jax.ablation.analysis import outcomes
 from lepton_jax.ablation.analysis.outcomes import Outcome, Results
 from lepton_jax.ablation.workdir import ENDED
+from lepton_jax.tracking.best import sign_of
 
 EVERY = 2.0
 """Seconds between two looks."""
@@ -38,7 +39,7 @@ class ExperimentStatus:
     @property
     def _best(self) -> Outcome | None:
         found = [o for o in self.results.outcomes if o.valid is not None and o.state != "failed"]
-        sign = 1 if self.results.mode == "max" else -1
+        sign = sign_of(self.results.mode)
         return max(found, key=lambda o: sign * (o.valid or 0.0), default=None)
 
     def __str__(self) -> str:
@@ -59,7 +60,7 @@ class ExperimentStatus:
         table = Table(title=str(self), title_justify="left", title_style="")
         for column in ("variant", "finished", "running", "failed", "waiting", "best on valid"):
             table.add_column(column)
-        sign = 1 if self.results.mode == "max" else -1
+        sign = sign_of(self.results.mode)
         for variant in self.results.variants:
             mine = [o for o in self.results.outcomes if o.variant == variant]
             count = {s: sum(o.state == s for o in mine) for s in ("finished", "running", "failed")}

@@ -26,6 +26,7 @@ from lepton_jax.ablation.workdir import has_ended, trial_folder, trial_status
 from lepton_jax.console import say
 from lepton_jax.errors import UserError
 from lepton_jax.tracking import files
+from lepton_jax.tracking.best import sign_of
 from lepton_jax.tracking.record import Record
 
 MOST_TRIED = 20
@@ -56,7 +57,7 @@ class SearchDriver:
         self.search = search
         self._base = load_base_config(experiment.config, experiment)
         self._seeds, self._metric = list(experiment.seeds), f"valid/{experiment.metric}"
-        self._sign = 1 if experiment.mode == "max" else -1
+        self._sign = sign_of(experiment.mode)
         self._where, self._programs = where, programs
         self._path = files.join_path(where, "searches", f"{folder_name(search.name)}.json")
         self._exhausted = False
