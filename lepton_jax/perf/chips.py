@@ -63,6 +63,6 @@ KINDS = {
 
 
 def find_chip(device_kind: str) -> Chip | None:
-    """The chip that JAX calls so; None for what is not in the table, such as a CPU."""
-    found = [kind for kind in KINDS if device_kind.startswith(kind)]
-    return CHIPS[KINDS[max(found, key=len)]] if found else None
+    """Finds the chip that JAX calls so; None for a device that is not listed, such as a CPU."""
+    kinds = [kind for kind in KINDS if device_kind.startswith(kind)]
+    return CHIPS[KINDS[max(kinds, key=len)]] if kinds else None

@@ -35,14 +35,15 @@ class Clock:
         self._spent[self._what] = self._spent.get(self._what, 0.0) + spent
 
     def read(self, step: int) -> dict[str, float]:
-        """The interval that ends now, and the start of the next.
+        """Returns the seconds of the interval that ends now, and starts the next one.
 
-        Evaluating and saving do not count as training: `steps_per_second` leaves them out.
+        `steps_per_second` leaves out evaluating and saving, which are no training.
         """
         now = perf_counter()
-        whole = max(now - self._began, 1e-9)
+        seconds = max(now - self._began, 1e-9)
         aside = self._spent.get("evaluate", 0.0) + self._spent.get("checkpoint", 0.0)
-        row = {"steps_per_second": (step - self._step) / max(whole - aside, 1e-9), "seconds": whole}
+        row = {"steps_per_second": (step - self._step) / max(seconds - aside, 1e-9)}
+        row["seconds"] = seconds
         row |= {f"seconds/{what}": spent for what, spent in self._spent.items()}
         self._spent, self._step, self._began = {}, step, now
         return row

@@ -14,7 +14,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr
 
 
 def count_flops(function: Any, *args: Any) -> float:
-    """Of one call with such arguments (arrays or `jax.ShapeDtypeStruct`s)."""
+    """Counts the FLOPs of one call with such arguments (arrays or `jax.ShapeDtypeStruct`s)."""
     return _count(jax.make_jaxpr(function)(*args).jaxpr)
 
 
@@ -39,7 +39,10 @@ def _count(jaxpr: Jaxpr) -> float:
 
 
 def _convolution(equation: Any) -> float:
-    """2 x outputs x what makes one of them; holes that dilation leaves in the input are free."""
+    """Counts a convolution: 2 x outputs x the products in one of them.
+
+    The zeros that dilation puts between the inputs cost nothing.
+    """
     kernel = equation.invars[1].aval.shape
     out = equation.outvars[0].aval.shape
     numbers = equation.params["dimension_numbers"]

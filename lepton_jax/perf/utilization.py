@@ -10,7 +10,7 @@ class Utilization:
     """Model FLOP/s over the devices' peak (MFU; Chowdhery et al. 2022, appendix B)."""
 
     def __init__(self, model_flops: Callable[[], float], devices: Sequence[Any], precision: str):
-        """`model_flops()` counts a step's; it is called only where the devices' peak is known."""
+        """Takes `model_flops()`, which counts a step's, and calls it only where a peak is known."""
         chip = find_chip(devices[0].device_kind)
         self._seconds = 0.0  # of a step at the peak
         if chip is not None:

@@ -1,4 +1,4 @@
-"""Where a run's arrays lie and its step runs: a mesh of devices, and what is spread over it.
+"""Where a run's arrays lie and its step runs: a mesh of devices, and what is sharded over it.
 
 The step is pure and blind to all this. `strategies.py` makes placements by name; the same code
 serves one process with one device and many processes with many devices each.
@@ -51,7 +51,7 @@ class Placement:
     manual: bool = False
     """Whether the step sees one device's shard of the batch, and reduces by itself."""
     spread_moments: bool = False
-    """Whether what is kept beside a parameter, moments and averages, is split over `data` too."""
+    """Whether optimizer state and averages are sharded over `data` too (ZeRO-1)."""
 
     def __post_init__(self) -> None:
         for axis, kind in zip(self.mesh.axis_names, self.mesh.axis_types, strict=True):
@@ -78,7 +78,7 @@ class Placement:
 
     @cached_property
     def shards(self) -> int:
-        """Into how many parts a batch is split."""
+        """The number of shards that a batch is split into."""
         return int(np.prod([self.mesh.shape[a] for a in self.batch_axes]))
 
     @cached_property
@@ -87,11 +87,11 @@ class Placement:
 
     @cached_property
     def batch(self) -> NamedSharding:
-        """Of `[B, ...]`."""
+        """The sharding of the fields of a batch, `[B, ...]`."""
         return NamedSharding(self.mesh, P(self.batch_axes))
 
     def check(self, batch_size: int, accumulate: int) -> None:
-        """Raises `UserError` when the batch cannot be split evenly, naming sizes that can."""
+        """Checks that a batch splits evenly. Raises `UserError` with sizes that do otherwise."""
         parts = self.shards * accumulate
         if batch_size % parts == 0:
             return
@@ -104,42 +104,47 @@ class Placement:
         )
 
     def rows(self, batch_size: int) -> np.ndarray:
-        """The places in a batch, int [b], that devices of this process hold: its share of it."""
+        """Returns the positions in a batch, int [b], that devices of this process hold."""
         slices = self.batch.addressable_devices_indices_map((batch_size,)).values()
         return np.unique(np.concatenate([np.arange(batch_size)[s] for s in slices if s]))
 
     @cached_property
     def spreads_state(self) -> bool:
-        """Whether parameters, too, are spread: whether an axis other than `data` has devices."""
+        """Whether parameters are sharded: whether an axis other than `data` has several devices."""
         return not self.manual and any(
             size > 1 for axis, size in self.mesh.shape.items() if axis != "data"
         )
 
     def specs(self, params: Mapping[str, Any], rules: Rules) -> Specs:
-        """How each parameter, by its name, is spread; see `rules.specs`."""
+        """Returns the spec of each parameter by name, from the model's sharding rules.
+
+        Raises:
+          UserError: when the rules do not fit the mesh (`rules.partition_specs`), or the strategy
+            shards parameters and the model has no rules.
+        """
         if self.spreads_state and not rules:
             raise UserError(
                 f"strategy {self.name} spreads parameters over {dict(self.mesh.shape)}, and the "
                 "model declares no sharding rules (a class attribute `sharding`)"
             )
-        found = partition_specs(params, rules, self.mesh)  # which checks the rules, used or not
-        return found if self.spreads_state else dict.fromkeys(params, P())
+        specs = partition_specs(params, rules, self.mesh)  # which checks the rules, used or not
+        return specs if self.spreads_state else dict.fromkeys(params, P())
 
     def state(
-        self, state: Any, params: Mapping[str, Any], found: Specs, beside: tuple[str, ...]
+        self, state: Any, params: Mapping[str, Any], specs: Specs, beside: tuple[str, ...]
     ) -> Any:
-        """The shardings of a state: whatever belongs to a parameter (its moments, its average)
-        has the parameter's name at the end of its own, and is spread as the parameter is.
+        """Returns the shardings of a state, given the specs of its parameters.
 
-        `beside`: how the names of what is kept beside parameters begin.
+        A leaf of the optimizer state or of an average has a parameter's name at the end of its
+        own name, and is sharded as the parameter is. `beside`: how the names of such leaves begin.
         """
 
         def sharding(path: Any, leaf: Any) -> NamedSharding:
-            whole = name = jax.tree_util.keystr(path, simple=True, separator=".")
+            path_name = name = jax.tree_util.keystr(path, simple=True, separator=".")
             while name:
-                if name in found and leaf.shape == params[name].shape:
-                    spec = found[name]
-                    if self.spread_moments and whole.startswith(beside):
+                if name in specs and leaf.shape == params[name].shape:
+                    spec = specs[name]
+                    if self.spread_moments and path_name.startswith(beside):
                         spec = shard_also_over("data", spec, leaf.shape, self.mesh)
                     return NamedSharding(self.mesh, spec)
                 name = name.partition(".")[2]
@@ -148,51 +153,51 @@ class Placement:
         return jax.tree_util.tree_map_with_path(sharding, state)
 
     def put(self, tree: Any, sharding: NamedSharding) -> Any:
-        """Host arrays to the devices; each process sends what its own devices hold.
+        """Puts host arrays on the devices; each process sends the shards of its own devices.
 
-        Every process must have the whole of each array; see `put_rows` for one that has a share.
+        Every process must have the whole of each array; `put_rows` is for one that has a share.
         """
 
-        def one(x: Any) -> jax.Array:
+        def put_array(x: Any) -> jax.Array:
             x = np.asarray(x)
             return jax.make_array_from_callback(x.shape, sharding, lambda index: x[index])
 
         with jax.transfer_guard("allow"):
-            return jax.tree.map(one, tree)
+            return jax.tree.map(put_array, tree)
 
     def put_rows(self, tree: Any, rows: np.ndarray, batch_size: int) -> Any:
-        """Fields `[b, ...]`, which are the given rows of a batch, as arrays `[B, ...]` spread."""
+        """Puts fields `[b, ...]`, which are these rows of a batch, on the devices as `[B, ...]`."""
 
-        def one(x: np.ndarray) -> jax.Array:
-            def part(index: Any) -> np.ndarray:
+        def put_field(x: np.ndarray) -> jax.Array:
+            def shard(index: Any) -> np.ndarray:
                 wanted = np.arange(batch_size)[index[0]]
                 start = int(np.searchsorted(rows, wanted[0]))
                 return x[start : start + len(wanted)]
 
-            return jax.make_array_from_callback((batch_size, *x.shape[1:]), self.batch, part)
+            return jax.make_array_from_callback((batch_size, *x.shape[1:]), self.batch, shard)
 
         with jax.transfer_guard("allow"):
-            return jax.tree.map(one, tree)
+            return jax.tree.map(put_field, tree)
 
     def traced(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """`function`, which inside a trace can see the mesh (`reduce.by_batch`)."""
+        """Returns `function` with the mesh in sight of its trace (`nn.collectives.by_batch`)."""
 
-        def seeing(*args: Any) -> Any:
+        def with_mesh(*args: Any) -> Any:
             with jax.sharding.use_abstract_mesh(self.mesh.abstract_mesh):
                 return function(*args)
 
-        seeing.__name__ = getattr(function, "__name__", "function")
-        return seeing
+        with_mesh.__name__ = getattr(function, "__name__", "function")
+        return with_mesh
 
     def compile_step(self, step: Callable[..., Any], state: Any, inputs: Any) -> Any:
-        """`step(state, sums, *inputs) -> (state, sums)`, jitted, its state donated.
+        """Compiles `step(state, sums, *inputs) -> (state, sums)`; its state is donated.
 
         Main arguments:
           state: the shardings of the state.
           inputs: a tuple of prefix trees of `PartitionSpec`, one for each of the further arguments.
         """
         if self.manual:
-            whole = jax.shard_map(
+            on_mesh = jax.shard_map(
                 step,
                 mesh=self.mesh,
                 in_specs=(P(), P(), *inputs),
@@ -200,11 +205,11 @@ class Placement:
                 # With it, gradients by replicated parameters are summed a second time.
                 check_vma=False,
             )
-            whole.__name__ = step.__name__
+            on_mesh.__name__ = step.__name__
         else:
-            whole = self.traced(step)
-        return jax.jit(whole, donate_argnums=0, out_shardings=(state, self.replicated))
+            on_mesh = self.traced(step)
+        return jax.jit(on_mesh, donate_argnums=0, out_shardings=(state, self.replicated))
 
     def compile_sums(self, function: Callable[..., Any]) -> Any:
-        """A function of (state, batch) that adds up over the whole batch, e.g. an evaluation."""
+        """Compiles a function of (state, batch) that adds up over the whole batch."""
         return jax.jit(self.traced(function), out_shardings=self.replicated)

@@ -1,4 +1,4 @@
-r"""Sharding rules: which mesh axes the dimensions of a parameter are spread over.
+r"""Sharding rules: which mesh axes the dimensions of a parameter are sharded over.
 
 A model declares them beside its layers, as a class attribute:
 
@@ -27,7 +27,7 @@ Specs = dict[str, P]
 
 
 def partition_specs(params: Mapping[str, Any], rules: Rules, mesh: Mesh) -> Specs:
-    """The `PartitionSpec` of each parameter, by name; what no rule matches is replicated.
+    """Returns the `PartitionSpec` of each parameter by name; without a rule it is replicated.
 
     Axes that the mesh lacks, or that have one device, are left out.
 
@@ -35,18 +35,18 @@ def partition_specs(params: Mapping[str, Any], rules: Rules, mesh: Mesh) -> Spec
       UserError: for a pattern that matches no parameter, and for a dimension that its axis does
         not divide.
     """
-    found, unused = {}, dict(rules)
+    specs, unused = {}, dict(rules)
     for name, leaf in params.items():
         pattern = next((p for p in rules if re.search(p, name)), None)
         unused.pop(pattern or "", None)
-        found[name] = _spec(name, tuple(leaf.shape), rules[pattern], mesh) if pattern else P()
+        specs[name] = _spec(name, tuple(leaf.shape), rules[pattern], mesh) if pattern else P()
     if unused:
         pattern = next(iter(unused))
         raise UserError(
             f"sharding rule {pattern!r} matches no parameter{did_you_mean(pattern, params)}; "
             f"there are: {', '.join(params)}"
         )
-    return found
+    return specs
 
 
 def _spec(name: str, shape: tuple[int, ...], axes: Axes, mesh: Mesh) -> P:
@@ -71,7 +71,7 @@ def _spec(name: str, shape: tuple[int, ...], axes: Axes, mesh: Mesh) -> P:
 
 
 def shard_also_over(axis: str, spec: P, shape: tuple[int, ...], mesh: Mesh) -> P:
-    """`spec` with the first dimension that is whole, and that `axis` divides, split over it."""
+    """Returns `spec` with `axis` added to the first replicated dimension that it divides."""
     devices = mesh.shape.get(axis, 1)
     axes = [*spec, *[None] * (len(shape) - len(spec))]
     for dimension, size in enumerate(shape):
@@ -81,19 +81,19 @@ def shard_also_over(axis: str, spec: P, shape: tuple[int, ...], mesh: Mesh) -> P
 
 
 LARGEST = 8
-"""Replicated parameters that a table lists by name."""
+"""Replicated parameters that the table lists by name."""
 
 
-def sharding_table(params: Mapping[str, Any], found: Specs, mesh: Mesh) -> str:
-    """What is spread how, a line a parameter: name, shape, axes, bytes a device.
+def sharding_table(params: Mapping[str, Any], specs: Specs, mesh: Mesh) -> str:
+    """Formats how parameters are sharded, a line each: name, shape, axes, bytes a device.
 
-    Of those that are replicated, the largest; the others in one line.
+    Of replicated parameters the `LARGEST` have a line each, and the others share one.
     """
-    whole = [name for name in params if not any(found[name])]
-    listed = set(sorted(whole, key=lambda name: -params[name].size)[:LARGEST])
+    replicated = [name for name in params if not any(specs[name])]
+    listed = set(sorted(replicated, key=lambda name: -params[name].size)[:LARGEST])
     rows, rest = [], 0
     for name, leaf in params.items():
-        spec = found[name]
+        spec = specs[name]
         parts = 1
         for axis in spec:
             parts *= mesh.shape[axis] if axis else 1
@@ -103,7 +103,9 @@ def sharding_table(params: Mapping[str, Any], found: Specs, mesh: Mesh) -> str:
             rows.append((name, "x".join(map(str, leaf.shape)) or "scalar", how, f"{size:,}"))
         else:
             rest += size
-    if len(whole) > len(listed):
-        rows.append((f"{len(whole) - len(listed)} smaller ones", "", "replicated", f"{rest:,}"))
+    if len(replicated) > len(listed):
+        rows.append(
+            (f"{len(replicated) - len(listed)} smaller ones", "", "replicated", f"{rest:,}")
+        )
     head = ("parameter", "shape", "spread over", "bytes a device")
     return "\n".join(format_table([head, *rows], right=(3,)))

@@ -1,4 +1,4 @@
-"""The strategies that `config.strategy` names. Each makes a `Placement` of the given devices."""
+"""The strategies that `config.strategy` names. Each makes a `Placement` of some devices."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +15,7 @@ Devices = Sequence[Any]
 
 
 def jit(devices: Devices) -> Placement:
-    """One device of one process.
+    """Places a run on one device of one process.
 
     Raises:
       UserError: when there are several processes.
@@ -30,9 +30,10 @@ def jit(devices: Devices) -> Placement:
 
 
 def pmap(devices: Devices, *, devices_used: PositiveInt | None = None) -> Placement:
-    """Data parallelism with a replica of the state on each device, and explicit collectives.
+    """Places a replica of the state on each device, and a shard of the batch: data parallelism.
 
-    `devices_used`: all of them by default. What `jax.pmap` did, as `jit(shard_map(step))`.
+    The step reduces by explicit collectives: what `jax.pmap` did, as `jit(shard_map(step))`.
+    `devices_used`: all of them by default.
     """
     devices = _first(devices, devices_used, "strategy.devices_used")
     return Placement("pmap", _mesh({"data": len(devices)}, devices), manual=True)
@@ -46,13 +47,15 @@ def mesh(
     tensor: PositiveInt = 1,
     spread_moments: bool = False,
 ) -> Placement:
-    """One program over a mesh of data x fsdp x tensor devices.
+    """Places one program over a mesh of data x fsdp x tensor devices.
 
-    `data`: replicas; by default as many as the other axes leave. `fsdp`: the batch is split over
-    it, and so are parameters and optimizer state, which are gathered where they are used. `tensor`:
-    the layers themselves are split, as the model's sharding rules say. `spread_moments`: what is
-    kept beside a parameter, moments and averages, is split over `data` as well, and only the
-    parameters are copied (ZeRO-1, Rajbhandari et al. 2020).
+    Main arguments:
+      data: replicas; by default as many as the other axes leave.
+      fsdp: shards the batch, and parameters and optimizer state, which are gathered where they are
+        used.
+      tensor: shards the layers themselves, as the model's sharding rules say.
+      spread_moments: shards optimizer state and averages over `data` as well; only the parameters
+        are replicated (ZeRO-1, Rajbhandari et al. 2020).
     """
     if data is None:
         data, left = divmod(len(devices), fsdp * tensor)
@@ -82,7 +85,9 @@ def _first(devices: Devices, count: int | None, what: str) -> Devices:
 
 
 def _mesh(shape: dict[str, int], devices: Devices) -> Mesh:
-    """Neighbours in the last axis are neighbours in the machine; slices differ in the first."""
+    """Makes a mesh: neighbours in its last axis are neighbours in the machine, and slices of TPUs
+    differ in its first.
+    """
     sizes, names = tuple(shape.values()), tuple(shape)
     slices = len({getattr(d, "slice_index", 0) for d in devices})
     if sizes[0] % slices:

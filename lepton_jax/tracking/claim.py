@@ -41,7 +41,7 @@ class Owner:
     token: str
 
     def lives(self) -> bool:
-        """Whether the owner is still at work, as far as can be told from here."""
+        """Tells whether the owner is still at work, as far as this process can know."""
         if (self.host, self.boot) == (socket.gethostname(), _boot()):
             return _started(self.pid) == self.started
         return time.time() - self.heartbeat < SILENCE
@@ -49,7 +49,7 @@ class Owner:
 
 @contextmanager
 def claim(workdir: Path) -> Iterator[Owner | None]:
-    """Holds the workdir for this process; makes the folder if there is none.
+    """Holds the workdir for this process; creates the folder if there is none.
 
     Yields the owner that died and was taken over, if there was one.
 
@@ -83,7 +83,11 @@ def claim(workdir: Path) -> Iterator[Owner | None]:
 
 
 def read_owner(workdir: Path) -> Owner | None:
-    """Who holds, or died holding, the workdir. Raises `WorkError` when owner.json is damaged."""
+    """Reads who holds a workdir, or died holding it; None when nobody does.
+
+    Raises:
+      WorkError: when owner.json is damaged.
+    """
     path = _file(workdir)
     if not files.exists(path):
         return None
@@ -160,7 +164,7 @@ def _boot() -> str:
 
 
 def _started(pid: int) -> str:
-    """When the process began, in the kernel's own units; '' when there is none."""
+    """Returns when a process began, in the kernel's own units; '' when there is none."""
     if os.path.exists("/proc/self/stat"):
         try:
             with open(f"/proc/{pid}/stat") as f:

@@ -33,7 +33,10 @@ class Progress:
         show: Sequence[str] = ("train/loss",),
         stream: TextIO | None = None,
     ):
-        """`total` and `start` are steps; `show` names the metrics as the record does."""
+        """Main arguments:
+        total: the steps of the run; `start`: those taken before.
+        show: the metrics to show, named as in the record.
+        """
         self._total, self._start, self._batch_size = total, start, batch_size
         self._shown: dict[str, float | None] = dict.fromkeys(show)
         self._step = self._timed_step = start
@@ -50,7 +53,7 @@ class Progress:
             self._live.start()
 
     def update(self, step: int, values: Mapping[str, float]) -> None:
-        """`step` steps are done. Metrics that `values` lacks keep their last number."""
+        """Shows that `step` steps are done. Metrics that `values` lacks keep their last number."""
         self._shown.update({k: v for k, v in values.items() if k in self._shown})
         now = time.monotonic()
         # Numbers are read late, so two rows may come at once: they are one interval.
@@ -66,11 +69,11 @@ class Progress:
             self._draw(now)
 
     def say(self, message: str) -> None:
-        """A line of its own, above the live one."""
+        """Prints a line of its own, above the live one."""
         self._console.print(Text(message), soft_wrap=True)
 
     def close(self) -> None:
-        """Shows what was last heard of."""
+        """Shows the last update, and ends the live line."""
         if self._pending:
             self._draw(time.monotonic())
         if self._live is not None:
@@ -108,7 +111,7 @@ def _number(value: float) -> str:
 
 
 def _time(seconds: float) -> str:
-    """`0:07`, `12:34`, `3:02:05`."""
+    """Formats seconds as `0:07`, `12:34` or `3:02:05`."""
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"

@@ -1,4 +1,4 @@
-"""The record: what a workdir holds of a run, and the only way it is written.
+"""The record: what a workdir holds of a run, and the only code that writes it.
 
     config.json       the validated config, every default written out
     tokenizer.json    what makes tokens of texts, where the data has texts
@@ -82,10 +82,10 @@ class Record:
 
     @classmethod
     def open(cls, workdir: Path, *, writes: bool = True) -> "Record":
-        """The record of an earlier run.
+        """Opens the record of an earlier run.
 
-        Of several processes of one run only the first `writes`; the others keep in memory what
-        they log, and leave the files alone.
+        Of the processes of a run only the first `writes`; the others keep what they log in memory
+        and leave the files alone.
 
         Raises:
           UserError: when there is none. WorkError: when a line of it is damaged.
@@ -102,21 +102,22 @@ class Record:
 
     @staticmethod
     def exists(workdir: Path) -> bool:
-        """Whether there is a record in `workdir`."""
+        """Tells whether there is a record in `workdir`."""
         return all(
             files.exists(files.join_path(workdir, name))
             for name in ("config.json", "provenance.json")
         )
 
     def path(self, *names: str) -> str:
-        """The path of something in the workdir."""
+        """Returns the path of a file in the workdir."""
         return files.join_path(self.workdir, *names)
 
     def config_text(self) -> str:
+        """Reads the text of config.json."""
         return files.read_text(self.path("config.json"))
 
     def tokenizer_text(self) -> str:
-        """The text of tokenizer.json; '' where there is none.
+        """Reads the text of tokenizer.json; '' where there is none.
 
         Raises:
           UserError: when it is not the one that the run was trained with.
@@ -132,27 +133,27 @@ class Record:
         return text
 
     def provenance(self) -> dict[str, Any]:
-        """As given to `create`; `restarts` lists those given to `resume`, oldest first."""
+        """Reads what `create` was given; `restarts` lists what `resume` was given, oldest first."""
         return files.read_json(self.path("provenance.json"))
 
     def results(self) -> dict[str, Any]:
-        """`{split: {metric: value}}`; empty when nothing has been evaluated."""
+        """Reads `{split: {metric: value}}`; empty when nothing has been evaluated."""
         return self._optional("results.json")
 
     def status(self) -> dict[str, Any]:
-        """`{"state", "step", "reason", "time"}` of a run that ended by itself, else empty."""
+        """Reads `{"state", "step", "reason", "time"}` of a run that ended by itself, else `{}`."""
         return self._optional("status.json")
 
     def rows(self) -> list[Row]:
-        """What was logged, in order: `{"step": 50, "train/loss": 0.4}`."""
+        """Returns what was logged, in order: `{"step": 50, "train/loss": 0.4}`."""
         return self._metrics.rows()
 
     def timings(self) -> list[Row]:
-        """What was measured of the machine, in order."""
+        """Returns what was measured of the machine, in order."""
         return self._timings.rows()
 
     def resume(self, step: int, config_json: str, provenance: Mapping[str, Any]) -> None:
-        """Notes a restart from `step`: rewinds, takes the new running keys and where it runs now.
+        """Notes a restart from `step`: rewinds, and writes the new config and provenance.
 
         Raises:
           UserError, WorkError: as `files.write_bytes`.
@@ -168,7 +169,7 @@ class Record:
         files.remove(self.path("status.json"))
 
     def rewind(self, step: int) -> None:
-        """Drops, on disk too, what was logged of steps after `step`."""
+        """Drops what was logged of steps after `step`, on disk too."""
         self._wait()
         self._metrics.rewind(step)
         self._timings.rewind(step)
@@ -218,7 +219,7 @@ class Record:
         files.write_json(self.path("status.json"), status)
 
     def close(self) -> None:
-        """Flushes and lets go of the thread. The record stays readable."""
+        """Flushes, and ends the thread. The record stays readable."""
         try:
             self.flush()
         finally:

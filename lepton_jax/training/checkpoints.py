@@ -36,8 +36,8 @@ WRITTEN_LAST = (DIGESTS, "_CHECKPOINT_METADATA", "commit_success.txt")
 class Checkpoints:
     """The checkpoints of one workdir.
 
-    `keep`: given all steps, those to keep; without it, nothing is written. With several processes
-    every one of them makes each call: each writes, reads and checks its share.
+    `keep` selects, of all steps, those to keep; without it, nothing is written. With several
+    processes every one of them makes each call, and writes, reads and checks its share.
     """
 
     def __init__(
@@ -64,10 +64,11 @@ class Checkpoints:
         )
 
     def steps(self) -> list[int]:
+        """Returns the steps of all checkpoints, in order."""
         return sorted(self._manager.all_steps())
 
     def save(self, step: int, tree: Any) -> None:
-        """Starts writing `tree`; returns when its buffers may be donated.
+        """Starts to write `tree`; returns when its buffers may be donated.
 
         Raises:
           WorkError: when this or the previous save failed, naming the last good checkpoint.
@@ -79,15 +80,16 @@ class Checkpoints:
             self._manager.save(step, args=ocp.args.StandardSave(leaves))
 
     def wait(self) -> None:
-        """Returns when every save is on disk. Raises `WorkError` as `save` does."""
+        """Waits until every save is on disk. Raises `WorkError` as `save` does."""
         with self._failing():
             self._manager.wait_until_finished()
 
     def close(self) -> None:
+        """Ends the threads of Orbax."""
         self._manager.close()
 
     def restore(self, step: int, like: Any) -> Any:
-        """The checkpoint of `step` in the form (and placement) of `like`.
+        """Restores the checkpoint of `step` in the form, and on the devices, of `like`.
 
         Raises:
           UserError: when it holds other parameters than `like`, naming them.
@@ -115,7 +117,7 @@ class Checkpoints:
                 self._manager.delete(later)
 
     def newest_intact(self, say: Callable[[str], None]) -> int | None:
-        """The latest step whose files are what was written; damaged ones are named and passed by.
+        """Finds the latest step whose files are intact; `say` is told of each damaged one.
 
         Raises:
           WorkError: when there are checkpoints and none is intact.
@@ -134,11 +136,11 @@ class Checkpoints:
         return None
 
     def damage(self, step: int) -> str:
-        """What is wrong with the files of a checkpoint; '' if nothing is."""
+        """Says what is wrong with the files of a checkpoint; '' when nothing is."""
         if step in self._intact:
             return ""
-        found = self._processes.gather(f"damage of {step}", self._damage(step))
-        problem = next(filter(None, found), "")
+        problems = self._processes.gather(f"damage of {step}", self._damage(step))
+        problem = next(filter(None, problems), "")
         if not problem:
             self._intact.add(step)
         return problem
@@ -149,7 +151,7 @@ class Checkpoints:
             raise WorkError(f"checkpoint {self._folder / str(step)} is damaged: {problem}")
 
     def _damage(self, step: int) -> str:
-        """As `damage`, of this process's share of the files."""
+        """Says what is wrong with this process's share of the files."""
         folder = self._folder / str(step)
         if not (folder / DIGESTS).exists():
             return f"it has no {DIGESTS}"
@@ -170,13 +172,13 @@ class Checkpoints:
         return ""
 
     def shapes(self, step: int) -> dict[str, tuple[int, ...]]:
-        """Names and shapes of what a checkpoint holds."""
+        """Returns the shape of each leaf of a checkpoint, by name."""
         metadata = self._manager.item_metadata(step)
         tree = getattr(metadata, "tree", metadata)
         return {k: tuple(v.shape) for k, v in tree.items() if k != "format"}
 
     def arrays(self, step: int, prefix: str) -> dict[str, Any]:
-        """The leaves under `prefix` as numpy arrays, with names that leave it out."""
+        """Returns the leaves under `prefix` as numpy arrays, by their names without it."""
         import numpy as np
 
         self._refuse_damaged(step)
@@ -201,7 +203,7 @@ class Checkpoints:
                 raise UserError(f"{where} holds {name}, which this config does not have")
 
     def _write_digests(self) -> None:
-        """Called by Orbax in its own thread, when all is written and before it is committed."""
+        """Writes the digests; Orbax calls it in its own thread, just before the commit."""
         for folder in self._folder.iterdir():
             if folder.is_dir() and not (folder / DIGESTS).exists():
                 files.write_json(folder / DIGESTS, _digests(folder, _files_of(folder)))
@@ -211,7 +213,7 @@ class Checkpoints:
 
 
 class _Failing:
-    """Turns what a failed save raises into one sentence."""
+    """Turns the error of a failed save into one sentence."""
 
     def __init__(self, checkpoints: Checkpoints):
         self._checkpoints = checkpoints
@@ -233,7 +235,7 @@ class _Failing:
 
 
 def _ignore_closed_loops() -> None:
-    """After a failed save tensorstore reports once more, to an event loop that Orbax has closed."""
+    """Ignores a report of tensorstore after a failed save, to a loop that Orbax has closed."""
     before = sys.unraisablehook
     if getattr(before, "__name__", "") == "but_closed_loops":
         return
@@ -255,7 +257,7 @@ class _Keep(policies.PreservationPolicy):
 
 
 def _files_of(folder: epath.Path) -> list[str]:
-    """The files of a checkpoint, relative to it, but for those of its commit."""
+    """Lists the files of a checkpoint, relative to it, without those of its commit."""
     return sorted(
         str(path.relative_to(folder))
         for path in _files_below(folder)
@@ -265,11 +267,11 @@ def _files_of(folder: epath.Path) -> list[str]:
 
 def _digests(folder: epath.Path, names: Sequence[str]) -> dict[str, str]:
     def digest(name: str) -> str:
-        found = hashlib.sha256()
+        sha256 = hashlib.sha256()
         with (folder / name).open("rb") as f:
             while block := f.read(1 << 20):
-                found.update(block)
-        return found.hexdigest()
+                sha256.update(block)
+        return sha256.hexdigest()
 
     with ThreadPoolExecutor(READERS) as pool:  # hashing and reading let go of the interpreter
         return dict(zip(names, pool.map(digest, names), strict=True))

@@ -44,7 +44,7 @@ class ClassifierFeatures:
     """
 
     def __init__(self, path: str):
-        """`path`: a workdir or a bundle.
+        """Reads a classifier from `path`, a workdir or a bundle.
 
         Raises:
           UserError: when it is neither, or its model has no layer `head`.

@@ -1,4 +1,4 @@
-"""A program where it runs: its placement, and how its state lies on the devices."""
+"""Where a program runs: its placement, and how its state lies on the devices."""
 
 import math
 from collections import Counter
@@ -23,34 +23,34 @@ from lepton_jax.trees import flatten_tree
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """Use `layout` or `alone`."""
+    """A program on its devices. `build_layout` and `single_device_layout` make one."""
 
     program: Program
     placement: Placement
 
     @cached_property
     def parameters(self) -> dict[str, Any]:
-        """Shape and dtype of each parameter of the model, and of `lora`'s beside it, by name."""
+        """Shape and dtype of each parameter of the model and of each adapter of `lora`, by name."""
         return self._model | self._adapters
 
     @cached_property
     def specs(self) -> rules.Specs:
-        """How each parameter is spread.
+        """The `PartitionSpec` of each parameter.
 
         Raises:
           UserError: when the model's sharding rules do not fit the mesh.
         """
         model = resolve_component("model", self.program.config.model.name)
         sharding: Any = model.sharding if isinstance(model, Sharded) else {}
-        found = self.placement.specs(self._model, sharding)
-        return found | lora.adapter_specs(self._adapters, found)
+        specs = self.placement.specs(self._model, sharding)
+        return specs | lora.adapter_specs(self._adapters, specs)
 
     @cached_property
     def state(self) -> State:
         """The sharding of each leaf of the state.
 
         Raises:
-          UserError: when moments are to be spread and the learner does not say where they are.
+          UserError: when optimizer state is to be sharded and the learner does not say which it is.
         """
         beside = self.program.training.beside
         if self.placement.spread_moments and not beside:
@@ -63,7 +63,7 @@ class Layout:
 
     @cached_property
     def like(self) -> dict[str, Any]:
-        """What a checkpoint holds: shapes, dtypes and shardings, and no memory."""
+        """What a checkpoint holds, as shapes, dtypes and shardings; it takes no memory."""
         sums = self.program.training.empty_sums
         return {
             "state": jax.tree.map(_struct, self._abstract, self.state),
@@ -73,7 +73,7 @@ class Layout:
         }
 
     def fresh(self) -> dict[str, Any]:
-        """The state before the first step and empty sums, each leaf made where it lies."""
+        """Returns a fresh `state` and empty `sums`; each leaf is computed where it lies."""
         place, program = self.placement, self.program
         init = jax.jit(place.traced(program.training.init), out_shardings=self.state)
         seed, hyper = np.uint32(program.config.seed), program.training.hyper()
@@ -81,18 +81,19 @@ class Layout:
         return {"state": init(*inputs), "sums": self.empty_sums()}
 
     def empty_sums(self) -> Any:
+        """Returns sums of nothing, on the devices."""
         return self.placement.put(self.program.training.empty_sums(), self.placement.replicated)
 
     def table(self) -> str:
-        """What is spread how, for people."""
+        """Formats for people how each parameter is sharded and what the state takes a device."""
         parameters = rules.sharding_table(self.parameters, self.specs, self.placement.mesh)
         parts: Counter[str] = Counter()
         leaves = jax.tree_util.tree_leaves_with_path(self._abstract.learner)
         for (path, leaf), where in zip(leaves, jax.tree.leaves(self.state.learner), strict=True):
             part = jax.tree_util.keystr(path[:1], simple=True)
             parts[part] += math.prod(where.shard_shape(leaf.shape)) * leaf.dtype.itemsize
-        whole = ", ".join(f"{part} {size:,}" for part, size in parts.items())
-        return f"{parameters}\nstate, bytes a device: {whole}"
+        sizes = ", ".join(f"{part} {size:,}" for part, size in parts.items())
+        return f"{parameters}\nstate, bytes a device: {sizes}"
 
     @cached_property
     def _model(self) -> dict[str, Any]:
@@ -110,7 +111,7 @@ class Layout:
 
 
 def build_layout(program: Program, devices: Sequence[Any] | None = None) -> Layout:
-    """The program placed by `config.strategy` on the devices of all processes, or on those given.
+    """Places a program by its `config.strategy` on `devices`; by default on those of all processes.
 
     Raises:
       UserError: when the strategy does not fit the devices, the batch or the model.
@@ -132,7 +133,7 @@ def build_layout(program: Program, devices: Sequence[Any] | None = None) -> Layo
 
 
 def single_device_layout(program: Program) -> Layout:
-    """The program on one device of this process."""
+    """Places a program on one device of this process."""
     return Layout(program, strategies.jit(jax.local_devices()[:1]))
 
 

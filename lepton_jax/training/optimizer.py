@@ -20,18 +20,18 @@ from lepton_jax.trees import path_name
 def build_optimizer(
     config: OptimizerConfig, rates: Mapping[str, Any], shape: Any
 ) -> optax.GradientTransformation:
-    """optax's transformation with the numbers in `rates` (see `hyper.hyper_of`).
+    """Builds optax's transformation with the numbers in `rates` (`config.varied.hyper_of`).
 
     `shape`: the schedule's value at this step, with peak 1. Clipping is by the global norm of all
-    gradients, before groups are told apart.
+    gradients, before they are split into groups.
     """
     groups = rates["groups"]
     numbers = {k: v for k, v in rates.items() if k != "groups"}
     rest = _one(config, numbers, shape, 1.0, 1.0)
     if config.groups:
         parts = {
-            name: _one(config, numbers, shape, own.get("lr", 0.0), own.get("wd", 0.0))
-            for name, own in groups.items()
+            name: _one(config, numbers, shape, group.get("lr", 0.0), group.get("wd", 0.0))
+            for name, group in groups.items()
         }
         rest = optax.multi_transform(parts | {"": rest}, lambda tree: label_groups(config, tree))
     if config.clip_norm is None:
@@ -62,7 +62,7 @@ def _one(
 
 
 def label_groups(config: OptimizerConfig, tree: Any) -> Any:
-    """Each parameter's group: the one whose pattern matches its path ('conv1.kernel'), or `''`.
+    """Labels each parameter with its group: the one whose pattern matches its path, or `''`.
 
     Raises:
       UserError: for a parameter that two groups claim, or a pattern that matches nothing.
@@ -81,7 +81,7 @@ def label_groups(config: OptimizerConfig, tree: Any) -> Any:
             )
         return claims[0] if claims else ""
 
-    found = jax.tree_util.tree_map_with_path(label, tree)
+    labels = jax.tree_util.tree_map_with_path(label, tree)
     if unused:
         name, group = next(iter(unused.items()))
         names = [path_name(p) for p, _ in jax.tree_util.tree_leaves_with_path(tree)]
@@ -89,4 +89,4 @@ def label_groups(config: OptimizerConfig, tree: Any) -> Any:
             f"optimizer.groups.{name}.pattern = {group.pattern!r} matches no parameter"
             f"{did_you_mean(group.pattern, names)}; there are: {', '.join(names)}"
         )
-    return found
+    return labels

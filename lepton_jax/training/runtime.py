@@ -1,4 +1,4 @@
-"""What a process sets up once before it trains: compilation cache, allocator, precision."""
+"""What a process sets up before it trains: compilation cache, allocator, precision."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from lepton_jax.paths import cache_root
 
 @contextmanager
 def runtime(precision: str) -> Iterator[None]:
-    """Inside: compiled programs are kept between processes, and float64 is on if asked for."""
+    """Keeps compiled programs between processes, and turns float64 on if `precision` is float64."""
     tune_allocator()
     if not jax.config.values["jax_compilation_cache_dir"]:
         jax.config.update("jax_compilation_cache_dir", str(cache_root() / "xla"))

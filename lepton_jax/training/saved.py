@@ -42,13 +42,11 @@ class SavedRun:
 
     @cached_property
     def weights(self) -> dict[str, np.ndarray]:
-        """`{'conv1.kernel': array}`: parameters (averaged, where an average was kept) and
-        running statistics.
-        """
+        """Parameters (averaged, where an average was kept) and running statistics by name."""
         return named_weights(*self.program.training.variables(self.state))
 
     def forward(self, weights_: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Answers to raw inputs `[B, ...]`, e.g. `probabilities` [B, K]; pure, to be jitted."""
+        """Predicts from raw inputs `[B, ...]`, e.g. `probabilities` [B, K]; pure, to be jitted."""
         params, rest = (
             unflatten_tree(weights_, like) for like in self.program.training.variables(self.state)
         )
@@ -105,7 +103,7 @@ class SavedRun:
 
 @dataclass(frozen=True)
 class RunTexts:
-    """How the texts of some data became tokens, for a bundle to do the same."""
+    """How the texts of a run's data became tokens, for a bundle to do the same."""
 
     data: Dataset
 

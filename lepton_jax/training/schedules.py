@@ -16,14 +16,17 @@ Steps = Callable[[str], int]
 
 
 def constant(total: int, steps: Steps, *, warmup: Duration = "0 steps") -> optax.Schedule:
-    """Linear warm-up to 1, then 1."""
+    """Makes a schedule: linear warm-up to 1, then 1."""
     return _after_warmup(steps(warmup), optax.constant_schedule(1.0))
 
 
 def cosine(
     total: int, steps: Steps, *, warmup: Duration = "0 steps", end: float = 0.0
 ) -> optax.Schedule:
-    """Linear warm-up, then half a cosine from 1 to `end` (Loshchilov & Hutter 2017, SGDR eq. 5)."""
+    """Makes a schedule: linear warm-up, then half a cosine from 1 to `end`.
+
+    Loshchilov & Hutter 2017, SGDR, eq. 5.
+    """
     begin = steps(warmup)
     return _after_warmup(begin, optax.cosine_decay_schedule(1.0, max(1, total - begin), end))
 
@@ -31,7 +34,7 @@ def cosine(
 def linear(
     total: int, steps: Steps, *, warmup: Duration = "0 steps", end: float = 0.0
 ) -> optax.Schedule:
-    """Linear warm-up, then a line from 1 to `end`."""
+    """Makes a schedule: linear warm-up, then a line from 1 to `end`."""
     begin = steps(warmup)
     return _after_warmup(begin, optax.linear_schedule(1.0, end, max(1, total - begin)))
 
@@ -44,7 +47,10 @@ def one_cycle(
     start: float = 0.04,
     end: float = 1e-4,
 ) -> optax.Schedule:
-    """From `start` up to 1 at `peak_at` of the run, down to `end` (Smith & Topin 2017)."""
+    """Makes a schedule: from `start` up to 1 at `peak_at` of the run, then down to `end`.
+
+    Smith & Topin 2017.
+    """
     peak = max(1, round(total * peak_at))
     down = optax.linear_schedule(1.0, end, max(1, total - peak))
     return optax.join_schedules([optax.linear_schedule(start, 1.0, peak), down], [peak])
@@ -58,7 +64,10 @@ def piecewise(
     factor: float = 0.1,
     warmup: Duration = "0 steps",
 ) -> optax.Schedule:
-    """Linear warm-up, then 1, times `factor` from each point of `at` on, counted from the start."""
+    """Makes a schedule: linear warm-up, then 1, times `factor` from each point of `at` on.
+
+    The points are counted from the start of the run.
+    """
     begin = steps(warmup)
     points = [max(0, steps(point) - begin) for point in at]
     levels = [optax.constant_schedule(factor**n) for n in range(len(at) + 1)]
@@ -66,7 +75,10 @@ def piecewise(
 
 
 def rsqrt(total: int, steps: Steps, *, warmup: Duration = "1_000 steps") -> optax.Schedule:
-    """Linear warm-up, then sqrt(warmup / step) (Vaswani et al. 2017, eq. 3, with peak 1)."""
+    """Makes a schedule: linear warm-up, then sqrt(warmup / step).
+
+    Vaswani et al. 2017, eq. 3, with peak 1.
+    """
     begin = max(1, steps(warmup))
     return _after_warmup(begin, lambda count: (begin / (count + begin)) ** 0.5)
 

@@ -1,4 +1,4 @@
-"""How a run is asked to save and stop: SIGTERM or Ctrl-C, to any of its processes."""
+"""How a run is asked to save and stop: by SIGTERM or Ctrl-C, to any of its processes."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from lepton_jax.cluster.processes import Processes
 
 @contextmanager
 def listen_for_stop(processes: Processes) -> Iterator[Callable[[int], bool]]:
-    """Inside: whether to save and stop, asked before each step."""
+    """Yields a function that tells, before each step, whether to save and stop."""
     if processes.count > 1:
         yield processes.stop_agreed
     else:
@@ -21,7 +21,7 @@ def listen_for_stop(processes: Processes) -> Iterator[Callable[[int], bool]]:
 
 @contextmanager
 def _stop_signals() -> Iterator[Callable[[], bool]]:
-    """Inside: the first SIGTERM or Ctrl-C asks the loop to save and stop; a second one kills."""
+    """Yields a function that tells whether a SIGTERM or Ctrl-C came; a second one kills."""
     received: list[int] = []
 
     def handle(number: int, frame: Any) -> None:
