@@ -86,8 +86,10 @@ def digest_modules(names: Sequence[str]) -> dict[str, str]:
 @functools.cache
 def package_versions() -> dict[str, str]:
     """Installed distributions and their versions, as the process first found them."""
-    found = {d.metadata["Name"]: d.version for d in importlib.metadata.distributions()}
-    return dict(sorted(found.items(), key=lambda item: item[0].lower()))
+    # `metadata` reads and parses a file at each access.
+    headers = [distribution.metadata for distribution in importlib.metadata.distributions()]
+    versions = {header["Name"]: header["Version"] for header in headers}
+    return dict(sorted(versions.items(), key=lambda item: item[0].lower()))
 
 
 def count_visible_cpus() -> int:
