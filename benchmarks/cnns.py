@@ -50,7 +50,7 @@ def data(batch: int) -> tuple[Any, Any]:
 
 
 def ours(network: str) -> turns.Step:
-    from lepton_jax.memory import tune_allocator
+    from lepton_jax.training.runtime import tune_allocator
 
     tune_allocator()  # as `train` does
     if network == "resnet20":
@@ -72,7 +72,7 @@ def _of_recipe() -> turns.Step:
 
 
 def flax(network: str) -> turns.Step:
-    from lepton_jax.memory import tune_allocator
+    from lepton_jax.training.runtime import tune_allocator
 
     tune_allocator()
     return untuned(network)

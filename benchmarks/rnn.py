@@ -34,7 +34,7 @@ def data() -> tuple[Any, Any]:
 
 
 def ours(cell: str) -> turns.Step:
-    from lepton_jax.memory import tune_allocator
+    from lepton_jax.training.runtime import tune_allocator
 
     tune_allocator()  # as `train` does
     import jax

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(
 # faults of a later step.
 PROGRAM = """
 import ctypes, resource, sys, threading
-from lepton_jax.memory import tune_allocator
+from lepton_jax.training.runtime import tune_allocator
 
 print(tune_allocator() if "tune" in sys.argv else None)
 libc = ctypes.CDLL(None)
