@@ -208,20 +208,22 @@ class DeviceFeed:
     """Keeps the whole training split on every device, as it came: uint8 images stay uint8."""
 
     def __init__(self, layout: Layout, train: Columns):
-        program, place = layout.program, layout.placement
+        program, placement = layout.program, layout.placement
         order = build_order(program.config, train)
         self._order = order
-        self._columns = place.put(dict(train.columns), place.replicated)
+        self._columns = placement.put(dict(train.columns), placement.replicated)
         batch_size = program.config.batch_size
-        self._position = place.put(np.arange(batch_size, dtype=np.int32), place.batch)
-        by_step = NamedSharding(place.mesh, P(None, *place.batch.spec))
+        self._position = placement.put(np.arange(batch_size, dtype=np.int32), placement.batch)
+        by_step = NamedSharding(placement.mesh, P(None, *placement.batch.spec))
         self._chunks = ChunkedOrder(
-            lambda start: order.chunk(start, CHUNK), lambda chunk: place.put(chunk, by_step)
+            lambda start: order.chunk(start, CHUNK), lambda chunk: placement.put(chunk, by_step)
         )
-        self._markers = LengthMarkers(order.buckets, lambda x: place.put(x, place.replicated))
+        self._markers = LengthMarkers(
+            order.buckets, lambda x: placement.put(x, placement.replicated)
+        )
 
-        specs = GatherInputs(P(), by_step.spec, place.batch.spec, P())
-        self.step = place.compile_step(make_gather_step(program), layout.state, tuple(specs))
+        specs = GatherInputs(P(), by_step.spec, placement.batch.spec, P())
+        self.step = placement.compile_step(make_gather_step(program), layout.state, tuple(specs))
 
     def inputs(self, k: int) -> GatherInputs:
         """Returns what step k takes beside state and sums."""
@@ -244,16 +246,18 @@ class HostFeed:
     """
 
     def __init__(self, layout: Layout, train: Columns, start: int, workers: int | None):
-        program, place = layout.program, layout.placement
+        program, placement = layout.program, layout.placement
         batch_size = program.config.batch_size
-        rows = place.rows(batch_size)
+        rows = placement.rows(batch_size)
         order = build_order(program.config, train)
         total = program.durations.total_steps
         self._stream = stream(train, order, start, total, workers=workers, positions=rows)
         self._next = start
-        sent = (place.put_rows(batch, rows, batch_size) for batch in self._stream)
+        sent = (placement.put_rows(batch, rows, batch_size) for batch in self._stream)
         self._batches = _prefetch(sent, PREFETCHED)
-        self.step = place.compile_step(program.training.step, layout.state, (place.batch.spec,))
+        self.step = placement.compile_step(
+            program.training.step, layout.state, (placement.batch.spec,)
+        )
 
     def inputs(self, k: int) -> tuple[Any, ...]:
         """Returns the batch of step k, which must be the step after the last one asked for."""

@@ -74,10 +74,10 @@ class Layout:
 
     def fresh(self) -> dict[str, Any]:
         """Returns a fresh `state` and empty `sums`; each leaf is computed where it lies."""
-        place, program = self.placement, self.program
-        init = jax.jit(place.traced(program.training.init), out_shardings=self.state)
+        placement, program = self.placement, self.program
+        init = jax.jit(placement.traced(program.training.init), out_shardings=self.state)
         seed, hyper = np.uint32(program.config.seed), program.training.hyper()
-        inputs = place.put((seed, hyper), place.replicated)
+        inputs = placement.put((seed, hyper), placement.replicated)
         return {"state": init(*inputs), "sums": self.empty_sums()}
 
     def empty_sums(self) -> Any:
