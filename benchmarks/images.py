@@ -22,7 +22,7 @@ from benchmarks.loop import bare
 from benchmarks.pairs import Line, ratios, spread
 from lepton_jax.config import config_file
 from lepton_jax.config.config import Config
-from lepton_jax.data.loader import stream
+from lepton_jax.data.loader import make_loader
 from lepton_jax.training import build
 from lepton_jax.training.feed import DeviceFeed, build_order
 from lepton_jax.training.layout import build_layout
@@ -138,7 +138,7 @@ def _rate(config: Config, workers: int) -> float:
     data = build.load_data(config)
     train = data.splits["train"]
     order = build_order(config, train)
-    batches = stream(train, order, 0, 24, workers=workers)
+    batches = make_loader(train, order, 0, 24, workers=workers)
     next(batches)
     began = time.perf_counter()
     count = sum(len(batch["label"]) for batch in batches)

@@ -95,7 +95,7 @@ class FakeRun:
 
 
 def digits_data() -> Any:
-    return dataset.load(digits(), decode="", valid_fraction=0.1, split_seed=0)
+    return dataset.load_dataset(digits(), decode="", valid_fraction=0.1, split_seed=0)
 
 
 STEPS = (2, 20, 150)

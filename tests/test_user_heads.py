@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import lepton_jax
-from lepton_jax.data.dataset import DataSpec, FieldSpec
+from lepton_jax.data.spec import DataSpec, FieldSpec
 from tests.user_project.heads import Focal, Weighted
 
 HEADS = "tests.user_project.heads"

@@ -1,4 +1,4 @@
-"""Decode once: the host pipeline's results, kept as memory-mapped columns.
+"""The cache of decoded data: the results of a host pipeline, kept as memory-mapped columns.
 
     <cache>/data/<digest of fingerprint, split and pipeline>/FIELD.npy, sizes.json
 
@@ -23,8 +23,8 @@ from urllib.parse import quote
 import numpy as np
 
 from lepton_jax.atomic import replace_folder
-from lepton_jax.data.decoder import Decoder, some
-from lepton_jax.data.source import Columns, Split, numeric
+from lepton_jax.data.decoder import Decoder, numeric_fields, require_fields
+from lepton_jax.data.source import Columns, Split
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.paths import cache_root
 
@@ -33,15 +33,15 @@ _VERSION = 1
 _REPORT_EVERY_S = 5.0
 
 
-class MappedColumns(Columns):
+class CachedColumns(Columns):
     """Columns mapped from a folder of the cache. Pickled, they are the folder's name, so that a
     worker process maps the same pages instead of being sent a copy.
+
+    Raises:
+      OSError, ValueError: where files are missing or not as they were written.
     """
 
-    folder: Path
-
     def __init__(self, folder: Path):
-        """Raises `OSError` or `ValueError` where files are missing or not as they were written."""
         sizes = json.loads((folder / "sizes.json").read_text())
         columns = {}
         for name, size in sizes.items():
@@ -50,18 +50,21 @@ class MappedColumns(Columns):
                 raise ValueError(f"{path}: expected {size} bytes")
             columns[name] = np.load(path, mmap_mode="r").view(np.ndarray)
         super().__init__(columns)
-        object.__setattr__(self, "folder", folder)
+        self.folder = folder
 
     def __reduce__(self) -> tuple:
-        return MappedColumns, (self.folder,)
+        return CachedColumns, (self.folder,)
 
 
-def columns(split: Split, *, name: str, fingerprint: str, decode: str) -> Columns:
-    """The numeric fields of a split after the host pipeline, memory-mapped from the cache.
+def cached_columns(split: Split, *, name: str, fingerprint: str, decode: str) -> Columns:
+    """Returns the numeric fields of a split after the host pipeline, memory-mapped from the cache.
 
-    What is in memory and needs no decoding stays as it is. `fingerprint` stands for the split's
-    contents and `decode` for what is done to them: a host transform of the user's own that changes
-    under the same name needs another name, or an empty cache.
+    Main arguments:
+      split: what is decoded. Columns that need no decoding stay as they are, in memory.
+      name: of the split.
+      fingerprint: names the contents of the split.
+      decode: the host pipeline. A host transform of the user's own that changes under the same name
+        needs another name, or an empty cache.
 
     Raises:
       UserError: when examples cannot be decoded or have several shapes afterwards, or when the
@@ -70,24 +73,24 @@ def columns(split: Split, *, name: str, fingerprint: str, decode: str) -> Column
     """
     identity = json.dumps([_VERSION, fingerprint, name, decode])
     folder = cache_root() / "data" / hashlib.sha256(identity.encode()).hexdigest()[:32]
-    as_it_is = isinstance(split, Columns) and not decode
-    found = None if as_it_is else _open(folder)
-    if found is not None:  # before its length is asked for, which may be work
-        return found
+    in_memory = split if isinstance(split, Columns) and not decode else None
+    if in_memory is None:
+        cached = _open(folder)
+        if cached is not None:  # before the split's length is asked for, which may be work
+            return cached
     if len(split) == 0:
         raise UserError(f"split {name!r} has no examples")
-    if as_it_is:
-        assert isinstance(split, Columns)
-        return Columns(some(numeric(split.columns), name))
+    if in_memory is not None:
+        return Columns(require_fields(numeric_fields(in_memory.columns), name))
     decoder = Decoder(split, name, decode)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _locked(folder.with_suffix(".lock")):
-            found = _open(folder)  # another process may have built it while we waited
-            if found is None:
+            cached = _open(folder)  # another process may have built it while we waited
+            if cached is None:
                 _build(decoder, name, len(split), folder)
-                found = MappedColumns(folder)
-            return found
+                cached = CachedColumns(folder)
+            return cached
     except OSError as e:
         problem = f"cannot keep decoded data in {folder.parent}: {e}"
         if e.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -95,9 +98,10 @@ def columns(split: Split, *, name: str, fingerprint: str, decode: str) -> Column
         raise UserError(f"{problem}; LEPTON_JAX_CACHE may name another place") from e
 
 
-def _open(folder: Path) -> MappedColumns | None:
+def _open(folder: Path) -> CachedColumns | None:
+    """Returns the columns of a folder; None where they are not there, or damaged."""
     try:
-        return MappedColumns(folder)
+        return CachedColumns(folder)
     except (OSError, ValueError):
         return None
 
@@ -106,7 +110,7 @@ def _build(decoder: Decoder, name: str, count: int, folder: Path) -> None:
     for leftover in (folder, *folder.parent.glob(f".{folder.name}.*")):  # damaged, or unfinished
         if leftover.exists():
             shutil.rmtree(leftover)
-    examples = _decoded(decoder, name, count)
+    examples = _decode_all(decoder, name, count)
     first = next(examples)
     sizes = {}
     with contextlib.ExitStack() as stack:
@@ -126,7 +130,7 @@ def _build(decoder: Decoder, name: str, count: int, folder: Path) -> None:
         (partial / "sizes.json").write_text(json.dumps(sizes))
 
 
-def _decoded(decoder: Decoder, name: str, count: int) -> Iterator[dict[str, np.ndarray]]:
+def _decode_all(decoder: Decoder, name: str, count: int) -> Iterator[dict[str, np.ndarray]]:
     reported = time.monotonic()
     for i in range(count):
         yield decoder(i)
@@ -150,7 +154,7 @@ def _file(folder: Path, field: str) -> Path:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """One process at a time; the kernel frees the lock of a process that died."""
+    """Lets one process in at a time; the kernel frees the lock of a process that died."""
     with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,130 +1,117 @@
-"""A data set ready for training: every split decoded to columns, 'valid' carved if need be."""
+"""A data set ready for training: every split as columns, 'valid' carved if need be.
+
+`load_dataset` has four stages: carve 'valid', encode texts, decode to columns, check.
+"""
 
 import hashlib
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lepton_jax.boxes import check
-from lepton_jax.data import cache
-from lepton_jax.data.fresh import Streamed
+from lepton_jax.boxes.check import check_boxes
+from lepton_jax.data.cache import cached_columns
+from lepton_jax.data.fresh import DecodedEachEpoch
 from lepton_jax.data.labels import check_labels, hides_labels
-from lepton_jax.data.source import Columns, Element, Source, Split, origin, subset
-from lepton_jax.data.split import carve
-from lepton_jax.data.text.encodings import Encoding
-from lepton_jax.data.text.tokenizer import Tokenizer, trained
-from lepton_jax.data.text.vocabulary import Vocabulary
-from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.data.source import Columns, MappedSplit, Source, Split, select_examples
+from lepton_jax.data.spec import RESERVED, DataSpec, FieldSpec
+from lepton_jax.data.text.encodings import CarvesTexts, EncodesTraining, Encoding
+from lepton_jax.data.text.tokenizer import Tokenizer, train_tokenizer_once
+from lepton_jax.errors import UserError
 from lepton_jax.transforms import host
 
 if TYPE_CHECKING:
     from lepton_jax.config.components import Component
 
-RESERVED = ("position", "mask", "seed")
-"""Fields that a batch gets beside those of the data: where an example of a training batch lies in
-it; whether one of an evaluation counts, and its number in its split, from which all is drawn that
-an evaluation draws.
-"""
+# The epochs of an order are counted upwards from 0 in the same word of the key: see order.py.
+_CARVE = 2**64 - 1
 
 
 @dataclass(frozen=True)
-class FieldSpec:
-    """One field of an example: its shape, without a batch axis, and its dtype's name."""
+class TokenizedTexts:
+    """How the texts of a data set became tokens, and the splits that hold the texts themselves."""
 
-    shape: tuple[int, ...]
-    dtype: str
+    tokenizer: Tokenizer
+    encoding: Encoding
+    raw: Mapping[str, Split]
 
+    @property
+    def served(self) -> dict[str, Any]:
+        """How a bundle makes its inputs of a text: the part `text` of signature.json."""
+        vocabulary = self.tokenizer.vocabulary
+        return {
+            **self.encoding.served(self.tokenizer),
+            "pad": vocabulary.pad,
+            "unknown": vocabulary.unknown,
+            "begin": vocabulary.begin,
+            "end": vocabulary.end,
+        }
 
-SEED = FieldSpec((), "uint32")
+    def example(self, split: str, columns: Columns, i: int) -> dict[str, Any]:
+        """Returns `{'texts': [...], 'tokens': [...]}` of example i of a split: the texts that a
+        bundle is given, and the tokens that it must make of them.
 
-
-@dataclass(frozen=True)
-class DataSpec:
-    """What a model and a task are built from: the fields of an example, the names of its classes,
-    and the vocabulary that its tokens are of, with what makes texts of them, if there is that.
-    """
-
-    fields: dict[str, FieldSpec]
-    classes: tuple[str, ...]
-    vocabulary: Vocabulary | None = None
-    tokenizer: Tokenizer | None = field(default=None, compare=False)
-
-    def require(
-        self, task: str, name: str, axes: int | tuple[int, ...], dtype: str = "", hint: str = ""
-    ) -> FieldSpec:
-        """The field `name`, with so many axes an example and a dtype whose name holds `dtype`.
-
-        Raises:
-          UserError: when the data has no such field: what `task` needs, what there is, and `hint`.
+        `columns` are the encoded split. Of a stream the text is the first half of a chunk.
         """
-        ranks = (axes,) if isinstance(axes, int) else axes
-        field = self.fields.get(name)
-        if field is not None and len(field.shape) in ranks and dtype in field.dtype:
-            return field
-        of = {"": "", "int": " of integers", "float": " of floats"}.get(dtype, f" of {dtype}")
-        raise UserError(
-            f"{task} needs a field {name!r}{of} with {' or '.join(map(str, ranks))} axes an "
-            "example; the data has "
-            + ", ".join(f"{k} {v.dtype} {v.shape}" for k, v in self.fields.items())
-            + (hint and f". {hint}")
-        )
-
-    def prompt(self, text: str) -> list[int]:
-        """The tokens of a text that is to go on; words where there is no tokenizer to ask.
-
-        Raises:
-          UserError: for a word that is no token, and when there is none.
-        """
-        known = self.vocabulary
-        assert known is not None
-        if self.tokenizer is not None:
-            found = self.tokenizer.prompt(text)
-        else:
-            number = {token: i for i, token in enumerate(known.tokens)}
-            for word in text.split():
-                if word not in number:
-                    raise UserError(f"prompt: no token is {word!r}{did_you_mean(word, number)}")
-            found = [number[word] for word in text.split()]
-        if found:
-            return found
-        start = known.end if known.begin is None else known.begin
-        if start is None:
-            raise UserError(f"prompt {text!r} has no token: expected one at least")
-        return [start]
-
-    def text(self, tokens: Sequence[int]) -> str:
-        """The text of tokens, without those with a meaning of their own; words where there is no
-        tokenizer to ask.
-        """
-        if self.tokenizer is not None:
-            return self.tokenizer.decode(tokens)
-        known = self.vocabulary
-        assert known is not None
-        apart = {known.pad, known.begin, known.end} if known.end is not None else set()
-        return " ".join(known.tokens[i] for i in tokens if i not in apart)
+        served = self.encoding.served(self.tokenizer)
+        row, inputs = columns[i], served["inputs"]
+        tokens = row[inputs["tokens"]][: row[inputs["length"]]].tolist()
+        if served.get("goes_on"):
+            text = self.tokenizer.decode(tokens[: len(tokens) // 2])
+            return {"texts": [text], "tokens": self.tokenizer.encode_prompt(text)}
+        texts = self.encoding.texts(self.raw[split][i])
+        return {"texts": texts[: 1 + served["pair"]], "tokens": tokens}
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Decoded splits. `fingerprint` names the source, the decoding and the carving together.
-
-    Of data with texts also how they became tokens, and the `raw` examples that hold them.
-    """
+    """Decoded splits. `fingerprint` names the source, the decoding and the carving together."""
 
     splits: dict[str, Columns]
     spec: DataSpec
     fingerprint: str
-    tokenizer: Tokenizer | None = None
-    encoding: Encoding | None = None
-    raw: Mapping[str, Split] = field(default_factory=dict)
+    texts: TokenizedTexts | None = None
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        return self.texts.tokenizer if self.texts else None
+
+    def encode_prompt(self, text: str) -> list[int]:
+        """Returns the tokens of a text to be continued, one at least.
+
+        Without a tokenizer the tokens are words. A text without a token is the begin of a text,
+        or the end of the text before it.
+
+        Raises:
+          UserError: for a word that is no token, and when there is no token at all.
+        """
+        vocabulary = self.spec.vocabulary
+        assert vocabulary is not None
+        if self.tokenizer is not None:
+            tokens = self.tokenizer.encode_prompt(text)
+        else:
+            tokens = vocabulary.encode_words(text)
+        if tokens:
+            return tokens
+        start = vocabulary.end if vocabulary.begin is None else vocabulary.begin
+        if start is None:
+            raise UserError(f"prompt {text!r} has no token: expected one at least")
+        return [start]
+
+    def decode_tokens(self, tokens: Sequence[int]) -> str:
+        """Returns the text of tokens, without the special ones. Without a tokenizer tokens are
+        words.
+        """
+        if self.tokenizer is not None:
+            return self.tokenizer.decode(tokens)
+        assert self.spec.vocabulary is not None
+        return self.spec.vocabulary.decode_words(tokens)
 
 
-def load(
+def load_dataset(
     source: Source,
     *,
     decode: str,
@@ -134,15 +121,15 @@ def load(
     tokenizer: "Component | str | None" = None,
     encode: "Component | None" = None,
 ) -> Dataset:
-    """Decodes a source, or finds it decoded.
+    """Decodes a source, or finds it decoded in the cache.
 
     Main arguments:
       source: where the examples come from.
-      decode: host pipeline, e.g. `'resize(32)|rgb'`; see `host.py`.
+      decode: host pipeline, e.g. `'resize(32)|rgb'`; see `transforms/host.py`.
     Other arguments:
       valid_fraction: share of 'train' that becomes 'valid', if the source has no 'valid'.
       split_seed: of the hash that chooses it.
-      train_decode: instead of `decode` for 'train', which is then never decoded beforehand.
+      train_decode: replaces `decode` for 'train', which is then decoded anew in every epoch.
       tokenizer: what makes tokens of texts, and is trained on 'train' alone; or the text of a
         `tokenizer.json`, which is used as it is.
       encode: how examples with texts, after `decode`, become fields of tokens.
@@ -156,44 +143,17 @@ def load(
     if not source.splits:
         raise UserError(f"{source.description}: has no splits")
     encoding: Encoding | None = encode.build() if encode is not None else None
-    parts, carving = _carved(source, encoding, valid_fraction, split_seed)
-    made: Tokenizer | None = None
+    parts, carving = _carve_valid(source, encoding, valid_fraction, split_seed)
+    texts: TokenizedTexts | None = None
     text_identity: list[Any] = []
-    raw: dict[str, Split] = {}
     if encode is not None and encoding is not None and tokenizer is not None:
-        raw = {name: _Read(split, decode) for name, (split, _) in parts.items()}
-        trains_on = parts["train"][1] if "train" in parts else ""
-        made = _tokenizer(tokenizer, raw, [trains_on, decode], encoding)
-        text_identity = [made.digest, encode.name, dict(sorted(encode.keys.items()))]
-        parts = {
-            name: (
-                encoding.encoded(raw[name], made),
-                json.dumps([f, decode, text_identity]),
-            )
-            for name, (split, f) in parts.items()
-        }
-    splits: dict[str, Columns] = {}
-    for name, (split, fingerprint) in parts.items():
-        if train_decode and name == "train":
-            if len(split) == 0:
-                raise UserError("split 'train' has no examples")
-            splits[name] = Streamed(
-                split, name, source.classes, decode=decode, train_decode=train_decode
-            )
-            continue
-        columns = cache.columns(
-            split, name=name, fingerprint=fingerprint, decode="" if made else decode
-        )
-        if name == "train" and encoding is not None and hasattr(encoding, "trained_on"):
-            columns = encoding.trained_on(columns)
-        if name != "train" and hides_labels(columns):
-            print(f"split {name!r} has no labels: it is left out", file=sys.stderr)
-            continue
-        _say_what_was_cut(name, columns)
-        splits[name] = columns
-    check_labels(splits, {name: split for name, (split, _) in parts.items()}, source.classes)
-    for name, columns in splits.items():
-        check.check(columns.columns, name, source.classes)
+        texts = _tokenize(parts, decode, tokenizer, encoding)
+        text_identity = [texts.tokenizer.digest, encode.name, dict(sorted(encode.keys.items()))]
+        parts = _encode_texts(parts, texts, [decode, text_identity])
+    splits = _decode_splits(
+        parts, source.classes, encoding, decode="" if texts else decode, train_decode=train_decode
+    )
+    _check_splits(splits, parts, source.classes)
     identity = json.dumps(
         [
             *(source.fingerprint, decode, carving),
@@ -201,55 +161,79 @@ def load(
             *text_identity,
         ]
     )
-    vocabulary = made.vocabulary if made else source.vocabulary
+    vocabulary = texts.tokenizer.vocabulary if texts else source.vocabulary
     return Dataset(
         splits=splits,
-        spec=DataSpec(_fields(splits), source.classes, vocabulary, made),
+        spec=DataSpec(_field_specs(splits), source.classes, vocabulary),
         fingerprint=hashlib.sha256(identity.encode()).hexdigest(),
-        tokenizer=made,
-        encoding=encoding,
-        raw=raw,
+        texts=texts,
     )
 
 
-Parts = dict[str, tuple[Split, str]]
-"""Splits by name, each with the fingerprint of its contents."""
+@dataclass(frozen=True)
+class _Part:
+    """A split on its way to columns, and the fingerprint of its contents."""
+
+    split: Split
+    fingerprint: str
 
 
-def _carved(
+# 1. Carve 'valid'.
+
+
+def _carve_valid(
     source: Source, encoding: Encoding | None, fraction: float, seed: int
-) -> tuple[Parts, str | None]:
-    """The source's splits, and how 'valid' was carved from 'train', if it was."""
-    parts: Parts = {name: (split, source.fingerprint) for name, split in source.splits.items()}
+) -> tuple[dict[str, _Part], str | None]:
+    """Returns the source's splits, and how 'valid' was carved from 'train'; None if it was not."""
+    parts = {name: _Part(split, source.fingerprint) for name, split in source.splits.items()}
     if fraction == 0 or "train" not in parts or "valid" in parts:
         return parts, None
     train = source.splits["train"]
-    sides: tuple[Split, Split]
-    if encoding is not None and hasattr(encoding, "carved"):
+    if isinstance(encoding, CarvesTexts):
         carving = f"last {fraction!r}"
         sides = encoding.carved(train, fraction)
     else:
         carving = f"valid_fraction {fraction!r} split_seed {seed}"
-        into_train, into_valid = carve(len(train), fraction, seed)
-        sides = (subset(train, into_train), subset(train, into_valid))
+        into_train, into_valid = carve_indices(len(train), fraction, seed)
+        sides = (select_examples(train, into_train), select_examples(train, into_valid))
     for name, side in zip(("train", "valid"), sides, strict=True):
         if len(side) == 0:
             raise UserError(
                 f"data.valid_fraction = {fraction} of {len(train)} training examples "
                 f"leaves {name!r} empty"
             )
-        parts[name] = (side, f"{source.fingerprint} {carving}")
+        parts[name] = _Part(side, f"{source.fingerprint} {carving}")
     return parts, carving
 
 
-def _tokenizer(
-    chosen: "Component | str", raw: Mapping[str, Split], identity: list[Any], encoding: Encoding
-) -> Tokenizer:
-    """That of the text given, or one trained on the training split, which `identity` names."""
-    if isinstance(chosen, str):
-        return Tokenizer(chosen)
-    if chosen.name == "pretrained":
-        return Tokenizer(chosen.build(iter(())), f"data.tokenizer.path = {chosen.keys['path']!r}")
+def carve_indices(examples: int, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Divides examples into (train, valid): their indices int64, each in ascending order.
+
+    An example is in 'valid' when the hash of (seed, its index) is below `fraction`. Its side
+    therefore does not depend on the other examples, and stays when more are added at the end.
+    Philox counts its draws, so that the i-th of them is such a hash.
+    """
+    key = np.array([seed, _CARVE], np.uint64)
+    hashed = np.random.Philox(key=key).random_raw(examples)
+    is_valid = (hashed >> np.uint64(11)) * 2.0**-53 < fraction
+    return np.flatnonzero(~is_valid), np.flatnonzero(is_valid)
+
+
+# 2. Encode texts.
+
+
+def _tokenize(
+    parts: Mapping[str, _Part], decode: str, tokenizer: "Component | str", encoding: Encoding
+) -> TokenizedTexts:
+    """Gets the tokenizer: `tokenizer` itself where it is a text, or one trained on 'train'."""
+    pipeline = host.pipeline(decode)
+    raw = {name: MappedSplit(part.split, pipeline) for name, part in parts.items()}
+    if isinstance(tokenizer, str):
+        return TokenizedTexts(Tokenizer(tokenizer), encoding, raw)
+    if tokenizer.name == "pretrained":
+        text = tokenizer.build(iter(()))
+        name = f"data.tokenizer.path = {tokenizer.keys['path']!r}"
+        return TokenizedTexts(Tokenizer(text, name), encoding, raw)
     if "train" not in raw:
         raise UserError("there is no split 'train' to train data.tokenizer on")
 
@@ -260,32 +244,57 @@ def _tokenizer(
             except (UserError, OSError) as e:
                 raise UserError(f"split 'train', example {i}: {e}") from e
 
-    identity = [*identity, chosen.name, dict(chosen.keys), encoding.reads]
-    return trained(chosen.build, texts, identity)
+    data_identity = [parts["train"].fingerprint, decode]
+    identity = [*data_identity, tokenizer.name, dict(tokenizer.keys), encoding.reads]
+    return TokenizedTexts(train_tokenizer_once(tokenizer.build, texts, identity), encoding, raw)
 
 
-@dataclass(frozen=True)
-class _Read:
-    """A split after the host pipeline, texts and all."""
-
-    split: Split
-    decode: str
-
-    def __len__(self) -> int:
-        return len(self.split)
-
-    def __getitem__(self, index: int, /) -> Element:
-        return self._pipeline(self.split[index])
-
-    @cached_property
-    def _pipeline(self) -> host.ElementTransform:
-        return host.pipeline(self.decode)
-
-    def origin(self, index: int) -> str:
-        return origin(self.split, index)
+def _encode_texts(
+    parts: Mapping[str, _Part], texts: TokenizedTexts, identity: list[Any]
+) -> dict[str, _Part]:
+    """Returns the splits with fields of tokens. `identity` says what was done to the texts."""
+    return {
+        name: _Part(
+            texts.encoding.encoded(texts.raw[name], texts.tokenizer),
+            json.dumps([part.fingerprint, *identity]),
+        )
+        for name, part in parts.items()
+    }
 
 
-def _say_what_was_cut(name: str, columns: Columns) -> None:
+# 3. Decode to columns.
+
+
+def _decode_splits(
+    parts: Mapping[str, _Part],
+    classes: tuple[str, ...],
+    encoding: Encoding | None,
+    *,
+    decode: str,
+    train_decode: str,
+) -> dict[str, Columns]:
+    """Returns the splits as columns, without those that withhold their labels."""
+    splits: dict[str, Columns] = {}
+    for name, part in parts.items():
+        if train_decode and name == "train":
+            if len(part.split) == 0:
+                raise UserError("split 'train' has no examples")
+            splits[name] = DecodedEachEpoch(
+                part.split, name, classes, decode=decode, train_decode=train_decode
+            )
+            continue
+        columns = cached_columns(part.split, name=name, fingerprint=part.fingerprint, decode=decode)
+        if name == "train" and isinstance(encoding, EncodesTraining):
+            columns = encoding.trained_on(columns)
+        if name != "train" and hides_labels(columns):
+            print(f"split {name!r} has no labels: it is left out", file=sys.stderr)
+            continue
+        _say_how_many_were_cut(name, columns)
+        splits[name] = columns
+    return splits
+
+
+def _say_how_many_were_cut(name: str, columns: Columns) -> None:
     if "cut" not in columns.columns:
         return
     cut = int(np.asarray(columns.columns["cut"]).sum())
@@ -297,7 +306,23 @@ def _say_what_was_cut(name: str, columns: Columns) -> None:
         )
 
 
-def _fields(splits: dict[str, Columns]) -> dict[str, FieldSpec]:
+# 4. Check.
+
+
+def _check_splits(
+    splits: Mapping[str, Columns], parts: Mapping[str, _Part], classes: tuple[str, ...]
+) -> None:
+    check_labels(splits, {name: part.split for name, part in parts.items()}, classes)
+    for name, columns in splits.items():
+        check_boxes(columns.columns, name, classes)
+
+
+def _field_specs(splits: Mapping[str, Columns]) -> dict[str, FieldSpec]:
+    """Returns the fields of an example, which all splits have in common.
+
+    Raises:
+      UserError: when the splits differ in them, or a field has a name that batches use themselves.
+    """
     specs = {
         split: {k: FieldSpec(c.shape[1:], c.dtype.name) for k, c in columns.columns.items()}
         for split, columns in splits.items()
@@ -307,7 +332,7 @@ def _fields(splits: dict[str, Columns]) -> dict[str, FieldSpec]:
         if fields != specs[first]:
             raise UserError(
                 f"split {split!r} and split {first!r} differ in their fields: "
-                f"{_shown(fields)} against {_shown(specs[first])}"
+                f"{_describe_fields(fields)} against {_describe_fields(specs[first])}"
             )
     for name in RESERVED:
         if name in specs[first]:
@@ -315,5 +340,5 @@ def _fields(splits: dict[str, Columns]) -> dict[str, FieldSpec]:
     return specs[first]
 
 
-def _shown(fields: dict[str, FieldSpec]) -> str:
+def _describe_fields(fields: Mapping[str, FieldSpec]) -> str:
     return ", ".join(f"{k} {f.dtype} {list(f.shape)}" for k, f in sorted(fields.items()))

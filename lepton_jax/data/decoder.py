@@ -1,17 +1,19 @@
-"""Raw examples through a host pipeline, each checked: it is what the first one is, and in range."""
+"""Raw examples through a host pipeline, each checked: it has the first one's fields and shapes."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from lepton_jax.data.draws import Draws
-from lepton_jax.data.source import Split, numeric, origin
+from lepton_jax.data.source import Column, LazyColumn, Split, origin_of
 from lepton_jax.errors import UserError
 from lepton_jax.transforms import host
 
+_NARROW = {"int64": np.int32, "uint64": np.uint32, "float64": np.float32}
+
 
 class Decoder:
-    """`decoder(i)` -> the numeric fields of example i after the pipeline.
+    """Decodes examples: `decoder(i)` -> the numeric fields of example i after the pipeline.
 
     Main arguments:
       name: of the split, for messages.
@@ -25,17 +27,17 @@ class Decoder:
         self._transform = host.pipeline(text, key)
         self._first: dict[str, np.ndarray] | None = None
 
-    def __call__(self, i: int, draws: Draws | None = None) -> dict[str, np.ndarray]:
+    def __call__(self, i: int, draws: host.Draws | None = None) -> dict[str, np.ndarray]:
         """Raises `UserError`, naming the example, when it is unreadable or of another kind."""
         try:
             element = self._transform(self._split[i], draws)
         except (UserError, OSError) as e:
             raise UserError(f"split {self._name!r}, example {i}: {e}") from e
-        found = some(numeric(element), self._name)
+        example = require_fields(numeric_fields(element), self._name)
         if self._first is None:
-            self._first = {k: np.empty(v.shape, v.dtype) for k, v in found.items()}
-        self._check(found, i)
-        return found
+            self._first = {k: np.empty(v.shape, v.dtype) for k, v in example.items()}
+        self._check(example, i)
+        return example
 
     def _check(self, example: dict[str, np.ndarray], i: int) -> None:
         assert self._first is not None
@@ -44,7 +46,7 @@ class Decoder:
             for k, v in self._first.items()
         ):
             return
-        where = place(self._split, self._name, i)
+        where = describe_example(self._split, self._name, i)
         if self._first.keys() != example.keys():
             raise UserError(
                 f"{where}: has fields {sorted(example)}, the first one {sorted(self._first)}"
@@ -64,14 +66,38 @@ class Decoder:
             )
 
 
-def place(split: Split, name: str, i: int) -> str:
-    """Where an example is to be found: `split 'train', example 7 (cat/3.png)`."""
-    file = origin(split, i)
+def describe_example(split: Split, name: str, i: int) -> str:
+    """Returns where an example is to be found: `split 'train', example 7 (cat/3.png)`."""
+    file = origin_of(split, i)
     return f"split {name!r}, example {i}" + (f" ({file})" if file else "")
 
 
-def some(fields: dict[str, Any], split: str) -> dict[str, Any]:
-    """The fields. Raises `UserError` when there is none."""
+def numeric_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the fields that a device can hold, in JAX's 32-bit types; text stays behind.
+
+    Raises:
+      UserError: when an integer does not fit into 32 bits.
+    """
+    arrays = {k: v if isinstance(v, LazyColumn) else np.asarray(v) for k, v in fields.items()}
+    return {name: _narrow(name, a) for name, a in arrays.items() if a.dtype.kind in "biuf"}
+
+
+def _narrow(name: str, array: Column) -> Column:
+    dtype = _NARROW.get(array.dtype.name)
+    if dtype is None or isinstance(array, LazyColumn):
+        return array
+    narrow = array.astype(dtype)
+    if array.dtype.kind in "iu" and not np.array_equal(narrow, array):
+        raise UserError(f"field {name!r} holds integers that do not fit into 32 bits")
+    return narrow
+
+
+def require_fields(fields: dict[str, Any], split: str) -> dict[str, Any]:
+    """Returns the fields as they are.
+
+    Raises:
+      UserError: when there is none, naming the split.
+    """
     if not fields:
         raise UserError(
             f"split {split!r} has no numeric field; text needs a host transform of your own in "

@@ -1,77 +1,82 @@
 """A training split that is read, decoded and drawn anew whenever a batch needs it, and not kept.
 
-What is drawn for an example is a function of (seed, epoch, example), hence a batch still is one of
-(config, seed, step): in threads, in worker processes, and after a restart at any step.
+What is drawn for an example is a function of (seed, epoch, example). A batch is therefore still a
+function of (config, seed, step): in threads, in worker processes, and after a restart at any step.
 """
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
 
-from lepton_jax.boxes import check
+from lepton_jax.boxes.check import check_boxes
 from lepton_jax.data.decoder import Decoder
-from lepton_jax.data.draws import Draws
 from lepton_jax.data.labels import check_label
-from lepton_jax.data.source import Columns, Made, Split
+from lepton_jax.data.source import Columns, LazyColumn, Split, labels_of
+from lepton_jax.transforms.host import Draws
 
 
-class Streamed(Columns):
-    """`drawn` gives training examples; `rows` and `columns` the same ones as an evaluation does."""
+class DecodedEachEpoch(Columns):
+    """Columns of a split that `train_decode` makes anew in every epoch: see `training_rows`.
 
-    split: Split
-    _arguments: tuple[Split, str, tuple[str, ...], str, str]
-    _decoder: Decoder
-    _train_decoder: Decoder
+    `rows` and `columns` hold the same examples as an evaluation sees them, after `decode`.
+
+    Raises:
+      UserError: when the first example cannot be decoded.
+    """
+
+    changes_each_epoch = True
 
     def __init__(
         self, split: Split, name: str, classes: tuple[str, ...], *, decode: str, train_decode: str
     ):
-        """Raises `UserError` when the first example cannot be decoded."""
-        arguments = (split, name, classes, decode, train_decode)
-        object.__setattr__(self, "split", split)
-        object.__setattr__(self, "_arguments", arguments)
-        object.__setattr__(self, "_decoder", Decoder(split, name, decode))
-        train = Decoder(split, name, train_decode, key="data.train_decode")
-        object.__setattr__(self, "_train_decoder", train)
-        first = train(0, Draws(0, 0, 0))
+        self.split = split
+        self._name, self._classes = name, classes
+        self._decode, self._train_decode = decode, train_decode
+        self._decoder = Decoder(split, name, decode)
+        self._train_decoder = Decoder(split, name, train_decode, key="data.train_decode")
+        example = self._train_decoder(0, Draws(0, 0, 0))
         index = np.arange(len(split))
         super().__init__(
-            {k: Made(_Field(self, k), index, v.shape, v.dtype) for k, v in first.items()}
+            {k: LazyColumn(_Field(self, k), index, v.shape, v.dtype) for k, v in example.items()}
         )
 
     def __reduce__(self) -> tuple:
-        return _again, self._arguments
+        make = functools.partial(
+            DecodedEachEpoch, decode=self._decode, train_decode=self._train_decode
+        )
+        return make, (self.split, self._name, self._classes)
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        return labels_of(self.split) if "label" in self.columns else None
 
     def rows(self, index: np.ndarray) -> dict[str, np.ndarray]:
-        return _stacked([self._decoder(int(i)) for i in index])
+        return _stack_examples([self._decoder(int(i)) for i in index])
 
-    def drawn(self, index: np.ndarray, epoch: np.ndarray, seed: int) -> dict[str, np.ndarray]:
-        """The fields `[n, ...]` of the examples `index` int [n], each as in its `epoch` int [n]."""
-        _, name, classes, _, _ = self._arguments
-        found = []
-        for i, e in zip(index.tolist(), epoch.tolist(), strict=True):
-            found.append(self._train_decoder(i, Draws(seed, e, i)))
-            check_label(found[-1], classes, self.split, name, i)
-            check.check({k: v[None] for k, v in found[-1].items()}, name, classes, start=i)
-        return _stacked(found)
+    def training_rows(
+        self, index: np.ndarray, epochs: np.ndarray, seed: int
+    ) -> dict[str, np.ndarray]:
+        examples = []
+        for i, epoch in zip(index.tolist(), epochs.tolist(), strict=True):
+            example = self._train_decoder(i, Draws(seed, epoch, i))
+            check_label(example, self._classes, self.split, self._name, i)
+            one = {k: v[None] for k, v in example.items()}
+            check_boxes(one, self._name, self._classes, start=i)
+            examples.append(example)
+        return _stack_examples(examples)
 
 
 @dataclass(frozen=True)
 class _Field:
-    """int64 [n] -> one field of those examples."""
+    """int64 [n] -> one field `[n, ...]` of those examples."""
 
-    streamed: Streamed
+    columns: DecodedEachEpoch
     name: str
 
     def __call__(self, index: np.ndarray) -> np.ndarray:
-        return self.streamed.rows(index)[self.name]
+        return self.columns.rows(index)[self.name]
 
 
-def _again(
-    split: Split, name: str, classes: tuple[str, ...], decode: str, train_decode: str
-) -> Streamed:
-    return Streamed(split, name, classes, decode=decode, train_decode=train_decode)
-
-
-def _stacked(examples: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+def _stack_examples(examples: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {name: np.stack([e[name] for e in examples]) for name in examples[0]}

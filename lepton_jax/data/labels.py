@@ -1,11 +1,11 @@
-"""Labels that name no class, splits that hide theirs, and classes that a split has none of."""
+"""Checks of labels: they name a class, are not withheld, and every class has an example."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from lepton_jax.data.decoder import place
+from lepton_jax.data.decoder import describe_example
 from lepton_jax.data.source import Columns, Split, labels_of
 from lepton_jax.errors import UserError
 
@@ -18,14 +18,21 @@ SHOWN = 5
 def check_label(
     example: Mapping[str, Any], classes: tuple[str, ...], split: Split, name: str, i: int
 ) -> None:
-    """Raises `UserError`, naming the example, when its label is a number that names no class."""
+    """Checks that the label of an example, where it is a number, names a class.
+
+    Raises:
+      UserError: naming the example.
+    """
     label = np.asarray(example.get("label"))
     if classes and label.shape == () and label.dtype.kind in "iu":
         _check(np.array([label]), classes, split, name, i)
 
 
 def check_labels(splits: Mapping[str, Columns], raw: Mapping[str, Split], classes: Any) -> None:
-    """As `check_label`, for every label that can be had without decoding images."""
+    """Checks every label that can be had without decoding images, as `check_label` does.
+
+    `splits` hold the labels, and `raw` the same splits before decoding, for messages.
+    """
     for name, columns in splits.items():
         labels = labels_of(columns)
         if classes and labels is not None:
@@ -33,14 +40,14 @@ def check_labels(splits: Mapping[str, Columns], raw: Mapping[str, Split], classe
 
 
 def hides_labels(columns: Columns) -> bool:
-    """Whether every label of a split is withheld."""
+    """Returns whether every label of a split is withheld."""
     labels = labels_of(columns)
     return labels is not None and len(labels) > 0 and bool((labels == HIDDEN).all())
 
 
-def absent_classes(splits: Mapping[str, Columns], classes: tuple[str, ...]) -> list[str]:
-    """A sentence for each split that has no example of some class."""
-    found = []
+def absent_class_warnings(splits: Mapping[str, Columns], classes: tuple[str, ...]) -> list[str]:
+    """Returns a sentence for each split that has no example of some class."""
+    warnings = []
     for name, columns in splits.items():
         labels = labels_of(columns)
         if labels is None or not classes:
@@ -49,8 +56,8 @@ def absent_classes(splits: Mapping[str, Columns], classes: tuple[str, ...]) -> l
         if len(absent):
             names = ", ".join(repr(classes[k]) for k in absent[:SHOWN])
             more = f" and {len(absent) - SHOWN} more" if len(absent) > SHOWN else ""
-            found.append(f"split {name!r} has no example of class {names}{more}")
-    return found
+            warnings.append(f"split {name!r} has no example of class {names}{more}")
+    return warnings
 
 
 def _check(labels: np.ndarray, classes: Any, split: Split, name: str, start: int) -> None:
@@ -58,7 +65,7 @@ def _check(labels: np.ndarray, classes: Any, split: Split, name: str, start: int
     if len(bad):
         i = int(bad[0])
         raise UserError(
-            f"{place(split, name, start + i)}: label {labels[i]}; expected 0 to "
+            f"{describe_example(split, name, start + i)}: label {labels[i]}; expected 0 to "
             f"{len(classes) - 1}, the {len(classes)} classes of the data"
             + (f" ({len(bad)} labels are out of range)" if len(bad) > 1 else "")
         )

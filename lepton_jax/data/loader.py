@@ -1,7 +1,8 @@
 """Batches from the host, built ahead of the step that takes them, through Grain.
 
-A batch is a function of its step alone, so Grain only spreads the steps over threads or worker
-processes and keeps them in order: its own shuffling, batching and iterator state are not used.
+A batch is a function of its step alone. Grain therefore only spreads the steps over threads or
+worker processes and keeps them in order: its own shuffling, batching and iterator state are not
+used.
 """
 
 import os
@@ -11,10 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from lepton_jax.data.fresh import Streamed
 from lepton_jax.data.order import Order
 from lepton_jax.data.source import Columns
-from lepton_jax.data.text.buckets import cut
+from lepton_jax.data.text.buckets import cut_texts
 
 THREADS = 4
 AHEAD = 8
@@ -27,36 +27,35 @@ _WORTH_IT = 1.2
 
 
 class Batches:
-    """`batches(step)` -> the fields `[B, ...]` of that step's batch, and `position` int32 [B].
+    """Makes batches: `batches(step)` -> the fields `[b, ...]` of that step's batch, and `position`
+    int32 [b].
 
-    `position` is an example's place in the whole batch, of which `positions` is our share.
+    `position` is the place of an example in the whole batch `[B, ...]`. `positions` int [b] are the
+    places that this process makes; all of them by default.
     """
 
     def __init__(self, columns: Columns, order: Order, positions: np.ndarray | None = None):
         self._columns = columns
         self._order = order
-        whole = np.arange(order.batch_size)
-        self._position = (whole if positions is None else positions).astype(np.int32)
+        share = np.arange(order.batch_size) if positions is None else positions
+        self._position = share.astype(np.int32)
 
     def __call__(self, step: int) -> dict[str, np.ndarray]:
         index_B = self._order.indices(step)[self._position]
-        if isinstance(self._columns, Streamed):
-            epoch_B = self._order.epochs(step)[self._position]
-            fields = self._columns.drawn(index_B, epoch_B, self._order.seed)
-        else:
-            fields = self._columns.rows(index_B)
+        epoch_B = self._order.epochs(step)[self._position]
+        fields = self._columns.training_rows(index_B, epoch_B, self._order.seed)
         length = self._order.length(step)
         if length is not None:
-            fields = cut(fields, length)
+            fields = cut_texts(fields, length)
         return {**fields, "position": self._position.copy()}
 
 
-class Stream(Iterator[dict[str, np.ndarray]]):
+class HostLoader(Iterator[dict[str, np.ndarray]]):
     """The batches of steps `start` to `stop`, in order. `workers` 0 means threads."""
 
     def __init__(self, batches: Batches, start: int, stop: int, workers: int):
         self.workers = workers
-        self._iterator: Any = _grain(batches, start, stop, workers)
+        self._iterator: Any = _grain_iterator(batches, start, stop, workers)
 
     def __next__(self) -> dict[str, np.ndarray]:
         return next(self._iterator)
@@ -66,7 +65,7 @@ class Stream(Iterator[dict[str, np.ndarray]]):
         self._iterator.close()
 
 
-def stream(
+def make_loader(
     columns: Columns,
     order: Order,
     start: int,
@@ -74,25 +73,26 @@ def stream(
     *,
     workers: int | None,
     positions: np.ndarray | None = None,
-) -> Stream:
-    """Batches for the steps from `start` on, before `stop`: the same bytes in whatever way.
+) -> HostLoader:
+    """Makes a loader of the batches of the steps from `start` on, before `stop`. The batches have
+    the same bytes whatever the number of workers.
 
     Main arguments:
       columns: the training split.
       order: which examples make a step's batch.
     Other arguments:
       workers: worker processes; 0 means threads; None measures a few batches and chooses, and
-        `.workers` of the result tells what. Processes import the caller's main module, which
+        `.workers` of the result is the choice. Processes import the caller's main module, which
         must therefore not start anything when it is merely imported.
       positions: int [b], this process's share of every batch; all of it by default.
     """
     batches = Batches(columns, order, positions)
     if workers is None:
-        workers = _measured(batches, start, stop)
-    return Stream(batches, start, stop, workers)
+        workers = _choose_workers(batches, start, stop)
+    return HostLoader(batches, start, stop, workers)
 
 
-def _grain(batches: Batches, start: int, stop: int, workers: int) -> Any:
+def _grain_iterator(batches: Batches, start: int, stop: int, workers: int) -> Any:
     import grain
     from absl import flags
 
@@ -111,24 +111,24 @@ def _grain(batches: Batches, start: int, stop: int, workers: int) -> Any:
     return iter(dataset)
 
 
-def _measured(batches: Batches, start: int, stop: int) -> int:
-    """Threads, unless they are slow and worker processes clearly faster.
+def _choose_workers(batches: Batches, start: int, stop: int) -> int:
+    """Returns 0 for threads, unless they are slow and worker processes clearly faster.
 
     A process takes seconds to start and sends its batches through shared memory, which only heavy
     work in Python repays.
     """
     if stop - start <= _MEASURED_BATCHES:
         return 0
-    threads = _rate(Stream(batches, start, stop, workers=0))
+    threads = _measure_rate(HostLoader(batches, start, stop, workers=0))
     if threads > _FAST_ENOUGH:
         return 0
     workers = max(1, (os.cpu_count() or 2) - 1)
-    processes = _rate(Stream(batches, start, stop, workers))
+    processes = _measure_rate(HostLoader(batches, start, stop, workers))
     return workers if processes > _WORTH_IT * threads else 0
 
 
-def _rate(batches: Stream) -> float:
-    """Batches a second, once it has started."""
+def _measure_rate(batches: HostLoader) -> float:
+    """Measures batches a second, once the loader has started."""
     try:
         next(batches, None)
         begin = time.perf_counter()

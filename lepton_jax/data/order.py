@@ -11,15 +11,15 @@ from lepton_jax.errors import UserError
 class Order:
     """Epoch after epoch, each a permutation of the examples; batches go across epoch borders.
 
-    Epoch e depends on (seed, e) only, so any batch can be had at any time, without a state.
+    Epoch e depends on (seed, e) only. Any batch can therefore be had at any time, without a state.
 
     `contiguous`: for examples that follow on each other, such as the chunks of a text. Each row of
     the batch walks through all of them in their order, and around again, so that it always goes on
     where it stopped in the batch before; the rows begin at equal distances. No seed matters.
 
-    `buckets`: a batch holds texts of like lengths, others in every epoch; at which step they are
-    how long is the same for all seeds, so that trials that take their steps at once agree. The
-    batches that go across epochs get the longest.
+    `buckets`: a batch holds texts of like lengths, and other texts in every epoch. The length of
+    step k depends on k alone, not on the seed, so that packed trials share programs. Only batches
+    that go across epochs differ: they get the longest texts.
     """
 
     def __init__(
@@ -51,11 +51,11 @@ class Order:
         self._epoch = functools.lru_cache(maxsize=2)(self._arranged)
 
     def indices(self, step: int) -> np.ndarray:
-        """The examples of one step's batch, int64 [B]."""
+        """Returns the examples of one step's batch, int64 [B]."""
         return self._slice(step * self.batch_size, (step + 1) * self.batch_size)
 
     def epochs(self, step: int) -> np.ndarray:
-        """The epoch of each example of one step's batch, int64 [B], counted from 0."""
+        """Returns the epoch of each example of one step's batch, int64 [B], counted from 0."""
         if self.contiguous:
             # From one row's visit of an example to the next row's it grows by one.
             return np.full(self.batch_size, step // (self.examples // self.batch_size))
@@ -63,11 +63,11 @@ class Order:
         return np.arange(first, first + self.batch_size) // self.examples
 
     def length(self, step: int) -> int | None:
-        """What the texts of one step's batch can be cut to, if there are buckets."""
+        """Returns the length that texts of one step's batch are cut to; None without buckets."""
         return None if self.buckets is None else self.buckets.length(self.indices(step))
 
     def chunk(self, start: int, steps: int) -> np.ndarray:
-        """The examples of `steps` batches from step `start` on, int32 [steps, B]."""
+        """Returns the examples of `steps` batches from step `start` on, int32 [steps, B]."""
         flat = self._slice(start * self.batch_size, (start + steps) * self.batch_size)
         return flat.astype(np.int32).reshape(steps, self.batch_size)
 
@@ -88,26 +88,27 @@ class Order:
         return np.concatenate(parts)
 
     def _arranged(self, epoch: int) -> np.ndarray:
-        """The examples of an epoch in their order, int64 [N]."""
+        """Returns the examples of an epoch in their order, int64 [N]."""
         index_N = permutation(self.examples, self.seed, epoch)
         if self.buckets is None:
             return index_N
         before = -epoch * self.examples % self.batch_size  # in the batch that began an epoch ago
-        whole = max(0, self.examples - before) // self.batch_size
+        batches = max(0, self.examples - before) // self.batch_size
         index_N = index_N[np.argsort(self.buckets.of[index_N], kind="stable")]
-        within, across = np.split(index_N, [whole * self.batch_size])
-        if whole:
-            within = within.reshape(whole, -1)[permutation(whole, 0, epoch)].ravel()
+        within, across = np.split(index_N, [batches * self.batch_size])
+        if batches:
+            within = within.reshape(batches, -1)[permutation(batches, 0, epoch)].ravel()
         return np.concatenate([across[:before], within, across[before:]])
 
 
 def permutation(examples: int, seed: int, epoch: int) -> np.ndarray:
-    """The order of the examples in one epoch, int64 [N]: a function of nothing but these three.
+    """Returns the order of the examples in one epoch, int64 [N]: a function of nothing but these
+    three arguments.
 
     NumPy promises the raw bits of Philox for all time, but not what `Generator.permutation` makes
-    of them. So: every example draws a number, and they are sorted by it. The low bits of the
-    number give way to the example's index, which makes all of them distinct (no sorting algorithm
-    can matter) and sorting fast (no argsort).
+    of them. So every example draws a number, and the examples are sorted by their numbers. The low
+    bits of each number give way to the example's index: the numbers are then distinct, so that no
+    sorting algorithm can matter, and can be sorted without an argsort.
     """
     low = np.uint64(examples.bit_length())
     key = np.array([seed, epoch], np.uint64)

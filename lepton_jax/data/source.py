@@ -1,32 +1,55 @@
 """What a data source is: named splits of examples that can be read in any order.
 
 def my_source(*, path: str) -> Source: ...      # named in a config as 'my_pkg.module:my_source'
+
+A split is anything with a length and examples by number; a list of examples is one. A split that
+can tell more says so by `labels` (`LabelledSplit`) or `origin` (`LocatedSplit`). A split whose
+examples are arrays of one shape is a `Columns`, and every split becomes one before it is used.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from lepton_jax.data.text.vocabulary import Vocabulary
-from lepton_jax.errors import UserError
-
-Element = dict[str, Any]
-"""One raw example: arrays (images `[H, W, C]` may vary in size), numbers, or text as bytes."""
+from lepton_jax.data.spec import Vocabulary
+from lepton_jax.transforms.host import Element
 
 
 class Split(Protocol):
-    """The examples of one split, in a fixed order."""
+    """The examples of one split, in a fixed order.
+
+    With `data.train_decode` and worker processes a split is pickled.
+    """
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int, /) -> Element: ...
 
 
+class LabelledSplit(Split, Protocol):
+    """A split that has its labels int [N] at hand, without decoding an example.
+
+    None where it has not. Labels are then checked, and counted by class, when the data is loaded.
+    """
+
+    @property
+    def labels(self) -> "Column | Sequence[int] | None": ...
+
+
+@runtime_checkable
+class LocatedSplit(Split, Protocol):
+    """A split that can tell where an example lies, for messages."""
+
+    def origin(self, index: int, /) -> str:
+        """Returns the file of an example, and its place in the file; '' where that is not known."""
+        ...
+
+
 @dataclass(frozen=True)
 class Source:
-    """Splits of one data set.
+    """The splits of one data set.
 
     `splits` calls them 'train', 'valid' and 'test' where the data set has them; others keep their
     own name. `classes` may be empty; `vocabulary` is there where examples are tokens. `fingerprint`
@@ -41,7 +64,7 @@ class Source:
 
 
 @dataclass(frozen=True, eq=False)
-class Made:
+class LazyColumn:
     """A column `[N, ...]` whose examples are made when they are asked for, and never kept.
 
     `make`: int64 [n] -> `[n, ...]`, the examples of these numbers. Worker processes are sent it, so
@@ -62,37 +85,43 @@ class Made:
 
     @property
     def nbytes(self) -> int:
-        """What all of it would take in memory."""
+        """The bytes that all examples would take in memory."""
         return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
 
     def __getitem__(self, index: Any, /) -> np.ndarray:
-        """One example `[...]`, or those of an index array or slice `[n, ...]`."""
-        found = self.make(np.atleast_1d(self.index[index]))
-        return found if np.ndim(self.index[index]) else found[0]
+        """Makes one example `[...]`, or the examples `[n, ...]` of an index array or a slice."""
+        examples = self.make(np.atleast_1d(self.index[index]))
+        return examples if np.ndim(self.index[index]) else examples[0]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return self[:].astype(dtype or self.dtype, copy=False)
 
-    def at(self, index: np.ndarray) -> "Made":
-        """The column of the examples that `index` int [n] names; nothing is made yet."""
-        return Made(self.make, self.index[index], self.example_shape, self.dtype)
+    def select(self, index: np.ndarray) -> "LazyColumn":
+        """Returns the column of the examples that `index` int [n] names; nothing is made yet."""
+        return LazyColumn(self.make, self.index[index], self.example_shape, self.dtype)
 
 
-Column = np.ndarray | Made
+Column = np.ndarray | LazyColumn
 
 
-@dataclass(frozen=True, eq=False)
 class Columns:
-    """A split by its fields, `[N, ...]` each, all of one length: in memory, memory-mapped, or made
-    on access.
+    """A split by its fields, `columns[name]` `[N, ...]`, all of one length.
+
+    This class holds columns in memory, or columns that are made on access. `CachedColumns` maps
+    them from files, and `DecodedEachEpoch` makes other examples in every epoch.
+
+    Raises:
+      ValueError: when the columns differ in length.
     """
 
-    columns: Mapping[str, Column]
+    changes_each_epoch = False
+    """Whether training examples differ from epoch to epoch, so that none of them can be kept."""
 
-    def __post_init__(self) -> None:
-        lengths = {name: len(column) for name, column in self.columns.items()}
+    def __init__(self, columns: Mapping[str, Column]):
+        lengths = {name: len(column) for name, column in columns.items()}
         if len(set(lengths.values())) != 1:
             raise ValueError(f"expected columns of one length, got {lengths}")
+        self.columns = columns
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
@@ -100,12 +129,26 @@ class Columns:
     def __getitem__(self, index: int, /) -> Element:
         return {name: column[index] for name, column in self.columns.items()}
 
+    @property
+    def labels(self) -> Column | None:
+        return self.columns.get("label")
+
     def rows(self, index: np.ndarray) -> dict[str, np.ndarray]:
-        """The fields `[n, ...]` of the examples that `index` int [n] names."""
+        """Returns the fields `[n, ...]` of the examples that `index` int [n] names."""
         return {
-            name: column[index] if isinstance(column, Made) else np.take(column, index, axis=0)
+            name: column[index]
+            if isinstance(column, LazyColumn)
+            else np.take(column, index, axis=0)
             for name, column in self.columns.items()
         }
+
+    def training_rows(
+        self, index: np.ndarray, epochs: np.ndarray, seed: int
+    ) -> dict[str, np.ndarray]:
+        """Returns the fields `[n, ...]` of the examples `index` int [n] as training sees them in
+        `epochs` int [n], one for each. They are `rows(index)` unless `changes_each_epoch`.
+        """
+        return self.rows(index)
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,67 +164,59 @@ class Subset:
     def __getitem__(self, index: int, /) -> Element:
         return self.split[int(self.index[index])]
 
+    @property
+    def labels(self) -> np.ndarray | None:
+        labels = labels_of(self.split)
+        return None if labels is None else labels[self.index]
 
-def origin(split: Split, index: int) -> str:
-    """The file that an example comes from, where the split can tell; else ''."""
-    if isinstance(split, Subset):
-        return origin(split.split, int(split.index[index]))
-    tell = getattr(split, "origin", None)
-    return tell(index) if tell else ""
-
-
-def labels_of(split: Split) -> np.ndarray | None:
-    """The labels int [N] of a split, where they can be had without decoding its examples."""
-    if isinstance(split, Subset):
-        whole = labels_of(split.split)
-        return None if whole is None else whole[split.index]
-    if isinstance(split, Columns):
-        label = split.columns.get("label")
-        if isinstance(label, Made) and hasattr(split, "split"):
-            return labels_of(split.split)
-    else:
-        label = getattr(split, "labels", None)
-    if label is None or isinstance(label, Made):
-        return None
-    label = np.asarray(label)
-    return label if label.ndim == 1 and label.dtype.kind in "iu" else None
+    def origin(self, index: int, /) -> str:
+        return origin_of(self.split, int(self.index[index]))
 
 
-def subset(split: Split, index: np.ndarray) -> Split:
-    """The examples of `split` that `index` int [N] names; columns stay columns."""
+@dataclass(frozen=True, eq=False)
+class MappedSplit:
+    """The examples of `split`, each through `function` when it is read."""
+
+    split: Split
+    function: Callable[[Element], Element]
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def __getitem__(self, index: int, /) -> Element:
+        return self.function(self.split[index])
+
+    def origin(self, index: int, /) -> str:
+        return origin_of(self.split, index)
+
+
+def select_examples(split: Split, index: np.ndarray) -> Split:
+    """Returns the examples of `split` that `index` int [N] names; columns stay columns."""
     if isinstance(split, Columns):
         return Columns(
             {
-                name: column.at(index) if isinstance(column, Made) else column[index]
+                name: column.select(index) if isinstance(column, LazyColumn) else column[index]
                 for name, column in split.columns.items()
             }
         )
     return Subset(split, index)
 
 
+def labels_of(split: Split) -> np.ndarray | None:
+    """Returns the labels int [N] of a split, where they can be had without decoding examples."""
+    # Not by isinstance(split, LabelledSplit), which computes a property to see whether it is there.
+    labels: Column | Sequence[int] | None = getattr(split, "labels", None)
+    if labels is None or isinstance(labels, LazyColumn):
+        return None
+    labels = np.asarray(labels)
+    return labels if labels.ndim == 1 and labels.dtype.kind in "iu" else None
+
+
+def origin_of(split: Split, index: int) -> str:
+    """Returns the file that an example comes from, where the split can tell; else ''."""
+    return split.origin(index) if isinstance(split, LocatedSplit) else ""
+
+
 def split_name(name: str) -> str:
-    """A split's name in our words: 'validation', 'val' and 'dev' are 'valid'."""
+    """Returns a split's name in our words: 'validation', 'val' and 'dev' are 'valid'."""
     return "valid" if name in ("validation", "val", "dev") else name
-
-
-_NARROW = {"int64": np.int32, "uint64": np.uint32, "float64": np.float32}
-
-
-def numeric(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that a device can hold, in JAX's 32-bit types; text stays behind.
-
-    Raises:
-      UserError: when an integer does not fit into 32 bits.
-    """
-    arrays = {k: v if isinstance(v, Made) else np.asarray(v) for k, v in fields.items()}
-    return {name: _narrow(name, a) for name, a in arrays.items() if a.dtype.kind in "biuf"}
-
-
-def _narrow(name: str, array: Column) -> Column:
-    dtype = _NARROW.get(array.dtype.name)
-    if dtype is None or isinstance(array, Made):
-        return array
-    narrow = array.astype(dtype)
-    if array.dtype.kind in "iu" and not np.array_equal(narrow, array):
-        raise UserError(f"field {name!r} holds integers that do not fit into 32 bits")
-    return narrow

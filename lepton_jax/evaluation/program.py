@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from lepton_jax.config.components import Component
 from lepton_jax.config.config import Config
-from lepton_jax.data.dataset import DataSpec
+from lepton_jax.data.spec import DataSpec
 from lepton_jax.metrics.metric import Metric
 from lepton_jax.nn.batch import Batch, Outputs
 

@@ -121,7 +121,7 @@ def _load(section: Mapping[str, Any], folder: Path, trusted: bool) -> Any:
     if any("<path>" in str(value) for value in source.values()):
         raise ValueError("the lineage keeps no local paths; give --workdir, the run it came from")
     made, name = resolve_component("source", source.pop("name")), encode.pop("name", "")
-    return dataset.load(
+    return dataset.load_dataset(
         made(**_as_declared(made, source)),
         decode=section["decode"],
         valid_fraction=section["valid_fraction"],

@@ -32,8 +32,8 @@ class RunReader:
         with self.running():
             trained = saved.load_run(workdir, checkpoint)
             self.source = f"{workdir}, step {trained.step}"
-            self._spec = trained.data.spec
-            vocabulary = self._spec.vocabulary
+            self._data = trained.data
+            vocabulary = self._data.spec.vocabulary
             assert vocabulary is not None
             self.end = vocabulary.end
             program = trained.program
@@ -56,10 +56,10 @@ class RunReader:
         return runtime(self._precision)
 
     def prompt(self, text: str) -> list[int]:
-        return self._spec.prompt(text)
+        return self._data.encode_prompt(text)
 
     def text(self, tokens: Sequence[int]) -> str:
-        return self._spec.text(tokens)
+        return self._data.decode_tokens(tokens)
 
     def logits(self, tokens: Sequence[int]) -> np.ndarray:
         count = len(self._read)

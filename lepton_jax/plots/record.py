@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lepton_jax.answers.kind import KeepsWorst, Kind
-from lepton_jax.data.dataset import Dataset, DataSpec
+from lepton_jax.data.dataset import Dataset
 from lepton_jax.evaluation.alignment import Alignment
 from lepton_jax.plots import figures
 from lepton_jax.plots.attention import draw_attention
@@ -36,7 +36,7 @@ def draw_record(
         figures.draw_image_grid(samples, record.path("samples.png"))
     if aligned:
         pieces = [
-            (_pieces(one.source, data.spec), _pieces(one.answer, data.spec), one.weights)
+            (_pieces(one.source, data), _pieces(one.answer, data), one.weights)
             for one in aligned
         ]
         draw_attention(pieces, f"{record.workdir}/attention{ending}.png")
@@ -68,7 +68,8 @@ def _has_images(data: Dataset) -> bool:
     return image is not None and image.dtype == "uint8" and len(image.shape) == 3
 
 
-def _pieces(tokens: np.ndarray, spec: DataSpec) -> list[str]:
+def _pieces(tokens: np.ndarray, data: Dataset) -> list[str]:
     """The text of each token; the name of one that has a meaning of its own."""
-    assert spec.vocabulary is not None
-    return [spec.text([i]) or spec.vocabulary.tokens[i] for i in tokens.tolist()]
+    vocabulary = data.spec.vocabulary
+    assert vocabulary is not None
+    return [data.decode_tokens([i]) or vocabulary.tokens[i] for i in tokens.tolist()]

@@ -10,7 +10,7 @@ import optax
 
 from lepton_jax.boxes.geometry import box_overlaps
 from lepton_jax.config.schema import PositiveInt
-from lepton_jax.data.dataset import DataSpec
+from lepton_jax.data.spec import DataSpec
 from lepton_jax.errors import UserError
 from lepton_jax.metrics.detection import AveragePrecision
 from lepton_jax.metrics.metric import Metric

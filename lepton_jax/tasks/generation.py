@@ -9,7 +9,7 @@ import optax
 from flax import nnx
 
 from lepton_jax.config.schema import PositiveInt
-from lepton_jax.data.dataset import DataSpec
+from lepton_jax.data.spec import DataSpec
 from lepton_jax.errors import UserError
 from lepton_jax.metrics.metric import Metric
 from lepton_jax.models.model import LatentModel, PairModel

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from lepton_jax.config.schema import Later
-from lepton_jax.data.dataset import DataSpec
+from lepton_jax.data.spec import DataSpec
 from lepton_jax.errors import UserError
 from lepton_jax.metrics.classification import BitsPerCharacter, Perplexity
 from lepton_jax.metrics.metric import Metric

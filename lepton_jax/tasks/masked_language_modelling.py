@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from lepton_jax.config.schema import Probability
-from lepton_jax.data.dataset import DataSpec
+from lepton_jax.data.spec import DataSpec
 from lepton_jax.errors import UserError
 from lepton_jax.metrics.metric import Metric
 from lepton_jax.models.model import Model

@@ -1,7 +1,7 @@
 """Classification of texts, and of pairs of them."""
 
 from lepton_jax.config.schema import Rate
-from lepton_jax.data.dataset import DataSpec
+from lepton_jax.data.spec import DataSpec
 from lepton_jax.errors import UserError
 from lepton_jax.models.model import Model
 from lepton_jax.nn.batch import Batch, Sums

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from lepton_jax.config.config import Config
-from lepton_jax.data.fresh import Streamed
 from lepton_jax.errors import UserError
 from lepton_jax.nn.rng import Noise, example_keys
 from lepton_jax.plots import figures
@@ -49,9 +48,7 @@ def draw_augmentations(config: Config, path: str, examples: int, draws: int) -> 
         step = jax.jit(step)
         columns = [train.rows(index)]
         for k in range(draws):
-            raw = columns[0]
-            if isinstance(train, Streamed):
-                raw = train.drawn(index, np.full(examples, k), config.seed)
+            raw = train.training_rows(index, np.full(examples, k), config.seed)
             position = np.arange(examples, dtype=np.int32)
             columns.append(jax.device_get(step({**raw, "position": position}, jnp.int32(k))))
     images = [_to_uint8(c["image"][i]) for i in range(examples) for c in columns]

@@ -63,7 +63,7 @@ def load_data(config: Config, source: Component | None = None, tokenizer: str = 
     if not isinstance(built, Source):
         kind = type(built).__name__
         raise UserError(f"source {component.name} returned a {kind}, expected a lepton_jax Source")
-    return dataset.load(
+    return dataset.load_dataset(
         built,
         decode=str(section.decode),
         valid_fraction=section.valid_fraction,

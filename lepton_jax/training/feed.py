@@ -22,11 +22,10 @@ from jax.sharding import PartitionSpec as P
 from lepton_jax.cluster.processes import Processes
 from lepton_jax.config.config import Config
 from lepton_jax.data.dataset import Dataset
-from lepton_jax.data.fresh import Streamed
-from lepton_jax.data.loader import Batches, stream
+from lepton_jax.data.loader import Batches, make_loader
 from lepton_jax.data.order import Order
 from lepton_jax.data.source import Columns
-from lepton_jax.data.text.buckets import Buckets, buckets, cut
+from lepton_jax.data.text.buckets import Buckets, cut_texts, make_buckets
 from lepton_jax.training.layout import Layout
 from lepton_jax.training.loop import Feed
 from lepton_jax.training.profile import profile_steps
@@ -85,7 +84,7 @@ def fits_on_device(program: Program, data: Dataset) -> bool:
     known, as on CPU, no more than 2 GiB on all devices together. It never is where each epoch is
     decoded anew.
     """
-    if isinstance(data.splits["train"], Streamed):
+    if data.splits["train"].changes_each_epoch:
         return False
     size = sum(column.nbytes for column in data.splits["train"].columns.values())
     placement = program.config.data.placement
@@ -114,7 +113,7 @@ def build_order(config: Config, train: Columns) -> Order:
         config.batch_size,
         config.seed,
         contiguous=data.order == "contiguous",
-        buckets=buckets(train, data.buckets) if data.buckets else None,
+        buckets=make_buckets(train, data.buckets) if data.buckets else None,
     )
 
 
@@ -155,7 +154,7 @@ def make_gather_step(program: Program) -> Callable[..., tuple[State, Totals]]:
         index_B = chunk[state.step % CHUNK]
         batch = {name: column[index_B] for name, column in columns.items()}
         if length_marker is not None:
-            batch = cut(batch, len(length_marker))
+            batch = cut_texts(batch, len(length_marker))
         return program.training.step(state, sums, {**batch, "position": position})
 
     return step
@@ -251,7 +250,7 @@ class HostFeed:
         rows = placement.rows(batch_size)
         order = build_order(program.config, train)
         total = program.durations.total_steps
-        self._stream = stream(train, order, start, total, workers=workers, positions=rows)
+        self._stream = make_loader(train, order, start, total, workers=workers, positions=rows)
         self._next = start
         sent = (placement.put_rows(batch, rows, batch_size) for batch in self._stream)
         self._batches = _prefetch(sent, PREFETCHED)

@@ -5,7 +5,7 @@ from typing import Any
 
 from lepton_jax.answers.kind import Kind, find_kind, name_kind
 from lepton_jax.config.components import resolve_component
-from lepton_jax.data.dataset import SEED, FieldSpec
+from lepton_jax.data.spec import SEED, FieldSpec
 from lepton_jax.errors import UserError
 from lepton_jax.models.model import AlignedModel
 from lepton_jax.nn.batch import Batch, Outputs

@@ -12,8 +12,8 @@ import numpy as np
 from etils import epath
 
 from lepton_jax.config.config import Config
+from lepton_jax.data.spec import Vocabulary
 from lepton_jax.data.text.tokenizer import Tokenizer
-from lepton_jax.data.text.vocabulary import Vocabulary
 from lepton_jax.errors import UserError
 from lepton_jax.training import lora, optimizer, saved
 from lepton_jax.training.layout import Layout

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from lepton_jax.config.config import Config
 from lepton_jax.config.pipeline import Pipeline
-from lepton_jax.data.dataset import DataSpec
+from lepton_jax.data.spec import DataSpec
 from lepton_jax.nn.batch import Batch
 from lepton_jax.nn.rng import Noise
 from lepton_jax.tasks.task import Task, check_task

@@ -4,7 +4,7 @@ It knows nothing of devices; `layout.py` says where the functions run.
 """
 
 from lepton_jax.config.config import Config
-from lepton_jax.data.dataset import DataSpec
+from lepton_jax.data.spec import DataSpec
 from lepton_jax.training.durations import Durations
 from lepton_jax.training.inference import Inference
 from lepton_jax.training.parts import Parts

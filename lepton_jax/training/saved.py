@@ -14,8 +14,9 @@ from lepton_jax.config.config import Config
 from lepton_jax.config.pipeline import Pipeline
 from lepton_jax.config.validation import validate_config
 from lepton_jax.console import say
-from lepton_jax.data.dataset import Dataset, FieldSpec
+from lepton_jax.data.dataset import Dataset
 from lepton_jax.data.source import Columns
+from lepton_jax.data.spec import FieldSpec
 from lepton_jax.errors import UserError
 from lepton_jax.tracking.best import best_step
 from lepton_jax.tracking.record import Record
@@ -116,38 +117,14 @@ class RunTexts:
     @property
     def served(self) -> dict[str, Any]:
         """How a text becomes inputs, as a bundle's signature says it."""
-        made, encoding = self.data.tokenizer, self.data.encoding
-        assert made is not None
-        assert encoding is not None
-        known = made.vocabulary
-        special = {
-            "pad": known.pad,
-            "unknown": known.unknown,
-            "begin": known.begin,
-            "end": known.end,
-        }
-        return {**encoding.served(made), **special}
+        assert self.data.texts is not None
+        return self.data.texts.served
 
     def of(self, split: str, index: np.ndarray) -> list[dict[str, Any]]:
-        """`{'texts': [...], 'tokens': [...]}` of these examples: the latter are those that count.
-
-        Of a stream the texts are what the tokens of its chunks say.
-        """
-        made, encoding = self.data.tokenizer, self.data.encoding
-        assert made is not None
-        assert encoding is not None
-        found = []
-        for i in index.tolist():
-            served = encoding.served(made)
-            row = self.data.splits[split][i]
-            tokens = row[served["inputs"]["tokens"]][: row[served["inputs"]["length"]]].tolist()
-            if served.get("goes_on"):
-                text = made.decode(tokens[: len(tokens) // 2])
-                found.append({"texts": [text], "tokens": made.prompt(text)})
-            else:
-                texts = encoding.texts(self.data.raw[split][i])
-                found.append({"texts": texts[: 1 + served["pair"]], "tokens": tokens})
-        return found
+        """Returns `{'texts': [...], 'tokens': [...]}` of each of the examples `index` int [n]."""
+        assert self.data.texts is not None
+        columns = self.data.splits[split]
+        return [self.data.texts.example(split, columns, i) for i in index.tolist()]
 
 
 def load_run(workdir: str, checkpoint: str = "best") -> SavedRun:

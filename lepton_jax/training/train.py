@@ -16,7 +16,7 @@ from lepton_jax.cluster.processes import Processes, join_processes
 from lepton_jax.cluster.watchdog import Watchdog
 from lepton_jax.config.config import Config, list_differences
 from lepton_jax.console import say
-from lepton_jax.data.labels import absent_classes
+from lepton_jax.data.labels import absent_class_warnings
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.evaluation.alignment import align_examples
 from lepton_jax.evaluation.evaluator import scalar_results
@@ -142,7 +142,7 @@ def train(
         record = Record.open(workdir, writes=processes.first)
         stack.callback(record.close)
         if processes.first and not restarted:
-            for sentence in absent_classes(built.data.splits, built.data.spec.classes):
+            for sentence in absent_class_warnings(built.data.splits, built.data.spec.classes):
                 say(f"warning: {sentence}")
         run = _Run(built, record, processes, stop)
         try:

@@ -46,9 +46,9 @@ def test_a_run_and_its_bundle_write_the_same(run, bundle):
 
 def test_without_chance_each_token_is_the_likeliest_of_the_model_itself(run):
     trained = saved.load_run(run)
-    spec, variables = trained.data.spec, trained.program.training.variables(trained.state)
+    data, variables = trained.data, trained.program.training.variables(trained.state)
     logits = jax.jit(lambda tokens: trained.program.parts.module(*variables)(tokens))
-    tokens = spec.prompt(PROMPT)
+    tokens = data.encode_prompt(PROMPT)
     while len(tokens) < CONTEXT:
         # What follows changes nothing of a causal model.
         padded = tokens + [0] * (CONTEXT - len(tokens))
@@ -56,7 +56,7 @@ def test_without_chance_each_token_is_the_likeliest_of_the_model_itself(run):
     text = api.generate(
         workdir=run, prompt=PROMPT, tokens=CONTEXT - len(PROMPT), temperature=0.0
     ).text
-    assert spec.prompt(text) == tokens
+    assert data.encode_prompt(text) == tokens
 
 
 def test_the_command_shows_text_and_json_alone(run):

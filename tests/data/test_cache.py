@@ -40,7 +40,9 @@ def root(tmp_path, monkeypatch):
 
 
 def load(split, decode="resize(2)|grayscale", **identity):
-    return cache.columns(split, **{"name": "train", "fingerprint": "f", **identity}, decode=decode)
+    return cache.cached_columns(
+        split, **{"name": "train", "fingerprint": "f", **identity}, decode=decode
+    )
 
 
 def check(columns, examples=EXAMPLES):
@@ -154,7 +156,7 @@ class Slow:
         image = np.full((4, 4, 3), i, np.uint8)
         return {"image": image, "label": i, "box/size": np.float64(i) / 2, "id": b"text"}
 
-split = cache.columns(Slow(), name="train", fingerprint="f", decode="resize(2)|grayscale")
+split = cache.cached_columns(Slow(), name="train", fingerprint="f", decode="resize(2)|grayscale")
 print(hashlib.sha256(b"".join(c.tobytes() for c in split.columns.values())).hexdigest())
 """
 

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from lepton_jax.data.dataset import DataSpec, FieldSpec, load
+from lepton_jax.data.dataset import load_dataset
 from lepton_jax.data.source import Columns, Source
 from lepton_jax.data.sources.digits import digits
 from lepton_jax.data.sources.generated import generated_images
+from lepton_jax.data.spec import DataSpec, FieldSpec
 from lepton_jax.errors import UserError
 
 
@@ -19,15 +20,15 @@ def whole(columns):
 
 
 def test_spec_says_fields_without_the_batch_axis():
-    data = load(digits(), decode="", valid_fraction=0.1, split_seed=0)
+    data = load_dataset(digits(), decode="", valid_fraction=0.1, split_seed=0)
     fields = {"image": FieldSpec((8, 8, 1), "uint8"), "label": FieldSpec((), "int32")}
     assert data.spec == DataSpec(fields, tuple("0123456789"))
 
 
 @pytest.mark.parametrize("decode", ["", "resize(4)"])
 def test_valid_is_carved_from_train_and_nothing_is_lost(decode):
-    uncarved = load(digits(), decode=decode, valid_fraction=0.0, split_seed=0)
-    data = load(digits(), decode=decode, valid_fraction=0.1, split_seed=0)
+    uncarved = load_dataset(digits(), decode=decode, valid_fraction=0.0, split_seed=0)
+    data = load_dataset(digits(), decode=decode, valid_fraction=0.1, split_seed=0)
     assert set(uncarved.splits) == {"train", "test"}
     assert set(data.splits) == {"train", "valid", "test"}
     both = whole(data.splits["train"]) + whole(data.splits["valid"])
@@ -36,20 +37,22 @@ def test_valid_is_carved_from_train_and_nothing_is_lost(decode):
 
 
 def test_carving_before_decoding_takes_the_same_examples():
-    raw = load(digits(), decode="", valid_fraction=0.1, split_seed=0).splits["valid"]
-    decoded = load(digits(), decode="rgb", valid_fraction=0.1, split_seed=0).splits["valid"]
+    raw = load_dataset(digits(), decode="", valid_fraction=0.1, split_seed=0).splits["valid"]
+    decoded = load_dataset(digits(), decode="rgb", valid_fraction=0.1, split_seed=0).splits["valid"]
     np.testing.assert_array_equal(decoded.columns["image"][..., :1], raw.columns["image"])
 
 
 def test_sources_own_valid_is_kept():
     x = {"x": np.arange(4)}
-    data = load(source_of({"train": x, "valid": x}), decode="", valid_fraction=0.5, split_seed=0)
+    data = load_dataset(
+        source_of({"train": x, "valid": x}), decode="", valid_fraction=0.5, split_seed=0
+    )
     assert len(data.splits["train"]) == len(data.splits["valid"]) == 4
 
 
 def test_fingerprint_covers_source_decoding_and_carving():
     def fingerprint(source=digits, decode="rgb", valid_fraction=0.1, split_seed=0):
-        return load(
+        return load_dataset(
             source(), decode=decode, valid_fraction=valid_fraction, split_seed=split_seed
         ).fingerprint
 
@@ -77,4 +80,4 @@ def test_fingerprint_covers_source_decoding_and_carving():
 )
 def test_data_that_cannot_be_trained_on(splits, problem):
     with pytest.raises(UserError, match=problem):
-        load(source_of(splits), decode="", valid_fraction=0.5, split_seed=0)
+        load_dataset(source_of(splits), decode="", valid_fraction=0.5, split_seed=0)

@@ -7,24 +7,25 @@ SCRIPT = """
 import importlib, pkgutil, sys
 import lepton_jax.data
 
-names = [m.name for m in pkgutil.iter_modules(lepton_jax.data.__path__)]
-assert {"cache", "order", "source", "stream", "tfds"} <= set(names), names
+names = [m.name for m in pkgutil.walk_packages(lepton_jax.data.__path__, "lepton_jax.data.")]
+for name in ("cache", "order", "source", "loader", "sources.tfds", "text.tokenizer"):
+    assert f"lepton_jax.data.{name}" in names, names
 for name in names:
-    importlib.import_module(f"lepton_jax.data.{name}")
+    importlib.import_module(name)
 heavy = [m for m in ("jax", "tensorflow", "sklearn", "PIL", "grain") if m in sys.modules]
 assert not heavy, f"imported with the package: {heavy}"
 
-from lepton_jax.data.dataset import load
+from lepton_jax.data.dataset import load_dataset
 from lepton_jax.data.sources.digits import digits
 from lepton_jax.data.sources.tfds import tfds
 from lepton_jax.errors import UserError
 
-load(digits(), decode="resize(4)", valid_fraction=0.1, split_seed=0)
+load_dataset(digits(), decode="resize(4)", valid_fraction=0.1, split_seed=0)
 try:
     tfds(dataset="absent", data_dir="nowhere")
 except UserError:
     pass
-used = [m for m in ("jax", "tensorflow") if m in sys.modules]
+used = [m for m in ("jax", "tensorflow", "sklearn") if m in sys.modules]
 assert not used, f"imported in use: {used}"
 """
 

@@ -23,7 +23,7 @@ def test_a_run_shows_its_translations_and_what_they_were_read_from(tmp_path: Pat
     assert len(found) == SHOWN
     for i, one in enumerate(found):
         np.testing.assert_array_equal(one.source, test[i]["source"][: test[i]["source_length"]])
-        assert run.data.spec.text(one.answer.tolist()) == results["translations"][i]["answer"]
+        assert run.data.decode_tokens(one.answer.tolist()) == results["translations"][i]["answer"]
         assert one.weights.shape == (len(one.answer), len(one.source))
         np.testing.assert_allclose(one.weights.sum(-1), 1, rtol=1e-5)
     assert Image.open(tmp_path / "attention.png").width > 300

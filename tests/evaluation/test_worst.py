@@ -11,7 +11,7 @@ from PIL import Image
 
 import lepton_jax
 from lepton_jax import api
-from lepton_jax.data.dataset import DataSpec, FieldSpec
+from lepton_jax.data.spec import DataSpec, FieldSpec
 from lepton_jax.errors import UserError
 from lepton_jax.evaluation.worst import KEPT, WorstExamples, list_worst
 from lepton_jax.tasks.classification import ImageClassification

@@ -10,7 +10,7 @@ import pytest
 import lepton_jax
 from lepton_jax import api
 from lepton_jax.commands.predict import predict
-from lepton_jax.data.sources.generated_texts import generated_texts
+from lepton_jax.data.sources.generated import generated_texts
 from lepton_jax.errors import UserError
 from lepton_jax.serving import loader
 from tests.graduation import rewrite_manifest

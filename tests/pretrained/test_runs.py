@@ -143,7 +143,7 @@ def test_texts_go_out_with_their_tokenizer_and_come_back(tmp_path: Path, capfd):
         tokenizer_file=str(out / "tokenizer.json"), pad_token="[PAD]"
     )
     peer = transformers.AutoModelForSequenceClassification.from_pretrained(out).eval()
-    texts = [str(trained.data.raw["valid"][i]["text"]) for i in range(3)]
+    texts = [str(trained.data.texts.raw["valid"][i]["text"]) for i in range(3)]
     batch = tokenizer(texts, return_tensors="pt", padding=True, truncation=True, max_length=40)
     with torch.no_grad():
         answers = peer(batch["input_ids"], attention_mask=batch["attention_mask"]).logits

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lepton_jax.data.dataset import DataSpec, FieldSpec
+from lepton_jax.data.spec import DataSpec, FieldSpec
 from lepton_jax.errors import UserError
 from lepton_jax.tasks.classification import ImageClassification, SignalClassification
 

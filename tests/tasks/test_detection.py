@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lepton_jax.boxes.geometry import box_overlaps
-from lepton_jax.data.dataset import DataSpec, FieldSpec
+from lepton_jax.data.spec import DataSpec, FieldSpec
 from lepton_jax.errors import UserError
 from lepton_jax.tasks.detection import (
     ObjectDetection,

@@ -10,7 +10,7 @@ from flax import nnx
 from scipy import stats
 from scipy.special import expit
 
-from lepton_jax.data.dataset import DataSpec, FieldSpec
+from lepton_jax.data.spec import DataSpec, FieldSpec
 from lepton_jax.errors import UserError
 from lepton_jax.models.vae import VAE
 from lepton_jax.nn.rng import Noise, example_keys

@@ -11,9 +11,8 @@ from scipy.special import log_softmax
 import lepton_jax
 from lepton_jax import api
 from lepton_jax.config import config_file
-from lepton_jax.data.dataset import DataSpec, FieldSpec
 from lepton_jax.data.sources.generated import BITS_PER_TOKEN
-from lepton_jax.data.text.vocabulary import Vocabulary
+from lepton_jax.data.spec import DataSpec, FieldSpec, Vocabulary
 from lepton_jax.errors import UserError
 from lepton_jax.tasks.language_modelling import LanguageModelling
 

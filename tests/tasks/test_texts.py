@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from lepton_jax.data.dataset import DataSpec, FieldSpec
-from lepton_jax.data.text.vocabulary import Vocabulary
+from lepton_jax.data.spec import DataSpec, FieldSpec, Vocabulary
 from lepton_jax.errors import UserError
 from lepton_jax.metrics.classification import BitsPerCharacter
 from lepton_jax.nn.rng import Noise, seed_keys

@@ -9,7 +9,7 @@ import pytest
 
 from lepton_jax.config.validation import validate_config
 from lepton_jax.data.source import Columns, Source
-from lepton_jax.data.text.vocabulary import Vocabulary
+from lepton_jax.data.spec import Vocabulary
 from lepton_jax.errors import UserError
 from lepton_jax.training import saved
 from lepton_jax.training.checkpoints import Checkpoints

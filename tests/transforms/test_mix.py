@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lepton_jax.data.dataset import DataSpec, FieldSpec
+from lepton_jax.data.spec import DataSpec, FieldSpec
 from lepton_jax.errors import UserError
 from lepton_jax.nn.rng import Noise, example_keys
 from lepton_jax.placement import strategies

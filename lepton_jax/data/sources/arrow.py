@@ -1,6 +1,6 @@
-"""Data sets that Hugging Face's `datasets` saved (`save_to_disk`), read with pyarrow alone.
+"""Arrow files: data sets that Hugging Face's `datasets` saved, read with pyarrow alone.
 
-Arrow files are memory-mapped: any example is read in place, whatever the size of the set.
+The files are memory-mapped: any example is read in place, whatever the size of the set.
 """
 
 import functools
@@ -15,23 +15,24 @@ import numpy as np
 import pyarrow as pa
 
 from lepton_jax.config.schema import Running
-from lepton_jax.data.source import Element, Source, Split, split_name
+from lepton_jax.data.source import Source, Split, split_name
 from lepton_jax.data.sources.images import read_image
 from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.transforms.host import Element
 
 
 @dataclass(frozen=True)
-class Rows:
+class ArrowRows:
     """The rows of Arrow files, one after the other. Elements: `image` uint8 [H, W, 1 or 3],
     `label` int32 where the set has labels, and its other columns of numbers and text.
 
-    `called` are the files as a person knows them, `names` the fields by the names of their columns.
-    Pickled, it is the files' names.
+    `shown_files` are the files as a person knows them, and `fields` the names of fields by the
+    names of their columns. Pickled, it is the names of the files.
     """
 
     files: tuple[str, ...]
-    called: tuple[str, ...]
-    names: Mapping[str, str]
+    shown_files: tuple[str, ...]
+    fields: Mapping[str, str]
     classes: tuple[str, ...]
 
     def __len__(self) -> int:
@@ -41,24 +42,24 @@ class Rows:
         table = _table(self.files)
         where = self.origin(index)
         return {
-            self.names.get(column, column): self._value(table.column(column)[index], where)
+            self.fields.get(column, column): self._value(table.column(column)[index], where)
             for column in table.column_names
         }
 
     @property
     def labels(self) -> np.ndarray | None:
-        """int32 [N], without reading an image."""
+        """The labels int [N], without reading an image."""
         table = _table(self.files)
-        found = [c for c in table.column_names if self.names.get(c, c) == "label"]
-        if not found or _is_image(table.schema.field(found[0]).type):
+        columns = [c for c in table.column_names if self.fields.get(c, c) == "label"]
+        if not columns or _is_image(table.schema.field(columns[0]).type):
             return None
-        values = table.column(found[0]).to_pylist()
+        values = table.column(columns[0]).to_pylist()
         if None in values:
             raise UserError(f"{self.origin(values.index(None))}: the label is missing")
         return np.asarray([self._label(v) for v in values])
 
-    def origin(self, index: int) -> str:
-        for file, name in zip(self.files, self.called, strict=True):
+    def origin(self, index: int, /) -> str:
+        for file, name in zip(self.files, self.shown_files, strict=True):
             rows = _table((file,)).num_rows
             if index < rows:
                 return f"{name}, row {index}"
@@ -73,19 +74,19 @@ class Rows:
                     return read_image(data["path"], data["path"])
                 data = data["bytes"]
             return read_image(data or b"", where)
-        found = value.as_py()
+        content = value.as_py()
         if pa.types.is_string(value.type) or pa.types.is_large_string(value.type):
-            if found in self.classes:
-                return np.int32(self.classes.index(found))
-            return (found or "").encode()
-        return np.asarray(found)
+            if content in self.classes:
+                return np.int32(self.classes.index(content))
+            return (content or "").encode()
+        return np.asarray(content)
 
     def _label(self, value: Any) -> int:
         return self.classes.index(value) if isinstance(value, str) else value
 
 
 def saved_dataset(*, path: Running[str], image: str = "image", label: str = "label") -> Source:
-    """A folder that `datasets.Dataset.save_to_disk` or that of a `DatasetDict` wrote.
+    """Opens a folder that `save_to_disk` of a `datasets.Dataset` or a `DatasetDict` wrote.
 
     `image` and `label` are the columns that become those fields. The classes are those of the
     ClassLabel, the texts of a label that is text, or else '0', '1', ...
@@ -120,25 +121,29 @@ def saved_dataset(*, path: Running[str], image: str = "image", label: str = "lab
                 f"{folder}: saved with a selection of its rows beside it, by an old version of "
                 "datasets; load it there, and save .flatten_indices()"
             )
-        found = [folder / f["filename"] for f in state["_data_files"]]
-        files[split] = tuple(map(str, found))
-        for file in found:
+        data_files = [folder / f["filename"] for f in state["_data_files"]]
+        files[split] = tuple(map(str, data_files))
+        for file in data_files:
             size = file.stat().st_size if file.exists() else -1
             digest.update(f"{split} {file.name} {size}\n".encode())
         digest.update((state_text + info_text).encode())
-    return made(path, files, files, features, image, label, digest.hexdigest())
+    return arrow_source(path, files, files, features, image, label, digest.hexdigest())
 
 
-def made(
+def arrow_source(
     path: str,
     files: Mapping[str, tuple[str, ...]],
-    called: Mapping[str, tuple[str, ...]],
+    shown_files: Mapping[str, tuple[str, ...]],
     features: Mapping[str, Any],
     image: str,
     label: str,
     fingerprint: str,
 ) -> Source:
-    """The source of these Arrow files, by split; `features` as `datasets` describes columns."""
+    """Makes the source of Arrow files, by split.
+
+    `shown_files` are the files as a person knows them. `features` describe the columns, as
+    `datasets` does. `image` and `label` are the columns that become those fields.
+    """
     first = next(iter(files.values()))
     columns = _table(first).column_names
     for key, column in (("image", image), ("label", label)):
@@ -148,8 +153,11 @@ def made(
                 f"there are: {', '.join(columns)}"
             )
     classes = _classes(files, features, label)
-    names = {image: "image", label: "label"}
-    splits: dict[str, Split] = {s: Rows(f, called[s], names, classes) for s, f in files.items()}
+    fields = {image: "image", label: "label"}
+    splits: dict[str, Split] = {
+        name: ArrowRows(of_split, shown_files[name], fields, classes)
+        for name, of_split in files.items()
+    }
     identity = hashlib.sha256(f"{fingerprint} {image} {label} {classes}".encode()).hexdigest()
     return Source(splits, classes, identity, f"Arrow tables of {path}")
 
@@ -157,9 +165,9 @@ def made(
 def _classes(
     files: Mapping[str, tuple[str, ...]], features: Mapping[str, Any], label: str
 ) -> tuple[str, ...]:
-    named = features.get(label)
-    if isinstance(named, Mapping) and named.get("names"):
-        return tuple(named["names"])
+    feature = features.get(label)
+    if isinstance(feature, Mapping) and feature.get("names"):
+        return tuple(feature["names"])
     values: set[Any] = set()
     for split in files.values():
         table = _table(split)
@@ -173,7 +181,7 @@ def _classes(
 
 
 def _is_image(kind: pa.DataType) -> bool:
-    """Whether a column holds encoded images: bytes, or a struct of bytes and path."""
+    """Returns whether a column holds encoded images: bytes, or a struct of bytes and path."""
     if pa.types.is_struct(kind):
         return {kind.field(i).name for i in range(kind.num_fields)} == {"bytes", "path"}
     return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
@@ -181,7 +189,7 @@ def _is_image(kind: pa.DataType) -> bool:
 
 @functools.lru_cache(maxsize=4096)
 def _table(files: Sequence[str]) -> pa.Table:
-    """Arrow files, mapped."""
+    """Maps Arrow files as one table."""
     tables = []
     for file in files:
         try:

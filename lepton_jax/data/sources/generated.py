@@ -1,27 +1,36 @@
-"""Fake data that can be learned: for recipes that are only tried out, at any size, and for tests.
+"""Fake data that can be learned: images, tokens, objects and texts, of any size, for trying out
+recipes and for tests.
 
-Everything is made on access, always the same: a data set of any size costs nothing until it is
-read.
+The same arguments always give the same data. Images and tokens are made when they are read, so that
+a data set of any size costs nothing until then.
 """
 
+import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from lepton_jax.config.schema import PositiveInt
-from lepton_jax.data.source import Columns, Made, Source
-from lepton_jax.data.text.vocabulary import Vocabulary
+from lepton_jax.data.source import Columns, LazyColumn, Source
+from lepton_jax.data.spec import Vocabulary
 from lepton_jax.errors import UserError
+from lepton_jax.transforms.host import Element
 
 _BLOCK = 32
 """Bytes that Philox makes at once."""
 
-BITS_PER_TOKEN = 1.75
-"""The entropy of every token of `generated_tokens` given the one before."""
 
-# Which of its four successors a token gets, by three random bits: with probabilities 1/2, 1/4,
-# 1/8, 1/8.
-_SUCCESSOR = np.array([0, 0, 0, 0, 1, 1, 2, 3])
+def random_bytes(key: int, start: int, count: int) -> np.ndarray:
+    """Returns uint8 [count] from place `start` on of an endless random sequence, one a `key`."""
+    skipped, first = divmod(start, _BLOCK)
+    bits = np.random.Philox(key=key)
+    bits.advance(skipped)
+    raw = bits.random_raw(-(-(first + count) // 8))
+    return raw.astype("<u8").view(np.uint8)[first : first + count]
+
+
+# Images of classes. H height, W width, C channels.
 
 
 def generated_images(
@@ -31,7 +40,7 @@ def generated_images(
     examples: int = 512,
     test_examples: PositiveInt | None = None,
 ) -> Source:
-    """`image` uint8 [H, W, C] = a pattern of its class plus noise, `label` int32.
+    """Makes `image` uint8 [H, W, C], a pattern of its class plus noise, and `label` int32.
 
     `examples` are for training; `test_examples`, a fourth as many by default, are the test.
     """
@@ -43,13 +52,47 @@ def generated_images(
     tests = test_examples or max(1, examples // 4)
     return Source(
         splits={
-            "train": _images(_Images(size, classes, key=2), examples),
-            "test": _images(_Images(size, classes, key=3), tests),
+            "train": _pattern_columns(_PatternImages(size, classes, key=2), examples),
+            "test": _pattern_columns(_PatternImages(size, classes, key=3), tests),
         },
         classes=tuple(str(i) for i in range(classes)),
         fingerprint=f"generated_images 1 {tuple(size)} {classes} {examples} {tests}",
         description=f"generated images, {classes} patterns with noise",
     )
+
+
+@dataclass(frozen=True)
+class _PatternImages:
+    """int64 [n] -> uint8 [n, H, W, C]."""
+
+    size: tuple[int, int, int]
+    classes: int
+    key: int
+
+    def __call__(self, index: np.ndarray) -> np.ndarray:
+        count = int(np.prod(self.size))
+        images = np.empty((len(index), count), np.uint8)
+        for row, i in zip(images, index.tolist(), strict=True):
+            pattern = random_bytes(1, i % self.classes * count, count)
+            row[:] = (pattern.astype(np.uint16) + random_bytes(self.key, i * count, count)) // 2
+        return images.reshape(-1, *self.size)
+
+
+def _pattern_columns(make: _PatternImages, examples: int) -> Columns:
+    index = np.arange(examples)
+    label = (index % make.classes).astype(np.int32)
+    image = LazyColumn(make, index, tuple(make.size), np.dtype(np.uint8))
+    return Columns({"image": image, "label": label})
+
+
+# Tokens of a Markov chain. V tokens in the vocabulary.
+
+BITS_PER_TOKEN = 1.75
+"""The entropy of every token of `generated_tokens` given the one before."""
+
+# Which of its four successors a token gets, by three random bits: with probabilities 1/2, 1/4,
+# 1/8, 1/8.
+_SUCCESSOR = np.array([0, 0, 0, 0, 1, 1, 2, 3])
 
 
 def generated_tokens(
@@ -60,7 +103,7 @@ def generated_tokens(
     test_examples: PositiveInt | None = None,
     shortest: PositiveInt | None = None,
 ) -> Source:
-    """`tokens` int32 [length + 1], sequences of one random Markov chain.
+    """Makes `tokens` int32 [length + 1], sequences of one random Markov chain.
 
     Each token is followed by one of four, with probabilities 1/2, 1/4, 1/8 and 1/8: whatever the
     vocabulary, no model does better than `BITS_PER_TOKEN`. Each token is as frequent as another.
@@ -81,8 +124,8 @@ def generated_tokens(
     shape = f"{vocabulary} {length} {examples} {tests} {shortest}"
     return Source(
         splits={
-            "train": _sequences(vocabulary, length, shortest, examples, key=5),
-            "test": _sequences(vocabulary, length, shortest, tests, key=6),
+            "train": _token_columns(vocabulary, length, shortest, examples, key=5),
+            "test": _token_columns(vocabulary, length, shortest, tests, key=6),
         },
         classes=(),
         fingerprint=f"generated_tokens 1 {shape}",
@@ -92,32 +135,7 @@ def generated_tokens(
 
 
 @dataclass(frozen=True)
-class _Images:
-    """int64 [n] -> uint8 [n, H, W, C]."""
-
-    size: tuple[int, int, int]
-    classes: int
-    key: int
-
-    def __call__(self, index: np.ndarray) -> np.ndarray:
-        count = int(np.prod(self.size))
-        images = np.empty((len(index), count), np.uint8)
-        for row, i in zip(images, index.tolist(), strict=True):
-            pattern = random_bytes(1, i % self.classes * count, count)
-            row[:] = (pattern.astype(np.uint16) + random_bytes(self.key, i * count, count)) // 2
-        return images.reshape(-1, *self.size)
-
-
-def _images(make: _Images, examples: int) -> Columns:
-    index = np.arange(examples)
-    label = (index % make.classes).astype(np.int32)
-    return Columns(
-        {"image": Made(make, index, tuple(make.size), np.dtype(np.uint8)), "label": label}
-    )
-
-
-@dataclass(frozen=True)
-class _Sequences:
+class _ChainTokens:
     """int64 [n] -> int32 [n, length + 1]."""
 
     vocabulary: int
@@ -138,11 +156,11 @@ class _Sequences:
         return tokens
 
 
-def _sequences(
+def _token_columns(
     vocabulary: int, length: int, shortest: int | None, examples: int, key: int
 ) -> Columns:
-    make = _Sequences(vocabulary, length, key)
-    tokens = Made(make, np.arange(examples), (length + 1,), np.dtype(np.int32))
+    make = _ChainTokens(vocabulary, length, key)
+    tokens = LazyColumn(make, np.arange(examples), (length + 1,), np.dtype(np.int32))
     if shortest is None:
         return Columns({"tokens": tokens})
     drawn = random_bytes(key + 10, 0, 4 * examples).view("<u4")
@@ -151,7 +169,8 @@ def _sequences(
 
 
 def successors(vocabulary: int) -> np.ndarray:
-    """The tokens that may follow each, int64 [V, 4], the likeliest first.
+    """Returns the tokens that may follow each token, int64 [V, 4], from the most to the least
+    probable.
 
     All four are a permutation of the tokens shifted, so that none repeats in a row and the
     uniform distribution is stationary.
@@ -160,10 +179,126 @@ def successors(vocabulary: int) -> np.ndarray:
     return (order[:, None] + np.arange(4)) % vocabulary
 
 
-def random_bytes(key: int, start: int, count: int) -> np.ndarray:
-    """uint8 [count] from place `start` on of an endless random sequence; each `key` has its own."""
-    skipped, first = divmod(start, _BLOCK)
-    bits = np.random.Philox(key=key)
-    bits.advance(skipped)
-    raw = bits.random_raw(-(-(first + count) // 8))
-    return raw.astype("<u8").view(np.uint8)[first : first + count]
+# Rectangles and their boxes.
+
+OBJECT_CLASSES = ("red", "green", "blue")
+_SMALLEST = 6
+"""Pixels a side."""
+
+
+def generated_objects(
+    *,
+    size: tuple[int, int] = (64, 64),
+    most: PositiveInt = 4,
+    examples: PositiveInt = 64,
+    test_examples: PositiveInt | None = None,
+) -> Source:
+    """Makes `image` uint8 [H, W, 3], noise and rectangles, with `boxes` float32 [most, 4] and
+    `labels` int32 [most].
+
+    One to `most` rectangles an image, red, green or blue, a third of its side long at most; a later
+    one may cover an earlier one.
+
+    Raises:
+      UserError: for images too small for rectangles.
+    """
+    if min(size) < 3 * _SMALLEST:
+        raise UserError(
+            f"generated_objects: expected a size of {3 * _SMALLEST} or more, got {size}"
+        )
+    tests = test_examples or max(1, examples // 4)
+    return Source(
+        splits={
+            "train": _object_columns(size, most, examples, 7),
+            "test": _object_columns(size, most, tests, 8),
+        },
+        classes=OBJECT_CLASSES,
+        fingerprint=f"generated_objects 1 {tuple(size)} {most} {examples} {tests}",
+        description="generated images of coloured rectangles",
+    )
+
+
+def _object_columns(size: tuple[int, int], most: int, examples: int, key: int) -> Columns:
+    shares = random_bytes(key, 0, examples * most * 6).reshape(examples, most, 6) / 256
+    sizes = np.array(size)
+    sides = _SMALLEST + np.floor(shares[..., :2] * (sizes // 3 - _SMALLEST + 1))
+    corners = np.floor(shares[..., 2:4] * (sizes - sides + 1))
+    pixels = np.concatenate([corners, corners + sides], -1).astype(np.int32)
+    labels = np.floor(shares[..., 4] * len(OBJECT_CLASSES)).astype(np.int32)
+    count = 1 + np.floor(shares[:, :1, 5] * most)
+    labels = np.where(np.arange(most) < count, labels, -1).astype(np.int32)
+    boxes = np.where(labels[..., None] >= 0, pixels / np.tile(sizes, 2), 0).astype(np.float32)
+    make = _RectangleImages(size, key + 10, pixels, labels)
+    image = LazyColumn(make, np.arange(examples), (*size, 3), np.dtype(np.uint8))
+    return Columns({"image": image, "boxes": boxes, "labels": labels})
+
+
+@dataclass(frozen=True, eq=False)
+class _RectangleImages:
+    """int64 [n] -> uint8 [n, H, W, 3]."""
+
+    size: tuple[int, int]
+    key: int
+    pixels: np.ndarray
+    labels: np.ndarray
+
+    def __call__(self, index: np.ndarray) -> np.ndarray:
+        count = self.size[0] * self.size[1] * 3
+        images = np.stack([random_bytes(self.key, i * count, count) for i in index.tolist()])
+        images = (images // 4).reshape(-1, *self.size, 3)
+        for image, i in zip(images, index, strict=True):
+            for (top, left, bottom, right), label in zip(
+                self.pixels[i], self.labels[i], strict=True
+            ):
+                if label >= 0:
+                    image[top:bottom, left:right] = 32
+                    image[top:bottom, left:right, label] = 224
+        return images
+
+
+# Texts.
+
+_SYLLABLES = ("ba", "do", "ki", "lu", "me", "no", "ra", "su", "te", "vi", "wo", "za")
+
+
+def generated_texts(
+    *,
+    examples: PositiveInt = 200,
+    test_examples: PositiveInt | None = None,
+    classes: PositiveInt = 2,
+    longest: PositiveInt = 12,
+) -> Source:
+    """Makes `text` of 3 to `longest` words of an invented language, `label` and `translation`.
+
+    A text of class k has among its words the k-th of a few that no text of another class has. Its
+    translation has each word spelt backwards, in the opposite order.
+    """
+    tests = test_examples or max(1, examples // 4)
+    shape = f"{examples} {tests} {classes} {longest}"
+    splits = {
+        name: list(_sentences(count, classes, longest, key))
+        for name, count, key in (("train", examples, 7), ("test", tests, 8))
+    }
+    return Source(
+        splits,
+        tuple(f"class {k}" for k in range(classes)),
+        hashlib.sha256(f"generated_texts 1 {shape}".encode()).hexdigest(),
+        "generated texts",
+    )
+
+
+def _sentences(count: int, classes: int, longest: int, key: int) -> Iterator[Element]:
+    size = 2 + 2 * longest
+    drawn = random_bytes(key, 0, count * size).reshape(count, size).astype(int)
+    for i, (length, place, *letters) in enumerate(drawn.tolist()):
+        n = min(3, longest) + length % (longest - min(3, longest) + 1)
+        words = [
+            _SYLLABLES[a % len(_SYLLABLES)] + _SYLLABLES[b % len(_SYLLABLES)]
+            for a, b in zip(letters[:n], letters[n : 2 * n], strict=True)
+        ]
+        words[place % n] = f"k{i % classes}"
+        yield {
+            "text": " ".join(words),
+            "translation": " ".join(word[::-1] for word in reversed(words)),
+            "label": np.int32(i % classes),
+        }

@@ -10,11 +10,11 @@ from lepton_jax.data.source import Columns, Source
 from lepton_jax.errors import UserError
 
 DECIMALS = 6
-"""Kept of each number: the package's own last bits differ between processors. Its noise is 2e-2."""
+"""Decimals that are kept: the last bits differ between processors. The noise is 2e-2."""
 
 
 def mnist1d(*, shuffled: bool = False, examples: PositiveInt = 5000) -> Source:
-    """`signal` float32 [40], of mean 0 and variance 1 over the set, and `label` int32.
+    """Makes `signal` float32 [40], of mean 0 and variance 1 over the set, and `label` int32.
 
     Four of five examples are for training, as the authors divide them. `shuffled`: one fixed
     permutation of the 40 positions, the same for every example, which takes the shape away and
@@ -23,11 +23,11 @@ def mnist1d(*, shuffled: bool = False, examples: PositiveInt = 5000) -> Source:
     Raises:
       UserError: when the package `mnist1d`, which makes the data, is not installed.
     """
-    made = _made(shuffled, examples)
+    arrays = _make_arrays(shuffled, examples)
     splits = {
         split: {
-            "signal": np.round(made[f"x{end}"], DECIMALS).astype(np.float32),
-            "label": made[f"y{end}"].astype(np.int32),
+            "signal": np.round(arrays[f"x{end}"], DECIMALS).astype(np.float32),
+            "label": arrays[f"y{end}"].astype(np.int32),
         }
         for split, end in (("train", ""), ("test", "_test"))
     }
@@ -43,7 +43,7 @@ def mnist1d(*, shuffled: bool = False, examples: PositiveInt = 5000) -> Source:
     )
 
 
-def _made(shuffled: bool, examples: int) -> dict[str, np.ndarray]:
+def _make_arrays(shuffled: bool, examples: int) -> dict[str, np.ndarray]:
     try:
         from mnist1d.data import get_dataset_args, make_dataset
     except ModuleNotFoundError as e:

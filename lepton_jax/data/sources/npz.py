@@ -13,7 +13,8 @@ from lepton_jax.errors import UserError
 
 
 def npz(*, path: Running[str]) -> Source:
-    """The arrays of a `.npz` file, as `numpy.savez(path, train_image=..., train_label=...)` writes.
+    """Reads the arrays of a `.npz` file, as `numpy.savez(path, train_image=..., train_label=...)`
+    writes it.
 
     A key is split and field, parted at the first underscore; the first axis counts the examples.
     `classes` (names) is optional: without it they are '0', '1', ... up to the greatest label.
@@ -21,7 +22,7 @@ def npz(*, path: Running[str]) -> Source:
     Raises:
       UserError: naming the file and what is wrong with it.
     """
-    arrays = _read(os.path.expanduser(path))
+    arrays = _read_arrays(os.path.expanduser(path))
     classes = arrays.pop("classes", None)
     digest = hashlib.sha256()
     splits: dict[str, dict[str, np.ndarray]] = {}
@@ -40,12 +41,12 @@ def npz(*, path: Running[str]) -> Source:
         columns = {name: Columns(fields) for name, fields in splits.items()}
     except ValueError as e:
         raise UserError(f"{path}: {e}") from None
-    names = _names(classes) if classes is not None else _numbered(columns)
+    names = _class_names(classes) if classes is not None else _number_classes(columns)
     digest.update(repr(names).encode())
     return Source(columns, names, digest.hexdigest(), f"arrays of {path}")
 
 
-def _read(path: str) -> dict[str, np.ndarray]:
+def _read_arrays(path: str) -> dict[str, np.ndarray]:
     try:
         file = np.load(path, allow_pickle=False)
         if isinstance(file, np.ndarray):
@@ -58,11 +59,11 @@ def _read(path: str) -> dict[str, np.ndarray]:
         raise UserError(f"{path}: not a readable .npz file of plain arrays: {e}") from None
 
 
-def _names(classes: np.ndarray) -> tuple[str, ...]:
+def _class_names(classes: np.ndarray) -> tuple[str, ...]:
     return tuple(c.decode() if isinstance(c, bytes) else str(c) for c in classes.tolist())
 
 
-def _numbered(splits: dict[str, Columns]) -> tuple[str, ...]:
+def _number_classes(splits: dict[str, Columns]) -> tuple[str, ...]:
     labels = [
         np.asarray(s.columns["label"]) for s in splits.values() if "label" in s.columns and len(s)
     ]

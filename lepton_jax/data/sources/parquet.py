@@ -1,7 +1,7 @@
 """Parquet files with encoded images, as the Hugging Face hub has them.
 
-A Parquet file can only be read by whole groups of rows. So each is written once, as it is, into
-the cache as an Arrow file, in which any row can be read; images stay encoded.
+A Parquet file can only be read by whole groups of rows. So each file is copied once into the cache
+as an Arrow file, in which any row can be read; images stay encoded.
 """
 
 import hashlib
@@ -18,16 +18,16 @@ import pyarrow.parquet as pq
 from lepton_jax.atomic import replace_file
 from lepton_jax.config.schema import Running
 from lepton_jax.data.source import Source, split_name
-from lepton_jax.data.sources.arrow import made
+from lepton_jax.data.sources.arrow import arrow_source
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.paths import cache_root
 
 ROWS = 64
-"""In a batch of the Arrow file."""
+"""Rows in a batch of the Arrow file."""
 
 
 def parquet(*, path: Running[str], image: str = "image", label: str = "label") -> Source:
-    """A `.parquet` file, or a folder of them: SPLIT.parquet, SPLIT-00000-of-00003.parquet, or
+    """Opens a `.parquet` file, or a folder of them: SPLIT.parquet, SPLIT-00000-of-00003.parquet, or
     SPLIT/0000.parquet; a file of another name is 'train'.
 
     The column `image` holds the bytes of image files, or structs {bytes, path}; `label` holds
@@ -38,27 +38,27 @@ def parquet(*, path: Running[str], image: str = "image", label: str = "label") -
       UserError: naming the file or column that is absent or cannot be read.
     """
     root = Path(path).expanduser()
-    found = sorted(root.rglob("*.parquet")) if root.is_dir() else [root]
-    if not found or not found[0].exists():
+    parquet_files = sorted(root.rglob("*.parquet")) if root.is_dir() else [root]
+    if not parquet_files or not parquet_files[0].exists():
         raise UserError(f"{path}: no Parquet file there (data.source.path)")
     digest = hashlib.sha256()
     files: dict[str, tuple[str, ...]] = {}
-    called: dict[str, tuple[str, ...]] = {}
+    shown_files: dict[str, tuple[str, ...]] = {}
     features: Mapping[str, Any] = {}
-    for file in found:
+    for file in parquet_files:
         stat = file.stat()
         where = file.relative_to(root).as_posix() if root.is_dir() else file.name
         identity = f"{where} {stat.st_size} {stat.st_mtime_ns}"
         digest.update(f"{identity}\n".encode())
-        split = _split(file, root)
-        copy, its_features = _copied(file, hashlib.sha256(f"{file} {identity}".encode()))
+        split = _split_of(file, root)
+        copy, its_features = _copy_to_arrow(file, hashlib.sha256(f"{file} {identity}".encode()))
         files[split] = (*files.get(split, ()), str(copy))
-        called[split] = (*called.get(split, ()), str(file))
+        shown_files[split] = (*shown_files.get(split, ()), str(file))
         features = features or its_features
-    return made(path, files, called, features, image, label, digest.hexdigest())
+    return arrow_source(path, files, shown_files, features, image, label, digest.hexdigest())
 
 
-def _split(file: Path, root: Path) -> str:
+def _split_of(file: Path, root: Path) -> str:
     stem = re.sub(r"-\d+-of-\d+.*$", "", file.stem)
     if re.fullmatch(r"\d+", stem) and file.parent != root:
         stem = file.parent.name
@@ -66,8 +66,8 @@ def _split(file: Path, root: Path) -> str:
     return name if root.is_dir() and not re.fullmatch(r"\d+|data|part.*", name) else "train"
 
 
-def _copied(file: Path, digest: Any) -> tuple[Path, Mapping[str, Any]]:
-    """The Arrow file of a Parquet file, made if need be, and the features that it declares."""
+def _copy_to_arrow(file: Path, digest: Any) -> tuple[Path, Mapping[str, Any]]:
+    """Returns the Arrow file of a Parquet file, made if need be, and the features it declares."""
     target = cache_root() / "arrow" / f"{digest.hexdigest()[:32]}.arrow"
     try:
         table = pq.ParquetFile(file)

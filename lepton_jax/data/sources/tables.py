@@ -1,4 +1,4 @@
-"""Tables in text files: CSV with a line of names, or JSON Lines, one object a line."""
+"""Tables in text files: CSV with a line of names, or JSON Lines with an object a line."""
 
 import csv as reader
 import hashlib
@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 
 from lepton_jax.config.schema import Running
-from lepton_jax.data.source import Element, Source, Split, split_name
+from lepton_jax.data.source import Source, Split, split_name
 from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.transforms.host import Element
 
 Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Rows:
+class TableRows:
     """The rows of one file, in memory. Elements: its columns, and `label` int32 if there is one."""
 
     rows: Sequence[Row]
@@ -40,13 +41,13 @@ class Rows:
             row["label"] = np.int32(self.classes.index(name))
         return row
 
-    def origin(self, index: int) -> str:
+    def origin(self, index: int, /) -> str:
         return f"{self.file}, line {self.lines[index]}"
 
 
 def csv(*, path: Running[str], label: str | None = "label", delimiter: str = ",") -> Source:
-    """A `.csv` (or `.tsv`) file, which is 'train', or a folder of them: SPLIT.csv. The first line
-    names the columns.
+    """Reads a `.csv` (or `.tsv`) file, which is 'train', or a folder of them: SPLIT.csv. The first
+    line names the columns.
 
     The values of the column `label` are the classes, named as they are written, in order of the
     alphabet (of their numbers, if all are whole numbers); with None there are no classes. Of the
@@ -68,12 +69,12 @@ def csv(*, path: Running[str], label: str | None = "label", delimiter: str = ","
                     )
                 yield lines.line_num, dict(zip(names, row, strict=True))
 
-    return _source(path, (".csv", ".tsv"), rows, label, written=True)
+    return _read_tables(path, (".csv", ".tsv"), rows, label, written=True)
 
 
 def jsonl(*, path: Running[str], label: str | None = "label") -> Source:
-    """A `.jsonl` file, which is 'train', or a folder of them: SPLIT.jsonl. Every line is an object
-    with the same names; labels as in `csv`, other numbers stay numbers.
+    """Reads a `.jsonl` file, which is 'train', or a folder of them: SPLIT.jsonl. Every line is an
+    object with the same names; labels as in `csv`, other numbers stay numbers.
 
     Raises:
       UserError: naming the file and the line that is not as expected.
@@ -99,34 +100,48 @@ def jsonl(*, path: Running[str], label: str | None = "label") -> Source:
                     )
                 yield i, row
 
-    return _source(path, (".jsonl",), rows, label)
+    return _read_tables(path, (".jsonl",), rows, label)
 
 
-def _source(
+@dataclass(frozen=True)
+class _Table:
+    """The rows of a file, and the number of the line of each."""
+
+    file: Path
+    rows: list[Row]
+    lines: list[int]
+
+
+def _read_tables(
     path: str,
     suffixes: tuple[str, ...],
-    rows: Callable[[Path], Iterator[tuple[int, Row]]],
+    read_rows: Callable[[Path], Iterator[tuple[int, Row]]],
     label: str | None,
     written: bool = False,
 ) -> Source:
-    """`written`: every value is a text, of which some stand for numbers."""
+    """Makes the source of a file, or of a folder of files with one of `suffixes`.
+
+    `read_rows` gives the rows of a file, each with the number of its line. `written`: every value
+    is a text, of which some stand for numbers.
+    """
     root = Path(path).expanduser()
     files = [f for s in suffixes for f in sorted(root.glob(f"*{s}"))] if root.is_dir() else [root]
     if not files or not files[0].is_file():
         raise UserError(f"{path}: no {' or '.join(suffixes)} file there (data.source.path)")
     digest = hashlib.sha256((label or "").encode())
-    read: dict[str, tuple[Path, list[tuple[int, Row]]]] = {}
+    tables: dict[str, _Table] = {}
     for file in files:
         name = split_name(file.stem) if root.is_dir() else "train"
         try:
-            read[name] = (file, list(rows(file)))
+            numbered = list(read_rows(file))
         except (UnicodeDecodeError, reader.Error) as e:
             raise UserError(f"{file}: {e}; expected UTF-8") from None
         digest.update(f"{name} ".encode() + hashlib.sha256(file.read_bytes()).digest())
-        if not read[name][1]:
+        if not numbered:
             raise UserError(f"{file}: has no rows")
-    first = read.get("train", next(iter(read.values())))[1]
-    columns = first[0][1].keys()
+        tables[name] = _Table(file, [row for _, row in numbered], [line for line, _ in numbered])
+    first = tables.get("train", next(iter(tables.values()))).rows
+    columns = first[0].keys()
     if label is not None and label not in ("label", *columns):
         raise UserError(
             f"{path}: no column {label!r} (data.source.label){did_you_mean(label, columns)}; "
@@ -134,21 +149,13 @@ def _source(
         )
     classes: tuple[str, ...] = ()
     if label is not None and label in columns:
-        classes = _classes({str(row[label]) for _, row in first}, label, path)
-    numbers = _numbers([row for _, found in read.values() for _, row in found], label, written)
+        classes = _classes({str(row[label]) for row in first}, label, path)
+    numbers = _number_columns([row for t in tables.values() for row in t.rows], label, written)
     if numbers and written:
         digest.update(f"numbers {sorted(numbers)}".encode())
-    if numbers:
-        read = {
-            name: (
-                file,
-                [(i, {**r, **{k: kind(r[k]) for k, kind in numbers.items()}}) for i, r in found],
-            )
-            for name, (file, found) in read.items()
-        }
     splits: dict[str, Split] = {
-        name: Rows([r for _, r in found], [i for i, _ in found], str(file), label, classes)
-        for name, (file, found) in read.items()
+        name: TableRows(_to_numbers(t.rows, numbers), t.lines, str(t.file), label, classes)
+        for name, t in tables.items()
     }
     return Source(splits, classes, digest.hexdigest(), f"tables of {path}")
 
@@ -156,7 +163,7 @@ def _source(
 def _classes(names: set[str], label: str, path: str) -> tuple[str, ...]:
     if all(name.isdecimal() for name in names):
         return tuple(sorted(names, key=int))
-    if all(_number(name) is not None for name in names):
+    if all(_parse_number(name) is not None for name in names):
         raise UserError(
             f"{path}: the column {label!r} holds numbers such as {min(names)}, and no classes. If "
             "they are what is to be predicted: data.source.label = None keeps them numbers"
@@ -164,25 +171,31 @@ def _classes(names: set[str], label: str, path: str) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-def _numbers(rows: Sequence[Row], label: str | None, written: bool) -> dict[str, type]:
-    """The columns that hold nothing but numbers, and what they are: all whole, or all not."""
-    found: dict[str, type] = {}
+def _number_columns(rows: Sequence[Row], label: str | None, written: bool) -> dict[str, type]:
+    """Returns the columns of nothing but numbers: `int` where all are whole, else `float`."""
+    numbers: dict[str, type] = {}
     for column in rows[0].keys() - {label}:
         kind: type = int
         for row in rows:
             value = row.get(column)
             if written and isinstance(value, str):
-                value = _number(value)
+                value = _parse_number(value)
             if type(value) not in (int, float):
                 break  # a text: the rest of the column need not be tried
             kind = float if isinstance(value, float) else kind
         else:
-            found[column] = kind
-    return found
+            numbers[column] = kind
+    return numbers
 
 
-def _number(text: str) -> int | float | None:
-    """The number that a text stands for."""
+def _to_numbers(rows: list[Row], numbers: Mapping[str, type]) -> list[Row]:
+    if not numbers:
+        return rows
+    return [{**row, **{k: kind(row[k]) for k, kind in numbers.items()}} for row in rows]
+
+
+def _parse_number(text: str) -> int | float | None:
+    """Returns the number that a text stands for; None where it stands for none."""
     for kind in (int, float):
         try:
             return kind(text)

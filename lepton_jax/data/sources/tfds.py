@@ -1,7 +1,7 @@
 """Anything that TensorFlow Datasets has prepared as ArrayRecord, read without TensorFlow.
 
-The prepared folder is opened directly: asking TFDS by name would fall back to downloading, or
-fail with a message about another file format, where a set is merely absent.
+The prepared folder is opened directly. Where a set is merely absent, TFDS asked by name would begin
+to download it, or fail with a message about another file format.
 """
 
 import contextlib
@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from lepton_jax.config.schema import Later, Running
-from lepton_jax.data.source import Element, Source, Split, split_name
+from lepton_jax.data.source import Source, Split, split_name
 from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.transforms.host import Element
 from lepton_jax.trees import flatten_dict
 
 
@@ -25,14 +26,15 @@ def tfds(
     splits: Later[tuple[str, ...]] = (),
     data_dir: Running[str | None] = None,
 ) -> Source:
-    """A prepared data set, e.g. `dataset='cifar10'`, `'glue/sst2'` or `'mnist:3.0.1'`.
+    """Opens a prepared data set, e.g. `dataset='cifar10'`, `'glue/sst2'` or `'mnist:3.0.1'`.
 
-    `data_dir` is TFDS's own folder by default. Fields keep their TFDS names, nested ones are
-    joined by '/'. The classes are those of the ClassLabel called 'label', or of the only one.
+    `data_dir` is TFDS's own folder by default. Fields keep their TFDS names, and the names of
+    nested ones are joined by '/'. The classes are those of the ClassLabel called 'label', or of the
+    only ClassLabel.
 
     Other arguments:
       label: the field that becomes 'label', where it is called otherwise: 'label-coarse'.
-      splits: the splits and what they are of TFDS's, all of them by default:
+      splits: our splits, each with what it is in TFDS's words; by default all that TFDS has:
         `('train=train', 'valid=validation+test', 'test=test[:50%]')`.
 
     Raises:
@@ -42,21 +44,21 @@ def tfds(
         import tensorflow_datasets
 
         root = data_dir or str(tensorflow_datasets.core.constants.DATA_DIR)
-        folder = _prepared(root, dataset)
+        folder = _find_prepared(root, dataset)
         builder = tensorflow_datasets.builder_from_directory(folder)
-        names = _names(dataset, splits, tuple(builder.info.splits))
+        names = _split_names(dataset, splits, tuple(builder.info.splits))
         classes = _classes(dataset, builder.info.features, label)
-        found: dict[str, Split] = {
-            ours: _Examples(folder, theirs, label, _read(builder, theirs))
+        opened: dict[str, Split] = {
+            ours: _PreparedSplit(folder, theirs, label, _data_source(builder, theirs))
             for ours, theirs in names.items()
         }
-        for split in found.values():  # the decoder's advice about itself comes with the first
+        for split in opened.values():  # the decoder's advice about itself comes with the first
             split[0]
     fingerprint = _fingerprint(folder)
     if label != "label" or splits:
         fingerprint = hashlib.sha256(f"{fingerprint} {label} {splits}".encode()).hexdigest()
     return Source(
-        splits=found,
+        splits=opened,
         classes=classes,
         fingerprint=fingerprint,
         description=f"{builder.info.full_name} of TensorFlow Datasets",
@@ -64,7 +66,7 @@ def tfds(
 
 
 @dataclass(frozen=True)
-class _Examples:
+class _PreparedSplit:
     """One split of a prepared set. Pickled, it is the folder and the split's name."""
 
     folder: str
@@ -82,46 +84,50 @@ class _Examples:
         return example
 
     def __reduce__(self) -> tuple:
-        return _opened, (self.folder, self.name, self.label)
+        return _open_split, (self.folder, self.name, self.label)
 
 
-def _opened(folder: str, name: str, label: str) -> _Examples:
+def _open_split(folder: str, name: str, label: str) -> _PreparedSplit:
     with _quiet():
         import tensorflow_datasets
 
         builder = tensorflow_datasets.builder_from_directory(folder)
-        return _Examples(folder, name, label, _read(builder, name))
+        return _PreparedSplit(folder, name, label, _data_source(builder, name))
 
 
-def _read(builder: Any, name: str) -> Any:
+def _data_source(builder: Any, name: str) -> Any:
     try:
         return builder.as_data_source(split=name)
     except ValueError as e:
         raise UserError(f"tfds: split {name!r}: {str(e).splitlines()[0]}") from None
 
 
-def _names(dataset: str, splits: tuple[str, ...], there: tuple[str, ...]) -> dict[str, str]:
-    """What each of our splits is in TFDS's words."""
+def _split_names(dataset: str, splits: tuple[str, ...], there: tuple[str, ...]) -> dict[str, str]:
+    """Returns what each of our splits is in TFDS's words."""
     if not splits:
         return {split_name(name): name for name in there}
-    found = {}
+    names = {}
     for text in splits:
         ours, equals, theirs = text.partition("=")
-        named = re.findall(r"[A-Za-z_]\w*", re.sub(r"\[[^\]]*\]", "", theirs))
-        if not (ours and equals and named):
+        mentioned = re.findall(r"[A-Za-z_]\w*", re.sub(r"\[[^\]]*\]", "", theirs))
+        if not (ours and equals and mentioned):
             raise UserError(f"tfds: splits: expected e.g. 'valid=validation+test', got {text!r}")
-        for name in named:
+        for name in mentioned:
             if name not in there:
                 raise UserError(
                     f"tfds: {dataset!r} has no split {name!r}{did_you_mean(name, there)}; there "
                     f"are: {', '.join(there)}"
                 )
-        found[ours] = theirs
-    return found
+        names[ours] = theirs
+    return names
 
 
-def _prepared(root: str, dataset: str) -> str:
-    """The folder DATA_DIR/NAME[/CONFIG]/VERSION of `dataset`, of the newest version there is."""
+def _find_prepared(root: str, dataset: str) -> str:
+    """Returns the folder DATA_DIR/NAME[/CONFIG]/VERSION of `dataset`, of its newest version.
+
+    Raises:
+      UserError: when there is none, or it has no random access.
+    """
     from etils import epath
 
     name, _, version = dataset.partition(":")
@@ -135,10 +141,10 @@ def _prepared(root: str, dataset: str) -> str:
         and (folder / v / "dataset_info.json").exists()
     ]
     if not versions:
-        there = _names_in(epath.Path(root))
-        known = f"; there are: {', '.join(there)}" if there else ""
+        there = _prepared_names(epath.Path(root))
+        others = f"; there are: {', '.join(there)}" if there else ""
         raise UserError(
-            f"tfds: {dataset!r} is not in {root}{did_you_mean(name, there)}{known}. "
+            f"tfds: {dataset!r} is not in {root}{did_you_mean(name, there)}{others}. "
             "To get it, where TensorFlow is installed: "
             f"import tensorflow_datasets as tfds; tfds.builder({dataset!r}, data_dir={root!r}, "
             "file_format='array_record').download_and_prepare()"
@@ -154,33 +160,35 @@ def _prepared(root: str, dataset: str) -> str:
     return str(newest)
 
 
-def _names_in(root: Any) -> list[str]:
+def _prepared_names(root: Any) -> list[str]:
     infos = [f for depth in ("*/*", "*/*/*") for f in root.glob(f"{depth}/dataset_info.json")]
     return sorted({str(f.parent.parent.relative_to(root)) for f in infos})
 
 
 def _classes(dataset: str, features: Any, label: str) -> tuple[str, ...]:
-    named = dict(_named(features))
-    if label != "label" and label not in named:
+    names = dict(_class_labels(features))
+    if label != "label" and label not in names:
         raise UserError(
-            f"tfds: {dataset!r} has no field of labels {label!r}{did_you_mean(label, named)}; "
-            f"there are: {', '.join(named)}"
+            f"tfds: {dataset!r} has no field of labels {label!r}{did_you_mean(label, names)}; "
+            f"there are: {', '.join(names)}"
         )
-    return named.get(label) or (next(iter(named.values())) if len(named) == 1 else ())
+    return names.get(label) or (next(iter(names.values())) if len(names) == 1 else ())
 
 
-def _named(features: Any, prefix: str = "") -> Iterator[tuple[str, tuple[str, ...]]]:
-    """The ClassLabels and their names, also of nested features and of lists of them."""
+def _class_labels(features: Any, prefix: str = "") -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yields each ClassLabel's path and the names of its classes, also of nested features and of
+    lists of them.
+    """
     for name, feature in features.items():
         inner = getattr(feature, "feature", feature)
         if getattr(inner, "names", None):
             yield prefix + name, tuple(inner.names)
         elif hasattr(inner, "items"):
-            yield from _named(inner, f"{prefix}{name}/")
+            yield from _class_labels(inner, f"{prefix}{name}/")
 
 
 def _fingerprint(folder: str) -> str:
-    """Of what TFDS wrote about the set and the size of each file: versions are immutable."""
+    """Digests what TFDS wrote about the set and the size of each file: versions are immutable."""
     from etils import epath
 
     digest = hashlib.sha256()

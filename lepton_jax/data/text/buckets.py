@@ -1,5 +1,6 @@
-"""Training batches of texts of like lengths, cut to one of few lengths: what is computed on padding
-stays small, and a program is compiled for each length and no more.
+"""Buckets: training batches hold texts of like lengths and are cut to one of a few lengths.
+
+Little is then computed on padding, and a program is compiled for each of these lengths and no more.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from lepton_jax.data.fresh import Streamed
 from lepton_jax.data.source import Columns
 from lepton_jax.errors import UserError
 
@@ -18,24 +18,27 @@ _CUT = {
     "source": ("source_length", 0),
     "target": ("target_length", 1),
 }
-"""The fields that are cut, by which field says how much of them counts; a target has its begin
-besides."""
+"""For each field that is cut: the field that says how many of its tokens count, and how many tokens
+it has more than that. A target begins with its begin, which does not count.
+"""
 
 
 @dataclass(frozen=True, eq=False)
 class Buckets:
-    """`lengths`, from short to long, and which of them each example fits: `of` int [N]."""
+    """`lengths`, from short to long, and the number of the length that each example fits: `of`
+    int [N].
+    """
 
     lengths: tuple[int, ...]
     of: np.ndarray
 
     def length(self, index: np.ndarray) -> int:
-        """What a batch of these examples can be cut to."""
+        """Returns the length that a batch of the examples `index` int [B] can be cut to."""
         return self.lengths[int(self.of[index].max())]
 
 
-def buckets(train: Columns, lengths: Sequence[int]) -> Buckets:
-    """The examples of a training split by the first of `lengths` that they fit.
+def make_buckets(train: Columns, lengths: Sequence[int]) -> Buckets:
+    """Sorts the examples of a training split into the first of `lengths` that they fit.
 
     Raises:
       UserError: when `lengths` do not ascend, or the data has no texts with lengths, is decoded
@@ -43,7 +46,7 @@ def buckets(train: Columns, lengths: Sequence[int]) -> Buckets:
     """
     if list(lengths) != sorted({n for n in lengths if n > 0}):
         raise UserError(f"data.buckets = {tuple(lengths)}: expected lengths from short to long")
-    if isinstance(train, Streamed):
+    if train.changes_each_epoch:
         raise UserError("data.buckets: lengths are not known beforehand where data.train_decode is")
     fields = train.columns
     counted = [
@@ -66,8 +69,8 @@ def buckets(train: Columns, lengths: Sequence[int]) -> Buckets:
     return Buckets(tuple(lengths), np.searchsorted(lengths, longest_N))
 
 
-def cut(batch: Mapping[str, Any], length: int) -> dict[str, Any]:
-    """The fields `[B, ...]` of texts, their tokens cut to `length`."""
+def cut_texts(batch: Mapping[str, Any], length: int) -> dict[str, Any]:
+    """Returns the fields `[B, ...]` of a batch, the tokens of its texts cut to `length`."""
     return {
         name: field[:, : length + _CUT[name][1]] if name in _CUT else field
         for name, field in batch.items()

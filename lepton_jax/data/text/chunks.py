@@ -1,46 +1,51 @@
-"""Language modelling's encoding: all texts of a split as one stream of tokens, cut into chunks."""
+"""The encoding of language modelling: all texts of a split as one stream of tokens, in chunks."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
 from lepton_jax.config.schema import PositiveInt
-from lepton_jax.data.source import Columns, Element, Made, Split
-from lepton_jax.data.text.encodings import text_of
+from lepton_jax.data.source import Columns, LazyColumn, Split
+from lepton_jax.data.text.encodings import Served, text_in_field
 from lepton_jax.data.text.tokenizer import Tokenizer
 from lepton_jax.errors import UserError
+from lepton_jax.transforms.host import Element
 
 
 class StreamEncoding:
-    """`tokens` int32 [length + 1], chunk after chunk; the first of each is the last of the chunk
-    before it, so that every token but the very first is a target exactly once.
+    """Encodes all texts of a split as chunks: `tokens` int32 [length + 1], chunk after chunk. The
+    first token of each chunk is the last of the chunk before it, so that every token but the very
+    first is a target exactly once.
 
-    `length` int32 [] says how many of a chunk's tokens count: all but in the last chunk.
-    `characters` int32 [] is how many characters of the texts its targets stand for.
+    `length` int32 [] says how many of a chunk's tokens count: all of them but in the last chunk.
+    `characters` int32 [] is the number of characters of the texts that its targets stand for.
+
+    Main arguments:
+      text: the field of the data that holds the texts.
+      length: targets in a chunk.
+    Other arguments:
+      stride: chunks of the training split begin so many tokens after each other. They overlap
+        where it is below `length`, and an epoch is then longer. 1 gives every chunk there is, as
+        nanoGPT draws them.
     """
 
     def __init__(
         self, *, text: str = "text", length: PositiveInt, stride: PositiveInt | None = None
     ):
-        """`text`: the field of the data. `stride`: chunks of the training split begin so many
-        tokens after each other, and so overlap where it is below `length`; an epoch is then longer.
-        1 gives every chunk there is, as nanoGPT draws them.
-        """
         self.reads = (text,)
         self._text, self._length, self._stride = text, length, stride
 
     def texts(self, example: Element) -> tuple[str, ...]:
-        return (text_of(example, self._text),)
+        return (text_in_field(example, self._text),)
 
     def encoded(self, split: Split, tokenizer: Tokenizer) -> Split:
-        return Chunks(split, tokenizer, self._text, self._length)
+        return TokenChunks(split, tokenizer, self._text, self._length)
 
     def carved(self, split: Split, fraction: float) -> tuple[Split, Split]:
-        """'train' and 'valid': the last `fraction` of the characters of all texts is the latter,
-        also where that is inside of a text.
+        """Returns 'train' and 'valid': the last `fraction` of the characters of all texts is
+        'valid', also where it begins inside of a text.
         """
         texts = list(_texts(split, self._text))
         left = int(sum(map(len, texts)) * (1 - fraction))
@@ -50,10 +55,10 @@ class StreamEncoding:
                 if part:
                     side.append({self._text: part})
             left = max(0, left - len(text))
-        return Listed(sides[0]), Listed(sides[1])
+        return sides
 
     def trained_on(self, columns: Columns) -> Columns:
-        """The chunks of the training split as it is trained on."""
+        """Returns the chunks of the training split with `stride` tokens from one to the next."""
         if self._stride is None:
             return columns
         tokens, length = columns.columns["tokens"], np.asarray(columns.columns["length"])
@@ -66,23 +71,23 @@ class StreamEncoding:
                 f"{self._length + 1} (data.encode)"
             )
         size = self._length + 1
-        made = Made(
-            _Windows(stream, size, self._stride), np.arange(count), (size,), np.dtype(np.int32)
-        )
-        # Known where the chunks of the cache end, and evenly spread between: for training only.
-        known = np.concatenate([[0], np.cumsum(columns.columns["characters"], dtype=np.int64)])
-        at = np.minimum(np.arange(len(known)) * self._length, len(stream) - 1)
+        windows = _Windows(stream, size, self._stride)
+        # Characters are counted where the chunks of the cache end, and taken to be evenly spread
+        # between: this is for training only.
+        counted = np.concatenate([[0], np.cumsum(columns.columns["characters"], dtype=np.int64)])
+        ends = np.minimum(np.arange(len(counted)) * self._length, len(stream) - 1)
         start = np.arange(count) * self._stride
-        characters = np.interp(start + self._length, at, known) - np.interp(start, at, known)
+        characters = np.interp(start + self._length, ends, counted)
+        characters -= np.interp(start, ends, counted)
         return Columns(
             {
-                "tokens": made,
+                "tokens": LazyColumn(windows, np.arange(count), (size,), np.dtype(np.int32)),
                 "length": np.full(count, size, np.int32),
                 "characters": np.round(characters).astype(np.int32),
             }
         )
 
-    def served(self, tokenizer: Tokenizer) -> dict[str, Any]:
+    def served(self, tokenizer: Tokenizer) -> Served:
         return {
             "pair": False,
             "long": "refuse",
@@ -93,7 +98,7 @@ class StreamEncoding:
 
 
 @dataclass(frozen=True)
-class Chunks:
+class TokenChunks:
     """The chunks of a split's texts. Elements: `tokens`, `length` and `characters`."""
 
     split: Split
@@ -103,13 +108,19 @@ class Chunks:
 
     @cached_property
     def _stream(self) -> tuple[np.ndarray, np.ndarray]:
-        """The tokens int32 [N], and where in all characters each ends int64 [N]."""
+        """The tokens int32 [N] of all texts, and for each the number of characters of all texts
+        before its end, int64 [N].
+
+        Raises:
+          UserError: when there are fewer than two tokens.
+        """
         ids, ends, start = [], [], 0
         for text in _texts(self.split, self.text):
             encoding = self.tokenizer.encode(text)
             if encoding.ids:
                 end = np.fromiter((b for _, b in encoding.offsets), np.int64, len(encoding.ids))
-                # The tokens around a text have no place; what no token stands for is the last's.
+                # The tokens around a text have no place in it. Characters that no token stands for
+                # count as the last token's.
                 end = np.maximum.accumulate(end)
                 end[-1] = len(text)
                 ids.append(np.asarray(encoding.ids, np.int32))
@@ -126,32 +137,19 @@ class Chunks:
     def __getitem__(self, index: int, /) -> Element:
         stream, ends = self._stream
         start = index * self.length
-        found = stream[start : start + self.length + 1]
+        chunk = stream[start : start + self.length + 1]
         tokens = np.full(self.length + 1, self.tokenizer.vocabulary.pad, np.int32)
-        tokens[: len(found)] = found
+        tokens[: len(chunk)] = chunk
         return {
             "tokens": tokens,
-            "length": np.asarray(len(found), np.int32),
-            "characters": np.asarray(ends[start + len(found) - 1] - ends[start], np.int32),
+            "length": np.asarray(len(chunk), np.int32),
+            "characters": np.asarray(ends[start + len(chunk) - 1] - ends[start], np.int32),
         }
 
 
 @dataclass(frozen=True)
-class Listed:
-    """Examples in a list."""
-
-    examples: list[Element]
-
-    def __len__(self) -> int:
-        return len(self.examples)
-
-    def __getitem__(self, index: int, /) -> Element:
-        return self.examples[index]
-
-
-@dataclass(frozen=True)
 class _Windows:
-    """int64 [n] -> int32 [n, size], of a stream of tokens."""
+    """int64 [n] -> int32 [n, size]: windows of a stream of tokens, `stride` after each other."""
 
     stream: np.ndarray
     size: int
@@ -164,6 +162,6 @@ class _Windows:
 def _texts(split: Split, field: str) -> Iterator[str]:
     for i in range(len(split)):
         try:
-            yield text_of(split[i], field)
+            yield text_in_field(split[i], field)
         except UserError as e:
             raise UserError(f"text {i}: {e}") from e

@@ -1,42 +1,87 @@
-"""How examples with texts become fields of tokens: `data.encode`.
+"""Encodings: how examples with texts become fields of tokens (`data.encode`).
 
-An encoding says which `texts` of an example a tokenizer is trained on, gives a split whose
-examples are `encoded`, and says how a bundle makes its inputs of a text (`served`). Where a text
-may be cut, a field `cut` bool [] says of each example whether it was.
+Where a text may be cut, a field `cut` bool [] of each example says whether it was.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, Protocol
+from typing import Literal, NotRequired, Protocol, TypedDict, runtime_checkable
 
 import numpy as np
 
 from lepton_jax.config.schema import PositiveInt
-from lepton_jax.data.source import Element, Split, origin
+from lepton_jax.data.source import Columns, MappedSplit, Split
 from lepton_jax.data.text.tokenizer import Tokenizer
 from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.transforms.host import Element
 
 Long = Literal["refuse", "truncate"]
 """What is done with a text of more tokens than there is room for."""
 
 
+class Served(TypedDict):
+    """How a bundle makes its inputs of a text: the part `text` of signature.json."""
+
+    pair: bool
+    """Whether an example is two texts."""
+    long: Long
+    inputs: dict[str, str]
+    """The input that takes each of 'tokens', 'length' and 'kinds'."""
+    size: int
+    """The tokens that an input has room for."""
+    goes_on: NotRequired[bool]
+    """Whether the answer continues the text, which then has no end."""
+
+
 class Encoding(Protocol):
+    """What every encoding has. `CarvesTexts` and `EncodesTraining` are optional."""
+
     reads: tuple[str, ...]
-    """The fields that hold texts."""
+    """The fields of an example that hold texts."""
 
-    def texts(self, example: Element, /) -> tuple[str, ...]: ...
+    def texts(self, example: Element, /) -> tuple[str, ...]:
+        """Returns the texts of an example. A tokenizer is trained on those of 'train'."""
+        ...
 
-    def encoded(self, split: Split, tokenizer: Tokenizer, /) -> Split: ...
+    def encoded(self, split: Split, tokenizer: Tokenizer, /) -> Split:
+        """Returns a split whose examples hold fields of tokens."""
+        ...
 
-    def served(self, tokenizer: Tokenizer, /) -> dict[str, Any]: ...
+    def served(self, tokenizer: Tokenizer, /) -> Served:
+        """Says how a bundle makes its inputs of a text."""
+        ...
+
+
+@runtime_checkable
+class CarvesTexts(Protocol):
+    """An encoding that carves 'valid' by itself, where examples follow on each other."""
+
+    def carved(self, split: Split, fraction: float, /) -> tuple[Split, Split]:
+        """Returns 'train' and 'valid' of a training split that is not encoded yet."""
+        ...
+
+
+@runtime_checkable
+class EncodesTraining(Protocol):
+    """An encoding whose training split is not the one that is kept in the cache."""
+
+    def trained_on(self, columns: Columns, /) -> Columns:
+        """Returns the training split as it is trained on, of the encoded one."""
+        ...
 
 
 class TextEncoding:
-    """A text, or a pair of them: `tokens` int32 [length], padded, and `length` int32 [], how many
-    of them count. A pair has `kinds` int32 [length], 0 in the first text and 1 in the second.
+    """Encodes a text, or a pair of texts, as `tokens` int32 [length], padded. `length` int32 [] is
+    the number of tokens that count. A pair has `kinds` int32 [length], 0 in the first text and 1
+    in the second.
 
     A text of which no token is left is the unknown token alone.
+
+    Main arguments:
+      text, pair: the fields of the data that hold the texts.
+      length: tokens that there is room for.
+    Other arguments:
+      long: what is done with a text that has more.
     """
 
     def __init__(
@@ -47,29 +92,29 @@ class TextEncoding:
         length: PositiveInt,
         long: Long = "refuse",
     ):
-        """`text`, `pair`: the fields of the data that hold them."""
         self.reads = (text,) if pair is None else (text, pair)
         self._length, self._long = length, long
 
     def texts(self, example: Element) -> tuple[str, ...]:
-        return tuple(text_of(example, field) for field in self.reads)
+        return tuple(text_in_field(example, field) for field in self.reads)
 
     def encoded(self, split: Split, tokenizer: Tokenizer) -> Split:
         pair = len(self.reads) == 2
-        padded = Padded(tokenizer, self._length, self._long, pair)
+        encode_padded = PaddedEncoder(tokenizer, self._length, self._long, pair)
 
         def encode(example: Element) -> Element:
-            tokens, length, kinds, cut = padded(*self.texts(example))
+            tokens, length, kinds, cut = encode_padded(*self.texts(example))
             return {
+                **example,
                 "tokens": tokens,
                 "length": length,
                 **({"kinds": kinds} if pair else {}),
                 **({"cut": cut} if self._long == "truncate" else {}),
             }
 
-        return Encoded(split, encode)
+        return MappedSplit(split, encode)
 
-    def served(self, tokenizer: Tokenizer) -> dict[str, Any]:
+    def served(self, tokenizer: Tokenizer) -> Served:
         return {
             "pair": len(self.reads) == 2,
             "long": self._long,
@@ -79,9 +124,15 @@ class TextEncoding:
 
 
 class TranslationEncoding:
-    """A text and its translation: `source` int32 [source_length] and `target` int32
-    [target_length + 1], from its begin to its end, both padded; `source_length` and
-    `target_length` int32 [] say how many of their tokens count.
+    """Encodes a text and its translation as `source` int32 [source_length] and `target` int32
+    [target_length + 1], both padded. A target goes from its begin to its end. `source_length` and
+    `target_length` int32 [] say how many tokens of each count.
+
+    Main arguments:
+      source, target: the fields of the data that hold the texts.
+      source_length, target_length: tokens that there is room for.
+    Other arguments:
+      long: what is done with a text that has more.
     """
 
     def __init__(
@@ -93,28 +144,27 @@ class TranslationEncoding:
         target_length: PositiveInt,
         long: Long = "refuse",
     ):
-        """`source`, `target`: the fields of the data that hold the texts."""
         self.reads = (source, target)
         self._lengths = (source_length, target_length + 1)
         self._long = long
 
     def texts(self, example: Element) -> tuple[str, ...]:
-        return tuple(text_of(example, field) for field in self.reads)
+        return tuple(text_in_field(example, field) for field in self.reads)
 
     def encoded(self, split: Split, tokenizer: Tokenizer) -> Split:
-        known = tokenizer.vocabulary
-        if known.begin is None or known.end is None:
+        if tokenizer.vocabulary.begin is None or tokenizer.vocabulary.end is None:
             raise UserError(
                 "translation needs a tokenizer with a begin and an end: "
                 "data.tokenizer.marks = 'begin_end', or wordpiece"
             )
-        source, target = (Padded(tokenizer, n, self._long) for n in self._lengths)
+        source, target = (PaddedEncoder(tokenizer, n, self._long) for n in self._lengths)
 
         def encode(example: Element) -> Element:
-            from_, to = self.texts(example)
-            source_S, source_length, _, source_cut = source(from_)
-            target_T, target_length, _, target_cut = target(to)
+            source_text, target_text = self.texts(example)
+            source_S, source_length, _, source_cut = source(source_text)
+            target_T, target_length, _, target_cut = target(target_text)
             return {
+                **example,
                 "source": source_S,
                 "source_length": source_length,
                 "target": target_T,
@@ -122,9 +172,9 @@ class TranslationEncoding:
                 **({"cut": source_cut | target_cut} if self._long == "truncate" else {}),
             }
 
-        return Encoded(split, encode)
+        return MappedSplit(split, encode)
 
-    def served(self, tokenizer: Tokenizer) -> dict[str, Any]:
+    def served(self, tokenizer: Tokenizer) -> Served:
         return {
             "pair": False,
             "long": self._long,
@@ -134,13 +184,8 @@ class TranslationEncoding:
 
 
 @dataclass(frozen=True)
-class Padded:
-    """Texts as arrays of one length.
-
-    Raises:
-      UserError: when a text has more tokens and `long` is 'refuse', or none and there is no token
-        that stands for the unknown.
-    """
+class PaddedEncoder:
+    """Encodes texts as arrays of one `length`."""
 
     tokenizer: Tokenizer
     length: int
@@ -154,8 +199,14 @@ class Padded:
     def __call__(
         self, text: str, pair: str | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """`tokens` [length], how many count, `kinds` [length], and whether some were cut off."""
-        known = self.tokenizer.vocabulary
+        """Returns `tokens` int32 [length], how many of them count, `kinds` int32 [length], and
+        whether some were cut off.
+
+        Raises:
+          UserError: when the text has more tokens and `long` is 'refuse', or when it has none and
+            no token stands for the unknown.
+        """
+        vocabulary = self.tokenizer.vocabulary
         encoding = self._cutting.encode(text, pair)
         cut = bool(encoding.overflowing)
         if cut and self.long == "refuse":
@@ -166,48 +217,34 @@ class Padded:
             )
         ids, kinds = encoding.ids, encoding.type_ids
         if not ids:
-            if known.unknown is None:
+            if vocabulary.unknown is None:
                 raise UserError("the text has no token, and there is none for the unknown")
-            ids, kinds = [known.unknown], [0]
-        tokens_T = np.full(self.length, known.pad, np.int32)
+            ids, kinds = [vocabulary.unknown], [0]
+        tokens_T = np.full(self.length, vocabulary.pad, np.int32)
         kinds_T = np.zeros(self.length, np.int32)
         tokens_T[: len(ids)], kinds_T[: len(ids)] = ids, kinds
         return tokens_T, np.asarray(len(ids), np.int32), kinds_T, np.asarray(cut)
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """A split whose examples have the fields that `encode` makes of them, and their own."""
+def text_in_field(example: Element, field: str) -> str:
+    """Returns the text in a field of an example.
 
-    split: Split
-    encode: Callable[[Element], Element]
-
-    def __len__(self) -> int:
-        return len(self.split)
-
-    def __getitem__(self, index: int, /) -> Element:
-        example = self.split[index]
-        return {**example, **self.encode(example)}
-
-    def origin(self, index: int) -> str:
-        return origin(self.split, index)
-
-
-def text_of(example: Element, field: str) -> str:
-    """The text in a field. Raises `UserError` when there is none, or it is not UTF-8."""
+    Raises:
+      UserError: when there is no such field, no text in it, or it is not UTF-8.
+    """
     if field not in example:
         raise UserError(
             f"no field {field!r}{did_you_mean(field, example)}; there are: {', '.join(example)} "
             "(data.encode says which hold texts)"
         )
-    found = example[field]
-    if isinstance(found, np.ndarray):
-        found = found.item() if found.ndim == 0 else found
-    if isinstance(found, bytes):
+    text = example[field]
+    if isinstance(text, np.ndarray):
+        text = text.item() if text.ndim == 0 else text
+    if isinstance(text, bytes):
         try:
-            return found.decode()
+            return text.decode()
         except UnicodeDecodeError as e:
-            raise UserError(f"{field!r} is not UTF-8: byte {e.start} is {found[e.start]:#x}") from e
-    if not isinstance(found, str):
-        raise UserError(f"{field!r} holds a {type(found).__name__}, expected a text")
-    return found
+            raise UserError(f"{field!r} is not UTF-8: byte {e.start} is {text[e.start]:#x}") from e
+    if not isinstance(text, str):
+        raise UserError(f"{field!r} holds a {type(text).__name__}, expected a text")
+    return text

@@ -1,7 +1,7 @@
 """A tokenizer: texts to tokens and back, as a `tokenizer.json` of Hugging Face's library says.
 
-That text is all there is of it: it is kept beside a run's config and travels in a bundle, where
-`serving/loader.py` reads it. One that is trained is kept by what it was trained on:
+The text of that file is all there is of a tokenizer. It is kept beside a run's config and travels
+in a bundle, where `serving/loader.py` reads it. A trained tokenizer is cached by its training data:
 
     <cache>/tokenizers/<digest of the texts' fingerprint and of how it is made>.json
 """
@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from lepton_jax.atomic import replace_file
-from lepton_jax.data.text.vocabulary import Vocabulary
+from lepton_jax.data.spec import Vocabulary
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.paths import cache_root
 
@@ -28,26 +28,26 @@ SPECIAL = {
     "end": ("[SEP]", "[END]", "</s>", "<eos>", "<|endoftext|>", "<|end_of_text|>"),
     "mask": ("[MASK]", "<mask>"),
 }
-"""What tokens with a meaning are called, here and in tokenizers from elsewhere."""
+"""The names of tokens with a meaning, here and in tokenizers from elsewhere."""
 
 
 class Tokenizer:
-    """What a `tokenizer.json` describes. `text` is that file's text.
+    """The tokenizer that a `tokenizer.json` describes. `text` is the text of that file.
 
     Raises:
-      UserError: when it cannot be read, with `name` saying what it is.
+      UserError: when the text cannot be read; `name` says what it is.
     """
 
     def __init__(self, text: str, name: str = "tokenizer.json"):
-        from tokenizers import Tokenizer as Made
+        from tokenizers import Tokenizer as LibraryTokenizer
 
         self.text = text
         try:
-            self._made = Made.from_str(text)
+            self._tokenizer = LibraryTokenizer.from_str(text)
         except Exception as e:  # noqa: BLE001  the library raises nothing narrower
             raise UserError(f"{name}: not a tokenizer that can be read: {e}") from None
-        self._made.no_truncation()
-        self._made.no_padding()
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
 
     @cached_property
     def digest(self) -> str:
@@ -55,11 +55,11 @@ class Tokenizer:
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        numbers = self._made.get_vocab(with_added_tokens=True)
+        numbers = self._tokenizer.get_vocab(with_added_tokens=True)
         tokens = [""] * (max(numbers.values(), default=-1) + 1)
         for token, number in numbers.items():
             tokens[number] = token
-        # A word that merely looks like one of them is a word.
+        # A word that merely looks like a special token is a word.
         marked = {t["content"] for t in json.loads(self.text).get("added_tokens") or ()}
         special = {
             meaning: next((numbers[n] for n in names if n in marked), None)
@@ -68,41 +68,47 @@ class Tokenizer:
         return Vocabulary(tuple(tokens), special.pop("pad") or 0, **special)
 
     def cut_to(self, length: int, *, pair: bool = False) -> "Tokenizer":
-        """The same, but of a longer text only the first `length` tokens, its end among them.
+        """Returns the tokenizer that cuts a longer text to its first `length` tokens, with the end
+        among them.
 
         Raises:
           UserError: when nothing of a text would be left.
         """
-        around = self._made.num_special_tokens_to_add(pair)
+        around = self._tokenizer.num_special_tokens_to_add(pair)
         if length <= around:
             raise UserError(
                 f"texts of {length} tokens have no room beside the {around} that stand around each"
             )
-        other = Tokenizer(self.text)
-        other._made.enable_truncation(length)
-        return other
+        cutting = Tokenizer(self.text)
+        cutting._tokenizer.enable_truncation(length)
+        return cutting
 
     def encode(self, text: str, pair: str | None = None) -> Any:
-        """The library's `Encoding`: `ids`, `type_ids`, `offsets` into the text, `overflowing`."""
-        return self._made.encode(text, pair)
+        """Encodes a text, or a pair, as the library's `Encoding`: `ids`, `type_ids`, `offsets` into
+        the text, `overflowing`.
+        """
+        return self._tokenizer.encode(text, pair)
 
-    def prompt(self, text: str) -> list[int]:
-        """The tokens of a text that is to go on: its begin before it, and no end."""
+    def encode_prompt(self, text: str) -> list[int]:
+        """Returns the tokens of a text to be continued: a begin before it, and no end after it."""
         begin = self.vocabulary.begin
-        ids = self._made.encode(text, add_special_tokens=False).ids
+        ids = self._tokenizer.encode(text, add_special_tokens=False).ids
         return ids if begin is None else [begin, *ids]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of tokens, without those that stand around a text or for padding."""
-        return self._made.decode(list(map(int, ids)))
+        """Returns the text of tokens, without those that stand around a text or for padding."""
+        return self._tokenizer.decode(list(map(int, ids)))
 
 
-def trained(
+def train_tokenizer_once(
     make: Callable[[Iterator[str]], str], texts: Callable[[], Iterator[str]], identity: Any
 ) -> Tokenizer:
-    """The tokenizer that `make` makes of the texts, or the one that it made of them before.
+    """Trains a tokenizer on texts with `make`, or finds the one that was trained on them before.
 
-    `identity`: what the result depends on, as JSON takes it.
+    Main arguments:
+      make: texts -> the text of a `tokenizer.json`.
+      texts: gives the texts; called only where no tokenizer is in the cache.
+      identity: what the result depends on, as JSON takes it.
 
     Raises:
       UserError: when it cannot be made, or the cache cannot be written.
@@ -115,11 +121,11 @@ def trained(
     file = folder / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.json"
     with contextlib.suppress(OSError, UserError):
         return Tokenizer(file.read_text("utf-8"))
-    found = Tokenizer(make(texts()))
+    tokenizer = Tokenizer(make(texts()))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with replace_file(file) as out:
-            out.write(found.text.encode())
+            out.write(tokenizer.text.encode())
     except OSError as e:
         raise WorkError(f"cannot keep the tokenizer in {folder}: {e}") from None
-    return found
+    return tokenizer

@@ -9,15 +9,14 @@ from PIL import Image
 
 import lepton_jax
 from lepton_jax.config import config_file
-from lepton_jax.data.dataset import load
-from lepton_jax.data.draws import Draws
-from lepton_jax.data.loader import Batches, stream
+from lepton_jax.data.dataset import load_dataset
+from lepton_jax.data.loader import Batches, make_loader
 from lepton_jax.data.order import Order
 from lepton_jax.data.source import Columns, Source
-from lepton_jax.data.sources.folder import folder
+from lepton_jax.data.sources.images import folder
 from lepton_jax.errors import UserError
 from lepton_jax.transforms import host
-from lepton_jax.transforms.host_crop import random_box
+from lepton_jax.transforms.host import Draws, draw_crop
 from tests.data.jpegs import CLASSES, folders
 
 DECODE, TRAIN_DECODE = "rgb|resize_shorter(32)|center_crop(24)", "rgb|random_resized_crop(24)"
@@ -27,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 
 def loaded(root: Path, source: Source | None = None, **changes: str):
     keys = {"decode": DECODE, "train_decode": TRAIN_DECODE, **changes}
-    return load(source or folder(path=str(root)), valid_fraction=0.2, split_seed=0, **keys)
+    return load_dataset(source or folder(path=str(root)), valid_fraction=0.2, split_seed=0, **keys)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +46,7 @@ def content(batches):
 def test_the_same_bytes_however_many_workers_and_wherever_it_starts(data, workers, start):
     train = data.splits["train"]
     expected = content(map(Batches(train, order(data)), range(start, STEPS)))
-    batches = stream(train, order(data), start, STEPS, workers=workers)
+    batches = make_loader(train, order(data), start, STEPS, workers=workers)
     assert content(batches) == expected
     batches.close()
 
@@ -63,10 +62,10 @@ def test_shares_of_processes_make_the_whole_batch(data):
 def test_every_epoch_draws_anew_and_evaluation_does_not(data):
     train = data.splits["train"]
     index = np.arange(4)
-    first, second = (train.drawn(index, np.full(4, e), 0)["image"] for e in (0, 1))
+    first, second = (train.training_rows(index, np.full(4, e), 0)["image"] for e in (0, 1))
     assert first.shape == (4, 24, 24, 3)
     assert (first != second).any((1, 2, 3)).all()
-    assert (first != train.drawn(index, np.zeros(4, int), 1)["image"]).any((1, 2, 3)).all()
+    assert (first != train.training_rows(index, np.zeros(4, int), 1)["image"]).any((1, 2, 3)).all()
     once, twice = train.rows(index), train.rows(index)
     np.testing.assert_array_equal(once["image"], twice["image"])
     middle = host.pipeline(DECODE)(train.split[2])["image"]
@@ -75,7 +74,7 @@ def test_every_epoch_draws_anew_and_evaluation_does_not(data):
 
 
 def test_boxes_lie_inside_and_have_the_sizes_asked_for():
-    boxes = np.array([random_box(Draws(0, 0, i), 60, 90, 0.1, 4 / 3) for i in range(3000)])
+    boxes = np.array([draw_crop(Draws(0, 0, i), 60, 90, 0.1, 4 / 3) for i in range(3000)])
     left, top, right, bottom = boxes.T
     assert boxes.min() >= 0
     assert right.max() <= 90
@@ -90,7 +89,7 @@ def test_boxes_lie_inside_and_have_the_sizes_asked_for():
     centred = (left[width < 40] / (90 - width[width < 40])).mean()
     assert abs(centred - 0.5) < 0.03
     # No such box fits into a strip: the largest of an allowed ratio in its middle.
-    assert random_box(Draws(0, 0, 0), 10, 90, 0.9, 4 / 3) == (38, 0, 51, 10)
+    assert draw_crop(Draws(0, 0, 0), 10, 90, 0.9, 4 / 3) == (38, 0, 51, 10)
 
 
 @pytest.mark.slow
@@ -141,10 +140,10 @@ def test_a_truncated_file_is_named_also_from_a_worker_process(tmp_path, workers)
     bad = root / "train/bee/004.jpg"
     bad.write_bytes(bad.read_bytes()[:300])
     source = folder(path=str(root))
-    train = load(
+    train = load_dataset(
         source, decode=DECODE, train_decode=TRAIN_DECODE, valid_fraction=0.0, split_seed=0
     ).splits["train"]
-    batches = stream(train, Order(8, 4, 0), 0, 4, workers=workers)
+    batches = make_loader(train, Order(8, 4, 0), 0, 4, workers=workers)
     with pytest.raises(UserError, match=r"split 'train', example \d: .*bee/004\.jpg: not a read"):
         list(batches)
     batches.close()
@@ -154,7 +153,7 @@ def test_a_size_that_differs_names_the_file(tmp_path):
     data = loaded(folders(tmp_path, train=8), train_decode="random_resized_crop(24)")
     train = data.splits["train"]  # the fifth is grey
     with pytest.raises(UserError, match=r"004\.jpg\): 'image' is uint8 \[24, 24, 1\], the first"):
-        train.drawn(np.arange(len(train)), np.zeros(len(train), int), 0)
+        train.training_rows(np.arange(len(train)), np.zeros(len(train), int), 0)
 
 
 def test_a_label_that_names_no_class_is_named(tmp_path):
@@ -164,7 +163,7 @@ def test_a_label_that_names_no_class_is_named(tmp_path):
     with pytest.raises(
         UserError, match=r"split 'train', example 4: label 3; expected 0 to 2, the 3"
     ):
-        load(source, decode="", valid_fraction=0.0, split_seed=0)
+        load_dataset(source, decode="", valid_fraction=0.0, split_seed=0)
 
 
 def test_a_split_that_hides_its_labels_is_left_out(capsys):
@@ -172,7 +171,9 @@ def test_a_split_that_hides_its_labels_is_left_out(capsys):
     train = Columns({"image": image, "label": np.array([0, 1, 2, 0, 2, 1], np.int32)})
     hidden = Columns({"image": image, "label": np.full(6, -1, np.int32)})
     source = Source({"train": train, "test": hidden}, CLASSES, "x", "made here")
-    assert list(load(source, decode="", valid_fraction=0.0, split_seed=0).splits) == ["train"]
+    assert list(load_dataset(source, decode="", valid_fraction=0.0, split_seed=0).splits) == [
+        "train"
+    ]
     assert "split 'test' has no labels: it is left out" in capsys.readouterr().err
 
 

@@ -9,9 +9,9 @@ import sys
 import numpy as np
 import pytest
 
-from lepton_jax.data import loader as stream_module
-from lepton_jax.data.dataset import load
-from lepton_jax.data.loader import stream
+from lepton_jax.data import loader
+from lepton_jax.data.dataset import load_dataset
+from lepton_jax.data.loader import make_loader
 from lepton_jax.data.order import Order
 from lepton_jax.data.sources.generated import generated_images
 
@@ -22,7 +22,7 @@ STEPS = 30
 def train():
     """Memory-mapped columns, as a decoded set has them."""
     source = generated_images(examples=101)
-    return load(source, decode="rgb", valid_fraction=0.0, split_seed=0).splits["train"]
+    return load_dataset(source, decode="rgb", valid_fraction=0.0, split_seed=0).splits["train"]
 
 
 def order():
@@ -45,7 +45,7 @@ def by_hand(train, steps, positions=slice(None)):
 
 @pytest.mark.parametrize("workers", [0, 1, 3, None])
 def test_any_number_of_workers_gives_the_same_bytes(train, workers):
-    batches = stream(train, order(), 0, STEPS, workers=workers)
+    batches = make_loader(train, order(), 0, STEPS, workers=workers)
     assert bytes_of(batches) == by_hand(train, range(STEPS))
     assert batches.workers == (workers or 0)
     batches.close()
@@ -53,40 +53,40 @@ def test_any_number_of_workers_gives_the_same_bytes(train, workers):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_any_start_goes_on_with_the_same_bytes(train, workers):
-    batches = stream(train, order(), 17, STEPS, workers=workers)
+    batches = make_loader(train, order(), 17, STEPS, workers=workers)
     assert bytes_of(batches) == by_hand(train, range(17, STEPS))
     batches.close()
 
 
 def test_shares_of_a_batch_keep_their_global_positions(train):
     for positions in (np.arange(8), np.arange(8, 16), np.array([1, 5, 6])):
-        batches = stream(train, order(), 0, 5, workers=0, positions=positions)
+        batches = make_loader(train, order(), 0, 5, workers=0, positions=positions)
         assert bytes_of(batches) == by_hand(train, range(5), positions)
 
 
 def test_nothing_to_do_ends_at_once(train):
-    assert list(stream(train, order(), 7, 7, workers=None)) == []
+    assert list(make_loader(train, order(), 7, 7, workers=None)) == []
 
 
 def test_stream_that_is_closed_early_ends(train):
-    batches = stream(train, order(), 0, 10**9, workers=1)
+    batches = make_loader(train, order(), 0, 10**9, workers=1)
     next(batches)
     batches.close()
 
 
 def test_error_in_a_batch_reaches_the_caller(train):
-    batches = stream(train, Order(200, 16, seed=3), 0, STEPS, workers=0)
+    batches = make_loader(train, Order(200, 16, seed=3), 0, STEPS, workers=0)
     with pytest.raises(IndexError):
         list(batches)
 
 
 def test_measuring_chooses_processes_only_where_they_are_faster(train, monkeypatch):
     rates = {0: 50.0}
-    monkeypatch.setattr(stream_module, "_rate", lambda batches: rates[batches.workers])
+    monkeypatch.setattr(loader, "_measure_rate", lambda batches: rates[batches.workers])
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     for threads, processes, chosen in [(50.0, 100.0, 3), (50.0, 55.0, 0), (900.0, 0.0, 0)]:
         rates |= {0: threads, 3: processes}
-        batches = stream(train, order(), 0, 1000, workers=None)
+        batches = make_loader(train, order(), 0, 1000, workers=None)
         batches.close()
         assert batches.workers == chosen
 
@@ -114,7 +114,7 @@ def _witness(folder):
 
 
 def test_worker_processes_never_start_a_backend(train, tmp_path):
-    batches = stream(train, _witness(tmp_path), 0, STEPS, workers=2)
+    batches = make_loader(train, _witness(tmp_path), 0, STEPS, workers=2)
     assert bytes_of(batches) == by_hand(train, range(STEPS))
     batches.close()
     witnesses = {file.name: file.read_text() for file in tmp_path.iterdir()}
@@ -128,13 +128,13 @@ import hashlib
 from absl import flags
 from lepton_jax.data.sources.generated import generated_images
 from lepton_jax.data.order import Order
-from lepton_jax.data.loader import stream
+from lepton_jax.data.loader import make_loader
 
 if __name__ == "__main__":
     assert not flags.FLAGS.is_parsed()
     train = generated_images(examples=101).splits["train"]
     digest = hashlib.sha256()
-    for batch in stream(train, Order(101, 16, seed=3), 0, 30, workers=2):
+    for batch in make_loader(train, Order(101, 16, seed=3), 0, 30, workers=2):
         digest.update(b"".join(v.tobytes() for v in batch.values()))
     print(digest.hexdigest())
 """

@@ -10,7 +10,7 @@ from scipy.special import entr
 from lepton_jax.data import dataset
 from lepton_jax.data.loader import Batches
 from lepton_jax.data.order import Order
-from lepton_jax.data.source import Made
+from lepton_jax.data.source import LazyColumn
 from lepton_jax.data.sources.generated import (
     BITS_PER_TOKEN,
     generated_images,
@@ -21,7 +21,7 @@ from lepton_jax.errors import UserError
 
 
 def load(source, valid_fraction=0.1):
-    return dataset.load(source, decode="", valid_fraction=valid_fraction, split_seed=0)
+    return dataset.load_dataset(source, decode="", valid_fraction=valid_fraction, split_seed=0)
 
 
 def test_examples_do_not_depend_on_how_they_are_read():
@@ -31,7 +31,7 @@ def test_examples_do_not_depend_on_how_they_are_read():
     assert whole.shape == image.shape == (20, 7, 5, 3)
     assert whole.nbytes == image.nbytes
     np.testing.assert_array_equal(image[np.array([7, 3, 7])], whole[[7, 3, 7]])
-    np.testing.assert_array_equal(image.at(np.array([9, 4]))[1], whole[4])
+    np.testing.assert_array_equal(image.select(np.array([9, 4]))[1], whole[4])
     np.testing.assert_array_equal(split[6]["image"], whole[6])
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(image))[5:8], whole[5:8])
 
@@ -58,7 +58,7 @@ def test_a_data_set_of_imagenets_size_costs_nothing_until_it_is_read():
 
 def test_carving_keeps_examples_apart_and_unmade():
     data = load(generated_tokens(length=8, examples=100), valid_fraction=0.3)
-    assert all(isinstance(s.columns["tokens"], Made) for s in data.splits.values())
+    assert all(isinstance(s.columns["tokens"], LazyColumn) for s in data.splits.values())
     sides = [data.splits[s].columns["tokens"].index for s in ("train", "valid")]
     assert sorted(np.concatenate(sides)) == list(range(100))
 
@@ -90,3 +90,24 @@ def test_lengths_vary_between_their_bounds():
         generated_tokens(length=3, shortest=4)
     with pytest.raises(UserError, match="vocabulary >= 4"):
         generated_tokens(vocabulary=3)
+
+
+def test_generated_images_can_be_learned_and_are_always_the_same():
+    source = generated_images(size=(6, 5, 3), classes=4, examples=80)
+    train, test = (
+        {k: np.asarray(c) for k, c in source.splits[s].columns.items()} for s in ("train", "test")
+    )
+    assert train["image"].shape == (80, 6, 5, 3)
+    assert train["image"].dtype == np.uint8
+    assert len(test["image"]) == 20
+    mean = np.stack([train["image"][train["label"] == c].mean(0) for c in range(4)])
+    distance = ((test["image"][:, None] - mean) ** 2).sum((2, 3, 4))
+    np.testing.assert_array_equal(distance.argmin(1), test["label"])
+    again = generated_images(size=(6, 5, 3), classes=4, examples=80).splits["train"].columns
+    np.testing.assert_array_equal(again["image"], train["image"])
+    assert train["image"][0, 0, 0].tolist() == [122, 138, 79]
+
+
+def test_generated_images_refuse_nothing():
+    with pytest.raises(UserError, match="examples=0"):
+        generated_images(examples=0)

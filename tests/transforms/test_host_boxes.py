@@ -7,7 +7,7 @@ import pytest
 
 from lepton_jax.data import dataset
 from lepton_jax.data.source import Columns, Source
-from lepton_jax.data.sources.generated_objects import CLASSES, generated_objects
+from lepton_jax.data.sources.generated import OBJECT_CLASSES, generated_objects
 from lepton_jax.data.sources.tfds import tfds
 from lepton_jax.errors import UserError
 from lepton_jax.transforms import host
@@ -17,7 +17,7 @@ GOOD = (0.1, 0.2, 0.5, 0.4)
 
 
 def load(source, decode=""):
-    return dataset.load(source, decode=decode, valid_fraction=0, split_seed=0)
+    return dataset.load_dataset(source, decode=decode, valid_fraction=0, split_seed=0)
 
 
 def source(*boxes, label=0):
@@ -95,7 +95,7 @@ def test_generated_rectangles_are_where_their_boxes_say():
         expected[top:bottom, left:right] = True
         seen = example["image"][..., example["labels"][0]] == 224
         np.testing.assert_array_equal(seen, expected)
-    assert set(split.columns["labels"].ravel()) == set(range(len(CLASSES)))
+    assert set(split.columns["labels"].ravel()) == set(range(len(OBJECT_CLASSES)))
 
 
 @pytest.mark.skipif(not (REAL / "bccd").is_dir(), reason=f"no bccd in {REAL}")

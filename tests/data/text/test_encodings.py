@@ -6,7 +6,6 @@ import pytest
 from lepton_jax.config.components import Component, component_keys
 from lepton_jax.data import dataset
 from lepton_jax.data.source import Source
-from lepton_jax.data.text.chunks import Listed
 from lepton_jax.errors import UserError
 
 
@@ -17,12 +16,12 @@ def chosen(kind: str, name: str, **keys) -> Component:
 
 def load(splits, tokenizer=None, encode=None, *, classes=("no", "yes"), valid_fraction=0.0, **keys):
     source = Source(
-        {name: Listed(list(examples)) for name, examples in splits.items()},
+        {name: list(examples) for name, examples in splits.items()},
         classes,
         repr(splits),
         "texts of a test",
     )
-    return dataset.load(
+    return dataset.load_dataset(
         source,
         decode="",
         valid_fraction=valid_fraction,

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from lepton_jax.data.text import train_tokenizer
-from lepton_jax.data.text.tokenizer import Tokenizer, trained
+from lepton_jax.data.text.tokenizer import Tokenizer, train_tokenizer_once
 from lepton_jax.errors import UserError
 
 TEXTS = [
@@ -114,10 +114,10 @@ def test_marks_stand_around_every_text():
 
 SCRIPT = """
 import sys
-from lepton_jax.data import vocabularies
-texts = [l.rstrip() for l in open(vocabularies.__file__)]
-for make, keys in ((vocabularies.words, {}), (vocabularies.characters, {}),
-                   (vocabularies.bpe, dict(size=400)), (vocabularies.wordpiece, dict(size=300))):
+from lepton_jax.data.text import train_tokenizer
+texts = [l.rstrip() for l in open(train_tokenizer.__file__)]
+named = (("words", {}), ("characters", {}), ("bpe", dict(size=400)), ("wordpiece", dict(size=300)))
+for make, keys in ((getattr(train_tokenizer, name), keys) for name, keys in named):
     print(make(iter(texts), **keys))
 """
 
@@ -145,14 +145,14 @@ def test_a_trained_one_is_kept_by_what_it_was_trained_on(tmp_path, monkeypatch):
         asked.append(1)
         return iter(["a b"])
 
-    first = trained(train_tokenizer.words, texts, ["data 1"])
-    assert trained(train_tokenizer.words, texts, ["data 1"]).text == first.text
+    first = train_tokenizer_once(train_tokenizer.words, texts, ["data 1"])
+    assert train_tokenizer_once(train_tokenizer.words, texts, ["data 1"]).text == first.text
     assert len(asked) == 1
-    trained(train_tokenizer.words, texts, ["data 2"])
+    train_tokenizer_once(train_tokenizer.words, texts, ["data 2"])
     assert len(asked) == 2
     (kept,) = [f for f in (tmp_path / "tokenizers").iterdir() if f.read_text() == first.text][:1]
     kept.write_text("damaged")
-    assert trained(train_tokenizer.words, texts, ["data 1"]).text == first.text
+    assert train_tokenizer_once(train_tokenizer.words, texts, ["data 1"]).text == first.text
 
 
 def test_one_from_elsewhere_is_taken_as_it_is(tmp_path):
@@ -165,10 +165,12 @@ def test_one_from_elsewhere_is_taken_as_it_is(tmp_path):
         "pad_id": 0, "pad_type_id": 0, "pad_token": "<pad>",
     }  # fmt: skip
     (tmp_path / "t.json").write_text(json.dumps(made))
-    tokenizer = Tokenizer(train_tokenizer.pretrained(iter(()), path=str(tmp_path / "t.json")))
+    tokenizer = Tokenizer(
+        train_tokenizer.read_tokenizer_file(iter(()), path=str(tmp_path / "t.json"))
+    )
     assert tokenizer.encode("a z").ids == [2, 1]
     assert (tokenizer.vocabulary.pad, tokenizer.vocabulary.unknown) == (0, 1)
     with pytest.raises(UserError, match=r"absent\.json"):
-        train_tokenizer.pretrained(iter(()), path=str(tmp_path / "absent.json"))
+        train_tokenizer.read_tokenizer_file(iter(()), path=str(tmp_path / "absent.json"))
     with pytest.raises(UserError, match="not a tokenizer"):
         Tokenizer("{}")

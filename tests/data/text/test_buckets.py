@@ -13,13 +13,13 @@ from lepton_jax.config import config_file
 from lepton_jax.data.loader import Batches
 from lepton_jax.data.order import Order
 from lepton_jax.data.source import Columns
-from lepton_jax.data.text.buckets import buckets
+from lepton_jax.data.text.buckets import make_buckets
 from lepton_jax.errors import UserError
 from lepton_jax.training import build
 from lepton_jax.training.feed import CompiledAhead, DeviceFeed
 from lepton_jax.training.layout import build_layout
 
-RECIPE = str(Path(__file__).parents[2] / "configs/trec_cnn.py")
+RECIPE = str(Path(__file__).parents[3] / "configs/trec_cnn.py")
 N, B, T = 1003, 32, 40
 RNG = np.random.default_rng(0)
 LENGTH = np.minimum(RNG.geometric(0.1, N), T).astype(np.int32)
@@ -29,7 +29,7 @@ LENGTHS = (4, 8, 12, 16, 24, 40)
 
 
 def order(seed=0):
-    return Order(N, B, seed, buckets=buckets(TEXTS, LENGTHS))
+    return Order(N, B, seed, buckets=make_buckets(TEXTS, LENGTHS))
 
 
 def test_every_epoch_has_every_text_once_and_each_its_own_batches():
@@ -108,10 +108,10 @@ def test_the_programs_of_all_lengths_are_compiled_in_threads_beside_each_other(
 
 def test_what_does_not_fit_is_said():
     with pytest.raises(UserError, match=r"example \d+ of 'train' has 40 tokens"):
-        buckets(TEXTS, (4, 8))
+        make_buckets(TEXTS, (4, 8))
     with pytest.raises(UserError, match="from short to long"):
-        buckets(TEXTS, (8, 4))
+        make_buckets(TEXTS, (8, 4))
     with pytest.raises(UserError, match="needs texts with lengths"):
-        buckets(Columns({"label": LENGTH}), (4,))
+        make_buckets(Columns({"label": LENGTH}), (4,))
     with pytest.raises(UserError, match="keeps the order of a text"):
-        Order(N, B, 0, contiguous=True, buckets=buckets(TEXTS, LENGTHS))
+        Order(N, B, 0, contiguous=True, buckets=make_buckets(TEXTS, LENGTHS))

@@ -1,0 +1,99 @@
+"""What a model and a task are told of the data: its fields, its classes, its vocabulary.
+
+Imports: errors only. A task that asks for a `DataSpec` loads nothing else of the data room.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lepton_jax.errors import UserError, did_you_mean
+
+RESERVED = ("position", "mask", "seed")
+"""Fields that a batch has beside those of the data:
+
+- `position` int32 [B], in training: the place of an example in the whole batch.
+- `mask` float32 [B], in an evaluation: 1 where an example counts, 0 where it fills up the batch.
+- `seed` uint32 [B], in an evaluation: the number of an example in its split. Everything that an
+  evaluation draws for the example is drawn from it.
+"""
+
+
+@dataclass(frozen=True)
+class FieldSpec:
+    """One field of an example: its shape, without a batch axis, and its dtype's name."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+
+SEED = FieldSpec((), "uint32")
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The text of every token, and the numbers of the tokens with a meaning of their own.
+
+    A tokenizer from elsewhere need not have all of them. `pad` is then any token at all: nothing
+    looks at what follows the end of a text.
+    """
+
+    tokens: tuple[str, ...]
+    pad: int = 0
+    unknown: int | None = None
+    begin: int | None = None
+    """Before a text: BERT's [CLS]."""
+    end: int | None = None
+    """After a text: BERT's [SEP], GPT-2's <|endoftext|>."""
+    mask: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def encode_words(self, text: str) -> list[int]:
+        """Returns the tokens of a text whose words, parted by white space, are tokens.
+
+        Raises:
+          UserError: for a word that is no token.
+        """
+        number = {token: i for i, token in enumerate(self.tokens)}
+        for word in text.split():
+            if word not in number:
+                raise UserError(f"prompt: no token is {word!r}{did_you_mean(word, number)}")
+        return [number[word] for word in text.split()]
+
+    def decode_words(self, tokens: Sequence[int]) -> str:
+        """Returns the words of tokens, with a space between, without pad, begin and end."""
+        special = {self.pad, self.begin, self.end} if self.end is not None else set()
+        return " ".join(self.tokens[i] for i in tokens if i not in special)
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """What a model and a task are built from: the fields of an example, the names of its classes,
+    and the vocabulary of its tokens, if it has tokens.
+    """
+
+    fields: dict[str, FieldSpec]
+    classes: tuple[str, ...]
+    vocabulary: Vocabulary | None = None
+
+    def require(
+        self, task: str, name: str, axes: int | tuple[int, ...], dtype: str = "", hint: str = ""
+    ) -> FieldSpec:
+        """Returns the field `name`, checked: it has so many axes an example, and the name of its
+        dtype holds `dtype`.
+
+        Raises:
+          UserError: when the data has no such field: what `task` needs, what there is, and `hint`.
+        """
+        ranks = (axes,) if isinstance(axes, int) else axes
+        field = self.fields.get(name)
+        if field is not None and len(field.shape) in ranks and dtype in field.dtype:
+            return field
+        of = {"": "", "int": " of integers", "float": " of floats"}.get(dtype, f" of {dtype}")
+        raise UserError(
+            f"{task} needs a field {name!r}{of} with {' or '.join(map(str, ranks))} axes an "
+            "example; the data has "
+            + ", ".join(f"{k} {v.dtype} {v.shape}" for k, v in self.fields.items())
+            + (hint and f". {hint}")
+        )
