@@ -33,9 +33,8 @@ class Progress:
         show: Sequence[str] = ("train/loss",),
         stream: TextIO | None = None,
     ):
-        """Main arguments:
-        total: the steps of the run; `start`: those taken before.
-        show: the metrics to show, named as in the record.
+        """Takes the steps of the run, `total`, and those before, `start`; `show` names metrics
+        as the record does.
         """
         self._total, self._start, self._batch_size = total, start, batch_size
         self._shown: dict[str, float | None] = dict.fromkeys(show)
