@@ -1,10 +1,8 @@
 """A small model really trained on the digits, as export sees a run; and its verified bundle."""
 
-import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,10 +14,11 @@ import optax
 import pytest
 from flax import nnx
 
-from lepton_jax.config.pipeline import NO_TRANSFORMS, Pipeline
+from lepton_jax.config.pipeline import NO_TRANSFORMS
 from lepton_jax.data import dataset
 from lepton_jax.data.sources.digits import digits
 from lepton_jax.export.bundle import export_bundle
+from lepton_jax.export.exportable import Exportable
 from lepton_jax.export.verify import verify_bundle
 from lepton_jax.serving import loader
 
@@ -39,59 +38,15 @@ class Net(nnx.Module):
         return self.out(nnx.relu(self.norm(self.hidden(x))))
 
 
-@dataclass
-class FakeRun:
-    """The fields of a trained run that export asks for, around any `forward`."""
+CONFIG = {"data": DATA, "model": {"name": "net"}}
 
-    workdir: str
-    weights: dict[str, np.ndarray]
-    run: Any
-    data: Any
-    step: int = 150
-    decode: Pipeline = NO_TRANSFORMS
-    config: dict[str, Any] = field(default_factory=lambda: {"data": DATA, "model": {"name": "net"}})
-    command: str = "launch.py train --config=configs/digits.py"
-    results: dict[str, Any] = field(default_factory=dict)
-    environment: dict[str, Any] = field(default_factory=dict)
-
-    texts: Any = None
-
-    answer: str = "class"
-    input_names = ("image",)
-    fingerprint = "0123456789ab"
-
-    def forward(self, weights: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
-        return self.run(weights, inputs)
-
-    @property
-    def input_fields(self) -> dict[str, Any]:
-        return {name: self.data.spec.fields[name] for name in self.input_names}
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return self.data.spec.classes
-
-    @property
-    def config_text(self) -> str:
-        return json.dumps(self.config)
-
-    @property
-    def provenance(self) -> dict[str, Any]:
-        return {
-            "command": self.command,
-            "python": "3.11.7",
-            "host": "a-host",
-            "packages": {"jax": jax.__version__, "a-private-package": "1.0"},
-            "code": {"commit": "c0ffee", "branch": "b", "diff": "-secret", "diff_sha256": "d1"},
-            **self.environment,
-        }
-
-    @property
-    def data_fingerprint(self) -> str:
-        return self.data.fingerprint
-
-    def split(self, name: str) -> Any:
-        return self.data.splits[name]
+PROVENANCE = {
+    "command": "launch.py train --config=configs/digits.py",
+    "python": "3.11.7",
+    "host": "a-host",
+    "packages": {"jax": jax.__version__, "a-private-package": "1.0"},
+    "code": {"commit": "c0ffee", "branch": "b", "diff": "-secret", "diff_sha256": "d1"},
+}
 
 
 def digits_data() -> Any:
@@ -143,8 +98,8 @@ def _fitted() -> tuple[dict[int, dict[str, np.ndarray]], Any]:
     return weights, forward
 
 
-def trained_run(workdir: Path, steps: int = 150) -> FakeRun:
-    """A run whose recorded test accuracy was measured by the model itself, not by a bundle."""
+def trained_run(workdir: Path, steps: int = 150) -> Exportable:
+    """A model whose recorded test accuracy was measured by the model itself, not by a bundle."""
     snapshots, forward = _fitted()
     weights = dict(snapshots[steps])
     data = digits_data()
@@ -154,7 +109,23 @@ def trained_run(workdir: Path, steps: int = 150) -> FakeRun:
     confusion = np.zeros((10, 10), int)
     np.add.at(confusion, (test["label"], said), 1)
     results = {"test": {"accuracy": accuracy, "confusion": confusion.tolist(), "step": 150}}
-    return FakeRun(str(workdir), weights, forward, data, results=results)
+    return Exportable(
+        workdir=str(workdir),
+        step=150,
+        weights=weights,
+        forward=forward,
+        input_fields={"image": data.spec.fields["image"]},
+        answer="class",
+        classes=data.spec.classes,
+        decode=NO_TRANSFORMS,
+        config=CONFIG,
+        fingerprint="0123456789ab",
+        data_fingerprint=data.fingerprint,
+        provenance=PROVENANCE,
+        results=results,
+        splits=data.splits,
+        texts=None,
+    )
 
 
 _verified: dict[int, Path] = {}

@@ -26,11 +26,12 @@ def export(
       python launch.py export --workdir=runs/vit --format=hugging_face --out=vit
     """
     from lepton_jax.export import bundle, formats
+    from lepton_jax.export.exportable import prepare_export
     from lepton_jax.training import saved
     from lepton_jax.training.runtime import runtime
 
     writers: dict[str, Any] = {
-        "bundle": bundle.export_bundle,
+        "bundle": lambda run, out: bundle.export_bundle(prepare_export(run), out),
         "hugging_face": formats.export_hugging_face,
         "lora": formats.export_adapters,
     }

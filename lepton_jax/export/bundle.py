@@ -1,88 +1,39 @@
-"""Writes a bundle: a trained run as a folder that answers without the lab that made it.
+"""Writes a bundle: a trained model as a folder that answers without the lab that made it.
 
 The digest of its manifest is its name. The same run exported twice on one day, with the same
-versions, gives the same bytes; the date is part of what a bundle says of itself, as jax promises
-to read a program for six months from it.
+versions, gives the same bytes. The date is part of what a bundle says of itself: jax promises to
+read a program for six months from it.
 """
 
 import datetime
+import io
 import json
 import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+import jax
+import jaxlib
 import numpy as np
+from safetensors.numpy import save
 
 from lepton_jax.answers.kind import find_kind
 from lepton_jax.atomic import replace_folder
-from lepton_jax.config.pipeline import Pipeline
 from lepton_jax.errors import UserError, WorkError
+from lepton_jax.export import stablehlo
+from lepton_jax.export.exportable import Exportable
 from lepton_jax.export.lineage import build_lineage, check_clean, scrub_values
+from lepton_jax.export.raw_inputs import image_decoding, text_encoding
+from lepton_jax.export.verify import TOLERANCE
 from lepton_jax.serving.loader import MANIFEST, bundle_id, manifest_bytes
 from lepton_jax.tracking.files import replace_non_finite
 
 EXAMPLES = 16
 PROGRAM = "programs/stablehlo/forward.bin"
 WEIGHTS = "weights.safetensors"
-
-TOLERANCE = {"float32": 1e-4, "bfloat16": 2e-2}
-"""How far a float output may lie from the exporter's, by the precision of the computation.
-Measured: 0 on one machine, 1.5e-6 in float32 between versions of XLA."""
-
-MODES = {"grayscale": "L", "rgb": "RGB"}
-"""Host transforms that change the channels, in Pillow's words."""
-
-
-OF_THE_TRUTH = ("pad_boxes", "drop_empty_boxes")
-"""Host transforms that leave the image as it is."""
-
-
-class Texts(Protocol):
-    """How the data's texts became tokens; see `lepton_jax.training.saved.RunTexts`."""
-
-    @property
-    def tokenizer(self) -> str: ...
-    @property
-    def served(self) -> dict[str, Any]: ...
-    def of(self, split: str, index: np.ndarray, /) -> list[dict[str, Any]]: ...
-
-
-class Trained(Protocol):
-    """What export needs of a run; see `lepton_jax.training.saved.SavedRun`."""
-
-    @property
-    def workdir(self) -> str: ...
-    @property
-    def step(self) -> int: ...
-    @property
-    def weights(self) -> dict[str, np.ndarray]: ...
-    @property
-    def input_fields(self) -> Mapping[str, Any]: ...
-    @property
-    def answer(self) -> str: ...
-    @property
-    def classes(self) -> tuple[str, ...]: ...
-    @property
-    def decode(self) -> Pipeline: ...
-    @property
-    def config_text(self) -> str: ...
-    @property
-    def results(self) -> dict[str, Any]: ...
-    @property
-    def provenance(self) -> dict[str, Any]: ...
-    @property
-    def fingerprint(self) -> str: ...
-    @property
-    def data_fingerprint(self) -> str: ...
-    @property
-    def texts(self) -> "Texts | None": ...
-    def split(self, name: str) -> Any: ...
-    def forward(
-        self, weights: Mapping[str, Any], inputs: Mapping[str, Any], /
-    ) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -107,9 +58,9 @@ class ExportedBundle:
 
 
 def export_bundle(
-    trained: Trained, out: str, *, date: datetime.date | None = None
+    model: Exportable, out: str, *, date: datetime.date | None = None
 ) -> ExportedBundle:
-    """Writes the bundle of `trained` to the folder `out`, replacing a bundle that is there.
+    """Writes the bundle of `model` to the folder `out`, replacing a bundle that is there.
 
     Args:
       date: the day of export that the bundle states; by default today (UTC), or that of the
@@ -121,10 +72,10 @@ def export_bundle(
         or a secret of this machine.
     """
     target = Path(os.path.abspath(out))
-    if target.exists() and not _replaceable(target):
+    if target.exists() and not _is_replaceable(target):
         raise UserError(f"--out={out} exists and is no bundle; give a folder that does not exist")
-    files = _contents(trained, (date or _today()).isoformat())
-    check_clean({n: c for n, c in files.items() if n != WEIGHTS}, trained.workdir)
+    files = _bundle_files(model, (date or _today()).isoformat())
+    check_clean({n: c for n, c in files.items() if n != WEIGHTS}, model.workdir)
     try:
         with replace_folder(target) as folder:
             for name, content in files.items():
@@ -137,154 +88,105 @@ def export_bundle(
     except OSError as e:
         raise WorkError(f"cannot write {target}: {e.strerror}") from None
     size = sum(map(len, files.values()))
-    return ExportedBundle(bundle_id(target), out, trained.step, len(files) + 1, size)
+    return ExportedBundle(bundle_id(target), out, model.step, len(files) + 1, size)
 
 
-def _contents(trained: Trained, date: str) -> dict[str, bytes]:
-    """Every file of the bundle but its manifest: deterministic, given the run and the date."""
-    import jax
-    import jaxlib
-    from safetensors.numpy import save
-
-    from lepton_jax.export import stablehlo
-
-    weights = {k: np.ascontiguousarray(w) for k, w in trained.weights.items()}
+def _bundle_files(model: Exportable, date: str) -> dict[str, bytes]:
+    """Returns every file of the bundle but its manifest; the same run and date give the same."""
+    weights = {k: np.ascontiguousarray(w) for k, w in model.weights.items()}
     x64 = any(w.dtype == np.float64 for w in weights.values())
-    split, index, columns = _chosen(trained)
-    inputs = {name: np.asarray(columns[name][index]) for name in trained.input_fields}
+    split, index, columns = _choose_examples(model)
+    inputs = {name: np.asarray(columns[name][index]) for name in model.input_fields}
     with jax.enable_x64(x64):
-        program, low = stablehlo.export_program(trained.forward, weights, trained.input_fields)
-        outputs = stablehlo.compute_answers(trained.forward, weights, inputs)
+        program, low = stablehlo.export_program(model.forward, weights, model.input_fields)
+        outputs = stablehlo.compute_answers(model.forward, weights, inputs)
+    _check_answer(model, outputs)
     examples = {
         **{f"inputs.{k}": v for k, v in inputs.items()},
         **{f"outputs.{k}": v for k, v in outputs.items()},
         **{f"truth.{k}": np.asarray(v[index]) for k, v in columns.items() if k in outputs},
     }
-    absent = [name for name in find_kind(trained.answer).outputs if name not in outputs]
-    if absent:
-        raise UserError(
-            f"the task's answer is {trained.answer!r}, of which {', '.join(absent)} should be; it "
-            f"predicts {', '.join(outputs)}"
-        )
-    decoding = _decoding(trained)
-    signature = {
-        "answer": trained.answer,
-        "decoding": decoding,
-        "inputs": {
-            k: {"dtype": str(np.dtype(s.dtype)), "shape": list(s.shape)}
-            for k, s in trained.input_fields.items()
-        },
-        "labels": list(trained.classes),
-        "outputs": {
-            k: {"dtype": str(y.dtype), "shape": list(y.shape[1:])} for k, y in outputs.items()
-        },
-        "programs": {
-            "stablehlo": {
-                "exported": date,
-                "jax": jax.__version__,
-                "jaxlib": jaxlib.__version__,
-                "path": PROGRAM,
-                "platforms": list(stablehlo.PLATFORMS),
-                "x64": x64,
-            }
-        },
-        "tolerance": TOLERANCE["bfloat16" if low else "float32"],
+    signature = _signature(model, outputs)
+    signature["programs"] = {
+        "stablehlo": {
+            "exported": date,
+            "jax": jax.__version__,
+            "jaxlib": jaxlib.__version__,
+            "path": PROGRAM,
+            "platforms": list(stablehlo.PLATFORMS),
+            "x64": x64,
+        }
     }
-    text = _text(trained)
-    if text:
-        signature["text"] = text
+    signature["tolerance"] = TOLERANCE["bfloat16" if low else "float32"]
     files = {
         PROGRAM: program,
         WEIGHTS: save(weights),
         "examples/examples.safetensors": save(
             {k: np.ascontiguousarray(v) for k, v in examples.items()}
         ),
-        "lineage.json": _json(build_lineage(trained, date)),
-        "metrics.json": _json(scrub_values(_metrics(trained))),
-        "signature.json": _json(signature),
+        "lineage.json": _json_bytes(build_lineage(model, date)),
+        "metrics.json": _json_bytes(scrub_values(_results_at_step(model))),
+        "signature.json": _json_bytes(signature),
     }
-    if text and trained.texts:
-        files["tokenizer.json"] = trained.texts.tokenizer.encode()
-        files["examples/texts.json"] = _json(trained.texts.of(split, index))
-    if decoding:
-        for i, image in enumerate(inputs[decoding["input"]]):
-            files[f"examples/{i:02d}.png"] = _png(image)
+    if "text" in signature and model.texts:
+        files["tokenizer.json"] = model.texts.tokenizer.text.encode()
+        encoded = model.splits[split]
+        texts = [model.texts.example(split, encoded, i) for i in index.tolist()]
+        files["examples/texts.json"] = _json_bytes(texts)
+    if signature["decoding"]:
+        for i, image in enumerate(inputs[signature["decoding"]["input"]]):
+            files[f"examples/{i:02d}.png"] = _png_bytes(image)
     return files
 
 
-def _chosen(trained: Trained) -> tuple[str, np.ndarray, Mapping[str, np.ndarray]]:
-    """The test split's name, indices of examples spread evenly over it, and its columns.
+def _choose_examples(model: Exportable) -> tuple[str, np.ndarray, Mapping[str, Any]]:
+    """Returns a split's name, indices of examples spread evenly over it, and its columns.
 
-    Data without one lends examples from what it has. A model that answers to seeds alone needs
-    none, and there is no truth to compare its answers with.
+    It is the test split, or the training split of data without one. A model whose only input is a
+    seed needs no data: there is no truth to compare its answers with.
     """
-    if trained.input_fields.keys() == {"seed"}:
+    if model.input_fields.keys() == {"seed"}:
         return "", np.arange(EXAMPLES), {"seed": np.arange(EXAMPLES, dtype=np.uint32)}
-    name = "test"
-    try:
-        split = trained.split(name)
-    except UserError:
-        name = "train"
-        split = trained.split(name)
+    name = "test" if "test" in model.splits else "train"
+    split = model.splits[name]
     count = min(EXAMPLES, len(split))
     return name, np.linspace(0, len(split) - 1, count).astype(np.int64), split.columns
 
 
-def _metrics(trained: Trained) -> dict[str, Any]:
-    """The run's results by split: those that were measured at the step that is exported."""
-    found = {k: dict(v) for k, v in trained.results.items() if k != "checkpoint"}
-    return {k: v for k, v in found.items() if v.pop("step", None) == trained.step}
+def _check_answer(model: Exportable, outputs: Mapping[str, np.ndarray]) -> None:
+    absent = [name for name in find_kind(model.answer).outputs if name not in outputs]
+    if absent:
+        raise UserError(
+            f"the task's answer is {model.answer!r}, of which {', '.join(absent)} should be; it "
+            f"predicts {', '.join(outputs)}"
+        )
 
 
-def _decoding(trained: Trained) -> dict[str, Any] | None:
-    """How an image file becomes the input: the run's own host pipeline, then mode and size.
-
-    None where there is no one image input, or the pipeline has steps of the user's own, whose code
-    does not travel with a bundle; such a bundle takes arrays.
-    """
-    images = {
-        name: spec.shape
-        for name, spec in trained.input_fields.items()
-        if len(spec.shape) == 3 and spec.shape[-1] in (1, 3) and np.dtype(spec.dtype) == np.uint8
+def _signature(model: Exportable, outputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Returns what goes in and what comes out, as signature.json says it."""
+    signature = {
+        "answer": model.answer,
+        "decoding": image_decoding(model),
+        "inputs": {
+            k: {"dtype": str(np.dtype(s.dtype)), "shape": list(s.shape)}
+            for k, s in model.input_fields.items()
+        },
+        "labels": list(model.classes),
+        "outputs": {
+            k: {"dtype": str(y.dtype), "shape": list(y.shape[1:])} for k, y in outputs.items()
+        },
     }
-    if len(images) != 1 or len(trained.input_fields) != 1:
-        return None
-    ((name, (height, width, channels)),) = images.items()
-    steps: list[tuple[str, dict[str, Any]]] = []
-    for transform in trained.decode:
-        keys = dict(transform.keys)
-        if transform.name in OF_THE_TRUTH:
-            continue
-        if transform.name in MODES:
-            steps.append(("mode", {"mode": MODES[transform.name]}))
-        elif transform.name in ("resize", "center_crop"):
-            steps.append((transform.name, {**keys, "width": keys["width"] or keys["height"]}))
-        elif transform.name == "resize_shorter":
-            steps.append((transform.name, keys))
-        else:
-            return None
-    # What these two ask for is already so after most pipelines: they are for files of other kinds.
-    steps.append(("mode", {"mode": "L" if channels == 1 else "RGB"}))
-    steps.append(("resize", {"height": height, "width": width}))
-    return {"input": name, "steps": steps}
+    text = text_encoding(model)
+    return {**signature, "text": text} if text else signature
 
 
-def _text(trained: Trained) -> dict[str, Any] | None:
-    """How a text becomes the inputs; None where the data has none, or the task takes more than what
-    is made of it.
-    """
-    if trained.texts is None:
-        return None
-    served = trained.texts.served
-    fields = {p: f for p, f in served["inputs"].items() if f in trained.input_fields}
-    if set(fields.values()) != set(trained.input_fields):
-        return None
-    return {**served, "inputs": fields}
+def _results_at_step(model: Exportable) -> dict[str, Any]:
+    """Returns the results by split that were measured at the step which is exported."""
+    results = {k: dict(v) for k, v in model.results.items() if k != "checkpoint"}
+    return {k: v for k, v in results.items() if v.pop("step", None) == model.step}
 
 
-def _png(image: np.ndarray) -> bytes:
-    import io
-
+def _png_bytes(image: np.ndarray) -> bytes:
     from PIL import Image
 
     buffer = io.BytesIO()
@@ -292,7 +194,7 @@ def _png(image: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _json(value: Any) -> bytes:
+def _json_bytes(value: Any) -> bytes:
     # A metric that is no number is null, and so below every gate.
     finite = replace_non_finite(value, by="null")
     return (json.dumps(finite, indent=1, sort_keys=True) + "\n").encode()
@@ -303,7 +205,7 @@ def _today() -> datetime.date:
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC).date()
 
 
-def _replaceable(target: Path) -> bool:
+def _is_replaceable(target: Path) -> bool:
     if not target.is_dir():
         return False
     return (target / MANIFEST).exists() or not any(target.iterdir())

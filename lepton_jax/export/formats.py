@@ -1,4 +1,4 @@
-"""Weights that leave a run for other programs: a folder of Hugging Face, or adapters alone."""
+"""Writes the weights of a run for other programs: a folder of Hugging Face, or adapters alone."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -28,7 +28,7 @@ class ExportedWeights:
         return f"Exported step {self.step}: {self.what}\nIt is in {self.path}; next: {self.next}"
 
 
-def export_hugging_face(trained: SavedRun, out: str) -> ExportedWeights:
+def export_hugging_face(run: SavedRun, out: str) -> ExportedWeights:
     """Writes the folder `out`: config.json, model.safetensors and, with texts, tokenizer.json.
 
     Raises:
@@ -37,29 +37,29 @@ def export_hugging_face(trained: SavedRun, out: str) -> ExportedWeights:
     folder = epath.Path(out)
     if folder.exists() and any(folder.iterdir()) and not is_pretrained(folder):
         raise UserError(f"--out={out} exists and is no folder of Hugging Face; give a new one")
-    program = trained.program
+    program = run.program
     architecture, arrays = write_pretrained(
-        folder, trained.weights, program.config.model, *program.parts.shape, trained.classes
+        folder, run.weights, program.config.model, *program.parts.shape, run.data.spec.classes
     )
-    if trained.data.tokenizer is not None:
-        (folder / "tokenizer.json").write_text(trained.data.tokenizer.text)
+    if run.data.tokenizer is not None:
+        (folder / "tokenizer.json").write_text(run.data.tokenizer.text)
     load = f"transformers.{architecture}.from_pretrained({out!r})"
-    return ExportedWeights(out, trained.step, f"{architecture}, {arrays} arrays", load)
+    return ExportedWeights(out, run.step, f"{architecture}, {arrays} arrays", load)
 
 
-def export_adapters(trained: SavedRun, out: str) -> ExportedWeights:
-    """Writes what a run with `lora` trained as one safetensors file, `out`.
+def export_adapters(run: SavedRun, out: str) -> ExportedWeights:
+    """Writes the adapters that a run with `lora` trained as one safetensors file, `out`.
 
     Raises:
       UserError: when it trained no adapters, or `out` is a folder.
     """
-    config, fit, file = trained.program.config, trained.state.learner, epath.Path(out)
+    config, fit, file = run.program.config, run.state.learner, epath.Path(out)
     if config.lora is None:
-        raise UserError(f"the run in {trained.workdir} has no lora; export it as a bundle")
+        raise UserError(f"the run in {run.workdir} has no lora; export it as a bundle")
     if file.is_dir():
         raise UserError(
             f"--out={out} is a folder; adapters are one file, e.g. {out}/adapters.safetensors"
         )
     size = lora.write_adapters(file, fit.ema or fit.params, config.lora.alpha)
-    run = f"python launch.py train ... --config.init_from=BASE --config.lora.init_from={out}"
-    return ExportedWeights(out, trained.step, f"{len(fit.params)} arrays, {size / 1e6:.2f} MB", run)
+    load = f"python launch.py train ... --config.init_from=BASE --config.lora.init_from={out}"
+    return ExportedWeights(out, run.step, f"{len(fit.params)} arrays, {size / 1e6:.2f} MB", load)

@@ -37,14 +37,17 @@ class HeldOut:
 
 
 def load_test_set(folder: Path, workdir: str | None) -> HeldOut | str:
-    """The test set of the bundle in `folder`, or a sentence saying why there is none.
+    """Loads the test set of the bundle in `folder`.
 
-    The bundle's lineage names the data; it is not trusted further than that: only sources of
-    lepton_jax's own are built from it, those of the user's own from the run in `workdir`, and only
-    data of the recorded fingerprint is used.
+    The bundle's lineage names the data, and is trusted no further: only sources of lepton_jax are
+    built from it. Sources of the user's own are built from the run in `workdir`. Data is used only
+    if it has the recorded fingerprint.
+
+    Returns:
+      The test set, or a sentence saying why there is none.
     """
     lineage, metrics, signature = (
-        _object(folder / f"{name}.json") for name in ("lineage", "metrics", "signature")
+        _read_object(folder / f"{name}.json") for name in ("lineage", "metrics", "signature")
     )
     name = signature.get("answer", "numbers")
     kind, note = find_bundle_kind(name, trusted=workdir is not None)
@@ -85,11 +88,11 @@ def find_bundle_kind(name: str, trusted: bool) -> tuple[Kind, str]:
     return find_kind_or_numbers(name)
 
 
-def _object(path: Path) -> dict[str, Any]:
-    found = json.loads(path.read_bytes())
-    if not isinstance(found, dict):
+def _read_object(path: Path) -> dict[str, Any]:
+    value = json.loads(path.read_bytes())
+    if not isinstance(value, dict):
         raise ValueError(f"{path.name} is not an object")
-    return found
+    return value
 
 
 def _data_section(lineage: Mapping[str, Any], workdir: str | None) -> Mapping[str, Any]:
@@ -101,8 +104,10 @@ def _data_section(lineage: Mapping[str, Any], workdir: str | None) -> Mapping[st
 
 
 def _load(section: Mapping[str, Any], folder: Path, trusted: bool) -> Any:
-    """The data; texts by the bundle's own tokenizer. `trusted`: `section` is the user's own, and
-    not the bundle's.
+    """Loads the data of a config's section, its texts by the bundle's own tokenizer.
+
+    Args:
+      trusted: whether the section comes from the user's run, and not from the bundle.
     """
     from lepton_jax.config import pipeline
     from lepton_jax.config.components import Component, resolve_component
@@ -120,9 +125,9 @@ def _load(section: Mapping[str, Any], folder: Path, trusted: bool) -> Any:
         )
     if any("<path>" in str(value) for value in source.values()):
         raise ValueError("the lineage keeps no local paths; give --workdir, the run it came from")
-    made, name = resolve_component("source", source.pop("name")), encode.pop("name", "")
+    build, name = resolve_component("source", source.pop("name")), encode.pop("name", "")
     return dataset.load_dataset(
-        made(**_as_declared(made, source)),
+        build(**_as_declared(build, source)),
         decode=section["decode"],
         valid_fraction=section["valid_fraction"],
         split_seed=section["split_seed"],
@@ -133,7 +138,7 @@ def _load(section: Mapping[str, Any], folder: Path, trusted: bool) -> Any:
 
 
 def _as_declared(component: Any, keys: Mapping[str, Any]) -> dict[str, Any]:
-    """Keys that were JSON, as a config has them: the list of a tuple a tuple again."""
+    """Converts values from JSON to the types that a component declares: lists to tuples."""
     from lepton_jax.config.schema import coerce_value, signature_keys
 
     declared = signature_keys(component)

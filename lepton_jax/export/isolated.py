@@ -21,7 +21,11 @@ REFUSED = frozenset(
 
 
 def refuse_escapes(bundle: str, violations: list[str]) -> None:
-    """From here on code files of the bundle and the events in REFUSED end in an error."""
+    """Installs a hook: from here on code files of the bundle, and events in REFUSED, are errors.
+
+    Args:
+      violations: receives what was refused.
+    """
     inside = os.path.realpath(bundle) + os.sep
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
@@ -44,6 +48,7 @@ def refuse_escapes(bundle: str, violations: list[str]) -> None:
 
 
 def can_import(name: str) -> bool:
+    """Tells whether a package can be imported, by importing it."""
     try:
         __import__(name)
     except ModuleNotFoundError:
@@ -52,6 +57,7 @@ def can_import(name: str) -> bool:
 
 
 def main() -> None:
+    """Answers the request on stdin with a report in JSON on stdout."""
     request = json.load(sys.stdin)
     sys.path.append(request["packages"])
     violations: list[str] = []

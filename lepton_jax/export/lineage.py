@@ -1,11 +1,10 @@
-"""Where a bundle comes from, without saying where or by whom that was done.
+"""Says where a bundle comes from, and neither on which machine nor by whom it was made.
 
 A bundle leaves the lab, so absolute paths, URLs, user names, and whatever the environment holds as
-a secret are taken out of what it carries. Imports: the standard library only.
+a secret are taken out of what it carries.
 """
 
 import getpass
-import json
 import os
 import re
 import shlex
@@ -13,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lepton_jax.errors import WorkError
+from lepton_jax.export.exportable import Exportable
 
 PACKAGES = ("flax", "jax", "jaxlib", "lepton_jax", "ml_collections", "numpy", "optax")
 """Distributions whose versions a bundle states; what else is installed is nobody's business."""
@@ -31,13 +31,13 @@ _ABSOLUTE = re.compile(r"(?<![\w.<>/\-])(?:~[\w.\-]*|[A-Za-z]:)?[/\\][^\s'\",:;=
 _SHORTEST_SECRET = 8
 
 
-def build_lineage(trained: Any, date: str) -> dict[str, Any]:
-    """What a reader of the bundle may know of the run behind it.
+def build_lineage(model: Exportable, date: str) -> dict[str, Any]:
+    """Builds lineage.json: what a reader of the bundle may know of the run behind it.
 
     Only what is listed here is taken from the provenance: commit, package versions, platform,
     devices, the command line; the uncommitted diff as a hash.
     """
-    provenance = trained.provenance
+    provenance = model.provenance
     kept = {k: provenance[k] for k in ("python", "platform", "devices") if k in provenance}
     installed = provenance.get("packages") or {}
     return {
@@ -46,27 +46,27 @@ def build_lineage(trained: Any, date: str) -> dict[str, Any]:
             {
                 **kept,
                 "code": _code(provenance.get("code")),
-                "config": json.loads(trained.config_text),
-                "config_fingerprint": trained.fingerprint,
-                "data_fingerprint": trained.data_fingerprint,
+                "config": model.config,
+                "config_fingerprint": model.fingerprint,
+                "data_fingerprint": model.data_fingerprint,
                 "exported": date,
                 "harness_code": _code(provenance.get("harness_code")),
                 "packages": {n: v for n, v in installed.items() if n in PACKAGES},
-                "step": trained.step,
+                "step": model.step,
             }
         ),
     }
 
 
 def _code(state: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """A repository's commit, and its uncommitted changes as a digest alone."""
+    """Returns a repository's commit, and its uncommitted changes as a digest alone."""
     if not state:
         return None
     return {"commit": state.get("commit"), "diff_sha256": state.get("diff_sha256")}
 
 
 def scrub_values(value: Any) -> Any:
-    """`value` with every string in it scrubbed; keys stay as they are."""
+    """Scrubs every string in nested mappings and lists; keys stay as they are."""
     if isinstance(value, Mapping):
         return {k: scrub_values(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
@@ -75,7 +75,7 @@ def scrub_values(value: Any) -> Any:
 
 
 def scrub_text(text: str) -> str:
-    """`text` without secrets of the environment, URLs, absolute paths and the user's folders."""
+    """Takes secrets of the environment, URLs, absolute paths and the user's name out of a text."""
     for secret in environment_secrets():
         text = text.replace(secret, "<secret>")
     text = _URL.sub("<url>", text)
@@ -88,7 +88,7 @@ def scrub_text(text: str) -> str:
 
 
 def scrub_word(word: str) -> str:
-    """A word of a command line: flags stay, and values of flags that sound secret go.
+    """Scrubs a word of a command line, of which a flag stays and a value that sounds secret goes.
 
     The user's name goes wherever it stands as a word. Not so in a config, where a user called
     `adam` would lose an optimizer.
@@ -100,20 +100,20 @@ def scrub_word(word: str) -> str:
 
 
 def environment_secrets() -> list[str]:
-    """Values of environment variables that sound secret, longest first."""
-    found = {
+    """Lists the values of environment variables that sound secret, longest first."""
+    secrets = {
         value
         for name, value in os.environ.items()
         if _SECRET_NAME.search(name) and len(value) >= _SHORTEST_SECRET
     }
-    return sorted(found, key=len, reverse=True)
+    return sorted(secrets, key=len, reverse=True)
 
 
 def check_clean(files: Mapping[str, bytes], workdir: str) -> None:
-    """The last look at what is about to leave: no home, working directory or secret in any file.
+    """Checks that no file that is about to leave holds a home or work directory, or a secret.
 
     Raises:
-      WorkError: naming the file and what was found in it, never the secret itself.
+      WorkError: names the file and what is in it, never the secret itself.
     """
     places = {
         "the home directory": os.path.expanduser("~"),

@@ -1,4 +1,4 @@
-"""A run's forward pass as one StableHLO program for CPU, GPU and TPU, for any batch size."""
+"""Exports a forward pass as one StableHLO program for CPU, GPU and TPU, for any batch size."""
 
 import re
 from collections.abc import Mapping
@@ -18,11 +18,13 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 def export_program(
     forward: Any, weights: Mapping[str, np.ndarray], inputs: Mapping[str, Any]
 ) -> tuple[bytes, bool]:
-    """The serialized `forward(weights, inputs)`, the weights an argument and not part of it,
-    and whether it computes in less than 32 bits anywhere.
+    """Exports `forward(weights, inputs)`, of which the weights are an argument and not a part.
 
     Args:
       inputs: shapes and dtypes of one example each, as `FieldSpec`s.
+
+    Returns:
+      The serialized program, and whether it computes in less than 32 bits anywhere.
 
     Raises:
       WorkError: when the model does something that cannot leave this process, e.g. a callback.
@@ -52,10 +54,11 @@ def export_program(
 def compute_answers(
     forward: Any, weights: Mapping[str, np.ndarray], inputs: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """What the model itself says, not its exported program; on the CPU, as bundles are verified.
+    """Computes the answers of the model itself, not of its exported program, on the CPU.
 
-    A GPU's convolutions may round to TF32, which would ask for a tolerance of no use to anyone.
+    Bundles are verified on the CPU. A GPU's convolutions may round to TF32, which would ask for a
+    tolerance too wide to be of use.
     """
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
-        found = jax.jit(forward)(dict(weights), dict(inputs))
-    return {name: np.asarray(jax.device_get(y)) for name, y in found.items()}
+        outputs = jax.jit(forward)(dict(weights), dict(inputs))
+    return {name: np.asarray(jax.device_get(y)) for name, y in outputs.items()}

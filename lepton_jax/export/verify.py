@@ -19,7 +19,6 @@ import numpy as np
 from lepton_jax.answers.kind import AnswerComparison
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.export import isolated
-from lepton_jax.export.bundle import TOLERANCE
 from lepton_jax.export.heldout import HeldOut, find_bundle_kind, load_test_set
 from lepton_jax.serving import loader
 from lepton_jax.timestamps import utc_timestamp
@@ -35,10 +34,14 @@ ABSENT = ("flax", "lepton_jax", "optax", "orbax")
 
 TIMEOUT_SECONDS = 900
 
+TOLERANCE = {"float32": 1e-4, "bfloat16": 2e-2}
+"""How far a float output may lie from the exporter's, by the precision of the computation.
+Measured: 0 on one machine, 1.5e-6 in float32 between versions of XLA."""
+
 
 @dataclass(frozen=True)
 class BundleCheck:
-    """One thing that was looked at. `ok` is None where it could not be."""
+    """The result of one check. `ok` is None where it could not be made."""
 
     name: str
     ok: bool | None
@@ -51,7 +54,7 @@ class BundleCheck:
 
 @dataclass(frozen=True)
 class BundleVerdict:
-    """What `verify` found."""
+    """Every check of a bundle. It is verified if none failed."""
 
     id: str
     path: str
@@ -85,7 +88,7 @@ class BundleVerdict:
 
 
 def verify_bundle(bundle: str, *, workdir: str | None = None) -> BundleVerdict:
-    """Judges the bundle in a folder, and leaves the verdict there.
+    """Checks the bundle in a folder, and writes the verdict into it.
 
     Args:
       workdir: the run it came from; by default the test data is found from the bundle's own
@@ -108,7 +111,7 @@ def verify_bundle(bundle: str, *, workdir: str | None = None) -> BundleVerdict:
     else:
         checks = [BundleCheck("intact", True, "every file is as the manifest lists it")]
         try:
-            checks += _behaviour(folder, identity, workdir)
+            checks += _check_behaviour(folder, identity, workdir)
         # A manifest written around nonsense is intact; what is in it need not even have the keys.
         except (loader.BundleError, KeyError, TypeError, ValueError, OSError) as e:
             checks.append(BundleCheck("readable", False, f"{type(e).__name__}: {e}"))
@@ -121,8 +124,8 @@ def verify_bundle(bundle: str, *, workdir: str | None = None) -> BundleVerdict:
     return verdict
 
 
-def _behaviour(folder: Path, identity: str, workdir: str | None) -> list[BundleCheck]:
-    """The checks that need the program to run."""
+def _check_behaviour(folder: Path, identity: str, workdir: str | None) -> list[BundleCheck]:
+    """Makes the checks for which the program must run."""
     test = load_test_set(folder, workdir)
     bundle = loader.Bundle(folder, identity)
     examples = bundle.examples()
@@ -131,7 +134,7 @@ def _behaviour(folder: Path, identity: str, workdir: str | None) -> list[BundleC
     inputs = [examples["inputs"], {k: v[:1] for k, v in examples["inputs"].items()}]
     if isinstance(test, HeldOut):
         inputs.append(test.inputs)
-    texts = _texts(folder, signature)
+    texts = _read_texts(folder, signature)
     report, answers = _run_isolated(folder, identity, inputs, [t["texts"] for t in texts])
     bad = report["importable"] + report["violations"]
     checks = [
@@ -152,34 +155,34 @@ def _behaviour(folder: Path, identity: str, workdir: str | None) -> list[BundleC
     checks.append(_check("answers", both, note))
     checks.append(_check("one alone", kind.compare(answers[1], first, tolerance)))
     if texts:
-        checks.append(_same_tokens(report["texts"], texts, signature["text"]))
+        checks.append(_check_tokens(report["texts"], texts, signature["text"]))
     if isinstance(test, HeldOut):
-        checks.append(_same_result(answers[2], test))
+        checks.append(_check_result(answers[2], test))
     else:
         checks.append(BundleCheck("test set", None, test))
     return checks
 
 
-def _texts(folder: Path, signature: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The examples' texts, and the tokens that the exporter made of each."""
+def _read_texts(folder: Path, signature: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Reads the texts of the examples, and the tokens that the exporter made of each."""
     if not signature.get("text"):
         return []
-    found = json.loads((folder / "examples" / "texts.json").read_bytes())
-    if not isinstance(found, list) or not found:
+    texts = json.loads((folder / "examples" / "texts.json").read_bytes())
+    if not isinstance(texts, list) or not texts:
         raise ValueError("examples/texts.json holds no texts")
-    return found
+    return texts
 
 
-def _same_tokens(
+def _check_tokens(
     got: Sequence[Mapping[str, list[int]]],
     expected: Sequence[Mapping[str, Any]],
     how: Mapping[str, Any],
 ) -> BundleCheck:
-    """Texts become the tokens that the model was trained on."""
+    """Checks that texts become the tokens that the model was trained on."""
     fields = how["inputs"]
-    for i, (made, wanted) in enumerate(zip(got, expected, strict=True)):
-        tokens, count = made[fields["tokens"]], len(wanted["tokens"])
-        length = made[fields["length"]] if "length" in fields else count
+    for i, (inputs, wanted) in enumerate(zip(got, expected, strict=True)):
+        tokens, count = inputs[fields["tokens"]], len(wanted["tokens"])
+        length = inputs[fields["length"]] if "length" in fields else count
         if how.get("goes_on"):  # the place of what comes next counts too
             length = min(length, count)
         if tokens[:count] != wanted["tokens"] or length != count:
@@ -193,13 +196,13 @@ def _check(name: str, comparison: AnswerComparison, note: str = "") -> BundleChe
     return BundleCheck(name, comparison.same, detail)
 
 
-def _same_result(answers: Mapping[str, np.ndarray], test: HeldOut) -> BundleCheck:
-    """The recorded result, measured again."""
-    found = test.measure(answers)
+def _check_result(answers: Mapping[str, np.ndarray], test: HeldOut) -> BundleCheck:
+    """Measures the recorded result again."""
+    result, recorded = test.measure(answers), test.recorded
     return BundleCheck(
         "test set",
-        abs(found - test.recorded) <= test.allowed,
-        f"{test.kind.metric} {found:.6g} on all {len(test)} examples, recorded {test.recorded:.6g}",
+        abs(result - recorded) <= test.allowed,
+        f"{test.kind.metric} {result:.6g} on all {len(test)} examples, recorded {recorded:.6g}",
     )
 
 
@@ -209,7 +212,11 @@ def _run_isolated(
     inputs: Sequence[Mapping[str, np.ndarray]],
     texts: Sequence[Sequence[str]] = (),
 ) -> tuple[dict[str, Any], list[dict[str, np.ndarray]]]:
-    """Answers to each of `inputs` from a process that has only the loader file and PACKAGES."""
+    """Computes answers in a process that has only the loader file and PACKAGES.
+
+    Returns:
+      The report of `isolated.py`, and the answers to each of `inputs`; no answers where it failed.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         packages = (*PACKAGES, "tokenizers") if texts else PACKAGES
         _link_packages(Path(scratch) / "packages", packages)
@@ -253,8 +260,8 @@ def _run_isolated(
             return report, []
         answers = []
         for job in jobs:
-            with np.load(job["outputs"], allow_pickle=False) as found:
-                answers.append({name: found[name] for name in found.files})
+            with np.load(job["outputs"], allow_pickle=False) as arrays:
+                answers.append({name: arrays[name] for name in arrays.files})
         return report, answers
 
 

@@ -1,4 +1,4 @@
-"""A picture of what answers were read from. matplotlib is loaded when it is drawn."""
+"""A picture of the attention with which a translation was read from its source."""
 
 from collections.abc import Sequence
 
@@ -8,18 +8,23 @@ from lepton_jax.plots.figures import save_figure
 from lepton_jax.tracking.files import Path
 
 _INCH = 0.24
-"""A token's, from one to the next."""
+"""From one token to the next."""
 _MARGIN = 1.1
 
 
 def draw_attention(
     shown: Sequence[tuple[Sequence[str], Sequence[str], np.ndarray]], path: Path
 ) -> None:
-    """A panel an answer: its tokens downwards, the source's to the right, and the darker the more
-    is read.
+    """Draws a panel for each answer: its tokens downwards and the source's to the right.
 
-    `shown`: the texts of the source's S tokens and of the answer's T, and weights [T, S]. Raises as
-    `files.write_bytes` does.
+    A cell is the darker, the more attention the answer's token pays to the source's.
+
+    Args:
+      shown: for each answer the texts of the source's S tokens, those of the answer's T tokens, and
+        weights `[T, S]`.
+
+    Raises:
+      UserError, WorkError: as `files.write_bytes`.
     """
     from matplotlib.figure import Figure
 

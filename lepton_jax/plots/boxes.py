@@ -1,4 +1,4 @@
-"""A picture of what a detector says of images. matplotlib is loaded when it is drawn."""
+"""A picture of the boxes that a detector finds in images."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,23 +18,27 @@ _LEAST = 0.3
 def draw_detections(
     shown: Sequence[Mapping[str, Any]], split: Any, classes: Sequence[str], path: Path
 ) -> None:
-    """Images of a split with answers in the colour of their class, and the true boxes dashed.
+    """Draws images of a split with answers in the colour of their class, and the true boxes dashed.
 
-    `shown`: `{"example": 3, "boxes": [[ymin, xmin, ymax, xmax]], "scores": [...], "labels": [...]}`
-    for each. Raises as `files.write_bytes` does.
+    Args:
+      shown: for each image `{"example": 3, "boxes": [[ymin, xmin, ymax, xmax]], "scores": [...],
+        "labels": [...]}`.
+
+    Raises:
+      UserError, WorkError: as `files.write_bytes`.
     """
-    from matplotlib.figure import Figure
-
     if not shown:
         return
+    from matplotlib.figure import Figure
+
     lines = -(-len(shown) // _COLUMNS)
     height, width = split.columns["image"].shape[1:3]
     figure = Figure(
         figsize=(5 * _COLUMNS, lines * (5 * height / width + 0.4)), layout="constrained"
     )
-    for place, answer in enumerate(shown, 1):
+    for panel, answer in enumerate(shown, 1):
         example = split[answer["example"]]
-        axes = figure.add_subplot(lines, _COLUMNS, place)
+        axes = figure.add_subplot(lines, _COLUMNS, panel)
         image = example["image"]
         axes.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray")
         for box, label in zip(example["boxes"], example["labels"], strict=True):

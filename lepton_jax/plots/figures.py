@@ -1,4 +1,7 @@
-"""Pictures of a record as PNG files. matplotlib is loaded when one is drawn, and not before."""
+"""Pictures of a record as PNG files: learning curves, a confusion matrix, grids of images.
+
+Imports matplotlib and Pillow where something is drawn: a run that draws nothing waits for neither.
+"""
 
 import io
 from collections.abc import Sequence
@@ -16,21 +19,25 @@ if TYPE_CHECKING:
 
 _COLOURS = {"train": "#8a8a8a", "valid": "#1f5fa8", "test": "#c4451c"}
 _OTHERS = ("#2c8c5a", "#8c4fb0", "#b08a1f")
-_SEEN = 84
-"""Pixels of an image's height that are seen well."""
+_READABLE = 84
+"""Pixels of height from which an image can be made out."""
 _CAPTION = 13
 _CELL = 160
 _GAP = 12
 """Pixels of a caption's letters, of a cell that holds an image, and between cells."""
 _ANNOTATED = 20
-"""Classes up to which the cells of a confusion matrix hold their counts."""
+"""The most classes with which the cells of a confusion matrix hold their counts."""
 
 
 def draw_learning_curves(rows: Sequence[Row], path: Path) -> None:
-    """One panel a metric, the loss first, with a line for each split.
+    """Draws one panel a metric, the loss first, with a line for each split.
 
-    `rows` are the record's: `{"step": 50, "train/loss": 0.4}`. Points that are not finite are
-    left out. Raises as `files.write_bytes` does.
+    Args:
+      rows: the record's, `{"step": 50, "train/loss": 0.4}`. Numbers that are not finite are left
+        out.
+
+    Raises:
+      UserError, WorkError: as `files.write_bytes`.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -64,9 +71,13 @@ def draw_learning_curves(rows: Sequence[Row], path: Path) -> None:
 
 
 def draw_confusion_matrix(matrix: Any, classes: Sequence[str], path: Path) -> None:
-    """Counts of true (rows) against predicted classes (columns), shaded by share of the row.
+    """Draws counts of true (rows) against predicted classes (columns), shaded by share of the row.
 
-    `matrix` is [C, C] with the true class first. Raises as `files.write_bytes` does.
+    Args:
+      matrix: counts `[C, C]`, the true class first.
+
+    Raises:
+      UserError, WorkError: as `files.write_bytes`.
     """
     from matplotlib.colors import PowerNorm
     from matplotlib.figure import Figure
@@ -112,9 +123,13 @@ def draw_confusion_matrix(matrix: Any, classes: Sequence[str], path: Path) -> No
 def draw_captioned_grid(
     images: Sequence[np.ndarray], captions: Sequence[str], columns: int, path: Path
 ) -> None:
-    """Images uint8 [H, W, 1, 3 or more], `columns` in a row, each with its caption above.
+    """Draws images uint8 `[H, W, C]`, `columns` in a row, each with its caption above.
 
-    Small ones are enlarged without smoothing. Raises as `files.write_bytes` does.
+    Of more than three channels the first three are drawn. Small images are enlarged without
+    smoothing.
+
+    Raises:
+      UserError, WorkError: as `files.write_bytes`.
     """
     from PIL import Image, ImageDraw, ImageFont
 
@@ -140,15 +155,18 @@ def draw_captioned_grid(
 
 
 def _coloured(image_HWC: np.ndarray) -> np.ndarray:
-    """uint8 [H, W, 3] of an image of 1, 2, 3 or more channels."""
+    """Returns uint8 `[H, W, 3]` of an image of 1, 2, 3 or more channels."""
     grey = image_HWC.shape[-1] < 3
     return image_HWC[..., :1].repeat(3, axis=-1) if grey else image_HWC[..., :3]
 
 
 def draw_image_grid(images_NHWC: np.ndarray, path: Path) -> None:
-    """Images uint8, of 1 or 3 channels, row by row in a square, each pixel as it is.
+    """Draws images uint8 `[N, H, W, C]`, C = 1 or 3, row by row in a square, each pixel as it is.
 
-    Small ones are enlarged without smoothing. Raises as `files.write_bytes` does.
+    Small images are enlarged without smoothing.
+
+    Raises:
+      UserError, WorkError: as `files.write_bytes`.
     """
     from PIL import Image
 
@@ -158,7 +176,7 @@ def draw_image_grid(images_NHWC: np.ndarray, path: Path) -> None:
     for i, image_HWC in enumerate(images_NHWC):
         top, left = i // side * (H + 1) + 1, i % side * (W + 1) + 1
         grid[top : top + H, left : left + W] = image_HWC
-    scale = max(1, _SEEN // H)
+    scale = max(1, _READABLE // H)
     grid = grid.repeat(scale, axis=0).repeat(scale, axis=1)
     buffer = io.BytesIO()
     Image.fromarray(grid[..., 0] if C == 1 else grid).save(buffer, "PNG")
@@ -166,7 +184,7 @@ def draw_image_grid(images_NHWC: np.ndarray, path: Path) -> None:
 
 
 def _curves(rows: Sequence[Row]) -> dict[str, dict[str, list[tuple[int, float]]]]:
-    """`{metric: {split: [(step, value), ...]}}`, the loss first."""
+    """Returns `{metric: {split: [(step, value), ...]}}`, the loss first."""
     curves: dict[str, dict[str, list[tuple[int, float]]]] = {}
     for row in rows:
         for name, value in row.items():
@@ -178,6 +196,7 @@ def _curves(rows: Sequence[Row]) -> dict[str, dict[str, list[tuple[int, float]]]
 
 
 def save_figure(figure: "Figure", path: Path) -> None:
+    """Writes a figure as a PNG file."""
     buffer = io.BytesIO()
     # Without matplotlib's version in it the same record gives the same file for longer.
     figure.savefig(buffer, format="png", dpi=140, metadata={"Software": None})

@@ -1,5 +1,5 @@
-"""The pictures of an evaluation: its confusion matrix, the examples that surprised most, the
-objects that were found, what was generated and what translations were read from.
+"""Every picture of an evaluation: its confusion matrix, the examples with the highest loss, boxes,
+samples, and the attention of translations.
 """
 
 from collections.abc import Sequence
@@ -25,19 +25,20 @@ def draw_record(
     answer: Kind,
     split: str = "test",
 ) -> None:
-    """confusion.png, mistakes.png and detections.png from the results of a split, as far as it has
-    such, and attention.png of `aligned`; `_SPLIT` where it is not `test`. And samples.png, where
-    the model generates.
+    """Draws the pictures of a split into the workdir, as far as there is something to show.
 
-    The images that are shown alone are read, and the model is not run.
+    The results give confusion.png, mistakes.png and detections.png, `aligned` gives attention.png,
+    and `samples`, images uint8 `[N, H, W, C]` that the model generated, give samples.png. Of a
+    split other than test the names end in `_SPLIT`.
+
+    Reads no images but those that are shown, and does not run the model.
     """
     ending = "" if split == "test" else f"_{split}"
     if samples is not None:
         figures.draw_image_grid(samples, record.path("samples.png"))
     if aligned:
         pieces = [
-            (_pieces(one.source, data), _pieces(one.answer, data), one.weights)
-            for one in aligned
+            (_pieces(one.source, data), _pieces(one.answer, data), one.weights) for one in aligned
         ]
         draw_attention(pieces, f"{record.workdir}/attention{ending}.png")
     results = record.results().get(split, {})
@@ -69,7 +70,7 @@ def _has_images(data: Dataset) -> bool:
 
 
 def _pieces(tokens: np.ndarray, data: Dataset) -> list[str]:
-    """The text of each token; the name of one that has a meaning of its own."""
+    """Returns the text of each token; of a special token its name."""
     vocabulary = data.spec.vocabulary
     assert vocabulary is not None
     return [data.decode_tokens([i]) or vocabulary.tokens[i] for i in tokens.tolist()]

@@ -1,7 +1,4 @@
-"""What a bundle must be before an alias may point to it: verified, unchanged, good enough.
-
-Imports: the standard library and the loader, which reads the manifest.
-"""
+"""What a bundle must be before an alias may point to it: verified, unchanged, good enough."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -19,9 +16,10 @@ BOUNDS = (">=", "<=", ">", "<")
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why not: `kind` is 'unverified', 'changed', 'metric missing' or 'below the gate'."""
+    """Why a bundle is refused, and what helps."""
 
     kind: str
+    """'unverified', 'changed', 'metric missing' or 'below the gate'."""
     what: str
     cure: str
 
@@ -31,7 +29,7 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Condition:
-    """`test/accuracy >= 0.98`."""
+    """A bound on a metric: `test/accuracy >= 0.98`."""
 
     metric: str
     compare: str
@@ -42,7 +40,7 @@ class Condition:
 
 
 def parse_condition(text: str) -> Condition:
-    """Reads `'test/accuracy>=0.98'`.
+    """Parses `'test/accuracy>=0.98'`.
 
     Raises:
       UserError: when it is not a metric, a comparison and a number.
@@ -61,7 +59,7 @@ def parse_condition(text: str) -> Condition:
 
 
 def check_verified(folder: Path) -> Refusal | None:
-    """Whether the bundle in `folder` is the one that was verified; None if it is."""
+    """Checks that a bundle is the one that was verified. Returns None if it is, or why not."""
     cure = f"run: python launch.py verify --bundle={folder}"
     try:
         identity = loader.bundle_id(folder)
@@ -77,31 +75,31 @@ def check_verified(folder: Path) -> Refusal | None:
         return Refusal("unverified", f"its verdict cannot be read ({type(e).__name__})", cure)
     if judged != identity:
         return Refusal("changed", f"the verdict is of {judged}, but this is {identity}", cure)
-    if found := loader.find_faults(folder):
-        return Refusal("changed", f"since it was verified: {'; '.join(found)}", "export it again")
+    if faults := loader.find_faults(folder):
+        return Refusal("changed", f"since it was verified: {'; '.join(faults)}", "export it again")
     if ok is not True or failed:
         return Refusal("unverified", f"verification failed ({', '.join(failed)})", cure)
     return None
 
 
 def unmet_conditions(gate: Iterable[Condition], metrics: Mapping[str, float]) -> list[Refusal]:
-    """The conditions of `gate` that `metrics` ({'test/accuracy': 0.98}) do not meet."""
-    found = []
+    """Lists the conditions of a gate that the metrics `{'test/accuracy': 0.98}` do not meet."""
+    refusals = []
     for c in gate:
         value = metrics.get(c.metric)
         if value is None:
             there = ", ".join(sorted(metrics)) or "none"
             what = f"the gate asks for {c}, but the bundle states no {c.metric!r} (it has: {there})"
             cure = "run: python launch.py evaluate --workdir=DIR, and export again"
-            found.append(Refusal("metric missing", what, cure))
+            refusals.append(Refusal("metric missing", what, cure))
         elif not COMPARISONS[c.compare](value, c.bound):
             what = f"{c.metric} is {value:.6g}, must be {c.compare} {c.bound:g}"
-            found.append(Refusal("below the gate", what, "train a better model"))
-    return found
+            refusals.append(Refusal("below the gate", what, "train a better model"))
+    return refusals
 
 
 def read_metrics(folder: Path) -> dict[str, float]:
-    """The numbers of a bundle's metrics.json as `{'test/accuracy': 0.98}`."""
+    """Reads the numbers of a bundle's metrics.json as `{'test/accuracy': 0.98}`."""
     results = flatten_dict(json.loads((folder / "metrics.json").read_bytes()), "/")
     return {
         name: float(value)

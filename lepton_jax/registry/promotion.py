@@ -14,6 +14,7 @@ from typing import Any
 from lepton_jax.errors import UserError, did_you_mean
 from lepton_jax.registry import gates
 from lepton_jax.registry.store import Registry, Version, bundle_folder, check_name
+from lepton_jax.serving import loader
 from lepton_jax.timestamps import utc_timestamp
 
 ALIASES = ("staging", "production")
@@ -101,8 +102,12 @@ def promote_version(
         version), 'NAME/VERSION' or 'NAME@ALIAS'.
 
     Returns:
-      A decision; `ok` is False and `refusals` say why when it is unverified, has changed since it
-      was verified, or does not reach the gate.
+      The decision. `ok` is False, and `refusals` say why, when the bundle is not verified, has
+      changed since, or does not meet the gate.
+
+    Raises:
+      UserError: when neither is given, or there is no such bundle, version or alias.
+      WorkError: when the registry fails, or its copy is damaged.
     """
     _check_alias(to)
     if bundle is None:
@@ -152,16 +157,25 @@ def roll_back_alias(model: str, alias: str = "staging") -> Decision:
 
 
 def read_history(model: str) -> History:
-    """Every promotion, refusal, rollback and change of the gate of a model."""
+    """Reads every promotion, refusal, rollback and change of the gate of a model.
+
+    Raises:
+      UserError: when there is no such model.
+    """
     registry = Registry()
     registry.aliases(model)
     return History(model, tuple(decisions_of(registry, model)))
 
 
 def set_gate(model: str, conditions: Sequence[str] | None = None) -> Gate:
-    """The gate of a model's name; with `conditions`, e.g. `['test/accuracy>=0.98']`, sets it.
+    """Sets the gate of a model's name, or only returns it.
 
-    A gate may be set before the first version is there. `[]` leaves 'verified' alone to ask for.
+    Args:
+      conditions: what a version must meet beside being verified, e.g. `['test/accuracy>=0.98']`,
+        also before there is a version. None leaves the gate as it is.
+
+    Raises:
+      UserError: when a condition cannot be read, or there is no such model to ask for its gate.
     """
     check_name(model)
     registry = Registry()
@@ -177,11 +191,12 @@ def set_gate(model: str, conditions: Sequence[str] | None = None) -> Gate:
 
 
 def gate_of(registry: Registry, model: str) -> tuple[str, ...]:
-    """The gate of a registered model, beside being verified."""
+    """Reads what a version of a registered model must meet, beside being verified."""
     return tuple(json.loads(registry.tags(model).get(GATE_TAG, "[]")))
 
 
 def decisions_of(registry: Registry, model: str) -> list[dict[str, Any]]:
+    """Reads the decisions on a registered model, oldest first."""
     tags = sorted(registry.tags(model).items())
     return [json.loads(value) for key, value in tags if key.startswith(HISTORY_TAG)]
 
@@ -197,7 +212,7 @@ def _decide(
     if version is not None and not refusals:
         current = registry.aliases(model).get(alias)
         return _move(registry, "promote", alias, version, current)
-    known = model in registry.models()
+    registered = model in registry.models()
     decision = Decision(
         ok=False,
         action="refuse",
@@ -205,12 +220,12 @@ def _decide(
         alias=alias,
         version=version.version if version else None,
         id=what,
-        previous=registry.aliases(model).get(alias) if known else None,
-        gate=gate_of(registry, model) if known else (),
+        previous=registry.aliases(model).get(alias) if registered else None,
+        gate=gate_of(registry, model) if registered else (),
         refusals=tuple(refusals),
         time=utc_timestamp(),
     )
-    if known:
+    if registered:
         _append(registry, model, decision.as_json())
     return decision
 
@@ -237,7 +252,7 @@ def _move(
 
 
 def _replay(events: list[dict[str, Any]], alias: str) -> list[int]:
-    """The versions that `alias` would go back through, the present one last."""
+    """Returns the versions that `alias` would go back through, the present one last."""
     stack: list[int] = []
     for event in events:
         if event.get("alias") != alias:
@@ -271,8 +286,6 @@ def _sentence(event: dict[str, Any]) -> str:
 
 
 def _only_name(registry: Registry, bundle: str) -> str:
-    from lepton_jax.serving import loader
-
     try:
         identity = loader.bundle_id(bundle)
     except loader.BundleError as e:

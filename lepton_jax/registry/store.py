@@ -1,11 +1,8 @@
 """The registry: MLflow's, on an embedded SQLite database or on any server.
 
-`MLFLOW_TRACKING_URI` names the server or database; without it everything lies in
-`$LEPTON_JAX_REGISTRY`, by default `~/.local/share/lepton_jax/registry`. Both are written in the
-same way: a run holds the bundle as its artifact, and a version points to `runs:/RUN/bundle`.
-
-MLflow's versions can be edited and deleted by anyone who may write there. So what a version is
-is decided by the digest of its bundle, which is checked again whenever one is fetched.
+Both are written in the same way: a run holds the bundle as its artifact, and a version points to
+`runs:/RUN/bundle`. Anyone who may write there can edit and delete MLflow's versions. So the digest
+of a version's bundle decides what the version is, and it is checked whenever one is fetched.
 """
 
 import contextlib
@@ -82,7 +79,12 @@ class Registry:
     # Versions.
 
     def add(self, folder: Path, model: str) -> Version:
-        """The version of `model` that is the bundle in `folder`, made unless there is one."""
+        """Registers the bundle in `folder` as a new version of `model`, unless it is one already.
+
+        Raises:
+          UserError: when `model` cannot be a name.
+          WorkError: when the registry fails.
+        """
         check_name(model)
         identity = loader.bundle_id(folder)
         if model in self.models():
@@ -100,25 +102,25 @@ class Registry:
             self._client.log_batch(run_id, [Metric(k, v, now, 0) for k, v in metrics.items()])
             self._client.log_artifacts(run_id, str(folder), ARTIFACT)
             self._client.set_terminated(run_id)
-            made = self._client.create_model_version(
+            created = self._client.create_model_version(
                 model, source=f"runs:/{run_id}/{ARTIFACT}", run_id=run_id, tags={ID_TAG: identity}
             )
-        return self.version(model, int(made.version))
+        return self.version(model, int(created.version))
 
     def models(self) -> list[str]:
-        """The names of all registered models, sorted."""
+        """Lists the names of all registered models, sorted."""
         with self._errors():
             return sorted(m.name for m in _pages(self._client.search_registered_models))
 
     def versions(self, model: str) -> list[Version]:
-        """Every version of `model`, oldest first."""
+        """Lists every version of `model`, oldest first. Raises `UserError` without such a model."""
         aliases = self.aliases(model)
         with self._errors():
-            found = _pages(self._client.search_model_versions, filter_string=f"name='{model}'")
-            return [self._version(v, aliases) for v in sorted(found, key=lambda v: int(v.version))]
+            rows = _pages(self._client.search_model_versions, filter_string=f"name='{model}'")
+            return [self._version(v, aliases) for v in sorted(rows, key=lambda v: int(v.version))]
 
     def version(self, model: str, number: int) -> Version:
-        """One version. Raises `UserError` naming those there are when it is not among them."""
+        """Looks a version up. Raises `UserError` naming those there are if it is not among them."""
         versions = {v.version: v for v in self.versions(model)}
         if number not in versions:
             there = ", ".join(map(str, versions)) or "none"
@@ -126,7 +128,7 @@ class Registry:
         return versions[number]
 
     def resolve(self, reference: str) -> Version:
-        """The version that 'NAME@ALIAS', 'NAME/VERSION' or 'NAME' (its newest) stands for.
+        """Finds the version that 'NAME@ALIAS', 'NAME/VERSION' or 'NAME' (its newest) stands for.
 
         Raises:
           UserError: when there is none, naming what there is.
@@ -152,10 +154,10 @@ class Registry:
         return versions[-1]
 
     def fetch(self, version: Version, *, fresh: bool = False) -> Path:
-        """A local folder with the bundle of `version`, intact and the one that was registered.
+        """Returns a local folder with the bundle of `version`, checked against its digest.
 
         Args:
-          fresh: take the registry's own copy even if an intact one has been fetched before.
+          fresh: downloads the registry's copy even if an intact one was fetched before.
 
         Raises:
           WorkError: when the registry's copy is not the bundle that was registered.
@@ -182,7 +184,7 @@ class Registry:
     # Aliases and tags.
 
     def aliases(self, model: str) -> dict[str, int]:
-        """`{'staging': 3}`. Raises `UserError` when there is no such model."""
+        """Returns `{'staging': 3}`. Raises `UserError` when there is no such model."""
         check_name(model)
         names = self.models()
         if model not in names:
@@ -192,36 +194,40 @@ class Registry:
                 f"there are: {there}"
             )
         with self._errors():
-            found = self._client.get_registered_model(model).aliases
-            return {alias: int(number) for alias, number in sorted(found.items())}
+            numbers = self._client.get_registered_model(model).aliases
+            return {alias: int(number) for alias, number in sorted(numbers.items())}
 
     def point(self, model: str, alias: str, number: int) -> None:
+        """Moves an alias to a version, or creates it there."""
         with self._errors():
             self._client.set_registered_model_alias(model, alias, str(number))
 
     def tags(self, model: str) -> dict[str, str]:
+        """Returns the tags of a registered model; the values are JSON."""
         with self._errors():
             return dict(self._client.get_registered_model(model).tags)
 
     def tag(self, model: str, key: str, value: Any) -> None:
+        """Sets a tag of a registered model to a JSON value."""
         with self._errors():
             self._client.set_registered_model_tag(model, key, json.dumps(value))
 
     def ensure_model(self, model: str) -> None:
+        """Creates a registered model of that name unless there is one."""
         check_name(model)
         if model not in self.models():
             with self._errors():
                 self._client.create_registered_model(model)
 
-    def _version(self, found: Any, aliases: dict[str, int]) -> Version:
-        number = int(found.version)
-        run = self._client.get_run(found.run_id) if found.run_id else None
+    def _version(self, row: Any, aliases: dict[str, int]) -> Version:
+        number = int(row.version)
+        run = self._client.get_run(row.run_id) if row.run_id else None
         return Version(
-            model=found.name,
+            model=row.name,
             version=number,
-            id=found.tags.get(ID_TAG, ""),
-            created=utc_timestamp(found.creation_timestamp / 1000),
-            run=found.run_id or "",
+            id=row.tags.get(ID_TAG, ""),
+            created=utc_timestamp(row.creation_timestamp / 1000),
+            run=row.run_id or "",
             aliases=tuple(a for a, v in aliases.items() if v == number),
             metrics=dict(sorted(run.data.metrics.items())) if run else {},
         )
@@ -241,7 +247,7 @@ class Registry:
 
 
 def register_bundle(bundle: str, model: str) -> Version:
-    """Gives a verified bundle a version under the name `model`, or finds the one it has.
+    """Registers a verified bundle as a version of `model`, or finds the version that it is.
 
     Raises:
       UserError: when there is no such folder, or the name cannot be one.
@@ -255,12 +261,14 @@ def register_bundle(bundle: str, model: str) -> Version:
 
 
 def bundle_folder(bundle: str) -> Path:
+    """Returns the folder of `--bundle`. Raises `UserError` when there is none."""
     if not os.path.isdir(bundle):
         raise UserError(f"--bundle={bundle}: there is no such folder")
     return Path(bundle)
 
 
 def check_name(model: str) -> None:
+    """Raises `UserError` when `model` cannot be the name of a registered model."""
     if not _NAME.fullmatch(model):
         raise UserError(
             f"--model={model}: a model's name is made of letters, digits, '_', '-' and '.'"
@@ -268,13 +276,13 @@ def check_name(model: str) -> None:
 
 
 def bundle_faults(folder: Path, identity: str) -> list[str]:
-    """What keeps `folder` from being the bundle `identity`; [] if nothing does."""
+    """Lists what keeps `folder` from being the bundle `identity`; [] if nothing does."""
     try:
         actual = loader.bundle_id(folder)
     except loader.BundleError as e:
         return [str(e)]
-    found = [f"it is {actual}"] if actual != identity else []
-    return found + loader.find_faults(folder)
+    faults = [f"it is {actual}"] if actual != identity else []
+    return faults + loader.find_faults(folder)
 
 
 def _check_database(database: Path) -> None:
@@ -313,15 +321,15 @@ def _locked(database: str) -> WorkError:
 
 
 def _pages(search: Any, **arguments: Any) -> list[Any]:
-    found, token = [], None
+    rows, token = [], None
     while True:
         page = search(page_token=token, **arguments)
-        found += page
+        rows += page
         token = page.token
         if not token:
-            return found
+            return rows
 
 
 def _without_password(text: str) -> str:
-    """`text` with the 'user:password@' of every address in it left out."""
+    """Leaves out the 'user:password@' of every address in a text."""
     return re.sub(r"://[^/@\s]+@", "://", text)

@@ -93,7 +93,7 @@ class VersionDifference:
 
 
 def list_models() -> ModelList:
-    """Every registered model."""
+    """Lists every registered model."""
     registry = Registry()
     models = [
         {"model": m, "versions": len(registry.versions(m)), "aliases": registry.aliases(m)}
@@ -103,15 +103,25 @@ def list_models() -> ModelList:
 
 
 def show_model(model: str) -> ModelDetails:
-    """A model's gate, and its versions with their aliases and metrics, oldest first."""
+    """Reads a model's gate, and its versions with aliases and metrics, oldest first.
+
+    Raises:
+      UserError: when there is no such model.
+    """
     registry = Registry()
     versions = tuple(registry.versions(model))
     return ModelDetails(model, promotion.gate_of(registry, model), versions)
 
 
 def diff_versions(first: str, second: str) -> VersionDifference:
-    """What two versions ('NAME/1', 'NAME@staging') state differently: metrics, config, lineage,
-    signature, and the digests of their files.
+    """Compares what two versions state: metrics, config, lineage, signature, digests of files.
+
+    Args:
+      first, second: references such as 'NAME/1' and 'NAME@staging'.
+
+    Raises:
+      UserError: when there is no such version.
+      WorkError: when the registry's copy of one is damaged.
     """
     registry = Registry()
     versions = [registry.resolve(reference) for reference in (first, second)]
@@ -125,13 +135,13 @@ def diff_versions(first: str, second: str) -> VersionDifference:
 
 
 def _statements(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    statements: dict[str, Any] = {}
     for name in ("lineage", "metrics", "signature"):
-        found |= flatten_dict({name: json.loads((folder / f"{name}.json").read_bytes())})
+        statements |= flatten_dict({name: json.loads((folder / f"{name}.json").read_bytes())})
     manifest = json.loads((folder / loader.MANIFEST).read_bytes())
     digests = {f"file {f['path']}": f["sha256"][:12] for f in manifest["files"]}
     # The JSON files are compared above, statement by statement.
-    compared = found | {k: v for k, v in digests.items() if not k.endswith(".json")}
+    compared = statements | {k: v for k, v in digests.items() if not k.endswith(".json")}
     return {k: v for k, v in compared.items() if v != {}}
 
 

@@ -1,9 +1,8 @@
-"""The bundle's one loader: checks a bundle, decodes raw input, answers.
+"""The one loader of bundles: checks a bundle, decodes raw input, answers.
 
 Imports: the standard library and numpy; jax, safetensors and Pillow when a program is loaded,
-tokenizers when a text is given or shown.
-It runs from its own file too, without the rest of lepton_jax, and that is how bundles are
-verified. Nothing in a bundle is imported, evaluated or unpickled.
+tokenizers when a text is given or shown. It also runs from its own file, without the rest of
+lepton_jax: so bundles are verified. Nothing in a bundle is imported, evaluated or unpickled.
 """
 
 import hashlib
@@ -24,10 +23,10 @@ FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 VERDICT = "verdict.json"
 UNLISTED = frozenset({MANIFEST, VERDICT})
-"""Files of a bundle that its manifest does not list: itself, and what is said about it."""
+"""Files of a bundle that its manifest does not list: itself, and the verdict about the bundle."""
 
 MAX_BATCH = 256
-"""Larger batches are cut, smaller ones padded to a power of two: few shapes, few compilations."""
+"""Larger batches are split, and smaller ones padded to a power of two: few shapes to compile."""
 
 _UNREADABLE = (
     struct.error,
@@ -38,7 +37,7 @@ _UNREADABLE = (
     TypeError,
     ValueError,
 )
-"""What reading a program that is none may raise: flatbuffers checks nothing of what it reads."""
+"""What reading a damaged program may raise: flatbuffers checks nothing of what it reads."""
 
 # Reading a file in pieces of this size keeps the memory of a digest small.
 _PIECE = 1 << 20
@@ -53,7 +52,7 @@ class InputError(ValueError):
 
 
 def manifest_bytes(folder: Path, paths: Iterable[str]) -> bytes:
-    """The manifest of `paths` below `folder`: the one byte string that stands for these files."""
+    """Builds the manifest of `paths` below `folder`: a byte string that stands for these files."""
     files = [
         {"path": p, "sha256": _sha256(folder / p), "size": (folder / p).stat().st_size}
         for p in sorted(paths)
@@ -62,7 +61,7 @@ def manifest_bytes(folder: Path, paths: Iterable[str]) -> bytes:
 
 
 def bundle_id(folder: str | os.PathLike[str]) -> str:
-    """`'sha256:...'`, the digest of the manifest; it says nothing of whether the files match.
+    """Returns `'sha256:...'`, the digest of the manifest; the files are not looked at.
 
     Raises:
       BundleError: when there is no manifest to read.
@@ -75,7 +74,7 @@ def bundle_id(folder: str | os.PathLike[str]) -> str:
 
 
 def find_faults(folder: str | os.PathLike[str]) -> list[str]:
-    """What keeps the files of a bundle from being those that its manifest lists; [] if nothing."""
+    """Lists how the files of a bundle differ from those in its manifest; [] if they do not."""
     folder = Path(folder)
     try:
         text = (folder / MANIFEST).read_bytes()
@@ -92,41 +91,43 @@ def find_faults(folder: str | os.PathLike[str]) -> list[str]:
         return [f"{MANIFEST}: {e.strerror}"]
     except (ValueError, KeyError, TypeError, RecursionError) as e:
         return [f"{MANIFEST}: cannot be read as a manifest ({type(e).__name__}: {e})"]
-    found = [] if canonical else [f"{MANIFEST}: has been edited"]
+    faults = [] if canonical else [f"{MANIFEST}: has been edited"]
     there = _files(folder)
-    found += [f"{p}: not listed in the manifest" for p in sorted(there - listed.keys() - UNLISTED)]
+    faults += [f"{p}: not listed in the manifest" for p in sorted(there - listed.keys() - UNLISTED)]
     for path, (size, digest) in listed.items():
         if path not in there:  # a path that leads out of the folder is never among `there`
-            found.append(f"{path}: missing")
+            faults.append(f"{path}: missing")
         elif (folder / path).is_symlink():
-            found.append(f"{path}: is a link")
+            faults.append(f"{path}: is a link")
         elif (actual := (folder / path).stat().st_size) != size:
-            found.append(f"{path}: {actual} bytes, but the manifest says {size}")
+            faults.append(f"{path}: {actual} bytes, but the manifest says {size}")
         elif _sha256(folder / path) != digest:
-            found.append(f"{path}: its bytes have changed (SHA-256 differs)")
-    return found
+            faults.append(f"{path}: its bytes have changed (SHA-256 differs)")
+    return faults
 
 
 def load_bundle(folder: str | os.PathLike[str], expected_id: str | None = None) -> "Bundle":
-    """A bundle that answers; every file is checked against the manifest first.
+    """Loads a bundle, ready to answer; every file is checked against the manifest first.
 
     Args:
-      expected_id: what the bundle must be, where that is known, e.g. from a registry.
+      expected_id: the id that the bundle must have, where it is known, e.g. from a registry.
 
     Raises:
       BundleError: when a file is missing, extra or changed, or it is another bundle.
     """
-    found, identity = find_faults(folder), bundle_id(folder)
-    if found:
-        raise BundleError("\n  ".join([f"the bundle in {folder} is damaged:", *found]))
+    faults, identity = find_faults(folder), bundle_id(folder)
+    if faults:
+        raise BundleError("\n  ".join([f"the bundle in {folder} is damaged:", *faults]))
     if expected_id is not None and identity != expected_id:
         raise BundleError(f"{folder} holds {identity}, expected {expected_id}")
     return Bundle(Path(folder), identity)
 
 
 class Bundle:
-    """An intact bundle: `predict` maps raw inputs to answers, `decode` reads an image file,
-    `encode` a text, and `text` is what tokens say.
+    """An intact bundle.
+
+    `predict` maps raw inputs to answers. `decode` makes an input of an image file and `encode` one
+    of a text; `text` turns tokens back into a text.
     """
 
     def __init__(self, folder: Path, identity: str):
@@ -143,7 +144,13 @@ class Bundle:
         self._forward: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
 
     def predict(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Answers, e.g. `{'probabilities': [B, K], 'label': [B]}`, to `{'image': [B, H, W, C]}`.
+        """Computes answers to raw inputs.
+
+        Args:
+          inputs: a batch of every input of the signature, e.g. `{'image': [B, H, W, C]}`.
+
+        Returns:
+          Every output, e.g. `{'probabilities': [B, K], 'label': [B]}`.
 
         Raises:
           InputError: when names, dtypes or shapes are not those of the signature.
@@ -161,7 +168,7 @@ class Bundle:
         return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
 
     def decode(self, image: str | os.PathLike[str] | bytes) -> np.ndarray:
-        """An image file, or its bytes, as the uint8 array [H, W, C] that the signature declares.
+        """Decodes an image file, or its bytes, to the uint8 `[H, W, C]` of the signature.
 
         Raises:
           InputError: when it cannot be read as an image, or the bundle takes none.
@@ -195,11 +202,14 @@ class Bundle:
         return bool(self.signature.get("text"))
 
     def encode(self, *texts: str) -> tuple[dict[str, np.ndarray], bool]:
-        """A text, or a pair of them, as the inputs of one example, and whether it was cut.
+        """Encodes a text, or a pair of texts, as the inputs of one example.
+
+        Returns:
+          The inputs without a batch axis, and whether the text was truncated.
 
         Raises:
-          InputError: when the bundle takes no text or another number of them, or the text has more
-            tokens than there is room for and the signature does not say that it is cut.
+          InputError: when the bundle takes no text or another number of them, or the text has too
+            many tokens and the signature does not say that it is truncated.
         """
         how = self.signature.get("text")
         if not how:
@@ -209,9 +219,9 @@ class Bundle:
             raise InputError(f"this bundle takes {expected} an example; got {len(texts)}")
         tokenizer, size, goes_on = self._tokenizer, int(how["size"]), bool(how.get("goes_on"))
         tokenizer.no_truncation()
-        found = tokenizer.encode(*texts, add_special_tokens=not goes_on)
-        ids, kinds, count = found.ids, found.type_ids, len(found.ids)
-        if goes_on:  # what follows is asked for, and has a place of its own
+        encoded = tokenizer.encode(*texts, add_special_tokens=not goes_on)
+        ids, kinds, count = encoded.ids, encoded.type_ids, len(encoded.ids)
+        if goes_on:  # the next token is asked for, and has a place of its own
             ids = self.prompt(*texts)
             count = len(ids) + 1
             kinds = [0] * len(ids)
@@ -220,8 +230,8 @@ class Bundle:
             raise InputError(f"the text has {count} tokens, more than the bundle's {size}")
         if cut:
             tokenizer.enable_truncation(size)
-            found = tokenizer.encode(*texts)
-            ids, kinds, count = found.ids, found.type_ids, len(found.ids)
+            encoded = tokenizer.encode(*texts)
+            ids, kinds, count = encoded.ids, encoded.type_ids, len(encoded.ids)
         if not ids:
             if how["unknown"] is None:
                 raise InputError("the text has no token, and there is none for the unknown")
@@ -229,17 +239,17 @@ class Bundle:
         tokens = np.full(size, how["pad"], np.int32)
         kinds_of = np.zeros(size, np.int32)
         tokens[: len(ids)], kinds_of[: len(ids)] = ids, kinds
-        made = {"tokens": tokens, "length": np.asarray(count, np.int32), "kinds": kinds_of}
-        return {field: made[part] for part, field in how["inputs"].items()}, cut
+        parts = {"tokens": tokens, "length": np.asarray(count, np.int32), "kinds": kinds_of}
+        return {field: parts[part] for part, field in how["inputs"].items()}, cut
 
     def prompt(self, text: str) -> list[int]:
-        """The tokens of a text that is to go on: its begin before it, and no end."""
+        """Encodes the beginning of a text that is to go on: with a begin token, without an end."""
         begin = self.signature["text"]["begin"]
         ids = self._tokenizer.encode(text, add_special_tokens=False).ids
         return ids if begin is None else [begin, *ids]
 
     def text(self, tokens: Sequence[int] | np.ndarray) -> str:
-        """The text of tokens, without those that stand around it."""
+        """Decodes tokens to their text, without special tokens."""
         return self._tokenizer.decode(list(map(int, tokens)))
 
     @cached_property
@@ -249,22 +259,26 @@ class Bundle:
         except ImportError:
             raise BundleError("a bundle with texts needs the package 'tokenizers'") from None
         try:
-            made = Tokenizer.from_str((self.folder / "tokenizer.json").read_text("utf-8"))
+            tokenizer = Tokenizer.from_str((self.folder / "tokenizer.json").read_text("utf-8"))
         except Exception as e:  # noqa: BLE001  the library raises nothing narrower
             raise BundleError(f"{self.folder}/tokenizer.json: {e}") from None
-        made.no_padding()
-        return made
+        tokenizer.no_padding()
+        return tokenizer
 
     def examples(self) -> dict[str, dict[str, np.ndarray]]:
-        """`{'inputs': {...}, 'outputs': {...}, 'truth': {...}}`: what the exporter's model said."""
+        """Reads what the exporter's model answered to a few examples, and the truth.
+
+        Returns:
+          `{'inputs': {...}, 'outputs': {...}, 'truth': {...}}`, each of arrays by field.
+        """
         from safetensors.numpy import load as load_safetensors
 
-        found: dict[str, dict[str, np.ndarray]] = {"inputs": {}, "outputs": {}, "truth": {}}
+        examples: dict[str, dict[str, np.ndarray]] = {"inputs": {}, "outputs": {}, "truth": {}}
         path = self.folder / "examples" / "examples.safetensors"
         for name, array in load_safetensors(path.read_bytes()).items():
             group, _, field = name.partition(".")
-            found[group][field] = array
-        return found
+            examples[group][field] = array
+        return examples
 
     def _check(self, inputs: Mapping[str, np.ndarray]) -> int:
         if inputs.keys() != self._inputs.keys():

@@ -1,4 +1,4 @@
-"""Which of a run's steps is the best one, told from its record alone."""
+"""Finds the best step of a run from its record alone."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence

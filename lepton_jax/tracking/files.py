@@ -1,4 +1,4 @@
-"""Whole files, on a disk or in a bucket: the one layer through which a record is read and written.
+"""Reads and writes whole files, on a disk or in a bucket: the one layer below a record.
 
 Every write replaces a whole file. On a disk a reader (or a kill) finds the old bytes or the new
 ones, never a mixture; on a remote store it is one put. Nothing here appends, renames or locks on
@@ -42,21 +42,21 @@ _FULL = {
 
 
 def is_local(path: Path) -> bool:
-    """Whether `path` lies on a mounted file system, as against `gs://` and the like."""
+    """Tells whether `path` lies on a mounted file system, and not in `gs://` and the like."""
     return "://" not in os.fspath(path)
 
 
 def join_path(folder: Path, *names: str) -> str:
-    """`folder/name/...` as a string, local or remote."""
+    """Joins names to a folder with '/'; the folder may be local or remote."""
     return os.fspath(_path(folder).joinpath(*names))
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Replaces the file with `data`; when this returns, a kill or a crash does not undo it.
+    """Replaces a file with `data`; when this returns, a kill or a crash does not undo it.
 
     Raises:
-      UserError: when the path cannot be written by this user. WorkError: when the disk is full.
-        In both cases the old file is untouched.
+      UserError: when this user cannot write there.
+      WorkError: when the disk is full. In both cases the old file is untouched.
     """
     with _naming(path, "write"):
         if is_local(path):
@@ -67,7 +67,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def append_bytes(path: Path, data: bytes) -> None:
-    """Adds to a local file, for the formats of others that grow. A kill may leave it torn."""
+    """Appends to a local file, for formats of other tools that grow. A kill may leave it torn."""
     if not is_local(path):
         raise ValueError(f"{os.fspath(path)}: remote files are only ever replaced")
     with _naming(path, "write"), open(path, "ab") as f:
@@ -79,7 +79,11 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes `value` as indented JSON. Numbers that JSON lacks are not written: see `finite`."""
+    """Writes `value` as indented JSON; `replace_non_finite` makes it fit for that.
+
+    Raises:
+      ValueError: when there is a NaN or an infinity in it.
+    """
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
@@ -96,7 +100,7 @@ def read_text(path: Path) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """Raises `WorkError` when the file is not JSON."""
+    """Reads JSON. Raises `WorkError` when the file holds none."""
     try:
         return json.loads(read_text(path))
     except json.JSONDecodeError as e:
@@ -114,13 +118,13 @@ def is_dir(path: Path) -> bool:
 
 
 def list_folder(path: Path) -> list[str]:
-    """Names in a folder, sorted; what an interrupted write left behind is not among them."""
+    """Lists the names in a folder, sorted, without what an interrupted write left behind."""
     with _naming(path, "list"):
         return sorted(p.name for p in _path(path).iterdir() if not is_leftover(p.name))
 
 
 def make_dir(path: Path) -> None:
-    """Creates the folder and those above it; it may exist."""
+    """Creates a folder and those above it; it may exist."""
     with _naming(path, "create"):
         _path(path).mkdir(parents=True, exist_ok=True)
 
@@ -132,7 +136,7 @@ def remove(path: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes what killed writers left in `folder`. Only its owner may call this."""
+    """Removes what killed writers left in a folder. Only the folder's owner may call this."""
     if is_local(folder):
         with _naming(folder, "tidy"):
             for name in filter(is_leftover, os.listdir(folder)):

@@ -37,11 +37,15 @@ LONGEST_DIFF = 1_000_000
 
 
 def collect_provenance(command: Sequence[str]) -> dict[str, Any]:
-    """What can be known about this process, as plain JSON values.
+    """Collects what can be known about this process, as plain JSON values.
 
-    `command` is the command line. `code` is the state of the working folder's git repository, and
-    `harness_code` that of this package's if it lies in another one. `devices` is None unless jax
-    has been imported.
+    Args:
+      command: the command line, a word each.
+
+    Returns:
+      Among others `code`, the state of the working folder's git repository, and `harness_code`,
+      that of this package's repository if it is another one. `devices` is None unless jax has been
+      imported.
     """
     code = git_state(Path.cwd())
     harness = git_state(Path(__file__).parent, tracking=Path(__file__).name)
@@ -63,7 +67,7 @@ def collect_provenance(command: Sequence[str]) -> dict[str, Any]:
 def describe_origin(
     collected: Mapping[str, Any], config: Config, data_fingerprint: str
 ) -> dict[str, Any]:
-    """What the record of a run says of where and from what it was made."""
+    """Adds to collected provenance what a run was made from: its config, data and components."""
     return {
         **collected,
         "fingerprint": config.fingerprint(),
@@ -74,18 +78,18 @@ def describe_origin(
 
 
 def digest_modules(names: Sequence[str]) -> dict[str, str]:
-    """SHA-256 of the source of modules that have been imported."""
-    found = {}
+    """Computes the SHA-256 of the source of each module that has been imported."""
+    digests = {}
     for name in names:
         file = getattr(sys.modules.get(name), "__file__", None)
         if file and os.path.isfile(file):
-            found[name] = hashlib.sha256(Path(file).read_bytes()).hexdigest()
-    return found
+            digests[name] = hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    return digests
 
 
 @functools.cache
 def package_versions() -> dict[str, str]:
-    """Installed distributions and their versions, as the process first found them."""
+    """Lists the installed distributions and their versions, as the process first found them."""
     # `metadata` reads and parses a file at each access.
     headers = [distribution.metadata for distribution in importlib.metadata.distributions()]
     versions = {header["Name"]: header["Version"] for header in headers}
@@ -93,28 +97,28 @@ def package_versions() -> dict[str, str]:
 
 
 def count_visible_cpus() -> int:
-    """CPUs that this process may use. XLA's thread count, and so its sums, depend on it."""
+    """Counts the CPUs that this process may use: XLA's threads, and so its sums, depend on it."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def describe_devices() -> dict[str, Any] | None:
-    """Accelerators as jax sees them; None before jax is imported, which this does not do."""
+    """Describes the devices that jax sees; None if jax has not been imported yet."""
     jax = sys.modules.get("jax")
     if jax is None:
         return None
-    found = jax.devices()
+    devices = jax.devices()
     return {
-        "platform": found[0].platform,
-        "kind": found[0].device_kind,
-        "count": len(found),
+        "platform": devices[0].platform,
+        "kind": devices[0].device_kind,
+        "count": len(devices),
         "processes": jax.process_count(),
     }
 
 
 def git_state(folder: Path, tracking: str = "") -> dict[str, Any] | None:
-    """Commit, branch and uncommitted changes of the repository around `folder`.
+    """Reads the commit, branch and uncommitted changes of the git repository around `folder`.
 
     `diff` is against the commit and `untracked` lists files that it leaves out. None without git,
     outside a repository, or where the repository does not track the file called `tracking`.

@@ -1,4 +1,4 @@
-"""The runs below a folder: listed, filtered, sorted, compared."""
+"""Lists the runs below a folder: filtered, sorted and compared in a table."""
 
 import json
 import operator
@@ -32,14 +32,14 @@ class Runs:
     """One a run, with every one of `columns`; None where a run lacks it."""
 
     def as_json(self) -> list[dict[str, Any]]:
-        """The rows as plain JSON values; NaN and the infinities as strings."""
+        """Returns the rows as plain JSON values; NaN and the infinities as strings."""
         return [files.replace_non_finite(row) for row in self.rows]
 
     def __str__(self) -> str:
         if not self.rows:
             return f"no runs below {self.folder}"
         cells = [list(self.columns)]
-        cells += [[_shown(name, row[name]) for name in self.columns] for row in self.rows]
+        cells += [[_format_cell(name, row[name]) for name in self.columns] for row in self.rows]
         numeric = {
             i
             for i, name in enumerate(self.columns)
@@ -55,7 +55,7 @@ def list_runs(
     *,
     sort: str | None = None,
 ) -> Runs:
-    """Every record at or below `folder`; what is not one is passed by.
+    """Lists the records at or below a folder; folders that hold none are passed by.
 
     Args:
       where: conditions that must all hold, 'optimizer.name=adam,test/accuracy>0.98'. Names are
@@ -73,17 +73,17 @@ def list_runs(
     if not files.is_dir(folder):
         raise UserError(f"{folder} is not a folder")
     runs = [_facts(path, name) for path, name in _records(str(folder), "")]
-    known = {name for run in runs for name in run}
+    names = {name for run in runs for name in run}
     for name, compare, value in _conditions(where or ""):
-        _check(name, known, runs)
+        _check(name, names, runs)
         runs = [r for r in runs if _holds(compare, r.get(name), value)]
     if sort:
         name, descending = sort.removeprefix("-"), sort.startswith("-")
-        _check(name, known, runs)
+        _check(name, names, runs)
         runs = _sorted(runs, name, descending)
     if columns:
         for name in columns:
-            _check(name, known, runs)
+            _check(name, names, runs)
     shown = tuple(columns or _usual(runs))
     return Runs(str(folder), shown, [{c: run.get(c) for c in shown} for run in runs])
 
@@ -96,7 +96,7 @@ def _usual(runs: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _records(folder: str, name: str) -> Iterator[tuple[str, str]]:
-    """(path, name relative to the start) of each record, in the order of their names."""
+    """Yields the path and the name below the start of each record, in the order of the names."""
     if Record.exists(folder):
         yield folder, name or folder.rstrip("/").rpartition("/")[2]
         return
@@ -107,7 +107,7 @@ def _records(folder: str, name: str) -> Iterator[tuple[str, str]]:
 
 
 def _facts(workdir: str, name: str) -> dict[str, Any]:
-    """All that a run can be asked for, by name."""
+    """Reads all that a run can be asked for, by name."""
     try:
         record = Record.open(workdir)
         config = json.loads(record.config_text())
@@ -154,22 +154,22 @@ def _conditions(where: str) -> list[tuple[str, Callable[[Any, Any], bool], str]]
     return conditions
 
 
-def _check(name: str, known: set[str], runs: Sequence[object]) -> None:
-    if runs and name not in known:
-        raise UserError(f"no run has {name!r}{did_you_mean(name, known)}")
+def _check(name: str, names: set[str], runs: Sequence[object]) -> None:
+    if runs and name not in names:
+        raise UserError(f"no run has {name!r}{did_you_mean(name, names)}")
 
 
-def _holds(compare: Callable[[Any, Any], bool], have: Any, given: str) -> bool:
+def _holds(compare: Callable[[Any, Any], bool], have: Any, wanted: str) -> bool:
     """Compares as numbers where both are, as text where equality is asked for."""
-    if have is None and given != "None":
+    if have is None and wanted != "None":
         return False
     if isinstance(have, int | float) and not isinstance(have, bool):
         try:
-            return compare(have, float(given))
+            return compare(have, float(wanted))
         except ValueError:
             return compare is operator.ne
     if compare in (operator.eq, operator.ne):
-        return compare(str(have), given)
+        return compare(str(have), wanted)
     return False
 
 
@@ -185,14 +185,14 @@ def _sorted(runs: list[dict[str, Any]], name: str, descending: bool) -> list[dic
 
 
 def _age(started: Any) -> float | None:
-    """Seconds since the run was started."""
+    """Returns the seconds since a run was started; None where the record does not say it."""
     try:
         return round(time.time() - timegm(time.strptime(started, "%Y-%m-%dT%H:%M:%SZ")))
     except (TypeError, ValueError):
         return None
 
 
-def _shown(column: str, value: Any) -> str:
+def _format_cell(column: str, value: Any) -> str:
     if value is None:
         return "-"
     if column == "age":

@@ -11,12 +11,9 @@ import numpy as np
 from etils import epath
 
 from lepton_jax.config.config import Config
-from lepton_jax.config.pipeline import Pipeline
 from lepton_jax.config.validation import validate_config
 from lepton_jax.console import say
 from lepton_jax.data.dataset import Dataset
-from lepton_jax.data.source import Columns
-from lepton_jax.data.spec import FieldSpec
 from lepton_jax.errors import UserError
 from lepton_jax.tracking.best import best_step
 from lepton_jax.tracking.record import Record
@@ -52,79 +49,6 @@ class SavedRun:
             unflatten_tree(weights_, like) for like in self.program.training.variables(self.state)
         )
         return dict(self.program.inference.predict(params, rest, inputs))
-
-    @property
-    def input_fields(self) -> dict[str, FieldSpec]:
-        """The raw inputs of `forward`, without the batch axis."""
-        return self.program.inference.input_fields
-
-    @property
-    def answer(self) -> str:
-        """Returns the name of the kind of the task's answers."""
-        return self.program.inference.answer_name
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return self.data.spec.classes
-
-    @property
-    def decode(self) -> Pipeline:
-        return self.config.data.decode
-
-    @property
-    def config_text(self) -> str:
-        return self.config.to_json()
-
-    @property
-    def results(self) -> dict[str, Any]:
-        return self.record.results()
-
-    @property
-    def provenance(self) -> dict[str, Any]:
-        return self.record.provenance()
-
-    @property
-    def fingerprint(self) -> str:
-        return self.config.fingerprint()
-
-    @property
-    def data_fingerprint(self) -> str:
-        return self.data.fingerprint
-
-    @property
-    def texts(self) -> "RunTexts | None":
-        return RunTexts(self.data) if self.data.tokenizer is not None else None
-
-    def split(self, name: str) -> Columns:
-        if name not in self.data.splits:
-            there = ", ".join(self.data.splits)
-            raise UserError(f"the data of {self.workdir} has no split {name!r}; there are: {there}")
-        return self.data.splits[name]
-
-
-@dataclass(frozen=True)
-class RunTexts:
-    """How the texts of a run's data became tokens, for a bundle to do the same."""
-
-    data: Dataset
-
-    @property
-    def tokenizer(self) -> str:
-        """The text of tokenizer.json."""
-        assert self.data.tokenizer is not None
-        return self.data.tokenizer.text
-
-    @property
-    def served(self) -> dict[str, Any]:
-        """How a text becomes inputs, as a bundle's signature says it."""
-        assert self.data.texts is not None
-        return self.data.texts.served
-
-    def of(self, split: str, index: np.ndarray) -> list[dict[str, Any]]:
-        """Returns `{'texts': [...], 'tokens': [...]}` of each of the examples `index` int [n]."""
-        assert self.data.texts is not None
-        columns = self.data.splits[split]
-        return [self.data.texts.example(split, columns, i) for i in index.tolist()]
 
 
 def load_run(workdir: str, checkpoint: str = "best") -> SavedRun:

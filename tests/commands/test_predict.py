@@ -43,7 +43,7 @@ def test_file_of_another_size_and_mode_follows_the_declared_decoding(bundle, tmp
 
 
 def test_arrays_in_a_file_are_one_example_or_many(bundle, tmp_path):
-    image = trained_run(tmp_path).split("test").columns["image"]
+    image = trained_run(tmp_path).splits["test"].columns["image"]
     np.save(tmp_path / "one.npy", image[0])
     np.save(tmp_path / "many.npy", image[:3])
     found = predict(bundle=str(bundle), inputs=[f"{tmp_path}/one.npy", f"{tmp_path}/many.npy"])

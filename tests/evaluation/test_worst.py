@@ -107,7 +107,7 @@ def test_a_run_draws_its_mistakes_and_they_are_the_models(workdir: Path):
     from lepton_jax.training import saved
 
     run = saved.load_run(str(workdir))
-    test = run.split("test")
+    test = run.data.splits["test"]
     answers = run.forward(run.weights, {"image": test.columns["image"][:]})
     nats = -np.log(np.asarray(answers["probabilities"])[np.arange(37), test.columns["label"]])
     np.testing.assert_allclose([w["loss"] for w in worst], np.sort(nats)[::-1][:KEPT], rtol=1e-4)

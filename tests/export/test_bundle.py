@@ -40,12 +40,13 @@ def test_same_run_and_day_give_the_same_id_wherever_it_is_exported(tmp_path):
     here = export_bundle(run, str(tmp_path / "here"), date=DAY)
     np.savez(tmp_path / "weights.npz", **run.weights)
     code = f"""
-import datetime, pathlib, numpy
-from lepton_jax.export.bundle import export
+import dataclasses, datetime, pathlib, numpy
+from lepton_jax.export.bundle import export_bundle
 from tests.graduation import trained_run
 run = trained_run(pathlib.Path("."))
-run.weights, run.results = dict(numpy.load("../weights.npz")), {run.results}
-print(export(run, "there", date=datetime.date.fromisoformat("{DAY}")).id)
+weights = dict(numpy.load("../weights.npz"))
+run = dataclasses.replace(run, weights=weights, results={run.results})
+print(export_bundle(run, "there", date=datetime.date.fromisoformat("{DAY}")).id)
 """
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -78,13 +79,13 @@ def test_no_path_user_or_secret_leaves_with_a_bundle(tmp_path, monkeypatch):
     monkeypatch.setenv("LOGNAME", "antonia.lab")
     monkeypatch.setenv("TRACKER_API_KEY", "k3y-of-the-tracker")
     run = trained_run(home / "runs" / "a run")
-    run.command = (
+    command = (
         f"launch.py train --config={home}/configs/x.py '--workdir={home}/my runs/1' --longer "
         "--config.batch_size=64 --config.writers.t.api_key=98765-of-the-flag "
         "--config.note=antonia.lab "
         "--config.other=k3y-of-the-tracker --config.uri=https://antonia:pw@host/x"
     )
-    run.config = {
+    config = {
         **run.config,
         "data_dir": f"{home}/data sets/cifar",
         "relative": "share/antonia.lab/x",
@@ -93,6 +94,8 @@ def test_no_path_user_or_secret_leaves_with_a_bundle(tmp_path, monkeypatch):
         "model": {"name": "my_pkg.module:Net", "features": [4, 8]},
         "metric": "valid/accuracy",
     }
+    provenance = {**run.provenance, "command": command}
+    run = dataclasses.replace(run, provenance=provenance, config=config)
     export_bundle(run, str(tmp_path / "bundle"), date=DAY)
     content = strings_of(tmp_path / "bundle")
     words = ("antonia", "k3y-of", "98765-of-the-flag", "private-", "a-host", "-secret", "pw@")
@@ -113,8 +116,7 @@ def test_no_path_user_or_secret_leaves_with_a_bundle(tmp_path, monkeypatch):
 def test_export_stops_at_a_secret_that_nothing_scrubbed(tmp_path, monkeypatch):
     monkeypatch.setenv("DATA_TOKEN", "t0ken-in-a-label")
     run = trained_run(tmp_path / "run")
-    spec = dataclasses.replace(run.data.spec, classes=("t0ken-in-a-label", *"123456789"))
-    run.data = dataclasses.replace(run.data, spec=spec)
+    run = dataclasses.replace(run, classes=("t0ken-in-a-label", *"123456789"))
     with pytest.raises(WorkError, match=r"signature\.json would carry a secret") as e:
         export_bundle(run, str(tmp_path / "bundle"))
     assert "t0ken" not in str(e.value)
@@ -124,7 +126,7 @@ def test_export_stops_at_a_secret_that_nothing_scrubbed(tmp_path, monkeypatch):
 def test_examples_are_test_images_with_truth_and_the_models_own_answers(bundle):
     run = trained_run(bundle)
     stored = load_file(bundle / "examples/examples.safetensors")
-    test = run.split("test").columns
+    test = run.splits["test"].columns
     assert stored["inputs.image"].shape == (16, 8, 8, 1)
     for image, label in zip(stored["inputs.image"], stored["truth.label"], strict=True):
         same = (test["image"] == image).all((1, 2, 3))
@@ -147,12 +149,12 @@ def test_weights_are_an_argument_and_not_in_the_program(bundle):
 
 def test_results_of_another_step_are_not_claimed(tmp_path):
     run = trained_run(tmp_path)
-    run.results = {
+    results = {
         "test": {"accuracy": 0.99, "step": run.step - 1},
         "valid": {"accuracy": 0.5, "step": run.step},
         "checkpoint": {"step": run.step, "best": "valid/accuracy"},
     }
-    export_bundle(run, str(tmp_path / "bundle"))
+    export_bundle(dataclasses.replace(run, results=results), str(tmp_path / "bundle"))
     stated = json.loads((tmp_path / "bundle/metrics.json").read_text())
     assert stated == {"valid": {"accuracy": 0.5}}
 
@@ -191,7 +193,7 @@ def test_model_that_calls_back_into_python_is_refused(tmp_path):
         label = jax.pure_callback(lambda x: np.zeros(len(x), np.int32), shape, inputs["image"])
         return {"label": label}
 
-    run.run = forward
+    run = dataclasses.replace(run, forward=forward)
     with pytest.raises(WorkError, match="cannot be exported"):
         export_bundle(run, str(tmp_path / "bundle"))
 
@@ -203,7 +205,7 @@ def deskew(element):
 def test_host_transforms_of_the_users_own_leave_a_bundle_that_takes_arrays(tmp_path, monkeypatch):
     monkeypatch.setitem(TABLES["host transform"], "deskew", "tests.export.test_bundle:deskew")
     run = trained_run(tmp_path)
-    run.decode = parse_pipeline("host transform", "deskew()|grayscale()")
+    run = dataclasses.replace(run, decode=parse_pipeline("host transform", "deskew()|grayscale()"))
     export_bundle(run, str(tmp_path / "bundle"))
     assert json.loads((tmp_path / "bundle/signature.json").read_text())["decoding"] is None
     with pytest.raises(loader.InputError, match="takes no image files"):

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from pathlib import Path
 
@@ -279,16 +280,16 @@ def test_bfloat16_run_states_a_wider_tolerance_and_verifies(tmp_path):
     import jax.numpy as jnp
 
     run = trained_run(tmp_path)
-    exact = run.run
+    exact = run.forward
 
     def halved(weights, inputs):
         cast = {k: v.astype(jnp.bfloat16).astype(v.dtype) for k, v in weights.items()}
         return exact(cast, inputs)
 
-    run.run = halved
-    said = jax.jit(halved)(run.weights, {"image": run.split("test").columns["image"]})["label"]
-    accuracy = float((np.asarray(said) == run.split("test").columns["label"]).mean())
-    run.results = {"test": {"accuracy": accuracy, "step": run.step}}
+    said = jax.jit(halved)(run.weights, {"image": run.splits["test"].columns["image"]})["label"]
+    accuracy = float((np.asarray(said) == run.splits["test"].columns["label"]).mean())
+    results = {"test": {"accuracy": accuracy, "step": run.step}}
+    run = dataclasses.replace(run, forward=halved, results=results)
     export_bundle(run, str(tmp_path / "bundle"))
     assert json.loads((tmp_path / "bundle/signature.json").read_text())["tolerance"] == 2e-2
     assert verify_bundle(str(tmp_path / "bundle")).ok
@@ -298,7 +299,8 @@ def test_float64_run_answers_in_float64(tmp_path):
     import jax
 
     run = trained_run(tmp_path)
-    run.weights = {k: v.astype(np.float64) for k, v in run.weights.items()}
+    weights = {k: v.astype(np.float64) for k, v in run.weights.items()}
+    run = dataclasses.replace(run, weights=weights)
     export_bundle(run, str(tmp_path / "bundle"))
     assert verify_bundle(str(tmp_path / "bundle")).ok
     assert not jax.config.jax_enable_x64

@@ -62,7 +62,7 @@ def test_a_head_is_replaced_and_frozen_layers_stay_to_the_bit(folder: Path, tmp_
     # And out again: transformers answers as the run does.
     api.export(str(workdir), str(out), format="hugging_face", checkpoint="last")
     config = json.loads((out / "config.json").read_text())
-    assert list(config["id2label"].values()) == list(saved.load_run(str(workdir)).classes)
+    assert list(config["id2label"].values()) == list(saved.load_run(str(workdir)).data.spec.classes)
     peer = transformers.AutoModelForImageClassification.from_pretrained(out).eval()
     trained = saved.load_run(str(workdir), "last")
     image = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
@@ -137,7 +137,7 @@ def test_texts_go_out_with_their_tokenizer_and_come_back(tmp_path: Path, capfd):
     api.export(str(workdir), str(out), format="hugging_face", checkpoint="last")
     trained = saved.load_run(str(workdir), "last")
     valid = trained.data.splits["valid"].columns
-    inputs = {name: np.asarray(valid[name][:3]) for name in trained.input_fields}
+    inputs = {name: np.asarray(valid[name][:3]) for name in trained.program.inference.input_fields}
     found = trained.forward(trained.weights, inputs)["probabilities"]
     tokenizer = transformers.PreTrainedTokenizerFast(
         tokenizer_file=str(out / "tokenizer.json"), pad_token="[PAD]"

@@ -1,4 +1,5 @@
 import ast
+import dataclasses
 import io
 import json
 import sys
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lepton_jax.config.validation import parse_pipeline
 from lepton_jax.data.sources.images import read_image
 from lepton_jax.export.bundle import export_bundle
 from lepton_jax.serving import loader
@@ -33,7 +35,7 @@ def test_serving_imports_nothing_else_of_lepton_jax():
 @pytest.mark.parametrize("count", [1, 2, 3, 17, 256, 257, 300])
 def test_answers_are_the_models_at_any_batch_size(bundle, count):
     run = trained_run(bundle)
-    image = run.split("train").columns["image"][:count]
+    image = run.splits["train"].columns["image"][:count]
     expected = jax.jit(run.forward)(run.weights, {"image": image})
     got = loader.load_bundle(bundle).predict({"image": image})
     np.testing.assert_allclose(got["probabilities"], expected["probabilities"], atol=1e-5, rtol=0)
@@ -42,7 +44,7 @@ def test_answers_are_the_models_at_any_batch_size(bundle, count):
 
 def test_few_shapes_are_compiled(bundle):
     loaded = loader.load_bundle(bundle)
-    image = trained_run(bundle).split("train").columns["image"]
+    image = trained_run(bundle).splits["train"].columns["image"]
     loaded.predict({"image": image[:600]})  # 256, 256 and 88, padded to 128
     compiled = []
     jax.monitoring.register_event_duration_secs_listener(
@@ -116,8 +118,9 @@ def picture(mode, size=(40, 30)):
 )
 def test_file_is_decoded_as_training_decoded_it(tmp_path, mode, decode):
     """The declared decoding is the run's own host pipeline, then the input's mode and size."""
-    run = trained_run(tmp_path)
-    run.decode = decode
+    run = dataclasses.replace(
+        trained_run(tmp_path), decode=parse_pipeline("host transform", decode)
+    )
     export_bundle(run, str(tmp_path / "bundle"))
     path = tmp_path / "given.png"
     path.write_bytes(picture(mode))
@@ -157,8 +160,9 @@ def test_absent_image_is_refused(bundle):
 
 
 def test_image_smaller_than_the_declared_crop_is_refused(tmp_path):
-    run = trained_run(tmp_path)
-    run.decode = "center_crop(20)"
+    run = dataclasses.replace(
+        trained_run(tmp_path), decode=parse_pipeline("host transform", "center_crop(20)")
+    )
     export_bundle(run, str(tmp_path / "bundle"))
     with pytest.raises(loader.InputError, match="smaller than the 20 x 20"):
         loader.load_bundle(tmp_path / "bundle").decode(picture("L", (19, 30)))

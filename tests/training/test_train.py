@@ -242,9 +242,9 @@ def test_further_evaluations_and_metrics_are_recorded(recipe, tmp_path: Path):
 
 def test_an_exported_forward_pass_is_the_evaluated_one(finished: Path):
     trained = saved.load_run(str(finished), "best")
-    test = trained.split("test")
+    test = trained.data.splits["test"]
     images = np.asarray(test.columns["image"])
     out = jax.jit(trained.forward)(trained.weights, {"image": images})
     accuracy = float(np.mean(np.asarray(out["label"]) == test.columns["label"]))
-    assert accuracy == pytest.approx(trained.results["test"]["accuracy"])
-    assert validate_config(json.loads(trained.config_text)) == trained.config
+    assert accuracy == pytest.approx(trained.record.results()["test"]["accuracy"])
+    assert validate_config(json.loads(trained.config.to_json())) == trained.config
