@@ -30,11 +30,12 @@ import numpy as np
 from benchmarks.loop import bare
 from benchmarks.pairs import Line
 from lepton_jax import api
-from lepton_jax.ablation import Experiment, Variant, ablate, grid
+from lepton_jax.ablation import Experiment, Variant, grid
 from lepton_jax.ablation.question.trials import Trial, expand_trials
-from lepton_jax.ablation.run import pack
-from lepton_jax.ablation.run.feasibility import BuiltPrograms, build_program
+from lepton_jax.ablation.run import executors, pack
+from lepton_jax.ablation.run.feasibility import BuiltPrograms, build_trial
 from lepton_jax.ablation.run.lanes import Lanes
+from lepton_jax.ablation.run.run_pack import CompiledLanes
 from lepton_jax.ablation.workdir import has_ended, trial_folder
 
 ROOT = Path(__file__).parent.parent
@@ -133,7 +134,7 @@ def ablated(experiment: Experiment, at_once: str) -> float:
         packs = pack.plan_packs(folder, due, at_once=at_once, workers=1)
         for each in packs:
             each.write()
-        assert ablate.choose_executor("inprocess", 1, {})(packs)
+        assert executors.run_here(packs, CompiledLanes())
         took = time.perf_counter() - began
         assert all(has_ended(trial_folder(folder, t.name)) for t in trials)
     return took
@@ -160,7 +161,7 @@ def driven_by_optuna(trials: list[Trial]) -> float:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with build_program(trials[0], "accuracy") as prepared:
+    with build_trial(trials[0], "accuracy") as prepared:
         train = prepared.data.splits["train"]
         began = time.perf_counter()
         one = Lanes(prepared.program, train, jax.local_devices()[:1], 1)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.reached import RECIPES, Recipe
-from lepton_jax.ablation.analysis import statistics as tests
+from lepton_jax.ablation.analysis.comparison import compare_with_baseline
 from lepton_jax.config import config_file
 from lepton_jax.tracking.record import Record
 
@@ -171,7 +171,7 @@ def differences(rows: list[dict[str, Any]]) -> list[str]:
             for name in (recipe.name, recipe.against)
         )
         if own and other:
-            found = tests.compare_with_baseline(recipe.name, own, other, "max")
+            found = compare_with_baseline(recipe.name, own, other, "max")
             lines += ["", f"{recipe.name} less {recipe.against}, {metric}: {found.difference:+.4f}"]
             if found.interval:
                 low, high = found.interval.low, found.interval.high

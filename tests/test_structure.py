@@ -107,6 +107,23 @@ def test_arrows_point_down_the_list():
     assert not wrong, "\n".join(wrong)
 
 
+def test_ablation_points_one_way_from_the_question_to_the_report():
+    order = ["question", "workdir", "run", "analysis", "report", "ablate", "dry_run", "reproduce"]
+    place = {f"ablation.{part}": i for i, part in enumerate(order)}
+
+    def part_of(module: str) -> str:
+        return ".".join(module.split(".")[:2])
+
+    wrong = [
+        f"{module} imports {other}"
+        for module in modules()
+        for other in sorted(imports(module))
+        if place.get(part_of(other), -1) > place.get(part_of(module), len(order))
+        or (part_of(module), part_of(other)) == ("ablation.analysis", "ablation.run")
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
 def test_no_module_imports_itself_by_way_of_others():
     cycles = [path for path in _paths() if path[-1] in path[:-1]]
     assert not cycles, "\n".join(" -> ".join(path) for path in cycles)

@@ -1,29 +1,37 @@
-"""`ablate`: from a question to its answer."""
+"""`ablate`: from a question to its answer.
 
-import signal
+An experiment is spelled out as trials (question/trials.py), whose programs are built before the
+first of them starts (run/feasibility.py). Trials of one program make packs (run/pack.py), which an
+executor runs (run/executors.py). The report is made of what the trials' records say.
+"""
+
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lepton_jax.ablation.analysis import outcomes
-from lepton_jax.ablation.analysis.outcomes import Results
+from lepton_jax.ablation.analysis.answer import answer_question
+from lepton_jax.ablation.analysis.comparison import analyse
+from lepton_jax.ablation.analysis.outcomes import read_results
 from lepton_jax.ablation.question.experiment import Experiment
 from lepton_jax.ablation.question.trials import expand_trials
-from lepton_jax.ablation.run import executors, pack
+from lepton_jax.ablation.report.html import write_report
+from lepton_jax.ablation.run.executors import choose_executor
 from lepton_jax.ablation.run.feasibility import BuiltPrograms
-from lepton_jax.ablation.run.pack import DueTrial, Pack
+from lepton_jax.ablation.run.pack import (
+    DueTrial,
+    Pack,
+    begun_packs,
+    check_at_once,
+    plan_packs,
+)
 from lepton_jax.ablation.run.search import SearchDriver
 from lepton_jax.ablation.workdir import has_ended, trial_folder, write_experiment
-from lepton_jax.cluster import slurm
+from lepton_jax.cluster.slurm import RunLine, SlurmRequest
 from lepton_jax.console import say
-from lepton_jax.errors import UserError, did_you_mean
 from lepton_jax.tracking import provenance
 from lepton_jax.tracking.claim import claim
-
-EXECUTORS = ("inprocess", "processes", "slurm")
 
 
 @dataclass(frozen=True)
@@ -32,16 +40,20 @@ class AblationResult:
 
     workdir: str
     states: Mapping[str, int]
-    """Trials by what became of them."""
+    """Number of trials by state."""
     answer: str
     report: str
+    """The path of the report."""
     stopped: bool
+    """Whether trials are left to run."""
 
     @property
     def ok(self) -> bool:
+        """Whether the experiment was stopped in good order, or has a finished trial."""
         return self.stopped or self.states.get("finished", 0) > 0
 
     def as_json(self) -> dict[str, Any]:
+        """Returns what `--json` prints."""
         return {
             "workdir": self.workdir,
             "states": dict(self.states),
@@ -51,118 +63,88 @@ class AblationResult:
         }
 
     def __str__(self) -> str:
-        counted = ", ".join(f"{n} {state}" for state, n in self.states.items())
+        counts = ", ".join(f"{n} {state}" for state, n in self.states.items())
         if self.stopped:
-            return f"Stopped with trials {counted}; the same command goes on in {self.workdir}."
-        return f"{self.answer}\n\nTrials: {counted}. The report: {self.report}"
+            return f"Stopped with trials {counts}; the same command goes on in {self.workdir}."
+        return f"{self.answer}\n\nTrials: {counts}. The report: {self.report}"
 
 
 def ablate(
     experiment: Experiment,
-    where: str,
+    workdir: str,
     *,
     executor: str,
     workers: int,
     at_once: str,
     retry: bool,
-    request: slurm.SlurmRequest,
-    run_line: slurm.RunLine,
+    request: SlurmRequest,
+    run_line: RunLine,
 ) -> AblationResult:
-    """Runs what of the experiment has not been run, and reports on all of it.
+    """Runs the trials of an experiment that have not been run, and reports on all of them.
+
+    Args:
+      executor: where packs run, one of `executors.EXECUTORS`.
+      workers: packs at a time, in processes or as jobs.
+      at_once: how many trials of a pack run at once: 'auto', 'serial' or a number.
+      retry: whether trials that failed by their own error run again.
+      request: what each job asks Slurm for.
+      run_line: runs a `launch.py` command line within a job.
 
     Raises:
-      UserError: for faults in any trial's config, before the first trial starts.
+      UserError: for faults in any trial's config, before the first trial starts; or when the
+        workdir holds another experiment.
     """
-    check_executor(executor, workers, at_once)
+    run_packs = choose_executor(executor, workers, request, run_line)
+    check_at_once(at_once)
     trials, programs = expand_trials(experiment), BuiltPrograms(experiment.metric)
-    searches = [SearchDriver(search, experiment, where, programs) for search in experiment.searches]
-    collected = provenance.collect_provenance(sys.argv)
-    carry_out = choose_executor(executor, workers, request, run_line)
+    searches = [SearchDriver(s, experiment, workdir, programs) for s in experiment.searches]
+    origin = provenance.collect_provenance(sys.argv)
 
-    def written() -> set[str]:
-        """Notes what the experiment holds by now; the names of its trials."""
-        known = [*trials, *(t for s in searches for t in s.trials())]
-        write_experiment(where, experiment, known, collected)
-        return {t.name for t in known}
+    def note_trials() -> set[str]:
+        """Writes experiment.json with all trials that there are by now; returns their names."""
+        noted = [*trials, *(t for search in searches for t in search.trials())]
+        write_experiment(workdir, experiment, noted, origin)
+        return {t.name for t in noted}
 
     def run(packs: Sequence[Pack]) -> bool:
         began = time.monotonic()
-        for each in packs:
-            each.write()
-        done = carry_out(packs)
+        for pack in packs:
+            pack.write()
+        done = run_packs(packs)
         if packs:
-            say(f"{sum(len(p.names) for p in packs)} trials in {time.monotonic() - began:.0f} s")
+            count = sum(len(pack.names) for pack in packs)
+            say(f"{count} trials in {time.monotonic() - began:.0f} s")
         return done
 
-    with claim(where):
+    def plan(due: Sequence[DueTrial]) -> list[Pack]:
+        return plan_packs(workdir, due, at_once=at_once, workers=workers)
+
+    with claim(workdir):
         programs.check(trials)
         for search in searches:
             search.check()
-        begun = pack.begun_packs(where, written())
-        known = {name for p in begun for name in p.names}
-        open_ = [t for t in trials if not has_ended(trial_folder(where, t.name), retry)]
-        due = [DueTrial(t) for t in open_ if t.name not in known]
-        done = run(begun + pack.plan_packs(where, due, at_once=at_once, workers=workers))
-        while done and (due := [d for s in searches for d in s.due()]):
-            written()
+        begun = begun_packs(workdir, note_trials())
+        in_begun = {name for pack in begun for name in pack.names}
+        due = [
+            DueTrial(t)
+            for t in trials
+            if t.name not in in_begun and not has_ended(trial_folder(workdir, t.name), retry)
+        ]
+        done = run(begun + plan(due))
+        while done and (due := [d for search in searches for d in search.due()]):
+            note_trials()
             names = ", ".join(dict.fromkeys(d.trial.variant for d in due))
             ends = {f"step {d.until:,}" if d.until else "the end" for d in due}
             say(f"search {names}: {len(due)} trials go on to {' and '.join(sorted(ends))}")
-            done = run(pack.plan_packs(where, due, at_once=at_once, workers=workers))
+            done = run(plan(due))
         for search in searches:
-            search.view()
-        return write_summary(where, stopped=not done)
+            search.write_journal()
+        return write_summary(workdir, stopped=not done)
 
 
-def choose_executor(
-    name: str, workers: int, request: slurm.SlurmRequest, run_line: slurm.RunLine
-) -> Callable[[Sequence[Pack]], bool]:
-    """What runs packs, and says whether every one of them came to its end."""
-    if name == "inprocess":
-        from lepton_jax.ablation.run.run_pack import CompiledLanes
-
-        warm = CompiledLanes()
-        return lambda packs: executors.inprocess(packs, warm, say)
-
-    def elsewhere(packs: Sequence[Pack]) -> bool:
-        before = signal.signal(signal.SIGTERM, _interrupt)
-        try:
-            if name == "processes":
-                return executors.run_in_processes(packs, workers, say)
-            return executors.run_on_slurm(packs, workers, request, run_line, say)
-        finally:
-            signal.signal(signal.SIGTERM, before)
-
-    return elsewhere
-
-
-def write_summary(where: str, *, stopped: bool) -> AblationResult:
-    """Writes the report of an experiment as it stands."""
-    from lepton_jax.ablation.analysis.answer import answer_text
-    from lepton_jax.ablation.report import html
-
-    results = outcomes.read_results(where)
-    path = html.write_report(results, where)
-    return AblationResult(where, states(results), answer_text(results), path, stopped)
-
-
-def states(results: Results) -> dict[str, int]:
-    return dict(Counter(o.state for o in results.outcomes))
-
-
-def check_executor(executor: str, workers: int, at_once: str) -> None:
-    if executor not in EXECUTORS:
-        near = did_you_mean(executor, EXECUTORS)
-        raise UserError(
-            f"ablate: no executor {executor!r}{near}; there are: {', '.join(EXECUTORS)}"
-        )
-    if workers < 1:
-        raise UserError(f"ablate: --workers={workers}: expected at least 1")
-    if workers > 1 and executor == "inprocess":
-        raise UserError("ablate: --workers is for --executor=processes or slurm")
-    if at_once not in ("auto", "serial") and not (at_once.isdigit() and int(at_once) > 0):
-        raise UserError(f"ablate: --pack={at_once}: expected auto, serial, or a number of lanes")
-
-
-def _interrupt(number: int, frame: Any) -> None:
-    raise KeyboardInterrupt
+def write_summary(workdir: str, *, stopped: bool) -> AblationResult:
+    """Writes the report of an experiment as it stands, and returns its answer."""
+    analysis = analyse(read_results(workdir))
+    report = write_report(analysis, workdir)
+    answer = str(answer_question(analysis))
+    return AblationResult(workdir, analysis.results.states, answer, report, stopped)

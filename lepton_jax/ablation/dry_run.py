@@ -1,4 +1,4 @@
-"""`ablate --dry_run`: the trials, what they share, and what they will cost."""
+"""`ablate --dry_run`: the trials, the programs they share, and what they will cost."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -6,16 +6,18 @@ from typing import Any
 
 import jax
 
-from lepton_jax.ablation.ablate import check_executor
 from lepton_jax.ablation.question.experiment import Experiment
 from lepton_jax.ablation.question.trials import Trial, expand_trials, group_by_program
-from lepton_jax.ablation.run.feasibility import BuiltPrograms, build_program
+from lepton_jax.ablation.run.executors import check_executor
+from lepton_jax.ablation.run.feasibility import BuiltPrograms, build_trial
 from lepton_jax.ablation.run.lane_count import measure_step
 from lepton_jax.ablation.run.lanes import Lanes, can_be_lanes
+from lepton_jax.ablation.run.pack import check_at_once
 from lepton_jax.ablation.run.search import SearchDriver
 from lepton_jax.ablation.workdir import has_ended, trial_folder
 
 SHOWN = 12
+"""Trials that are listed by name."""
 
 
 @dataclass(frozen=True)
@@ -25,20 +27,20 @@ class PlannedProgram:
     trials: tuple[str, ...]
     steps: int
     together: bool
-    """Whether they may run at once; streamed data and other strategies than jit do not."""
+    """Whether the trials may run at once. Streamed data forbid it, and strategies but jit."""
     seconds: float
-    """Of all of its trials one after another here, evaluations left out; 0.0: unknown."""
+    """Of all steps of its trials, one after another on this device; 0.0: unknown."""
 
 
 @dataclass(frozen=True)
 class PlannedSearch:
-    """A search: how many trials it draws, and what of them is trained, in whole runs."""
+    """A search: the number of its draws, and the whole runs that they are expected to cost."""
 
     name: str
     trials: int
     runs: float
     seconds: float
-    """As `Program.seconds`."""
+    """As `PlannedProgram.seconds`."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class AblationDryRun:
     searches: tuple[PlannedSearch, ...]
 
     def as_json(self) -> dict[str, Any]:
+        """Returns what `--json` prints."""
         return {
             "question": self.question,
             "trials": list(self.trials),
@@ -83,35 +86,41 @@ class AblationDryRun:
 
 
 def describe_ablation(
-    experiment: Experiment, where: str, executor: str, workers: int, pack: str
+    experiment: Experiment, workdir: str, *, executor: str, workers: int, at_once: str
 ) -> AblationDryRun:
-    """Builds every program, and times a few of its steps; nothing is written."""
-    check_executor(executor, workers, pack)
+    """Builds every program and times a few of its steps; writes nothing.
+
+    Raises:
+      UserError: as `ablate` does.
+    """
+    check_executor(executor, workers)
+    check_at_once(at_once)
     trials = expand_trials(experiment)
-    left = [t for t in trials if not has_ended(trial_folder(where, t.name))]
+    left = [t for t in trials if not has_ended(trial_folder(workdir, t.name))]
     metric = experiment.metric
-    programs = tuple(_program(group, metric) for group in group_by_program(left).values())
-    searching = [
-        SearchDriver(s, experiment, where, BuiltPrograms(metric)) for s in experiment.searches
-    ]
-    searches = tuple(_drawn(one, metric) for one in searching)
+    programs = tuple(_plan_program(group, metric) for group in group_by_program(left).values())
+    searches = tuple(
+        _plan_search(SearchDriver(search, experiment, workdir, BuiltPrograms(metric)), metric)
+        for search in experiment.searches
+    )
     names = tuple(t.name for t in trials)
     return AblationDryRun(experiment.question, names, len(trials) - len(left), programs, searches)
 
 
-def _drawn(searching: SearchDriver, metric: str) -> PlannedSearch:
-    searching.check()
-    search, one = searching.search, _program([searching.example], metric)
-    return PlannedSearch(search.name, search.trials, searching.runs, one.seconds * searching.runs)
+def _plan_search(driver: SearchDriver, metric: str) -> PlannedSearch:
+    driver.check()
+    search, runs = driver.search, driver.expected_runs
+    one = _plan_program([driver.example_trial], metric)
+    return PlannedSearch(search.name, search.trials, runs, one.seconds * runs)
 
 
-def _program(trials: Sequence[Trial], metric: str) -> PlannedProgram:
+def _plan_program(trials: Sequence[Trial], metric: str) -> PlannedProgram:
     first = trials[0]
     names = tuple(t.name for t in trials)
-    with build_program(first, metric) as prepared:
-        steps = prepared.program.durations.total_steps
-        if not can_be_lanes(prepared):
+    with build_trial(first, metric) as built:
+        steps = built.program.durations.total_steps
+        if not can_be_lanes(built):
             return PlannedProgram(names, steps, False, 0.0)
-        lanes = Lanes(prepared.program, prepared.data.splits["train"], jax.local_devices()[:1], 1)
+        lanes = Lanes(built.program, built.data.splits["train"], jax.local_devices()[:1], 1)
         seconds = measure_step(lanes, [first.config])
         return PlannedProgram(names, steps, True, seconds * steps * len(trials))

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from lepton_jax.ablation.ablate import ablate
-from lepton_jax.ablation.analysis import outcomes
+from lepton_jax.ablation.analysis.comparison import analyse
+from lepton_jax.ablation.analysis.outcomes import read_results
 from lepton_jax.ablation.analysis.published import (
     PublishedComparison,
     compare_with_published,
     published_table,
 )
-from lepton_jax.ablation.analysis.statistics import analyse
 from lepton_jax.ablation.question.experiment import Experiment
 from lepton_jax.cluster.slurm import RunLine, SlurmRequest
 from lepton_jax.errors import UserError
@@ -18,16 +18,19 @@ from lepton_jax.errors import UserError
 
 @dataclass(frozen=True)
 class ReproductionResult:
-    """The verdict of each published number."""
+    """The verdict on each published number."""
 
     verdicts: tuple[PublishedComparison, ...]
     report: str
+    """The path of the report."""
 
     @property
     def ok(self) -> bool:
+        """Whether every number was reproduced."""
         return all(v.reproduced for v in self.verdicts)
 
     def as_json(self) -> list[dict[str, Any]]:
+        """Returns what `--json` prints."""
         return [v.as_json() for v in self.verdicts]
 
     def __str__(self) -> str:
@@ -36,22 +39,25 @@ class ReproductionResult:
 
 def reproduce(
     experiment: Experiment,
-    where: str,
+    workdir: str,
     *,
     executor: str,
     workers: int,
     at_once: str,
     run_line: RunLine,
 ) -> ReproductionResult:
-    """Raises `UserError` when the experiment names no published numbers, or was stopped."""
+    """Runs an experiment as `ablate` does, and compares it with its published numbers.
+
+    Raises:
+      UserError: when the experiment names no published numbers, or was stopped.
+    """
     if not experiment.published:
         raise UserError("reproduce: the experiment has no published numbers (Experiment.published)")
-    done = ablate(
-        experiment, where, executor=executor, workers=workers, at_once=at_once, retry=False,
+    result = ablate(
+        experiment, workdir, executor=executor, workers=workers, at_once=at_once, retry=False,
         request=SlurmRequest(), run_line=run_line,
     )  # fmt: skip
-    if done.stopped:
-        raise UserError(f"reproduce: {done}")
-    return ReproductionResult(
-        tuple(compare_with_published(analyse(outcomes.read_results(where)))), done.report
-    )
+    if result.stopped:
+        raise UserError(f"reproduce: {result}")
+    verdicts = compare_with_published(analyse(read_results(workdir)))
+    return ReproductionResult(tuple(verdicts), result.report)

@@ -72,7 +72,9 @@ def ablate(
     if dry_run:
         from lepton_jax.ablation.dry_run import describe_ablation
 
-        return describe_ablation(question, workdir, executor, workers, pack)
+        return describe_ablation(
+            question, workdir, executor=executor, workers=workers, at_once=pack
+        )
 
     from lepton_jax.ablation import ablate
     from lepton_jax.cluster.slurm import SlurmRequest

@@ -14,6 +14,6 @@ def pack(folder: str) -> "PackResult":
     Example:
       python launch.py pack --folder=runs/mnist1d/packs/0123456789ab-01234567
     """
-    from lepton_jax.ablation.run import run_pack
+    from lepton_jax.ablation.run.run_pack import run_pack
 
-    return run_pack.run_pack(folder, run_pack.CompiledLanes())
+    return run_pack(folder)

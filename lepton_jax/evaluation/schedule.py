@@ -36,11 +36,12 @@ class Evaluations:
 
     def during(self, state: State) -> dict[str, float]:
         """Measures every split but `test`: `{'valid/loss': ...}`, as the record keeps it."""
-        values: dict[str, float] = {}
-        for name, (evaluator, columns) in self.while_training.items():
-            results = scalar_results(evaluator(state, columns))
-            values |= {f"{name}/{key}": value for key, value in results.items()}
-        return values
+        return recorded_scalars(
+            {
+                name: measure(state, columns)
+                for name, (measure, columns) in self.while_training.items()
+            }
+        )
 
     def final(self, state: State) -> dict[str, dict[str, Any]]:
         """Measures `test` and the evals on it: `{'test': {'accuracy': ..., 'confusion': ...}}`."""
@@ -114,6 +115,15 @@ class Evaluations:
             if wanted(sections[name].split):
                 selected[name] = (self._evaluator(name), columns)
         return selected
+
+
+def recorded_scalars(results: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Flattens results by split to numbers as the record keeps them: `{'valid/loss': ...}`."""
+    return {
+        f"{name}/{key}": value
+        for name, of_split in results.items()
+        for key, value in scalar_results(of_split).items()
+    }
 
 
 def _result_names(evaluations: Mapping[str, tuple[Evaluator, Columns]]) -> list[str]:

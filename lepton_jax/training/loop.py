@@ -6,12 +6,13 @@ checkpoint, so that a checkpoint never lies ahead of the record.
 """
 
 import collections
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import jax
 
+from lepton_jax.config.config import Config
 from lepton_jax.perf.clock import Clock
 from lepton_jax.placement.mesh import IN_FLIGHT
 from lepton_jax.training.state import State, Totals
@@ -74,6 +75,15 @@ class Every:
     log: float
     evaluate: float
     checkpoint: float
+
+    @classmethod
+    def of_config(cls, config: Config, period: Callable[[str], float]) -> "Every":
+        """Returns the periods of a config. `period` turns a duration into steps."""
+        return cls(
+            log=period(config.log_every),
+            evaluate=period(config.evaluate_every),
+            checkpoint=period(config.checkpoint_every),
+        )
 
     def next(self, step: int, total: int) -> int:
         """Returns the first step after `step` at which something is due; `total` is the last."""

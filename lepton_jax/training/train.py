@@ -29,7 +29,7 @@ from lepton_jax.tracking.best import best_step
 from lepton_jax.tracking.claim import claim
 from lepton_jax.tracking.progress import Progress
 from lepton_jax.tracking.record import Record
-from lepton_jax.tracking.writers.views import Views
+from lepton_jax.tracking.writers.views import Views, open_views
 from lepton_jax.training import init_from, loop, saved
 from lepton_jax.training.build import BuiltRun, build_run
 from lepton_jax.training.checkpoints import Checkpoints
@@ -211,6 +211,7 @@ class _Run:
         steps = range(first, min(total, until or total))
         if restarted:
             record.resume(first, config.to_json(), facts)
+        every = loop.Every.of_config(config, program.durations.period)
         self._open_displays(first, total)
         self.processes.on_loss(self._explain_loss)
         feed = feed_for_run(
@@ -220,7 +221,7 @@ class _Run:
             try:
                 with self.watchdog, self.progress:
                     state = loop.run_steps(
-                        feed, state, sums, self.layout.empty_sums(), steps, self._periods(), self
+                        feed, state, sums, self.layout.empty_sums(), steps, every, self
                     )
             except loop.NotFinite as e:
                 workdir, checkpoints = record.workdir, self.checkpoints
@@ -285,21 +286,11 @@ class _Run:
     def _open_displays(self, first: int, total: int) -> None:
         """Opens what shows the run while it trains: trackers, progress and utilization."""
         config, record = self.config, self.record
-        components = config.writers.values() if self.processes.first else ()
-        writers = [writer.build(record.workdir, config.to_dict()) for writer in components]
-        self.views = Views(writers, record.rows())
+        self.views = open_views(config, record) if self.processes.first else Views([])
         show = ("train/loss", "train/accuracy", config.best.metric)
         self.progress = Progress(total, batch_size=config.batch_size, start=first, show=show)
         devices = list(self.layout.placement.mesh.devices.flat)
         self.utilization = Utilization(lambda: model_flops(self.program), devices, config.precision)
-
-    def _periods(self) -> loop.Every:
-        period = self.program.durations.period
-        return loop.Every(
-            log=period(self.config.log_every),
-            evaluate=period(self.config.evaluate_every),
-            checkpoint=period(self.config.checkpoint_every),
-        )
 
     def _log(self, step: int, values: Mapping[str, float]) -> None:
         """Writes numbers to the record, the progress line and the trackers."""

@@ -1,10 +1,10 @@
 """The answer as a reader meets it: whole sentences."""
 
 from lepton_jax.ablation import Published
-from lepton_jax.ablation.analysis.answer import answer_text
+from lepton_jax.ablation.analysis.answer import answer_question
+from lepton_jax.ablation.analysis.comparison import analyse
 from lepton_jax.ablation.analysis.published import compare_with_published, published_table
-from lepton_jax.ablation.analysis.statistics import analyse
-from tests.ablation.made import of_values, outcome, results
+from tests.ablation.outcomes import of_values, outcome, results
 
 BASE = [0.930, 0.922, 0.935, 0.927, 0.931]
 HELPS = [x + d for x, d in zip(BASE, [0.008, 0.012, 0.004, 0.009, 0.007], strict=True)]
@@ -13,7 +13,7 @@ UNCLEAR = [x + d for x, d in zip(BASE, [0.003, -0.004, 0.002, 0.005, -0.002], st
 
 
 def told(found) -> str:
-    return answer_text(found)
+    return str(answer_question(analyse(found)))
 
 
 def test_a_whole_answer():

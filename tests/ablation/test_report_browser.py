@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from lepton_jax.ablation.analysis.comparison import analyse
 from lepton_jax.ablation.report import html
-from tests.ablation.made import large
+from tests.ablation.outcomes import large
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 waiting = pytest.importorskip("selenium.webdriver.support.wait", reason="selenium is not installed")
@@ -40,7 +41,7 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return html.write_report(large(), str(tmp_path_factory.mktemp("report")))
+    return html.write_report(analyse(large()), str(tmp_path_factory.mktemp("report")))
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import pytest
 from scipy import stats
 
 from lepton_jax.ablation.analysis import statistics
-from lepton_jax.ablation.analysis.statistics import analyse
-from tests.ablation.made import of_values, outcome, results
+from lepton_jax.ablation.analysis.comparison import analyse
+from tests.ablation.outcomes import of_values, outcome, results
 
 A = [0.911, 0.904, 0.920, 0.915, 0.909]
 B = [0.917, 0.913, 0.924, 0.926, 0.914]

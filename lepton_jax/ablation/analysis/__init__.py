@@ -1,1 +1,1 @@
-"""An experiment's answer: statistics of its trials, in words and tables."""
+"""The answer to an experiment's question: outcomes, their statistics, sentences and tables."""

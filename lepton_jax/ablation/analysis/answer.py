@@ -1,4 +1,4 @@
-"""The answer of an experiment in plain words, and its verdicts against published numbers."""
+"""The answer of an experiment in plain words."""
 
 import math
 from collections import Counter
@@ -6,24 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from lepton_jax.ablation.analysis.comparison import Analysis, Comparison, has_result, is_improvement
 from lepton_jax.ablation.analysis.metric_unit import MetricUnit, decimals_of_values, unit_of
 from lepton_jax.ablation.analysis.outcomes import Outcome, Results
 from lepton_jax.ablation.analysis.published import PublishedComparison, compare_with_published
-from lepton_jax.ablation.analysis.statistics import (
-    LEVEL,
-    MOST_SEEDS,
-    Analysis,
-    Comparison,
-    analyse,
-    has_result,
-    is_improvement,
-)
+from lepton_jax.ablation.analysis.statistics import LEVEL, MOST_SEEDS
 from lepton_jax.ablation.question.experiment import format_value
 from lepton_jax.ablation.workdir import ENDED
 
-_SPOKEN = 8
-"""Findings of a kind that are spelled out; the table has them all."""
-_SPOKEN_OF_MANY = 4
+_SPELLED_OUT = 8
+"""Most findings of a kind that are spelled out; the report's table has them all."""
+_SPELLED_OUT_OF_MANY = 4
 
 
 @dataclass(frozen=True)
@@ -36,29 +29,29 @@ class Finding:
 
 @dataclass(frozen=True)
 class ExperimentAnswer:
+    """The question of an experiment, and what its trials say to it."""
+
     question: str
     findings: tuple[Finding, ...]
-    """Published numbers first, then the better ones, the worse, and what is open."""
+    """Published numbers first, then the better variants, the worse, and the undecided."""
     notes: tuple[str, ...]
-    """Failures, what is not finished, tuning, and how it was compared."""
+    """How the variants were compared, their tuning, failures, and trials that are not finished."""
 
     def __str__(self) -> str:
         return "\n".join([self.question, *[f"  {f.text}" for f in self.findings], *self.notes])
 
 
-def answer_text(results: Results) -> str:
-    return str(answer_question(analyse(results)))
-
-
 def answer_question(analysis: Analysis) -> ExperimentAnswer:
+    """Puts what the statistics say of an experiment into sentences."""
     results = analysis.results
-    findings = [_of_published(v) for v in compare_with_published(analysis)[:_SPOKEN]]
+    published = compare_with_published(analysis)[:_SPELLED_OUT]
+    findings = [_describe_published(comparison) for comparison in published]
     findings += _findings(analysis) if analysis.comparisons else [_best_on_valid(results)]
     return ExperimentAnswer(results.question, tuple(findings), tuple(_notes(analysis)))
 
 
-def _of_published(v: PublishedComparison) -> Finding:
-    """`recipe: not reproduced: 0.6965 (sd 0.0066, 3 seeds) against 0.8996 ± 0.01, the article.`"""
+def _describe_published(v: PublishedComparison) -> Finding:
+    """Writes `recipe: not reproduced: 0.69 (sd 0.0066, 3 seeds) against 0.8996 ± 0.01, SOURCE.`"""
     against = f"against {v.published:g} ± {v.tolerance:g}, {v.source}"
     if v.mean is None:
         return Finding("untested", f"{v.variant}: no result yet {against}.")
@@ -69,29 +62,30 @@ def _of_published(v: PublishedComparison) -> Finding:
 
 
 def _findings(analysis: Analysis) -> list[Finding]:
-    found: list[Finding] = []
-    most = _SPOKEN if len(analysis.comparisons) <= 2 * _SPOKEN else _SPOKEN_OF_MANY
+    findings: list[Finding] = []
+    few = len(analysis.comparisons) <= 2 * _SPELLED_OUT
+    most = _SPELLED_OUT if few else _SPELLED_OUT_OF_MANY
     kinds: tuple[Literal["better", "worse", "undecided", "untested"], ...]
     kinds = "better", "worse", "undecided", "untested"
     for kind in kinds:
         of_kind = [c for c in analysis.comparisons if c.verdict == kind]
         if kind in ("better", "worse"):
             of_kind.sort(key=lambda c: -abs(c.difference or 0.0))
-        spoken = of_kind if len(of_kind) <= most + 1 else of_kind[:most]
-        found += [Finding(kind, describe_comparison(c, analysis)) for c in spoken]
-        if rest := len(of_kind) - len(spoken):
+        spelled_out = of_kind if len(of_kind) <= most + 1 else of_kind[:most]
+        findings += [Finding(kind, describe_comparison(c, analysis)) for c in spelled_out]
+        if rest := len(of_kind) - len(spelled_out):
             others = {
                 "better": f"{rest} more beat the baseline",
                 "worse": f"{rest} more are worse than the baseline",
                 "undecided": f"{rest} more: no difference found",
                 "untested": f"{rest} more could not be tested",
             }
-            found.append(Finding(kind, f"{others[kind]}: see the table."))
-    return found
+            findings.append(Finding(kind, f"{others[kind]}: see the table."))
+    return findings
 
 
 def describe_comparison(c: Comparison, analysis: Analysis) -> str:
-    """`dropout 0.1 beats the baseline by 0.8 points (0.3 to 1.3).`"""
+    """Writes `dropout 0.1 beats the baseline by 0.8 points (0.3 to 1.3).`"""
     results = analysis.results
     if c.difference is None:
         lacking = c.variant if not analysis.summary(c.variant).values else results.baseline
@@ -100,7 +94,7 @@ def describe_comparison(c: Comparison, analysis: Analysis) -> str:
     good = is_improvement(c.difference, results.mode)
     if by and c.difference < 0:
         by = type(by)(-by.high, -by.low)
-    size = unit.difference_of(abs(c.difference), by)
+    size = unit.format_difference(abs(c.difference), by)
     match c.verdict:
         case "better":
             return f"{c.variant} beats the baseline by {size}."
@@ -111,7 +105,8 @@ def describe_comparison(c: Comparison, analysis: Analysis) -> str:
             # Its own interval leaves zero out, which among so many is no surprise.
             alone = c.p is not None and c.p < 1 - LEVEL
             once = f" once corrected for {tested} comparisons" if alone else ""
-            return f"{c.variant}: no difference found with {c.seeds} seeds{once}{_open(c, unit)}."
+            open_end = _what_would_settle(c, unit)
+            return f"{c.variant}: no difference found with {c.seeds} seeds{once}{open_end}."
     if c.difference == 0:
         than = "the same result as the baseline"
     else:
@@ -123,9 +118,10 @@ def describe_comparison(c: Comparison, analysis: Analysis) -> str:
     return f"{c.variant}: {than}; no spread over {c.seeds} seeds to test against."
 
 
-def _open(c: Comparison, unit: MetricUnit) -> str:
+def _what_would_settle(c: Comparison, unit: MetricUnit) -> str:
+    """Writes the observed difference, and how many more seeds would settle one of its size."""
     assert c.difference is not None
-    ends = unit.difference_of(c.difference, c.interval)
+    ends = unit.format_difference(c.difference, c.interval)
     seen = f" ({ends.replace(' (', ', ').rstrip(')')})" if c.interval else ""
     if c.more_seeds is None:
         return f"{seen}; if it is this small, {MOST_SEEDS:,} seeds would not settle it"
@@ -133,7 +129,7 @@ def _open(c: Comparison, unit: MetricUnit) -> str:
 
 
 def _best_on_valid(results: Results) -> Finding:
-    """Where there is nothing to compare with, as in a search: which came out first."""
+    """Says which variant is best on `valid`, where there is no baseline to compare with."""
     best: tuple[float, str] | None = None
     for v in results.variants:
         mean = mean_on_valid(results.reported(v))
@@ -142,7 +138,7 @@ def _best_on_valid(results: Results) -> Finding:
     if best is None:
         return Finding("untested", "No trial has a result.")
     unit = unit_of(results)
-    value = unit.value_of(best[0], decimals_of_values(results, unit, None))
+    value = unit.format_value(best[0], decimals_of_values(results, unit, None))
     among = f" of {len(results.variants)} variants" if len(results.variants) > 1 else ""
     text = f"{best[1]} is best on valid{among}, with {results.metric} {value}"
     but = "the best of many is flattered by chance" if among else "nothing to compare it with"
@@ -150,54 +146,56 @@ def _best_on_valid(results: Results) -> Finding:
 
 
 def mean_on_valid(outcomes: Sequence[Outcome]) -> float | None:
+    """Computes the mean of the finite metrics on `valid`; None where there is none."""
     values = [o.valid for o in outcomes if o.valid is not None and math.isfinite(o.valid)]
     return sum(values) / len(values) if values else None
 
 
 def _notes(analysis: Analysis) -> list[str]:
     results = analysis.results
-    notes = [*_how(analysis), *_tunings(results)]
-    bad = [o for o in results.outcomes if o.state == "failed" or _without_number(o)]
+    notes = [*_describe_tests(analysis), *_describe_tunings(results)]
+    bad = [o for o in results.outcomes if o.state == "failed" or _is_not_finite(o)]
     if bad:
-        told = "; ".join(f"{o.variant}, seed {o.seed}: {_reason(o)}" for o in bad[:4])
+        named = "; ".join(f"{o.variant}, seed {o.seed}: {_reason(o)}" for o in bad[:4])
         more = f"; and {len(bad) - 4} more" if len(bad) > 4 else ""
         notes.append(
-            f"{_of(len(bad), results.outcomes)} failed and count for nothing: {told}{more}."
+            f"{_of(len(bad), results.outcomes)} failed and count for nothing: {named}{more}."
         )
     if pruned := sum(o.state == "pruned" for o in results.outcomes):
         notes.append(f"{_of(pruned, results.outcomes)} were stopped early by a search.")
     states = Counter(o.state for o in results.outcomes if o.state not in ENDED)
     if states:
-        told = ", ".join(f"{n} {state}" for state, n in states.items())
+        counts = ", ".join(f"{n} {state}" for state, n in states.items())
         unfinished = _of(states.total(), results.outcomes)
-        notes.append(f"Not the last word: {unfinished} have yet to finish ({told}).")
+        notes.append(f"Not the last word: {unfinished} have yet to finish ({counts}).")
     return notes
 
 
-def _how(analysis: Analysis) -> list[str]:
-    """What was measured, and how it was compared."""
+def _describe_tests(analysis: Analysis) -> list[str]:
+    """Says what was measured, and how it was compared."""
     results = analysis.results
     tested = [c for c in analysis.comparisons if c.p is not None]
     if not tested:
         return []
-    counted = sorted({c.seeds for c in tested})
-    seeds = f"{counted[0]} to {counted[-1]}" if len(counted) > 1 else str(counted[0])
+    counts = sorted({c.seeds for c in tested})
+    seeds = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
     unpaired = [c.variant for c in tested if not c.paired]
     pairing = "differences paired by seed"
     if unpaired:
-        some = "Welch's test for " + _listed(unpaired) + ", whose seeds differ"
-        pairing = some if len(unpaired) == len(tested) else f"{pairing} ({some})"
+        welch = "Welch's test for " + _first_names(unpaired) + ", whose seeds differ"
+        pairing = welch if len(unpaired) == len(tested) else f"{pairing} ({welch})"
     more = "s" if len(tested) > 1 else ""
     note = (
         f"Test {results.metric.replace('_', ' ')}, {seeds} seeds; {pairing}, with 95 % intervals; "
         f"verdicts at 5 % after Holm's correction for {len(tested)} comparison{more}."
     )
-    if counted[0] == 2:
+    if counts[0] == 2:
         note += " Two seeds show only a very large difference."
     return [note]
 
 
-def _tunings(results: Results) -> list[str]:
+def _describe_tunings(results: Results) -> list[str]:
+    """Says which tuning of each variant was chosen on `valid`."""
     chosen: dict[str, list[str]] = {}
     for variant in results.variants:
         reported = results.reported(variant)
@@ -208,13 +206,14 @@ def _tunings(results: Results) -> list[str]:
         return []
     if len(chosen) == 1:
         return [f"Tuned on valid, each variant by itself: {next(iter(chosen))} for all."]
-    told = [f"{values} for {_listed(variants)}" for values, variants in chosen.items()]
-    more = f"; and {len(told) - _SPOKEN} more" if len(told) > _SPOKEN else ""
-    return [f"Tuned on valid, each variant by itself: {'; '.join(told[:_SPOKEN])}{more}."]
+    tunings = [f"{values} for {_first_names(variants)}" for values, variants in chosen.items()]
+    left = len(tunings) - _SPELLED_OUT
+    more = f"; and {left} more" if left > 0 else ""
+    return [f"Tuned on valid, each variant by itself: {'; '.join(tunings[:_SPELLED_OUT])}{more}."]
 
 
-def _without_number(o: Outcome) -> bool:
-    """Finished with a number that is not finite. No number at all is a search's, not a failure."""
+def _is_not_finite(o: Outcome) -> bool:
+    """Tells whether a trial finished with a metric that is not finite."""
     return o.state == "finished" and o.test is not None and not has_result(o)
 
 
@@ -226,5 +225,5 @@ def _of(count: int, outcomes: Sequence[Outcome]) -> str:
     return f"{count} of {len(outcomes)} trials"
 
 
-def _listed(names: Sequence[str]) -> str:
+def _first_names(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,6 +1,7 @@
-"""What the trials of an experiment came to: all that the report, the answer and `watch` see."""
+"""The outcomes of an experiment's trials: all that the answer, the report and `watch` see of it."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -22,26 +23,26 @@ from lepton_jax.tracking.record import Record, Row
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one trial came to."""
+    """The outcome of one trial, which may not have ended."""
 
     variant: str
     seed: int
     workdir: str
     state: TrialState
     reason: str
-    """Why it failed, in a sentence; else ''."""
+    """Why the trial failed, in a sentence; else ''."""
     tuning: Mapping[str, Any]
     changes: Mapping[str, tuple[Any, Any]]
-    """`{key: (of the baseline, its own)}`, where the two configs differ."""
+    """`{key: (value of the baseline, value of the trial)}`, where the two configs differ."""
     valid: float | None
-    """The metric on `valid` at the trial's best checkpoint, which tuning and selection go by."""
+    """The metric on `valid` at the trial's best checkpoint: tuning and selection go by it."""
     test: float | None
-    """The metric on `test` at the same checkpoint: what is reported."""
+    """The metric on `test` at the same checkpoint: the report shows it."""
     curve: tuple[tuple[int, float], ...]
-    """(step, metric on `valid`)."""
+    """`(step, metric on valid)`."""
     device_seconds: float
     command: str
-    """Runs it again, alone."""
+    """The command that runs the trial again, alone."""
 
 
 @dataclass(frozen=True)
@@ -58,21 +59,27 @@ class Results:
     published: Mapping[str, Published]
     provenance: Mapping[str, Any]
 
+    @property
+    def states(self) -> dict[str, int]:
+        """Number of trials by state."""
+        return dict(Counter(o.state for o in self.outcomes))
+
     def reported(self, variant: str) -> tuple[Outcome, ...]:
-        """The variant's outcomes, by seed; of several tunings, those of the best one on `valid`
-        among those that ran under the most seeds.
+        """Returns the outcomes of a variant that the report shows, by seed.
+
+        Of several tunings, those of one: among the tunings that ran under the most seeds, the best
+        on `valid`.
         """
-        mine = [o for o in self.outcomes if o.variant == variant]
         tunings: dict[tuple[Any, ...], list[Outcome]] = {}
-        for o in mine:
-            tunings.setdefault(tuple(sorted((k, str(v)) for k, v in o.tuning.items())), []).append(
-                o
-            )
-        chosen = max(tunings.values(), key=lambda t: (len(t), self._merit(t)), default=[])
+        for o in self.outcomes:
+            if o.variant == variant:
+                tuning = tuple(sorted((k, str(v)) for k, v in o.tuning.items()))
+                tunings.setdefault(tuning, []).append(o)
+        chosen = max(tunings.values(), key=lambda t: (len(t), self._score(t)), default=[])
         return tuple(sorted(chosen, key=lambda o: o.seed))
 
-    def _merit(self, outcomes: list[Outcome]) -> float:
-        """The mean on `valid`, larger being better; a tuning with a failed trial comes last."""
+    def _score(self, outcomes: list[Outcome]) -> float:
+        """Computes the mean on `valid`, larger being better; -inf for a tuning with a failure."""
         values = [
             o.valid
             for o in outcomes
@@ -87,29 +94,33 @@ class Results:
 
 
 def read_results(workdir: str) -> Results:
-    """The experiment as it stands. Raises `UserError` when the workdir holds none."""
+    """Reads an experiment as it stands from its workdir.
+
+    Raises:
+      UserError: when the workdir holds no experiment.
+    """
     path = files.join_path(workdir, "experiment.json")
     if not files.exists(path):
         raise UserError(f"{workdir} holds no experiment (no experiment.json)")
-    found = files.read_json(path)
+    experiment = files.read_json(path)
     running = running_trials(workdir)
     outcomes = [
-        _outcome(workdir, trial, found["metric"], trial["name"] in running)
-        for trial in found["trials"]
+        _read_outcome(workdir, trial, experiment["metric"], trial["name"] in running)
+        for trial in experiment["trials"]
     ]
     return Results(
-        question=found["question"],
-        metric=found["metric"],
-        mode=found["mode"],
-        baseline=found["baseline"],
+        question=experiment["question"],
+        metric=experiment["metric"],
+        mode=experiment["mode"],
+        baseline=experiment["baseline"],
         variants=tuple(dict.fromkeys(o.variant for o in outcomes)),
         outcomes=tuple(outcomes),
-        published={k: Published(*v) for k, v in found["published"].items()},
-        provenance=found["provenance"],
+        published={k: Published(*v) for k, v in experiment["published"].items()},
+        provenance=experiment["provenance"],
     )
 
 
-def _outcome(workdir: str, trial: Mapping[str, Any], metric: str, running: bool) -> Outcome:
+def _read_outcome(workdir: str, trial: Mapping[str, Any], metric: str, running: bool) -> Outcome:
     folder = trial_folder(workdir, trial["name"])
     state = trial_state(folder, running)
     rows: list[Row] = []

@@ -1,8 +1,10 @@
+"""Published numbers beside those of an experiment, with a verdict each."""
+
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from lepton_jax.ablation.analysis.statistics import Analysis, is_improvement
+from lepton_jax.ablation.analysis.comparison import Analysis, is_improvement
 from lepton_jax.console import format_table
 
 
@@ -21,18 +23,23 @@ class PublishedComparison:
 
     @property
     def reproduced(self) -> bool:
-        """Whether the number was reached."""
+        """Whether the published number, or a better one, was reached."""
         return self.verdict in ("reproduced", "better")
 
     def as_json(self) -> dict[str, Any]:
+        """Returns the fields by name."""
         return asdict(self)
 
 
 def compare_with_published(analysis: Analysis) -> list[PublishedComparison]:
-    """Reproduced: the mean over seeds is within the tolerance; better: beyond it, to the good."""
+    """Compares the means over seeds with the published numbers of an experiment.
+
+    'reproduced': the mean is within the tolerance; 'better': it is beyond the tolerance, to the
+    good.
+    """
     results = analysis.results
     summaries = {s.variant: s for s in analysis.summaries}
-    found = []
+    comparisons = []
     for variant, p in results.published.items():
         s = summaries.get(variant)
         verdict: Literal["reproduced", "better", "not reproduced", "no result"]
@@ -45,14 +52,14 @@ def compare_with_published(analysis: Analysis) -> list[PublishedComparison]:
             else:
                 good = is_improvement(mean - p.value, results.mode)
                 verdict = "better" if good else "not reproduced"
-        found.append(
+        comparisons.append(
             PublishedComparison(variant, p.value, p.tolerance, p.source, mean, sd, seeds, verdict)
         )
-    return found
+    return comparisons
 
 
 def published_table(verdicts: Sequence[PublishedComparison]) -> str:
-    """For a terminal; numbers in the metric's own unit, as they were published."""
+    """Writes the comparisons as a table for a terminal, in the unit that was published."""
     table = [("variant", "published", "ours", "seeds", "verdict", "source")]
     for v in verdicts:
         spread = "" if v.sd is None else f" (sd {v.sd:.2g})"

@@ -2,16 +2,18 @@
 
 import csv
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from lepton_jax.ablation.analysis.answer import mean_on_valid
+from lepton_jax.ablation.analysis.comparison import Analysis
 from lepton_jax.ablation.analysis.published import compare_with_published
-from lepton_jax.ablation.analysis.statistics import Analysis, Interval
+from lepton_jax.ablation.analysis.statistics import Interval
 from lepton_jax.ablation.question.experiment import format_value
 from lepton_jax.tracking.files import replace_non_finite
 
-Row = dict[str, Any]
+TableRow = dict[str, Any]
 
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
@@ -22,22 +24,23 @@ _LATEX = {
 
 @dataclass(frozen=True)
 class Table:
-    """`rows` have the same keys each; None where there is nothing to say."""
+    """A table of the report. Its rows have the same keys; None stands for no value."""
 
     name: str
     title: str
-    rows: list[Row]
+    rows: list[TableRow]
 
     @property
     def columns(self) -> list[str]:
+        """The names of the columns."""
         return list(self.rows[0]) if self.rows else []
 
     def cells(self) -> list[list[str]]:
-        """The rows as text, numbers to four digits."""
+        """Formats the rows, numbers to four digits."""
         return [[_text(row[c]) for c in self.columns] for row in self.rows]
 
     def numeric(self) -> list[bool]:
-        """Which columns hold numbers, and are aligned to the right."""
+        """Tells of each column whether it holds numbers, which are aligned to the right."""
         return [
             any(is_number(row[c]) for row in self.rows)
             and all(is_number(row[c]) or row[c] is None for row in self.rows)
@@ -46,19 +49,19 @@ class Table:
 
 
 def build_tables(analysis: Analysis) -> list[Table]:
-    """The tables that have rows: results, comparisons, cost, published, trials."""
-    found = [
+    """Makes the tables of a report, without those that have no rows."""
+    tables = [
         Table("results", "Results", results_rows(analysis)),
         Table("comparisons", "Against the baseline", comparison_rows(analysis)),
         Table("cost", "Cost", cost_rows(analysis)),
         Table("published", "Against published numbers", published_rows(analysis)),
         Table("trials", "Trials", trial_rows(analysis)),
     ]
-    return [t for t in found if t.rows]
+    return [t for t in tables if t.rows]
 
 
-def results_rows(analysis: Analysis) -> list[Row]:
-    """Each variant by itself, in units of the metric."""
+def results_rows(analysis: Analysis) -> list[TableRow]:
+    """Makes a row of each variant by itself."""
     return [
         {
             "variant": s.variant,
@@ -75,7 +78,8 @@ def results_rows(analysis: Analysis) -> list[Row]:
     ]
 
 
-def comparison_rows(analysis: Analysis) -> list[Row]:
+def comparison_rows(analysis: Analysis) -> list[TableRow]:
+    """Makes a row of each variant against the baseline."""
     return [
         {
             "variant": c.variant,
@@ -95,26 +99,27 @@ def comparison_rows(analysis: Analysis) -> list[Row]:
     ]
 
 
-def cost_rows(analysis: Analysis) -> list[Row]:
-    """Device-seconds of all of a variant's trials, whether they are reported or not."""
+def cost_rows(analysis: Analysis) -> list[TableRow]:
+    """Makes a row of the device-seconds of each variant's trials, reported or not."""
     outcomes = analysis.results.outcomes
     total = sum(o.device_seconds for o in outcomes)
     rows = []
     for variant in analysis.results.variants:
-        mine = [o.device_seconds for o in outcomes if o.variant == variant]
+        seconds = [o.device_seconds for o in outcomes if o.variant == variant]
         rows.append(
             {
                 "variant": variant,
-                "trials": len(mine),
-                "device-seconds": sum(mine),
-                "a trial": sum(mine) / len(mine) if mine else None,
-                "share": sum(mine) / total if total else None,
+                "trials": len(seconds),
+                "device-seconds": sum(seconds),
+                "a trial": sum(seconds) / len(seconds) if seconds else None,
+                "share": sum(seconds) / total if total else None,
             }
         )
     return rows
 
 
-def published_rows(analysis: Analysis) -> list[Row]:
+def published_rows(analysis: Analysis) -> list[TableRow]:
+    """Makes a row of each published number."""
     return [
         {
             "variant": r.variant,
@@ -130,7 +135,8 @@ def published_rows(analysis: Analysis) -> list[Row]:
     ]
 
 
-def trial_rows(analysis: Analysis) -> list[Row]:
+def trial_rows(analysis: Analysis) -> list[TableRow]:
+    """Makes a row of each trial."""
     return [
         {
             "variant": o.variant,
@@ -151,12 +157,13 @@ def trial_rows(analysis: Analysis) -> list[Row]:
     ]
 
 
-def describe_values(values: Any) -> str:
+def describe_values(values: Mapping[str, Any]) -> str:
+    """Writes `learning_rate=0.1, width=64`."""
     return ", ".join(f"{k}={format_value(v)}" for k, v in values.items())
 
 
 def csv_text(table: Table) -> str:
-    """Numbers in full, as they were measured."""
+    """Writes a table as CSV, numbers in full as they were measured."""
     out = io.StringIO()
     writer = csv.DictWriter(out, table.columns, lineterminator="\n")
     writer.writeheader()
@@ -165,6 +172,7 @@ def csv_text(table: Table) -> str:
 
 
 def markdown_text(table: Table) -> str:
+    """Writes a table as Markdown."""
     rules = ["---:" if right else "---" for right in table.numeric()]
     lines = [table.columns, rules, *table.cells()]
     escaped = [[c.replace("|", r"\|").replace("\n", " ") for c in line] for line in lines]
@@ -172,7 +180,7 @@ def markdown_text(table: Table) -> str:
 
 
 def latex_text(table: Table) -> str:
-    """A `tabular` with the rules of booktabs: `\\usepackage{booktabs}`."""
+    """Writes a table as a LaTeX `tabular` with the rules of booktabs: `\\usepackage{booktabs}`."""
     alignment = "".join("r" if right else "l" for right in table.numeric())
     head, *body = (
         " & ".join(_escaped(cell) for cell in line) + r" \\"
@@ -185,7 +193,7 @@ def latex_text(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _ends(name: str, interval: Interval | None) -> Row:
+def _ends(name: str, interval: Interval | None) -> TableRow:
     return {
         f"{name} low": interval.low if interval else None,
         f"{name} high": interval.high if interval else None,
@@ -203,6 +211,7 @@ def _text(value: Any) -> str:
 
 
 def is_number(value: Any) -> bool:
+    """Tells whether a value is an int or a float, and no bool."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

@@ -1,1 +1,1 @@
-"""An experiment's question: what varies, and the trials that come of it."""
+"""The question of an experiment: what varies, and the trials that come of it."""

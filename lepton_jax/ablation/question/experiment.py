@@ -9,8 +9,8 @@
             metric="accuracy",
         )
 
-Nothing is declared about how trials are run: what may share a program follows from the configs.
-Imports: numpy only when something is sampled.
+Nothing is declared about how trials are run: which of them may share a compiled program follows
+from their configs. Imports numpy only when something is sampled.
 """
 
 import itertools
@@ -29,23 +29,24 @@ Changes = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Variant:
-    """One of the things compared: a name, and how its config differs from the experiment's."""
+    """One of the things compared: a name, and what its config changes."""
 
     name: str
     changes: Changes = field(default_factory=dict)
     tuning: Changes = field(default_factory=dict)
-    """Keys that are no part of the question: of the variants of one name, the tuning that is best
-    on `valid` is the one reported."""
+    """Changed keys that are no part of the question. Of several variants with one name, the report
+    shows the one whose tuning is best on `valid`."""
     config: str = ""
     """Another config file to start from."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """A number to reproduce: its value, how far off one may be, and where it stands."""
+    """A number to reproduce, with its source."""
 
     value: float
     tolerance: float
+    """A mean that is at most so far from `value` reproduces it."""
     source: str
 
 
@@ -55,39 +56,41 @@ class Experiment:
 
     question: str
     config: str
-    """The config that variants change: FILE.py[:ARG]."""
+    """The config that the variants change: FILE.py[:ARG]."""
     variants: Sequence[Variant] = ()
     seeds: Sequence[int] = (0, 1, 2)
     metric: str = "accuracy"
-    """Selection and tuning see `valid/METRIC`; the report shows `test/METRIC`."""
+    """Selection and tuning go by `valid/METRIC`; the report shows `test/METRIC`."""
     mode: Literal["max", "min"] = "max"
     baseline: str = ""
     """The variant that the others are compared with; by default the first."""
     published: Mapping[str, Published] = field(default_factory=dict)
     """Numbers to reproduce, by variant."""
     changes: Changes = field(default_factory=dict)
-    """What differs from the config file in every variant."""
+    """What every variant changes in the config file."""
     searches: Sequence["Search"] = ()
-    """Variants that are looked for."""
+    """Variants whose best values a hyperparameter search finds."""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of what is compared, in order."""
+        """Names of the variants and searches that are compared, in order."""
         variants, searches = (v.name for v in self.variants), (s.name for s in self.searches)
         return tuple(dict.fromkeys((*variants, *searches)))
 
     @property
     def compared_with(self) -> str:
+        """The name of the baseline."""
         return self.baseline or self.names[0]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """A variant that is looked for: drawn `trials` times under the first seed, chosen on `valid`,
-    and the best then run under every seed.
+    """A hyperparameter search, whose best draw is compared as one variant.
 
-    With `rungs` a trial goes on beyond these shares of its run only if it is among the best
-    1/`reduction` of those that came so far: `rungs=(1/9, 1/3)`, `reduction=3`.
+    `trials` draws run under the first seed; the best of them on `valid` then runs under every seed.
+    With `rungs` (successive halving) a draw goes on beyond each of these shares of its run only if
+    it is among the best 1/`reduction` of the draws that came so far: `rungs=(1/9, 1/3)`,
+    `reduction=3`.
     """
 
     name: str
@@ -97,17 +100,17 @@ class Search:
     changes: Changes = field(default_factory=dict)
     sampler: Literal["random", "tpe"] = "random"
     batch: int = 16
-    """Draws at a time: they may run at once, and `tpe` has not seen the results of each other."""
+    """Draws at a time. They may run at once; none of them is drawn with the results of another."""
     rungs: tuple[float, ...] = ()
     reduction: int = 3
     brackets: int = 1
-    """Of Hyperband: the second one begins at the second rung, and so on."""
+    """Brackets of Hyperband: the draws of the second begin at the second rung, and so on."""
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class Distribution:
-    """Where a value of `sampled` or of a search comes from."""
+    """A probability distribution from which a search or `sample_variants` draws a value."""
 
     kind: Literal["uniform", "log_uniform", "integer", "choice"]
     low: float = 0.0
@@ -116,7 +119,7 @@ class Distribution:
 
     @property
     def ends(self) -> tuple[Any, ...]:
-        """Its bounds, or all its options."""
+        """The bounds, or all options of a choice."""
         match self.kind:
             case "choice":
                 return self.options
@@ -125,6 +128,7 @@ class Distribution:
         return self.low, self.high
 
     def draw(self, rng: "np.random.Generator") -> Any:
+        """Draws one value."""
         match self.kind:
             case "uniform":
                 return float(rng.uniform(self.low, self.high))
@@ -138,37 +142,41 @@ class Distribution:
 
 
 def uniform(low: float, high: float) -> Distribution:
-    return _ordered(Distribution("uniform", low, high))
+    """Makes the uniform distribution between two bounds."""
+    return _check_order(Distribution("uniform", low, high))
 
 
 def log_uniform(low: float, high: float) -> Distribution:
-    """Uniform in the logarithm; both bounds above zero."""
+    """Makes the log-uniform distribution between two bounds above zero."""
     if low <= 0:
         raise UserError(f"log_uniform({low}, {high}): bounds must be above zero")
-    return _ordered(Distribution("log_uniform", low, high))
+    return _check_order(Distribution("log_uniform", low, high))
 
 
 def integer(low: int, high: int) -> Distribution:
-    """Every whole number from `low` to `high`, both included."""
-    return _ordered(Distribution("integer", low, high))
+    """Makes the uniform distribution of the integers from `low` to `high`, both included."""
+    return _check_order(Distribution("integer", low, high))
 
 
 def choice(*options: Any) -> Distribution:
+    """Makes the uniform distribution of some values, which may be of any type."""
     if not options:
         raise UserError("choice() needs at least one option")
     return Distribution("choice", options=options)
 
 
-def _ordered(found: Distribution) -> Distribution:
-    if not found.low <= found.high:
-        raise UserError(f"{found.kind}({found.low}, {found.high}): the bounds are the wrong way")
-    return found
+def _check_order(distribution: Distribution) -> Distribution:
+    kind, low, high = distribution.kind, distribution.low, distribution.high
+    if not low <= high:
+        raise UserError(f"{kind}({low}, {high}): the bounds are the wrong way")
+    return distribution
 
 
 def named_variants(variants: Mapping[str, Changes]) -> list[Variant]:
-    """Variants by name. The change `config` starts from another file: `{'config': 'configs/b.py'}`.
+    """Makes a variant of each name. The change `config` starts from another config file:
+    `{'config': 'configs/b.py'}`.
 
-    The list can be added to others: `named_variants({...}) + grid({...})`.
+    Lists of variants can be added: `named_variants({...}) + grid({...})`.
     """
     return [
         Variant(name, {k: v for k, v in c.items() if k != "config"}, config=c.get("config", ""))
@@ -177,12 +185,14 @@ def named_variants(variants: Mapping[str, Changes]) -> list[Variant]:
 
 
 def one_at_a_time(changes: Mapping[str, Changes], baseline: str = "baseline") -> list[Variant]:
-    """The unchanged config, named `baseline`, and each change to it alone."""
+    """Makes a variant of the unchanged config, named `baseline`, and one of each change alone."""
     return [Variant(baseline), *named_variants(changes)]
 
 
 def grid(values: Mapping[str, Iterable[Any]]) -> list[Variant]:
-    """Every combination: `grid({'model.width': (32, 64), 'batch_size': (32, 128)})`."""
+    """Makes a variant of every combination of values:
+    `grid({'model.width': (32, 64), 'batch_size': (32, 128)})`.
+    """
     columns = {key: list(options) for key, options in values.items()}
     return [
         _named(dict(zip(columns, combination, strict=True)))
@@ -191,7 +201,7 @@ def grid(values: Mapping[str, Iterable[Any]]) -> list[Variant]:
 
 
 def zip_variants(values: Mapping[str, Iterable[Any]]) -> list[Variant]:
-    """The first of each, the second of each, and so on."""
+    """Makes a variant of the first value of every key, one of the second values, and so on."""
     columns = {key: list(options) for key, options in values.items()}
     lengths = {key: len(options) for key, options in columns.items()}
     if len(set(lengths.values())) > 1:
@@ -205,7 +215,9 @@ def zip_variants(values: Mapping[str, Iterable[Any]]) -> list[Variant]:
 def sample_variants(
     count: int, space: Mapping[str, Distribution], *, seed: int = 0
 ) -> list[Variant]:
-    """`count` independent draws: `sample_variants(20, {'model.dropout': uniform(0.0, 0.5)})`."""
+    """Makes `count` variants of independent draws:
+    `sample_variants(20, {'model.dropout': uniform(0.0, 0.5)})`.
+    """
     import numpy as np
 
     rng = np.random.default_rng(seed)
@@ -213,7 +225,7 @@ def sample_variants(
 
 
 def cross_variants(a: Iterable[Variant], b: Iterable[Variant]) -> list[Variant]:
-    """Each of `a` with each of `b`."""
+    """Makes a variant of each of `a` with each of `b`; where both change a key, `b` wins."""
     return [
         Variant(
             f"{x.name}, {y.name}", {**x.changes, **y.changes}, {**x.tuning, **y.tuning},
@@ -226,7 +238,7 @@ def cross_variants(a: Iterable[Variant], b: Iterable[Variant]) -> list[Variant]:
 def tune_variants(
     variants: Iterable[Variant], values: Mapping[str, Iterable[Any]]
 ) -> list[Variant]:
-    """Each variant at every combination of `values`, of which the best on `valid` is reported."""
+    """Makes each variant at every combination of `values`; the report shows the best on `valid`."""
     tunings = [v.changes for v in grid(values)]
     return [
         Variant(v.name, v.changes, {**v.tuning, **tuning}, v.config)
@@ -240,7 +252,10 @@ def _named(changes: Changes) -> Variant:
 
 
 def describe_changes(changes: Changes) -> str:
-    """`learning_rate=0.1, width=64`: each key by the shortest end of its path that is its own."""
+    """Names changes by their keys and values: `learning_rate=0.1, width=64`.
+
+    A key is shortened to the last parts of its path, as long as no other key ends alike.
+    """
     return ", ".join(
         f"{_short(key, changes)}={format_value(value)}" for key, value in changes.items()
     )
@@ -256,5 +271,5 @@ def _short(key: str, among: Iterable[str]) -> str:
 
 
 def format_value(value: Any) -> str:
-    """A value as names and tables show it."""
+    """Formats a value as names and tables show it: floats to four digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

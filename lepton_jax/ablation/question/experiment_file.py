@@ -1,4 +1,4 @@
-"""From an experiment file, or from flags, to an `Experiment` that is whole."""
+"""Loads an experiment from a file or from flags, and checks it."""
 
 import ast
 from collections.abc import Mapping, Sequence
@@ -11,17 +11,19 @@ from lepton_jax.errors import UserError, did_you_mean
 
 
 def load_experiment(path: str) -> Experiment:
-    """What `get_experiment()` of `FILE.py[:ARG]` returns, checked.
+    """Loads and checks what `get_experiment()` of `FILE.py[:ARG]` returns.
 
     Raises:
       UserError: naming the file and what is wrong with it.
     """
     file, _, arg = path.partition(":")
     expected = "an experiment file defines get_experiment() and returns an Experiment"
-    found = call_user_function(file, "get_experiment", arg, expected)
-    if not isinstance(found, Experiment):
-        raise UserError(f"{file}: get_experiment() returned {type(found).__name__}; {expected}")
-    return checked_experiment(found, path)
+    experiment = call_user_function(file, "get_experiment", arg, expected)
+    if not isinstance(experiment, Experiment):
+        kind = type(experiment).__name__
+        raise UserError(f"{file}: get_experiment() returned {kind}; {expected}")
+    check_experiment(experiment, path)
+    return experiment
 
 
 def experiment_from_flags(
@@ -32,9 +34,10 @@ def experiment_from_flags(
     metric: str,
     mode: str,
 ) -> Experiment:
-    """`--config=C --vary optimizer.learning_rate=1e-3,3e-4`: a grid, each key with its values.
+    """Makes the experiment of `--config=C --vary optimizer.learning_rate=1e-3,3e-4 ...`: a grid.
 
-    Without a `mode` it is that of the config's `best`, where that is of the same metric.
+    Without a `metric`, takes that of the config's `best`; without a `mode`, that of the config's
+    `best` if it is of the same metric, else 'max'.
     """
     values: dict[str, list[Any]] = {}
     for text in vary:
@@ -57,19 +60,24 @@ def experiment_from_flags(
         mode="max" if mode == "max" else "min",
         changes={key: parse_literal(text) for key, text in overrides.items()},
     )
-    return checked_experiment(experiment, "the command line")
+    check_experiment(experiment, "the command line")
+    return experiment
 
 
 def _options(text: str) -> list[Any]:
-    """`(8, 16), (32,)` and `0.1, 0.3` as Python reads them; else words between commas."""
+    """Reads values between commas as Python does, `(8, 16), (32,)`; else as words."""
     try:
         return list(ast.literal_eval(f"[{text}]"))
     except (ValueError, SyntaxError):
         return [parse_literal(option.strip()) for option in text.split(",")]
 
 
-def checked_experiment(experiment: Experiment, where: str) -> Experiment:
-    """Raises `UserError` for what cannot be run or compared."""
+def check_experiment(experiment: Experiment, where: str) -> None:
+    """Checks that an experiment can be run and its variants compared.
+
+    Raises:
+      UserError: for the first fault; the message begins with `where` the experiment comes from.
+    """
     if not experiment.names:
         raise UserError(f"{where}: the experiment has no variants and no searches")
     if not experiment.seeds:
@@ -90,10 +98,9 @@ def checked_experiment(experiment: Experiment, where: str) -> Experiment:
         if search.name in names:
             raise UserError(f"{where}: {search.name!r} is the name of two variants or searches")
         names.append(search.name)
-    _known(experiment.baseline, experiment.names, f"{where}: baseline")
+    _check_name(experiment.baseline, experiment.names, f"{where}: baseline")
     for name in experiment.published:
-        _known(name, experiment.names, f"{where}: published")
-    return experiment
+        _check_name(name, experiment.names, f"{where}: published")
 
 
 def _check_search(search: Search, what: str) -> None:
@@ -110,9 +117,13 @@ def _check_search(search: Search, what: str) -> None:
     if search.sampler not in ("random", "tpe"):
         near = did_you_mean(search.sampler, ("random", "tpe"))
         raise UserError(f"{what}: no sampler {search.sampler!r}{near}; there are: random, tpe")
-    for name, least in (("trials", 1), ("batch", 1), ("reduction", 2)):
-        if getattr(search, name) < least:
-            raise UserError(f"{what}: {name}={getattr(search, name)}; expected {least} or more")
+    for name, value, least in (
+        ("trials", search.trials, 1),
+        ("batch", search.batch, 1),
+        ("reduction", search.reduction, 2),
+    ):
+        if value < least:
+            raise UserError(f"{what}: {name}={value}; expected {least} or more")
     if list(search.rungs) != sorted(set(search.rungs)) or not all(0 < r < 1 for r in search.rungs):
         raise UserError(f"{what}: rungs={search.rungs}; expected rising shares between 0 and 1")
     if not 1 <= search.brackets <= len(search.rungs) + 1:
@@ -122,7 +133,7 @@ def _check_search(search: Search, what: str) -> None:
         )
 
 
-def _known(name: str, variants: Sequence[str], what: str) -> None:
+def _check_name(name: str, variants: Sequence[str], what: str) -> None:
     if name and name not in variants:
         near, there = did_you_mean(name, variants), ", ".join(dict.fromkeys(variants))
         raise UserError(f"{what}: no variant is called {name!r}{near}; there are: {there}")

@@ -1,4 +1,4 @@
-"""Trials: an experiment spelled out as runs, every config of them validated."""
+"""Trials: the runs that an experiment consists of, each with its validated config."""
 
 import dataclasses
 import re
@@ -23,71 +23,78 @@ class Trial:
     seed: int
     config: Config
     name: str
-    """Of its folder below the experiment's workdir; the same recipe has the same name."""
+    """The name of its folder below the experiment's workdir. Equal configs have equal names."""
 
     @property
     def program(self) -> str:
-        """Trials with the same key run the same compiled program."""
+        """The key of its compiled program, which trials with the same key share."""
         return program_key(self.config)
 
 
 def expand_trials(experiment: Experiment) -> list[Trial]:
-    """Every variant under every seed, in order.
+    """Makes the trials of every variant under every seed, in order.
 
     Raises:
       UserError: listing the faults of every variant's config.
     """
     bases: dict[str, Config] = {}
-    found, faults = [], []
+    trials, faults = [], []
     for variant in experiment.variants:
         path = variant.config or experiment.config
         if path not in bases:
             bases[path] = load_base_config(path, experiment)
         try:
-            found += expand_variant(variant, bases[path], experiment.seeds)
+            trials += expand_variant(variant, bases[path], experiment.seeds)
         except UserError as e:
             faults.append(str(e))
     if faults:
         raise UserError("\n".join(faults))
-    return found
+    return trials
 
 
 def load_base_config(path: str, experiment: Experiment) -> Config:
-    """The config of a file with what every variant of the experiment changes."""
+    """Loads a config file and makes the changes that all variants of the experiment share."""
     base, _ = config_file.load_config(path)
     return change_config(base, experiment.changes, path)
 
 
 def expand_variant(variant: Variant, base: Config, seeds: Iterable[int]) -> list[Trial]:
-    """The variant of a config under every seed. Raises `UserError` for what it does not allow."""
+    """Makes the trials of one variant: its config, changed from `base`, under every seed.
+
+    Raises:
+      UserError: when the variant changes a key that the config has not, or to a wrong value.
+    """
     config = base
     if variant.changes or variant.tuning:
         config = change_config(
             base, {**variant.changes, **variant.tuning}, f"variant {variant.name!r}"
         )
-    found = []
+    trials = []
     for seed in seeds:
-        own = dataclasses.replace(config, seed=int(seed))
-        name = f"{folder_name(variant.name)}-{seed}-{own.fingerprint()}"
-        found.append(Trial(variant.name, variant.tuning, int(seed), own, name))
-    return found
+        seeded = dataclasses.replace(config, seed=int(seed))
+        name = f"{folder_name(variant.name)}-{seed}-{seeded.fingerprint()}"
+        trials.append(Trial(variant.name, variant.tuning, int(seed), seeded, name))
+    return trials
 
 
 def changes_from_baseline(config: Config, baseline: Config) -> dict[str, tuple[Any, Any]]:
-    """`{key: (the baseline's, its own)}` where two trials differ, but for the seed."""
+    """Returns `{key: (value of the baseline, value of config)}` where the two differ.
+
+    The seed is left out. A key that one of them has not counts as None there.
+    """
     a, b = flatten_dict(baseline.to_dict()), flatten_dict(config.to_dict())
     keys = dict.fromkeys([*a, *b])
     return {k: (a.get(k), b.get(k)) for k in keys if k != "seed" and a.get(k, "-") != b.get(k, "-")}
 
 
 def group_by_program(trials: Sequence[Trial]) -> dict[str, list[Trial]]:
-    """Trials that may share a compiled program, by its key."""
-    found: dict[str, list[Trial]] = {}
+    """Groups trials that may share a compiled program, by its key."""
+    groups: dict[str, list[Trial]] = {}
     for trial in trials:
-        found.setdefault(trial.program, []).append(trial)
-    return found
+        groups.setdefault(trial.program, []).append(trial)
+    return groups
 
 
 def folder_name(name: str) -> str:
-    """A name as a folder may have it."""
+    """Makes a folder's name of a variant's: at most 60 letters, digits and `_.=+-`."""
     return re.sub(r"[^\w.=+-]+", "_", name)[:60].strip("_") or "variant"

@@ -1,1 +1,1 @@
-"""An experiment's report: its page, pictures and live view."""
+"""The report of an experiment: its page and curves, and `watch` in the terminal."""

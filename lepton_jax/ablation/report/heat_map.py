@@ -1,4 +1,4 @@
-"""What an experiment varied, as points that can be drawn: a heat map where two numbers vary."""
+"""The points of a heat map, or of another plot of the keys that an experiment varied."""
 
 import math
 from typing import Any, Literal
@@ -13,13 +13,13 @@ MOST_CELLS = 14
 
 
 def heat_map_data(results: Results) -> dict[str, Any] | None:
-    """`{kind, keys, points}`, or None where no key varies.
+    """Returns `{kind, keys, points}`, or None where no key varies.
 
-    `points` has one entry a trial: its values of the keys, and its metric on `valid` (what was
-    chosen by; None if it has none). `kind` is `grid` (two numbers, most combinations tried),
-    `scatter` (two numbers, drawn at random), or `strips` (a plot for each key).
+    `points` holds one entry a trial: its values of the keys, and its metric on `valid`, or None.
+    `kind` is 'grid' (two numbers, most combinations tried), 'scatter' (two numbers, drawn at
+    random), or 'strips' (a plot for each key).
     """
-    keys = _varied(results)
+    keys = _varied_keys(results)
     if not keys:
         return None
     points: list[dict[str, Any]] = [
@@ -32,7 +32,7 @@ def heat_map_data(results: Results) -> dict[str, Any] | None:
     ]
     columns = [[p["at"][i] for p in points] for i in range(len(keys))]
     described = [
-        {"key": key, "numeric": all(map(is_number, c)), "log": _log(c)}
+        {"key": key, "numeric": all(map(is_number, c)), "log": _needs_log(c)}
         for key, c in zip(keys, columns, strict=True)
     ]
     kind: Literal["grid", "scatter", "strips"] = "strips"
@@ -43,17 +43,17 @@ def heat_map_data(results: Results) -> dict[str, Any] | None:
     return {"kind": kind, "keys": described, "points": points}
 
 
-def _varied(results: Results) -> dict[str, Any]:
-    """`{key: the baseline's value}` of the keys that differ somewhere."""
-    found: dict[str, Any] = {}
+def _varied_keys(results: Results) -> dict[str, Any]:
+    """Returns `{key: the baseline's value}` of the keys that some trial changes."""
+    keys: dict[str, Any] = {}
     for o in results.outcomes:
         for key, (base, _) in o.changes.items():
-            found.setdefault(key, base)
-    return found
+            keys.setdefault(key, base)
+    return keys
 
 
-def _log(values: list[Any]) -> bool:
-    """Whether a key spans so much that only its logarithm shows it."""
+def _needs_log(values: list[Any]) -> bool:
+    """Tells whether values span so much that only their logarithm shows them."""
     if not all(is_number(v) and v > 0 for v in values):
         return False
     return max(values) / min(values) >= 20

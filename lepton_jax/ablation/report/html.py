@@ -6,24 +6,25 @@ The page is `page/report.html` with its style, its script and the data written i
 import html
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
-from lepton_jax.ablation.analysis import tables as tabular
+from lepton_jax.ablation.analysis import tables
 from lepton_jax.ablation.analysis.answer import ExperimentAnswer, answer_question, mean_on_valid
+from lepton_jax.ablation.analysis.comparison import Analysis, Comparison, has_result
 from lepton_jax.ablation.analysis.metric_unit import decimals_of_values, unit_of
 from lepton_jax.ablation.analysis.outcomes import Outcome, Results
-from lepton_jax.ablation.analysis.statistics import (
-    Analysis,
-    Comparison,
-    Interval,
-    analyse,
-    has_result,
-)
+from lepton_jax.ablation.analysis.statistics import Interval
 from lepton_jax.ablation.analysis.tables import Table
 from lepton_jax.ablation.question.experiment import format_value
-from lepton_jax.ablation.report.curves import CURVE_POINTS, curve_bands, round_value, thin_out
+from lepton_jax.ablation.report.curves import (
+    CURVE_POINTS,
+    curve_bands,
+    draw_curves,
+    round_value,
+    thin_out,
+)
 from lepton_jax.ablation.report.heat_map import heat_map_data
 from lepton_jax.tracking import files
 from lepton_jax.trees import flatten_dict
@@ -38,39 +39,38 @@ _MARKS = {
 }
 
 
-def write_report(results: Results, folder: str) -> str:
-    """Writes `report.html`, `curves.png` and `tables/*.csv|tex|md|png`; returns the page's path.
+def write_report(analysis: Analysis, folder: str) -> str:
+    """Writes `report.html`, `curves.png` and `tables/*.csv|md|tex`; returns the page's path.
 
-    Raises as `files.write_bytes` does.
+    Raises:
+      UserError, WorkError: as `files.write_bytes` does.
     """
-    from lepton_jax.ablation.report import pictures
-
-    analysis = analyse(results)
-    found = tabular.build_tables(analysis)
+    results = analysis.results
+    with_rows = tables.build_tables(analysis)
     below = files.join_path(folder, "tables")
     files.make_dir(below)
-    for table in found:
-        files.write_text(files.join_path(below, f"{table.name}.csv"), tabular.csv_text(table))
-        files.write_text(files.join_path(below, f"{table.name}.md"), tabular.markdown_text(table))
-        files.write_text(files.join_path(below, f"{table.name}.tex"), tabular.latex_text(table))
-        files.write_bytes(files.join_path(below, f"{table.name}.png"), pictures.table(table))
-    curves = curve_bands(results)
-    files.write_bytes(
-        files.join_path(folder, "curves.png"),
-        pictures.curves(curves, results.baseline, f"valid {results.metric}"),
-    )
+    for table in with_rows:
+        files.write_text(files.join_path(below, f"{table.name}.csv"), tables.csv_text(table))
+        files.write_text(files.join_path(below, f"{table.name}.md"), tables.markdown_text(table))
+        files.write_text(files.join_path(below, f"{table.name}.tex"), tables.latex_text(table))
+    bands = curve_bands(results)
+    picture = draw_curves(bands, results.baseline, f"valid {results.metric}")
+    files.write_bytes(files.join_path(folder, "curves.png"), picture)
     path = files.join_path(folder, "report.html")
-    files.write_text(path, render_page(analysis, found, curves))
+    files.write_text(path, render_page(analysis, with_rows, bands))
     return path
 
 
-def render_page(analysis: Analysis, found: Sequence[Table], curves: dict[str, Any]) -> str:
-    """The whole HTML file."""
+def render_page(analysis: Analysis, with_rows: Sequence[Table], bands: dict[str, Any]) -> str:
+    """Fills the page's template with an experiment.
+
+    `with_rows`: the tables that stand beside the page. `bands`: of `curve_bands`.
+    """
     results, answer = analysis.results, answer_question(analysis)
     source = resources.files("lepton_jax.ablation.report") / "page"
     # `</script>` in somebody's config must not end ours.
     data = json.dumps(
-        files.replace_non_finite(_data(analysis, found, curves)), separators=(",", ":")
+        files.replace_non_finite(_data(analysis, with_rows, bands)), separators=(",", ":")
     )
     parts = {
         "TITLE": html.escape(results.question),
@@ -85,11 +85,12 @@ def render_page(analysis: Analysis, found: Sequence[Table], curves: dict[str, An
     return "".join(parts[p] if i % 2 else p for i, p in enumerate(pieces))
 
 
-def _data(analysis: Analysis, found: Sequence[Table], curves: dict[str, Any]) -> dict[str, Any]:
+def _data(analysis: Analysis, with_rows: Sequence[Table], bands: dict[str, Any]) -> dict[str, Any]:
+    """Collects what `page/report.js` shows."""
     results, unit = analysis.results, unit_of(analysis.results)
     spreads = [s.sd for s in analysis.summaries if s.sd]
     spread = sorted(spreads)[len(spreads) // 2] if spreads else None
-    costs = {row["variant"]: row for row in tabular.cost_rows(analysis)}
+    costs = {row["variant"]: row for row in tables.cost_rows(analysis)}
     comparisons = {c.variant: c for c in analysis.comparisons}
     return {
         "metric": results.metric.replace("_", " "),
@@ -111,15 +112,19 @@ def _data(analysis: Analysis, found: Sequence[Table], curves: dict[str, Any]) ->
                 "iqm": s.iqm,
                 "against": _against(comparisons.get(s.variant)),
                 "cost": costs[s.variant],
-                "curve": curves.get(s.variant),
+                "curve": bands.get(s.variant),
             }
             for s in analysis.summaries
         ],
         "trials": [_trial(o) for o in results.outcomes],
         "space": heat_map_data(results),
-        "published": tabular.published_rows(analysis),
-        "provenance": _provenance_rows(results.provenance),
-        "tables": [t.name for t in found],
+        "published": tables.published_rows(analysis),
+        "provenance": [
+            [key, str(value)]
+            for key, value in flatten_dict(results.provenance).items()
+            if value not in (None, "", [], (), {})
+        ],
+        "tables": [t.name for t in with_rows],
     }
 
 
@@ -144,7 +149,7 @@ def _trial(o: Outcome) -> dict[str, Any]:
     return {
         "variant": o.variant,
         "seed": o.seed,
-        "tuning": tabular.describe_values(o.tuning),
+        "tuning": tables.describe_values(o.tuning),
         "state": "not finite"
         if o.state == "finished" and o.test and not has_result(o)
         else o.state,
@@ -160,6 +165,7 @@ def _trial(o: Outcome) -> dict[str, Any]:
 
 
 def _answer(answer: ExperimentAnswer) -> str:
+    """Writes the answer as HTML."""
     findings = "\n".join(
         f'<li class="{f.kind}"><span class="mark" aria-hidden="true">{_MARKS[f.kind]}</span>'
         f"<span>{html.escape(f.text)}</span></li>"
@@ -170,15 +176,10 @@ def _answer(answer: ExperimentAnswer) -> str:
 
 
 def _eyebrow(results: Results) -> str:
+    """Writes the line above the title: `3 variants · 5 seeds · 15 trials`."""
     seeds = len({o.seed for o in results.outcomes})
-    counted = {"variant": len(results.variants), "seed": seeds, "trial": len(results.outcomes)}
-    return " · ".join(f"{n:,} {word}{'s' if n != 1 else ''}" for word, n in counted.items())
-
-
-def _provenance_rows(provenance: Mapping[str, Any]) -> list[list[str]]:
-    """Returns `[[dotted name, text]]` of nested mappings, without empty values."""
-    leaves = flatten_dict(provenance).items()
-    return [[name, str(value)] for name, value in leaves if value not in (None, "", [], (), {})]
+    counts = {"variant": len(results.variants), "seed": seeds, "trial": len(results.outcomes)}
+    return " · ".join(f"{n:,} {word}{'s' if n != 1 else ''}" for word, n in counts.items())
 
 
 def _pair(interval: Interval | None) -> list[float] | None:

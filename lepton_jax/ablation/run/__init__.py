@@ -1,1 +1,1 @@
-"""An experiment's runs: packs of trials, and what executes them."""
+"""The trials of an experiment at work: packs, the lanes of their programs, and executors."""

@@ -1,51 +1,91 @@
-"""Executors: what runs packs. All of them run `launch.py pack --folder=...`, here or elsewhere."""
+"""Executors: where packs run. Each runs `launch.py pack --folder=...` on every pack, here, in other
+processes of this machine, or as jobs of Slurm.
+"""
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from lepton_jax.ablation.run.pack import Pack
+from lepton_jax.ablation.run.run_pack import CompiledLanes, run_pack
 from lepton_jax.cluster import slurm
+from lepton_jax.console import say
+from lepton_jax.errors import UserError, did_you_mean
 from lepton_jax.tracking import files
 
-if TYPE_CHECKING:
-    from lepton_jax.ablation.run.run_pack import CompiledLanes
+EXECUTORS = ("inprocess", "processes", "slurm")
+
+Executor = Callable[[Sequence[Pack]], bool]
+"""Runs packs. Returns whether every one came to its end; False: stopped, and all is saved."""
 
 POLL = 2.0
-"""Seconds between two looks at packs that run elsewhere."""
-
-Say = Callable[[str], None]
+"""Seconds between two looks at packs that run as jobs."""
 
 
-def inprocess(packs: Sequence[Pack], warm: "CompiledLanes", say: Say) -> bool:
-    """One pack after another in this process. False: stopped before the end, all saved."""
-    from lepton_jax.ablation.run import run_pack
+def choose_executor(
+    name: str, workers: int, request: slurm.SlurmRequest, run_line: slurm.RunLine
+) -> Executor:
+    """Returns the executor of that name.
 
+    `workers`: packs at a time, of processes or jobs. `request`: what a job asks Slurm for.
+    `run_line`: runs a `launch.py` command line within a job.
+
+    Raises:
+      UserError: when there is no such executor, or not with so many workers.
+    """
+    check_executor(name, workers)
+    if name == "inprocess":
+        cache = CompiledLanes()
+        return lambda packs: run_here(packs, cache)
+    if name == "processes":
+        return lambda packs: run_in_processes(packs, workers)
+    return lambda packs: run_on_slurm(packs, workers, request, run_line)
+
+
+def check_executor(name: str, workers: int) -> None:
+    """Checks an executor's name and its number of workers.
+
+    Raises:
+      UserError: as `choose_executor` does.
+    """
+    if name not in EXECUTORS:
+        near = did_you_mean(name, EXECUTORS)
+        raise UserError(f"ablate: no executor {name!r}{near}; there are: {', '.join(EXECUTORS)}")
+    if workers < 1:
+        raise UserError(f"ablate: --workers={workers}: expected at least 1")
+    if workers > 1 and name == "inprocess":
+        raise UserError("ablate: --workers is for --executor=processes or slurm")
+
+
+def run_here(packs: Sequence[Pack], cache: CompiledLanes) -> bool:
+    """Runs one pack after another in this process. Returns as `Executor`."""
     for number, pack in enumerate(packs, 1):
         say(f"pack {number} of {len(packs)}: {len(pack.names)} trials, such as {pack.names[0]}")
-        ran = run_pack.run_pack(pack.folder, warm)
-        if ran.error:
-            say(str(ran))
-        if ran.stopped:
+        result = run_pack(pack.folder, cache)
+        if result.error:
+            say(str(result))
+        if result.stopped:
             return False
     return True
 
 
-def run_in_processes(packs: Sequence[Pack], workers: int, say: Say) -> bool:
-    """As many processes at a time, each with its share of the CPUs or GPUs of this machine.
+def run_in_processes(packs: Sequence[Pack], workers: int) -> bool:
+    """Runs `workers` packs at a time, each with its share of this machine's CPUs or GPUs.
 
-    A process that is killed leaves its trials 'lost'; the others go on.
+    A process that is killed leaves its trials 'lost'; the others go on. Returns as `Executor`.
     """
     free = list(range(workers))
     running: dict[str, subprocess.Popen[bytes]] = {}
 
-    def one(pack: Pack) -> int:
-        place = free.pop()
+    def run_one(pack: Pack) -> None:
+        worker = free.pop()
         log = files.join_path(pack.folder, "log.txt")
         try:
             with open(log, "ab") as f:
@@ -53,110 +93,121 @@ def run_in_processes(packs: Sequence[Pack], workers: int, say: Say) -> bool:
                     [sys.executable, "-m", "lepton_jax", "pack", f"--folder={pack.folder}"],
                     stdout=f,
                     stderr=f,
-                    env={**os.environ, "PYTHONPATH": _path(), **_share(place, workers)},
+                    env={**os.environ, "PYTHONPATH": _python_path(), **_gpu_share(worker, workers)},
                     start_new_session=True,  # Ctrl-C is for us; we tell them once
                 )
                 running[pack.folder] = process
-                _confine(process.pid, place, workers)
+                _confine_to_cpus(process.pid, worker, workers)
                 code = process.wait()
         finally:
             running.pop(pack.folder, None)
-            free.append(place)
+            free.append(worker)
         if code < 0:
             say(f"{pack.folder}: killed by signal {-code}; the same command goes on with it")
         elif code:
             say(f"{pack.folder}: exit code {code}; its log is {log}")
         else:
             say(f"{pack.folder}: {len(pack.names)} trials done")
-        return code
 
-    with ThreadPoolExecutor(workers) as pool:
-        found = [pool.submit(one, pack) for pack in packs]
+    with _sigterm_interrupts(), ThreadPoolExecutor(workers) as pool:
+        futures = [pool.submit(run_one, pack) for pack in packs]
         try:
-            for future in found:
+            for future in futures:
                 future.result()
-            return all(p.finished for p in packs)
+            return all(pack.finished for pack in packs)
         except KeyboardInterrupt:
-            for waiting in found:
-                waiting.cancel()
+            for future in futures:
+                future.cancel()
             for process in list(running.values()):
                 process.terminate()  # they save, and stop
             return False
 
 
 def run_on_slurm(
-    packs: Sequence[Pack],
-    workers: int,
-    request: slurm.SlurmRequest,
-    run_line: slurm.RunLine,
-    say: Say,
+    packs: Sequence[Pack], workers: int, request: slurm.SlurmRequest, run_line: slurm.RunLine
 ) -> bool:
-    """One job a pack in a job array, at most `workers` at a time; waits for all of them.
+    """Runs each pack as a job of one array, at most `workers` at a time, and waits for all.
 
-    Ctrl-C stops the waiting and not the jobs; the same command waits again.
+    Ctrl-C ends the waiting and not the jobs; the same command waits again. Returns as `Executor`.
     """
-    queued = [p for p in packs if _job(p) in slurm.queued_job_ids()]
-    new = [p for p in packs if p not in queued]
-    if new:
-        commands = [("pack", f"--folder={os.path.abspath(p.folder)}") for p in new]
-        name = f"ablate-{len(new)}"
-        jobs = slurm.submit_job_array(commands, name, request, run_line, workers)
-        for pack, job in zip(new, jobs, strict=True):
-            files.write_json(files.join_path(pack.folder, "job.json"), {"job": job})
-        say(f"submitted {len(new)} packs as jobs {jobs[0]} to {jobs[-1]}; logs: {request.logs}")
+    with _sigterm_interrupts():
+        queued = [pack for pack in packs if _job_id(pack) in slurm.queued_job_ids()]
+        new = [pack for pack in packs if pack not in queued]
+        if new:
+            commands = [("pack", f"--folder={os.path.abspath(pack.folder)}") for pack in new]
+            name = f"ablate-{len(new)}"
+            jobs = slurm.submit_job_array(commands, name, request, run_line, workers)
+            for pack, job in zip(new, jobs, strict=True):
+                files.write_json(files.join_path(pack.folder, "job.json"), {"job": job})
+            say(f"submitted {len(new)} packs as jobs {jobs[0]} to {jobs[-1]}; logs: {request.logs}")
+        try:
+            waiting = list(packs)
+            while waiting:
+                time.sleep(POLL)
+                jobs_left = slurm.queued_job_ids()
+                waiting = [p for p in waiting if not p.finished and _job_id(p) in jobs_left]
+        except KeyboardInterrupt:
+            say("no longer waiting; the jobs go on, and the same command waits again")
+            return False
+        return all(pack.finished for pack in packs)
+
+
+@contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """Lets SIGTERM end the waiting as Ctrl-C does."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
     try:
-        waiting = list(packs)
-        while waiting:
-            time.sleep(POLL)
-            there = slurm.queued_job_ids()
-            waiting = [p for p in waiting if not p.finished and _job(p) in there]
-    except KeyboardInterrupt:
-        say("no longer waiting; the jobs go on, and the same command waits again")
-        return False
-    return all(p.finished for p in packs)
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
-def _job(pack: Pack) -> str:
+def _job_id(pack: Pack) -> str:
+    """Reads the id of the job that was submitted for a pack; '' where there was none."""
     path = files.join_path(pack.folder, "job.json")
     return files.read_json(path)["job"] if files.exists(path) else ""
 
 
-def _path() -> str:
-    """Where a worker finds this package."""
-    own = str(Path(__file__).parents[2])
-    return os.pathsep.join(filter(None, [own, os.environ.get("PYTHONPATH", "")]))
+def _python_path() -> str:
+    """Returns a PYTHONPATH with which a worker finds this package."""
+    folder = str(Path(__file__).parents[3])
+    return os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH", "")]))
 
 
-def _cpus(place: int, workers: int) -> set[int]:
-    cpus = sorted(os.sched_getaffinity(0))
-    return set(cpus[place::workers] or cpus)
+def _confine_to_cpus(pid: int, worker: int, workers: int) -> None:
+    """Gives a worker its share of the CPUs: workers that shared them would wait for each other.
+
+    Linux alone can divide them.
+    """
+    if sys.platform == "linux":
+        cpus = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(pid, cpus[worker::workers] or cpus)
 
 
-def _confine(pid: int, place: int, workers: int) -> None:
-    """Workers that share CPUs would wait for each other; Linux alone can divide them."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(pid, _cpus(place, workers))
-
-
-def _share(place: int, workers: int) -> Mapping[str, str]:
-    """Which GPUs a worker sees; fewer than workers are shared by them."""
+def _gpu_share(worker: int, workers: int) -> Mapping[str, str]:
+    """Returns the environment that shows a worker its GPUs; workers share them if they are few."""
     gpus = list(_gpus())
     if not gpus:
         return {}
-    own = gpus[place::workers] or [gpus[place % len(gpus)]]
+    share = gpus[worker::workers] or [gpus[worker % len(gpus)]]
     shared = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"} if len(gpus) < workers else {}
-    return {"CUDA_VISIBLE_DEVICES": ",".join(own), **shared}
+    return {"CUDA_VISIBLE_DEVICES": ",".join(share), **shared}
 
 
 def _gpus() -> Iterator[str]:
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if given is not None:
-        yield from filter(None, given.split(","))
+    """Yields the ids of this machine's GPUs, or of those that CUDA_VISIBLE_DEVICES leaves."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        yield from filter(None, visible.split(","))
         return
     try:
-        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
+        listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
     except FileNotFoundError:
         return
-    for line in listed.stdout.splitlines():
+    for line in listing.stdout.splitlines():
         if line.startswith("GPU "):
             yield line.split()[1].rstrip(":")

@@ -1,4 +1,4 @@
-"""The programs of an experiment, built once each: what does not fit shows before a trial starts."""
+"""Whether an experiment's trials can run: its programs, each built once before a trial starts."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,50 +11,60 @@ from lepton_jax.training.runtime import runtime
 
 
 @contextmanager
-def build_program(trial: Trial, metric: str) -> Iterator[BuiltRun]:
-    """The trial's program in the numerics it runs in.
+def build_trial(trial: Trial, metric: str) -> Iterator[BuiltRun]:
+    """Builds a trial's data and program, within the precision that the trial runs in.
+
+    `metric`: what the report will show of the trial, measured on `test`.
 
     Raises:
-      UserError: naming the variant, when it does not fit or does not measure `metric` on `test`.
+      UserError: naming the variant, when its config does not fit its data or does not measure
+        `metric`.
     """
     with runtime(trial.config.precision):
         try:
-            prepared = build_run(trial.config)
-            prepared.evaluations.check_reported(metric)
+            built = build_run(trial.config)
+            built.evaluations.check_reported(metric)
         except UserError as e:
             raise UserError(f"variant {trial.variant!r}: {e}") from None
-        yield prepared
+        yield built
 
 
 class BuiltPrograms:
-    """Those that were built, and when their trials can be looked at."""
+    """The programs that were built, and the steps at which their trials log and evaluate."""
 
     def __init__(self, metric: str):
-        """`metric`: what the report will show of each trial."""
+        """Begins with no program built. `metric`: as in `build_trial`."""
         self._metric = metric
-        self._lengths: dict[str, tuple[int, list[float]]] = {}
+        self._durations: dict[str, tuple[int, list[float]]] = {}
+        """By program: its steps, and the periods of logging and evaluation in steps."""
 
     def check(self, trials: Sequence[Trial]) -> None:
-        """Builds what has not been built. Raises `UserError` naming a variant that does not fit."""
-        for key, group in group_by_program(trials).items():
-            if key not in self._lengths:
-                with build_program(group[0], self._metric) as prepared:
-                    program, config = prepared.program, group[0].config
-                    due = [
-                        program.durations.period(p)
-                        for p in (config.log_every, config.evaluate_every)
-                    ]
-                    self._lengths[key] = program.durations.total_steps, due
+        """Builds the programs of trials, except those that were built before.
 
-    def rungs(self, trial: Trial, shares: Iterable[float]) -> tuple[int, ...]:
-        """For each share of the trial's run the first step from there on at which it has logged
-        and evaluated; where there is none before the end, the end.
+        Raises:
+          UserError: as `build_trial` does.
+        """
+        for key, group in group_by_program(trials).items():
+            if key not in self._durations:
+                with build_trial(group[0], self._metric) as built:
+                    durations, config = built.program.durations, group[0].config
+                    intervals = (config.log_every, config.evaluate_every)
+                    periods = [durations.period(interval) for interval in intervals]
+                    self._durations[key] = durations.total_steps, periods
+
+    def rung_steps(self, trial: Trial, shares: Iterable[float]) -> tuple[int, ...]:
+        """Finds the steps at which a search compares a trial.
+
+        For each share of the trial's run, the first step from there on at which it has logged and
+        evaluated: the last step of the run, at the latest.
         """
         self.check([trial])
-        total, periods = self._lengths[trial.program]
+        total, periods = self._durations[trial.program]
 
-        def seen(step: int) -> bool:
+        def is_measured(step: int) -> bool:
             return all(loop.is_due(step, period, total) for period in periods)
 
         starts = [max(1, round(share * total)) for share in shares]
-        return tuple(next(s for s in range(start, total + 1) if seen(s)) for start in starts)
+        return tuple(
+            next(step for step in range(start, total + 1) if is_measured(step)) for start in starts
+        )

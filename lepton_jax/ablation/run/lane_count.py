@@ -1,8 +1,8 @@
 """How many lanes a pack runs at once: decided by memory and a short measurement.
 
 Packing pays where a step is bound by its dispatch, and costs where it is bound by computing. So the
-step is timed as it is, then under `vmap`, and what is fastest a trial is taken; one lane a device
-is always among the choices, so that packing is never slower than not packing.
+step is timed as it is, then under `vmap`, and the number of lanes with the least time a trial is
+taken. One lane a device is always among the choices, so packing is never slower than not packing.
 """
 
 import os
@@ -18,25 +18,27 @@ from lepton_jax.config.config import Config
 
 T = TypeVar("T")
 
-LANES = 8
-"""Lanes of the first try."""
+FIRST_TRY = 8
+"""Lanes a device of the first try."""
 SECONDS = 0.5
-"""For a measurement, once its program is compiled."""
+"""Of a measurement, once its program is compiled."""
 WORTH_ON_CPU, WORTH = 8.0, 3.0
-"""How much longer than the first measurement, its compilation included, a pack must take one after
-another before wider programs are compiled to hasten it. On CPU they hasten it by less."""
+"""How many times as long as the first measurement, its compilation included, the pack must take one
+trial after another before wider programs are compiled. On CPU they gain less."""
 COMPUTING = 0.05
 """Seconds of a step on CPU that are surely not its dispatch."""
 
 
 def choose_lanes(
-    lanes: Callable[[int], Lanes], configs: Sequence[Config]
+    make_lanes: Callable[[int], Lanes], configs: Sequence[Config]
 ) -> tuple[Lanes, dict[int, float]]:
-    """The lanes to run, and the seconds a trial's step took by lanes a device.
+    """Chooses how many lanes a device run trials of these configs at once.
 
-    `lanes(width)` makes lanes with `width` of them a device.
+    `make_lanes`: makes `Lanes`, given the lanes a device.
+
+    Returns the lanes, and the seconds of a trial's step by lanes a device, as measured.
     """
-    one = lanes(1)
+    one = make_lanes(1)
     devices = one.placement.mesh.size
     widest = -(-len(configs) // devices)
     if widest == 1:
@@ -50,10 +52,10 @@ def choose_lanes(
     worth = WORTH_ON_CPU if on_cpu else WORTH
     if bound or measured[1] * steps * widest < worth * cost:
         return one, measured
-    fits = min(widest, _fits(one, configs))
+    fits = min(widest, _fitting_lanes(one, configs))
     best = one
-    for width in sorted({min(LANES, fits), fits} - {1}):
-        wider = lanes(width)
+    for width in sorted({min(FIRST_TRY, fits), fits} - {1}):
+        wider = make_lanes(width)
         try:
             measured[width] = measure_step(wider, configs)
         except jax.errors.JaxRuntimeError as e:
@@ -67,12 +69,15 @@ def choose_lanes(
 
 
 def is_out_of_memory(error: jax.errors.JaxRuntimeError) -> bool:
-    """Whether fewer lanes may do what these could not."""
+    """Tells whether the device's memory was too small, so that fewer lanes may fit."""
     return "RESOURCE_EXHAUSTED" in str(error)
 
 
 def measure_step(lanes: Lanes, configs: Sequence[Config]) -> float:
-    """Seconds of a step, a trial: the median, after the first two, on fresh states."""
+    """Measures the seconds of a step, divided by the trials that take it on a device.
+
+    The median on fresh states, without the first two steps.
+    """
     chosen = pad_to_multiple(configs, lanes.count)[: lanes.count]
     feed, fresh = lanes.feed(chosen), lanes.fresh(chosen)
     state, sums = fresh["state"], fresh["sums"]
@@ -87,27 +92,29 @@ def measure_step(lanes: Lanes, configs: Sequence[Config]) -> float:
     return float(np.median(times[2:])) / lanes.placement.width
 
 
-def pad_to_multiple(trials: Sequence[T], multiple: int) -> list[T]:
-    """One a trial, and the last of them again until they fill whole groups."""
-    missing = -len(trials) % multiple
-    return [*trials, *[trials[-1]] * missing]
+def pad_to_multiple(items: Sequence[T], multiple: int) -> list[T]:
+    """Repeats the last item until their number is a multiple of `multiple`."""
+    missing = -len(items) % multiple
+    return [*items, *[items[-1]] * missing]
 
 
-def _fits(one: Lanes, configs: Sequence[Config]) -> int:
-    """Lanes that a device's memory holds: each its state three times (it, its best, a step's own
-    copy) and what a step needs beside it.
+def _fitting_lanes(one: Lanes, configs: Sequence[Config]) -> int:
+    """Estimates how many lanes a device's memory holds.
+
+    Each holds its state three times (its own, its best, and a step's copy) and the temporary arrays
+    of a step.
     """
     chosen = pad_to_multiple(configs, one.count)[: one.count]
     fresh, feed = one.fresh(chosen), one.feed(chosen)
     compiled = one.step.lower(fresh["state"], fresh["sums"], *feed.inputs(0)).compile()
-    found: Any = compiled.memory_analysis()
+    analysis: Any = compiled.memory_analysis()
     state = sum(x.nbytes for x in jax.tree.leaves(fresh["state"])) // one.placement.mesh.size
-    lane = 3 * state + (found.temp_size_in_bytes if found is not None else state)
-    return max(1, int(0.6 * _free(one.placement.mesh.devices.flat[0]) / max(1, lane)))
+    lane = 3 * state + (analysis.temp_size_in_bytes if analysis is not None else state)
+    return max(1, int(0.6 * _free_bytes(one.placement.mesh.devices.flat[0]) / max(1, lane)))
 
 
-def _free(device: Any) -> float:
-    """Bytes that a device has left; on CPU its share of what the machine has."""
+def _free_bytes(device: Any) -> float:
+    """Returns the memory that a device has left; on CPU, its share of the machine's free memory."""
     stats = device.memory_stats()
     if stats and "bytes_limit" in stats:
         return stats["bytes_limit"] - stats["bytes_in_use"]

@@ -1,10 +1,9 @@
-"""Lanes: several trials of one program that take their steps at once.
+"""Lanes: trials of one program that take their steps at once, as a population under `jax.vmap`.
 
-Every array of a state has a leading lane axis `[L, ...]`; the data are shared, each lane follows
+Every array of a state has a leading lane axis `[L, ...]`. The data are shared; each lane follows
 its own order of the examples. On several devices the lanes are spread over them, and nothing
-travels between them. Several lanes on a device run under `jax.vmap`, which changes the order of
-sums and nothing else. A single lane has no such axis: it takes the very step that the trial takes
-alone, and computes the same bits.
+travels between them. `jax.vmap` changes the order of sums and nothing else. A single lane has no
+such axis: it takes the very step that the trial takes alone, and computes the same bits.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +27,7 @@ AXIS = "lane"
 
 
 class LanePlacement:
-    """Where lanes lie: `width` on each device. It stands in for a `Placement` in evaluations."""
+    """Lanes on devices, `width` on each. A `BatchPlacement`, so evaluations run on all lanes."""
 
     def __init__(self, devices: Sequence[Any], width: int):
         self.width = width
@@ -38,67 +37,70 @@ class LanePlacement:
         self.spread = NamedSharding(self.mesh, P(AXIS)) if self.lanes > 1 else self.replicated
 
     def send(self, tree: Any) -> Any:
-        """Host arrays `[L, ...]` to the devices that hold the lanes."""
+        """Sends host arrays `[L, ...]` to the devices that hold the lanes."""
         if self.lanes == 1:
             tree = jax.tree.map(lambda x: x[0], tree)
         return jax.device_put(tree, self.spread)
 
     def by_lane(self, tree: Any) -> Any:
-        """What came from the devices, as host arrays `[L, ...]`."""
+        """Fetches arrays of lanes as host arrays `[L, ...]`."""
         tree = jax.device_get(tree)
         return jax.tree.map(lambda x: np.asarray(x)[None], tree) if self.lanes == 1 else tree
 
     def share(self, tree: Any) -> Any:
-        """Host arrays that every lane sees, to every device."""
+        """Sends host arrays that all lanes share to every device."""
         return jax.device_put(tree, self.replicated)
 
     def rows(self, batch_size: int) -> np.ndarray:
-        """Every lane sees the whole batch."""
+        """Returns all positions of a batch: every lane sees the whole of it."""
         return np.arange(batch_size)
 
     def put_rows(self, tree: Any, rows: np.ndarray, batch_size: int) -> Any:
+        """Sends a batch, `[B, ...]`, to every device."""
         return self.share(tree)
 
     def compile(
         self, function: Callable[..., Any], split: tuple[bool, ...], donate: tuple[int, ...] = ()
     ) -> Any:
-        """A function of one lane as one of all of them, jitted.
+        """Compiles a function of one lane into one of all lanes.
 
-        `split`: which arguments belong to lanes; the others are shared.
+        `split` tells of each argument whether every lane has its own; the others are shared.
         """
-        whole = function
+        of_lanes = function
         if self.width > 1:
-            whole = jax.vmap(function, in_axes=tuple(0 if own else None for own in split))
+            of_lanes = jax.vmap(function, in_axes=tuple(0 if s else None for s in split))
         elif self.lanes > 1:
 
-            def whole(*args: Any) -> Any:
-                own = [
+            def of_lanes(*args: Any) -> Any:
+                of_one = [
                     jax.tree.map(lambda x: x[0], a) if s else a
                     for a, s in zip(args, split, strict=True)
                 ]
-                return jax.tree.map(lambda x: x[None], function(*own))
+                return jax.tree.map(lambda x: x[None], function(*of_one))
 
         if self.mesh.size > 1:
             # Left to itself the compiler gathers what no lane needs of another.
-            specs = tuple(P(AXIS) if own else P() for own in split)
-            whole = jax.shard_map(
-                whole, mesh=self.mesh, in_specs=specs, out_specs=P(AXIS), check_vma=False
+            specs = tuple(P(AXIS) if s else P() for s in split)
+            of_lanes = jax.shard_map(
+                of_lanes, mesh=self.mesh, in_specs=specs, out_specs=P(AXIS), check_vma=False
             )
-        return jax.jit(whole, donate_argnums=donate, out_shardings=self.spread)
+        return jax.jit(of_lanes, donate_argnums=donate, out_shardings=self.spread)
 
     def compile_sums(self, function: Callable[..., Any]) -> Any:
-        """A function of (state, batch): the state by lane, the batch shared."""
+        """Compiles a function of (state, batch): each lane has its state, all share the batch."""
         return self.compile(function, (True, False))
 
 
-def can_be_lanes(prepared: BuiltRun) -> bool:
-    """Whether trials of it may be lanes: not with streamed data, nor other strategies than jit."""
-    jit = prepared.program.config.strategy.name == "jit"
-    return jit and feed.fits_on_device(prepared.program, prepared.data)
+def can_be_lanes(built: BuiltRun) -> bool:
+    """Tells whether trials of a built run may be lanes: its data fit on a device, its strategy is
+    jit.
+    """
+    jit = built.program.config.strategy.name == "jit"
+    return jit and feed.fits_on_device(built.program, built.data)
 
 
 class Lanes:
-    """A program compiled for as many trials at once; which trials, each call says."""
+    """A program compiled for several trials at once. Each call says for which trials."""
 
     def __init__(self, program: Program, train: Columns, devices: Sequence[Any], width: int):
         self._program = program
@@ -107,36 +109,39 @@ class Lanes:
 
     @property
     def program(self) -> Program:
+        """The program of one lane."""
         return self._program
 
     @property
     def placement(self) -> LanePlacement:
+        """Where the lanes lie."""
         return self._placement
 
     @property
     def count(self) -> int:
+        """The number of lanes, on all devices together."""
         return self.placement.lanes
 
     def fresh(self, configs: Sequence[Config]) -> dict[str, Any]:
-        """The lanes' states before the first step, and empty sums."""
-        place = self.placement
+        """Makes the states of lanes with these configs before the first step, and empty sums."""
         hypers = [hyper_of(c) for c in configs]
         dtype = jax.tree.leaves(self.program.training.hyper())[0].dtype
         hyper = jax.tree.map(lambda *xs: np.asarray(xs, dtype), *hypers)
         seeds = np.asarray([c.seed for c in configs], np.uint32)
-        state = self._init(*place.send((seeds, hyper)))
+        state = self._init(*self.placement.send((seeds, hyper)))
         return {"state": state, "sums": self.empty_sums()}
 
     def empty_sums(self) -> Totals:
-        return self.stacked([jax.device_get(self.program.training.empty_sums())] * self.count)
+        """Makes the sums of an interval without a step."""
+        return self.stack([jax.device_get(self.program.training.empty_sums())] * self.count)
 
-    def stacked(self, trees: Sequence[Any]) -> Any:
-        """Trees of host arrays, one a lane, as one tree on the devices."""
+    def stack(self, trees: Sequence[Any]) -> Any:
+        """Stacks trees of host arrays, one a lane, to one tree on the devices."""
         return self.placement.send(jax.tree.map(lambda *xs: np.stack(xs), *trees))
 
     @property
     def like(self) -> dict[str, Any]:
-        """What a pack's checkpoint holds of its lanes: shapes, dtypes and shardings."""
+        """Shapes, dtypes and shardings of the lanes' states and sums, as a checkpoint has them."""
         one = {
             "state": self.program.training.abstract_state(),
             "sums": jax.eval_shape(self.program.training.empty_sums),
@@ -148,23 +153,26 @@ class Lanes:
         )
 
     def feed(self, configs: Sequence[Config]) -> "LaneFeed":
-        """How the k-th batch of each lane reaches the step."""
+        """Makes the feed of lanes with these configs."""
         orders = [feed.build_order(c, self._train) for c in configs]
         return LaneFeed(self, orders)
 
     def select(self, chosen: np.ndarray, new: Any, old: Any) -> Any:
-        """Lane by lane `new` where `chosen` bool [L], else `old`, which is donated."""
+        """Takes each lane's tree from `new` where `chosen`, bool `[L]`, else from `old`.
+
+        `old` is donated.
+        """
         return self._select(self.placement.send(chosen), new, old)
 
     @cached_property
     def step(self) -> Any:
-        """`(state, sums, columns, chunk, position, ruler) -> (state, sums)`, its state donated."""
+        """The compiled `(state, sums, *GatherInputs) -> (state, sums)`; its state is donated."""
         step = feed.make_gather_step(self.program)
         return self.placement.compile(step, (True, True, False, True, False, False), donate=(0,))
 
     @cached_property
     def columns(self) -> Any:
-        """The training split on every device."""
+        """The training split, on every device."""
         columns = {name: np.asarray(column) for name, column in self._train.columns.items()}
         return self.placement.share(columns)
 
@@ -181,7 +189,7 @@ class Lanes:
 
 
 class LaneFeed:
-    """Batches of all lanes: shared data, an order of the examples for each."""
+    """The batches of all lanes: shared data, and an order of the examples for each lane."""
 
     def __init__(self, lanes: Lanes, orders: Sequence[Order]):
         placement = lanes.placement

@@ -1,19 +1,22 @@
-"""Runs one pack to its end, in this process: what `launch.py pack` does, and every executor."""
+"""Runs one pack to its end in this process: what `launch.py pack` does, and so every executor.
+
+From here to a step: `TrialGroup.run` (trial_group.py) takes the trials that run at once, and hands
+the training loop the compiled step of all their lanes (lanes.py).
+"""
 
 import dataclasses
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import jax
 from etils import epath
 
-from lepton_jax.ablation.run import pack as packs
 from lepton_jax.ablation.run.lane_count import choose_lanes, is_out_of_memory
 from lepton_jax.ablation.run.lanes import Lanes, can_be_lanes
-from lepton_jax.ablation.run.pack import Pack
+from lepton_jax.ablation.run.pack import Pack, read_pack
 from lepton_jax.ablation.run.trial_group import TrialGroup
 from lepton_jax.ablation.workdir import has_ended
 from lepton_jax.cluster.processes import Processes
@@ -41,9 +44,11 @@ class PackResult:
 
     @property
     def ok(self) -> bool:
+        """Whether no error ended trials of it."""
         return not self.error
 
     def as_json(self) -> dict[str, Any]:
+        """Returns what `--json` prints."""
         return {"folder": self.folder, "trials": self.trials, "stopped": self.stopped,
                 "error": self.error}  # fmt: skip
 
@@ -56,32 +61,36 @@ class PackResult:
 
 @dataclass
 class CompiledLanes:
-    """What was compiled for the last pack: the next one of the same program begins at once."""
+    """What was compiled for the last pack, so that the next one of its program begins at once."""
 
     key: tuple[Any, ...] = ()
-    prepared: BuiltRun | None = None
-    made: dict[int, tuple[Lanes, Evaluations]] = field(default_factory=dict)
+    """The program and the devices."""
+    built: BuiltRun | None = None
+    by_width: dict[int, tuple[Lanes, Evaluations]] = field(default_factory=dict)
+    """By lanes a device."""
 
 
-def run_pack(folder: str, warm: CompiledLanes) -> PackResult:
-    """Runs the pack in a folder. What came of each trial is said in its record; how many ran at
-    once and what was measured, in the pack's packing.json.
+def run_pack(folder: str, cache: CompiledLanes | None = None) -> PackResult:
+    """Runs the pack in a folder; goes on where it stopped.
 
-    A mistake or a full disk is that of all trials of the pack. After any other error they are run
-    again one by one, so that only those fail whose error it is.
+    What became of each trial is written into its record. How many ran at once, and what was
+    measured to decide that, is written into the pack's packing.json.
+
+    A user's mistake or a full disk fails all trials of the pack. After any other error the trials
+    run again one by one, so that only those fail whose error it is.
     """
-    pack = packs.read_pack(folder)
+    pack = read_pack(folder)
     with claim(pack.folder):
-        done, error = _tried(pack, warm)
+        done, error = _run_and_blame(pack, cache or CompiledLanes())
         if done:
-            _tidy(pack)
+            _mark_finished(pack)
     return PackResult(folder, len(pack.names), stopped=not done, error=error)
 
 
-def _tried(pack: Pack, warm: CompiledLanes) -> tuple[bool, str]:
-    """Whether the pack came to its end, and the error with which trials of it failed."""
+def _run_and_blame(pack: Pack, cache: CompiledLanes) -> tuple[bool, str]:
+    """Runs a pack. Returns whether it came to its end, and the error that failed trials of it."""
     try:
-        return _run(pack, warm), ""
+        return _run(pack, cache), ""
     except (UserError, WorkError) as e:
         reason = str(e)
     except Exception as e:  # noqa: BLE001  one pack's bug is not the end of the others
@@ -89,13 +98,14 @@ def _tried(pack: Pack, warm: CompiledLanes) -> tuple[bool, str]:
         reason = f"{type(e).__name__}: {e}".partition("\n")[0]
         if len(pack.names) > 1:
             say(f"{pack.folder}: {reason}; going on with one trial at a time")
-            return _one_by_one(pack, warm)
-    _fail(pack, reason)
+            return _run_one_by_one(pack, cache)
+    _fail_trials(pack, reason)
     return True, reason
 
 
-def _one_by_one(pack: Pack, warm: CompiledLanes) -> tuple[bool, str]:
-    error = ""
+def _run_one_by_one(pack: Pack, cache: CompiledLanes) -> tuple[bool, str]:
+    """Runs each trial as a pack of its own. Returns as `_run_and_blame`, the first error."""
+    first_error = ""
     for i, name in enumerate(pack.names):
         one = dataclasses.replace(
             pack,
@@ -105,64 +115,68 @@ def _one_by_one(pack: Pack, warm: CompiledLanes) -> tuple[bool, str]:
             configs=pack.configs[i : i + 1],
         )
         one.write()
-        done, reason = _tried(one, warm)
-        error = error or reason
+        done, error = _run_and_blame(one, cache)
+        first_error = first_error or error
         if not done:
-            return False, error
-    return True, error
+            return False, first_error
+    return True, first_error
 
 
-def _run(pack: Pack, warm: CompiledLanes) -> bool:
+def _run(pack: Pack, cache: CompiledLanes) -> bool:
+    """Runs a pack's trials as lanes, or one after another. Returns whether it came to its end."""
     config = pack.configs[0]
     # One after another means on one device: several at once are another program.
-    few = pack.at_once == "serial" or len(pack.names) == 1
-    devices = jax.local_devices()[: 1 if few else len(pack.names)]
+    single = pack.at_once == "serial" or len(pack.names) == 1
+    devices = jax.local_devices()[: 1 if single else len(pack.names)]
     with runtime(config.precision):
         key = (program_key(config), *devices)
-        if warm.key != key or warm.prepared is None:
-            warm.key, warm.prepared, warm.made = key, build_run(config), {}
-        if can_be_lanes(warm.prepared):
-            return _Runner(pack, warm.prepared, devices, warm.made).run()
-    return _alone(pack)
+        if cache.key != key or cache.built is None:
+            cache.key, cache.built, cache.by_width = key, build_run(config), {}
+        if can_be_lanes(cache.built):
+            return _PackRunner(pack, cache.built, devices, cache.by_width).run()
+    return _train_one_by_one(pack)
 
 
-class _Runner:
-    """A pack on devices of this process."""
+class _PackRunner:
+    """A pack whose trials run as lanes on devices of this process."""
 
     def __init__(
         self,
         pack: Pack,
-        prepared: BuiltRun,
+        built: BuiltRun,
         devices: Sequence[Any],
-        made: dict[int, tuple[Lanes, Evaluations]],
+        by_width: dict[int, tuple[Lanes, Evaluations]],
     ):
-        self._pack, self._prepared, self._devices, self._made = pack, prepared, devices, made
+        self._pack, self._built, self._devices = pack, built, devices
+        self._by_width = by_width
         self._collected = provenance.collect_provenance(sys.argv)
 
     def run(self) -> bool:
+        """Runs all trials, with fewer lanes where the memory is too small."""
         with listen_for_stop(Processes()) as stop:
-            width = self._width()
+            width = self._choose_width()
             while True:
                 try:
-                    return self._groups(width, stop)
+                    return self._run_groups(width, stop)
                 except jax.errors.JaxRuntimeError as e:
                     if not is_out_of_memory(e) or width == 1:
                         raise
                     width = max(1, width // 2)
                     say(f"the device's memory is too small: going on with {width} at once")
-                    self._note(width, {})
+                    self._write_width(width, {})
 
-    def _groups(self, width: int, stop: Any) -> bool:
+    def _run_groups(self, width: int, stop: Callable[[int], bool]) -> bool:
+        """Runs as many trials at once as there are lanes, then the next."""
         lanes, evaluations = self._lanes(width)
         trials = list(zip(self._pack.configs, self._pack.workdirs, strict=True))
-        tokenizer = self._prepared.data.tokenizer
+        tokenizer = self._built.data.tokenizer
         for start in range(0, len(trials), lanes.count):
             group = TrialGroup(
                 lanes,
                 evaluations,
                 trials[start : start + lanes.count],
                 files.join_path(self._pack.folder, f"{width}-{start}"),
-                self._facts,
+                self._describe_origin,
                 self._pack.until or lanes.program.durations.total_steps,
                 stop,
                 tokenizer.text if tokenizer else "",
@@ -172,15 +186,15 @@ class _Runner:
         return True
 
     def _lanes(self, width: int) -> tuple[Lanes, Evaluations]:
-        if width not in self._made:
-            prepared = self._prepared
-            train = prepared.data.splits["train"]
-            lanes = Lanes(prepared.program, train, self._devices, width)
-            self._made[width] = (lanes, prepared.evaluations.placed_on(lanes.placement))
-        return self._made[width]
+        if width not in self._by_width:
+            built = self._built
+            train = built.data.splits["train"]
+            lanes = Lanes(built.program, train, self._devices, width)
+            self._by_width[width] = (lanes, built.evaluations.placed_on(lanes.placement))
+        return self._by_width[width]
 
-    def _width(self) -> int:
-        """As noted when the pack began, else as measured now."""
+    def _choose_width(self) -> int:
+        """Returns the lanes a device: those with which the pack began, else as measured now."""
         path = files.join_path(self._pack.folder, "packing.json")
         if files.exists(path):
             return files.read_json(path)["lanes_a_device"]
@@ -192,10 +206,10 @@ class _Runner:
         elif self._pack.at_once == "auto":
             lanes, measured = choose_lanes(lambda width: self._lanes(width)[0], self._pack.configs)
             width = lanes.placement.width
-        self._note(width, measured)
+        self._write_width(width, measured)
         return width
 
-    def _note(self, width: int, measured: dict[int, float]) -> None:
+    def _write_width(self, width: int, measured: dict[int, float]) -> None:
         files.write_json(
             files.join_path(self._pack.folder, "packing.json"),
             {
@@ -207,30 +221,29 @@ class _Runner:
             },
         )
 
-    def _facts(self, config: Config) -> dict[str, Any]:
-        data = self._prepared.data.fingerprint
-        return provenance.describe_origin(self._collected, config, data) | {
-            "pack": self._pack.folder
-        }
+    def _describe_origin(self, config: Config) -> dict[str, Any]:
+        data = self._built.data.fingerprint
+        origin = provenance.describe_origin(self._collected, config, data)
+        return origin | {"pack": self._pack.folder}
 
 
-def _alone(pack: Pack) -> bool:
-    """One `train` after another: for streamed data, and for strategies of several devices."""
+def _train_one_by_one(pack: Pack) -> bool:
+    """Trains one trial after another as `train` does, where trials cannot be lanes."""
     for config, workdir in zip(pack.configs, pack.workdirs, strict=True):
         if has_ended(workdir):
             continue
         try:
-            found = train(config, workdir, longer=False, until=pack.until, command=sys.argv)
+            run = train(config, workdir, longer=False, until=pack.until, command=sys.argv)
         except WorkError as e:
             say(f"{workdir}: {e}")
             continue
-        if found.step < (pack.until or found.total_steps):
+        if run.step < (pack.until or run.total_steps):
             return False
     return True
 
 
-def _fail(pack: Pack, reason: str) -> None:
-    """Says in the record of every trial that has not ended that it failed, and why."""
+def _fail_trials(pack: Pack, reason: str) -> None:
+    """Notes in the record of every trial that has not ended that it failed, and why."""
     for config, workdir in zip(pack.configs, pack.workdirs, strict=True):
         if has_ended(workdir):
             continue
@@ -241,8 +254,8 @@ def _fail(pack: Pack, reason: str) -> None:
         record.close()
 
 
-def _tidy(pack: Pack) -> None:
-    """Marks the pack as done; the checkpoints of its groups have served."""
+def _mark_finished(pack: Pack) -> None:
+    """Notes that the pack is finished, and removes the checkpoints of its groups."""
     files.write_json(files.join_path(pack.folder, "finished.json"), {"trials": len(pack.names)})
     for name in files.list_folder(pack.folder):
         path = files.join_path(pack.folder, name)

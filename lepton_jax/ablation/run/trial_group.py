@@ -1,7 +1,7 @@
-"""A group: the trials of a pack that run at once, each leaving the record of a run of its own.
+"""A trial group: the trials of a pack that run at once, each with the record of a run of its own.
 
-Periodic checkpoints are the group's: one stacked state. A trial's own checkpoints, its best and its
-last, are written when it ends.
+The checkpoints that are written while a group runs are the group's: one state of all lanes. A
+trial's own checkpoints, its best and its last, are written when it ends.
 """
 
 import time
@@ -16,11 +16,12 @@ from lepton_jax.ablation.run.lanes import Lanes
 from lepton_jax.ablation.workdir import has_ended
 from lepton_jax.config.config import Config
 from lepton_jax.console import say
-from lepton_jax.evaluation.evaluator import Evaluator, scalar_results
-from lepton_jax.evaluation.schedule import Evaluations
+from lepton_jax.evaluation.evaluator import Evaluator
+from lepton_jax.evaluation.schedule import Evaluations, recorded_scalars
 from lepton_jax.tracking.best import best_step
 from lepton_jax.tracking.progress import Progress
-from lepton_jax.tracking.record import Record
+from lepton_jax.tracking.record import End, Record
+from lepton_jax.tracking.writers.views import open_views
 from lepton_jax.training import init_from, loop
 from lepton_jax.training.checkpoints import Checkpoints
 from lepton_jax.training.layout import single_device_layout
@@ -31,12 +32,15 @@ APART = 5.0
 
 
 class TrialGroup:
-    """Runs until so many steps are taken, or `stop` says so; goes on from its own checkpoint.
+    """Trials that run as lanes, until they end or are stopped; goes on from its own checkpoint.
 
-    Main arguments:
+    Args:
       trials: (config, workdir) of at most `lanes.count` trials.
-      until: steps after which the trials stop, to be looked at, or those of the whole run.
-      facts: what each record says of where and from what it ran, given its config.
+      folder: of the group's checkpoints.
+      describe_origin: returns what a record says of where and from what its run came, given its
+        config.
+      until: the step at which the trials stop: their last, or a rung of their search.
+      stop: tells before each step whether to stop.
       tokenizer: the text of the data's tokenizer.json, if it has one.
     """
 
@@ -46,43 +50,39 @@ class TrialGroup:
         evaluations: Evaluations,
         trials: Sequence[tuple[Config, str]],
         folder: str,
-        facts: Callable[[Config], dict[str, Any]],
+        describe_origin: Callable[[Config], dict[str, Any]],
         until: int,
         stop: Callable[[int], bool],
         tokenizer: str = "",
     ):
         self._program, self._lanes, self._evaluations = lanes.program, lanes, evaluations
         self._trials = list(trials)
-        # By lane, of the trials that have not ended; what other lanes compute is not looked at.
         self._records: dict[int, Record] = {}
-        self._facts, self._until, self._stop = facts, until, stop
+        """By lane, the records of trials that have not ended. Other lanes compute unseen."""
+        self._describe_origin, self._until, self._stop = describe_origin, until, stop
         self._tokenizer = tokenizer
-        self._host = lanes.placement.by_lane
-        # A group is never short of lanes: what fills it up repeats its last trial, unseen.
+        self._to_host = lanes.placement.by_lane
+        # Every lane computes: those that are too many repeat the last trial, unseen.
         configs = [config for config, _ in trials]
         self._configs = pad_to_multiple(configs, lanes.count)
         self._checkpoints = Checkpoints(folder, keep=lambda steps: set(steps[-1:]))
         self._saved = time.monotonic()
-        self._last = 0.0
+        self._flushed = 0.0
 
     def run(self) -> bool:
-        """Whether every trial has come to its end, or to where it is looked at."""
-        found, first = self._start()
+        """Runs the trials. Returns whether every one came to its end, or to `until`."""
+        start, first = self._start()
         if not self._records:
             return True
-        self._kept = found["kept"]
+        self._best_states = start["kept"]
         program = self._program
-        every = loop.Every(
-            log=program.durations.period(program.config.log_every),
-            evaluate=program.durations.period(program.config.evaluate_every),
-            checkpoint=program.durations.period(program.config.checkpoint_every),
-        )
+        every = loop.Every.of_config(program.config, program.durations.period)
         size = program.config.batch_size * len(self._trials)
         self._progress = Progress(self._until, batch_size=size, start=first)
         try:
             with self._progress:
                 state = loop.run_steps(
-                    self._lanes.feed(self._configs), found["state"], found["sums"],
+                    self._lanes.feed(self._configs), start["state"], start["sums"],
                     self._lanes.empty_sums(), range(first, self._until), every, self,
                 )  # fmt: skip
             self._checkpoints.wait()
@@ -98,138 +98,142 @@ class TrialGroup:
         return True
 
     def _start(self) -> tuple[dict[str, Any], int]:
-        """The group's own checkpoint, then those of its trials, then scratch."""
+        """Restores the group's own checkpoint, else those of its trials, else begins afresh.
+
+        Returns `{state, sums, kept}` and the step. `kept` holds each lane's best state.
+        """
         step = self._checkpoints.newest_intact(say) if self._checkpoints.steps() else None
         if step is not None:
             self._checkpoints.forget_after(step)
             like = self._lanes.like
-            found = self._checkpoints.restore(step, {**like, "kept": like["state"]})
+            start = self._checkpoints.restore(step, {**like, "kept": like["state"]})
         else:
-            step = self._reached()
-            found = self._continued(step) if step else self._first()
+            step = self._common_step()
+            start = self._restore_trials(step) if step else self._begin()
         for i, (config, workdir) in enumerate(self._trials):
             if not has_ended(workdir):
                 self._records[i] = self._open(config, workdir, step)
-        self._drop_diverged(found["state"].bad_step)
-        return found, step
+        self._drop_diverged(start["state"].bad_step)
+        return start, step
 
-    def _reached(self) -> int:
-        """The step at which all of the trials were stopped; 0 where they are new."""
+    def _common_step(self) -> int:
+        """Returns the step at which all of the trials were stopped; 0 where they are new."""
         folders = [workdir for _, workdir in self._trials if Record.exists(workdir)]
         steps = {(Checkpoints(folder).steps() or [0])[-1] for folder in folders}
-        whole = len(folders) == len(self._trials) and len(steps) == 1
-        return steps.pop() if whole else 0
+        all_stopped = len(folders) == len(self._trials) and len(steps) == 1
+        return steps.pop() if all_stopped else 0
 
-    def _continued(self, step: int) -> dict[str, Any]:
-        """The trials' own checkpoints, stacked."""
+    def _restore_trials(self, step: int) -> dict[str, Any]:
+        """Stacks the checkpoints that the trials have of their own."""
         like = single_device_layout(self._program).like
-        whole, kept = [], []
+        last, best = [], []
         for config, workdir in self._trials:
             checkpoints = Checkpoints(workdir)
             rows = Record.open(workdir, writes=False).rows()
-            best = best_step(config.best, rows, checkpoints.steps()) or step
-            whole.append(jax.device_get(checkpoints.restore(step, like)))
-            kept.append(jax.device_get(checkpoints.restore(best, like)["state"]))
-        filled, kept = (
-            pad_to_multiple(whole, self._lanes.count),
-            pad_to_multiple(kept, self._lanes.count),
-        )
-        return {**self._lanes.stacked(filled), "kept": self._lanes.stacked(kept)}
+            at = best_step(config.best, rows, checkpoints.steps()) or step
+            last.append(jax.device_get(checkpoints.restore(step, like)))
+            best.append(jax.device_get(checkpoints.restore(at, like)["state"]))
+        count = self._lanes.count
+        kept = self._lanes.stack(pad_to_multiple(best, count))
+        return {**self._lanes.stack(pad_to_multiple(last, count)), "kept": kept}
 
-    def _first(self) -> dict[str, Any]:
-        """The states before the first step, with the weights of `init_from`."""
+    def _begin(self) -> dict[str, Any]:
+        """Makes the states before the first step, with the weights of `init_from`."""
         fresh = self._lanes.fresh(self._configs)
         config = self._program.config
         if config.init_from or (config.lora and config.lora.init_from):
-            begin = init_from.WarmStart(self._program)
-            states = self._host(fresh["state"])
-            fresh["state"] = self._lanes.stacked(
-                [jax.device_get(begin(_lane(states, i))[0]) for i in range(self._lanes.count)]
+            warm_start = init_from.WarmStart(self._program)
+            states = self._to_host(fresh["state"])
+            fresh["state"] = self._lanes.stack(
+                [
+                    jax.device_get(warm_start(_take_lane(states, i))[0])
+                    for i in range(self._lanes.count)
+                ]
             )
         return {**fresh, "kept": jax.tree.map(jax.numpy.copy, fresh["state"])}
 
     def _open(self, config: Config, workdir: str, step: int) -> Record:
-        facts = self._facts(config)
+        origin = self._describe_origin(config)
         if not Record.exists(workdir):
-            return Record.create(workdir, config.to_json(), facts, self._tokenizer)
+            return Record.create(workdir, config.to_json(), origin, self._tokenizer)
         record = Record.open(workdir)
-        record.resume(step, config.to_json(), facts)
+        record.resume(step, config.to_json(), origin)
         return record
 
     def record_interval(self, step: int, sums: Totals, state: State) -> None:
+        """Logs an interval in the record of each trial, and the median loss on the terminal."""
         self._drop_diverged(sums.bad_step)
-        losses, values = [], self._host(sums.values)
+        losses, values = [], self._to_host(sums.values)
         for i, record in self._records.items():
             means = self._program.training.means(values[i])
             record.log(step, means)
             losses.append(means["train/loss"])
         if losses:
             self._progress.update(step, {"train/loss": float(np.median(losses))})
-        if time.monotonic() - self._last > 2 * APART:
+        if time.monotonic() - self._flushed > 2 * APART:
             self._flush()
 
     def record_timing(self, step: int, values: Mapping[str, float]) -> None:
-        """A trial's share of the time: what it cost among the lanes that ran beside it."""
+        """Logs the time of an interval, with the number of lanes among which it is shared."""
         for record in self._records.values():
             record.time(step, {**values, "lanes": len(self._trials)})
 
     def evaluate(self, step: int, state: State) -> bool:
-        found = self._measured(self._evaluations.while_training, state)
+        """Evaluates all lanes, and keeps the states of those that are the best so far."""
+        measured = self._measure(self._evaluations.while_training, state)
         improved = np.zeros(self._lanes.count, bool)
         for i, record in self._records.items():
-            values = {
-                f"{name}/{key}": value
-                for name, results in found[i].items()
-                for key, value in scalar_results(results).items()
-            }
-            if values:
+            if values := recorded_scalars(measured[i]):
                 record.log(step, values)
-            improved[i] = self._best(i) == step
+            improved[i] = self._best_step(i) == step
         if improved.any():
-            self._kept = self._lanes.select(improved, state, self._kept)
+            self._best_states = self._lanes.select(improved, state, self._best_states)
         return False
 
     def save_checkpoint(self, step: int, state: State, sums: Totals) -> None:
+        """Saves all lanes, unless the last checkpoint is too young."""
         now = time.monotonic()
         if now - self._saved < APART and not self.should_stop(step):
             return
         self._flush()  # what a checkpoint stands on is written before it
-        self._checkpoints.save(step, {"state": state, "sums": sums, "kept": self._kept})
+        self._checkpoints.save(step, {"state": state, "sums": sums, "kept": self._best_states})
         self._saved = now
 
     def should_stop(self, step: int) -> bool:
         return self._stop(step) or not self._records
 
-    def _best(self, i: int) -> int | None:
+    def _best_step(self, i: int) -> int | None:
         return best_step(self._trials[i][0].best, self._records[i].rows())
 
     def _flush(self) -> None:
         for record in self._records.values():
             record.flush()
-        self._last = time.monotonic()
+        self._flushed = time.monotonic()
 
     def _drop_diverged(self, bad_steps: Any) -> None:
-        """`bad_steps` `[L]`: the first step of each lane whose numbers were not finite, or -1."""
-        found = self._host(bad_steps)
-        for i in [i for i in self._records if found[i] >= 0]:
-            step, record = int(found[i]), self._records.pop(i)
+        """Ends the trials whose numbers are not finite.
+
+        `bad_steps` `[L]`: the first such step of each lane, or -1.
+        """
+        bad_step_of = self._to_host(bad_steps)
+        for i in [i for i in self._records if bad_step_of[i] >= 0]:
+            step, workdir = int(bad_step_of[i]), self._records[i].workdir
             reason = (
                 f"the numbers of step {step} were not finite; what broke: "
-                f"python launch.py debug --workdir={record.workdir} --step={step}"
+                f"python launch.py debug --workdir={workdir} --step={step}"
             )
-            record.end("failed", step, reason)
-            record.close()
+            self._end_record(i, "failed", step, reason)
 
     def _end(self, state: State, step: int) -> None:
-        """Writes each trial's checkpoints, its best and its last, and, at the end of a run, what
-        `test` says.
+        """Writes each trial's checkpoints, its best and its last; at the end of a run, its results
+        on `test` as well.
         """
-        whole = step == self._program.durations.total_steps
-        best = {i: self._best(i) for i in self._records}
+        complete = step == self._program.durations.total_steps
+        best = {i: self._best_step(i) for i in self._records}
         unmeasured = np.array([best.get(i) is None for i in range(self._lanes.count)])
-        self._kept = self._lanes.select(unmeasured, state, self._kept)
-        found = self._measured(self._evaluations.at_end, self._kept) if whole else []
-        last, kept = self._host(state), self._host(self._kept)
+        self._best_states = self._lanes.select(unmeasured, state, self._best_states)
+        measured = self._measure(self._evaluations.at_end, self._best_states) if complete else []
+        last_states, best_states = self._to_host(state), self._to_host(self._best_states)
         sums = jax.device_get(self._program.training.empty_sums())
         for i in list(self._records):
             config, workdir = self._trials[i]
@@ -237,29 +241,36 @@ class TrialGroup:
             # One after another: Orbax mixes up what several managers of a process save at once.
             checkpoints = Checkpoints(workdir, keep={at, step}.intersection)
             if at != step:
-                checkpoints.save(at, {"state": _lane(kept, i), "sums": sums})
-            checkpoints.save(step, {"state": _lane(last, i), "sums": sums})
+                checkpoints.save(at, {"state": _take_lane(best_states, i), "sums": sums})
+            checkpoints.save(step, {"state": _take_lane(last_states, i), "sums": sums})
             checkpoints.wait()
             checkpoints.close()
-            record = self._records.pop(i)
-            if whole:
-                for name, results in found[i].items():
+            if complete:
+                record = self._records[i]
+                for name, results in measured[i].items():
                     record.write_results(name, {**results, "step": at})
                 record.write_results("checkpoint", {"step": at, "best": config.best.metric})
-            record.end("finished" if whole else "stopped", step)
-            record.close()
+            self._end_record(i, "finished" if complete else "stopped", step)
 
-    def _measured(
+    def _end_record(self, i: int, state: End, step: int, reason: str = "") -> None:
+        """Ends and closes a lane's record, and shows it by the writers of its config."""
+        record, config = self._records.pop(i), self._trials[i][0]
+        record.end(state, step, reason)
+        record.close()
+        if config.writers:
+            open_views(config, record).close()
+
+    def _measure(
         self, measures: Mapping[str, tuple[Evaluator, Any]], state: State
     ) -> list[dict[str, dict[str, Any]]]:
-        """The results of each trial, by split."""
-        found: list[dict[str, dict[str, Any]]] = [{} for _ in self._trials]
+        """Evaluates all lanes. Returns the results of each trial, by the name of the split."""
+        by_trial: list[dict[str, dict[str, Any]]] = [{} for _ in self._trials]
         for name, (evaluator, columns) in measures.items():
-            sums = self._host(evaluator.sums(state, columns))
-            for i, results in enumerate(found):
-                results[name] = evaluator.results(_lane(sums, i))
-        return found
+            sums = self._to_host(evaluator.sums(state, columns))
+            for i, results in enumerate(by_trial):
+                results[name] = evaluator.results(_take_lane(sums, i))
+        return by_trial
 
 
-def _lane(tree: Any, i: int) -> Any:
+def _take_lane(tree: Any, i: int) -> Any:
     return jax.tree.map(lambda x: x[i], tree)

@@ -3,7 +3,7 @@
 import socket
 import struct
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from lepton_jax.tracking import files
@@ -45,15 +45,6 @@ class TensorBoard(BatchedWriter):
                 event.summary.value.add(tag=name, simple_value=value)
             events.append(event)
         self._write(events)
-
-    def hparams(self, values: Mapping[str, Any], metrics: Sequence[str]) -> None:
-        """Adds a line to the hparams tab: the values of this run, and the metrics beside them."""
-        from tensorboardX.proto.event_pb2 import Event
-        from tensorboardX.summary import hparams
-
-        plain = {k: v if isinstance(v, bool | int | float) else str(v) for k, v in values.items()}
-        summaries = hparams(plain, dict.fromkeys(metrics, 0.0))
-        self._write([Event(wall_time=time.time(), summary=s) for s in summaries])
 
     def _write(self, events: list[Any]) -> None:
         from tensorboardX.proto.event_pb2 import Event, SessionLog

@@ -5,7 +5,8 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
-from lepton_jax.tracking.record import Row
+from lepton_jax.config.config import Config
+from lepton_jax.tracking.record import Record, Row
 
 
 class Writer(Protocol):
@@ -63,3 +64,10 @@ class Views:
         error, self._error = self._error, None
         if error is not None:
             raise error
+
+
+def open_views(config: Config, record: Record) -> Views:
+    """Builds the writers of a run's config, and shows them the record so far."""
+    chosen = config.writers.values()
+    writers = [writer.build(record.workdir, config.to_dict()) for writer in chosen]
+    return Views(writers, record.rows())

@@ -73,9 +73,9 @@ function table(columns, rows, { className, most = Infinity } = {}) {
     more.hidden = ordered.length <= limit;
   }
   refill();
-  const whole = el("div", {}, el("div", { class: "scroll", tabindex: "-1" },
+  const node = el("div", {}, el("div", { class: "scroll", tabindex: "-1" },
     el("table", {}, el("thead", {}, el("tr", {}, heads)), body)), more);
-  return { node: whole, filter: (keep) => { shown = rows.filter(keep); refill(); } };
+  return { node, filter: (keep) => { shown = rows.filter(keep); refill(); } };
 }
 
 function head(id, title, lead) {
@@ -84,8 +84,8 @@ function head(id, title, lead) {
 
 function formats(id, names) {
   const links = names.filter((n) => data.tables.includes(n)).flatMap((name) =>
-    [`${name}: `, ...["csv", "tex", "md", "png"].flatMap((kind) =>
-      [el("a", { href: `tables/${name}.${kind}` }, { csv: "CSV", tex: "LaTeX", md: "Markdown", png: "PNG" }[kind]), " "]), " "]);
+    [`${name}: `, ...["csv", "tex", "md"].flatMap((kind) =>
+      [el("a", { href: `tables/${name}.${kind}` }, { csv: "CSV", tex: "LaTeX", md: "Markdown" }[kind]), " "]), " "]);
   SECTION(id).append(el("p", { class: "formats" }, "Beside this page, ", ...links));
 }
 
@@ -105,9 +105,9 @@ addEventListener("resize", () => { if (innerWidth !== width) { width = innerWidt
 function ticks(low, high, count) {
   const raw = (high - low) / count || 1, power = 10 ** Math.floor(Math.log10(raw));
   const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= raw * 0.999);
-  const found = [];
-  for (let i = Math.ceil(low / step - 1e-9); i * step <= high + step * 1e-9; i++) found.push(i * step);
-  return { at: found, digits: Math.max(0, -Math.floor(Math.log10(step) + 1e-9)) };
+  const values = [];
+  for (let i = Math.ceil(low / step - 1e-9); i * step <= high + step * 1e-9; i++) values.push(i * step);
+  return { at: values, digits: Math.max(0, -Math.floor(Math.log10(step) + 1e-9)) };
 }
 const linear = (low, high, from, to) => (v) => from + ((v - low) / (high - low || 1)) * (to - from);
 
@@ -267,9 +267,9 @@ const position = (key, low, high, from, to) => { const f = key.log ? Math.log10 
 function space() {
   if (!data.space) return;
   const { kind, keys, points } = data.space;
-  const found = points.filter((p) => number(p.valid)).map((p) => p.valid);
-  if (!found.length) return;
-  const low = Math.min(...found), high = Math.max(...found);
+  const metrics = points.filter((p) => number(p.valid)).map((p) => p.valid);
+  if (!metrics.length) return;
+  const low = Math.min(...metrics), high = Math.max(...metrics);
   const [worst, best] = data.mode === "max" ? [low, high] : [high, low];
   const share = (v) => (high > low ? (v - worst) / (best - worst) : 0.5);
   const means = { grid: "A cell is the mean over its trials, the stronger its colour the better; a cross stands where none came to a number.", scatter: "A disc is a trial, the stronger its colour the better; a cross came to no number.", strips: "A dot is a trial, a bar the mean of those with the same value." }[kind];
@@ -327,9 +327,9 @@ function scatter(W, keys, points, paint) {
 
 function axis(key, [low, high]) {
   if (!key.log) return ticks(low, high, 5).at;
-  const found = [];
-  for (let e = Math.ceil(Math.log10(low) - 1e-9); e <= Math.log10(high) + 1e-9; e++) found.push(10 ** e);
-  return found.length > 1 ? found : [low, high];
+  const powers = [];
+  for (let e = Math.ceil(Math.log10(low) - 1e-9); e <= Math.log10(high) + 1e-9; e++) powers.push(10 ** e);
+  return powers.length > 1 ? powers : [low, high];
 }
 
 function strip(W, key, points, low, high) {
@@ -412,16 +412,16 @@ function trials() {
     };
   }
   head("trials", "Trials", "A row opens to what it changed and the command that runs it again.");
-  const found = table(columns, data.trials, { most: 50 });
+  const listing = table(columns, data.trials, { most: 50 });
   const states = [...new Set(data.trials.map((t) => t.state))];
   const words = el("input", { type: "search", placeholder: "Filter by name or changed key", "aria-label": "Filter trials", oninput: apply });
   const state = el("select", { "aria-label": "State", onchange: apply }, el("option", { value: "" }, "any state"), states.map((s) => el("option", { value: s }, s)));
   function apply() {
     const text = words.value.toLowerCase();
-    found.filter((t) => (!state.value || t.state === state.value)
+    listing.filter((t) => (!state.value || t.state === state.value)
       && `${t.variant} ${t.tuning} ${t.changes.map((c) => c.join(" ")).join(" ")} seed ${t.seed}`.toLowerCase().includes(text));
   }
-  SECTION("trials").append(el("div", { class: "tools" }, words, states.length > 1 ? state : ""), found.node);
+  SECTION("trials").append(el("div", { class: "tools" }, words, states.length > 1 ? state : ""), listing.node);
   formats("trials", ["trials"]);
 }
 

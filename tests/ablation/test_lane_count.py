@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from lepton_jax.ablation import Experiment, Variant
 from lepton_jax.ablation.question.trials import expand_trials
 from lepton_jax.ablation.run import lane_count
-from lepton_jax.ablation.run.feasibility import build_program
+from lepton_jax.ablation.run.feasibility import build_trial
 from lepton_jax.ablation.run.lanes import Lanes
 from lepton_jax.config.config import Config
 
@@ -32,7 +32,7 @@ def test_lanes_that_do_not_fit_leave_those_that_do():
         seeds=range(16), changes=MLP,
     )  # fmt: skip
     trials = expand_trials(experiment)
-    with build_program(trials[0], "accuracy") as prepared:
+    with build_trial(trials[0], "accuracy") as prepared:
         train, device = prepared.data.splits["train"], jax.local_devices()[:1]
 
         def lanes(count: int) -> Lanes:
