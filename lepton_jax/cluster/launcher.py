@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lepton_jax.cluster.wire import free_port
+from lepton_jax.console import say
 from lepton_jax.errors import UserError
 
 GRACE = 10.0
@@ -80,13 +81,13 @@ def _wait(children: Sequence[subprocess.Popen[bytes]]) -> int:
                 continue
             del running[i]
             if code < 0:
-                print(f"process {i} was killed by {signal.Signals(-code).name}", file=sys.stderr)
+                say(f"process {i} was killed by {signal.Signals(-code).name}")
             if code != 0:
                 failed.append(code)
                 deadline = min(deadline, time.monotonic() + GRACE)
         if running and time.monotonic() > deadline:
             names = ", ".join(f"process {i}" for i in running)
-            print(f"{names} did not end within {GRACE:g} s: killed", file=sys.stderr)
+            say(f"{names} did not end within {GRACE:g} s: killed")
             for child in running.values():
                 child.kill()
                 child.wait()

@@ -1,9 +1,10 @@
 """The command `train`."""
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from lepton_jax.console import say
 
 if TYPE_CHECKING:
     from lepton_jax.training.train import TrainingResult
@@ -83,7 +84,7 @@ def train(
         return LaunchedProcesses(processes, launch_processes(processes))
 
     for note in notes:
-        print(note, file=sys.stderr)
+        say(note)
     from lepton_jax.cluster.environment import Launch
 
     launch = Launch(coordinator, num_processes, process_id)

@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from urllib.parse import quote
 import numpy as np
 
 from lepton_jax.atomic import replace_folder
+from lepton_jax.console import say
 from lepton_jax.data.decoder import Decoder, numeric_fields, require_fields
 from lepton_jax.data.source import Columns, Split
 from lepton_jax.errors import UserError, WorkError
@@ -136,7 +136,7 @@ def _decode_all(decoder: Decoder, name: str, count: int) -> Iterator[dict[str, n
         yield decoder(i)
         if time.monotonic() - reported > _REPORT_EVERY_S:
             reported = time.monotonic()
-            print(f"decoding {name!r}: {i + 1:,} of {count:,} examples", file=sys.stderr)
+            say(f"decoding {name!r}: {i + 1:,} of {count:,} examples")
 
 
 def _write_header(file: BinaryIO, examples: int, array: np.ndarray) -> None:
@@ -159,6 +159,6 @@ def _locked(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print("waiting for another process that decodes the same data", file=sys.stderr)
+            say("waiting for another process that decodes the same data")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -5,7 +5,6 @@
 
 import hashlib
 import json
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lepton_jax.boxes.check import check_boxes
+from lepton_jax.console import say
 from lepton_jax.data.cache import cached_columns
 from lepton_jax.data.fresh import DecodedEachEpoch
 from lepton_jax.data.labels import check_labels, hides_labels
@@ -287,7 +287,7 @@ def _decode_splits(
         if name == "train" and isinstance(encoding, EncodesTraining):
             columns = encoding.trained_on(columns)
         if name != "train" and hides_labels(columns):
-            print(f"split {name!r} has no labels: it is left out", file=sys.stderr)
+            say(f"split {name!r} has no labels: it is left out")
             continue
         _say_how_many_were_cut(name, columns)
         splits[name] = columns
@@ -299,10 +299,9 @@ def _say_how_many_were_cut(name: str, columns: Columns) -> None:
         return
     cut = int(np.asarray(columns.columns["cut"]).sum())
     if cut:
-        print(
+        say(
             f"split {name!r}: {cut:,} of {len(columns):,} texts have more tokens than data.encode "
-            "keeps and are cut",
-            file=sys.stderr,
+            "keeps and are cut"
         )
 
 

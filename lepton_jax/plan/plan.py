@@ -1,11 +1,11 @@
 """Plans a run: what its config needs, on this machine or on a topology that is not here."""
 
-import sys
 from collections import defaultdict
 from typing import Any
 
 from lepton_jax.config.config import Config
 from lepton_jax.config.validation import change_config
+from lepton_jax.console import say
 from lepton_jax.data.dataset import Dataset
 from lepton_jax.errors import UserError
 from lepton_jax.plan import page, remedies, topology
@@ -196,7 +196,7 @@ def _try_remedies(
                     "step_seconds": [times.shortest, times.longest] if times else None,
                 }
             )
-            print(f"tried {tries[-1]['flags']}: {page.describe_remedy(tries[-1])}", file=sys.stderr)
+            say(f"tried {tries[-1]['flags']}: {page.describe_remedy(tries[-1])}")
         if any(row["fits"] for row in tries):
             break
     no_time = [float("inf")] * 2

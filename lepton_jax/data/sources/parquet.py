@@ -7,7 +7,6 @@ as an Arrow file, in which any row can be read; images stay encoded.
 import hashlib
 import json
 import re
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import pyarrow.parquet as pq
 
 from lepton_jax.atomic import replace_file
 from lepton_jax.config.schema import Running
+from lepton_jax.console import say
 from lepton_jax.data.source import Source, split_name
 from lepton_jax.data.sources.arrow import arrow_source
 from lepton_jax.errors import UserError, WorkError
@@ -77,7 +77,7 @@ def _copy_to_arrow(file: Path, digest: Any) -> tuple[Path, Mapping[str, Any]]:
     features = json.loads(metadata).get("info", {}).get("features") or {}
     if target.exists():
         return target, features
-    print(f"copying {file.name} into the cache, to read it in any order", file=sys.stderr)
+    say(f"copying {file.name} into the cache, to read it in any order")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with replace_file(target) as out, pa.ipc.new_stream(out, table.schema_arrow) as writer:

@@ -56,7 +56,7 @@ class TensorBoard(BatchedWriter):
             start = SessionLog(status=SessionLog.START)
             before.append(Event(wall_time=now, step=events[0].step, session_log=start))
         events = before + events
-        data = b"".join(_framed(e.SerializeToString()) for e in events)
+        data = b"".join(_frame(e.SerializeToString()) for e in events)
         if self._local:
             files.append_bytes(files.join_path(self._folder, self._stem), data)
         else:
@@ -66,7 +66,7 @@ class TensorBoard(BatchedWriter):
         self._files += 1
 
 
-def _framed(data: bytes) -> bytes:
+def _frame(data: bytes) -> bytes:
     """Frames data as a TFRecord: length, its checksum, the data, its checksum."""
     from tensorboardX.record_writer import masked_crc32c
 
