@@ -102,13 +102,8 @@ class Dataset:
         return [start]
 
     def decode_tokens(self, tokens: Sequence[int]) -> str:
-        """Returns the text of tokens, without the special ones. Without a tokenizer tokens are
-        words.
-        """
-        if self.tokenizer is not None:
-            return self.tokenizer.decode(tokens)
-        assert self.spec.vocabulary is not None
-        return self.spec.vocabulary.decode_words(tokens)
+        """Returns the text of tokens, as `DataSpec.decode_tokens` does."""
+        return self.spec.decode_tokens(tokens)
 
 
 def load_dataset(
@@ -162,9 +157,10 @@ def load_dataset(
         ]
     )
     vocabulary = texts.tokenizer.vocabulary if texts else source.vocabulary
+    decode_text = texts.tokenizer.decode if texts else None
     return Dataset(
         splits=splits,
-        spec=DataSpec(_field_specs(splits), source.classes, vocabulary),
+        spec=DataSpec(_field_specs(splits), source.classes, vocabulary, decode_text),
         fingerprint=hashlib.sha256(identity.encode()).hexdigest(),
         texts=texts,
     )

@@ -3,8 +3,8 @@
 Imports: errors only. A task that asks for a `DataSpec` loads nothing else of the data room.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from lepton_jax.errors import UserError, did_you_mean
 
@@ -71,11 +71,23 @@ class Vocabulary:
 class DataSpec:
     """What a model and a task are built from: the fields of an example, the names of its classes,
     and the vocabulary of its tokens, if it has tokens.
+
+    `decode` makes the text of tokens, where a tokenizer made the tokens.
     """
 
     fields: dict[str, FieldSpec]
     classes: tuple[str, ...]
     vocabulary: Vocabulary | None = None
+    decode: Callable[[Sequence[int]], str] | None = field(default=None, compare=False, repr=False)
+
+    def decode_tokens(self, tokens: Sequence[int]) -> str:
+        """Returns the text of tokens, without the special ones. Without a tokenizer tokens are
+        words.
+        """
+        if self.decode is not None:
+            return self.decode(tokens)
+        assert self.vocabulary is not None
+        return self.vocabulary.decode_words(tokens)
 
     def require(
         self, task: str, name: str, axes: int | tuple[int, ...], dtype: str = "", hint: str = ""

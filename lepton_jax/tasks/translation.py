@@ -71,7 +71,7 @@ class Translation:
         self._smoothing = label_smoothing
         self._beam = beam
         self._length_penalty = length_penalty
-        self._text_of = spec.text
+        self._text_of = spec.decode_tokens
 
     def loss(self, model: PairModel, batch: Batch, noise: Noise | None) -> Sums:
         """Adds up the loss in nats and the tokens guessed, each over the target's tokens.
