@@ -1,6 +1,6 @@
 """A config as its leaves: one walk from which everything that names, hashes or varies it is made.
 
-walk(config) -> Leaf(('optimizer', 'learning_rate'), 0.1, {'hyper', ...}, default), ...
+    walk(config) -> Leaf(('optimizer', 'learning_rate'), 0.1, {'hyper', ...}, default), ...
 """
 
 import dataclasses
@@ -20,14 +20,14 @@ from lepton_jax.config.schema import (
     signature_keys,
 )
 
-Path = tuple[str | int, ...]
+LeafPath = tuple[str | int, ...]
 NO_KEY = Key(Any, REQUIRED, ())
 
 
 class Leaf(NamedTuple):
     """A value of a config, where it stands, and what its declaration says of it."""
 
-    path: Path
+    path: LeafPath
     value: Any
     marks: tuple[str, ...]
     """The marks of its key. RUNNING is added where a section above has it; HYPER is taken away
@@ -67,7 +67,7 @@ class Section(Protocol):
 def walk(
     value: Any,
     key: Key = NO_KEY,
-    path: Path = (),
+    path: LeafPath = (),
     *,
     open_pipelines: bool = False,
 ) -> Iterator[Leaf]:
@@ -116,7 +116,7 @@ def to_tree(value: Any) -> Any:
     return value if entries is None else {name: to_tree(child) for name, child, _ in entries}
 
 
-def replace_leaves(value: Any, leaves: Mapping[Path, Any], path: Path = ()) -> Any:
+def replace_leaves(value: Any, leaves: Mapping[LeafPath, Any], path: LeafPath = ()) -> Any:
     """Returns the section with other values at these paths, pipelines opened."""
     if path in leaves:
         return leaves[path]
@@ -136,7 +136,7 @@ def replace_leaves(value: Any, leaves: Mapping[Path, Any], path: Path = ()) -> A
     return dataclasses.replace(value, **values)
 
 
-def nest(leaves: Iterable[tuple[Path, Any]]) -> dict[Any, Any]:
+def nest(leaves: Iterable[tuple[LeafPath, Any]]) -> dict[Any, Any]:
     """Builds the nested dict whose leaves have these paths."""
     tree: dict[Any, Any] = {}
     for path, value in leaves:
@@ -144,14 +144,14 @@ def nest(leaves: Iterable[tuple[Path, Any]]) -> dict[Any, Any]:
     return tree
 
 
-def get_at(tree: Any, path: Path) -> Any:
+def get_at(tree: Any, path: LeafPath) -> Any:
     """Returns the leaf at `path` of a nest of dicts and lists."""
     for section in path:
         tree = tree[section]
     return tree
 
 
-def put_at(tree: Any, path: Path, value: Any) -> None:
+def put_at(tree: Any, path: LeafPath, value: Any) -> None:
     """Sets a leaf of a nest of dicts and lists, in place; dicts that lack are added."""
     *sections, last = path
     for section in sections:
