@@ -162,10 +162,9 @@ class Component:
     name: str
     keys: Mapping[str, Any]
 
-    def build(self, *args: Any, hyper: Mapping[str, Any] | None = None, **kwargs: Any) -> Any:
-        """Calls the component; `hyper` replaces keys by (traced) values of the same name."""
-        function = resolve_component(self.kind, self.name)
-        return function(*args, **{**self.keys, **(hyper or {}), **kwargs})
+    def build(self, *args: Any, **kwargs: Any) -> Any:
+        """Calls the component with its keys, and with what the harness hands over."""
+        return resolve_component(self.kind, self.name)(*args, **{**self.keys, **kwargs})
 
     def entries(self) -> Iterator[tuple[str, Any, Key]]:
         """Yields the name and every key of the component, each with its value and declaration."""

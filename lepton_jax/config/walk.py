@@ -1,6 +1,6 @@
 """A config as its leaves: one walk from which everything that names, hashes or varies it is made.
 
-    walk(config) -> Leaf(('optimizer', 'learning_rate'), 0.1, {'hyper', ...}, default), ...
+walk(config) -> Leaf(('optimizer', 'learning_rate'), 0.1, {'hyper', ...}, default), ...
 """
 
 import dataclasses

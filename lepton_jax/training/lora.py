@@ -33,7 +33,6 @@ class Adapters:
     """The adapters of a model: which of its parameters train, which are frozen, and all as one."""
 
     config: LoraConfig
-    alpha: Any
     like: Any
     """The model's parameters, as a tree of shapes."""
 
@@ -61,7 +60,7 @@ class Adapters:
     def whole(self, trained: Named, frozen: Named) -> Any:
         """Returns the model's parameters as a tree."""
         return unflatten_tree(
-            merge_adapters(trained, frozen, self.alpha, self.config.rank), self.like
+            merge_adapters(trained, frozen, self.config.alpha, self.config.rank), self.like
         )
 
 

@@ -4,7 +4,6 @@ Because every number may be a traced array, trials that differ only in numbers s
 """
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -17,21 +16,17 @@ from lepton_jax.errors import UserError, did_you_mean
 from lepton_jax.trees import path_name
 
 
-def build_optimizer(
-    config: OptimizerConfig, rates: Mapping[str, Any], shape: Any
-) -> optax.GradientTransformation:
-    """Builds optax's transformation with the numbers in `rates` (`config.varied.hyper_of`).
+def build_optimizer(config: OptimizerConfig, shape: Any) -> optax.GradientTransformation:
+    """Builds optax's transformation; the numbers of `config` that trials may vary may be traced.
 
     `shape`: the schedule's value at this step, with peak 1. Clipping is by the global norm of all
     gradients, before they are split into groups.
     """
-    groups = rates["groups"]
-    numbers = {k: v for k, v in rates.items() if k != "groups"}
-    rest = _one(config, numbers, shape, 1.0, 1.0)
+    rest = _build_group(config, shape, 1.0, 1.0)
     if config.groups:
         parts = {
-            name: _one(config, numbers, shape, group.get("lr", 0.0), group.get("wd", 0.0))
-            for name, group in groups.items()
+            name: _build_group(config, shape, group.learning_rate, group.weight_decay)
+            for name, group in config.groups.items()
         }
         rest = optax.multi_transform(parts | {"": rest}, lambda tree: label_groups(config, tree))
     if config.clip_norm is None:
@@ -39,26 +34,22 @@ def build_optimizer(
     return optax.chain(optax.clip_by_global_norm(config.clip_norm), rest)
 
 
-def _one(
-    config: OptimizerConfig,
-    numbers: Mapping[str, Any],
-    shape: Any,
-    lr_factor: Any,
-    decay_factor: Any,
+def _build_group(
+    config: OptimizerConfig, shape: Any, lr_factor: Any, decay_factor: Any
 ) -> optax.GradientTransformation:
+    """Builds the transformation of a group, whose factors multiply the optimizer's rates."""
     if is_off(lr_factor):
         return optax.set_to_zero()
-    keys = {**config.keys, **{k: v for k, v in numbers.items() if k in config.keys}}
-    learning_rate = numbers["learning_rate"] * lr_factor * shape
-    decay = numbers.get("weight_decay", 0.0)
-    decays = not is_off(decay) and not is_off(decay_factor)
+    learning_rate = config.learning_rate * lr_factor * shape
+    decays = not is_off(config.weight_decay) and not is_off(decay_factor)
+    decay = config.weight_decay * decay_factor if decays else 0.0
     function = resolve_component("optimizer", config.name)
     if "weight_decay" in component_keys("optimizer", config.name):
-        return function(learning_rate, weight_decay=decay * decay_factor if decays else 0.0, **keys)
-    inner = function(learning_rate, **keys)
+        return function(learning_rate, weight_decay=decay, **config.keys)
+    inner = function(learning_rate, **config.keys)
     if not decays:
         return inner
-    return optax.chain(optax.add_decayed_weights(decay * decay_factor), inner)
+    return optax.chain(optax.add_decayed_weights(decay), inner)
 
 
 def label_groups(config: OptimizerConfig, tree: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lepton_jax.config.config import Config
+from lepton_jax.config.config import Config, apply_hyper
 from lepton_jax.config.pipeline import Pipeline
 from lepton_jax.data.spec import DataSpec
 from lepton_jax.nn.batch import Batch
@@ -18,7 +18,7 @@ PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float64": jnp.f
 """The dtype of the computation, by `config.precision`."""
 
 HyperTree = Mapping[str, Any]
-"""The numbers that trials may vary, by the section that takes them (`config.config.hyper_of`)."""
+"""The numbers that trials may vary, possibly traced, as `config.config.hyper_of` nests them."""
 
 
 class Parts:
@@ -35,21 +35,24 @@ class Parts:
         self.config = config
         self.spec = spec
         self.dtype = PRECISIONS[config.precision]
-        self._augment = config.data.augment
-        self._prepare = config.data.prepare
         task = self.task()
         check_task(config.task.name, task)
         self.shape = (task.input_shape, task.outputs)
         """What the model is built for: its input shape and its outputs."""
-        self.functional = Functional(self.make_model({}))
+        self.functional = Functional(self.make_model())
+
+    def trial_config(self, hyper: HyperTree | None) -> Config:
+        """Returns the config with the numbers `hyper` in place of its own; None: its own."""
+        return self.config if hyper is None else apply_hyper(self.config, hyper)
 
     def task(self, hyper: HyperTree | None = None) -> Task:
-        """Builds the task; `hyper` are numbers of the section `task`, possibly traced."""
-        return self.config.task.build(self.spec, hyper=hyper or {})
+        """Builds the task with the numbers `hyper`."""
+        return self.trial_config(hyper).task.build(self.spec)
 
-    def make_model(self, hyper: HyperTree) -> Callable[..., Any]:
-        """Returns `rngs -> module`; `hyper` are numbers of the section `model`."""
-        return lambda rngs: self.config.model.build(*self.shape, hyper=hyper, rngs=rngs)
+    def make_model(self, hyper: HyperTree | None = None) -> Callable[..., Any]:
+        """Returns `rngs -> module`, the model with the numbers `hyper`."""
+        config = self.trial_config(hyper)
+        return lambda rngs: config.model.build(*self.shape, rngs=rngs)
 
     def module(self, params: Any, rest: Any) -> Any:
         """Returns the model with these variables, in the precision of the computation.
@@ -59,18 +62,15 @@ class Parts:
         return self.functional.merge(self.cast(params), rest)
 
     def augment(self, hyper: HyperTree, batch: Batch, noise: Noise) -> Batch:
-        """Runs `data.augment` on a raw batch `[B, ...]`; the training step alone does so.
-
-        `hyper`: all sections; the transforms take their numbers from the section `augment`.
-        """
-        return _run(self._augment, hyper["augment"], batch, noise)
+        """Runs `data.augment` on a raw batch `[B, ...]`; the training step alone does so."""
+        return _run(self.trial_config(hyper).data.augment, batch, noise)
 
     def prepare(self, batch: Batch) -> Batch:
         """Runs `data.prepare` on a raw batch `[B, ...]` and casts it; `mask` stays as it is.
 
         Every step, every evaluation and every exported program does so.
         """
-        batch = _run(self._prepare, [{} for _ in self._prepare], batch, None)
+        batch = _run(self.config.data.prepare, batch, None)
         return {k: v if k == "mask" else self.cast(v) for k, v in batch.items()}
 
     def cast(self, tree: Any) -> Any:
@@ -80,9 +80,7 @@ class Parts:
         )
 
 
-def _run(
-    transforms: Pipeline, hypers: list[dict[str, Any]], batch: Batch, noise: Noise | None
-) -> Batch:
-    for transform, hyper in zip(transforms, hypers, strict=True):
-        batch = transform.build(batch, noise, hyper=hyper)
+def _run(pipeline: Pipeline, batch: Batch, noise: Noise | None) -> Batch:
+    for transform in pipeline:
+        batch = transform.build(batch, noise)
     return batch

@@ -36,7 +36,7 @@ class Scoring:
         """
         model = self._parts.module(*self._training.variables(state))
         batch = self._parts.prepare(batch)
-        task = self._parts.task(state.hyper["task"])
+        task = self._parts.task(state.hyper)
         ranks = task if isinstance(task, RanksExamples) else None
         outputs = task.predict(model, batch) if metrics or ranks else {}
         outputs = _NamedOutputs(self._parts.config.task.name, outputs)

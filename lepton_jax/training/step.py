@@ -123,16 +123,15 @@ class TrainingStep:
         return jnp.promote_types(self._parts.dtype, jnp.float32)
 
     def _learner(self, hyper: HyperTree) -> Learner:
-        task = self._parts.task(hyper["task"])
+        task = self._parts.task(hyper)
         if isinstance(task, Learner):
             return task
-        lora = self._config.lora
-        params = self._parts.functional.params
-        return Supervised(task, Adapters(lora, hyper["lora"]["alpha"], params) if lora else None)
+        lora = self._parts.trial_config(hyper).lora
+        return Supervised(task, Adapters(lora, self._parts.functional.params) if lora else None)
 
     def _tools(self, hyper: HyperTree, seed: jax.Array, step: jax.Array) -> Tools:
-        parts, config = self._parts, self._config
-        make = parts.make_model(hyper["model"])
+        parts, config = self._parts, self._parts.trial_config(hyper)
+        make = parts.make_model(hyper)
 
         def noise(batch: Batch) -> Noise:
             return Noise(example_keys(seed, step, batch["position"]))
@@ -143,10 +142,8 @@ class TrainingStep:
         return Tools(
             model=parts.functional,
             init_model=lambda key: parts.functional.init(key, make),
-            optimizer=optimizer.build_optimizer(
-                config.optimizer, hyper["optimizer"], self._schedule(step)
-            ),
-            ema=hyper["ema"].get("decay", 0.0),
+            optimizer=optimizer.build_optimizer(config.optimizer, self._schedule(step)),
+            ema=config.ema,
             accumulate=config.accumulate,
             batch_size=config.batch_size,
             cast=parts.cast,

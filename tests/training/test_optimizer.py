@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from lepton_jax.config.components import TABLES, component_keys, resolve_component
-from lepton_jax.config.config import OptimizerConfig, hyper_of
+from lepton_jax.config.config import Config, OptimizerConfig, apply_hyper, hyper_of
 from lepton_jax.config.schema import HYPER
 from lepton_jax.config.validation import validate_config
 from lepton_jax.errors import UserError
@@ -35,27 +35,25 @@ def section(**given) -> OptimizerConfig:
     return validate_config(BASE | {"optimizer": given}).optimizer
 
 
-def rates(config: OptimizerConfig) -> dict:
-    """The numbers that trials may vary, as `hyper_of` finds them in a whole config."""
-    return hyper_of(
-        dataclasses.replace(validate_config(BASE | {"optimizer": SGD}), optimizer=config)
-    )["optimizer"]
+def whole(section: OptimizerConfig) -> Config:
+    """A whole config with that optimizer, from which `hyper_of` takes the numbers."""
+    return dataclasses.replace(validate_config(BASE | {"optimizer": SGD}), optimizer=section)
 
 
 def steps(config: OptimizerConfig, n: int = 3) -> tuple[list[np.ndarray], int]:
     """Parameters after n steps with numbers traced, and how often that was compiled."""
-    traces = []
+    traces, run = [], whole(config)
 
     @jax.jit
     def update(numbers, params, state):
         traces.append(1)
-        tx = optimizer.build_optimizer(config, numbers, jnp.ones(()))
+        tx = optimizer.build_optimizer(apply_hyper(run, numbers).optimizer, jnp.ones(()))
         grads = jax.tree.map(lambda p: 0.1 * p, params)
         updates, state = tx.update(grads, state, params)
         return optax.apply_updates(params, updates), state
 
-    numbers = jax.tree.map(jnp.asarray, rates(config))
-    state = optimizer.build_optimizer(config, numbers, jnp.ones(())).init(PARAMS)
+    numbers = jax.tree.map(jnp.asarray, hyper_of(run))
+    state = optimizer.build_optimizer(config, jnp.ones(())).init(PARAMS)
     params = PARAMS
     for _ in range(n):
         params, state = update(numbers, params, state)
@@ -102,7 +100,7 @@ def test_what_is_frozen_has_no_moments_and_does_not_decay():
     assert bias.tobytes() == np.ones(4, np.float32).tobytes()
     assert kernel.tobytes() == np.ones((3, 4), np.float32).tobytes()
     assert np.all(head < 0.9)
-    state = optimizer.build_optimizer(config, rates(config), jnp.ones(())).init(PARAMS)
+    state = optimizer.build_optimizer(config, jnp.ones(())).init(PARAMS)
     assert sorted(x.shape for x in jax.tree.leaves(state) if x.ndim) == [(4, 2), (4, 2)]
 
 
