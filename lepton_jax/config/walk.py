@@ -154,9 +154,10 @@ def get_at(tree: Any, path: LeafPath) -> Any:
 def put_at(tree: Any, path: LeafPath, value: Any) -> None:
     """Sets a leaf of a nest of dicts and lists, in place; dicts that lack are added."""
     *sections, last = path
+    at: Any = tree
     for section in sections:
-        tree = tree[section] if isinstance(tree, list) else tree.setdefault(section, {})
-    tree[last] = value
+        at = at[section] if isinstance(at, list) else at.setdefault(section, {})
+    at[last] = value
 
 
 def join_path(path: str, name: str) -> str:
