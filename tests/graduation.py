@@ -21,6 +21,7 @@ from lepton_jax.export.bundle import export_bundle
 from lepton_jax.export.exportable import Exportable
 from lepton_jax.export.verify import verify_bundle
 from lepton_jax.serving import loader
+from tests.data import pipelines
 
 DATA = {"source": {"name": "digits"}, "decode": "", "valid_fraction": 0.1, "split_seed": 0}
 
@@ -50,7 +51,9 @@ PROVENANCE = {
 
 
 def digits_data() -> Any:
-    return dataset.load_dataset(digits(), decode="", valid_fraction=0.1, split_seed=0)
+    return dataset.load_dataset(
+        digits(), decode=pipelines.read(""), valid_fraction=0.1, split_seed=0
+    )
 
 
 STEPS = (2, 20, 150)

@@ -22,6 +22,7 @@ from urllib.parse import quote
 import numpy as np
 
 from lepton_jax.atomic import replace_folder
+from lepton_jax.config.pipeline import Pipeline
 from lepton_jax.console import say
 from lepton_jax.data.decoder import Decoder, numeric_fields, require_fields
 from lepton_jax.data.source import Columns, Split
@@ -56,7 +57,7 @@ class CachedColumns(Columns):
         return CachedColumns, (self.folder,)
 
 
-def cached_columns(split: Split, *, name: str, fingerprint: str, decode: str) -> Columns:
+def cached_columns(split: Split, *, name: str, fingerprint: str, decode: Pipeline) -> Columns:
     """Returns the numeric fields of a split after the host pipeline, memory-mapped from the cache.
 
     Main arguments:
@@ -71,7 +72,7 @@ def cached_columns(split: Split, *, name: str, fingerprint: str, decode: str) ->
         cache cannot be written.
       WorkError: when the disk is full.
     """
-    identity = json.dumps([_VERSION, fingerprint, name, decode])
+    identity = json.dumps([_VERSION, fingerprint, name, decode.text])
     folder = cache_root() / "data" / hashlib.sha256(identity.encode()).hexdigest()[:32]
     in_memory = split if isinstance(split, Columns) and not decode else None
     if in_memory is None:

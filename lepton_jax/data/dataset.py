@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lepton_jax.boxes.check import check_boxes
+from lepton_jax.config.pipeline import NO_TRANSFORMS, Pipeline
 from lepton_jax.console import say
 from lepton_jax.data.cache import cached_columns
 from lepton_jax.data.fresh import DecodedEachEpoch
@@ -109,10 +110,10 @@ class Dataset:
 def load_dataset(
     source: Source,
     *,
-    decode: str,
+    decode: Pipeline,
     valid_fraction: float,
     split_seed: int,
-    train_decode: str = "",
+    train_decode: Pipeline = NO_TRANSFORMS,
     tokenizer: "Component | str | None" = None,
     encode: "Component | None" = None,
 ) -> Dataset:
@@ -120,7 +121,7 @@ def load_dataset(
 
     Main arguments:
       source: where the examples come from.
-      decode: host pipeline, e.g. `'resize(32)|rgb'`; see `transforms/host.py`.
+      decode: host transforms, e.g. those of `'resize(32)|rgb'`; see `transforms/host.py`.
     Other arguments:
       valid_fraction: share of 'train' that becomes 'valid', if the source has no 'valid'.
       split_seed: of the hash that chooses it.
@@ -144,15 +145,19 @@ def load_dataset(
     if encode is not None and encoding is not None and tokenizer is not None:
         texts = _tokenize(parts, decode, tokenizer, encoding)
         text_identity = [texts.tokenizer.digest, encode.name, dict(sorted(encode.keys.items()))]
-        parts = _encode_texts(parts, texts, [decode, text_identity])
+        parts = _encode_texts(parts, texts, [decode.text, text_identity])
     splits = _decode_splits(
-        parts, source.classes, encoding, decode="" if texts else decode, train_decode=train_decode
+        parts,
+        source.classes,
+        encoding,
+        decode=NO_TRANSFORMS if texts else decode,
+        train_decode=train_decode,
     )
     _check_splits(splits, parts, source.classes)
     identity = json.dumps(
         [
-            *(source.fingerprint, decode, carving),
-            *([train_decode] if train_decode else []),
+            *(source.fingerprint, decode.text, carving),
+            *([train_decode.text] if train_decode else []),
             *text_identity,
         ]
     )
@@ -219,10 +224,10 @@ def carve_indices(examples: int, fraction: float, seed: int) -> tuple[np.ndarray
 
 
 def _tokenize(
-    parts: Mapping[str, _Part], decode: str, tokenizer: "Component | str", encoding: Encoding
+    parts: Mapping[str, _Part], decode: Pipeline, tokenizer: "Component | str", encoding: Encoding
 ) -> TokenizedTexts:
     """Gets the tokenizer: `tokenizer` itself where it is a text, or one trained on 'train'."""
-    pipeline = host.pipeline(decode)
+    pipeline = host.build_pipeline(decode)
     raw = {name: MappedSplit(part.split, pipeline) for name, part in parts.items()}
     if isinstance(tokenizer, str):
         return TokenizedTexts(Tokenizer(tokenizer), encoding, raw)
@@ -240,7 +245,7 @@ def _tokenize(
             except (UserError, OSError) as e:
                 raise UserError(f"split 'train', example {i}: {e}") from e
 
-    data_identity = [parts["train"].fingerprint, decode]
+    data_identity = [parts["train"].fingerprint, decode.text]
     identity = [*data_identity, tokenizer.name, dict(tokenizer.keys), encoding.reads]
     return TokenizedTexts(train_tokenizer_once(tokenizer.build, texts, identity), encoding, raw)
 
@@ -266,8 +271,8 @@ def _decode_splits(
     classes: tuple[str, ...],
     encoding: Encoding | None,
     *,
-    decode: str,
-    train_decode: str,
+    decode: Pipeline,
+    train_decode: Pipeline,
 ) -> dict[str, Columns]:
     """Returns the splits as columns, without those that withhold their labels."""
     splits: dict[str, Columns] = {}

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from lepton_jax.config.pipeline import Pipeline
 from lepton_jax.data.source import Column, LazyColumn, Split, origin_of
 from lepton_jax.errors import UserError
 from lepton_jax.transforms import host
@@ -17,14 +18,14 @@ class Decoder:
 
     Main arguments:
       name: of the split, for messages.
-      text: the pipeline.
+      pipeline: the host transforms.
     Other arguments:
       key: of the config that holds the pipeline.
     """
 
-    def __init__(self, split: Split, name: str, text: str, *, key: str = "data.decode"):
+    def __init__(self, split: Split, name: str, pipeline: Pipeline, *, key: str = "data.decode"):
         self._split, self._name, self._key = split, name, key
-        self._transform = host.pipeline(text, key)
+        self._transform = host.build_pipeline(pipeline, key)
         self._first: dict[str, np.ndarray] | None = None
 
     def __call__(self, i: int, draws: host.Draws | None = None) -> dict[str, np.ndarray]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lepton_jax.boxes.check import check_boxes
+from lepton_jax.config.pipeline import Pipeline
 from lepton_jax.data.decoder import Decoder
 from lepton_jax.data.labels import check_label
 from lepton_jax.data.source import Columns, LazyColumn, Split, labels_of
@@ -28,7 +29,13 @@ class DecodedEachEpoch(Columns):
     changes_each_epoch = True
 
     def __init__(
-        self, split: Split, name: str, classes: tuple[str, ...], *, decode: str, train_decode: str
+        self,
+        split: Split,
+        name: str,
+        classes: tuple[str, ...],
+        *,
+        decode: Pipeline,
+        train_decode: Pipeline,
     ):
         self.split = split
         self._name, self._classes = name, classes

@@ -111,6 +111,7 @@ def _load(section: Mapping[str, Any], folder: Path, trusted: bool) -> Any:
     """
     from lepton_jax.config import pipeline
     from lepton_jax.config.components import Component, resolve_component
+    from lepton_jax.config.validation import parse_pipeline
     from lepton_jax.data import dataset
 
     source = dict(section["source"])
@@ -128,10 +129,10 @@ def _load(section: Mapping[str, Any], folder: Path, trusted: bool) -> Any:
     build, name = resolve_component("source", source.pop("name")), encode.pop("name", "")
     return dataset.load_dataset(
         build(**_as_declared(build, source)),
-        decode=section["decode"],
+        decode=parse_pipeline("host transform", section["decode"]),
         valid_fraction=section["valid_fraction"],
         split_seed=section["split_seed"],
-        train_decode=train_decode,
+        train_decode=parse_pipeline("host transform", train_decode),
         tokenizer=(folder / "tokenizer.json").read_text("utf-8") if name else None,
         encode=Component("encoding", name, encode) if name else None,
     )

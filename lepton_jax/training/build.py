@@ -65,10 +65,10 @@ def load_data(config: Config, source: Component | None = None, tokenizer: str = 
         raise UserError(f"source {component.name} returned a {kind}, expected a lepton_jax Source")
     return dataset.load_dataset(
         built,
-        decode=str(section.decode),
+        decode=section.decode,
         valid_fraction=section.valid_fraction,
         split_seed=section.split_seed,
-        train_decode=str(section.train_decode),
+        train_decode=section.train_decode,
         tokenizer=tokenizer or section.tokenizer,
         encode=section.encode,
     )

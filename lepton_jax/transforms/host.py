@@ -13,8 +13,8 @@ import numpy as np
 
 from lepton_jax.boxes.geometry import boxes_after
 from lepton_jax.config.components import resolve_component
+from lepton_jax.config.pipeline import Pipeline
 from lepton_jax.config.schema import PositiveInt
-from lepton_jax.config.validation import parse_pipeline
 from lepton_jax.errors import UserError
 
 Element = dict[str, Any]
@@ -50,22 +50,19 @@ class ElementTransform(Protocol):
     def __call__(self, element: Element, draws: Draws | None = None, /) -> Element: ...
 
 
-def pipeline(decode: str, key: str = "data.decode") -> ElementTransform:
-    """Builds the transforms that `decode` names, e.g. `'resize(32)|rgb'`, one after the other.
+def build_pipeline(pipeline: Pipeline, key: str = "data.decode") -> ElementTransform:
+    """Builds a function that runs host transforms one after the other.
 
-    `key` is the key of the config that holds `decode`.
+    `key` is the key of the config that holds `pipeline`.
 
     Raises:
-      UserError: when it names none of ours, cannot be read, or draws where `key` allows no chance.
+      UserError: when a transform draws where `key` allows no chance.
     """
-    try:
-        transforms = [(t, _takes_draws(t.name)) for t in parse_pipeline("host transform", decode)]
-    except ValueError as e:
-        raise UserError(f"{key} = {decode!r}: {e}") from None
+    transforms = [(t, _takes_draws(t.name)) for t in pipeline]
     drawing = [t.name for t, takes_draws in transforms if takes_draws]
     if drawing and key != "data.train_decode":
         raise UserError(
-            f"{key} = {decode!r}: {drawing[0]} draws anew in every epoch, and what {key} makes is "
+            f"{key} = {str(pipeline)!r}: {drawing[0]} draws anew in every epoch, and what {key} makes is "
             "made once; it belongs in data.train_decode"
         )
 

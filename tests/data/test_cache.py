@@ -13,6 +13,7 @@ import pytest
 from lepton_jax.data import cache
 from lepton_jax.data.source import Columns
 from lepton_jax.errors import UserError, WorkError
+from tests.data import pipelines
 
 EXAMPLES = 11
 
@@ -41,7 +42,7 @@ def root(tmp_path, monkeypatch):
 
 def load(split, decode="resize(2)|grayscale", **identity):
     return cache.cached_columns(
-        split, **{"name": "train", "fingerprint": "f", **identity}, decode=decode
+        split, **{"name": "train", "fingerprint": "f", **identity}, decode=pipelines.read(decode)
     )
 
 
@@ -140,6 +141,7 @@ BUILD = """
 import hashlib, os, pathlib, signal, sys, time
 import numpy as np
 from lepton_jax.data import cache
+from tests.data import pipelines
 
 log, kill_at = pathlib.Path(sys.argv[1]), int(sys.argv[2])
 
@@ -156,7 +158,8 @@ class Slow:
         image = np.full((4, 4, 3), i, np.uint8)
         return {"image": image, "label": i, "box/size": np.float64(i) / 2, "id": b"text"}
 
-split = cache.cached_columns(Slow(), name="train", fingerprint="f", decode="resize(2)|grayscale")
+decode = pipelines.read("resize(2)|grayscale")
+split = cache.cached_columns(Slow(), name="train", fingerprint="f", decode=decode)
 print(hashlib.sha256(b"".join(c.tobytes() for c in split.columns.values())).hexdigest())
 """
 

@@ -9,6 +9,7 @@ from lepton_jax.data.sources.digits import digits
 from lepton_jax.data.sources.generated import generated_images
 from lepton_jax.data.spec import DataSpec, FieldSpec
 from lepton_jax.errors import UserError
+from tests.data import pipelines
 
 
 def source_of(splits):
@@ -20,15 +21,17 @@ def whole(columns):
 
 
 def test_spec_says_fields_without_the_batch_axis():
-    data = load_dataset(digits(), decode="", valid_fraction=0.1, split_seed=0)
+    data = load_dataset(digits(), decode=pipelines.read(""), valid_fraction=0.1, split_seed=0)
     fields = {"image": FieldSpec((8, 8, 1), "uint8"), "label": FieldSpec((), "int32")}
     assert data.spec == DataSpec(fields, tuple("0123456789"))
 
 
 @pytest.mark.parametrize("decode", ["", "resize(4)"])
 def test_valid_is_carved_from_train_and_nothing_is_lost(decode):
-    uncarved = load_dataset(digits(), decode=decode, valid_fraction=0.0, split_seed=0)
-    data = load_dataset(digits(), decode=decode, valid_fraction=0.1, split_seed=0)
+    uncarved = load_dataset(
+        digits(), decode=pipelines.read(decode), valid_fraction=0.0, split_seed=0
+    )
+    data = load_dataset(digits(), decode=pipelines.read(decode), valid_fraction=0.1, split_seed=0)
     assert set(uncarved.splits) == {"train", "test"}
     assert set(data.splits) == {"train", "valid", "test"}
     both = whole(data.splits["train"]) + whole(data.splits["valid"])
@@ -37,15 +40,22 @@ def test_valid_is_carved_from_train_and_nothing_is_lost(decode):
 
 
 def test_carving_before_decoding_takes_the_same_examples():
-    raw = load_dataset(digits(), decode="", valid_fraction=0.1, split_seed=0).splits["valid"]
-    decoded = load_dataset(digits(), decode="rgb", valid_fraction=0.1, split_seed=0).splits["valid"]
+    raw = load_dataset(
+        digits(), decode=pipelines.read(""), valid_fraction=0.1, split_seed=0
+    ).splits["valid"]
+    decoded = load_dataset(
+        digits(), decode=pipelines.read("rgb"), valid_fraction=0.1, split_seed=0
+    ).splits["valid"]
     np.testing.assert_array_equal(decoded.columns["image"][..., :1], raw.columns["image"])
 
 
 def test_sources_own_valid_is_kept():
     x = {"x": np.arange(4)}
     data = load_dataset(
-        source_of({"train": x, "valid": x}), decode="", valid_fraction=0.5, split_seed=0
+        source_of({"train": x, "valid": x}),
+        decode=pipelines.read(""),
+        valid_fraction=0.5,
+        split_seed=0,
     )
     assert len(data.splits["train"]) == len(data.splits["valid"]) == 4
 
@@ -53,7 +63,10 @@ def test_sources_own_valid_is_kept():
 def test_fingerprint_covers_source_decoding_and_carving():
     def fingerprint(source=digits, decode="rgb", valid_fraction=0.1, split_seed=0):
         return load_dataset(
-            source(), decode=decode, valid_fraction=valid_fraction, split_seed=split_seed
+            source(),
+            decode=pipelines.read(decode),
+            valid_fraction=valid_fraction,
+            split_seed=split_seed,
         ).fingerprint
 
     variants = [
@@ -80,4 +93,4 @@ def test_fingerprint_covers_source_decoding_and_carving():
 )
 def test_data_that_cannot_be_trained_on(splits, problem):
     with pytest.raises(UserError, match=problem):
-        load_dataset(source_of(splits), decode="", valid_fraction=0.5, split_seed=0)
+        load_dataset(source_of(splits), decode=pipelines.read(""), valid_fraction=0.5, split_seed=0)

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from lepton_jax.data.sources.images import folder
 from lepton_jax.errors import UserError
 from lepton_jax.transforms import host
 from lepton_jax.transforms.host import Draws, draw_crop
+from tests.data import pipelines
 from tests.data.jpegs import CLASSES, folders
 
 DECODE, TRAIN_DECODE = "rgb|resize_shorter(32)|center_crop(24)", "rgb|random_resized_crop(24)"
@@ -25,7 +27,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def loaded(root: Path, source: Source | None = None, **changes: str):
-    keys = {"decode": DECODE, "train_decode": TRAIN_DECODE, **changes}
+    texts = {"decode": DECODE, "train_decode": TRAIN_DECODE, **changes}
+    keys: Any = {key: pipelines.read(text) for key, text in texts.items()}
     return load_dataset(source or folder(path=str(root)), valid_fraction=0.2, split_seed=0, **keys)
 
 
@@ -68,7 +71,7 @@ def test_every_epoch_draws_anew_and_evaluation_does_not(data):
     assert (first != train.training_rows(index, np.zeros(4, int), 1)["image"]).any((1, 2, 3)).all()
     once, twice = train.rows(index), train.rows(index)
     np.testing.assert_array_equal(once["image"], twice["image"])
-    middle = host.pipeline(DECODE)(train.split[2])["image"]
+    middle = host.build_pipeline(pipelines.read(DECODE))(train.split[2])["image"]
     np.testing.assert_array_equal(train.columns["image"][2], middle)
     assert data.splits["valid"].columns["image"].shape[1:] == (24, 24, 3)
 
@@ -126,7 +129,7 @@ def test_a_run_of_the_recipe_is_the_same_with_workers_and_after_a_stop(tmp_path:
 
 def test_chance_has_no_place_in_what_is_made_once(data, tmp_path):
     with pytest.raises(UserError, match=r"it belongs in data\.train_decode"):
-        host.pipeline("random_resized_crop(24)")
+        host.build_pipeline(pipelines.read("random_resized_crop(24)"))
     config, _ = config_file.load_config(f"{ROOT}/configs/imagenet_resnet50.py")
     tree = config.to_dict()
     tree["data"]["placement"] = "device"
@@ -141,7 +144,11 @@ def test_a_truncated_file_is_named_also_from_a_worker_process(tmp_path, workers)
     bad.write_bytes(bad.read_bytes()[:300])
     source = folder(path=str(root))
     train = load_dataset(
-        source, decode=DECODE, train_decode=TRAIN_DECODE, valid_fraction=0.0, split_seed=0
+        source,
+        decode=pipelines.read(DECODE),
+        train_decode=pipelines.read(TRAIN_DECODE),
+        valid_fraction=0.0,
+        split_seed=0,
     ).splits["train"]
     batches = make_loader(train, Order(8, 4, 0), 0, 4, workers=workers)
     with pytest.raises(UserError, match=r"split 'train', example \d: .*bee/004\.jpg: not a read"):
@@ -163,7 +170,7 @@ def test_a_label_that_names_no_class_is_named(tmp_path):
     with pytest.raises(
         UserError, match=r"split 'train', example 4: label 3; expected 0 to 2, the 3"
     ):
-        load_dataset(source, decode="", valid_fraction=0.0, split_seed=0)
+        load_dataset(source, decode=pipelines.read(""), valid_fraction=0.0, split_seed=0)
 
 
 def test_a_split_that_hides_its_labels_is_left_out(capsys):
@@ -171,9 +178,9 @@ def test_a_split_that_hides_its_labels_is_left_out(capsys):
     train = Columns({"image": image, "label": np.array([0, 1, 2, 0, 2, 1], np.int32)})
     hidden = Columns({"image": image, "label": np.full(6, -1, np.int32)})
     source = Source({"train": train, "test": hidden}, CLASSES, "x", "made here")
-    assert list(load_dataset(source, decode="", valid_fraction=0.0, split_seed=0).splits) == [
-        "train"
-    ]
+    assert list(
+        load_dataset(source, decode=pipelines.read(""), valid_fraction=0.0, split_seed=0).splits
+    ) == ["train"]
     assert "split 'test' has no labels: it is left out" in capsys.readouterr().err
 
 

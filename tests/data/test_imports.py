@@ -15,12 +15,14 @@ for name in names:
 heavy = [m for m in ("jax", "tensorflow", "sklearn", "PIL", "grain") if m in sys.modules]
 assert not heavy, f"imported with the package: {heavy}"
 
+from lepton_jax.config.validation import parse_pipeline
 from lepton_jax.data.dataset import load_dataset
 from lepton_jax.data.sources.digits import digits
 from lepton_jax.data.sources.tfds import tfds
 from lepton_jax.errors import UserError
 
-load_dataset(digits(), decode="resize(4)", valid_fraction=0.1, split_seed=0)
+resize = parse_pipeline("host transform", "resize(4)")
+load_dataset(digits(), decode=resize, valid_fraction=0.1, split_seed=0)
 try:
     tfds(dataset="absent", data_dir="nowhere")
 except UserError:

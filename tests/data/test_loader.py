@@ -14,6 +14,7 @@ from lepton_jax.data.dataset import load_dataset
 from lepton_jax.data.loader import make_loader
 from lepton_jax.data.order import Order
 from lepton_jax.data.sources.generated import generated_images
+from tests.data import pipelines
 
 STEPS = 30
 
@@ -22,7 +23,9 @@ STEPS = 30
 def train():
     """Memory-mapped columns, as a decoded set has them."""
     source = generated_images(examples=101)
-    return load_dataset(source, decode="rgb", valid_fraction=0.0, split_seed=0).splits["train"]
+    return load_dataset(
+        source, decode=pipelines.read("rgb"), valid_fraction=0.0, split_seed=0
+    ).splits["train"]
 
 
 def order():

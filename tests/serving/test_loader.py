@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lepton_jax.config.validation import parse_pipeline
 from lepton_jax.data.sources.images import read_image
 from lepton_jax.export.bundle import export_bundle
 from lepton_jax.serving import loader
 from lepton_jax.transforms import host
+from tests.data import pipelines
 from tests.graduation import flip, rewrite_manifest, trained_run
 
 
@@ -118,14 +118,12 @@ def picture(mode, size=(40, 30)):
 )
 def test_file_is_decoded_as_training_decoded_it(tmp_path, mode, decode):
     """The declared decoding is the run's own host pipeline, then the input's mode and size."""
-    run = dataclasses.replace(
-        trained_run(tmp_path), decode=parse_pipeline("host transform", decode)
-    )
+    run = dataclasses.replace(trained_run(tmp_path), decode=pipelines.read(decode))
     export_bundle(run, str(tmp_path / "bundle"))
     path = tmp_path / "given.png"
     path.write_bytes(picture(mode))
-    trained_on = host.pipeline(decode)({"image": read_image(path, str(path))})
-    expected = host.pipeline("grayscale()|resize(8)")(trained_on)["image"]
+    trained_on = host.build_pipeline(pipelines.read(decode))({"image": read_image(path, str(path))})
+    expected = host.build_pipeline(pipelines.read("grayscale()|resize(8)"))(trained_on)["image"]
     got = loader.load_bundle(tmp_path / "bundle").decode(path)
     np.testing.assert_array_equal(got, expected)
     np.testing.assert_array_equal(
@@ -160,9 +158,7 @@ def test_absent_image_is_refused(bundle):
 
 
 def test_image_smaller_than_the_declared_crop_is_refused(tmp_path):
-    run = dataclasses.replace(
-        trained_run(tmp_path), decode=parse_pipeline("host transform", "center_crop(20)")
-    )
+    run = dataclasses.replace(trained_run(tmp_path), decode=pipelines.read("center_crop(20)"))
     export_bundle(run, str(tmp_path / "bundle"))
     with pytest.raises(loader.InputError, match="smaller than the 20 x 20"):
         loader.load_bundle(tmp_path / "bundle").decode(picture("L", (19, 30)))

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lepton_jax.config import config_file
 from lepton_jax.errors import UserError
-from lepton_jax.transforms.host import pipeline
+from lepton_jax.transforms.host import build_pipeline
+from tests.data import pipelines
 
 
 @pytest.fixture
@@ -14,7 +16,7 @@ def photo():
 
 
 def decoded(decode, image):
-    return pipeline(decode)({"image": image, "label": 7})["image"]
+    return build_pipeline(pipelines.read(decode))({"image": image, "label": 7})["image"]
 
 
 def test_resize_is_pillows(photo):
@@ -54,7 +56,7 @@ def test_rgb_repeats_grey_and_drops_alpha(photo):
 
 def test_pipeline_goes_from_left_to_right_and_leaves_other_fields(photo):
     element = {"image": photo, "label": 7}
-    result = pipeline("resize(8)|center_crop(4)|grayscale")(element)
+    result = build_pipeline(pipelines.read("resize(8)|center_crop(4)|grayscale"))(element)
     assert result["image"].shape == (4, 4, 1)
     assert result["label"] == 7
     assert element["image"] is photo
@@ -71,7 +73,7 @@ def test_pipeline_goes_from_left_to_right_and_leaves_other_fields(photo):
 )
 def test_bad_pipelines_are_the_users_mistake(decode, problem):
     with pytest.raises(UserError, match=problem) as error:
-        pipeline(decode)
+        config_file.load_config("configs/digits_cnn.py", {"data.decode": decode})
     assert "data.decode" in str(error.value)
 
 
@@ -79,4 +81,4 @@ def test_only_bytes_are_images(photo):
     with pytest.raises(UserError, match=r"got float64 \[12, 9, 3\]"):
         decoded("resize(4)", photo / 255)
     with pytest.raises(UserError, match="got none"):
-        pipeline("rgb")({"label": 7})
+        build_pipeline(pipelines.read("rgb"))({"label": 7})

@@ -11,13 +11,16 @@ from lepton_jax.data.sources.generated import OBJECT_CLASSES, generated_objects
 from lepton_jax.data.sources.tfds import tfds
 from lepton_jax.errors import UserError
 from lepton_jax.transforms import host
+from tests.data import pipelines
 
 REAL = pathlib.Path(__file__).parents[3] / "shared" / "data"
 GOOD = (0.1, 0.2, 0.5, 0.4)
 
 
 def load(source, decode=""):
-    return dataset.load_dataset(source, decode=decode, valid_fraction=0, split_seed=0)
+    return dataset.load_dataset(
+        source, decode=pipelines.read(decode), valid_fraction=0, split_seed=0
+    )
 
 
 def source(*boxes, label=0):
@@ -63,9 +66,13 @@ def test_more_boxes_than_there_is_room_for_is_an_error():
     with pytest.raises(UserError, match=r"split 'train', example 0: 2 boxes; give pad_boxes\(2\)"):
         load(source(GOOD, GOOD), decode="pad_boxes(1)")
     with pytest.raises(UserError, match=r"pad_boxes expects the fields 'boxes' and 'labels'"):
-        host.pipeline("pad_boxes(1)")({"image": np.zeros((8, 8, 1), np.uint8)})
+        host.build_pipeline(pipelines.read("pad_boxes(1)"))(
+            {"image": np.zeros((8, 8, 1), np.uint8)}
+        )
     with pytest.raises(UserError, match=r"put it after pad_boxes"):
-        host.pipeline("drop_empty_boxes|pad_boxes(1)")({"objects/bbox": np.zeros((0, 4))})
+        host.build_pipeline(pipelines.read("drop_empty_boxes|pad_boxes(1)"))(
+            {"objects/bbox": np.zeros((0, 4))}
+        )
 
 
 def test_boxes_are_cut_as_their_image_is():
@@ -76,13 +83,13 @@ def test_boxes_are_cut_as_their_image_is():
         "objects/bbox": np.array([[8 / 20, 12 / 40, 14 / 20, 34 / 40]]),
         "objects/label": np.array([1]),
     }
-    cut = host.pipeline("pad_boxes(2)|center_crop(10, 20)")(element)
+    cut = host.build_pipeline(pipelines.read("pad_boxes(2)|center_crop(10, 20)"))(element)
     top, left, bottom, right = np.round(cut["boxes"][0] * [10, 20, 10, 20]).astype(int)
     expected = np.zeros((10, 20), bool)
     expected[top:bottom, left:right] = True
     np.testing.assert_array_equal(cut["image"][..., 0] > 0, expected)
     assert cut["labels"].tolist() == [1, -1]
-    scaled = host.pipeline("pad_boxes(2)|resize(10, 20)")(element)
+    scaled = host.build_pipeline(pipelines.read("pad_boxes(2)|resize(10, 20)"))(element)
     np.testing.assert_allclose(scaled["boxes"][0], [0.4, 0.3, 0.7, 0.85], atol=1e-6)
 
 

@@ -13,6 +13,7 @@ from lepton_jax.data.sources.arrow import saved_dataset
 from lepton_jax.data.sources.images import read_image
 from lepton_jax.data.sources.parquet import parquet
 from lepton_jax.errors import UserError
+from tests.data import pipelines
 from tests.data.jpegs import CLASSES, jpeg
 
 FEATURES = {
@@ -80,7 +81,9 @@ def test_rows_are_images_labels_and_text(fixture, source, request):
         assert (element["label"], element["note"]) == (i % 3, f"no. {i}".encode())
     np.testing.assert_array_equal(train.labels, np.arange(12) % 3)
     assert source(path=str(path)).fingerprint == found.fingerprint
-    data = load_dataset(found, decode="rgb|resize(8)", valid_fraction=0.0, split_seed=0)
+    data = load_dataset(
+        found, decode=pipelines.read("rgb|resize(8)"), valid_fraction=0.0, split_seed=0
+    )
     assert data.splits["valid"].columns["image"].shape == (3, 8, 8, 3)
     assert data.spec.fields["label"].dtype == "int32"
 
@@ -103,7 +106,9 @@ def test_a_truncated_image_is_named_by_file_and_row(tmp_path):
     with pytest.raises(
         UserError, match=r"'train', example 1: .*bad\.parquet, row 1: not a readable"
     ):
-        load_dataset(source, decode="rgb|resize(8)", valid_fraction=0.0, split_seed=0)
+        load_dataset(
+            source, decode=pipelines.read("rgb|resize(8)"), valid_fraction=0.0, split_seed=0
+        )
 
 
 def test_what_is_no_such_folder_or_file_is_one_clear_error(tmp_path, saved):

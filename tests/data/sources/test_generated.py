@@ -18,10 +18,13 @@ from lepton_jax.data.sources.generated import (
     successors,
 )
 from lepton_jax.errors import UserError
+from tests.data import pipelines
 
 
 def load(source, valid_fraction=0.1):
-    return dataset.load_dataset(source, decode="", valid_fraction=valid_fraction, split_seed=0)
+    return dataset.load_dataset(
+        source, decode=pipelines.read(""), valid_fraction=valid_fraction, split_seed=0
+    )
 
 
 def test_examples_do_not_depend_on_how_they_are_read():

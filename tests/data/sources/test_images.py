@@ -9,6 +9,7 @@ from PIL import Image
 from lepton_jax.data.dataset import load_dataset
 from lepton_jax.data.sources.images import folder
 from lepton_jax.errors import UserError
+from tests.data import pipelines
 
 
 def write(path, shape, value=0, mode=None):
@@ -52,9 +53,11 @@ def test_classes_alone_are_the_training_split(pets):
 def test_sizes_need_a_decode_that_makes_them_one(pets):
     source = folder(path=str(pets))
     with pytest.raises(UserError, match=r"data\.decode='resize") as error:
-        load_dataset(source, decode="", valid_fraction=0.0, split_seed=0)
+        load_dataset(source, decode=pipelines.read(""), valid_fraction=0.0, split_seed=0)
     assert "'image' is uint8 [5, 9, 3], the first one uint8 [8, 8, 3]" in str(error.value)
-    data = load_dataset(source, decode="resize(6)|grayscale", valid_fraction=0.0, split_seed=0)
+    data = load_dataset(
+        source, decode=pipelines.read("resize(6)|grayscale"), valid_fraction=0.0, split_seed=0
+    )
     assert data.splits["train"].columns["image"].shape == (6, 6, 6, 1)
     assert data.splits["train"].columns["image"][4].max() == 11
 
@@ -85,7 +88,12 @@ def test_unreadable_image_is_named(pets, damage):
         damage = path.read_bytes()[:4000]
     path.write_bytes(damage)
     with pytest.raises(UserError, match=r"train/dog/1\.png: not a readable image") as error:
-        load_dataset(folder(path=str(pets)), decode="resize(4)", valid_fraction=0.0, split_seed=0)
+        load_dataset(
+            folder(path=str(pets)),
+            decode=pipelines.read("resize(4)"),
+            valid_fraction=0.0,
+            split_seed=0,
+        )
     assert "\n" not in str(error.value)
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 from lepton_jax.data.dataset import load_dataset
 from lepton_jax.data.sources.tfds import tfds
 from lepton_jax.errors import UserError
+from tests.data import pipelines
 
 REAL = pathlib.Path(__file__).parents[4] / "shared" / "data"
 needs_real_data = pytest.mark.skipif(
@@ -101,13 +102,15 @@ def test_unreadable_image_is_named_by_its_example(tmp_path, monkeypatch):
     write_set(tmp_path)
     source = tfds(dataset="tiny", data_dir=str(tmp_path))
     with pytest.raises(UserError, match="split 'train', example 2: "):
-        load_dataset(source, decode="resize(4)", valid_fraction=0.0, split_seed=0)
+        load_dataset(source, decode=pipelines.read("resize(4)"), valid_fraction=0.0, split_seed=0)
 
 
 def test_set_becomes_columns(tmp_path):
     write_set(tmp_path)
     source = tfds(dataset="tiny", data_dir=str(tmp_path))
-    data = load_dataset(source, decode="resize(4)", valid_fraction=0.5, split_seed=0)
+    data = load_dataset(
+        source, decode=pipelines.read("resize(4)"), valid_fraction=0.5, split_seed=0
+    )
     assert set(data.splits) == {"train", "valid"}
     assert len(data.splits["train"]) == 7  # the set's own 'valid': nothing is carved
     fields = {name: (spec.shape, spec.dtype) for name, spec in data.spec.fields.items()}

@@ -7,6 +7,7 @@ from lepton_jax.config.components import Component, component_keys
 from lepton_jax.data import dataset
 from lepton_jax.data.source import Source
 from lepton_jax.errors import UserError
+from tests.data import pipelines
 
 
 def chosen(kind: str, name: str, **keys) -> Component:
@@ -23,7 +24,7 @@ def load(splits, tokenizer=None, encode=None, *, classes=("no", "yes"), valid_fr
     )
     return dataset.load_dataset(
         source,
-        decode="",
+        decode=pipelines.read(""),
         valid_fraction=valid_fraction,
         split_seed=0,
         tokenizer=tokenizer or chosen("tokenizer", "words"),
