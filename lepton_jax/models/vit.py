@@ -57,7 +57,7 @@ class ViT(nnx.Module):
         layers: PositiveInt = 12,
         width: PositiveInt = 768,
         heads: PositiveInt = 12,
-        positions: Literal["learned", "grid_embedding"] = "learned",
+        positions: Literal["learned", "sincos"] = "learned",
         pool: Literal["token", "mean"] = "token",
         mlp: Later[Literal["gelu", "gelu_exact"]] = "gelu",
         epsilon: Later[float] = EPSILON,
