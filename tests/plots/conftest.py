@@ -1,0 +1,3 @@
+from tests.tracking.conftest import bucket
+
+__all__ = ["bucket"]
