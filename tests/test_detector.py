@@ -9,7 +9,7 @@ import pytest
 from lepton_jax import api
 from lepton_jax.ablation import grid
 from lepton_jax.serving import loader
-from tests.ablation.test_packing import largest_difference, packed
+from tests.ablation.packs import largest_difference, run_packed
 
 RECTANGLES = {
     "train_for": "150 steps",
@@ -65,7 +65,7 @@ def test_two_learning_rates_pack_into_one_program(tmp_path: Path):
         "writers": {},
     }
     rates = grid({"optimizer.learning_rate": (1e-3, 1e-2)})
-    trials = packed(tmp_path, "configs/bccd_detector.py:tiny", rates, changes, "2", seeds=(0,))
+    trials = run_packed(tmp_path, "configs/bccd_detector.py:tiny", rates, changes, "2", seeds=(0,))
     noted = [json.loads(p.read_text()) for p in (tmp_path / "packs").glob("*/packing.json")]
     assert [n["trials"] for n in noted] == [2]
     for trial in trials:

@@ -1,7 +1,6 @@
 """A trial in a pack leaves the record that it would have left alone."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,10 @@ import pytest
 from lepton_jax import api
 from lepton_jax.ablation import Experiment, Variant, grid
 from lepton_jax.ablation.question.trials import expand_trials, group_by_program
-from lepton_jax.ablation.run import pack as packs
-from lepton_jax.ablation.run import run_pack
 from lepton_jax.ablation.workdir import has_ended, trial_folder, trial_status
 from lepton_jax.training.checkpoints import Checkpoints
 from lepton_jax.training.saved import load_run
+from tests.ablation.packs import largest_difference, run_packed
 
 QUICK = {
     "train_for": "20 steps",
@@ -37,38 +35,6 @@ VARIED = [
     Variant("c", {"task.label_smoothing": 0.1}),
 ]
 TOKENS = {**QUICK, "model.layers": 1, "data.source.examples": 64}
-
-
-def packed(
-    folder: Path, config: str, variants: Sequence[Variant], changes: Any, at_once: str = "99",
-    seeds: Sequence[int] = (0, 1), ok: bool = True,
-) -> list[Any]:  # fmt: skip
-    """Runs the trials in packs; the trials."""
-    experiment = Experiment(
-        question="?", config=config, variants=variants, seeds=seeds, changes=changes
-    )
-    trials = expand_trials(experiment)
-    due = [packs.DueTrial(trial) for trial in trials]
-    for pack in packs.plan_packs(str(folder), due, at_once=at_once, workers=1):
-        pack.write()
-        assert run_pack.run_pack(pack.folder, run_pack.CompiledLanes()).ok is ok
-    return trials
-
-
-def rows(workdir: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-
-
-def largest_difference(a: Path, b: Path) -> float:
-    """Of two records' metrics, relative; their rows and names must be the same."""
-    found = 0.0
-    for x, y in zip(rows(a), rows(b), strict=True):
-        assert x.keys() == y.keys()
-        assert x["step"] == y["step"]
-        for name in x:
-            if name.endswith(("loss", "grad_norm", "accuracy")):
-                found = max(found, abs(x[name] - y[name]) / max(abs(x[name]), 1e-300))
-    return found
 
 
 @pytest.mark.parametrize(
@@ -114,7 +80,7 @@ def test_a_packed_trial_computes_what_it_computes_alone(
 ):
     """More trials than devices, so that each device has several."""
     exact = {**changes, "precision": "float64"}
-    trials = packed(tmp_path, config, variants, exact, seeds=range(6))
+    trials = run_packed(tmp_path, config, variants, exact, seeds=range(6))
     noted = [json.loads(p.read_text()) for p in (tmp_path / "packs").glob("*/packing.json")]
     assert max(n["lanes_a_device"] for n in noted) > 1
     for trial in (trials[0], trials[7]):
@@ -139,7 +105,7 @@ def test_what_packs_follows_from_the_config():
 
 @pytest.mark.slow
 def test_one_after_another_is_bit_for_bit_the_trial_alone(tmp_path: Path):
-    trial, *_ = packed(tmp_path, "configs/digits_cnn.py", VARIED[:2], DIGITS, "serial", (3,))
+    trial, *_ = run_packed(tmp_path, "configs/digits_cnn.py", VARIED[:2], DIGITS, "serial", (3,))
     alone, own = tmp_path / "alone", tmp_path / "trials" / trial.name
     api.train(trial.config, str(alone))
     assert (own / "metrics.jsonl").read_bytes() == (alone / "metrics.jsonl").read_bytes()
@@ -154,7 +120,7 @@ def test_one_after_another_is_bit_for_bit_the_trial_alone(tmp_path: Path):
 
 @pytest.mark.slow
 def test_a_trial_can_be_used_as_a_run_of_its_own(tmp_path: Path):
-    trial, *_ = packed(tmp_path, "configs/digits_cnn.py", VARIED[:1], DIGITS)
+    trial, *_ = run_packed(tmp_path, "configs/digits_cnn.py", VARIED[:1], DIGITS)
     own = str(tmp_path / "trials" / trial.name)
     assert load_run(own).step <= 20
     assert load_run(own, "last").step == 20
@@ -169,7 +135,7 @@ def test_a_trial_can_be_used_as_a_run_of_its_own(tmp_path: Path):
 def test_a_trial_that_diverges_is_said_so_and_leaves_the_others_alone(tmp_path: Path):
     wild = [Variant("calm"), Variant("wild", {"optimizer.learning_rate": 1e30})]
     changes = {**DIGITS, "optimizer.clip_norm": None}
-    calm, other, *_ = packed(tmp_path / "a", "configs/digits_cnn.py", wild, changes)
+    calm, other, *_ = run_packed(tmp_path / "a", "configs/digits_cnn.py", wild, changes)
     states = [
         trial_status(trial_folder(str(tmp_path / "a"), name))
         for name in sorted(p.name for p in (tmp_path / "a/trials").iterdir())
@@ -178,7 +144,7 @@ def test_a_trial_that_diverges_is_said_so_and_leaves_the_others_alone(tmp_path: 
     assert "not finite" in states[2]["reason"]
     # In a group of the same size without it every byte of the others is the same.
     again = [Variant("calm"), Variant("mild", {"optimizer.learning_rate": 1e-5})]
-    packed(tmp_path / "b", "configs/digits_cnn.py", again, changes)
+    run_packed(tmp_path / "b", "configs/digits_cnn.py", again, changes)
     for trial in (calm, other):
         a, b = (tmp_path / x / "trials" / trial.name / "metrics.jsonl" for x in "ab")
         assert a.read_bytes() == b.read_bytes()
@@ -211,7 +177,7 @@ def test_an_error_is_that_of_the_trial_whose_it_is(tmp_path: Path, monkeypatch):
         "model.name": "mlp", "schedule.warmup": "5 steps", "train_for": "100 steps",
         "evaluate_every": "100 steps",
     }  # fmt: skip
-    trials = packed(tmp_path, "configs/digits_cnn.py", variants, changes, seeds=(0,), ok=False)
+    trials = run_packed(tmp_path, "configs/digits_cnn.py", variants, changes, seeds=(0,), ok=False)
     learns, dead = (trial_status(str(tmp_path / "trials" / t.name)) for t in trials)
     assert learns["state"] == "finished"
     assert (dead["state"], dead["reason"]) == ("failed", "ZeroDivisionError: division by zero")
@@ -219,7 +185,7 @@ def test_an_error_is_that_of_the_trial_whose_it_is(tmp_path: Path, monkeypatch):
 
 def test_lanes_are_spread_over_the_devices(tmp_path: Path):
     """Eight devices take eight trials at a time, one each."""
-    trials = packed(tmp_path, "configs/digits_cnn.py", VARIED[:1], DIGITS, "8", seeds=range(8))
+    trials = run_packed(tmp_path, "configs/digits_cnn.py", VARIED[:1], DIGITS, "8", seeds=range(8))
     noted = json.loads(next((tmp_path / "packs").glob("*/packing.json")).read_text())
     assert (noted["devices"], noted["lanes_a_device"]) == (8, 1)
     assert all(has_ended(str(tmp_path / "trials" / t.name)) for t in trials)

@@ -14,6 +14,7 @@ from jax.sharding import PartitionSpec as P
 import lepton_jax
 from benchmarks.cells import CELLS, JIT, difference
 from lepton_jax import api
+from lepton_jax.ablation import Variant
 from lepton_jax.config.validation import validate_config
 from lepton_jax.errors import UserError
 from lepton_jax.training import build, init_from, saved
@@ -23,7 +24,7 @@ from lepton_jax.training.lora import ALPHA, adapter_specs, merge_adapters
 from lepton_jax.training.state import State
 from lepton_jax.trees import flatten_tree
 from lepton_jax.weight_files import read_safetensors
-from tests.ablation.test_packing import Variant, largest_difference, packed
+from tests.ablation.packs import largest_difference, run_packed
 from tests.placement.test_same_numbers import NUMBERS, ROOT
 from tests.placement.test_same_numbers import train as train_placed
 
@@ -202,7 +203,7 @@ def test_trials_with_adapters_are_packed(tmp_path: Path):
         "init_from": base,
     }
     variants = [Variant("a", {"lora.alpha": 1.0}), Variant("b", {"lora.alpha": 8.0})]
-    trials = packed(tmp_path, config, variants, changes, seeds=range(6))
+    trials = run_packed(tmp_path, config, variants, changes, seeds=range(6))
     noted = [json.loads(p.read_text()) for p in (tmp_path / "packs").glob("*/packing.json")]
     assert max(n["lanes_a_device"] for n in noted) > 1
     for trial in (trials[0], trials[7]):
