@@ -10,12 +10,12 @@ from jax import export
 from lepton_jax.errors import UserError
 from lepton_jax.models.cnn import CNN
 from lepton_jax.nn.rng import Noise, example_keys
-from tests.models.whole import built, called
+from tests.models.compiled import build_module, call_module
 
 
 def model(**keys):
     keys = {"features": (4, 8), "hidden": 6} | keys
-    return built(lambda: CNN((12, 11, 3), 10, rngs=nnx.Rngs(0), **keys))
+    return build_module(lambda: CNN((12, 11, 3), 10, rngs=nnx.Rngs(0), **keys))
 
 
 X = np.random.default_rng(0).normal(size=(4, 12, 11, 3)).astype(np.float32)
@@ -44,7 +44,7 @@ def test_equals_the_same_network_in_plain_flax(padding):
         conv.kernel[...] = block.conv.kernel[...]
         y = nnx.max_pool(nnx.relu(conv(y)), (2, 2), (2, 2))
     y = m.head(nnx.relu(m.hidden(y.reshape(4, -1))))
-    np.testing.assert_allclose(called(m, jnp.asarray(X)), y, atol=1e-5)
+    np.testing.assert_allclose(call_module(m, jnp.asarray(X)), y, atol=1e-5)
 
 
 @pytest.mark.parametrize("keys", [{}, {"normalize": True, "dropout": 0.5}])
@@ -91,7 +91,7 @@ def test_exports_for_three_platforms_with_any_batch():
     program = export.export(forward, platforms=("cpu", "cuda", "tpu"))(weights, spec)
     back = export.deserialize(program.serialize())
     for n in (1, 4):
-        here = called(m, jnp.asarray(X[:n]))
+        here = call_module(m, jnp.asarray(X[:n]))
         np.testing.assert_allclose(back.call(weights, X[:n]), here, atol=1e-5)
 
 

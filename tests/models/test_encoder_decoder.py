@@ -10,7 +10,7 @@ from lepton_jax.errors import UserError
 from lepton_jax.models.encoder_decoder import EncoderDecoder
 from lepton_jax.nn.token_batch import TokenBatch
 from tests.models.by_hand import attended, linear, normed, rows, shuffled
-from tests.models.whole import built, called
+from tests.models.compiled import build_module, call_module
 
 S, T, V, D = 5, 4, 11, 16
 RNG = np.random.default_rng(0)
@@ -24,7 +24,9 @@ OTHERWISE = {"shared": False, "positions": "learned", "mlp": "gelu", "scan": Tru
 
 def model(**keys):
     shape = ((S, V), (T, V))
-    return shuffled(built(lambda: EncoderDecoder(shape, V, **SMALL, **keys, rngs=nnx.Rngs(0))))
+    return shuffled(
+        build_module(lambda: EncoderDecoder(shape, V, **SMALL, **keys, rngs=nnx.Rngs(0)))
+    )
 
 
 def source(tokens=SOURCE):
@@ -81,7 +83,7 @@ def by_hand(m, post):
 def test_equals_the_same_network_in_numpy(keys):
     m = model(**keys)
     logits, aligned = by_hand(m, post=bool(keys))
-    np.testing.assert_allclose(called(m, source(), TARGET), logits, atol=2e-3)
+    np.testing.assert_allclose(call_module(m, source(), TARGET), logits, atol=2e-3)
     found = nnx.jit(lambda m, source: m.aligned(source, TARGET))(m, source())
     np.testing.assert_allclose(found, aligned, atol=1e-4)
 
@@ -94,7 +96,7 @@ def test_reading_by_a_cache_equals_the_whole_prefix(keys):
     for tokens in (TARGET[:, :2], TARGET[:, 2:3], TARGET[:, 3:]):
         logits, cache = read(m, tokens, cache)
         found.append(logits)
-    whole = called(m, source(), TARGET)
+    whole = call_module(m, source(), TARGET)
     np.testing.assert_allclose(jnp.concatenate(found, axis=1), whole, atol=1e-4)
     with pytest.raises(UserError, match="learned 4 positions"):
         model(positions="learned").cache(source(), T + 1)
@@ -103,5 +105,5 @@ def test_reading_by_a_cache_equals_the_whole_prefix(keys):
 def test_padding_changes_nothing():
     m = model(**OTHERWISE)
     other = np.where(np.arange(S) < LENGTH[:, None], SOURCE, (SOURCE + 1) % V)
-    one, two = (called(m, source(tokens), TARGET) for tokens in (SOURCE, other))
+    one, two = (call_module(m, source(tokens), TARGET) for tokens in (SOURCE, other))
     np.testing.assert_allclose(one, two, atol=1e-6)

@@ -8,26 +8,26 @@ from flax import nnx
 
 from lepton_jax.errors import UserError
 from lepton_jax.models.fcos import FCOS, PRIOR, STRIDE
-from tests.models.whole import built, called
+from tests.models.compiled import build_module, call_module
 
 SMALL = {"blocks": (1, 1, 1), "width": 8, "features": 16, "tower": 1}
 
 
 def made(shape=(40, 56, 3), outputs=3, **keys):
-    return built(lambda: FCOS(shape, outputs, rngs=nnx.Rngs(0), **{**SMALL, **keys}))
+    return build_module(lambda: FCOS(shape, outputs, rngs=nnx.Rngs(0), **{**SMALL, **keys}))
 
 
 @pytest.mark.parametrize("blocks", [(1, 1), (1, 2, 1), (1, 1, 1, 1)])
 def test_there_is_one_location_for_eight_pixels_whatever_the_depth(blocks):
     model = made(blocks=blocks)
-    maps = called(model, jnp.zeros((2, 40, 56, 3)))
+    maps = call_module(model, jnp.zeros((2, 40, 56, 3)))
     assert maps.classes.shape == (2, 5, 7, 3)
     assert maps.sides.shape == (2, 5, 7, 4)
     assert maps.centerness.shape == (2, 5, 7)
 
 
 def test_before_training_every_class_is_rare_and_every_side_about_a_stride_long():
-    maps = called(made(), jax.random.normal(jax.random.key(0), (2, 40, 56, 3)))
+    maps = call_module(made(), jax.random.normal(jax.random.key(0), (2, 40, 56, 3)))
     assert jax.nn.sigmoid(maps.classes).mean() == pytest.approx(PRIOR, rel=0.3)
     assert jax.nn.sigmoid(maps.classes).max() < 0.1
     assert maps.sides.mean() == pytest.approx(STRIDE, rel=0.3)
@@ -45,7 +45,7 @@ def test_answers_move_with_the_image():
     model = made(shape=(160, 160, 3))
     image = np.zeros((1, 160, 160, 3), np.float32)
     image[:, 60:84, 40:70] = np.random.default_rng(0).normal(size=(24, 30, 3))
-    there, here = (called(model, x) for x in (np.roll(image, 32, axis=2), image))
+    there, here = (call_module(model, x) for x in (np.roll(image, 32, axis=2), image))
     a, b = np.asarray(there.classes)[:, 6:12, 8:14], np.asarray(here.classes)[:, 6:12, 4:10]
     assert np.ptp(b) > 1e-4
     np.testing.assert_allclose(a, b, atol=1e-5)

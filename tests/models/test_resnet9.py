@@ -12,7 +12,7 @@ from lepton_jax.errors import UserError
 from lepton_jax.models.resnet9 import ResNet9, Whitening, whitening_basis
 from lepton_jax.nn.rng import Noise, example_keys
 from lepton_jax.training.functional import Functional
-from tests.models.whole import built, called
+from tests.models.compiled import build_module, call_module
 
 
 def noise(n):
@@ -76,7 +76,7 @@ def celu(x):
 
 
 def test_equals_the_network_by_its_formulas():
-    m = built(lambda: ResNet9((18, 26, 3), 5, width=4, rngs=nnx.Rngs(0)))
+    m = build_module(lambda: ResNet9((18, 26, 3), 5, width=4, rngs=nnx.Rngs(0)))
     rng = np.random.default_rng(1)
     for _, variable in nnx.iter_graph(m):
         if isinstance(variable, nnx.BatchStat) or (
@@ -96,7 +96,7 @@ def test_equals_the_network_by_its_formulas():
     x = x + conv_norm(conv_norm(x, two.layers[0]), two.layers[1])
     assert x.shape == (2, 2, 3, 16)
     expected = x.max((1, 2)) @ m.head.kernel[...] / 8
-    np.testing.assert_allclose(called(m, jnp.asarray(images)), expected, atol=1e-3, rtol=1e-3)
+    np.testing.assert_allclose(call_module(m, jnp.asarray(images)), expected, atol=1e-3, rtol=1e-3)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from scipy.special import softmax
 from lepton_jax.errors import UserError
 from lepton_jax.models.unet import PixelAttention, UNet, time_embedding, unfold_patches
 from lepton_jax.nn import ops
-from tests.models.whole import built, called
+from tests.models.compiled import build_module, call_module
 
 RNG = np.random.default_rng(0)
 X = jnp.asarray(RNG.normal(size=(3, 8, 12, 2)), jnp.float32)
@@ -18,7 +18,7 @@ T = jnp.asarray([0.0, 0.5, 0.9], jnp.float32)
 
 
 def unet(**keys):
-    return built(lambda: UNet((8, 12, 2), (8, 12, 2), rngs=nnx.Rngs(0), **keys))
+    return build_module(lambda: UNet((8, 12, 2), (8, 12, 2), rngs=nnx.Rngs(0), **keys))
 
 
 @pytest.mark.parametrize(
@@ -31,15 +31,15 @@ def unet(**keys):
 )
 def test_a_field_has_the_shape_of_the_image_and_is_zero_at_first(keys):
     model = unet(**keys)
-    y = called(model, X, T)
+    y = call_module(model, X, T)
     assert y.shape == X.shape
     assert not y.any()
     kernel = model.field.kernel
     kernel[...] = jnp.asarray(RNG.normal(size=kernel[...].shape), jnp.float32)
-    y = called(model, X, T)
+    y = call_module(model, X, T)
     assert np.isfinite(y).all()
     # Each example is by itself: normalisation knows no batch.
-    np.testing.assert_allclose(called(model, X[1:2], T[1:2]), y[1:2], atol=1e-4)
+    np.testing.assert_allclose(call_module(model, X[1:2], T[1:2]), y[1:2], atol=1e-4)
 
 
 def test_patches_are_squares_of_pixels_and_come_back():
@@ -57,8 +57,8 @@ def test_the_time_and_every_pixel_matter():
         kernel[...] = jnp.asarray(0.1 * RNG.normal(size=kernel[...].shape), jnp.float32)
     for kernel in (model.field.kernel, model.attention.out.kernel):
         kernel[...] = jnp.asarray(RNG.normal(size=kernel[...].shape), jnp.float32)
-    y = called(model, X, T)
-    assert np.abs(called(model, X, T[::-1]) - y)[0].max() > 1e-3
+    y = call_module(model, X, T)
+    assert np.abs(call_module(model, X, T[::-1]) - y)[0].max() > 1e-3
     corner = jax.grad(lambda x: model(x, T)[0, 0, 0, 0])(X)
     assert np.abs(corner[0]).min() > 0  # attention lets the whole image reach a corner
     assert not corner[1:].any()
