@@ -81,10 +81,12 @@ def _define_flags(parameters: Mapping[str, inspect.Parameter]) -> flags.FlagValu
 
 
 def _flag_error(error: flags.Error, values: flags.FlagValues) -> str:
-    unknown = re.match(r"Unknown command line flag '(.*?)'", str(error))
-    if not unknown:
-        return str(error)
-    return f"no flag --{unknown[1]}{did_you_mean(unknown[1], list(values))}"
+    if unknown := re.match(r"Unknown command line flag '(.*?)'", str(error)):
+        return f"no flag --{unknown[1]}{did_you_mean(unknown[1], list(values))}"
+    no_number = r"flag (--.*): (could not convert string to float|invalid literal for int)"
+    if match := re.match(no_number, str(error), re.S):
+        return f"{match[1]}: expected a {'whole ' if 'int' in match[2] else ''}number"
+    return str(error)
 
 
 def _take_overrides(words: list[str]) -> tuple[dict[str, str], list[str]]:

@@ -119,6 +119,22 @@ def test_flags_have_the_types_of_the_parameters():
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        ("--price=cheap", "do: --price=cheap: expected a number"),
+        ("--count=1.5", "do: --count=1.5: expected a whole number"),
+        ("--cuont=1", "do: no flag --cuont (did you mean 'count'?)"),
+    ],
+)
+def test_a_flag_of_another_type_says_what_is_expected(flag: str, said: str):
+    def do(*, count: int = 1, price: float | None = None) -> None: ...
+
+    with pytest.raises(UserError) as refused:
+        parse_line(Commands({"do": ""}, lambda name: do), ["do", flag])
+    assert str(refused.value).startswith(said)
+
+
 def test_a_notebook_cannot_start_processes_and_is_told_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
