@@ -13,8 +13,11 @@ os.environ["XLA_FLAGS"] = (
 os.environ["JAX_PLATFORMS"] = "cpu"
 
 import gc
+from collections.abc import Iterator
 
 import pytest
+
+from tests.object_store import ObjectStore, mounted
 
 # Traced programs are many objects that stay; to look at all of them every few thousand new ones
 # takes a tenth of the suite's time.
@@ -31,3 +34,10 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory):
     patch.delenv("MLFLOW_TRACKING_URI", raising=False)
     yield
     patch.undo()
+
+
+@pytest.fixture
+def bucket() -> Iterator[ObjectStore]:
+    """`gs://` as a store without append, rename, copy and lock: such calls raise."""
+    with mounted() as store:
+        yield store

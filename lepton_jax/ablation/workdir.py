@@ -15,7 +15,7 @@ from typing import Any, Literal
 from lepton_jax.ablation.question.experiment import Experiment
 from lepton_jax.ablation.question.trials import Trial, changes_from_baseline
 from lepton_jax.errors import UserError
-from lepton_jax.tracking import files
+from lepton_jax.io import files
 from lepton_jax.tracking.claim import read_owner
 from lepton_jax.tracking.record import Record
 

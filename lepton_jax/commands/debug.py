@@ -31,7 +31,7 @@ class Debugged:
     notes: Sequence[str]
 
     def as_json(self) -> dict[str, Any]:
-        from lepton_jax.tracking import files
+        from lepton_jax.io import files
 
         return files.replace_non_finite(
             {

@@ -156,7 +156,7 @@ def put_at(tree: Any, path: LeafPath, value: Any) -> None:
     *sections, last = path
     at: Any = tree
     for section in sections:
-        at = at[section] if isinstance(at, list) else at.setdefault(section, {})
+        at = at[int(section)] if isinstance(at, list) else at.setdefault(section, {})
     at[last] = value
 
 

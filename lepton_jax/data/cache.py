@@ -21,13 +21,13 @@ from urllib.parse import quote
 
 import numpy as np
 
-from lepton_jax.atomic import replace_folder
 from lepton_jax.config.pipeline import Pipeline
 from lepton_jax.console import say
 from lepton_jax.data.decoder import Decoder, numeric_fields, require_fields
 from lepton_jax.data.source import Columns, Split
 from lepton_jax.errors import UserError, WorkError
-from lepton_jax.paths import cache_root
+from lepton_jax.io.atomic import replace_folder
+from lepton_jax.io.paths import cache_root
 
 # Part of every digest: raise it when a host transform of ours changes what it computes.
 _VERSION = 1

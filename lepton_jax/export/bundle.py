@@ -21,15 +21,15 @@ import numpy as np
 from safetensors.numpy import save
 
 from lepton_jax.answers.kind import find_kind
-from lepton_jax.atomic import replace_folder
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.export import stablehlo
 from lepton_jax.export.exportable import Exportable
 from lepton_jax.export.lineage import build_lineage, check_clean, scrub_values
 from lepton_jax.export.raw_inputs import image_decoding, text_encoding
 from lepton_jax.export.verify import TOLERANCE
+from lepton_jax.io.atomic import replace_folder
+from lepton_jax.io.files import replace_non_finite
 from lepton_jax.serving.loader import MANIFEST, bundle_id, manifest_bytes
-from lepton_jax.tracking.files import replace_non_finite
 
 EXAMPLES = 16
 PROGRAM = "programs/stablehlo/forward.bin"

@@ -6,10 +6,10 @@ from typing import Any
 from etils import epath
 
 from lepton_jax.errors import UserError
+from lepton_jax.io.weight_files import is_pretrained
 from lepton_jax.models.hugging_face.folder import write_pretrained
 from lepton_jax.training import lora
 from lepton_jax.training.saved import SavedRun
-from lepton_jax.weight_files import is_pretrained
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from lepton_jax.answers.kind import AnswerComparison
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.export import isolated
 from lepton_jax.export.heldout import HeldOut, find_bundle_kind, load_test_set
+from lepton_jax.io.timestamps import utc_timestamp
 from lepton_jax.serving import loader
-from lepton_jax.timestamps import utc_timestamp
 
 PACKAGES = (
     *("jax", "jaxlib", "ml_dtypes", "numpy", "opt_einsum", "scipy"),

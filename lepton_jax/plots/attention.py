@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lepton_jax.io.files import Path
 from lepton_jax.plots.figures import save_figure
-from lepton_jax.tracking.files import Path
 
 _INCH = 0.24
 """From one token to the next."""

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from lepton_jax.io.files import Path
 from lepton_jax.plots.figures import save_figure
-from lepton_jax.tracking.files import Path
 
 if TYPE_CHECKING:
     from matplotlib.patches import Rectangle

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lepton_jax.tracking import files
-from lepton_jax.tracking.files import Path
+from lepton_jax.io import files
+from lepton_jax.io.files import Path
 from lepton_jax.tracking.record import Row
 
 if TYPE_CHECKING:

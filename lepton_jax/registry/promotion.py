@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.io.timestamps import utc_timestamp
 from lepton_jax.registry import gates
 from lepton_jax.registry.store import Registry, Version, bundle_folder, check_name
 from lepton_jax.serving import loader
-from lepton_jax.timestamps import utc_timestamp
 
 ALIASES = ("staging", "production")
 GATE_TAG = "lepton.gate"

@@ -16,12 +16,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lepton_jax.atomic import replace_folder
 from lepton_jax.errors import UserError, WorkError, did_you_mean
-from lepton_jax.paths import cache_root
+from lepton_jax.io.atomic import replace_folder
+from lepton_jax.io.paths import cache_root
+from lepton_jax.io.timestamps import utc_timestamp
 from lepton_jax.registry import gates
 from lepton_jax.serving import loader
-from lepton_jax.timestamps import utc_timestamp
 from lepton_jax.tracking import mlflow_store
 
 EXPERIMENT = "lepton_jax"

@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass, replace
 from functools import cache
 
 from lepton_jax.errors import UserError, WorkError
-from lepton_jax.tracking import files
-from lepton_jax.tracking.files import Path
+from lepton_jax.io import files
+from lepton_jax.io.files import Path
 
 HEARTBEAT = 20.0
 """Seconds between two signs of life."""

@@ -8,8 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from lepton_jax.paths import registry_root
-from lepton_jax.tracking import files
+from lepton_jax.io import files
+from lepton_jax.io.paths import registry_root
 
 
 def store_uri() -> str:

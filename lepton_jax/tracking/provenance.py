@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from lepton_jax.config.config import Config, find_user_modules
-from lepton_jax.timestamps import utc_timestamp
+from lepton_jax.io.timestamps import utc_timestamp
 
 VARIABLES = (
     "CUDA_VISIBLE_DEVICES",

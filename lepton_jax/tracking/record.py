@@ -26,9 +26,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Literal
 
 from lepton_jax.errors import UserError, WorkError
-from lepton_jax.timestamps import utc_timestamp
-from lepton_jax.tracking import files
-from lepton_jax.tracking.files import Path
+from lepton_jax.io import files
+from lepton_jax.io.files import Path
+from lepton_jax.io.timestamps import utc_timestamp
 
 Row = dict[str, Any]
 """`{"step": int, name: float, ...}`"""

@@ -11,11 +11,11 @@ from typing import Any
 
 from lepton_jax.console import format_table
 from lepton_jax.errors import UserError, WorkError, did_you_mean
-from lepton_jax.tracking import files
+from lepton_jax.io import files
+from lepton_jax.io.files import Path
 from lepton_jax.tracking.best import sign_of
 from lepton_jax.tracking.claim import read_owner
 from lepton_jax.tracking.conditions import COMPARISONS, split_condition
-from lepton_jax.tracking.files import Path
 from lepton_jax.tracking.record import Record
 from lepton_jax.trees import flatten_dict
 

@@ -23,7 +23,7 @@ from orbax.checkpoint import checkpoint_managers as policies
 
 from lepton_jax.cluster.processes import Processes
 from lepton_jax.errors import UserError, WorkError, did_you_mean
-from lepton_jax.tracking import files
+from lepton_jax.io import files
 from lepton_jax.trees import flatten_tree, unflatten_tree
 
 FORMAT = 1

@@ -15,13 +15,13 @@ from lepton_jax.config.config import Config
 from lepton_jax.data.spec import Vocabulary
 from lepton_jax.data.text.tokenizer import Tokenizer
 from lepton_jax.errors import UserError
+from lepton_jax.io.weight_files import is_pretrained
 from lepton_jax.training import lora, optimizer, saved
 from lepton_jax.training.layout import Layout
 from lepton_jax.training.program import Program
 from lepton_jax.training.state import State
 from lepton_jax.training.supervised import Fit
 from lepton_jax.trees import flatten_tree, unflatten_tree
-from lepton_jax.weight_files import is_pretrained
 
 
 def initial_state(layout: Layout) -> tuple[State, str]:

@@ -19,8 +19,8 @@ from jax.sharding import PartitionSpec as P
 
 from lepton_jax.config.config import LoraConfig
 from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.io.weight_files import read_safetensors
 from lepton_jax.trees import flatten_tree, unflatten_tree
-from lepton_jax.weight_files import read_safetensors
 
 A, B = ".lora_a", ".lora_b"
 ALPHA = "alpha"

@@ -15,7 +15,7 @@ import jax
 
 from lepton_jax.cluster.processes import Processes
 from lepton_jax.errors import UserError
-from lepton_jax.tracking import files
+from lepton_jax.io import files
 from lepton_jax.training.loop import Feed
 from lepton_jax.training.state import State, Totals
 

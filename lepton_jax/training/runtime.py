@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import jax
 
-from lepton_jax.paths import cache_root
+from lepton_jax.io.paths import cache_root
 
 # From glibc's malloc.h.
 M_TRIM_THRESHOLD = -1

@@ -3,8 +3,8 @@ import io
 import numpy as np
 from PIL import Image
 
+from lepton_jax.io import files
 from lepton_jax.plots import figures
-from lepton_jax.tracking import files
 
 
 def picture(path) -> np.ndarray:

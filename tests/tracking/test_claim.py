@@ -11,8 +11,8 @@ from dataclasses import asdict, replace
 import pytest
 
 from lepton_jax.errors import UserError, WorkError
+from lepton_jax.io import files
 from lepton_jax.tracking import claim as claim_module
-from lepton_jax.tracking import files
 from lepton_jax.tracking.claim import claim, read_owner
 
 HOLDER = """

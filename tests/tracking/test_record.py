@@ -12,7 +12,7 @@ import pytest
 
 import tests
 from lepton_jax.errors import UserError, WorkError
-from lepton_jax.tracking import files
+from lepton_jax.io import files
 from lepton_jax.tracking import record as record_module
 from lepton_jax.tracking.record import Record
 

@@ -4,7 +4,7 @@ import time
 import pytest
 
 from lepton_jax.errors import UserError
-from lepton_jax.tracking import files
+from lepton_jax.io import files
 from lepton_jax.tracking.claim import claim
 from lepton_jax.tracking.record import Record
 from lepton_jax.tracking.runs import list_runs

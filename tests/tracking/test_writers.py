@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from lepton_jax.errors import UserError, WorkError
-from lepton_jax.tracking import files, mlflow_store
+from lepton_jax.io import files
+from lepton_jax.tracking import mlflow_store
 from lepton_jax.tracking.record import Record
 from lepton_jax.tracking.writers.batches import BatchedWriter
 from lepton_jax.tracking.writers.mlflow import MLflow

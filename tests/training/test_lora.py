@@ -17,13 +17,13 @@ from lepton_jax import api
 from lepton_jax.ablation import Variant
 from lepton_jax.config.validation import validate_config
 from lepton_jax.errors import UserError
+from lepton_jax.io.weight_files import read_safetensors
 from lepton_jax.training import build, init_from, saved
 from lepton_jax.training.checkpoints import Checkpoints
 from lepton_jax.training.layout import single_device_layout
 from lepton_jax.training.lora import ALPHA, adapter_specs, merge_adapters
 from lepton_jax.training.state import State
 from lepton_jax.trees import flatten_tree
-from lepton_jax.weight_files import read_safetensors
 from tests.ablation.packs import largest_difference, run_packed
 from tests.placement.test_same_numbers import NUMBERS, ROOT
 from tests.placement.test_same_numbers import train as train_placed

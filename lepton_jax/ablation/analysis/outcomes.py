@@ -16,7 +16,7 @@ from lepton_jax.ablation.workdir import (
 )
 from lepton_jax.config.config import BestConfig
 from lepton_jax.errors import UserError
-from lepton_jax.tracking import files
+from lepton_jax.io import files
 from lepton_jax.tracking.best import best_step, sign_of
 from lepton_jax.tracking.record import Record, Row
 

@@ -11,7 +11,7 @@ from lepton_jax.ablation.analysis.comparison import Analysis
 from lepton_jax.ablation.analysis.published import compare_with_published
 from lepton_jax.ablation.analysis.statistics import Interval
 from lepton_jax.ablation.question.experiment import format_value
-from lepton_jax.tracking.files import replace_non_finite
+from lepton_jax.io.files import replace_non_finite
 
 TableRow = dict[str, Any]
 

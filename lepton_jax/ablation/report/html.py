@@ -26,7 +26,7 @@ from lepton_jax.ablation.report.curves import (
     thin_out,
 )
 from lepton_jax.ablation.report.heat_map import heat_map_data
-from lepton_jax.tracking import files
+from lepton_jax.io import files
 from lepton_jax.trees import flatten_dict
 
 _MARKS = {

@@ -18,7 +18,7 @@ from lepton_jax.ablation.run.run_pack import CompiledLanes, run_pack
 from lepton_jax.cluster import slurm
 from lepton_jax.console import say
 from lepton_jax.errors import UserError, did_you_mean
-from lepton_jax.tracking import files
+from lepton_jax.io import files
 
 EXECUTORS = ("inprocess", "processes", "slurm")
 

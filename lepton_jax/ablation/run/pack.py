@@ -13,7 +13,7 @@ from lepton_jax.ablation.workdir import trial_folder, unfinished_packs
 from lepton_jax.config.config import Config
 from lepton_jax.config.validation import validate_config
 from lepton_jax.errors import UserError
-from lepton_jax.tracking import files
+from lepton_jax.io import files
 
 MOST_TRIALS = 256
 """Trials in a pack; how many of them run at once is measured."""

@@ -24,7 +24,8 @@ from lepton_jax.config.config import Config, program_key
 from lepton_jax.console import say
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.evaluation.schedule import Evaluations
-from lepton_jax.tracking import files, provenance
+from lepton_jax.io import files
+from lepton_jax.tracking import provenance
 from lepton_jax.tracking.claim import claim
 from lepton_jax.tracking.record import Record
 from lepton_jax.training.build import BuiltRun, build_run

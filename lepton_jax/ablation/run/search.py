@@ -36,7 +36,7 @@ from lepton_jax.ablation.run.study import (
 from lepton_jax.ablation.workdir import has_ended, trial_folder, trial_status
 from lepton_jax.console import say
 from lepton_jax.errors import UserError
-from lepton_jax.tracking import files
+from lepton_jax.io import files
 from lepton_jax.tracking.best import sign_of
 from lepton_jax.tracking.record import Record
 

@@ -8,7 +8,7 @@ from typing import Any
 from lepton_jax.ablation.question.experiment import Distribution, Search
 from lepton_jax.ablation.question.trials import Trial
 from lepton_jax.errors import UserError
-from lepton_jax.tracking import files
+from lepton_jax.io import files
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lepton_jax.atomic import replace_file
 from lepton_jax.config.schema import Running
 from lepton_jax.console import say
 from lepton_jax.data.source import Source, split_name
 from lepton_jax.data.sources.arrow import arrow_source
 from lepton_jax.errors import UserError, WorkError
-from lepton_jax.paths import cache_root
+from lepton_jax.io.atomic import replace_file
+from lepton_jax.io.paths import cache_root
 
 ROWS = 64
 """Rows in a batch of the Arrow file."""

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
-from lepton_jax.atomic import replace_file
 from lepton_jax.data.spec import Vocabulary
 from lepton_jax.errors import UserError, WorkError
-from lepton_jax.paths import cache_root
+from lepton_jax.io.atomic import replace_file
+from lepton_jax.io.paths import cache_root
 
 # Part of every digest: raise it when a tokenizer of ours is made in another way.
 _VERSION = 1

@@ -13,8 +13,8 @@ from etils import epath
 
 from lepton_jax.config.components import Component
 from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.io.weight_files import PRETRAINED, PRETRAINED_INDEX, read_safetensors
 from lepton_jax.models.hugging_face import FAMILIES, Family, Keys, complete_keys
-from lepton_jax.weight_files import PRETRAINED, PRETRAINED_INDEX, read_safetensors
 
 CONFIG = "config.json"
 

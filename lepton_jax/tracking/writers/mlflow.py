@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from lepton_jax.errors import WorkError
-from lepton_jax.tracking import files, mlflow_store
+from lepton_jax.io import files
+from lepton_jax.tracking import mlflow_store
 from lepton_jax.tracking.writers.batches import BatchedWriter
 from lepton_jax.trees import flatten_dict
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from lepton_jax.tracking import files
+from lepton_jax.io import files
 from lepton_jax.tracking.writers.batches import BatchedWriter
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from uuid import uuid4
 
 from lepton_jax.errors import UserError
-from lepton_jax.tracking import files
+from lepton_jax.io import files
 from lepton_jax.tracking.writers.batches import BatchedWriter
 
 

@@ -6,7 +6,7 @@ import tempfile
 import pytest
 
 from lepton_jax.errors import UserError, WorkError
-from lepton_jax.tracking import files
+from lepton_jax.io import files
 from tests.object_store import NotInABucket
 
 
@@ -68,7 +68,7 @@ def test_a_folder_that_may_not_be_written_is_a_users_mistake(tmp_path):
     # Root may write anywhere, so a child gives the right up after its imports.
     script = (
         "import os, sys\n"
-        "from lepton_jax.tracking import files\n"
+        "from lepton_jax.io import files\n"
         "os.setuid(65534)\n"
         "files.write_text(sys.argv[1], '')\n"
     )
@@ -112,7 +112,7 @@ def test_a_file_size_limit_leaves_the_old_file(tmp_path):
     path.write_bytes(b"old")
     script = (
         "import resource, sys\n"
-        "from lepton_jax.tracking import files\n"
+        "from lepton_jax.io import files\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "files.write_bytes(sys.argv[1], b'x' * 2000)\n"
     )

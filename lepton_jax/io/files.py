@@ -19,8 +19,8 @@ from typing import Any, Literal
 
 from etils import epath
 
-from lepton_jax.atomic import is_leftover, replace_file
 from lepton_jax.errors import UserError, WorkError
+from lepton_jax.io.atomic import is_leftover, replace_file
 
 Path = str | os.PathLike[str]
 
