@@ -1,1 +1,1 @@
-"""Boxes of objects in images: geometry, checks, matching, words."""
+"""Boxes of objects in images: geometry and checks."""

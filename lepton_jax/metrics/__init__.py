@@ -1,1 +1,1 @@
-"""Metrics: what is measured of a model's outputs."""
+"""Metrics: measures of a model's outputs over a split. Contract: `metric.py`."""

@@ -1,4 +1,4 @@
-"""Calibration: whether answers given with 80 % confidence are right in 80 % of cases."""
+"""Calibration: whether predictions with 80 % confidence are right in 80 % of cases."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,7 +24,7 @@ class Calibration:
         self._bins = bins
 
     def sums(self, outputs: Arrays, batch: Arrays) -> dict[str, jax.Array]:
-        """`examples`, `hits` and `confidence`, `[M]` each."""
+        """Adds up `examples`, `hits` and `confidence` in each bin, `[M]` each."""
         sure_B = outputs["probabilities"].max(-1)
         bin_B = jnp.clip(jnp.ceil(sure_B * self._bins).astype(jnp.int32) - 1, 0, self._bins - 1)
         mask_B = batch["mask"].astype(sure_B.dtype)
@@ -37,7 +37,7 @@ class Calibration:
         }
 
     def results(self, sums: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """`ece`, and `calibration`: of each bin the examples, accuracy and mean confidence."""
+        """Returns `ece`, and `calibration`: each bin's examples, accuracy and mean confidence."""
         count_M, hits_M, sure_M = (
             np.asarray(sums[k], np.float64) for k in ("examples", "hits", "confidence")
         )

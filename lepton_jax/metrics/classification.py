@@ -1,12 +1,7 @@
-"""Metrics: sums over a batch inside the compiled program, numbers out of the added sums after it.
+"""Metrics of classification and of tokens: accuracy, F1, top-k, perplexity, bits per character.
 
-A metric has `sums(outputs, batch)`, traced, counting the examples whose `batch['mask']` is 1, and
-`results(sums)`, plain numpy on the sums of a whole split. Hence every example counts once, whatever
-the batch size. Where a metric says nothing else, `outputs` has `probabilities` `[B, K]` and `label`
-int32 `[B]`, and `batch['label']` is int32 `[B]`.
-
-What is no sum over examples has `gathered(outputs, batch)` in place of `sums`: arrays `[B, ...]`,
-of which `results` gets the rows of every example of the split, once and in order, as numpy.
+They are sums over examples (`metric.SummedMetric`). Unless a metric says otherwise, `outputs` has
+`probabilities` `[B, K]` and `label` int32 `[B]`, and `batch['label']` is int32 `[B]`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,22 +23,22 @@ class ClassificationMetrics:
     """Accuracy, precision, recall and F1, over all and per class, and the confusion matrix.
 
     precision = TP / (TP + FP), recall = TP / (TP + FN), F1 = 2 TP / (2 TP + FP + FN); each is 0
-    where its denominator is. The overall ones are macro averages: plain means over the classes
-    that occur, as a label or as an answer.
+    where its denominator is. The overall ones are macro averages: unweighted means over the classes
+    that occur as a label or as a prediction.
     """
 
     def __init__(self, classes: Sequence[str]):
         self._classes = tuple(classes)
 
     def sums(self, outputs: Arrays, batch: Arrays) -> dict[str, jax.Array]:
-        """`confusion`: int32 `[K, K]`."""
+        """Adds up `confusion`: int32 `[K, K]`, [true class, predicted class]."""
         K = len(self._classes)
         counted_B = batch["mask"].astype(jnp.int32)
         confusion_KK = jnp.zeros((K, K), jnp.int32)
         return {"confusion": confusion_KK.at[batch["label"], outputs["label"]].add(counted_B)}
 
     def results(self, sums: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """`accuracy`, `precision`, `recall`, `f1`; `per_class` (a dict each); `confusion`."""
+        """Returns `accuracy`, `precision`, `recall`, `f1`; `per_class`, dicts; `confusion`."""
         confusion_KK = np.asarray(sums["confusion"]).astype(np.int64)
         hits_K, true_K = confusion_KK.diagonal(), confusion_KK.sum(1)
         answered_K = confusion_KK.sum(0)
@@ -69,10 +64,12 @@ class ClassificationMetrics:
 
 
 class TopK:
-    """How often the true class is among the `k` most probable; of equals the first comes first.
+    """Top-k accuracy: the share of examples whose class is among the `k` most probable.
+
+    Of equally probable classes the lower index counts first.
 
     Raises:
-      UserError: when there are not more than `k` classes, so that it always is.
+      UserError: when there are at most `k` classes, so that the accuracy would be 1.
     """
 
     def __init__(self, classes: Sequence[str], *, k: PositiveInt = 5):
@@ -86,29 +83,29 @@ class TopK:
         self._k = k
 
     def sums(self, outputs: Arrays, batch: Arrays) -> dict[str, jax.Array]:
-        """`hits` and `examples`: int32 `[]`."""
+        """Adds up `hits` and `examples`: int32 `[]`."""
         _, best_Bk = jax.lax.top_k(outputs["probabilities"], self._k)
         hit_B = (best_Bk == batch["label"][:, None]).any(-1)
         counted_B = batch["mask"].astype(jnp.int32)
         return {"hits": (hit_B * counted_B).sum(), "examples": counted_B.sum()}
 
     def results(self, sums: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """`top_5_accuracy`, for k = 5."""
+        """Returns `top_5_accuracy`, for k = 5."""
         return {f"top_{self._k}_accuracy": float(_ratio(sums["hits"], sums["examples"]))}
 
 
 class Perplexity:
-    """exp(nats a token), and bits a token, over all tokens of a split.
+    """Perplexity, exp(nats per token), and bits per token, over all tokens of a split.
 
-    Of `outputs` it takes `nats` `[B]`, a sequence's summed cross-entropy, and `counted` `[B]`, the
-    number of tokens in the sum.
+    `outputs` has `nats` `[B]`, a sequence's summed cross-entropy, and `counted` `[B]`, the number
+    of tokens in the sum.
     """
 
     def __init__(self, classes: Sequence[str]):
         pass
 
     def sums(self, outputs: Arrays, batch: Arrays) -> dict[str, jax.Array]:
-        """`nats` and `tokens`: `[]`."""
+        """Adds up `nats` and `tokens`: `[]`."""
         mask_B = batch["mask"].astype(outputs["nats"].dtype)
         return {
             "nats": (outputs["nats"] * mask_B).sum(),
@@ -116,7 +113,7 @@ class Perplexity:
         }
 
     def results(self, sums: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """`perplexity`, infinite beyond what a float holds, and `bits_per_token`."""
+        """Returns `perplexity`, infinite where a float overflows, and `bits_per_token`."""
         nats = float(_ratio(sums["nats"], sums["tokens"]))
         with np.errstate(over="ignore"):
             perplexity = float(np.exp(np.float64(nats)))
@@ -124,20 +121,20 @@ class Perplexity:
 
 
 class BitsPerCharacter:
-    """Bits a character of the text, over all characters of a split, however it is cut into tokens.
+    """Bits per character over all characters of a split, independent of the tokenizer.
 
-    Of `outputs` it takes `nats` `[B]`, of `batch` `characters` int32 `[B]`, which is how many
-    characters the tokens stand for; data.encode's `stream` gives them.
+    `outputs` has `nats` `[B]`; `batch` has `characters` int32 `[B]`, the number of characters of
+    the tokens, which data.encode's `stream` adds.
     """
 
     def __init__(self, classes: Sequence[str]):
         pass
 
     def sums(self, outputs: Arrays, batch: Arrays) -> dict[str, jax.Array]:
-        """`nats` and `characters`: `[]`.
+        """Adds up `nats` and `characters`: `[]`.
 
         Raises:
-          UserError: when the data does not tell the number of characters.
+          UserError: when the data has no field `characters`.
         """
         if "characters" not in batch:
             raise UserError(
@@ -151,11 +148,11 @@ class BitsPerCharacter:
         }
 
     def results(self, sums: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """`bits_per_character`."""
+        """Returns `bits_per_character`."""
         return {"bits_per_character": float(_ratio(sums["nats"], sums["characters"]) / np.log(2))}
 
 
-def _ratio(part: Any, whole: Any) -> np.ndarray:
-    """part / whole, and 0 where the whole is 0."""
-    part, whole = np.asarray(part, np.float64), np.asarray(whole, np.float64)
-    return np.divide(part, whole, out=np.zeros_like(part), where=whole != 0)
+def _ratio(part: Any, total: Any) -> np.ndarray:
+    """Returns part / total, and 0 where total is 0."""
+    part, total = np.asarray(part, np.float64), np.asarray(total, np.float64)
+    return np.divide(part, total, out=np.zeros_like(part), where=total != 0)

@@ -1,4 +1,4 @@
-"""Average precision of boxes, by pycocotools: the numbers that detectors are published with."""
+"""COCO's average precision of boxes, computed by pycocotools as in published results."""
 
 import contextlib
 import io
@@ -10,18 +10,18 @@ import numpy as np
 
 from lepton_jax.errors import UserError
 
-# B batch, E examples, N true boxes, D answers, T thresholds, R recalls, K classes.
+# B batch, E examples, N true boxes, D predictions, T thresholds, R recalls, K classes.
 
 SHOWN = 6
-"""Examples whose answers the results keep, to be looked at."""
+"""Examples whose predictions the results keep, to be looked at."""
 
 
 class AveragePrecision:
     """COCO's mean average precision (Lin et al. 2014), over all areas.
 
-    Of `outputs` it takes `boxes` [B, D, 4], `scores` [B, D] and `labels` [B, D], of a batch the
-    true `boxes` [B, N, 4] and `labels` [B, N]; a label of -1 is no box. A precision at a recall is
-    no sum over examples: the answers of the whole split are gathered and ranked together.
+    `outputs` has `boxes` [B, D, 4], `scores` [B, D] and `labels` [B, D]; a batch has the true
+    `boxes` [B, N, 4] and `labels` [B, N]; a label of -1 is no box. Precision at a recall is no sum
+    over examples: the predictions of the whole split are gathered and ranked together.
 
     Raises:
       UserError: when pycocotools is not installed.
@@ -40,7 +40,7 @@ class AveragePrecision:
     def gathered(
         self, outputs: Mapping[str, jax.Array], batch: Mapping[str, jax.Array]
     ) -> dict[str, jax.Array]:
-        """Answers, and the truth beside them."""
+        """Returns each example's predictions and true boxes, with their labels."""
         return {
             **{name: outputs[name] for name in ("boxes", "scores", "labels")},
             "true_boxes": batch["boxes"],
@@ -48,10 +48,10 @@ class AveragePrecision:
         }
 
     def results(self, rows: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """`map`, over IoU thresholds 0.5 to 0.95; `map_50` and `map_75`, at these; `per_class`
-        (a dict each); `shown`, answers to the first examples.
+        """Returns `map`, the mean over IoU thresholds 0.5 to 0.95; `map_50` and `map_75`, at these
+        thresholds; `per_class`, dicts; `shown`, the predictions of the first examples.
 
-        A class without true boxes does not count; without any boxes all are 0.
+        A class without true boxes does not count; without any true boxes all numbers are 0.
         """
         precision_TRK = _precision(rows, len(self._classes))
         counts_K = [int((rows["true_labels"] == k).sum()) for k in range(len(self._classes))]
@@ -82,24 +82,24 @@ class AveragePrecision:
 
 
 def _precision(rows: Mapping[str, np.ndarray], classes: int) -> np.ndarray:
-    """Precision [T, R, K], -1 for a class without true boxes."""
+    """Computes the precision [T, R, K], -1 for a class without true boxes."""
     from pycocotools.cocoeval import COCOeval
 
     with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
         truth = _coco(rows["true_boxes"], rows["true_labels"], None, classes)
-        answers = _coco(rows["boxes"], rows["labels"], rows["scores"], classes)
-        found = COCOeval(truth, answers, "bbox")
-        found.params.areaRng, found.params.areaRngLbl = [[0, np.inf]], ["all"]
-        found.params.maxDets = [rows["labels"].shape[1]]
-        found.evaluate()
-        found.accumulate()
-    return found.eval["precision"][..., 0, 0]
+        predictions = _coco(rows["boxes"], rows["labels"], rows["scores"], classes)
+        evaluation = COCOeval(truth, predictions, "bbox")
+        evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, np.inf]], ["all"]
+        evaluation.params.maxDets = [rows["labels"].shape[1]]
+        evaluation.evaluate()
+        evaluation.accumulate()
+    return evaluation.eval["precision"][..., 0, 0]
 
 
 def _coco(
     boxes_EN4: np.ndarray, labels_EN: np.ndarray, scores_EN: np.ndarray | None, classes: int
 ) -> Any:
-    """Boxes as pycocotools holds them: (x, y, width, height), with ids that begin with 1."""
+    """Makes pycocotools' data set of boxes: (x, y, width, height), with ids that begin with 1."""
     from pycocotools.coco import COCO
 
     annotations: list[dict[str, Any]] = []
@@ -127,10 +127,10 @@ def _coco(
 
 
 def _shown(values: np.ndarray) -> list[Any]:
-    whole = np.issubdtype(values.dtype, np.integer)
-    return values.tolist() if whole else values.astype(np.float64).round(4).tolist()
+    integral = np.issubdtype(values.dtype, np.integer)
+    return values.tolist() if integral else values.astype(np.float64).round(4).tolist()
 
 
 def _mean(precision: np.ndarray) -> float:
-    known = precision[precision > -1]
-    return float(known.mean()) if known.size else 0.0
+    counted = precision[precision > -1]
+    return float(counted.mean()) if counted.size else 0.0

@@ -1,4 +1,4 @@
-"""How good translations are: BLEU, and how many are as the reference is, token for token."""
+"""Metrics of translation: BLEU, and the share of answers that equal their reference exactly."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,19 +16,19 @@ Arrays = Mapping[str, jax.Array]
 
 
 class Bleu:
-    """Corpus BLEU (Papineni et al. 2002) of detokenised texts, by sacreBLEU (Post 2018) in its
-    default form, whose signature stands beside the score.
+    """Corpus BLEU (Papineni et al. 2002) of detokenised texts, by sacreBLEU (Post 2018).
 
-    Of `outputs` it takes `tokens` [B, T] and `length` [B], of the data `source` [B, S] and `target`
-    [B, T + 1] with their lengths. The first examples stand beside the score, as texts.
+    sacreBLEU runs with its defaults; the results hold its signature and the first examples as
+    texts. `outputs` has `tokens` [B, T] and `length` [B]; the data has `source` [B, S] and `target`
+    [B, T + 1] with their lengths.
     """
 
     def __init__(self, text_of: Callable[[Sequence[int]], str]):
-        """`text_of`: the text of tokens, without those that have a meaning of their own."""
+        """Takes `text_of`, which detokenises tokens and leaves out special tokens."""
         self._text_of = text_of
 
     def gathered(self, outputs: Arrays, batch: Arrays) -> dict[str, jax.Array]:
-        """A row an example: the answer and the reference, and how many of their tokens count."""
+        """Returns each example's answer, source and reference, and their lengths."""
         return {
             "tokens": outputs["tokens"],
             "length": outputs["length"],
@@ -39,19 +39,20 @@ class Bleu:
         }
 
     def results(self, rows: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """`bleu`, from 0 to 100, `bleu_signature`, and `translations` of the first examples; 0 of
-        no rows, which have none.
+        """Returns `bleu` in [0, 100], `bleu_signature`, and `translations` of the first examples.
+
+        Without rows `bleu` is 0 and the others are empty.
         """
         from sacrebleu.metrics import BLEU
 
-        found = self._texts(rows["tokens"], rows["length"])
-        wanted = self._texts(rows["target"], rows["target_length"])
+        answers = self._texts(rows["tokens"], rows["length"])
+        references = self._texts(rows["target"], rows["target_length"])
         metric = BLEU()
-        if not found:
+        if not answers:
             return {"bleu": 0.0, "bleu_signature": "", "translations": []}
-        score = metric.corpus_score(found, [wanted]).score
+        score = metric.corpus_score(answers, [references]).score
         sources = self._texts(rows["source"][:SHOWN], rows["source_length"][:SHOWN])
-        shown = zip(sources, found, wanted, strict=False)
+        shown = zip(sources, answers, references, strict=False)
         return {
             "bleu": float(score),
             "bleu_signature": str(metric.get_signature()),
@@ -66,10 +67,10 @@ class Bleu:
 
 
 class SequenceAccuracy:
-    """How many answers are the reference, token for token, to its end."""
+    """The share of answers that equal their reference in every token, the end included."""
 
     def sums(self, outputs: Arrays, batch: Arrays) -> dict[str, jax.Array]:
-        """`right` and `examples`: int32 []."""
+        """Adds up `right` and `examples`: int32 []."""
         target_BT = batch["target"][:, 1:]
         length_B = batch["target_length"] - 1
         counts_BT = jnp.arange(target_BT.shape[1]) < length_B[:, None]
@@ -79,6 +80,6 @@ class SequenceAccuracy:
         return {"right": (right_B * counted_B).sum(), "examples": counted_B.sum()}
 
     def results(self, sums: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """`sequence_accuracy`."""
+        """Returns `sequence_accuracy`."""
         right, examples = int(sums["right"]), int(sums["examples"])
         return {"sequence_accuracy": right / examples if examples else 0.0}

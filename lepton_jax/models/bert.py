@@ -1,4 +1,4 @@
-"""BERT (Devlin et al. 2019): an encoder of texts, to classify them or to guess masked tokens."""
+"""BERT (Devlin et al. 2019): a text encoder, for classification or masked language modelling."""
 
 import functools
 from typing import ClassVar
@@ -19,7 +19,7 @@ from lepton_jax.nn.blocks import (
     repeat_layers,
     token_logits,
 )
-from lepton_jax.nn.collectives import by_batch
+from lepton_jax.nn.collectives import shard_by_batch
 from lepton_jax.nn.layers import Dropout
 from lepton_jax.nn.rng import Noise
 from lepton_jax.nn.token_batch import TokenBatch
@@ -32,9 +32,9 @@ KINDS = 2
 
 
 class _Encoder(nnx.Module):
-    """Texts to `[B, T, D]`, the layers' norms after them, all weights normal with deviation 0.02.
+    """A post-norm encoder of texts, to `[B, T, D]`; weights are initialised as N(0, 0.02^2).
 
-    As published, but without dropout on the attention's probabilities.
+    It is as published, but without dropout on the attention's probabilities.
     """
 
     sharding: ClassVar[dict[str, tuple[str | None, ...]]] = {
@@ -85,12 +85,16 @@ class _Encoder(nnx.Module):
     def _encoded(self, text: TokenBatch, noise: Noise | None) -> jax.Array:
         x_BTD = self.tokens(text.tokens) + self.positions(jnp.arange(text.tokens.shape[1]))
         x_BTD += self.kinds(jnp.zeros_like(text.tokens) if text.kinds is None else text.kinds)
-        x_BTD = self.dropout(self.norm(by_batch(x_BTD)), noise)
-        return by_batch(apply_layers(self.blocks, x_BTD, noise, text.length, remat=self._remat))
+        x_BTD = self.dropout(self.norm(shard_by_batch(x_BTD)), noise)
+        return shard_by_batch(
+            apply_layers(self.blocks, x_BTD, noise, text.length, remat=self._remat)
+        )
 
 
 class Bert(_Encoder):
-    """Texts to `outputs` logits `[B, K]`, from the last layer's first token, by a layer with tanh.
+    """A classifier of texts, to `outputs` logits `[B, K]`.
+
+    The first token of the last layer goes through a layer with tanh (the pooler) and a linear one.
 
     Raises:
       UserError: when `heads` do not divide `width`.
@@ -115,8 +119,10 @@ class Bert(_Encoder):
         remat: Running[Remat] = "none",
         rngs: nnx.Rngs,
     ):
-        """`input_shape`: (T, V), T the longest text. Other keys are as in the decoder. By default
-        BERT-base, with 109,482,240 parameters beside the last layer at T = 512 and V = 30,522.
+        """Builds the model for `input_shape` (T, V), T the length of the longest text.
+
+        Other keys are those of the decoder-only `Transformer`. The defaults are BERT-base: without
+        the last layer 109,482,240 parameters at T = 512 and V = 30,522.
         """
         super().__init__(
             input_shape,
@@ -133,16 +139,16 @@ class Bert(_Encoder):
         self.head = normal_linear(width, outputs, True, INIT_STD, rngs)
 
     def __call__(self, text: TokenBatch, noise: Noise | None = None) -> jax.Array:
-        """Logits; None for `noise` means evaluation."""
+        """Computes logits `[B, K]`."""
         first_BD = self._encoded(text, noise)[:, 0]
         return self.head(self.dropout(jnp.tanh(self.pooler(first_BD)), noise))
 
 
 class BertMLM(_Encoder):
-    """Texts to logits `[B, T, V]` of each token, from what it and all others are.
+    """A masked language model: texts to logits `[B, T, V]`, each token's from all tokens.
 
-    The last matrix is the embedding's. What it shares with `Bert` has the same names there, so
-    that `init_from` takes it over.
+    The output matrix is the embedding's. The parameters of the encoder have the same names as in
+    `Bert`, so that `init_from` copies them.
 
     Raises:
       UserError: when `heads` do not divide `width`.
@@ -162,7 +168,7 @@ class BertMLM(_Encoder):
         remat: Running[Remat] = "none",
         rngs: nnx.Rngs,
     ):
-        """`input_shape`: (T, V). `outputs`: V. Other keys are `Bert`'s."""
+        """Builds the model for `input_shape` (T, V) and `outputs` V. Other keys are `Bert`'s."""
         super().__init__(
             input_shape,
             layers=layers,
@@ -179,7 +185,7 @@ class BertMLM(_Encoder):
         self.bias = nnx.Param(jnp.zeros(outputs))
 
     def __call__(self, text: TokenBatch, noise: Noise | None = None) -> jax.Array:
-        """Logits; None for `noise` means evaluation."""
+        """Computes logits `[B, T, V]`."""
         h_BTD = nnx.gelu(self.transform(self._encoded(text, noise)), approximate=False)
         logits_BTV = token_logits(self.transform_norm(h_BTD), self.tokens.embedding[...])
         return logits_BTV + self.bias[...].astype(logits_BTV.dtype)

@@ -18,7 +18,7 @@ class ConvBlock(nnx.Module):
     """Convolution 3 x 3, normalisation if asked for, ReLU, max pool 2 x 2."""
 
     def __init__(self, cin: int, cout: int, padding: str, normalize: bool, rngs: nnx.Rngs):
-        # A bias before BatchNorm has no effect: the mean takes it away.
+        # A bias before BatchNorm has no effect: the mean is subtracted.
         self.conv = Conv(cin, cout, padding=padding, bias=not normalize, rngs=rngs)
         self.norm = BatchNorm(cout) if normalize else None
 
@@ -30,10 +30,10 @@ class ConvBlock(nnx.Module):
 
 
 class CNN(nnx.Module):
-    """Images `[B, H, W, C]` to `outputs` logits.
+    """A classifier of images `[B, H, W, C]`, to `outputs` logits.
 
     Raises:
-      UserError: when the image is too small for as many poolings as there are features.
+      UserError: when the image is too small for a pooling per entry of `features`.
     """
 
     sharding: ClassVar[dict[str, tuple[str | None, ...]]] = {
@@ -53,8 +53,10 @@ class CNN(nnx.Module):
         dropout: Rate = 0.0,
         rngs: nnx.Rngs,
     ):
-        """`input_shape`: (H, W, C). `features`: channels, a block each. `dropout` comes before
-        the last layer."""
+        """Builds the model for `input_shape` (H, W, C).
+
+        `features`: the channels of each block. `dropout`: before the last layer.
+        """
         height, width, channels = input_shape
         self.blocks: nnx.List[ConvBlock] = nnx.List()
         for number, cout in enumerate(features, 1):
@@ -73,7 +75,7 @@ class CNN(nnx.Module):
         self.head = Linear(hidden, outputs, rngs=rngs)
 
     def __call__(self, x_BHWC: jax.Array, noise: Noise | None = None) -> jax.Array:
-        """Logits `[B, K]`; None for `noise` means evaluation."""
+        """Computes logits `[B, K]`."""
         for block in self.blocks:
             x_BHWC = block(x_BHWC, noise)
         x_BD = nnx.relu(self.hidden(x_BHWC.reshape(x_BHWC.shape[0], -1)))

@@ -17,13 +17,13 @@ PADDING = 1
 
 
 class Conv1D(nnx.Module):
-    """Signals `[B, T]` or `[B, T, C]` to `outputs` logits.
+    """A classifier of signals `[B, T]` or `[B, T, C]`, to `outputs` logits.
 
-    By default the CNN of Greydanus & Kobak (2024): three convolutions with ReLU, each with stride 2
-    and a zero at either end, whose last outputs are all seen by a linear layer.
+    The defaults are the CNN of Greydanus & Kobak (2024): three convolutions with ReLU, each with
+    stride 2 and one zero of padding at either end, then a linear layer on all their outputs.
 
     Raises:
-      UserError: when there are not as many kernels as features, or nothing is left of a signal.
+      UserError: when `kernels` and `features` differ in length, or the signal is too short.
     """
 
     sharding: ClassVar[dict[str, tuple[str | None, ...]]] = {r"head\.kernel": ("fsdp", None)}
@@ -37,8 +37,10 @@ class Conv1D(nnx.Module):
         kernels: tuple[PositiveInt, ...] = (5, 3, 3),
         rngs: nnx.Rngs,
     ):
-        """`input_shape`: (T,) or (T, C). `features`, `kernels`: channels and width of each
-        convolution."""
+        """Builds the model for `input_shape` (T,) or (T, C).
+
+        `features`, `kernels`: the channels and the width of each convolution.
+        """
         if len(features) != len(kernels):
             raise UserError(
                 f"model.features names {len(features)} convolutions, model.kernels {len(kernels)}"
@@ -69,7 +71,7 @@ class Conv1D(nnx.Module):
         self.head = uniform_linear(size, outputs, fan_in=size, rngs=rngs)
 
     def __call__(self, x: jax.Array, noise: Noise | None = None) -> jax.Array:
-        """Logits `[B, K]`; the same in training and evaluation."""
+        """Computes logits `[B, K]`; the same in training and evaluation."""
         x_B1TC = x.reshape(x.shape[0], 1, x.shape[1], -1)
         for conv in self.convs:
             x_B1TC = nnx.relu(conv(x_B1TC))

@@ -1,4 +1,4 @@
-"""The Transformer of Vaswani et al. (2017): a text is encoded, another is written from it."""
+"""The encoder-decoder Transformer of Vaswani et al. (2017), for translation and the like."""
 
 import functools
 from typing import Any, ClassVar, Literal
@@ -22,7 +22,7 @@ from lepton_jax.nn.blocks import (
     token_logits,
     unstack_layers,
 )
-from lepton_jax.nn.collectives import by_batch
+from lepton_jax.nn.collectives import shard_by_batch
 from lepton_jax.nn.layers import Dropout
 from lepton_jax.nn.rng import Noise
 from lepton_jax.nn.token_batch import TokenBatch
@@ -31,14 +31,14 @@ from lepton_jax.nn.token_batch import TokenBatch
 
 
 class EncoderDecoder(nnx.Module):
-    """A source and the target's tokens so far to logits `[B, T, V]` of the token after each.
+    """A source and the target's tokens so far to logits `[B, T, V]` of each next token.
 
-    By default with the norms before the layers and after the last (Xiong et al. 2020), which needs
-    no warm-up; `norm_order='post'` is as published. Embeddings are multiplied by sqrt(D); there is
-    no dropout on the attention's probabilities. Both texts are of one vocabulary.
+    The default is pre-norm (Xiong et al. 2020), which needs no warm-up; `norm_order='post'` is as
+    published. Embeddings are multiplied by sqrt(D); there is no dropout on the attention's
+    probabilities. Source and target share one vocabulary.
 
     Raises:
-      UserError: when `heads` do not divide `width`, or it is odd where positions are sinusoidal.
+      UserError: when `heads` do not divide `width`, or `width` is odd with sinusoidal positions.
     """
 
     sharding: ClassVar[dict[str, tuple[str | None, ...]]] = {
@@ -65,11 +65,11 @@ class EncoderDecoder(nnx.Module):
         remat: Running[Remat] = "none",
         rngs: nnx.Rngs,
     ):
-        """`input_shape`: ((S, V), (T, V)), the longest source and target. `outputs`: V.
+        """Builds the model for `input_shape` ((S, V), (T, V)), the longest source and target.
 
-        `layers`: in the encoder, and as many in the decoder. `shared`: source, target and last
-        layer have one embedding, else three. `mlp_width`: 4 x `width` by default. `scan` and
-        `remat` are as in the decoder-only `Transformer`.
+        `outputs`: V. `layers`: of the encoder, and of the decoder. `shared`: source, target and
+        output layer share one embedding, else there are three. `mlp_width`: 4 x `width` by
+        default. `scan` and `remat` are as in the decoder-only `Transformer`.
         """
         check_width(width, heads)
         if positions == "sinusoidal" and width % 2:
@@ -113,18 +113,19 @@ class EncoderDecoder(nnx.Module):
     def __call__(
         self, source: TokenBatch, target_tokens_BT: jax.Array, noise: Noise | None = None
     ) -> jax.Array:
-        """Logits; None for `noise` means evaluation."""
+        """Computes logits `[B, T, V]` of the token after each target token `[B, T]`."""
         memory_BSD = self._encoded(source, noise)
         at_B = jnp.zeros(target_tokens_BT.shape[0], jnp.int32)
-        x_BTD = self.dropout(by_batch(self._embedded(target_tokens_BT, at_B)), noise)
+        x_BTD = self.dropout(shard_by_batch(self._embedded(target_tokens_BT, at_B)), noise)
         others = (None, memory_BSD, source.length)
         x_BTD = apply_layers(self.decoder, x_BTD, _part(noise, 1), *others, remat=self._remat)
         return self._logits(x_BTD)
 
     def cache(self, source: TokenBatch, length: int) -> Cache:
-        """What is kept of a source and no token of the target yet, with room for `length`: `at`
-        int32 [B], how many have been read; each layer's keys and values of them, and of the
-        source, which are computed here once.
+        """Encodes a source; returns the cache before the first target token.
+
+        It has room for `length` tokens: `at` int32 [B], the number of tokens read; each layer's
+        keys and values of the target (`layers`) and of the source (`memory`).
 
         Raises:
           UserError: when learned positions end before `length`.
@@ -144,39 +145,40 @@ class EncoderDecoder(nnx.Module):
         }
 
     def read(self, tokens_BT: jax.Array, cache: Cache) -> tuple[jax.Array, Cache]:
-        """Logits [B, T, V] after each of T more tokens, and what is then kept."""
+        """Reads T more target tokens; returns logits [B, T, V] and the new cache."""
         at_B = cache["at"]
         x_BTD = self._embedded(tokens_BT, at_B)
         layers = []
         parts = zip(unstack_layers(self.decoder), cache["layers"], cache["memory"], strict=True)
-        for block, kept, memory in parts:
-            x_BTD, kept = block.read(x_BTD, kept, at_B, memory, cache["memory_length"])
-            layers.append(kept)
+        for block, layer, memory in parts:
+            x_BTD, layer = block.read(x_BTD, layer, at_B, memory, cache["memory_length"])
+            layers.append(layer)
         cache = {**cache, "at": at_B + tokens_BT.shape[1], "layers": layers}
         return self._logits(x_BTD), cache
 
     def aligned(self, source: TokenBatch, tokens_BT: jax.Array) -> jax.Array:
-        """How much the token after each of the target's reads of each of the source's: `[B, T, S]`,
-        the mean of all layers and heads.
+        """Returns the weights `[B, T, S]` of the cross-attention, averaged over layers and heads.
+
+        Row t is that of the token after target token t.
         """
         memory_BSD = self._encoded(source, None)
         x_BTD = self._embedded(tokens_BT, jnp.zeros(tokens_BT.shape[0], jnp.int32))
-        others, found = (memory_BSD, source.length), []
+        others, weights = (memory_BSD, source.length), []
         for block in unstack_layers(self.decoder):
-            found.append(block.looked_up(x_BTD, *others))
+            weights.append(block.cross_weights(x_BTD, *others))
             x_BTD = block(x_BTD, None, None, *others)
-        return jnp.stack(found).mean(0)
+        return jnp.stack(weights).mean(0)
 
     def _encoded(self, source: TokenBatch, noise: Noise | None) -> jax.Array:
         table = self.tokens if self.source_tokens is None else self.source_tokens
         place_1S = jnp.arange(source.tokens.shape[1])[None]
         x_BSD = self._placed(table(source.tokens), self.source_positions, place_1S)
-        x_BSD = self.dropout(by_batch(x_BSD), noise)
+        x_BSD = self.dropout(shard_by_batch(x_BSD), noise)
         x_BSD = apply_layers(self.encoder, x_BSD, _part(noise, 0), source.length, remat=self._remat)
-        return by_batch(x_BSD if self.encoder_norm is None else self.encoder_norm(x_BSD))
+        return shard_by_batch(x_BSD if self.encoder_norm is None else self.encoder_norm(x_BSD))
 
     def _embedded(self, tokens_BT: jax.Array, at_B: jax.Array) -> jax.Array:
-        """Tokens of the target, the first at place `at`."""
+        """Embeds target tokens `[B, T]`, the first at position `at`: `[B, T, D]`."""
         place_BT = at_B[:, None] + jnp.arange(tokens_BT.shape[1])
         return self._placed(self.tokens(tokens_BT), self.positions, place_BT)
 
@@ -187,13 +189,14 @@ class EncoderDecoder(nnx.Module):
         return x_BTD * width**0.5 + position_embedding(place_BT, width).astype(x_BTD.dtype)
 
     def _logits(self, x_BTD: jax.Array) -> jax.Array:
-        x_BTD = by_batch(x_BTD if self.norm is None else self.norm(x_BTD))
+        x_BTD = shard_by_batch(x_BTD if self.norm is None else self.norm(x_BTD))
         return token_logits(x_BTD, (self.tokens if self.head is None else self.head).embedding[...])
 
 
 def position_embedding(place_BT: jax.Array, width: int) -> jax.Array:
-    """Positions `[B, T, D]` of Vaswani et al. (2017, sec. 3.5): the sine and the cosine of
-    t / 10,000^(2i/D), taking turns.
+    """Returns the sinusoidal embedding `[B, T, D]` of positions t (Vaswani et al. 2017, sec. 3.5).
+
+    Entries 2i and 2i + 1 are the sine and the cosine of t / 10,000^(2i/D).
     """
     # In float64 where that is on, so that every precision sees the same angles, rounded.
     wide = jnp.promote_types(jnp.float32, jnp.result_type(float))
@@ -204,5 +207,5 @@ def position_embedding(place_BT: jax.Array, width: int) -> jax.Array:
 
 
 def _part(noise: Noise | None, number: int) -> Noise | None:
-    """The noise of the encoder's layers and of the decoder's, which are numbered alike."""
+    """Returns the noise of the encoder (0) or of the decoder (1), independent of each other."""
     return None if noise is None else noise.layer(number)

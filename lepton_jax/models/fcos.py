@@ -11,7 +11,7 @@ from lepton_jax.config.schema import PositiveInt
 from lepton_jax.errors import UserError
 from lepton_jax.models.resnet import ResNetBlock, ResNetConv
 from lepton_jax.nn import ops
-from lepton_jax.nn.collectives import by_batch
+from lepton_jax.nn.collectives import shard_by_batch
 from lepton_jax.nn.layers import Conv
 from lepton_jax.nn.rng import Noise
 
@@ -21,30 +21,30 @@ STRIDE = 8
 """Pixels between two locations."""
 
 PRIOR = 0.01
-"""What every class has for a probability before training (Lin et al. 2017, 4.1): without it the
-many empty locations drown the objects at first."""
+"""The probability of every class before training (Lin et al. 2017, 4.1). Without it the loss of the
+many empty locations dominates at first."""
 
 
 class Maps(NamedTuple):
-    """What is said at each location: the middle of a square of STRIDE x STRIDE pixels."""
+    """Predictions at each location, the middle of a square of STRIDE x STRIDE pixels."""
 
     classes: jax.Array
     """Logits [B, h, w, K]."""
     sides: jax.Array
     """Pixels from the location to the top, left, bottom and right of its object [B, h, w, 4]."""
     centerness: jax.Array
-    """Logits [B, h, w] of how near it is to the middle of its object."""
+    """Logits [B, h, w] of how near the location is to the middle of its object."""
 
 
 class FCOS(nnx.Module):
-    """Images `[B, H, W, C]` to `Maps` of H/8 x W/8 locations.
+    """A detector: images `[B, H, W, C]` to `Maps` of H/8 x W/8 locations.
 
-    A residual network, whose stages from stride 8 on are added up at stride 8, the coarsest first
-    (Lin et al. 2017, feature pyramids), then a tower of 3 x 3 convolutions each for classes and for
-    boxes. One level serves objects of about 10 to 200 pixels; the paper has five.
+    The stages of a residual network from stride 8 on are summed at stride 8, the coarsest first
+    (feature pyramids, Lin et al. 2017). Two towers of 3 x 3 convolutions follow, one for classes
+    and one for boxes. One level serves objects of about 10 to 200 pixels; the paper has five.
 
     Raises:
-      UserError: when 8 does not divide the image, or there are fewer than two stages.
+      UserError: when 8 does not divide the image's sides, or there are fewer than two stages.
     """
 
     sharding: ClassVar[dict[str, tuple[str | None, ...]]] = {r"conv\.kernel": ("fsdp",)}
@@ -60,9 +60,11 @@ class FCOS(nnx.Module):
         tower: PositiveInt = 2,
         rngs: nnx.Rngs,
     ):
-        """`blocks`: residual blocks in each stage; the first stage is at stride 4, and each later
-        one halves the image. `width`: channels of the stem; the stages have 2, 4, 8 ... times as
-        many. `features`: channels of towers of `tower` convolutions.
+        """Builds the model for `input_shape` (H, W, C).
+
+        `blocks`: the residual blocks of each stage; the first stage is at stride 4, each later one
+        halves the image. `width`: the channels of the stem; the stages have 2, 4, 8 ... times as
+        many. `features`: the channels of the towers. `tower`: the convolutions of a tower.
         """
         height, breadth, channels = input_shape
         if height % STRIDE or breadth % STRIDE:
@@ -106,7 +108,7 @@ class FCOS(nnx.Module):
         self._farthest = math.log(max(height, breadth) / STRIDE)
 
     def __call__(self, x_BHWC: jax.Array, noise: Noise | None = None) -> Maps:
-        """None for `noise` means evaluation."""
+        """Computes the predictions at each location."""
         x_BHWC = self._features(x_BHWC, noise)
         classes = boxes = x_BHWC
         for layer in self.class_tower:
@@ -117,8 +119,8 @@ class FCOS(nnx.Module):
         return Maps(self.classes(classes), sides, self.centerness(boxes)[..., 0])
 
     def _features(self, x_BHWC: jax.Array, noise: Noise | None) -> jax.Array:
-        """[B, H/8, W/8, features]."""
-        x_BHWC = nnx.relu(self.stem(by_batch(x_BHWC), noise))
+        """Computes features `[B, H/8, W/8, features]`."""
+        x_BHWC = nnx.relu(self.stem(shard_by_batch(x_BHWC), noise))
         levels = []
         for stage, layers in enumerate(self.stages):
             for block in layers:

@@ -8,7 +8,7 @@ from flax import nnx
 
 from lepton_jax.config.schema import Hyper, Rate, is_off
 from lepton_jax.nn import ops
-from lepton_jax.nn.collectives import by_batch
+from lepton_jax.nn.collectives import shard_by_batch
 from lepton_jax.nn.layers import BatchNorm, Conv, Dropout, HyperVariable, Linear
 from lepton_jax.nn.rng import Noise
 
@@ -16,7 +16,7 @@ from lepton_jax.nn.rng import Noise
 
 
 class Widths(NamedTuple):
-    """Channels of an inception block, in the words of the paper's table 1."""
+    """Channels of an inception block, named as in the paper's table 1."""
 
     one: int
     three_reduce: int
@@ -71,7 +71,7 @@ class ConvRelu(nnx.Module):
 
 
 class Inception(nnx.Module):
-    """Four views of the same image, beside each other (figure 2b): 1 x 1; 1 x 1 then 3 x 3; 1 x 1
+    """Four branches on the same input, concatenated (figure 2b): 1 x 1; 1 x 1 then 3 x 3; 1 x 1
     then 5 x 5; max pool 3 x 3 then 1 x 1."""
 
     def __init__(self, cin: int, widths: Widths, *, normalize: bool, rngs: nnx.Rngs):
@@ -86,19 +86,19 @@ class Inception(nnx.Module):
         self.pool = conv(cin, widths.pool, 1)
 
     def __call__(self, x_BHWC: jax.Array, noise: Noise | None) -> jax.Array:
-        x_BHWC = by_batch(x_BHWC)
-        views = [
+        x_BHWC = shard_by_batch(x_BHWC)
+        branches = [
             self.one(x_BHWC, noise),
             self.three(self.three_reduce(x_BHWC, noise), noise),
             self.five(self.five_reduce(x_BHWC, noise), noise),
             self.pool(ops.max_pool(x_BHWC, 3, stride=1, padding="SAME"), noise),
         ]
-        return jnp.concatenate(views, axis=-1)
+        return jnp.concatenate(branches, axis=-1)
 
 
 class Auxiliary(nnx.Module):
-    """A classifier half-way: average pool 5 x 5 with stride 3 (an image of 4 x 4 is left as it is),
-    1 x 1 convolution to 128 channels, 1,024 units, dropout 0.7. `weight`: of its loss."""
+    """An auxiliary classifier: average pool 5 x 5 with stride 3 (not below 5 x 5 pixels), a 1 x 1
+    convolution to 128 channels, 1,024 units, dropout 0.7. `weight`: the weight of its loss."""
 
     def __init__(
         self,
@@ -119,7 +119,7 @@ class Auxiliary(nnx.Module):
         self.weight = HyperVariable(jnp.asarray(weight))
 
     def __call__(self, x_BHWC: jax.Array, noise: Noise) -> tuple[jax.Array, jax.Array]:
-        """Weight [] and logits `[B, K]`."""
+        """Returns the weight [] of the loss, and logits `[B, K]`."""
         if self._pool:
             x_BHWC = ops.avg_pool(x_BHWC, 5, stride=3)
         x_BHWC = nnx.relu(self.conv(x_BHWC))
@@ -129,7 +129,7 @@ class Auxiliary(nnx.Module):
 
 
 class GoogLeNet(nnx.Module):
-    """Images `[B, H, W, C]` to `outputs` logits: nine inception blocks."""
+    """A classifier of images `[B, H, W, C]`, to `outputs` logits: nine inception blocks."""
 
     sharding: ClassVar[dict[str, tuple[str | None, ...]]] = {
         r"conv\.kernel": ("fsdp",),
@@ -147,11 +147,13 @@ class GoogLeNet(nnx.Module):
         dropout: Rate = 0.4,
         rngs: nnx.Rngs,
     ):
-        """`stem`: the first convolution is 7 x 7 with stride 2, so that inception begins at an
-        eighth of the image; or 3 x 3 with stride 1 and the first pool only, at a fourth: 8 x 8 of
-        32 x 32. `normalize`: batch normalisation after every convolution (Ioffe & Szegedy 2015) in
-        the place of the two local response normalisations. `auxiliary`: the weight of the losses
-        of the two classifiers half-way; 0.0 leaves them out. `dropout` comes before the last layer.
+        """Builds the model for `input_shape` (H, W, C).
+
+        `stem`: the first convolution is 7 x 7 with stride 2 ('imagenet'), and inception begins at
+        an eighth of the image; or it is 3 x 3 with stride 1 ('cifar'), and inception begins at a
+        fourth. `normalize`: batch normalisation after every convolution (Ioffe & Szegedy 2015)
+        instead of the two local response normalisations. `auxiliary`: the weight of the losses of
+        the two auxiliary classifiers; 0.0 removes them. `dropout`: before the last layer.
         """
 
         def conv(cin: int, cout: int, kernel: int, stride: int = 1) -> ConvRelu:
@@ -186,18 +188,18 @@ class GoogLeNet(nnx.Module):
     def __call__(
         self, x_BHWC: jax.Array, noise: Noise | None = None
     ) -> jax.Array | tuple[jax.Array, list[tuple[jax.Array, jax.Array]]]:
-        """Logits `[B, K]`; None for `noise` means evaluation.
+        """Computes logits `[B, K]`.
 
-        In training, where there are auxiliary classifiers: logits, and a pair (weight [], logits
-        [B, K]) of each of them.
+        In training with auxiliary classifiers: returns the logits, and a pair (weight [], logits
+        [B, K]) for each auxiliary classifier.
         """
-        x_BHWC = halved(self.stem[0](x_BHWC, noise))
+        x_BHWC = halve_image(self.stem[0](x_BHWC, noise))
         x_BHWC = self._response_norm(x_BHWC)
         x_BHWC = self.stem[2](self.stem[1](x_BHWC, noise), noise)
-        x_BHWC = halved(self._response_norm(x_BHWC))
+        x_BHWC = halve_image(self._response_norm(x_BHWC))
         others = []
         for name, block in self.blocks.items():
-            x_BHWC = block(halved(x_BHWC) if name in HALVED_BEFORE else x_BHWC, noise)
+            x_BHWC = block(halve_image(x_BHWC) if name in HALVED_BEFORE else x_BHWC, noise)
             if noise is not None and name in self.auxiliary:
                 others.append(self.auxiliary[name](x_BHWC, noise))
         logits_BK = self.head(self.dropout(ops.global_avg_pool(x_BHWC), noise))
@@ -207,15 +209,15 @@ class GoogLeNet(nnx.Module):
         return x_BHWC if self._normalize else local_response_norm(x_BHWC)
 
 
-def halved(x_BHWC: jax.Array) -> jax.Array:
-    """Max pool 3 x 3 with stride 2."""
+def halve_image(x_BHWC: jax.Array) -> jax.Array:
+    """Applies a max pool 3 x 3 with stride 2: `[B, H / 2, W / 2, C]`, rounded up."""
     return ops.max_pool(x_BHWC, 3, stride=2, padding="SAME")
 
 
 def local_response_norm(x_BHWC: jax.Array) -> jax.Array:
-    """x / (2 + 1e-4 s)^0.75, s the sum of squares over the five channels around each.
+    """Computes x / (2 + 1e-4 s)^0.75, s the sum of squares over the five channels around each.
 
-    Krizhevsky et al. (2012), section 3.3, whose numbers these are.
+    The formula and its numbers are those of Krizhevsky et al. (2012), section 3.3.
     """
     wide = x_BHWC.astype(jnp.promote_types(x_BHWC.dtype, jnp.float32))
     padded = jnp.pad(jnp.square(wide), ((0, 0), (0, 0), (0, 0), (2, 2)))

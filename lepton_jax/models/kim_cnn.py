@@ -15,11 +15,11 @@ from lepton_jax.nn.token_batch import TokenBatch
 
 
 class KimCNN(nnx.Module):
-    """Texts to `outputs` logits: filters over `windows` words, of each its greatest answer.
+    """A classifier of texts, to `outputs` logits: convolutions over words and max pooling in time.
 
-    c_i = relu(w . x_{i:i+h-1} + b) at each place i, the maximum over the places, dropout, and a
-    linear layer: CNN-rand of Kim (2014), section 2. A text is padded with zeros on both sides, so
-    that a filter also sees its first and last words, and a text shorter than the filter.
+    c_i = relu(w . x_{i:i+h-1} + b) at each position i, the maximum over the positions, dropout, and
+    a linear layer: CNN-rand of Kim (2014), section 2. A text is padded with zeros on both sides, so
+    it may be shorter than a filter.
     """
 
     sharding: ClassVar[dict[str, tuple[str | None, ...]]] = {
@@ -39,7 +39,11 @@ class KimCNN(nnx.Module):
         dropout: Rate = 0.5,
         rngs: nnx.Rngs,
     ):
-        """`input_shape`: (T, V). `filters`: of each window. `width`: of a token's vector."""
+        """Builds the model for `input_shape` (T, V).
+
+        `windows`: the filters' lengths in words. `filters`: their number for each length. `width`:
+        the size of a token's vector.
+        """
         _, V = input_shape
 
         def uniform(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype) -> jax.Array:
@@ -53,11 +57,11 @@ class KimCNN(nnx.Module):
         self._windows = windows
 
     def __call__(self, text: TokenBatch, noise: Noise | None = None) -> jax.Array:
-        """Logits `[B, K]`."""
-        # Not `self.embedding(...)`: nnx.Embed computes in the dtype it was made with, float32.
+        """Computes logits `[B, K]`."""
+        # Not `self.embedding(...)`: nnx.Embed computes in the dtype of its construction, float32.
         x_BTD = jnp.take(self.embedding.embedding[...], text.tokens, axis=0)
         x_BTD *= text.counts()[..., None]
-        found = []
+        pooled = []
         for h, conv in zip(self._windows, self.convs, strict=True):
             before = h - 1
             padded = jnp.pad(x_BTD, ((0, 0), (before, before), (0, 0)))
@@ -67,5 +71,5 @@ class KimCNN(nnx.Module):
             # A window that begins after the text's last word sees nothing but padding.
             inside = jnp.arange(places) < text.length[:, None] + before
             y_BPF = jnp.where(inside[..., None], nnx.relu(y_BPF), 0)
-            found.append(y_BPF.max(axis=1))
-        return self.head(self.dropout(jnp.concatenate(found, axis=-1), noise))
+            pooled.append(y_BPF.max(axis=1))
+        return self.head(self.dropout(jnp.concatenate(pooled, axis=-1), noise))

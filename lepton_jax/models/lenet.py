@@ -13,16 +13,17 @@ from lepton_jax.nn.rng import Noise
 # B batch, H height, W width, C channels, K outputs.
 
 SIDE = 32
-"""What a smaller image is padded to, with zeros: strokes then reach the middle of a window."""
+"""Smaller images are zero-padded to this side: strokes then reach the middle of a window."""
 
 
 class LeNet(nnx.Module):
-    """Images `[B, H, W, C]` to `outputs` logits; 61,706 parameters for 10 classes of gray digits.
+    """A classifier of images `[B, H, W, C]`, to `outputs` logits; 61,706 parameters on MNIST.
 
-    As in the paper two convolutions 5 x 5 of 6 and 16 maps, each halved, and layers of 120, 84 and
-    `outputs` units. As is usual since, ReLU stands for the scaled tanh, max pooling for averages
-    with trained coefficients, every map of the second convolution sees all of the first (the
-    paper's table I leaves some out), and a linear layer stands for the radial basis functions.
+    As in the paper: two convolutions 5 x 5 with 6 and 16 channels, each followed by pooling, then
+    layers of 120, 84 and `outputs` units. As is usual since, four things differ: ReLU instead of
+    the scaled tanh; max pooling instead of averages with trained coefficients; every channel of the
+    second convolution sees all of the first (in the paper's table I some are left out); a linear
+    output layer instead of radial basis functions.
     """
 
     sharding: ClassVar[dict[str, tuple[str | None, ...]]] = {r"hidden\.\d\.kernel": ("fsdp", None)}
@@ -44,7 +45,7 @@ class LeNet(nnx.Module):
         self.head = Linear(84, outputs, rngs=rngs)
 
     def __call__(self, x_BHWC: jax.Array, noise: Noise | None = None) -> jax.Array:
-        """Logits `[B, K]`; the same in training and evaluation."""
+        """Computes logits `[B, K]`; the same in training and evaluation."""
         x_BHWC = jnp.pad(x_BHWC, ((0, 0), *self._pads, (0, 0)))
         for conv in self.convs:
             x_BHWC = ops.max_pool(nnx.relu(conv(x_BHWC)))

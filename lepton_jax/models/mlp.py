@@ -14,10 +14,10 @@ from lepton_jax.nn.rng import Noise
 
 
 class MLP(nnx.Module):
-    """Inputs `[B, ...]`, flattened, to `outputs` logits: linear layers with ReLU between them.
+    """A classifier of inputs `[B, ...]`, flattened, to `outputs` logits: linear layers with ReLU.
 
     Raises:
-      UserError: when a residual is asked for between layers of unlike widths.
+      UserError: when `residual` is True and the hidden widths differ.
     """
 
     sharding: ClassVar[dict[str, tuple[str | None, ...]]] = {r"head\.kernel": ("fsdp", None)}
@@ -32,8 +32,11 @@ class MLP(nnx.Module):
         dropout: Rate = 0.0,
         rngs: nnx.Rngs,
     ):
-        """`features`: the width of each hidden layer. `residual`: each but the first adds to what
-        it is given, x + relu(Wx + b). `dropout` comes after each."""
+        """Builds the model for any `input_shape`.
+
+        `features`: the width of each hidden layer. `residual`: each hidden layer but the first
+        computes x + relu(Wx + b). `dropout`: after each hidden layer.
+        """
         if residual and len(set(features)) > 1:
             raise UserError(
                 f"model.residual adds layers of one width, but model.features = {tuple(features)}"
@@ -50,7 +53,7 @@ class MLP(nnx.Module):
         self._residual = residual
 
     def __call__(self, x: jax.Array, noise: Noise | None = None) -> jax.Array:
-        """Logits `[B, K]`; None for `noise` means evaluation."""
+        """Computes logits `[B, K]`."""
         x_BD = x.reshape(x.shape[0], -1)
         for number, layer in enumerate(self.layers):
             y_BD = nnx.relu(layer(x_BD))

@@ -8,7 +8,7 @@ from flax import nnx
 
 from lepton_jax.config.schema import PositiveInt
 from lepton_jax.nn import ops
-from lepton_jax.nn.collectives import by_batch
+from lepton_jax.nn.collectives import shard_by_batch
 from lepton_jax.nn.layers import BatchNorm, Conv, Linear
 from lepton_jax.nn.rng import Noise
 
@@ -70,7 +70,7 @@ class ResNetBlock(nnx.Module):
         self.projection = None if same else ResNetConv(cin, channels, 1, stride, rngs=rngs)
 
     def __call__(self, x_BHWC: jax.Array, noise: Noise | None) -> jax.Array:
-        x_BHWC = by_batch(x_BHWC)
+        x_BHWC = shard_by_batch(x_BHWC)
         y_BHWC = x_BHWC
         for number, layer in enumerate(self.layers):
             y_BHWC = layer(nnx.relu(y_BHWC) if number else y_BHWC, noise)
@@ -80,7 +80,7 @@ class ResNetBlock(nnx.Module):
 
 
 class ResNet(nnx.Module):
-    """Images `[B, H, W, C]` to `outputs` logits. He-normal convolutions.
+    """A classifier of images `[B, H, W, C]`, to `outputs` logits. He-normal convolutions.
 
     ResNet-18: the defaults. ResNet-50: `blocks=(3, 4, 6, 3), bottleneck=True`. ResNet-20 for CIFAR:
     `blocks=(3, 3, 3), width=16, stem='cifar'`.
@@ -103,9 +103,12 @@ class ResNet(nnx.Module):
         zero_residual: bool = False,
         rngs: nnx.Rngs,
     ):
-        """`blocks`: in each stage; a stage halves the image and doubles the channels, which begin
-        with `width`. `stem`: 7 x 7 with stride 2 and a pool, or 3 x 3. `zero_residual`: each block
-        begins as its shortcut (Goyal et al. 2017, 5.1).
+        """Builds the model for `input_shape` (H, W, C).
+
+        `blocks`: the number of blocks of each stage. `width`: the channels of the first stage; each
+        later one halves the image and doubles the channels. `stem`: a 7 x 7 convolution with stride
+        2 and a pool, or a 3 x 3 convolution. `zero_residual`: each block is initialised as its
+        shortcut (Goyal et al. 2017, 5.1).
         """
         kernel, stride = (7, 2) if stem == "imagenet" else (3, 1)
         self.stem = ResNetConv(input_shape[-1], width, kernel, stride, rngs=rngs)
@@ -129,7 +132,7 @@ class ResNet(nnx.Module):
         self._pool = stem == "imagenet"
 
     def __call__(self, x_BHWC: jax.Array, noise: Noise | None = None) -> jax.Array:
-        """Logits `[B, K]`; None for `noise` means evaluation."""
+        """Computes logits `[B, K]`."""
         x_BHWC = nnx.relu(self.stem(x_BHWC, noise))
         if self._pool:
             x_BHWC = ops.max_pool(x_BHWC, 3, stride=2, padding=((1, 1), (1, 1)))

@@ -15,7 +15,7 @@ from flax import nnx
 from lepton_jax.config.schema import PositiveInt
 from lepton_jax.errors import UserError
 from lepton_jax.nn import ops
-from lepton_jax.nn.collectives import by_batch
+from lepton_jax.nn.collectives import shard_by_batch
 from lepton_jax.nn.layers import BatchNorm, Conv, Linear
 from lepton_jax.nn.rng import Noise
 
@@ -23,22 +23,23 @@ from lepton_jax.nn.rng import Noise
 
 PATCH = 2
 ALPHA = 0.3
-"""Of CELU (Barron 2017): max(0, x) + min(0, alpha (exp(x / alpha) - 1))."""
+"""The alpha of CELU (Barron 2017): max(0, x) + min(0, alpha (exp(x / alpha) - 1))."""
 LOGIT_SCALE = 0.125
 SMALLEST = 9
-"""Pixels of an image's side, of which three halvings leave one."""
+"""Least pixels of an image's side: three halvings leave one."""
 
 
 class Whitening(nnx.Module):
-    """Patches of 2 x 2 pixels, nearly uncorrelated, each way up through CELU: `[B, H, W, C]` to
-    `[B, H - 1, W - 1, 8 C]`. Nothing in it is trained.
+    """Whitening of 2 x 2 patches: `[B, H, W, C]` to `[B, H - 1, W - 1, 8 C]`. It is not trained.
 
-    Page and Jordan take the eigenvectors of the covariance of the training data's patches. Those
-    of natural images are close to cosines, in space and over red, green and blue, where they are
-    brightness and opponent colours (Ruderman et al. 1998): so a fixed basis and running variances
-    do, without a pass over the data. On CIFAR-10 the mean correlation between two entries falls
-    from 0.84 to 0.03. Variances become 1, but for the small ones, which are mostly noise and which
-    Page's epsilon holds down.
+    Entries y of a patch in `whitening_basis` are normalised; the outputs are CELU of y and of -y.
+
+    Page and Jordan use the eigenvectors of the covariance of the training data's patches. For
+    natural images they are close to cosines in space; over red, green and blue they are brightness
+    and opponent colours (Ruderman et al. 1998). So a fixed basis and running variances suffice,
+    without a pass over the data. On CIFAR-10 the mean correlation between two entries falls from
+    0.84 to 0.03. Variances become 1, except small ones: they are mostly noise, and Page's epsilon
+    keeps them small.
     """
 
     def __init__(self, channels: int):
@@ -59,14 +60,14 @@ class CeluConv(nnx.Module):
         self._pool = pool
 
     def __call__(self, x_BHWC: jax.Array, noise: Noise | None) -> jax.Array:
-        x_BHWC = self.conv(by_batch(x_BHWC))
-        if self._pool:  # before what is done to each entry: there are fewer of them after
+        x_BHWC = self.conv(shard_by_batch(x_BHWC))
+        if self._pool:  # before the operations on each entry: the pool leaves fewer entries
             x_BHWC = ops.max_pool(x_BHWC)
         return nnx.celu(self.norm(x_BHWC, noise), ALPHA)
 
 
 class Residual(nnx.Module):
-    """x + F(x), F being two `ConvNorm`s."""
+    """A residual block: x + F(x), F being two `CeluConv`s."""
 
     def __init__(self, channels: int, *, rngs: nnx.Rngs):
         self.layers = nnx.List([CeluConv(channels, channels, rngs=rngs) for _ in range(2)])
@@ -79,11 +80,10 @@ class Residual(nnx.Module):
 
 
 class ResNet9(nnx.Module):
-    """Images `[B, H, W, C]`, of standardised pixels, to `outputs` logits.
+    """A classifier of images `[B, H, W, C]` with standardised pixels, to `outputs` logits.
 
-    Whitened patches, which count as the first of nine layers; three convolutions that halve the
-    image, with a residual block after the first and after the last; the largest entry of each
-    channel; a linear layer.
+    Nine layers: whitening; three convolutions that halve the image, with a residual block after the
+    first and the last; global max pooling; a linear layer.
 
     Raises:
       UserError: when the image is too small to be halved three times.
@@ -102,7 +102,10 @@ class ResNet9(nnx.Module):
         width: PositiveInt = 128,
         rngs: nnx.Rngs,
     ):
-        """`width`: channels after the first halving; each further one doubles them."""
+        """Builds the model for `input_shape` (H, W, C).
+
+        `width`: the channels after the first halving; each further halving doubles them.
+        """
         height, image_width, channels = input_shape
         if min(height, image_width) < SMALLEST:
             raise UserError(
@@ -122,7 +125,7 @@ class ResNet9(nnx.Module):
         self.head = Linear(4 * width, outputs, use_bias=False, rngs=rngs)
 
     def __call__(self, x_BHWC: jax.Array, noise: Noise | None = None) -> jax.Array:
-        """Logits `[B, K]`; None for `noise` means evaluation."""
+        """Computes logits `[B, K]`."""
         x_BHWC = self.whitening(x_BHWC, noise)
         for layer in self.layers:
             x_BHWC = layer(x_BHWC, noise)
@@ -131,7 +134,7 @@ class ResNet9(nnx.Module):
 
 @functools.cache
 def whitening_basis(channels: int) -> np.ndarray:
-    """Kernels `[2, 2, C, 4 C]`: the orthonormal basis of patches that cosines make (DCT-II)."""
+    """Returns kernels `[2, 2, C, 4 C]`: the orthonormal cosine basis (DCT-II) of 2 x 2 patches."""
 
     def transform(size: int) -> np.ndarray:
         place, wave = np.arange(size) + 0.5, np.arange(size)[:, None]

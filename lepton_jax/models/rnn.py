@@ -1,4 +1,4 @@
-"""Recurrent networks of signals, and the stack of recurrent layers that those of text share."""
+"""A recurrent classifier of signals, and the stack of recurrent layers that text models share."""
 
 from typing import Any, ClassVar
 
@@ -8,7 +8,7 @@ from flax import nnx
 
 from lepton_jax.config.schema import PositiveInt
 from lepton_jax.nn.cells import CELLS, CellName, GRUCell, unroll_cell
-from lepton_jax.nn.collectives import by_batch
+from lepton_jax.nn.collectives import shard_by_batch
 from lepton_jax.nn.layers import Dropout, uniform_linear
 from lepton_jax.nn.rng import Noise
 
@@ -16,9 +16,10 @@ from lepton_jax.nn.rng import Noise
 
 
 class GRU(nnx.Module):
-    """Signals `[B, T]` or `[B, T, C]` to `outputs` logits, by a linear layer that sees every step.
+    """A classifier of signals `[B, T]` or `[B, T, C]`, to `outputs` logits.
 
-    By default the GRU of Greydanus & Kobak (2024).
+    A linear layer follows on the outputs of all steps. The defaults are the GRU of Greydanus &
+    Kobak (2024).
     """
 
     sharding: ClassVar[dict[str, tuple[str | None, ...]]] = {r"head\.kernel": ("fsdp", None)}
@@ -32,8 +33,11 @@ class GRU(nnx.Module):
         bidirectional: bool = True,
         rngs: nnx.Rngs,
     ):
-        """`input_shape`: (T,) or (T, C). `bidirectional`: a second cell reads from the end
-        (Schuster & Paliwal 1997)."""
+        """Builds the model for `input_shape` (T,) or (T, C).
+
+        `bidirectional`: a second cell runs from the last step to the first (Schuster & Paliwal
+        1997).
+        """
         length, *rest = input_shape
         channels = rest[0] if rest else 1
         self.forward = GRUCell(channels, hidden, rngs=rngs)
@@ -42,7 +46,7 @@ class GRU(nnx.Module):
         self.head = uniform_linear(size, outputs, fan_in=size, rngs=rngs)
 
     def __call__(self, x: jax.Array, noise: Noise | None = None) -> jax.Array:
-        """Logits `[B, K]`; the same in training and evaluation."""
+        """Computes logits `[B, K]`; the same in training and evaluation."""
         x_BTC = x.reshape(*x.shape[:2], -1)
         y_BTH, _ = unroll_cell(self.forward, x_BTC)
         if self.backward is not None:
@@ -52,7 +56,7 @@ class GRU(nnx.Module):
 
 
 class Layer(nnx.Module):
-    """A cell over time; with a second one from the end, outputs and carries side by side."""
+    """A recurrent layer; if bidirectional, outputs and carries of both cells are concatenated."""
 
     def __init__(
         self,
@@ -69,9 +73,9 @@ class Layer(nnx.Module):
     def __call__(
         self, x_BTC: jax.Array, length: jax.Array | None, carry: Any
     ) -> tuple[jax.Array, Any]:
-        """Outputs `[B, T, H]`, or `[B, T, 2 H]` both ways, and the carry at the end.
+        """Returns outputs `[B, T, H]`, or `[B, T, 2 H]` if bidirectional, and the last carry.
 
-        `carry`: what it begins with, if not the cell's start; forwards only.
+        `carry`: the first carry, None for the cell's start; not for bidirectional layers.
         """
         y_BTH, carry = unroll_cell(self.forward, x_BTC, length=length, carry=carry)
         if self.backward is None:
@@ -83,9 +87,9 @@ class Layer(nnx.Module):
 
 
 class Recurrent(nnx.Module):
-    """Recurrent layers, each on the outputs of the one below, dropout between them.
+    """A stack of recurrent layers with dropout between them.
 
-    Dropout is on what goes up, never on what goes on in time (Zaremba et al. 2014).
+    Dropout is applied to the outputs between layers, never to the carries (Zaremba et al. 2014).
     """
 
     def __init__(
@@ -114,7 +118,7 @@ class Recurrent(nnx.Module):
         self.dropout = Dropout(dropout)
 
     def start(self, batch: int, dtype: Any) -> tuple[Any, ...]:
-        """The carry of each layer before the first step, forwards."""
+        """Returns the carry of each layer before the first step, in forward direction."""
         return tuple(layer.forward.start(batch, dtype) for layer in self.layers)
 
     def __call__(
@@ -125,13 +129,13 @@ class Recurrent(nnx.Module):
         length: jax.Array | None = None,
         carries: tuple[Any, ...] | None = None,
     ) -> tuple[jax.Array, tuple[Any, ...]]:
-        """The last layer's outputs, and the carry of each layer at the end of what counts.
+        """Returns the last layer's outputs `[B, T, H]`, and the last carry of each layer.
 
-        `length`: see `unrolled`. `carries`: what the layers begin with; forwards only.
+        `length`: see `unroll_cell`. `carries`: the first carries; not for bidirectional layers.
         """
         ends = []
         for i, layer in enumerate(self.layers):
-            x_BTC = by_batch(self.dropout(x_BTC, noise) if i else x_BTC)
+            x_BTC = shard_by_batch(self.dropout(x_BTC, noise) if i else x_BTC)
             x_BTC, end = layer(x_BTC, length, None if carries is None else carries[i])
             ends.append(end)
         return x_BTC, tuple(ends)

@@ -1,4 +1,4 @@
-"""Sequence to sequence by recurrent networks, with attention."""
+"""A recurrent sequence-to-sequence model with attention."""
 
 from typing import Any, ClassVar
 
@@ -20,14 +20,14 @@ from lepton_jax.nn.token_batch import TokenBatch
 
 
 class RNNSeq2Seq(nnx.Module):
-    """An encoder's outputs, to which a decoder attends at every step (Luong et al. 2015).
+    """A recurrent encoder and a decoder that attends to its outputs (Luong et al. 2015).
 
-    The global attention of that paper with the score 'general', without input feeding, so that the
-    attention of all steps is one product: of a decoder's output h_t and the encoder's outputs m_s
+    It is the global attention of that paper with the score 'general'. Without input feeding the
+    attention of all steps is one product. For decoder outputs h_t and encoder outputs m_s:
 
     a_t = softmax_s(h_t W m_s); h~_t = tanh(C [sum_s a_ts m_s, h_t]); logits = E h~_t + b
 
-    Each layer of the decoder begins with what the same layer of the encoder ended with. In a
+    The first carry of a decoder layer is the last carry of the same encoder layer. In a
     bidirectional encoder each direction has half of the units.
     """
 
@@ -50,10 +50,10 @@ class RNNSeq2Seq(nnx.Module):
         dropout: Rate = 0.0,
         rngs: nnx.Rngs,
     ):
-        """`input_shape`: ((S, V), (T, V)). `outputs`: V.
+        """Builds the model for `input_shape` ((S, V), (T, V)) and `outputs` V.
 
-        `width`: of the embedding, which source and target share. `hidden`: units of a layer.
-        `dropout`: on embeddings, between layers and before the last one.
+        `width`: the size of the embedding, which source and target share. `hidden`: the units of a
+        layer. `dropout`: on embeddings, between layers and before the last one.
 
         Raises:
           UserError: when a bidirectional encoder's `hidden` cannot be halved.
@@ -77,21 +77,24 @@ class RNNSeq2Seq(nnx.Module):
     def __call__(
         self, source: TokenBatch, target_BT: jax.Array, noise: Noise | None = None
     ) -> jax.Array:
-        """Logits `[B, T, V]` of the token after each of the target's, float32 or wider."""
+        """Computes logits `[B, T, V]`, float32 or wider, of the token after each target token."""
         return self._decoded(target_BT, self._encoded(source, noise), noise)[0]
 
     def cache(self, source: TokenBatch, length: int) -> Any:
-        """The source as it was read, and where the decoder is: every leaf `[B, ...]`. It takes no
-        more room however long the target grows."""
+        """Encodes a source; returns the cache before the first target token, leaves `[B, ...]`.
+
+        Its size does not depend on `length`.
+        """
         return self._encoded(source, None)
 
     def read(self, tokens_BT: jax.Array, cache: Any) -> tuple[jax.Array, Any]:
-        """Logits `[B, T, V]` of T more tokens of the target, and the new cache."""
+        """Reads T more target tokens; returns logits `[B, T, V]` and the new cache."""
         return self._decoded(tokens_BT, cache, None)
 
     def aligned(self, source: TokenBatch, tokens_BT: jax.Array) -> jax.Array:
-        """How much the token after each of the target's reads of each of the source's: a, above,
-        as `[B, T, S]`.
+        """Returns the attention weights a_ts, `[B, T, S]`.
+
+        Row t is that of the token after target token t.
         """
         cache = self._encoded(source, None)
         h_BTH, _ = self.decoder(self.tokens(tokens_BT), None, carries=cache["carries"])

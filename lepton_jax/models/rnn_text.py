@@ -1,4 +1,4 @@
-"""Recurrent networks of one text: a classifier and a language model."""
+"""Recurrent models of text: a classifier and a language model."""
 
 from typing import Any, ClassVar, Literal
 
@@ -21,9 +21,9 @@ EMBEDDING_STD = 0.1
 
 
 class RNNText(nnx.Module):
-    """A text as one vector, pooled of what recurrent layers say at its tokens; a linear layer.
+    """A classifier of texts: recurrent layers, pooling over the tokens, a linear layer.
 
-    Padding changes no result. An empty text pools to zeros.
+    Padding changes no result. An empty text is pooled to zeros.
     """
 
     sharding: ClassVar[dict[str, tuple[str | None, ...]]] = {
@@ -46,11 +46,12 @@ class RNNText(nnx.Module):
         dropout: Rate = 0.0,
         rngs: nnx.Rngs,
     ):
-        """`input_shape`: (T, V). `outputs`: K.
+        """Builds the model for `input_shape` (T, V) and `outputs` K.
 
-        `width`: of the embedding. `hidden`: units of a layer, in each direction. `pooling`: over
-        the text's tokens the mean or the largest of each output; or `last`: what each direction
-        ends with. `dropout`: on the embedding, between layers and before the last one.
+        `width`: the size of the embedding. `hidden`: the units of a layer, in each direction.
+        `pooling`: the mean or the maximum of each output over the text's tokens; or `last`, the
+        last output of each direction. `dropout`: on the embedding, between layers and before the
+        last one.
         """
         _, vocabulary = input_shape
         self.tokens = Embedding(vocabulary, width, std=EMBEDDING_STD, rngs=rngs)
@@ -68,7 +69,7 @@ class RNNText(nnx.Module):
         self._pooling = pooling
 
     def __call__(self, text: TokenBatch, noise: Noise | None = None) -> jax.Array:
-        """Logits `[B, K]`; None for `noise` means evaluation."""
+        """Computes logits `[B, K]`."""
         x_BTD = self.dropout(self.tokens(text.tokens), noise)
         y_BTH, _ = self.recurrent(x_BTD, noise, length=text.length)
         return self.head(self.dropout(self._pooled(y_BTH, text), noise))
@@ -90,10 +91,10 @@ class RNNText(nnx.Module):
 
 
 class RNNLM(nnx.Module):
-    """Tokens int32 `[B, T]` to logits `[B, T, V]` of the token after each, float32 or wider.
+    """A language model: tokens int32 `[B, T]` to logits `[B, T, V]` of the token after each.
 
-    By default the LSTM of Zaremba et al. (2014), its last layer's matrix the embedding (Press &
-    Wolf 2017).
+    Logits are float32 or wider. The defaults are the LSTM of Zaremba et al. (2014) with tied
+    embeddings (Press & Wolf 2017).
     """
 
     sharding: ClassVar[dict[str, tuple[str | None, ...]]] = {
@@ -114,14 +115,14 @@ class RNNLM(nnx.Module):
         dropout: Rate = 0.0,
         rngs: nnx.Rngs,
     ):
-        """`input_shape`: (T, V). `outputs`: V.
+        """Builds the model for `input_shape` (T, V) and `outputs` V.
 
-        `width`: of the embedding. `hidden`: units of a layer, as `width` by default. `tied`: the
-        embedding is the last layer's matrix, too. `dropout`: on the embedding, between layers and
-        before the last one.
+        `width`: the size of the embedding. `hidden`: the units of a layer, by default `width`.
+        `tied`: the embedding is the output matrix, too. `dropout`: on the embedding, between layers
+        and before the last one.
 
         Raises:
-          UserError: when `tied`, and `hidden` is not `width`.
+          UserError: when `tied` is True and `hidden` is not `width`.
         """
         hidden = hidden or width
         if tied and hidden != width:
@@ -143,21 +144,21 @@ class RNNLM(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(outputs))
 
     def __call__(self, tokens_BT: jax.Array, noise: Noise | None = None) -> jax.Array:
-        """Logits of texts read from their beginning; None for `noise` means evaluation."""
+        """Computes logits `[B, T, V]` of texts from their first token."""
         return self.read(tokens_BT, None, noise)[0]
 
     def start(self, batch: int) -> Any:
-        """What the model knows before the first token: every leaf `[B, ...]`."""
+        """Returns the carries before the first token, leaves `[B, ...]`."""
         return self.recurrent.start(batch, self.tokens.embedding.dtype)
 
     def cache(self, batch: int, length: int) -> Any:
-        """As `start`: it takes no more room however long the text grows."""
+        """Returns the carries before the first token; their size does not depend on `length`."""
         return self.start(batch)
 
     def read(
         self, tokens_BT: jax.Array, cache: Any, noise: Noise | None = None
     ) -> tuple[jax.Array, Any]:
-        """Logits `[B, T, V]` of T more tokens, after those of `cache`, and the new one."""
+        """Reads T more tokens; returns logits `[B, T, V]` and the new cache."""
         x_BTD = self.dropout(self.tokens(tokens_BT), noise)
         x_BTH, cache = self.recurrent(x_BTD, noise, carries=cache)
         x_BTH = self.dropout(x_BTH, noise)

@@ -23,7 +23,7 @@ from lepton_jax.nn.blocks import (
     token_logits,
     unstack_layers,
 )
-from lepton_jax.nn.collectives import by_batch
+from lepton_jax.nn.collectives import shard_by_batch
 from lepton_jax.nn.layers import Dropout
 from lepton_jax.nn.rng import Noise
 
@@ -31,10 +31,11 @@ from lepton_jax.nn.rng import Noise
 
 
 class Transformer(nnx.Module):
-    """Tokens int32 `[B, T]` to logits `[B, T, V]` of the token after each, float32 or wider.
+    """A language model: tokens int32 `[B, T]` to logits `[B, T, V]` of the token after each.
 
-    GPT-2 (Radford et al. 2019) without dropout on the attention's probabilities. Weights are
-    normal with deviation 0.02, those that write to the residual stream 0.02 / sqrt(2 L).
+    Logits are float32 or wider. The defaults are GPT-2 (Radford et al. 2019) without dropout on the
+    attention's probabilities. Weights are initialised as normal with deviation 0.02, output
+    projections of attention and MLP with 0.02 / sqrt(2 L).
 
     Raises:
       UserError: when `width`, `heads` and `kv_heads` do not divide each other.
@@ -68,13 +69,13 @@ class Transformer(nnx.Module):
         remat: Running[Remat] = "none",
         rngs: nnx.Rngs,
     ):
-        """`input_shape`: (T, V), T the context. `outputs`: V.
+        """Builds the model for `input_shape` (T, V), T the context, and `outputs` V.
 
         `kv_heads`: as many as `heads` by default. `mlp_width`: 4 x `width` by default. `mlp`:
-        "gelu" is its tanh form. `epsilon`: of the norms. `tied`: the embedding is the last layer's
-        matrix, too. `scan`: the layers are stacked `[L, ...]` and
-        compiled as one. `remat`: what the backward pass computes again: nothing, all of a layer,
-        or all but its matrix products. Neither changes what is computed.
+        "gelu" is its tanh form. `epsilon`: of the norms. `tied`: the embedding is the output
+        matrix, too. `scan`: the layers are stacked `[L, ...]` and compiled as one. `remat`: the
+        backward pass recomputes nothing, all of a layer ("full"), or all but its matrix products
+        ("dots"). Neither `scan` nor `remat` changes the results.
         """
         kv_heads = heads if kv_heads is None else kv_heads
         check_width(width, heads, kv_heads)
@@ -108,16 +109,16 @@ class Transformer(nnx.Module):
         self._remat = remat
 
     def __call__(self, tokens_BT: jax.Array, noise: Noise | None = None) -> jax.Array:
-        """Logits; None for `noise` means evaluation."""
+        """Computes logits `[B, T, V]`."""
         x_BTD = self.tokens(tokens_BT)
         if self.positions is not None:
             x_BTD += self.positions(jnp.arange(tokens_BT.shape[1]))
-        x_BTD = self.dropout(by_batch(x_BTD), noise)
+        x_BTD = self.dropout(shard_by_batch(x_BTD), noise)
         return self._logits(apply_layers(self.blocks, x_BTD, noise, remat=self._remat))
 
     def cache(self, batch: int, length: int) -> Cache:
-        """What is kept of no token yet, with room for `length`: `at` int32 [B], how many have been
-        read, and each layer's keys and values.
+        """Returns an empty KV cache with room for `length` tokens: `at` int32 [B], the number of
+        tokens read, and each layer's keys and values.
 
         Raises:
           UserError: when learned positions end before `length`.
@@ -130,17 +131,17 @@ class Transformer(nnx.Module):
         return {"at": jnp.zeros(batch, jnp.int32), "layers": layers}
 
     def read(self, tokens_BT: jax.Array, cache: Cache) -> tuple[jax.Array, Cache]:
-        """Logits [B, T, V] after each of T more tokens, and what is then kept."""
+        """Reads T more tokens; returns logits [B, T, V] and the new cache."""
         T, at_B = tokens_BT.shape[1], cache["at"]
         x_BTD = self.tokens(tokens_BT)
         if self.positions is not None:
             x_BTD += self.positions(at_B[:, None] + jnp.arange(T))
         layers = []
-        for block, kept in zip(unstack_layers(self.blocks), cache["layers"], strict=True):
-            x_BTD, kept = block.read(x_BTD, kept, at_B)
-            layers.append(kept)
+        for block, layer in zip(unstack_layers(self.blocks), cache["layers"], strict=True):
+            x_BTD, layer = block.read(x_BTD, layer, at_B)
+            layers.append(layer)
         return self._logits(x_BTD), {"at": at_B + T, "layers": layers}
 
     def _logits(self, x_BTD: jax.Array) -> jax.Array:
         table = self.tokens if self.head is None else self.head
-        return token_logits(self.norm(by_batch(x_BTD)), table.embedding[...])
+        return token_logits(self.norm(shard_by_batch(x_BTD)), table.embedding[...])

@@ -1,4 +1,4 @@
-"""A U-Net that knows the time (Ronneberger et al. 2015, in the form of Ho et al. 2020)."""
+"""A time-conditional U-Net (Ronneberger et al. 2015, in the form of Ho et al. 2020)."""
 
 import itertools
 from typing import Any, ClassVar
@@ -11,14 +11,14 @@ from lepton_jax.config.schema import PositiveInt, Rate
 from lepton_jax.errors import UserError
 from lepton_jax.nn import ops
 from lepton_jax.nn.attention import attention
-from lepton_jax.nn.collectives import by_batch
+from lepton_jax.nn.collectives import shard_by_batch
 from lepton_jax.nn.layers import Conv, Dropout, Linear
 from lepton_jax.nn.rng import Noise
 
 # B batch, H height, W width, C channels, D features of the time, N pixels of an image.
 
 GROUPS = 8
-"""Of each group normalisation; every width is a multiple of it."""
+"""Groups of each group normalisation; every width is a multiple of this number."""
 
 TIME_SCALE = 1000.0
 """Times in [0, 1] are embedded as Ho et al. embed their 1000 steps."""
@@ -27,8 +27,10 @@ ZEROS = nnx.initializers.zeros
 
 
 class UNetBlock(nnx.Module):
-    """shortcut(x) + F(x, time): F is two 3 x 3 convolutions, each of a group norm and SiLU, with
-    the time added between them. It begins as its shortcut.
+    """A residual block: shortcut(x) + F(x, time), initialised as its shortcut.
+
+    F is two 3 x 3 convolutions, each after a group norm and SiLU. The time's features are added
+    between them.
     """
 
     def __init__(self, cin: int, cout: int, time: int, dropout: Any, *, rngs: nnx.Rngs):
@@ -41,7 +43,7 @@ class UNetBlock(nnx.Module):
         self.shortcut = None if cin == cout else Conv(cin, cout, kernel=1, rngs=rngs)
 
     def __call__(self, x_BHWC: jax.Array, time_BD: jax.Array, noise: Noise | None) -> jax.Array:
-        x_BHWC = by_batch(x_BHWC)
+        x_BHWC = shard_by_batch(x_BHWC)
         y_BHWC = self.conv1(nnx.silu(self.norm1(x_BHWC)))
         y_BHWC += self.time(time_BD)[:, None, None]
         y_BHWC = self.conv2(self.dropout(nnx.silu(self.norm2(y_BHWC)), noise))
@@ -49,7 +51,7 @@ class UNetBlock(nnx.Module):
 
 
 class PixelAttention(nnx.Module):
-    """x + attention of each pixel to all others, one head; it begins as the identity."""
+    """Self-attention over pixels, one head: x + attention(x), initialised as the identity."""
 
     def __init__(self, width: int, *, rngs: nnx.Rngs):
         self.norm = _norm(width, rngs)
@@ -64,10 +66,10 @@ class PixelAttention(nnx.Module):
 
 
 class UNet(nnx.Module):
-    """Images `[B, H, W, C]` at times `[B]` to a field `[B, H, W, outputs[-1]]`, zero at first.
+    """Images `[B, H, W, C]` at times `[B]` to a field `[B, H, W, outputs[-1]]`, initially zero.
 
     Raises:
-      UserError: when a width is no multiple of 8, or the image's sides do not halve so often.
+      UserError: when a width is no multiple of 8, or the image cannot be halved so many times.
     """
 
     sharding: ClassVar[dict[str, tuple[str | None, ...]]] = {
@@ -86,9 +88,11 @@ class UNet(nnx.Module):
         dropout: Rate = 0.0,
         rngs: nnx.Rngs,
     ):
-        """`widths`: channels at each resolution, each half of the one before; at the last there is
-        attention. `blocks`: at each of the others, on the way down and on the way up. `patch`: the
-        side of the squares of pixels that are stacked into channels before all this.
+        """Builds the model for `input_shape` (H, W, C).
+
+        `widths`: the channels at each resolution; each resolution is half of the one before, the
+        last one has attention. `blocks`: the number of blocks at each other resolution, down and
+        up. `patch`: the side of the squares of pixels that are first moved into channels.
         """
         _check(input_shape, widths, patch)
         time = 4 * widths[0]
@@ -113,7 +117,7 @@ class UNet(nnx.Module):
         self._time = widths[0]
 
     def __call__(self, x_BHWC: jax.Array, t_B: jax.Array, noise: Noise | None = None) -> jax.Array:
-        """`t_B` in [0, 1], float32 or wider; None for `noise` means evaluation."""
+        """Computes the field at times `t` [B], which are in [0, 1] and float32 or wider."""
         time_BD = self.embed1(time_embedding(TIME_SCALE * t_B, self._time).astype(x_BHWC.dtype))
         time_BD = nnx.silu(self.embed2(nnx.silu(time_BD)))
         x_BHWC = self.stem(ops.space_to_depth(x_BHWC, self._patch))
@@ -134,14 +138,14 @@ class UNet(nnx.Module):
 
 
 def time_embedding(t_B: jax.Array, size: int) -> jax.Array:
-    """sin and cos of t times size / 2 frequencies from 1 down to 1/10000, `[B, size]`."""
+    """Computes `[B, size]`: sin and cos of t times size / 2 frequencies from 1 down to 1/10000."""
     rate_F = 10_000.0 ** -jnp.linspace(0, 1, size // 2, dtype=t_B.dtype)
     angle_BF = t_B[:, None] * rate_F
     return jnp.concatenate([jnp.sin(angle_BF), jnp.cos(angle_BF)], axis=-1)
 
 
 def unfold_patches(x_BHWC: jax.Array, patch: int) -> jax.Array:
-    """The inverse of `ops.stacked`: `[B, p H, p W, C / (p p)]`."""
+    """Inverts `ops.space_to_depth`: returns `[B, p H, p W, C / (p p)]`, p = `patch`."""
     B, H, W, C = x_BHWC.shape
     x = x_BHWC.reshape(B, H, W, patch, patch, C // patch**2)
     return x.transpose(0, 1, 3, 2, 4, 5).reshape(B, patch * H, patch * W, C // patch**2)
@@ -155,7 +159,7 @@ def _blocks(count: int, cin: int, cout: int, time: int, dropout: Any, rngs: nnx.
 
 
 def _norm(width: int, rngs: nnx.Rngs) -> nnx.GroupNorm:
-    """Statistics in float32 or wider."""
+    """Makes a group norm; its statistics are float32 or wider."""
     # Fast variance, E[x^2] - E[x]^2, loses all digits where the mean is large.
     return nnx.GroupNorm(width, GROUPS, use_fast_variance=False, rngs=rngs)
 

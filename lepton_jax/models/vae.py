@@ -14,8 +14,9 @@ from lepton_jax.nn.rng import Noise
 
 
 class VAE(nnx.Module):
-    """q(z | x), a diagonal Gaussian, and p(x | z), independent Bernoulli pixels: an MLP with ReLU
-    for each, the one's layers in the other's order.
+    """q(z | x), a diagonal Gaussian, and p(x | z), independent Bernoulli pixels.
+
+    Each is an MLP with ReLU; the decoder has the encoder's widths in reverse order.
     """
 
     sharding: ClassVar[dict[str, tuple[str | None, ...]]] = {
@@ -32,8 +33,10 @@ class VAE(nnx.Module):
         latent: PositiveInt = 20,
         rngs: nnx.Rngs,
     ):
-        """`input_shape`, `outputs`: (H, W, C). `hidden`: the encoder's widths, from the image on;
-        the decoder has them backwards. `latent`: Z."""
+        """Builds the model for `input_shape` and `outputs` (H, W, C).
+
+        `hidden`: the encoder's widths, from the image on. `latent`: Z.
+        """
         self.latent = latent
         self.encoder, width = _layers(math.prod(input_shape), hidden, rngs)
         self.posterior = Linear(width, 2 * latent, rngs=rngs)
@@ -42,7 +45,7 @@ class VAE(nnx.Module):
         self._shape = tuple(outputs)
 
     def encode(self, x_BHWC: jax.Array, noise: Noise | None = None) -> tuple[jax.Array, jax.Array]:
-        """The mean of q(z | x) and the logarithm of its variance, `[B, Z]` each."""
+        """Computes the mean and the log-variance of q(z | x), `[B, Z]` each."""
         x_BD = x_BHWC.reshape(x_BHWC.shape[0], -1)
         for layer in self.encoder:
             x_BD = nnx.relu(layer(x_BD))
@@ -50,7 +53,7 @@ class VAE(nnx.Module):
         return both_BZ[:, : self.latent], both_BZ[:, self.latent :]
 
     def decode(self, z_BZ: jax.Array, noise: Noise | None = None) -> jax.Array:
-        """The logits of p(x | z), `[B, H, W, C]`."""
+        """Computes the logits of p(x | z), `[B, H, W, C]`."""
         x_BD = z_BZ
         for layer in self.decoder:
             x_BD = nnx.relu(layer(x_BD))
@@ -58,7 +61,7 @@ class VAE(nnx.Module):
 
 
 def _layers(size: int, widths: tuple[int, ...], rngs: nnx.Rngs) -> tuple[nnx.List, int]:
-    """Linear layers of these widths, and the width of what comes out of them."""
+    """Makes linear layers of these widths; returns them and the width of their output."""
     layers: nnx.List[nnx.Module] = nnx.List()
     for width in widths:
         layers.append(Linear(size, width, rngs=rngs))

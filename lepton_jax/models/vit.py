@@ -21,7 +21,7 @@ from lepton_jax.nn.blocks import (
     norm_layer,
     repeat_layers,
 )
-from lepton_jax.nn.collectives import by_batch
+from lepton_jax.nn.collectives import shard_by_batch
 from lepton_jax.nn.layers import Dropout, Linear
 from lepton_jax.nn.rng import Noise
 
@@ -30,15 +30,16 @@ from lepton_jax.nn.rng import Noise
 
 
 class ViT(nnx.Module):
-    """Images `[B, H, W, C]` to `outputs` logits.
+    """A classifier of images `[B, H, W, C]`, to `outputs` logits.
 
     ViT-B/16: the defaults, 86,567,656 parameters at 224 x 224 and 1,000 outputs. The plain ViT-S/16
-    of Beyer et al. (2022): `width=384, heads=6, positions='sincos', pool='mean'`. Layers are the
-    decoder's, and begin as its do, but each token sees all; the last layer begins at zero.
+    of Beyer et al. (2022): `width=384, heads=6, positions='sincos', pool='mean'`. Layers and their
+    initialisation are those of the decoder-only `Transformer`, without the causal mask; the output
+    layer is initialised with zeros.
 
     Raises:
       UserError: when the patches do not tile the image, `heads` do not divide `width`, or 4 does
-        not where positions are sines and cosines.
+        not divide `width` with positions 'sincos'.
     """
 
     sharding: ClassVar[dict[str, tuple[str | None, ...]]] = {
@@ -66,9 +67,11 @@ class ViT(nnx.Module):
         remat: Running[Remat] = "none",
         rngs: nnx.Rngs,
     ):
-        """`pool`: what the last layer sees, a token of its own beside the patches or the mean of
-        all. `mlp`: GELU's tanh form, or GELU. `epsilon`: of the norms. `dropout`, `scan` and
-        `remat` are as in the decoder.
+        """Builds the model for `input_shape` (H, W, C).
+
+        `pool`: the output layer sees a class token beside the patches ('token'), or the mean of all
+        patches. `mlp`: GELU's tanh form, or exact GELU. `epsilon`: of the norms. `dropout`, `scan`
+        and `remat` are as in the decoder-only `Transformer`.
         """
         height, image_width, channels = input_shape
         _check(height, image_width, patch, width, heads, positions)
@@ -106,29 +109,31 @@ class ViT(nnx.Module):
         self._remat = remat
 
     def __call__(self, x_BHWC: jax.Array, noise: Noise | None = None) -> jax.Array:
-        """Logits `[B, K]`; None for `noise` means evaluation."""
+        """Computes logits `[B, K]`."""
         tiles_BHWD = ops.space_to_depth(x_BHWC, self._patch)
         x_BTD = self.patches(tiles_BHWD.reshape(x_BHWC.shape[0], -1, tiles_BHWD.shape[-1]))
         if self.token is not None:
             token_B1D = jnp.broadcast_to(self.token[...], (x_BTD.shape[0], 1, x_BTD.shape[-1]))
             x_BTD = jnp.concatenate([token_B1D, x_BTD], axis=1)
-        x_BTD = self.dropout(by_batch(x_BTD + self._positions(x_BTD)), noise)
-        x_BTD = self.norm(by_batch(apply_layers(self.blocks, x_BTD, noise, remat=self._remat)))
+        x_BTD = self.dropout(shard_by_batch(x_BTD + self._positions(x_BTD)), noise)
+        x_BTD = self.norm(
+            shard_by_batch(apply_layers(self.blocks, x_BTD, noise, remat=self._remat))
+        )
         return self.head(x_BTD.mean(1) if self.token is None else x_BTD[:, 0])
 
     def _positions(self, x_BTD: jax.Array) -> jax.Array:
         if self.positions is not None:
             return self.positions.embedding[...]
         table_TD = jnp.asarray(grid_embedding(*self._grid, x_BTD.shape[-1]), x_BTD.dtype)
-        # A token that is no patch has no place.
+        # The class token has no position.
         return table_TD if self.token is None else jnp.pad(table_TD, ((1, 0), (0, 0)))
 
 
 @functools.cache
 def grid_embedding(rows: int, columns: int, width: int) -> np.ndarray:
-    """Positions `[rows * columns, width]` in two dimensions (Chen et al. 2021, MoCo v3).
+    """Returns two-dimensional positions `[rows * columns, width]` (Chen et al. 2021, MoCo v3).
 
-    A quarter each of sin(x f), cos(x f), sin(y f), cos(y f), the frequencies f from 1 to 1/10,000.
+    A quarter each is sin(x f), cos(x f), sin(y f), cos(y f), the frequencies f from 1 to 1/10,000.
     """
     frequency = 10_000.0 ** -np.linspace(0, 1, width // 4)
     y, x = np.mgrid[:rows, :columns].reshape(2, -1, 1) * frequency

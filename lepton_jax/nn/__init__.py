@@ -1,1 +1,1 @@
-"""What models are made of: layers, attention, cells, random numbers, sums over the batch."""
+"""Building blocks of models: layers, attention, recurrent cells, random keys, collectives."""

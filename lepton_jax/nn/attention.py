@@ -1,4 +1,4 @@
-"""Attention: of tokens over each other, over another text's, and one token at a time by a cache."""
+"""Attention: self-attention, cross-attention, and reading token by token with a KV cache."""
 
 from typing import Any
 
@@ -18,8 +18,8 @@ KeysValues = dict[str, jax.Array]
 
 
 class Attention(nnx.Module):
-    """Multi-head attention (Vaswani et al. 2017, eq. 1), its keys and values shared by groups of
-    heads where `kv_heads` are fewer (Ainslie et al. 2023).
+    """Multi-head attention (Vaswani et al. 2017, eq. 1). With fewer `kv_heads` than `heads` groups
+    of heads share keys and values (grouped-query attention, Ainslie et al. 2023).
     """
 
     def __init__(
@@ -45,28 +45,31 @@ class Attention(nnx.Module):
         self._rope_base = rope_base
 
     def __call__(self, x_BTD: jax.Array, length_B: jax.Array | None = None) -> jax.Array:
-        """Of the tokens over each other: the first `length` of each text, or all."""
+        """Computes self-attention `[B, T, D]` over all tokens, or each text's first `length`."""
         q_BTNH, kv = self._queries(x_BTD), self.keys_values(x_BTD)
         return self._attended(q_BTNH, kv, causal=self._causal, length_B=length_B)
 
-    def over(self, x_BTD: jax.Array, kv: KeysValues, length_B: jax.Array) -> jax.Array:
-        """Over the first `length` tokens of another text, of which `keys_values` are given."""
+    def attend_to(self, x_BTD: jax.Array, kv: KeysValues, length_B: jax.Array) -> jax.Array:
+        """Computes cross-attention `[B, T, D]` to the first `length` tokens of another text.
+
+        `kv`: what `keys_values` returned for the other text.
+        """
         return self._attended(self._queries(x_BTD), kv, length_B=length_B)
 
     def weights(self, x_BTD: jax.Array, kv: KeysValues, length_B: jax.Array) -> jax.Array:
-        """How much each token reads of each of another text's in `over`: `[B, T, S]`, the mean of
-        the heads, float32 or wider. Each token's add up to 1.
+        """Returns the weights of `attend_to`, `[B, T, S]`, float32 or wider: the mean over the
+        heads. They sum to 1 over S.
         """
         weights_BKGTS = _weights(self._queries(x_BTD), kv["k"], length_B=length_B)
         return weights_BKGTS.mean((1, 2))
 
     def keys_values(self, x_BSD: jax.Array, at_B: jax.Array | None = None) -> KeysValues:
-        """Of tokens whose first is at place `at`, by default 0."""
+        """Computes keys and values of tokens `[B, S, D]`, the first at position `at`, default 0."""
         k_BSKH, v_BSKH = self._heads(self.k(x_BSD)), self._heads(self.v(x_BSD))
         return {"k": self._placed(k_BSKH, at_B), "v": v_BSKH}
 
     def cache(self, batch: int, length: int) -> KeysValues:
-        """Room for the keys and values of `length` tokens."""
+        """Returns an empty cache, zeros, with room for the keys and values of `length` tokens."""
         shape = (batch, length, self._kv_heads, self._size)
         dtype = self.k.kernel[...].dtype
         return {"k": jnp.zeros(shape, dtype), "v": jnp.zeros(shape, dtype)}
@@ -74,9 +77,11 @@ class Attention(nnx.Module):
     def read(
         self, x_BTD: jax.Array, cache: KeysValues, at_B: jax.Array
     ) -> tuple[jax.Array, KeysValues]:
-        """T more tokens, the first at place `at`, over themselves and those that `cache` holds."""
+        """Reads T more tokens, the first at position `at`: they attend to the tokens of `cache` and
+        causally to each other. Returns `[B, T, D]` and the cache with the new tokens.
+        """
         new = self.keys_values(x_BTD, at_B)
-        cache = {name: _written(cache[name], new[name], at_B) for name in new}
+        cache = {name: _write_at(cache[name], new[name], at_B) for name in new}
         T, S = x_BTD.shape[1], cache["k"].shape[1]
         seen_BTS = jnp.arange(S) <= (at_B[:, None] + jnp.arange(T))[:, :, None]
         return self._attended(self._queries(x_BTD, at_B), cache, seen_BTS=seen_BTS), cache
@@ -106,14 +111,14 @@ def attention(
     length_B: jax.Array | None = None,
     seen_BTS: jax.Array | None = None,
 ) -> jax.Array:
-    """softmax(q k / sqrt(H)) v over all tokens: `[B, T, N, H]`.
+    """Computes dot-product attention, softmax(q k / sqrt(H)) v: `[B, T, N, H]`.
 
-    Head n reads the keys and values of head n // (N / K).
+    Query head n uses the keys and values of head n // (N / K).
 
     Other arguments:
-      causal: only over tokens up to the one that asks.
-      length_B: only over the first so many, at least one.
-      seen_BTS: only over those that are True.
+      causal: a query attends to tokens up to its own position only.
+      length_B: attend to the first `length` tokens only, at least one.
+      seen_BTS: attend where this mask is True only.
     """
     if q_BTNH.dtype != jnp.float64:
         return jax.nn.dot_product_attention(
@@ -124,7 +129,7 @@ def attention(
             is_causal=causal,
             key_value_seq_lengths=length_B,
         )
-    # The one above takes its softmax in float32 whatever it is given.
+    # `jax.nn.dot_product_attention` computes its softmax in float32, whatever the dtype of q.
     weights_BKGTS = _weights(q_BTNH, k_BSKH, causal=causal, length_B=length_B, seen_BTS=seen_BTS)
     return jnp.einsum("bkgts,bskh->btkgh", weights_BKGTS, v_BSKH).reshape(q_BTNH.shape)
 
@@ -137,7 +142,7 @@ def _weights(
     length_B: jax.Array | None = None,
     seen_BTS: jax.Array | None = None,
 ) -> jax.Array:
-    """The softmax of `attention`, `[B, K, N / K, T, S]`, float32 or wider."""
+    """Computes the softmax of `attention`, `[B, K, N / K, T, S]`, float32 or wider."""
     B, T, N, H = q_BTNH.shape
     S, K = k_BSKH.shape[1:3]
     q_BTKGH = q_BTNH.reshape(B, T, K, N // K, H)
@@ -155,8 +160,10 @@ def _weights(
 
 
 def rotate_positions(x_BTNH: jax.Array, base: float, at_B: jax.Array | None = None) -> jax.Array:
-    """Rotary positions (Su et al. 2021): entries h and h + H/2 of the token at place t are turned
-    by t base^(-2h/H). The first token is at place `at`, by default 0.
+    """Applies rotary positions (RoPE, Su et al. 2021) to queries or keys `[B, T, N, H]`.
+
+    Entries h and h + H/2 of the token at position t are rotated by the angle t base^(-2h/H). The
+    first token is at position `at`, by default 0.
     """
     _, T, _, H = x_BTNH.shape
     wide = jnp.promote_types(x_BTNH.dtype, jnp.float32)
@@ -170,13 +177,13 @@ def rotate_positions(x_BTNH: jax.Array, base: float, at_B: jax.Array | None = No
 
 
 def normal_linear(cin: int, cout: int, bias: bool, std: float, rngs: nnx.Rngs) -> Any:
-    """A `Linear` whose kernel begins normal with deviation `std`."""
+    """Returns a `Linear` whose kernel is initialised as N(0, std^2)."""
     init = nnx.initializers.normal(std)
     return Linear(cin, cout, use_bias=bias, kernel_init=init, rngs=rngs)
 
 
-def _written(old_BSKH: jax.Array, new_BTKH: jax.Array, at_B: jax.Array) -> jax.Array:
-    """The old with the new in its places `at` to `at` + T - 1."""
+def _write_at(old_BSKH: jax.Array, new_BTKH: jax.Array, at_B: jax.Array) -> jax.Array:
+    """Returns the old array `[B, S, K, H]` with the new in its positions `at` to `at` + T - 1."""
 
     def write(old: jax.Array, new: jax.Array, at: jax.Array) -> jax.Array:
         zero = jnp.zeros_like(at)

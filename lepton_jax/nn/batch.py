@@ -1,4 +1,4 @@
-"""What passes between data, models, tasks and metrics: arrays of a batch, and sums of them."""
+"""Types of the arrays that data, models, tasks and metrics pass on: a batch, outputs, sums."""
 
 from collections.abc import Mapping
 
@@ -7,12 +7,10 @@ import jax
 # B batch.
 
 Batch = Mapping[str, jax.Array]
-"""The fields of a batch by name, `[B, ...]` each; `data.dataset.RESERVED` says which are added to
-those of the data.
-"""
+"""The fields of a batch by name, `[B, ...]` each: the data's, and `data.dataset.RESERVED`."""
 
 Outputs = Mapping[str, jax.Array]
-"""What a task's `predict` gives, by name, `[B, ...]` each."""
+"""The outputs of a task's `predict` by name, `[B, ...]` each."""
 
 Sums = dict[str, tuple[jax.Array, jax.Array]]
-"""Named means as pairs (total, weight) of scalars, each summed over the examples; never means."""
+"""Means by name, each as a pair (total, weight) of scalars that are sums over the examples."""

@@ -1,8 +1,8 @@
-"""Texts written a token at a time: the likeliest token, drawn ones, or a search by beams.
+"""Decoding of texts, a token at a time: greedy, by sampling, or by beam search.
 
-All of it runs inside a compiled program, in fixed shapes, for any model that reads by a cache:
-`read(tokens_BT, cache)` gives logits `[B, T, V]` and the cache after them, every leaf of which has
-the batch as its first axis. Scores are float32.
+Everything runs inside a compiled program, in fixed shapes, for any model with a cache:
+`read(tokens_BT, cache)` returns logits `[B, T, V]` and the new cache. Every leaf of a cache has the
+batch as its first axis. Scores are float32.
 """
 
 from collections.abc import Callable
@@ -19,8 +19,10 @@ Read = Callable[[jax.Array, Any], tuple[jax.Array, Any]]
 
 
 class WrittenTokens(NamedTuple):
-    """`tokens` int32 [B, T], of which the first `length` int32 [B] count, `end` among them; those
-    after it are `end`. `score` float32 [B], the logarithm of their probability.
+    """Decoded texts: `tokens` int32 [B, T], of which the first `length` int32 [B] count.
+
+    The token `end` counts; all tokens after it are `end`. `score` float32 [B] is the
+    log-probability of the tokens.
     """
 
     tokens: jax.Array
@@ -31,12 +33,12 @@ class WrittenTokens(NamedTuple):
 def greedy_tokens(
     read: Read, cache: Any, first_B: jax.Array, *, length: int, end: int | None
 ) -> WrittenTokens:
-    """The likeliest token after each, from `first` on, at most `length` of them."""
+    """Decodes greedily, by the argmax, from the token `first` [B] on: at most `length` tokens."""
 
-    def likeliest(logits_BV: jax.Array, t: jax.Array) -> jax.Array:
+    def argmax(logits_BV: jax.Array, t: jax.Array) -> jax.Array:
         return logits_BV.argmax(-1)
 
-    return _written(read, cache, first_B, likeliest, length=length, end=end)
+    return _write_tokens(read, cache, first_B, argmax, length=length, end=end)
 
 
 def sample_tokens(
@@ -51,16 +53,18 @@ def sample_tokens(
     top_k: int = 0,
     top_p: float | jax.Array = 1.0,
 ) -> WrittenTokens:
-    """Tokens drawn from what `filtered` leaves of the model's distribution, by typed PRNG keys, one
-    an example. `score` is of that distribution, before it is filtered.
+    """Samples tokens from the model's distribution after `filter_logits`, at most `length`.
+
+    `keys`: typed PRNG keys [B], one an example. `score` is the log-probability under the model's
+    distribution before it is filtered.
     """
 
-    def drawn(logits_BV: jax.Array, t: jax.Array) -> jax.Array:
+    def draw(logits_BV: jax.Array, t: jax.Array) -> jax.Array:
         kept_BV = filter_logits(logits_BV, temperature=temperature, top_k=top_k, top_p=top_p)
         keys = jax.vmap(jax.random.fold_in, (0, None))(keys_B, t)
         return jax.vmap(jax.random.categorical)(keys, kept_BV)
 
-    return _written(read, cache, first_B, drawn, length=length, end=end)
+    return _write_tokens(read, cache, first_B, draw, length=length, end=end)
 
 
 def filter_logits(
@@ -70,11 +74,12 @@ def filter_logits(
     top_k: int = 0,
     top_p: float | jax.Array = 1.0,
 ) -> jax.Array:
-    """Logits [B, V], -inf for tokens that are not to be drawn; the likeliest always may.
+    """Returns logits [B, V], -inf for tokens that must not be drawn; the argmax always may be.
 
-    In this order: divided by `temperature` (0.0: the likeliest alone); the `top_k` likeliest, if
-    not 0, and those as likely as the last of them; the fewest that together have a probability of
-    at least `top_p` (Holtzman et al. 2020), and again those as likely as the last.
+    In this order: logits are divided by `temperature` (0.0: the argmax alone); `top_k`, if not 0,
+    keeps the k most probable tokens; `top_p` keeps the fewest tokens that together have at least
+    this probability (nucleus sampling, Holtzman et al. 2020). Ties with the last kept token are
+    kept.
     """
     logits_BV = logits_BV.astype(jnp.float32)
     if is_off(temperature):
@@ -102,13 +107,14 @@ def beam_search(
     end: int,
     length_penalty: float = 0.6,
 ) -> WrittenTokens:
-    """The best of the answers that a search finds which keeps the `beams` likeliest beginnings.
+    """Decodes by beam search with K = `beams` beams; returns the best hypothesis of each example.
 
-    An answer of n tokens scores log P / lp(n), lp(n) = ((5 + n) / 6)^alpha, where alpha is the
+    A hypothesis of n tokens scores log P / lp(n), lp(n) = ((5 + n) / 6)^alpha, where alpha is the
     `length_penalty`, at least 0 (Wu et al. 2016, eq. 14, without coverage). It ends with `end`, or
-    is cut at `length`. Of the 2 K likeliest continuations of the beams those that end are answers,
-    and the K likeliest of the others are the next beams. A text is done when no beam can become
-    better than its best answer; its answer does not depend on the texts beside it.
+    is truncated at `length`. Of the 2 K most probable continuations of the beams, those that end
+    are hypotheses, and the K most probable others are the next beams. An example is finished when
+    no beam can score better than its best hypothesis; its result does not depend on the other
+    examples of the batch.
     """
     B, K = first_B.shape[0], beams
     cache = jax.tree.map(lambda x: _rows(jnp.broadcast_to(x[:, None], (B, K, *x.shape[1:]))), cache)
@@ -139,8 +145,8 @@ def beam_search(
         nats_BKV = jax.nn.log_softmax(logits[:, 0].astype(jnp.float32)).reshape(B, K, V)
         total_BF = (s.nats[:, :, None] + nats_BKV).reshape(B, K * V)
         # At least 2 K: each beam can end in one way only.
-        total_BC, found_BC = jax.lax.top_k(total_BF, min(2 * K, K * V))
-        beam_BC, token_BC = found_BC // V, (found_BC % V).astype(jnp.int32)
+        total_BC, flat_BC = jax.lax.top_k(total_BF, min(2 * K, K * V))
+        beam_BC, token_BC = flat_BC // V, (flat_BC % V).astype(jnp.int32)
         tokens_BCT = jnp.take_along_axis(s.tokens, beam_BC[:, :, None], axis=1)
         tokens_BCT = tokens_BCT.at[:, :, s.step].set(token_BC)
         n = s.step + 1
@@ -178,7 +184,7 @@ class _Search(NamedTuple):
 def _better(
     best: WrittenTokens, tokens_BCT: jax.Array, score_BC: jax.Array, n: jax.Array
 ) -> WrittenTokens:
-    """The best of the candidates where it is better than the best so far."""
+    """Returns the best candidate `[B]` where it scores better than the best so far, else that."""
     which_B1 = score_BC.argmax(-1)[:, None]
     score_B = jnp.take_along_axis(score_BC, which_B1, axis=1)[:, 0]
     tokens_BT = jnp.take_along_axis(tokens_BCT, which_B1[:, :, None], axis=1)[:, 0]
@@ -190,7 +196,7 @@ def _better(
     )
 
 
-def _written(
+def _write_tokens(
     read: Read,
     cache: Any,
     first_B: jax.Array,
@@ -199,7 +205,7 @@ def _written(
     length: int,
     end: int | None,
 ) -> WrittenTokens:
-    """Tokens that `choose(logits_BV, t)` takes one after another, until every text has ended."""
+    """Writes tokens one after another by `choose(logits_BV, t)`, until every text has ended."""
     B = first_B.shape[0]
     filler = 0 if end is None else end
     zeros_B = jnp.zeros(B, jnp.int32)
@@ -234,5 +240,5 @@ def _written(
 
 
 def _rows(x: jax.Array) -> jax.Array:
-    """[B, K, ...] as [B * K, ...]."""
+    """Reshapes [B, K, ...] to [B * K, ...]."""
     return x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])

@@ -1,4 +1,4 @@
-"""What Transformers are made of: a block, its MLP and norms, and a stack of blocks."""
+"""Building blocks of Transformers: embedding, block, feed-forward, norm, and stacks of layers."""
 
 from collections.abc import Callable
 from typing import Any, Literal
@@ -9,7 +9,7 @@ from flax import nnx
 
 from lepton_jax.errors import UserError
 from lepton_jax.nn.attention import INIT_STD, Attention, KeysValues, normal_linear
-from lepton_jax.nn.collectives import by_batch
+from lepton_jax.nn.collectives import shard_by_batch
 from lepton_jax.nn.layers import Dropout
 from lepton_jax.nn.rng import Noise
 
@@ -22,11 +22,14 @@ POLICIES = {"full": None, "dots": jax.checkpoint_policies.dots_with_no_batch_dim
 
 Activation = Literal["gelu", "gelu_exact", "relu", "swiglu"]
 Cache = dict[str, Any]
-"""What a model keeps of the tokens that it has read: arrays `[B, ...]`."""
+"""A model's cache of the tokens that it has read: arrays `[B, ...]`."""
 
 
 class Embedding(nnx.Module):
-    """A row for each index. In its table's own dtype, which flax's fixes when it is constructed."""
+    """A table of rows, looked up by index `[...]` to `[..., D]`.
+
+    It computes in the dtype of its table; flax's `Embed` fixes the dtype when it is constructed.
+    """
 
     def __init__(self, rows: int, width: int, *, std: float = INIT_STD, rngs: nnx.Rngs):
         init = nnx.initializers.normal(std)
@@ -37,8 +40,10 @@ class Embedding(nnx.Module):
 
 
 class FeedForward(nnx.Module):
-    """GELU (its tanh form, as in GPT-2, or exactly, as in BERT), ReLU, or SwiGLU (Shazeer 2020):
-    down(silu(gate x) * up x).
+    """Feed-forward layer of a Transformer: down(activation(up x)).
+
+    The activation is GELU (its tanh form as in GPT-2, or exact as in BERT) or ReLU. With SwiGLU
+    (Shazeer 2020) the layer is down(silu(gate x) * up x).
     """
 
     def __init__(
@@ -67,10 +72,10 @@ class FeedForward(nnx.Module):
 
 
 class TransformerBlock(nnx.Module):
-    """x + attention(norm x), then x + mlp(norm x), with dropout on what is added; or, where the
-    norm comes last, norm(x + attention x), then norm(x + mlp x).
+    """Pre-norm: x + attention(norm x), then x + mlp(norm x), with dropout on each summand.
+    Post-norm: norm(x + attention x), then norm(x + mlp x).
 
-    With `crossed` there is attention over another text's tokens between the two.
+    With `crossed` there is cross-attention to another text between the two.
     """
 
     def __init__(
@@ -120,8 +125,11 @@ class TransformerBlock(nnx.Module):
         memory_BSD: jax.Array | None = None,
         memory_length_B: jax.Array | None = None,
     ) -> jax.Array:
-        """`length`: how many of the tokens count, by default all. `memory`: the other text."""
-        x_BTD = by_batch(x_BTD)
+        """Computes the block's outputs `[B, T, D]`.
+
+        `length`: how many of the tokens count, by default all. `memory`: the other text's vectors.
+        """
+        x_BTD = shard_by_batch(x_BTD)
 
         def attended(x_BTD: jax.Array) -> jax.Array:
             return self.attention(x_BTD, length_B)
@@ -140,25 +148,27 @@ class TransformerBlock(nnx.Module):
         memory: KeysValues | None = None,
         memory_length_B: jax.Array | None = None,
     ) -> tuple[jax.Array, KeysValues]:
-        """T more tokens, the first at place `at`, after those of which `cache` holds the keys and
-        values, and what it then holds. `memory`: the keys and values of the other text.
+        """Reads T more tokens, the first at position `at`, after the tokens of `cache`.
+
+        Returns outputs `[B, T, D]` and the cache with the new tokens. `memory`: the keys and values
+        of the other text.
         """
-        kept = cache
+        new_cache = cache
 
         def attended(x_BTD: jax.Array) -> jax.Array:
-            nonlocal kept
-            y_BTD, kept = self.attention.read(x_BTD, cache, at_B)
+            nonlocal new_cache
+            y_BTD, new_cache = self.attention.read(x_BTD, cache, at_B)
             return y_BTD
 
         x_BTD = self._added(x_BTD, self.attention_norm, attended, None)
         if self.cross is not None:
             x_BTD = self._crossed(x_BTD, memory, memory_length_B, None)
-        return self._added(x_BTD, self.mlp_norm, self.mlp, None), kept
+        return self._added(x_BTD, self.mlp_norm, self.mlp, None), new_cache
 
-    def looked_up(
+    def cross_weights(
         self, x_BTD: jax.Array, memory_BSD: jax.Array, memory_length_B: jax.Array
     ) -> jax.Array:
-        """How much each token reads of each of the other text's: see `Attention.weights`."""
+        """Returns the weights `[B, T, S]` of the cross-attention: see `Attention.weights`."""
         cross: Any = self.cross
         x_BTD = self._added(x_BTD, self.attention_norm, self.attention, None)
         norm: Any = self.cross_norm
@@ -167,7 +177,9 @@ class TransformerBlock(nnx.Module):
 
     def _crossed(self, x_BTD: jax.Array, memory: Any, length_B: Any, noise: Any) -> jax.Array:
         cross: Any = self.cross
-        return self._added(x_BTD, self.cross_norm, lambda x: cross.over(x, memory, length_B), noise)
+        return self._added(
+            x_BTD, self.cross_norm, lambda x: cross.attend_to(x, memory, length_B), noise
+        )
 
     def _added(
         self, x_BTD: jax.Array, norm: Any, part: Callable[[Any], jax.Array], noise: Noise | None
@@ -180,10 +192,10 @@ class TransformerBlock(nnx.Module):
 def apply_layers(
     blocks: Any, x_BTD: jax.Array, noise: Noise | None, *others: Any, remat: Remat
 ) -> jax.Array:
-    """The modules of `listed` or `stacked` one after another, each with its own noise and with
-    the same `others`.
+    """Applies the layers of `list_layers` or `stack_layers` one after another to `[B, T, D]`.
 
-    `remat`: what the backward pass computes again.
+    Each layer gets its own noise and the same `others`. `remat`: what the backward pass
+    recomputes.
     """
     stack = not isinstance(blocks, nnx.List)
 
@@ -215,18 +227,18 @@ def apply_layers(
 def repeat_layers(
     make: Callable[..., nnx.Module], layers: int, *, scan: bool, rngs: nnx.Rngs
 ) -> Any:
-    """So many modules with weights of their own, stacked where they are to be scanned."""
+    """Makes `layers` modules with independent weights, stacked for a scan where `scan` is True."""
     keys_L = jax.random.split(rngs.params(), layers)
     return stack_layers(make, keys_L) if scan else list_layers(make, keys_L)
 
 
 def list_layers(make: Callable[..., nnx.Module], keys_L: jax.Array) -> nnx.List:
-    """A module for each key."""
+    """Makes a list of modules, one for each key `[L]`."""
     return nnx.List([make(rngs=nnx.Rngs(params=key)) for key in keys_L])
 
 
 def stack_layers(make: Callable[..., nnx.Module], keys_L: jax.Array) -> Any:
-    """The modules of `listed` as one, each of its variables with a leading axis `[L, ...]`."""
+    """Makes the modules of `list_layers` as one module whose variables are stacked: `[L, ...]`."""
 
     def variables(key: jax.Array) -> Any:
         return _split(make(rngs=nnx.Rngs(params=key)))[1]
@@ -236,7 +248,7 @@ def stack_layers(make: Callable[..., nnx.Module], keys_L: jax.Array) -> Any:
 
 
 def unstack_layers(blocks: Any) -> list[Any]:
-    """The modules of `listed` or `stacked`, each for itself."""
+    """Lists the single modules of `list_layers` or `stack_layers`."""
     if isinstance(blocks, nnx.List):
         return list(blocks)
     graph, states = _split(blocks)
@@ -245,7 +257,10 @@ def unstack_layers(blocks: Any) -> list[Any]:
 
 
 def norm_layer(kind: str, width: int, bias: bool, rngs: nnx.Rngs, epsilon: float = EPSILON) -> Any:
-    """Statistics in float32 or wider. `bias` is the layer norm's: RMS has none."""
+    """Makes a layer norm, or an RMS norm where `kind` is 'rms', over the last axis.
+
+    Its statistics are float32 or wider. `bias` concerns the layer norm: RMS has none.
+    """
     if kind == "rms":
         return nnx.RMSNorm(width, epsilon=epsilon, rngs=rngs)
     # Fast variance, E[x^2] - E[x]^2, loses all digits where the mean is large.
@@ -253,13 +268,13 @@ def norm_layer(kind: str, width: int, bias: bool, rngs: nnx.Rngs, epsilon: float
 
 
 def token_logits(x_BTD: jax.Array, table_VD: jax.Array) -> jax.Array:
-    """Logits [B, T, V] of the tokens that rows of `table` stand for, float32 or wider."""
+    """Computes logits [B, T, V], float32 or wider, of the tokens of an embedding table [V, D]."""
     wide = jnp.promote_types(x_BTD.dtype, jnp.float32)
     return jnp.einsum("btd,vd->btv", x_BTD, table_VD, preferred_element_type=wide)
 
 
 def check_width(width: int, heads: int, kv_heads: int | None = None) -> None:
-    """Raises `UserError` where heads do not divide the width."""
+    """Raises `UserError` unless `heads` divide `width`, and `kv_heads` divide `heads`."""
     if width % heads or heads % (kv_heads or heads):
         said = "" if kv_heads is None else f", kv_heads = {kv_heads}"
         raise UserError(

@@ -1,4 +1,4 @@
-"""Recurrent cells, what one step of time does; and `unrolled`, which repeats one."""
+"""Recurrent cells: one step of time each; `unroll_cell` runs a cell over a sequence."""
 
 import functools
 from collections.abc import Callable
@@ -12,13 +12,13 @@ from lepton_jax.nn.layers import Linear, fan_in_uniform, uniform_linear
 
 # B batch, T steps of time, C channels, H hidden units, G gates' units (a multiple of H).
 
-# A cell has `input`, which needs nothing of the steps before and is taken for all of them at once;
-# `start`, the carry before the first step; and a step, from a carry and what `input` gave to the
-# next carry and the output [B, H]. Every array of a carry has the batch as its first axis.
+# A cell has `input`, which does not depend on earlier steps and is computed for all steps at once;
+# `start`, the carry before the first step; and `__call__`, one step: from the carry and the output
+# of `input` to the next carry and the output [B, H]. Every array of a carry is [B, ...].
 
 
 class RNNCell(nnx.Module):
-    """h' = σ(W [h, x] + b) (Elman 1990), W held as its two parts."""
+    """A simple recurrent cell (Elman 1990): h' = σ(W [h, x] + b), W stored as its two parts."""
 
     def __init__(
         self, channels: int, hidden: int, *, sigma: Callable[[Any], Any] = jnp.tanh, rngs: nnx.Rngs
@@ -29,11 +29,11 @@ class RNNCell(nnx.Module):
         self._sigma = sigma
 
     def start(self, batch: int, dtype: Any) -> Any:
-        """The carry before the first step: zeros `[B, H]`."""
+        """Returns the carry before the first step, h: zeros `[B, H]`."""
         return jnp.zeros((batch, self._hidden), dtype)
 
     def __call__(self, h_BH: Any, x_BG: jax.Array) -> tuple[Any, jax.Array]:
-        """`(carry, output)` after a step."""
+        """Computes a step; returns the next carry and the output `[B, H]`."""
         h_BH = self._sigma(x_BG + self.recurrent(h_BH))
         return h_BH, h_BH
 
@@ -58,11 +58,11 @@ class LSTMCell(nnx.Module):
         self._hidden = hidden
 
     def start(self, batch: int, dtype: Any) -> Any:
-        """The carry before the first step, h and c: zeros `[B, H]`."""
+        """Returns the carry before the first step, h and c: zeros `[B, H]` each."""
         return jnp.zeros((batch, self._hidden), dtype), jnp.zeros((batch, self._hidden), dtype)
 
     def __call__(self, carry: Any, x_BG: jax.Array) -> tuple[Any, jax.Array]:
-        """`(carry, output)` after a step."""
+        """Computes a step; returns the next carry and the output `[B, H]`."""
         h_BH, c_BH = carry
         i_BH, f_BH, g_BH, o_BH = jnp.split(x_BG + self.recurrent(h_BH), 4, axis=-1)
         c_BH = nnx.sigmoid(f_BH) * c_BH + nnx.sigmoid(i_BH) * jnp.tanh(g_BH)
@@ -84,11 +84,11 @@ class GRUCell(nnx.Module):
         self._hidden = hidden
 
     def start(self, batch: int, dtype: Any) -> Any:
-        """The carry before the first step: zeros `[B, H]`."""
+        """Returns the carry before the first step, h: zeros `[B, H]`."""
         return jnp.zeros((batch, self._hidden), dtype)
 
     def __call__(self, h_BH: Any, x_BG: jax.Array) -> tuple[Any, jax.Array]:
-        """`(carry, output)` after a step."""
+        """Computes a step; returns the next carry and the output `[B, H]`."""
         xr_BH, xz_BH, xn_BH = jnp.split(x_BG, 3, axis=-1)
         hr_BH, hz_BH, hn_BH = jnp.split(self.recurrent(h_BH), 3, axis=-1)
         z_BH = nnx.sigmoid(xz_BH + hz_BH)
@@ -116,15 +116,15 @@ def unroll_cell(
     carry: Any = None,
     reverse: bool = False,
 ) -> tuple[jax.Array, Any]:
-    """The cell's outputs `[B, T, H]` at every step, and the carry it ends with.
+    """Runs a cell over a sequence `[B, T, C]`; returns outputs `[B, T, H]` and the last carry.
 
     Main arguments:
-      length: int32 [B], how many steps count. In the others the carry stands still, and the output
-        is 0: so it ends with what it had after the last step that counts, and backwards the first
-        step that it takes is each example's own last.
+      length: int32 [B], the number of steps that count. In padding the carry does not change and
+        the output is 0. So the last carry is that of the last step that counts, and in reverse the
+        first step is the last one of each example that counts.
     Other arguments:
-      carry: what it begins with, instead of the cell's start.
-      reverse: from the last step to the first.
+      carry: the first carry, instead of the cell's start.
+      reverse: run from the last step to the first.
     """
     x_TBG = cell.input(x_BTC).swapaxes(0, 1)
     T, B, _ = x_TBG.shape

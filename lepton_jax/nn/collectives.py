@@ -1,4 +1,4 @@
-"""All that a step and a model know of where they run: a reduction, a neighbour, and a statement.
+"""All that a step and a model know of the devices: a sum, a neighbour's rows, and a constraint.
 
 Imports: jax only.
 """
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 T = TypeVar("T")
 
 BATCH_AXES = ("data", "fsdp")
-"""The axes of a mesh over which the examples of a batch are spread."""
+"""The axes of a mesh over which the examples of a batch are sharded."""
 
 
 def batch_sum(tree: T) -> T:
@@ -26,11 +26,11 @@ def batch_sum(tree: T) -> T:
 
 
 def next_example(tree: T) -> T:
-    """Of fields `[B, ...]`, for each example the fields of the next one; the last gets the first's.
+    """Rolls fields `[B, ...]` by one: each example gets those of the next, the last of the first.
 
-    The order is that of the global batch, so that an example's neighbour does not depend on how
-    the batch is spread. Only one example a shard travels. Within a microbatch it is the next one
-    of the microbatch.
+    The order is that of the global batch, so an example's neighbour does not depend on how the
+    batch is sharded. Only one example a shard is sent. With gradient accumulation the order is
+    that of the microbatch.
     """
     mesh = jax.sharding.get_abstract_mesh()
     axes = tuple(a for a in BATCH_AXES if a in mesh.manual_axes)
@@ -47,11 +47,11 @@ def next_example(tree: T) -> T:
     return jax.tree.map(one, tree)
 
 
-def by_batch(x: jax.Array) -> jax.Array:
-    """States that `x` `[B, ...]` is spread over examples and nothing else; the identity elsewhere.
+def shard_by_batch(x: jax.Array) -> jax.Array:
+    """Constrains `x` `[B, ...]` to be sharded over its examples only; without a mesh the identity.
 
-    Without it the compiler of a sharded mesh may carry activations spread as the parameters are,
-    and gather them instead of the parameters. A model says it where a block begins.
+    Without the constraint the compiler may shard activations as the parameters are sharded, and
+    gather activations instead of parameters. A model calls it where a block begins.
     """
     mesh = jax.sharding.get_abstract_mesh()
     axes = tuple(a for a in BATCH_AXES if a in mesh.axis_names and mesh.shape[a] > 1)

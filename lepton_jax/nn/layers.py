@@ -1,8 +1,11 @@
 """Layers whose numbers do not depend on placement.
 
-Flax's dropout draws one mask a batch from a stream of its own, and its batch normalisation must
-be told in the constructor over which axis it is split. Here every draw is keyed by example, and
-statistics go through the one reduction that knows where the step runs.
+Flax's dropout draws one mask a batch from its own stream of keys, and its batch normalisation must
+be told in the constructor over which axis the batch is split. Here every draw is keyed by example,
+and statistics are summed by `collectives.batch_sum`, which knows where the step runs.
+
+Every layer and model is called with `noise`, the random keys of a training step. In evaluation
+`noise` is None: dropout keeps every entry, batch normalisation uses its running statistics.
 """
 
 from typing import Any
@@ -24,8 +27,10 @@ LECUN_NORMAL = nnx.initializers.lecun_normal()
 
 
 def fan_in_uniform(fan_in: int) -> nnx.Initializer:
-    """U(-b, b) with b = 1 / sqrt(fan_in): what PyTorch's layers begin with, their biases too, and
-    what results published with them rest on."""
+    """Returns the initializer U(-b, b), b = 1 / sqrt(fan_in): PyTorch's default, for biases too.
+
+    Published results that were obtained in PyTorch depend on it.
+    """
     bound = fan_in**-0.5
 
     def init(key: jax.Array, shape: Any, dtype: Any = jnp.float32, *_: Any) -> jax.Array:
@@ -35,7 +40,7 @@ def fan_in_uniform(fan_in: int) -> nnx.Initializer:
 
 
 def uniform_linear(cin: int, cout: int, *, fan_in: int, rngs: nnx.Rngs) -> nnx.Linear:
-    """A `Linear` whose kernel and bias begin as `fan_in_uniform`."""
+    """Returns a `Linear` whose kernel and bias are initialised by `fan_in_uniform`."""
     init = fan_in_uniform(fan_in)
     return Linear(cin, cout, kernel_init=init, bias_init=init, rngs=rngs)
 
@@ -81,7 +86,7 @@ class Dropout(nnx.Module):
         self.rate = None if is_off(rate) else HyperVariable(jnp.asarray(rate))
 
     def __call__(self, x: jax.Array, noise: Noise | None) -> jax.Array:
-        """`x` is `[B, ...]`; None for `noise` means evaluation, which keeps everything."""
+        """Drops entries of `x` `[B, ...]`; returns an array of the same shape and dtype."""
         if self.rate is None or noise is None:
             return x
         keep = 1 - self.rate[...].astype(jnp.float32)
@@ -120,7 +125,7 @@ class BatchNorm(nnx.Module):
         self._epsilon = epsilon
 
     def __call__(self, x: jax.Array, noise: Noise | None) -> jax.Array:
-        """`x` is `[B, ..., C]`; None for `noise` means evaluation."""
+        """Normalises `x` `[B, ..., C]`; returns an array of the same shape and dtype."""
         dtype, x = x.dtype, x.astype(jnp.promote_types(x.dtype, jnp.float32))
         if noise is None:
             mean, var = self.mean[...].astype(x.dtype), self.var[...].astype(x.dtype)

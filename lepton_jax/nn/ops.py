@@ -28,7 +28,10 @@ Padding = str | Sequence[tuple[int, int]]
 def conv2d(
     x_BHWC: jax.Array, kernel_HWCD: jax.Array, *, stride: Pair = 1, padding: Padding = "SAME"
 ) -> jax.Array:
-    """Cross-correlation of `[B, H, W, C]` with `[h, w, C, D]`, to `[B, H', W', D]`; dtype kept."""
+    """Convolves `[B, H, W, C]` with a kernel `[h, w, C, D]`; returns `[B, H', W', D]`, same dtype.
+
+    As usual in neural networks it is a cross-correlation: the kernel is not flipped.
+    """
     (h, w, _, D), strides = kernel_HWCD.shape, _pair(stride)
     pads = _pads(x_BHWC, (h, w), strides, padding)
 
@@ -51,7 +54,7 @@ def conv2d(
 def max_pool(
     x_BHWC: jax.Array, window: Pair = 2, *, stride: Pair | None = None, padding: Padding = "VALID"
 ) -> jax.Array:
-    """The largest entry of each window; `stride` is the window's size if not given.
+    """Returns the largest entry of each window, `[B, H', W', C]`; `stride` defaults to the window.
 
     Where entries tie, the gradient goes to the first of them, row by row.
     """
@@ -70,7 +73,7 @@ def max_pool(
 def avg_pool(
     x_BHWC: jax.Array, window: Pair = 2, *, stride: Pair | None = None, padding: Padding = "VALID"
 ) -> jax.Array:
-    """The mean of each window, over those of its entries that lie inside the image."""
+    """Returns the mean of each window, `[B, H', W', C]`; entries of the padding do not count."""
     size, strides = _pair(window), _pair(window if stride is None else stride)
     pads = _pads(x_BHWC, size, strides, padding)
 
@@ -85,17 +88,17 @@ def avg_pool(
 
 
 def global_avg_pool(x_BHWC: jax.Array) -> jax.Array:
-    """The mean over height and width: `[B, C]`."""
+    """Returns the mean over height and width: `[B, C]`."""
     return x_BHWC.mean((1, 2))
 
 
 def upsample_nearest(x_BHWC: jax.Array) -> jax.Array:
-    """Each entry twice, across and down: `[B, 2 H, 2 W, C]`."""
+    """Repeats each entry twice in height and in width: `[B, 2 H, 2 W, C]`."""
     return x_BHWC.repeat(2, axis=1).repeat(2, axis=2)
 
 
 def space_to_depth(x_BHWC: jax.Array, size: int) -> jax.Array:
-    """Squares of `size` x `size` pixels as channels of one: `[B, H / p, W / p, p p C]`."""
+    """Moves squares of p = `size` x `size` pixels into channels: `[B, H / p, W / p, p p C]`."""
     B, H, W, C = x_BHWC.shape
     squares = x_BHWC.reshape(B, H // size, size, W // size, size, C).swapaxes(2, 3)
     return squares.reshape(B, H // size, W // size, size**2 * C)
@@ -110,7 +113,7 @@ def _padded(x: jax.Array, pads: Sequence[tuple[int, int]], fill: float) -> jax.A
 
 
 def _entries(x: jax.Array, axis: int, window: int, stride: int) -> list[jax.Array]:
-    """The first entry of every window along `axis`, the second of every one, and so on."""
+    """Lists arrays along `axis`: the first entry of every window, the second of every one, ..."""
     count = (x.shape[axis] - window) // stride + 1
     if window == stride:
         # Windows do not overlap: a view of their own axis, whose gradient needs no scattering.
@@ -134,7 +137,7 @@ def _reduced(
 
 
 def _larger(a: jax.Array, b: jax.Array) -> jax.Array:
-    """max(a, b), NaN if either is; unlike `jnp.maximum`'s its gradient is a plain selection."""
+    """Returns max(a, b), NaN if either is; unlike `jnp.maximum`'s its gradient is a selection."""
     return jnp.where((a >= b) | (a != a), a, b)
 
 
@@ -159,7 +162,11 @@ def _pair(value: Pair) -> tuple[int, int]:
 def _pads(
     x: jax.Array, size: tuple[int, int], strides: tuple[int, int], padding: Padding
 ) -> Sequence[tuple[int, int]]:
-    """Padding in pixels; refuses an image smaller than the window, for which XLA gives nothing."""
+    """Returns the padding in pixels: ((top, bottom), (left, right)).
+
+    Raises:
+      ValueError: when the padded image is smaller than the window; XLA would return an empty array.
+    """
     if isinstance(padding, str):
         pads = lax.padtype_to_pads(x.shape[1:3], size, strides, padding)
     else:

@@ -1,4 +1,4 @@
-"""What models of text read: a batch of texts as its tokens."""
+"""The input of models of text: a batch of tokenized texts."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class TokenBatch:
-    """A batch of texts. `tokens` int32 [B, T], of which the first `length` int32 [B] count.
+    """A batch of texts: `tokens` int32 [B, T], of which the first `length` int32 [B] count.
 
     `kinds` int32 [B, T] is 0 in the first sentence of a pair, 1 in the second; None without pairs.
     """
@@ -21,5 +21,5 @@ class TokenBatch:
     kinds: jax.Array | None = None
 
     def counts(self) -> jax.Array:
-        """Whether a token is of the text: bool [B, T]."""
+        """Returns the mask of the tokens that count: bool [B, T], False for padding."""
         return jnp.arange(self.tokens.shape[1]) < self.length[:, None]

@@ -180,7 +180,7 @@ class Placement:
             return jax.tree.map(put_field, tree)
 
     def traced(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Returns `function` with the mesh in sight of its trace (`nn.collectives.by_batch`)."""
+        """Returns `function`, traced with the mesh set, for `nn.collectives.shard_by_batch`."""
 
         def with_mesh(*args: Any) -> Any:
             with jax.sharding.use_abstract_mesh(self.mesh.abstract_mesh):

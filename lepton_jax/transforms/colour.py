@@ -1,7 +1,7 @@
-"""Brightness, contrast and saturation: each image blended with a duller one, or away from it.
+"""Brightness, contrast and saturation: each image is blended with a duller one, or away from it.
 
 The factor is uniform in [max(0, 1 - strength), 1 + strength]: 0 is the duller image, 1 the image.
-What exceeds the range of an integer image is clipped; a floating one has no range to keep.
+Integer images are clipped to the range of their dtype; floating images are not.
 """
 
 from collections.abc import Callable
@@ -11,26 +11,26 @@ import jax.numpy as jnp
 
 from lepton_jax.config.schema import Strength, is_off
 from lepton_jax.nn.rng import Noise
-from lepton_jax.transforms.pixels import Batch, as_float, as_given
+from lepton_jax.transforms.pixels import Batch, to_dtype, to_float
 
 # B batch, H height, W width, C channels.
 
 Duller = Callable[[jax.Array], jax.Array]
-"""Floating image [H, W, C] -> what it is blended with, of a shape that broadcasts to it."""
+"""From a floating image [H, W, C] to its duller image, of a shape that broadcasts to it."""
 
 
 def brightness(batch: Batch, noise: Noise | None, *, strength: Strength) -> Batch:
-    """Lighter or darker: blended with black."""
+    """Changes the brightness of each image: blends it with black."""
     return _blended(batch, noise, strength, black_image)
 
 
 def contrast(batch: Batch, noise: Noise | None, *, strength: Strength) -> Batch:
-    """Blended with the image's mean grey."""
+    """Changes the contrast of each image: blends it with its mean grey."""
     return _blended(batch, noise, strength, mean_grey)
 
 
 def saturation(batch: Batch, noise: Noise | None, *, strength: Strength) -> Batch:
-    """More or less colour: blended with the grey image."""
+    """Changes the saturation of each image: blends it with its grey image."""
     return _blended(batch, noise, strength, grey_image)
 
 
@@ -39,7 +39,7 @@ def black_image(image_HWC: jax.Array) -> jax.Array:
 
 
 def grey_image(image_HWC: jax.Array) -> jax.Array:
-    """Luma [H, W, 1] as ITU-R BT.601 weighs red, green and blue; other channels count alike."""
+    """Returns the luma [H, W, 1] by the weights of ITU-R BT.601; without RGB the channels' mean."""
     channels = image_HWC.shape[-1]
     weights = (0.299, 0.587, 0.114) if channels == 3 else (1 / channels,) * channels
     return (image_HWC * jnp.asarray(weights, image_HWC.dtype)).sum(-1, keepdims=True)
@@ -65,5 +65,5 @@ def _blended(
         factor = jax.random.uniform(key, minval=least, maxval=1.0 + strength)
         return blend_images(image_HWC, duller(image_HWC), factor.astype(image_HWC.dtype))
 
-    out_BHWC = jax.vmap(one)(as_float(image_BHWC), noise())
-    return {**batch, "image": as_given(out_BHWC, image_BHWC.dtype)}
+    out_BHWC = jax.vmap(one)(to_float(image_BHWC), noise())
+    return {**batch, "image": to_dtype(out_BHWC, image_BHWC.dtype)}

@@ -1,4 +1,4 @@
-"""Cutout: a square of each image is missing (DeVries & Taylor 2017)."""
+"""Cutout: a square of each image is black (DeVries & Taylor 2017)."""
 
 import jax
 import jax.numpy as jnp

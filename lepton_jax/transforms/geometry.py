@@ -1,6 +1,6 @@
-"""Where the pixels of an image come from: shifts, mirrors, crops of another size and shape.
+"""Geometric transforms: shift, flip, zoom and random-resized crop.
 
-The `boxes` and `labels` of a batch that has them move with its images.
+Where a batch has `boxes` and `labels`, they follow the images.
 """
 
 import math
@@ -9,16 +9,16 @@ from typing import Annotated, Literal
 import jax
 import jax.numpy as jnp
 
-from lepton_jax.boxes.geometry import boxes_after
+from lepton_jax.boxes.geometry import move_box_fields
 from lepton_jax.config.schema import HYPER, PositiveInt, Rate
 from lepton_jax.errors import UserError
 from lepton_jax.nn.rng import Noise
-from lepton_jax.transforms.pixels import Batch, as_float, as_given
+from lepton_jax.transforms.pixels import Batch, to_dtype, to_float
 
 # B batch, H height, W width, C channels.
 
 TRIES = 10
-"""Boxes drawn for a random-resized crop, of which the first that fits is taken."""
+"""Boxes drawn for a random-resized crop; the first that fits into the image is used."""
 
 
 def pad_crop(
@@ -43,7 +43,7 @@ def pad_crop(
 
     corner_B2 = jax.vmap(corner)(noise())
     offset_B2 = (pad - corner_B2) / jnp.asarray(image_BHWC.shape[1:3])
-    boxes = boxes_after(batch, jnp.ones_like(offset_B2), offset_B2)
+    boxes = move_box_fields(batch, jnp.ones_like(offset_B2), offset_B2)
     return {**batch, "image": jax.vmap(crop)(padded_BHWC, corner_B2), **boxes}
 
 
@@ -56,13 +56,13 @@ def flip(batch: Batch, noise: Noise | None, *, vertical: bool = False) -> Batch:
     mirrored_BHWC = image_BHWC[:, ::-1] if vertical else image_BHWC[:, :, ::-1]
     image_BHWC = jnp.where(flipped_B[:, None, None, None], mirrored_BHWC, image_BHWC)
     offset_B2 = flipped_B[:, None] * jnp.array([1.0, 0.0] if vertical else [0.0, 1.0])
-    return {**batch, "image": image_BHWC, **boxes_after(batch, 1 - 2 * offset_B2, offset_B2)}
+    return {**batch, "image": image_BHWC, **move_box_fields(batch, 1 - 2 * offset_B2, offset_B2)}
 
 
 def zoom(batch: Batch, noise: Noise | None, *, least: float = 0.8, most: float = 1.25) -> Batch:
-    """Scales each image by a factor between `least` and `most`, log-uniform, at a random place.
+    """Scales each image by a log-uniform factor between `least` and `most`, at a random position.
 
-    Of a larger image a window of the old size is seen; around a smaller one is black. Bilinear.
+    An enlarged image is cut to the old size; a shrunk one is padded with black. Bilinear.
 
     Raises:
       UserError: when `least` is not above 0, or above `most`.
@@ -82,15 +82,15 @@ def zoom(batch: Batch, noise: Noise | None, *, least: float = 0.8, most: float =
     scale_B2, offset_B2 = jax.vmap(draw)(noise())
 
     def weights(axis: int) -> jax.Array:
-        """Of each pixel of the old image in each of the new one [B, new, old]."""
+        """Returns the weight of each old pixel in each new pixel [B, new, old]."""
         size = image_BHWC.shape[1 + axis]
         new = (jnp.arange(size) + 0.5) / size - offset_B2[:, axis, None]
         place = new / scale_B2[:, axis, None] * size - 0.5
         return (1 - jnp.abs(place[..., None] - jnp.arange(size))).clip(0)
 
     seen_BHWC = jnp.einsum("bph,bhwc->bpwc", weights(0), image_BHWC.astype(jnp.float32))
-    seen_BHWC = as_given(jnp.einsum("bqw,bpwc->bpqc", weights(1), seen_BHWC), image_BHWC.dtype)
-    return {**batch, "image": seen_BHWC, **boxes_after(batch, scale_B2, offset_B2)}
+    seen_BHWC = to_dtype(jnp.einsum("bqw,bpwc->bpqc", weights(1), seen_BHWC), image_BHWC.dtype)
+    return {**batch, "image": seen_BHWC, **move_box_fields(batch, scale_B2, offset_B2)}
 
 
 def random_resized_crop(
@@ -100,10 +100,10 @@ def random_resized_crop(
     smallest: Rate = 0.08,
     aspect: Annotated[float, HYPER, ">= 1"] = 4 / 3,
 ) -> Batch:
-    """A box of random size, shape and place, brought to the image's own size (Szegedy et al. 2015).
+    """Crops a box of random size, shape and position, resized to the image (Szegedy et al. 2015).
 
-    The box has a share of the area between `smallest` and 1, uniformly, and a ratio of width to
-    height between 1 / `aspect` and `aspect`, uniformly in its logarithm. Bilinear.
+    The box's share of the area is uniform between `smallest` and 1; its ratio of width to height is
+    log-uniform between 1 / `aspect` and `aspect`. Bilinear.
     """
     if noise is None:
         return batch
@@ -115,17 +115,17 @@ def random_resized_crop(
         scale, offset = jnp.stack([height / h, width / w]), jnp.stack([-top / h, -left / w])
         return resize_images(image_HWC, top, left, h, w), scale, offset
 
-    out_BHWC, scale_B2, offset_B2 = jax.vmap(crop)(as_float(image_BHWC), noise())
-    boxes = boxes_after(batch, scale_B2, offset_B2)
-    return {**batch, "image": as_given(out_BHWC, image_BHWC.dtype), **boxes}
+    out_BHWC, scale_B2, offset_B2 = jax.vmap(crop)(to_float(image_BHWC), noise())
+    boxes = move_box_fields(batch, scale_B2, offset_B2)
+    return {**batch, "image": to_dtype(out_BHWC, image_BHWC.dtype), **boxes}
 
 
 def sample_box(
     key: jax.Array, height: int, width: int, smallest: float | jax.Array, aspect: float | jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """Top, left, height and width of a box inside an image, in pixels and not rounded.
+    """Draws a box inside an image: top, left, height and width in pixels, not rounded.
 
-    Where none of `TRIES` boxes fits into the image, the whole of it is taken.
+    Where none of `TRIES` boxes fits into the image, the box is the whole image.
     """
     area_key, aspect_key, place_key = jax.random.split(key, 3)
     area_T = height * width * jax.random.uniform(area_key, (TRIES,), minval=smallest, maxval=1.0)
@@ -142,10 +142,10 @@ def sample_box(
 def resize_images(
     image_HWC: jax.Array, top: jax.Array, left: jax.Array, height: jax.Array, width: jax.Array
 ) -> jax.Array:
-    """The box of a floating image, bilinearly at the size of the whole image."""
-    whole = jnp.asarray(image_HWC.shape[:2], image_HWC.dtype)
+    """Resizes a box of a floating image bilinearly to the size of the image, [H, W, C]."""
+    full_size = jnp.asarray(image_HWC.shape[:2], image_HWC.dtype)
     corner, size = jnp.stack([top, left]), jnp.stack([height, width])
-    factor = (whole / size).astype(image_HWC.dtype)
+    factor = (full_size / size).astype(image_HWC.dtype)
     shift = (-corner * factor).astype(image_HWC.dtype)
     return jax.image.scale_and_translate(
         image_HWC, image_HWC.shape, (0, 1), factor, shift, "bilinear", antialias=False

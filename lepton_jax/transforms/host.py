@@ -11,7 +11,7 @@ from typing import Annotated, Any, Protocol
 
 import numpy as np
 
-from lepton_jax.boxes.geometry import boxes_after
+from lepton_jax.boxes.geometry import move_box_fields
 from lepton_jax.config.components import resolve_component
 from lepton_jax.config.pipeline import Pipeline
 from lepton_jax.config.schema import PositiveInt
@@ -200,7 +200,7 @@ def _boxes_in_crop(
     """
     inside = np.array(size)
     scale, offset = np.array(image_of(element).shape[:2]) / inside, -np.array(corner) / inside
-    return boxes_after(element, scale, offset)
+    return move_box_fields(element, scale, offset)
 
 
 # Channels.

@@ -1,13 +1,13 @@
-"""Mixing of examples: mixup and cutmix, and the labels of what comes out.
+"""Mixing of examples: mixup and cutmix, with the labels of the mixed images.
 
-The partner of an example is the next one in the global batch: as each epoch is a new random order,
-that is any other example, and it is the same one wherever the batch lies (`reduce.next_example`).
-With `accumulate` it is the next one of the same microbatch, as BatchNorm's statistics are. Next to
-a padded example (mask 0) an example stays as it is.
+The partner of an example is the next one in the global batch (`collectives.next_example`). As each
+epoch has a new random order, it may be any other example; it does not depend on how the batch is
+sharded. With `accumulate` the partner is the next example of the microbatch. An example whose
+partner is padding (mask 0) is not mixed.
 
 The batch gains `mixed_label` int32 [B, M] and `mixed_share` [B, M]: image b shows the class
-`mixed_label[b, m]` for a share of `mixed_share[b, m]`, and its shares sum to 1. A further mixing
-doubles M, so that mixings may follow one another. `label` stays the example's own.
+`mixed_label[b, m]` for a share of `mixed_share[b, m]`, and its shares sum to 1. A second mixing
+doubles M, so mixings may be chained. `label` does not change.
 """
 
 import jax
@@ -17,7 +17,7 @@ from lepton_jax.config.schema import Probability, Strength, is_off
 from lepton_jax.errors import UserError
 from lepton_jax.nn.collectives import next_example
 from lepton_jax.nn.rng import Noise
-from lepton_jax.transforms.pixels import Batch, as_float, as_given
+from lepton_jax.transforms.pixels import Batch, to_dtype, to_float
 
 # B batch, H height, W width, C channels, M labels of a mixed image.
 
@@ -25,29 +25,29 @@ from lepton_jax.transforms.pixels import Batch, as_float, as_given
 def mixup(
     batch: Batch, noise: Noise | None, *, alpha: Strength, probability: Probability = 1.0
 ) -> Batch:
-    """share * image + (1 - share) * partner, share ~ Beta(alpha, alpha) (Zhang et al. 2018).
+    """Mixes each image with its partner: share * image + (1 - share) * partner.
 
-    `probability`: of an example to be mixed at all.
+    share ~ Beta(alpha, alpha) (Zhang et al. 2018). `probability`: that an example is mixed at all.
     """
     if noise is None or is_off(alpha):
         return batch
     share_B, _ = _shares(batch, noise, alpha, probability)
-    image_BHWC = as_float(batch["image"])
-    partner_BHWC = as_float(next_example(batch["image"]))
-    own = share_B[:, None, None, None].astype(image_BHWC.dtype)
-    mixed_BHWC = own * image_BHWC + (1 - own) * partner_BHWC
-    image = as_given(mixed_BHWC, batch["image"].dtype)
+    image_BHWC = to_float(batch["image"])
+    partner_BHWC = to_float(next_example(batch["image"]))
+    share = share_B[:, None, None, None].astype(image_BHWC.dtype)
+    mixed_BHWC = share * image_BHWC + (1 - share) * partner_BHWC
+    image = to_dtype(mixed_BHWC, batch["image"].dtype)
     return {**batch, "image": image, **_labels(batch, share_B)}
 
 
 def cutmix(
     batch: Batch, noise: Noise | None, *, alpha: Strength, probability: Probability = 1.0
 ) -> Batch:
-    """A box of the partner takes the place of the image's own pixels (Yun et al. 2019).
+    """Replaces a box of each image by the same box of its partner (Yun et al. 2019).
 
-    The box has the image's shape and 1 - share of its area, share ~ Beta(alpha, alpha), and lies
-    around a random pixel; where it reaches over the border, less of it counts. `probability`: of
-    an example to be mixed at all.
+    The box has the image's aspect ratio and 1 - share of its area, share ~ Beta(alpha, alpha). Its
+    centre is a random pixel; only the part inside the image counts. `probability`: that an example
+    is mixed at all.
     """
     if noise is None or is_off(alpha):
         return batch
@@ -73,7 +73,7 @@ def cutmix(
 def _shares(
     batch: Batch, noise: Noise, alpha: float | jax.Array, probability: float | jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """How much of itself each example keeps [B], and a fresh key for each [B]."""
+    """Draws each example's share of itself in the mixed image [B], and a fresh key for each [B]."""
 
     def one(key: jax.Array) -> tuple[jax.Array, jax.Array]:
         share_key, chosen_key, fresh = jax.random.split(key, 3)
@@ -95,9 +95,9 @@ def _labels(batch: Batch, share_B: jax.Array) -> dict[str, jax.Array]:
         )
     label_BM = batch.get("mixed_label", batch["label"][:, None])
     share_BM = batch.get("mixed_share", jnp.ones(label_BM.shape, share_B.dtype))
-    own_B1 = share_B[:, None]
-    others_BM = (1 - own_B1) * next_example(share_BM)
+    share_B1 = share_B[:, None]
+    others_BM = (1 - share_B1) * next_example(share_BM)
     return {
         "mixed_label": jnp.concatenate([label_BM, next_example(label_BM)], axis=1),
-        "mixed_share": jnp.concatenate([own_B1 * share_BM, others_BM], axis=1),
+        "mixed_share": jnp.concatenate([share_B1 * share_BM, others_BM], axis=1),
     }

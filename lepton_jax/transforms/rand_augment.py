@@ -1,8 +1,8 @@
-"""RandAugment (Cubuk et al. 2020): of fourteen operations a few, drawn anew for each image.
+"""RandAugment (Cubuk et al. 2020): a few of fourteen operations, drawn for each image.
 
-Choosing among fourteen for every image of a batch would mean computing all fourteen. They are of
-three kinds, and each kind is computed once, with numbers that do nothing where another was drawn:
-an affine map of the pixels, a blend with a duller image, and a table from old to new values.
+A choice among fourteen for every image of a batch would compute all fourteen. They are of three
+kinds: an affine map of the pixels, a blend with a duller image, and a lookup table of values. Each
+kind is computed once; where another kind was drawn its parameters make it the identity.
 """
 
 from typing import Annotated
@@ -14,7 +14,7 @@ from lepton_jax.config.schema import HYPER, PositiveInt
 from lepton_jax.errors import UserError
 from lepton_jax.nn.rng import Noise
 from lepton_jax.transforms.colour import blend_images, grey_image, mean_grey
-from lepton_jax.transforms.pixels import Batch, as_float, as_given
+from lepton_jax.transforms.pixels import Batch, to_dtype, to_float
 
 # B batch, H height, W width, C channels.
 
@@ -35,7 +35,7 @@ OPERATIONS = (
     "equalize",
 )
 FILL = 128
-"""Of pixels that come from outside of the image."""
+"""Value of pixels that come from outside of the image."""
 
 
 def rand_augment(
@@ -45,11 +45,11 @@ def rand_augment(
     operations: PositiveInt = 2,
     magnitude: Annotated[float, HYPER, "in [0, 10]"] = 9.0,
 ) -> Batch:
-    """`operations` of the fourteen after one another, of strength `magnitude` in 0..10.
+    """Applies `operations` random operations to each image, of strength `magnitude` in [0, 10].
 
-    At 10: rotated by 30 degrees, sheared by 0.3, shifted by 0.45 of the side, blended by a factor
-    of 1 +- 0.9, 4 bits a channel, all pixels solarized. The sign is random. Two, identity
-    apart, know no strength: autocontrast and equalize.
+    At 10: rotation by 30 degrees, shear by 0.3, translation by 0.45 of the side, blending by a
+    factor of 1 +- 0.9, 4 bits a channel, all pixels solarized. The sign is random. Identity,
+    autocontrast and equalize have no strength.
 
     Raises:
       UserError: for images that are not uint8, or that have boxes.
@@ -82,16 +82,16 @@ def rand_augment(
 def apply_operation(
     image_HWC: jax.Array, operation: jax.Array, sign: jax.Array, magnitude: float | jax.Array
 ) -> jax.Array:
-    """One operation, by its place in `OPERATIONS`, on one uint8 image."""
+    """Applies one operation, given by its index in `OPERATIONS`, to a uint8 image [H, W, C]."""
     strength = magnitude / 10
     is_ = {name: operation == i for i, name in enumerate(OPERATIONS)}
-    image_HWC = _moved(image_HWC, is_, sign * strength)
-    image_HWC = _blended(image_HWC, is_, 1 + 0.9 * sign * strength)
-    return _looked_up(image_HWC, is_, strength)
+    image_HWC = _map_affine(image_HWC, is_, sign * strength)
+    image_HWC = _blend(image_HWC, is_, 1 + 0.9 * sign * strength)
+    return _look_up(image_HWC, is_, strength)
 
 
-def _moved(image_HWC: jax.Array, is_: dict[str, jax.Array], by: jax.Array) -> jax.Array:
-    """Each pixel from the nearest of where the inverse of the map puts its middle."""
+def _map_affine(image_HWC: jax.Array, is_: dict[str, jax.Array], by: jax.Array) -> jax.Array:
+    """Moves pixels by an affine map: each takes the nearest pixel to its inverse image."""
     height, width = image_HWC.shape[:2]
     angle = jnp.where(is_["rotate"], by, 0) * jnp.pi / 6
     shear_x, shear_y = (jnp.where(is_[n], by, 0) * 0.3 for n in ("shear_x", "shear_y"))
@@ -107,23 +107,23 @@ def _moved(image_HWC: jax.Array, is_: dict[str, jax.Array], by: jax.Array) -> ja
     column = jnp.where(moved, column, jnp.arange(width)[None, :])
     row = jnp.where(moved, row, jnp.arange(height)[:, None])
     inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-    found_HWC = image_HWC[jnp.clip(row, 0, height - 1), jnp.clip(column, 0, width - 1)]
-    return jnp.where(inside[..., None], found_HWC, jnp.uint8(FILL))
+    mapped_HWC = image_HWC[jnp.clip(row, 0, height - 1), jnp.clip(column, 0, width - 1)]
+    return jnp.where(inside[..., None], mapped_HWC, jnp.uint8(FILL))
 
 
-def _blended(image_HWC: jax.Array, is_: dict[str, jax.Array], factor: jax.Array) -> jax.Array:
-    x_HWC = as_float(image_HWC)
+def _blend(image_HWC: jax.Array, is_: dict[str, jax.Array], factor: jax.Array) -> jax.Array:
+    x_HWC = to_float(image_HWC)
     duller_HWC = jnp.zeros_like(x_HWC)
     duller_HWC = jnp.where(is_["contrast"], mean_grey(x_HWC), duller_HWC)
     duller_HWC = jnp.where(is_["colour"], grey_image(x_HWC), duller_HWC)
     duller_HWC = jnp.where(is_["sharpness"], _smooth(x_HWC), duller_HWC)
     chosen = is_["brightness"] | is_["contrast"] | is_["colour"] | is_["sharpness"]
-    out_HWC = as_given(blend_images(x_HWC, duller_HWC, factor.astype(x_HWC.dtype)), image_HWC.dtype)
+    out_HWC = to_dtype(blend_images(x_HWC, duller_HWC, factor.astype(x_HWC.dtype)), image_HWC.dtype)
     return jnp.where(chosen, out_HWC, image_HWC)
 
 
 def _smooth(x_HWC: jax.Array) -> jax.Array:
-    """Pixels with their eight neighbours, itself weighing 5 of 13; the border stays."""
+    """Averages each pixel (weight 5) with its eight neighbours (weight 1); the border stays."""
     height, width = x_HWC.shape[:2]
     if min(height, width) < 3:
         return x_HWC
@@ -134,10 +134,10 @@ def _smooth(x_HWC: jax.Array) -> jax.Array:
     return x_HWC.at[1:-1, 1:-1].set(total / 13)
 
 
-def _looked_up(
+def _look_up(
     image_HWC: jax.Array, is_: dict[str, jax.Array], strength: float | jax.Array
 ) -> jax.Array:
-    """Through a table of 256 values for each channel."""
+    """Maps the values of each channel by a lookup table of 256 values."""
     height, width, channels = image_HWC.shape
     value = jnp.arange(256)
     dropped = jnp.round(4 * jnp.asarray(strength)).astype(jnp.int32)
@@ -154,7 +154,7 @@ def _looked_up(
 
 
 def _stretched(pixels_N: jax.Array) -> jax.Array:
-    """The table that takes a channel's least value to 0 and its greatest to 255."""
+    """Returns the table [256] that maps a channel's least value to 0 and its greatest to 255."""
     low, high = pixels_N.min(), pixels_N.max()
     value = jnp.arange(256)
     # In whole numbers, rounded down, as PIL's table is.
@@ -163,7 +163,7 @@ def _stretched(pixels_N: jax.Array) -> jax.Array:
 
 
 def _equalized(pixels_N: jax.Array) -> jax.Array:
-    """The table that makes a channel's histogram as flat as it can be."""
+    """Returns the table [256] that makes a channel's histogram as flat as it can be."""
     count_V = jnp.zeros(256, jnp.int32).at[pixels_N].add(1)
     last = count_V[pixels_N.max()]
     step = (len(pixels_N) - last) // 255

@@ -1,4 +1,4 @@
-"""From pixels to what the model takes."""
+"""Scaling of pixels to the range that a model takes."""
 
 import jax.numpy as jnp
 
@@ -14,7 +14,9 @@ PerChannel = float | tuple[float, ...]
 def scale(
     batch: Batch, noise: Noise | None, *, mean: PerChannel = 0.0, std: PerChannel = 255.0
 ) -> Batch:
-    """(image - mean) / std, in float32 if the image is integer; numbers are in the image's units.
+    """Standardises images: (image - mean) / std, in float32 if the image is integer.
+
+    `mean` and `std` are in the image's units.
 
     Raises:
       UserError: when `mean` or `std` has neither one number nor one a channel.

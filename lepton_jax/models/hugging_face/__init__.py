@@ -1,7 +1,7 @@
-"""Our models in the words of Hugging Face: config keys, names of arrays and their layouts.
+"""Hugging Face's names of our models: config keys, names of arrays and their layouts.
 
-A file is a family: one table for both directions, `init_from` reading it from theirs to ours and
-`export` from ours to theirs. Data and numpy; `folder.py` reads and writes the folders.
+Each file holds a family of models, as one table for both directions: `init_from` reads it from
+theirs to ours, `export` from ours to theirs. `folder.py` reads and writes the folders.
 """
 
 from lepton_jax.models.hugging_face.bert import BERT, BERT_MLM

@@ -1,4 +1,4 @@
-"""BERT, to classify and to guess masked tokens."""
+"""BERT, for classification and for masked language modelling."""
 
 from typing import Any
 

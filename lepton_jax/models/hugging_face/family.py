@@ -1,4 +1,4 @@
-"""What a family of models is: our words and theirs side by side, for both directions."""
+"""A family of models: our names and Hugging Face's side by side, for both directions."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ Keys = Mapping[str, Any]
 
 
 class Relayout(NamedTuple):
-    """How an array of theirs becomes ours, and back."""
+    """A layout change: from an array of theirs to ours, and back."""
 
     ours: Callable[[np.ndarray], np.ndarray]
     theirs: Callable[[np.ndarray], np.ndarray]
@@ -28,7 +28,7 @@ TABLE = Relayout(lambda x: x[0], lambda x: x[None])  # [1, T, D] and [T, D]
 
 
 def patches(size: int) -> Relayout:
-    """A convolution [D, C, P, P] whose stride is its window, and a matrix [P P C, D]."""
+    """Returns the layouts of a patch embedding: a convolution [D, C, P, P], a matrix [P P C, D]."""
     return Relayout(
         lambda x: x.transpose(2, 3, 1, 0).reshape(-1, len(x)),
         lambda x: x.reshape(size, size, -1, x.shape[-1]).transpose(3, 2, 0, 1),
@@ -36,7 +36,7 @@ def patches(size: int) -> Relayout:
 
 
 class Rule(NamedTuple):
-    """An array of theirs, and ours; several of ours lie in it side by side along the last axis."""
+    """An array of theirs and the arrays of ours that it holds, concatenated along the last axis."""
 
     ours: tuple[str, ...]
     theirs: str
@@ -48,33 +48,33 @@ Rules = Iterator[Rule]
 
 @dataclass(frozen=True)
 class Family:
-    """What a model of ours is called there, and how one becomes the other."""
+    """A model of ours, its counterpart at Hugging Face, and the mapping between the two."""
 
     model: str
     model_type: str
     architecture: str
     keys: Mapping[str, tuple[str, Any]]
-    """Our config key: their key, and its value where their config leaves it out."""
+    """Our config key: their key, and its default where their config leaves it out."""
     rules: Callable[[Keys], Rules]
     """The arrays of a model with these (our) keys."""
     follows: Callable[[Keys, Any, Any], dict[str, Any]]
-    """More of their keys, given our keys, the model's input shape and its outputs."""
+    """Computes the rest of their keys from our keys, the model's input shape and its outputs."""
     ours: Keys = field(default_factory=dict)
-    """Keys of ours that have one value in this family."""
+    """Our keys that have a fixed value in this family."""
     values: Keys = field(default_factory=dict)
-    """Values of theirs in our words, where they are other words."""
+    """Their values and ours, where they differ."""
     base: str = ""
-    """What stands before a name in a whole model, and not in one without its head."""
+    """The prefix of their names in a model with its head; a model without its head has none."""
     head: tuple[str, ...] = ("head.",)
-    """How our names of what a new task brings anew begin."""
+    """Prefixes of our names of the head, which a new task initialises anew."""
     length: str = ""
-    """Their key of how many positions there are; a model of ours may have fewer."""
-    settled: Callable[[Keys], Keys] = dict
-    """Their config with its older and newer spellings made one."""
+    """Their key of the number of positions; a model of ours may have fewer."""
+    normalize: Callable[[Keys], Keys] = dict
+    """Rewrites older and newer spellings of their config into one."""
 
 
 def complete_keys(keys: Keys) -> dict[str, Any]:
-    """Our keys with what None stands for."""
+    """Returns our keys with the values that None stands for."""
     defaults = {"kv_heads": keys.get("heads"), "mlp_width": 4 * keys.get("width", 0)}
     return {k: defaults.get(k, v) if v is None else v for k, v in keys.items()}
 

@@ -1,7 +1,6 @@
-"""Folders of Hugging Face, read into a model of ours and written from one.
+"""Reads and writes Hugging Face folders: `config.json` and `model.safetensors`, maybe in parts.
 
-`config.json` and `model.safetensors`, which may be in several parts. What is called what there is
-said in `models/hugging_face/`.
+The tables of names are the families of `models/hugging_face/`.
 """
 
 import json
@@ -22,39 +21,40 @@ Arrays = dict[str, np.ndarray]
 
 
 def read_pretrained(folder: epath.Path, model: Component, input_shape: Any, outputs: Any) -> Arrays:
-    """The weights there by our names, in our layouts; without a head where there is none.
+    """Reads the weights of a folder; returns them by our names, in our layouts.
 
-    Of learned positions the first are taken, as many as `model` has.
+    A head is missing where the folder has none. Of learned positions the first are returned, as
+    many as `model` has.
 
     Raises:
-      UserError: when `folder` holds another architecture than `model`, key by key, or lacks an
-        array of it.
+      UserError: when a key of the folder's architecture differs from `model`'s, or an array is
+        missing.
     """
     theirs = json.loads((folder / CONFIG).read_text()) if (folder / CONFIG).exists() else {}
     family = _family_of(theirs, model, folder)
     keys = complete_keys(model.keys)
-    _check(family, family.settled(theirs), keys, input_shape, outputs, folder)
-    given = _arrays(folder)
-    found: Arrays = {}
+    _check(family, family.normalize(theirs), keys, input_shape, outputs, folder)
+    arrays = _read_arrays(folder)
+    weights: Arrays = {}
     for rule in family.rules(keys):
         # A model that was saved without its head is the base alone.
         names = (rule.theirs, rule.theirs.removeprefix(family.base))
-        array = next((given[name] for name in names if name in given), None)
+        array = next((arrays[name] for name in names if name in arrays), None)
         if array is not None:
             parts = np.split(rule.layout.ours(array), len(rule.ours), axis=-1)
-            found |= dict(zip(rule.ours, parts, strict=True))
+            weights |= dict(zip(rule.ours, parts, strict=True))
         elif not rule.ours[0].startswith(family.head):
             raise UserError(f"init_from = {str(folder)!r} lacks {rule.theirs}")
-    if "positions.embedding" in found and family.length:
-        found["positions.embedding"] = found["positions.embedding"][: input_shape[0]]
-    return _stacked(found) if keys.get("scan") else found
+    if "positions.embedding" in weights and family.length:
+        weights["positions.embedding"] = weights["positions.embedding"][: input_shape[0]]
+    return _stack_layers(weights) if keys.get("scan") else weights
 
 
 def write_pretrained(
     folder: epath.Path, weights: Mapping[str, np.ndarray], model: Component,
     input_shape: Any, outputs: Any, classes: tuple[str, ...],
 ) -> tuple[str, int]:  # fmt: skip
-    """Writes a model as `transformers` loads it. Its architecture there, and how many arrays.
+    """Writes a model as `transformers` loads it; returns its architecture and number of arrays.
 
     Raises:
       UserError: when no family has a model with these keys.
@@ -63,7 +63,7 @@ def write_pretrained(
 
     keys = complete_keys(model.keys)
     family = _family_for(model.name, keys)
-    named = dict(_unstacked(weights)) if keys.get("scan") else weights
+    named = dict(_unstack_layers(weights)) if keys.get("scan") else weights
     arrays = {
         rule.theirs: np.ascontiguousarray(
             rule.layout.theirs(np.concatenate([named[name] for name in rule.ours], axis=-1))
@@ -92,10 +92,10 @@ def _family_of(theirs: Keys, model: Component, folder: epath.Path) -> Family:
     kind = theirs.get("model_type") or ("timm" if "architecture" in theirs else None)
     of_kind = [family for family in FAMILIES if family.model_type == kind]
     if not of_kind:
-        known = sorted({family.model_type for family in FAMILIES})
+        types = sorted({family.model_type for family in FAMILIES})
         raise UserError(
             f"init_from = {str(folder)!r} is of the type {kind!r} (config.json); known are "
-            f"{', '.join(known)}{did_you_mean(str(kind), known)}"
+            f"{', '.join(types)}{did_you_mean(str(kind), types)}"
         )
     of_model = [family for family in of_kind if family.model == model.name]
     if not of_model:
@@ -110,10 +110,10 @@ def _family_of(theirs: Keys, model: Component, folder: epath.Path) -> Family:
 def _family_for(name: str, keys: Keys) -> Family:
     of_model = [f for f in FAMILIES if f.model == name and f.architecture]
     if not of_model:
-        known = sorted({f.model for f in FAMILIES})
+        models = sorted({f.model for f in FAMILIES})
         raise UserError(
-            f"model {name!r} has no counterpart in transformers{did_you_mean(name, known)}; "
-            f"those with one: {', '.join(known)}"
+            f"model {name!r} has no counterpart in transformers{did_you_mean(name, models)}; "
+            f"those with one: {', '.join(models)}"
         )
     for family in of_model:
         if all(keys[k] == v for k, v in family.ours.items()):
@@ -170,31 +170,31 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _arrays(folder: epath.Path) -> Arrays:
-    """Every array of a folder, by its name there."""
+def _read_arrays(folder: epath.Path) -> Arrays:
+    """Reads every array of a folder, by its name there."""
     parts = [PRETRAINED]
     if not (folder / PRETRAINED).exists():
         index = json.loads((folder / PRETRAINED_INDEX).read_text())
         parts = sorted(set(index["weight_map"].values()))
-    found: Arrays = {}
+    arrays: Arrays = {}
     for part in parts:
         if not (folder / part).exists():
             raise UserError(
                 f"init_from = {str(folder)!r} lacks {part}, which {PRETRAINED_INDEX} names"
             )
-        found |= read_safetensors(folder / part)
-    # As norms' arrays were called once, in BERT's own files.
+        arrays |= read_safetensors(folder / part)
+    # Older names of the norms' arrays, in BERT's own files.
     older = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
-    for name in list(found):
+    for name in list(arrays):
         for old, new in older.items():
             if name.endswith(old):
-                found[name.removesuffix(old) + new] = found.pop(name)
-    return found
+                arrays[name.removesuffix(old) + new] = arrays.pop(name)
+    return arrays
 
 
-def _stacked(weights: Arrays) -> Arrays:
-    """`blocks.0.x`, `blocks.1.x` ... as one `blocks.x` [L, ...]."""
-    found: Arrays = {}
+def _stack_layers(weights: Arrays) -> Arrays:
+    """Stacks `blocks.0.x`, `blocks.1.x` ... as one `blocks.x` [L, ...]."""
+    stacked: Arrays = {}
     layers: dict[str, list[tuple[int, np.ndarray]]] = {}
     for name, array in weights.items():
         first, *rest = name.split(".", 2)
@@ -202,13 +202,13 @@ def _stacked(weights: Arrays) -> Arrays:
             number, part = rest
             layers.setdefault(part, []).append((int(number), array))
         else:
-            found[name] = array
+            stacked[name] = array
     for part, numbered in layers.items():
-        found[f"blocks.{part}"] = np.stack([x for _, x in sorted(numbered, key=lambda n: n[0])])
-    return found
+        stacked[f"blocks.{part}"] = np.stack([x for _, x in sorted(numbered, key=lambda n: n[0])])
+    return stacked
 
 
-def _unstacked(weights: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
+def _unstack_layers(weights: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
     for name, array in weights.items():
         if not name.startswith("blocks."):
             yield name, array

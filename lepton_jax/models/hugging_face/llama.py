@@ -32,8 +32,8 @@ def _llama_follows(keys: Keys, _: Any, outputs: Any) -> dict[str, Any]:
     }
 
 
-def _llama_settled(theirs: Keys) -> dict[str, Any]:
-    """Positions are one section of newer configs, and two keys of older ones."""
+def _normalize_llama(theirs: Keys) -> dict[str, Any]:
+    """Returns a config with positions as newer configs have them, a section, and as older do."""
     older = {"rope_type": "default", **(theirs.get("rope_scaling") or {})}
     older["rope_theta"] = theirs.get("rope_theta", 10_000.0)
     rope = theirs.get("rope_parameters") or older
@@ -60,5 +60,5 @@ LLAMA = Family(
     base="model.",
     head=(),
     length="max_position_embeddings",
-    settled=_llama_settled,
+    normalize=_normalize_llama,
 )

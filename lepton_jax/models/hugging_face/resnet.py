@@ -23,7 +23,7 @@ def _conv_norm(ours: str, conv: str, batch_norm: str) -> Rules:
 
 
 def _resnet_blocks(keys: Keys) -> Iterator[tuple[str, int, int, bool]]:
-    """Our block, its stage, its place there, and whether its shortcut is a projection."""
+    """Yields each block: our name, its stage, its index there, whether the shortcut projects."""
     number = 0
     for stage, count in enumerate(keys["blocks"]):
         for place in range(count):
@@ -83,10 +83,10 @@ _TIMM = {
     "resnet101": ([3, 4, 23, 3], "bottleneck"),
     "resnet152": ([3, 8, 36, 3], "bottleneck"),
 }
-"""timm's architectures that are these networks; it names them and states no sizes."""
+"""timm's architectures that are these networks; timm's config names them without their sizes."""
 
 
-def _timm_settled(theirs: Keys) -> dict[str, Any]:
+def _normalize_timm(theirs: Keys) -> dict[str, Any]:
     name = theirs["architecture"]
     if name not in _TIMM:
         raise UserError(
@@ -117,5 +117,5 @@ TIMM_RESNET = Family(
     follows=lambda keys, input_shape, outputs: {},
     ours={"stem": "imagenet"},
     values={"bottleneck": True, "basic": False},
-    settled=_timm_settled,
+    normalize=_normalize_timm,
 )
