@@ -4,6 +4,8 @@ walk(config) -> Leaf(('optimizer', 'learning_rate'), 0.1, {'hyper', ...}, defaul
 """
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -163,3 +165,8 @@ def put_at(tree: Any, path: LeafPath, value: Any) -> None:
 def join_path(path: str, name: str) -> str:
     """Joins a section's path and the name of a key: `optimizer.learning_rate`."""
     return f"{path}.{name}" if path else str(name)
+
+
+def digest_tree(tree: Mapping[str, Any]) -> str:
+    """Hashes a nest of JSON values, whatever the order of its keys: twelve hex digits."""
+    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:12]

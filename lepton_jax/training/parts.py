@@ -6,8 +6,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lepton_jax.config.config import Config, apply_hyper
+from lepton_jax.config.config import Config
 from lepton_jax.config.pipeline import Pipeline
+from lepton_jax.config.trialable import apply_hyper
 from lepton_jax.data.spec import DataSpec
 from lepton_jax.nn.batch import Batch
 from lepton_jax.nn.rng import Noise

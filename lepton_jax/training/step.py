@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lepton_jax.config.config import hyper_of
+from lepton_jax.config.trialable import hyper_of
 from lepton_jax.errors import UserError
 from lepton_jax.nn.batch import Batch
 from lepton_jax.nn.rng import Noise, example_keys

@@ -11,8 +11,9 @@ import pytest
 from ml_collections import ConfigDict
 
 from lepton_jax.config import config_file
-from lepton_jax.config.config import hyper_of, list_differences
+from lepton_jax.config.config import list_differences
 from lepton_jax.config.schema import signature_keys
+from lepton_jax.config.trialable import hyper_of
 from lepton_jax.config.validation import validate_config
 from lepton_jax.errors import UserError
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from lepton_jax.config import config_file
-from lepton_jax.config.config import Config, apply_hyper, hyper_of, program_key
+from lepton_jax.config.config import Config
 from lepton_jax.config.pipeline import Pipeline
 from lepton_jax.config.schema import HYPER, RUNNING, Hyper, Running
+from lepton_jax.config.trialable import apply_hyper, hyper_of, program_key
 from lepton_jax.config.validation import change_config, parse_pipeline, validate_config
 from lepton_jax.config.walk import Leaf, nest, to_tree, walk
 from lepton_jax.trees import flatten_dict

@@ -9,8 +9,9 @@ import optax
 import pytest
 
 from lepton_jax.config.components import TABLES, component_keys, resolve_component
-from lepton_jax.config.config import Config, OptimizerConfig, apply_hyper, hyper_of
+from lepton_jax.config.config import Config, OptimizerConfig
 from lepton_jax.config.schema import HYPER
+from lepton_jax.config.trialable import apply_hyper, hyper_of
 from lepton_jax.config.validation import validate_config
 from lepton_jax.errors import UserError
 from lepton_jax.training import optimizer

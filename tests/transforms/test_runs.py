@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.cells import CELLS, JIT, Cell, difference
 from lepton_jax.config import config_file
-from lepton_jax.config.config import hyper_of, program_key
+from lepton_jax.config.trialable import hyper_of, program_key
 from tests.placement.test_same_numbers import NUMBERS, ROOT, train
 
 RECIPE = f"{ROOT}/configs/digits_cnn.py"

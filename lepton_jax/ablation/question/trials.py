@@ -8,7 +8,8 @@ from typing import Any
 
 from lepton_jax.ablation.question.experiment import Experiment, Variant
 from lepton_jax.config import config_file
-from lepton_jax.config.config import Config, program_key
+from lepton_jax.config.config import Config
+from lepton_jax.config.trialable import program_key
 from lepton_jax.config.validation import change_config
 from lepton_jax.errors import UserError
 from lepton_jax.trees import flatten_dict

@@ -15,7 +15,8 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from lepton_jax.config.config import Config, hyper_of
+from lepton_jax.config.config import Config
+from lepton_jax.config.trialable import hyper_of
 from lepton_jax.data.order import Order
 from lepton_jax.data.source import Columns
 from lepton_jax.training import feed

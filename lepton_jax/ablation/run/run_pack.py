@@ -20,7 +20,8 @@ from lepton_jax.ablation.run.pack import Pack, read_pack
 from lepton_jax.ablation.run.trial_group import TrialGroup
 from lepton_jax.ablation.workdir import has_ended
 from lepton_jax.cluster.processes import Processes
-from lepton_jax.config.config import Config, program_key
+from lepton_jax.config.config import Config
+from lepton_jax.config.trialable import program_key
 from lepton_jax.console import say
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.evaluation.schedule import Evaluations
