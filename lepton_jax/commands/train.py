@@ -2,12 +2,49 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lepton_jax.console import say
 
-if TYPE_CHECKING:
-    from lepton_jax.training.train import TrainingResult
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """Where the record of a run is, how far it went, and what `test` says."""
+
+    workdir: str
+    step: int
+    total_steps: int
+    results: Mapping[str, Any]
+    stopped: bool
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "workdir": self.workdir,
+            "step": self.step,
+            "total_steps": self.total_steps,
+            "stopped": self.stopped,
+            "results": self.results,
+        }
+
+    def __str__(self) -> str:
+        if self.stopped:
+            return (
+                f"Stopped at step {self.step} of {self.total_steps}, all saved.\n"
+                f"The record is in {self.workdir}; the same command goes on from there, or resume "
+                f"with: python launch.py train --config={self.workdir}/config.json "
+                f"--workdir={self.workdir}"
+            )
+        from lepton_jax.evaluation.evaluator import scalar_results
+
+        test = scalar_results(self.results.get("test", {}))
+        lines = [f"Trained {self.step} steps."]
+        if test:
+            lines.append("test: " + ", ".join(f"{k} {v:.4g}" for k, v in test.items()))
+        lines.append(
+            f"The record is in {self.workdir}; next: "
+            f"python launch.py export --workdir={self.workdir} --out={self.workdir}/bundle"
+        )
+        return "\n".join(lines)
 
 
 @dataclass(frozen=True)
@@ -52,7 +89,7 @@ def train(
     coordinator: str = "",
     num_processes: int = 0,
     process_id: int = -1,
-) -> "TrainingResult | TrainDryRun | LaunchedProcesses":
+) -> TrainingResult | TrainDryRun | LaunchedProcesses:
     """Trains a config in a workdir, or goes on where its run stopped.
 
     --config=FILE.py[:ARG]          the recipe; also a record's config.json
@@ -95,9 +132,10 @@ def train(
 
     from lepton_jax.training import train
 
-    return train.train(
+    run = train.train(
         resolved, workdir, longer=longer, command=train.default_command(), launch=launch
     )
+    return TrainingResult(run.workdir, run.step, run.total_steps, run.results, run.stopped)
 
 
 def _format(value: Any) -> str:

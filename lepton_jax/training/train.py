@@ -14,12 +14,11 @@ from lepton_jax.cluster.agreement import check_same
 from lepton_jax.cluster.environment import BY_ENVIRONMENT, Launch
 from lepton_jax.cluster.processes import Processes, join_processes
 from lepton_jax.cluster.watchdog import Watchdog
-from lepton_jax.config.config import Config, list_differences
+from lepton_jax.config.config import Config
 from lepton_jax.console import say
 from lepton_jax.data.labels import absent_class_warnings
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.evaluation.alignment import align_examples
-from lepton_jax.evaluation.evaluator import scalar_results
 from lepton_jax.evaluation.samples import generate_samples
 from lepton_jax.perf.utilization import Utilization
 from lepton_jax.plots import figures
@@ -30,53 +29,31 @@ from lepton_jax.tracking.claim import claim
 from lepton_jax.tracking.progress import Progress
 from lepton_jax.tracking.record import Record
 from lepton_jax.tracking.writers.views import Views, open_views
-from lepton_jax.training import init_from, loop, saved
+from lepton_jax.training import init_from, loop
 from lepton_jax.training.build import BuiltRun, build_run
 from lepton_jax.training.checkpoints import Checkpoints
 from lepton_jax.training.cost import model_flops
 from lepton_jax.training.feed import feed_for_run
 from lepton_jax.training.not_finite import explain_not_finite
+from lepton_jax.training.resume import check_same_run
 from lepton_jax.training.runtime import runtime
 from lepton_jax.training.state import State, Totals
 from lepton_jax.training.stopping import listen_for_stop
 
 
 @dataclass(frozen=True)
-class TrainingResult:
-    """Where the record of a run is, how far it went, and what `test` says."""
+class RunOutcome:
+    """How far a run went, and the results of its record."""
 
     workdir: str
     step: int
     total_steps: int
     results: Mapping[str, Any]
-    stopped: bool
 
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "workdir": self.workdir,
-            "step": self.step,
-            "total_steps": self.total_steps,
-            "stopped": self.stopped,
-            "results": self.results,
-        }
-
-    def __str__(self) -> str:
-        if self.stopped:
-            return (
-                f"Stopped at step {self.step} of {self.total_steps}, all saved.\n"
-                f"The record is in {self.workdir}; the same command goes on from there, or resume "
-                f"with: python launch.py train --config={self.workdir}/config.json "
-                f"--workdir={self.workdir}"
-            )
-        test = scalar_results(self.results.get("test", {}))
-        lines = [f"Trained {self.step} steps."]
-        if test:
-            lines.append("test: " + ", ".join(f"{k} {v:.4g}" for k, v in test.items()))
-        lines.append(
-            f"The record is in {self.workdir}; next: "
-            f"python launch.py export --workdir={self.workdir} --out={self.workdir}/bundle"
-        )
-        return "\n".join(lines)
+    @property
+    def stopped(self) -> bool:
+        """Whether steps are left."""
+        return self.step < self.total_steps
 
 
 SAME = (
@@ -100,7 +77,7 @@ def train(
     command: list[str],
     until: int = 0,
     launch: Launch = BY_ENVIRONMENT,
-) -> TrainingResult:
+) -> RunOutcome:
     """Trains `config` in `workdir`, or goes on where a run of it stopped.
 
     It starts from the workdir's newest intact checkpoint, else from `config.init_from`, else from
@@ -130,7 +107,7 @@ def train(
                 tokenizer = built.data.tokenizer
                 Record.create(workdir, config.to_json(), facts, tokenizer.text if tokenizer else "")
                 return False
-            _check_same_run(Record.open(workdir), config, facts, longer)
+            check_same_run(Record.open(workdir), config, facts, longer)
             return True
 
         restarted = processes.share("record", open_or_create)
@@ -152,38 +129,6 @@ def train(
             processes.fail(e)
 
 
-def _check_same_run(record: Record, config: Config, facts: dict[str, Any], longer: bool) -> None:
-    """Checks that a record is of the run that is to go on, and warns of what changes its bits.
-
-    Raises:
-      UserError: when the config or the data would make it another run.
-    """
-    workdir = record.workdir
-    changed = list_differences(saved.read_config(workdir), config)
-    length = [c for c in changed if c.startswith("train_for:")]
-    refused = [c for c in changed if not (longer and c in length)]
-    if refused:
-        hint = "choose another --workdir"
-        if refused == length:
-            hint = "to train longer, add --longer; for a shorter run choose another --workdir"
-        raise UserError(
-            "\n  ".join([f"{workdir} holds a run of another config; {hint}:", *refused])
-        )
-    before = record.provenance()
-    if before.get("data_fingerprint") != facts["data_fingerprint"]:
-        raise UserError(f"the data has changed since the run in {workdir} began")
-    for key in ("code", "harness_code", "components"):
-        if before.get(key) != facts.get(key):
-            say("warning: the code has changed since this run began: provenance.json holds both")
-            break
-    for key, meaning in (("visible_cpus", "CPUs"), ("devices", "devices")):
-        if before.get(key) != facts.get(key):
-            say(
-                f"warning: this run began on other {meaning} ({before.get(key)} -> "
-                f"{facts.get(key)}): it goes on, but not bit for bit as there"
-            )
-
-
 class _Run:
     """A run on its way, as the loop's observer: sets up, takes the steps, ends."""
 
@@ -202,7 +147,7 @@ class _Run:
         self.watchdog = Watchdog(self.config.patience, processes)
         self.step = 0
 
-    def train(self, facts: Mapping[str, Any], restarted: bool, until: int) -> TrainingResult:
+    def train(self, facts: Mapping[str, Any], restarted: bool, until: int) -> RunOutcome:
         """Takes the steps that are left, at most up to step `until`, and evaluates at the end."""
         config, program, record = self.config, self.program, self.record
         state, sums = self._begin()
@@ -236,7 +181,7 @@ class _Run:
                 self._finish(state)
             self.checkpoints.close()
             record.end("finished" if step == total else "stopped", step)
-        return TrainingResult(record.workdir, step, total, record.results(), stopped=step < total)
+        return RunOutcome(record.workdir, step, total, record.results())
 
     def record_interval(self, step: int, sums: Totals, state: State) -> None:
         """Records the means of an interval. Raises `NotFinite` when the state has frozen."""

@@ -1,0 +1,41 @@
+"""Whether the record in a workdir is of the run that is to go on there."""
+
+from typing import Any
+
+from lepton_jax.config.config import Config, list_differences
+from lepton_jax.console import say
+from lepton_jax.errors import UserError
+from lepton_jax.tracking.record import Record
+from lepton_jax.training import saved
+
+
+def check_same_run(record: Record, config: Config, facts: dict[str, Any], longer: bool) -> None:
+    """Checks that a record is of the run that is to go on, and warns of what changes its bits.
+
+    Raises:
+      UserError: when the config or the data would make it another run.
+    """
+    workdir = record.workdir
+    changed = list_differences(saved.read_config(workdir), config)
+    length = [c for c in changed if c.startswith("train_for:")]
+    refused = [c for c in changed if not (longer and c in length)]
+    if refused:
+        hint = "choose another --workdir"
+        if refused == length:
+            hint = "to train longer, add --longer; for a shorter run choose another --workdir"
+        raise UserError(
+            "\n  ".join([f"{workdir} holds a run of another config; {hint}:", *refused])
+        )
+    before = record.provenance()
+    if before.get("data_fingerprint") != facts["data_fingerprint"]:
+        raise UserError(f"the data has changed since the run in {workdir} began")
+    for key in ("code", "harness_code", "components"):
+        if before.get(key) != facts.get(key):
+            say("warning: the code has changed since this run began: provenance.json holds both")
+            break
+    for key, meaning in (("visible_cpus", "CPUs"), ("devices", "devices")):
+        if before.get(key) != facts.get(key):
+            say(
+                f"warning: this run began on other {meaning} ({before.get(key)} -> "
+                f"{facts.get(key)}): it goes on, but not bit for bit as there"
+            )
