@@ -25,6 +25,7 @@ RECTANGLES = {
 }
 
 
+@pytest.mark.usefixtures("rendered_figures")
 @pytest.mark.slow
 def test_rectangles_are_found_and_a_bundle_finds_the_same(tmp_path: Path):
     config, workdir = "configs/bccd_detector.py:tiny", tmp_path / "run"

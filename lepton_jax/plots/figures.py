@@ -197,7 +197,12 @@ def _curves(rows: Sequence[Row]) -> dict[str, dict[str, list[tuple[int, float]]]
 
 def save_figure(figure: "Figure", path: Path) -> None:
     """Writes a figure as a PNG file."""
+    files.write_bytes(path, render_figure(figure))
+
+
+def render_figure(figure: "Figure") -> bytes:
+    """Renders a figure as a PNG, 140 pixels an inch."""
     buffer = io.BytesIO()
     # Without matplotlib's version in it the same record gives the same file for longer.
     figure.savefig(buffer, format="png", dpi=140, metadata={"Software": None})
-    files.write_bytes(path, buffer.getvalue())
+    return buffer.getvalue()

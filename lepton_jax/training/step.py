@@ -105,6 +105,10 @@ class TrainingStep:
 
     def abstract_state(self) -> State:
         """Returns the shapes and dtypes of the state."""
+        return self._abstract_state
+
+    @cached_property
+    def _abstract_state(self) -> State:
         return jax.eval_shape(self.init, jax.ShapeDtypeStruct((), jnp.uint32), self.hyper())
 
     def empty_sums(self) -> Totals:

@@ -44,6 +44,7 @@ def test_a_thousand_trials_are_quick_and_small(tmp_path):
     assert "<b>crop" not in page
 
 
+@pytest.mark.usefixtures("rendered_figures")
 def test_every_table_in_three_formats(tmp_path):
     html.write_report(analyse(large(variants=4, points=20)), str(tmp_path))
     names = {"results", "comparisons", "cost", "published", "trials"}

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 import lepton_jax
@@ -13,6 +14,7 @@ from lepton_jax.training.layout import single_device_layout
 RECIPE = str(Path(__file__).parents[2] / "configs/scan_simple.py:tiny")
 
 
+@pytest.mark.usefixtures("rendered_figures")
 def test_a_run_shows_its_translations_and_what_they_were_read_from(tmp_path: Path):
     results = lepton_jax.train(RECIPE, str(tmp_path)).results["test"]
     run = saved.load_run(str(tmp_path))

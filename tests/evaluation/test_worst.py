@@ -117,6 +117,7 @@ def test_a_run_draws_its_mistakes_and_they_are_the_models(workdir: Path):
     assert Image.open(io.BytesIO((workdir / "mistakes.png").read_bytes())).format == "PNG"
 
 
+@pytest.mark.usefixtures("rendered_figures")
 def test_evaluate_draws_a_split_beside_it(workdir: Path):
     (workdir / "mistakes.png").unlink()
     api.evaluate(str(workdir))

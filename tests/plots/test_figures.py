@@ -1,10 +1,13 @@
 import io
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from lepton_jax.io import files
 from lepton_jax.plots import figures
+
+pytestmark = pytest.mark.usefixtures("rendered_figures")
 
 
 def picture(path) -> np.ndarray:

@@ -1,11 +1,11 @@
 """Learning curves of an experiment: the mean over seeds with a band, as data and as a PNG."""
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lepton_jax.ablation.analysis.outcomes import Results
+from lepton_jax.plots.figures import render_figure
 
 CURVE_POINTS = 80
 """Most points of a variant's curve. A trial's own curve is drawn small, and has half as many."""
@@ -79,6 +79,4 @@ def draw_curves(bands: Mapping[str, Any], baseline: str, label: str) -> bytes:
         left_out = len(names) - MOST_CURVES
         title = f"and {left_out:,} more" if left_out > 0 else None
         axes.legend(frameon=False, fontsize=8, title=title, title_fontsize=8)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=140, metadata={"Software": None})
-    return buffer.getvalue()
+    return render_figure(figure)
