@@ -1,3 +1,0 @@
-from tests.tracking.conftest import bucket
-
-__all__ = ["bucket"]
