@@ -82,7 +82,7 @@ class _Encoder(nnx.Module):
         self.blocks = repeat_layers(block, layers, scan=scan, rngs=rngs)
         self._remat = remat
 
-    def _encoded(self, text: TokenBatch, noise: Noise | None) -> jax.Array:
+    def _encode(self, text: TokenBatch, noise: Noise | None) -> jax.Array:
         x_BTD = self.tokens(text.tokens) + self.positions(jnp.arange(text.tokens.shape[1]))
         x_BTD += self.kinds(jnp.zeros_like(text.tokens) if text.kinds is None else text.kinds)
         x_BTD = self.dropout(self.norm(shard_by_batch(x_BTD)), noise)
@@ -140,7 +140,7 @@ class Bert(_Encoder):
 
     def __call__(self, text: TokenBatch, noise: Noise | None = None) -> jax.Array:
         """Computes logits `[B, K]`."""
-        first_BD = self._encoded(text, noise)[:, 0]
+        first_BD = self._encode(text, noise)[:, 0]
         return self.head(self.dropout(jnp.tanh(self.pooler(first_BD)), noise))
 
 
@@ -186,6 +186,6 @@ class BertMLM(_Encoder):
 
     def __call__(self, text: TokenBatch, noise: Noise | None = None) -> jax.Array:
         """Computes logits `[B, T, V]`."""
-        h_BTD = nnx.gelu(self.transform(self._encoded(text, noise)), approximate=False)
+        h_BTD = nnx.gelu(self.transform(self._encode(text, noise)), approximate=False)
         logits_BTV = token_logits(self.transform_norm(h_BTD), self.tokens.embedding[...])
         return logits_BTV + self.bias[...].astype(logits_BTV.dtype)

@@ -114,11 +114,11 @@ class EncoderDecoder(nnx.Module):
         self, source: TokenBatch, target_tokens_BT: jax.Array, noise: Noise | None = None
     ) -> jax.Array:
         """Computes logits `[B, T, V]` of the token after each target token `[B, T]`."""
-        memory_BSD = self._encoded(source, noise)
+        memory_BSD = self._encode(source, noise)
         at_B = jnp.zeros(target_tokens_BT.shape[0], jnp.int32)
-        x_BTD = self.dropout(shard_by_batch(self._embedded(target_tokens_BT, at_B)), noise)
+        x_BTD = self.dropout(shard_by_batch(self._embed(target_tokens_BT, at_B)), noise)
         others = (None, memory_BSD, source.length)
-        x_BTD = apply_layers(self.decoder, x_BTD, _part(noise, 1), *others, remat=self._remat)
+        x_BTD = apply_layers(self.decoder, x_BTD, _noise_of(noise, 1), *others, remat=self._remat)
         return self._logits(x_BTD)
 
     def cache(self, source: TokenBatch, length: int) -> Cache:
@@ -134,7 +134,7 @@ class EncoderDecoder(nnx.Module):
             raise UserError(
                 f"this model has learned {self.context} positions: it cannot write {length} tokens"
             )
-        memory_BSD = self._encoded(source, None)
+        memory_BSD = self._encode(source, None)
         blocks = unstack_layers(self.decoder)
         batch = source.tokens.shape[0]
         return {
@@ -147,7 +147,7 @@ class EncoderDecoder(nnx.Module):
     def read(self, tokens_BT: jax.Array, cache: Cache) -> tuple[jax.Array, Cache]:
         """Reads T more target tokens; returns logits [B, T, V] and the new cache."""
         at_B = cache["at"]
-        x_BTD = self._embedded(tokens_BT, at_B)
+        x_BTD = self._embed(tokens_BT, at_B)
         layers = []
         parts = zip(unstack_layers(self.decoder), cache["layers"], cache["memory"], strict=True)
         for block, layer, memory in parts:
@@ -161,28 +161,30 @@ class EncoderDecoder(nnx.Module):
 
         Row t is that of the token after target token t.
         """
-        memory_BSD = self._encoded(source, None)
-        x_BTD = self._embedded(tokens_BT, jnp.zeros(tokens_BT.shape[0], jnp.int32))
+        memory_BSD = self._encode(source, None)
+        x_BTD = self._embed(tokens_BT, jnp.zeros(tokens_BT.shape[0], jnp.int32))
         others, weights = (memory_BSD, source.length), []
         for block in unstack_layers(self.decoder):
             weights.append(block.cross_weights(x_BTD, *others))
             x_BTD = block(x_BTD, None, None, *others)
         return jnp.stack(weights).mean(0)
 
-    def _encoded(self, source: TokenBatch, noise: Noise | None) -> jax.Array:
+    def _encode(self, source: TokenBatch, noise: Noise | None) -> jax.Array:
         table = self.tokens if self.source_tokens is None else self.source_tokens
         place_1S = jnp.arange(source.tokens.shape[1])[None]
-        x_BSD = self._placed(table(source.tokens), self.source_positions, place_1S)
+        x_BSD = self._add_positions(table(source.tokens), self.source_positions, place_1S)
         x_BSD = self.dropout(shard_by_batch(x_BSD), noise)
-        x_BSD = apply_layers(self.encoder, x_BSD, _part(noise, 0), source.length, remat=self._remat)
+        x_BSD = apply_layers(
+            self.encoder, x_BSD, _noise_of(noise, 0), source.length, remat=self._remat
+        )
         return shard_by_batch(x_BSD if self.encoder_norm is None else self.encoder_norm(x_BSD))
 
-    def _embedded(self, tokens_BT: jax.Array, at_B: jax.Array) -> jax.Array:
+    def _embed(self, tokens_BT: jax.Array, at_B: jax.Array) -> jax.Array:
         """Embeds target tokens `[B, T]`, the first at position `at`: `[B, T, D]`."""
         place_BT = at_B[:, None] + jnp.arange(tokens_BT.shape[1])
-        return self._placed(self.tokens(tokens_BT), self.positions, place_BT)
+        return self._add_positions(self.tokens(tokens_BT), self.positions, place_BT)
 
-    def _placed(self, x_BTD: jax.Array, learned: Any, place_BT: jax.Array) -> jax.Array:
+    def _add_positions(self, x_BTD: jax.Array, learned: Any, place_BT: jax.Array) -> jax.Array:
         width = x_BTD.shape[-1]
         if learned is not None:
             return (x_BTD + learned(place_BT)) * width**0.5
@@ -206,6 +208,6 @@ def position_embedding(place_BT: jax.Array, width: int) -> jax.Array:
     return both_BTR2.reshape(*place_BT.shape, width)
 
 
-def _part(noise: Noise | None, number: int) -> Noise | None:
+def _noise_of(noise: Noise | None, number: int) -> Noise | None:
     """Returns the noise of the encoder (0) or of the decoder (1), independent of each other."""
     return None if noise is None else noise.layer(number)

@@ -55,7 +55,7 @@ class GRU(nnx.Module):
         return self.head(y_BTH.reshape(x.shape[0], -1))
 
 
-class Layer(nnx.Module):
+class RecurrentLayer(nnx.Module):
     """A recurrent layer; if bidirectional, outputs and carries of both cells are concatenated."""
 
     def __init__(
@@ -106,7 +106,7 @@ class Recurrent(nnx.Module):
         width = hidden * (2 if bidirectional else 1)
         self.layers = nnx.List(
             [
-                Layer(
+                RecurrentLayer(
                     *(width if i else channels, hidden),
                     cell=cell,
                     bidirectional=bidirectional,

@@ -78,34 +78,34 @@ class RNNSeq2Seq(nnx.Module):
         self, source: TokenBatch, target_BT: jax.Array, noise: Noise | None = None
     ) -> jax.Array:
         """Computes logits `[B, T, V]`, float32 or wider, of the token after each target token."""
-        return self._decoded(target_BT, self._encoded(source, noise), noise)[0]
+        return self._decode(target_BT, self._encode(source, noise), noise)[0]
 
     def cache(self, source: TokenBatch, length: int) -> Any:
         """Encodes a source; returns the cache before the first target token, leaves `[B, ...]`.
 
         Its size does not depend on `length`.
         """
-        return self._encoded(source, None)
+        return self._encode(source, None)
 
     def read(self, tokens_BT: jax.Array, cache: Any) -> tuple[jax.Array, Any]:
         """Reads T more target tokens; returns logits `[B, T, V]` and the new cache."""
-        return self._decoded(tokens_BT, cache, None)
+        return self._decode(tokens_BT, cache, None)
 
     def aligned(self, source: TokenBatch, tokens_BT: jax.Array) -> jax.Array:
         """Returns the attention weights a_ts, `[B, T, S]`.
 
         Row t is that of the token after target token t.
         """
-        cache = self._encoded(source, None)
+        cache = self._encode(source, None)
         h_BTH, _ = self.decoder(self.tokens(tokens_BT), None, carries=cache["carries"])
         return self._weights(h_BTH, cache)
 
-    def _encoded(self, source: TokenBatch, noise: Noise | None) -> dict[str, Any]:
+    def _encode(self, source: TokenBatch, noise: Noise | None) -> dict[str, Any]:
         x_BSD = self.dropout(self.tokens(source.tokens), noise)
         memory_BSH, carries = self.encoder(x_BSD, noise, length=source.length)
         return {"memory": memory_BSH, "counts": source.counts(), "carries": carries}
 
-    def _decoded(
+    def _decode(
         self, tokens_BT: jax.Array, cache: dict[str, Any], noise: Noise | None
     ) -> tuple[jax.Array, Any]:
         x_BTD = self.dropout(self.tokens(tokens_BT), noise)

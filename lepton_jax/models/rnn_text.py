@@ -72,9 +72,9 @@ class RNNText(nnx.Module):
         """Computes logits `[B, K]`."""
         x_BTD = self.dropout(self.tokens(text.tokens), noise)
         y_BTH, _ = self.recurrent(x_BTD, noise, length=text.length)
-        return self.head(self.dropout(self._pooled(y_BTH, text), noise))
+        return self.head(self.dropout(self._pool(y_BTH, text), noise))
 
-    def _pooled(self, y_BTH: jax.Array, text: TokenBatch) -> jax.Array:
+    def _pool(self, y_BTH: jax.Array, text: TokenBatch) -> jax.Array:
         counts_BT1 = text.counts()[..., None]
         if self._pooling == "mean":  # outputs that do not count are 0
             return y_BTH.sum(1) / jnp.maximum(text.length, 1)[:, None].astype(y_BTH.dtype)

@@ -47,14 +47,14 @@ class Attention(nnx.Module):
     def __call__(self, x_BTD: jax.Array, length_B: jax.Array | None = None) -> jax.Array:
         """Computes self-attention `[B, T, D]` over all tokens, or each text's first `length`."""
         q_BTNH, kv = self._queries(x_BTD), self.keys_values(x_BTD)
-        return self._attended(q_BTNH, kv, causal=self._causal, length_B=length_B)
+        return self._attend(q_BTNH, kv, causal=self._causal, length_B=length_B)
 
     def attend_to(self, x_BTD: jax.Array, kv: KeysValues, length_B: jax.Array) -> jax.Array:
         """Computes cross-attention `[B, T, D]` to the first `length` tokens of another text.
 
         `kv`: what `keys_values` returned for the other text.
         """
-        return self._attended(self._queries(x_BTD), kv, length_B=length_B)
+        return self._attend(self._queries(x_BTD), kv, length_B=length_B)
 
     def weights(self, x_BTD: jax.Array, kv: KeysValues, length_B: jax.Array) -> jax.Array:
         """Returns the weights of `attend_to`, `[B, T, S]`, float32 or wider: the mean over the
@@ -66,7 +66,7 @@ class Attention(nnx.Module):
     def keys_values(self, x_BSD: jax.Array, at_B: jax.Array | None = None) -> KeysValues:
         """Computes keys and values of tokens `[B, S, D]`, the first at position `at`, default 0."""
         k_BSKH, v_BSKH = self._heads(self.k(x_BSD)), self._heads(self.v(x_BSD))
-        return {"k": self._placed(k_BSKH, at_B), "v": v_BSKH}
+        return {"k": self._rotate(k_BSKH, at_B), "v": v_BSKH}
 
     def cache(self, batch: int, length: int) -> KeysValues:
         """Returns an empty cache, zeros, with room for the keys and values of `length` tokens."""
@@ -84,20 +84,20 @@ class Attention(nnx.Module):
         cache = {name: _write_at(cache[name], new[name], at_B) for name in new}
         T, S = x_BTD.shape[1], cache["k"].shape[1]
         seen_BTS = jnp.arange(S) <= (at_B[:, None] + jnp.arange(T))[:, :, None]
-        return self._attended(self._queries(x_BTD, at_B), cache, seen_BTS=seen_BTS), cache
+        return self._attend(self._queries(x_BTD, at_B), cache, seen_BTS=seen_BTS), cache
 
     def _queries(self, x_BTD: jax.Array, at_B: jax.Array | None = None) -> jax.Array:
-        return self._placed(self._heads(self.q(x_BTD)), at_B)
+        return self._rotate(self._heads(self.q(x_BTD)), at_B)
 
     def _heads(self, x_BTF: jax.Array) -> jax.Array:
         return x_BTF.reshape(*x_BTF.shape[:2], -1, self._size)
 
-    def _placed(self, x_BTNH: jax.Array, at_B: jax.Array | None) -> jax.Array:
+    def _rotate(self, x_BTNH: jax.Array, at_B: jax.Array | None) -> jax.Array:
         return (
             x_BTNH if self._rope_base is None else rotate_positions(x_BTNH, self._rope_base, at_B)
         )
 
-    def _attended(self, q_BTNH: jax.Array, kv: KeysValues, **seen: Any) -> jax.Array:
+    def _attend(self, q_BTNH: jax.Array, kv: KeysValues, **seen: Any) -> jax.Array:
         y_BTNH = attention(q_BTNH, kv["k"], kv["v"], **seen)
         return self.o(y_BTNH.reshape(*y_BTNH.shape[:2], -1))
 

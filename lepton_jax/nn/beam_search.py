@@ -135,7 +135,7 @@ def beam_search(
     def penalty(n: jax.Array | int) -> jax.Array:
         return ((5 + jnp.asarray(n, jnp.float32)) / 6) ** length_penalty
 
-    def goes_on(s: _Search) -> jax.Array:
+    def unfinished(s: _Search) -> jax.Array:
         attainable_B = s.nats.max(-1) / penalty(length)
         return (s.step < length) & (attainable_B > s.best.score).any()
 
@@ -152,7 +152,7 @@ def beam_search(
         n = s.step + 1
         ends_BC = (token_BC == end) | (n == length)
         score_BC = jnp.where(ends_BC, total_BC / penalty(n), -jnp.inf)
-        best = _better(s.best, tokens_BCT, score_BC, n)
+        best = _better_of(s.best, tokens_BCT, score_BC, n)
         nats_BK, which_BK = jax.lax.top_k(jnp.where(token_BC == end, -jnp.inf, total_BC), K)
         parent_BK = jnp.take_along_axis(beam_BC, which_BK, axis=1)
         row_BK = jnp.arange(B)[:, None] * K + parent_BK
@@ -165,7 +165,7 @@ def beam_search(
             cache=jax.tree.map(lambda x: jnp.take(x, _rows(row_BK), axis=0), cache),
         )
 
-    return jax.lax.while_loop(goes_on, step, start).best
+    return jax.lax.while_loop(unfinished, step, start).best
 
 
 class _Search(NamedTuple):
@@ -181,7 +181,7 @@ class _Search(NamedTuple):
     cache: Any
 
 
-def _better(
+def _better_of(
     best: WrittenTokens, tokens_BCT: jax.Array, score_BC: jax.Array, n: jax.Array
 ) -> WrittenTokens:
     """Returns the best candidate `[B]` where it scores better than the best so far, else that."""
@@ -213,7 +213,7 @@ def _write_tokens(
         jnp.full((B, length), filler, jnp.int32), zeros_B, zeros_B.astype(jnp.float32)
     )
 
-    def goes_on(carry: Any) -> jax.Array:
+    def unfinished(carry: Any) -> jax.Array:
         t, _, going_B, *_ = carry
         return (t < length) & going_B.any()
 
@@ -236,7 +236,7 @@ def _write_tokens(
 
     going_B = jnp.ones(B, bool)
     carry = (jnp.zeros((), jnp.int32), first_B.astype(jnp.int32), going_B, start, cache)
-    return jax.lax.while_loop(goes_on, step, carry)[3]
+    return jax.lax.while_loop(unfinished, step, carry)[3]
 
 
 def _rows(x: jax.Array) -> jax.Array:

@@ -131,14 +131,14 @@ class TransformerBlock(nnx.Module):
         """
         x_BTD = shard_by_batch(x_BTD)
 
-        def attended(x_BTD: jax.Array) -> jax.Array:
+        def attend(x_BTD: jax.Array) -> jax.Array:
             return self.attention(x_BTD, length_B)
 
-        x_BTD = self._added(x_BTD, self.attention_norm, attended, noise)
+        x_BTD = self._add_part(x_BTD, self.attention_norm, attend, noise)
         if self.cross is not None and memory_BSD is not None:
             memory = self.cross.keys_values(memory_BSD)
-            x_BTD = self._crossed(x_BTD, memory, memory_length_B, noise)
-        return self._added(x_BTD, self.mlp_norm, self.mlp, noise)
+            x_BTD = self._add_cross(x_BTD, memory, memory_length_B, noise)
+        return self._add_part(x_BTD, self.mlp_norm, self.mlp, noise)
 
     def read(
         self,
@@ -155,33 +155,33 @@ class TransformerBlock(nnx.Module):
         """
         new_cache = cache
 
-        def attended(x_BTD: jax.Array) -> jax.Array:
+        def attend(x_BTD: jax.Array) -> jax.Array:
             nonlocal new_cache
             y_BTD, new_cache = self.attention.read(x_BTD, cache, at_B)
             return y_BTD
 
-        x_BTD = self._added(x_BTD, self.attention_norm, attended, None)
+        x_BTD = self._add_part(x_BTD, self.attention_norm, attend, None)
         if self.cross is not None:
-            x_BTD = self._crossed(x_BTD, memory, memory_length_B, None)
-        return self._added(x_BTD, self.mlp_norm, self.mlp, None), new_cache
+            x_BTD = self._add_cross(x_BTD, memory, memory_length_B, None)
+        return self._add_part(x_BTD, self.mlp_norm, self.mlp, None), new_cache
 
     def cross_weights(
         self, x_BTD: jax.Array, memory_BSD: jax.Array, memory_length_B: jax.Array
     ) -> jax.Array:
         """Returns the weights `[B, T, S]` of the cross-attention: see `Attention.weights`."""
         cross: Any = self.cross
-        x_BTD = self._added(x_BTD, self.attention_norm, self.attention, None)
+        x_BTD = self._add_part(x_BTD, self.attention_norm, self.attention, None)
         norm: Any = self.cross_norm
         asks_BTD = x_BTD if self._post_norm else norm(x_BTD)
         return cross.weights(asks_BTD, cross.keys_values(memory_BSD), memory_length_B)
 
-    def _crossed(self, x_BTD: jax.Array, memory: Any, length_B: Any, noise: Any) -> jax.Array:
+    def _add_cross(self, x_BTD: jax.Array, memory: Any, length_B: Any, noise: Any) -> jax.Array:
         cross: Any = self.cross
-        return self._added(
+        return self._add_part(
             x_BTD, self.cross_norm, lambda x: cross.attend_to(x, memory, length_B), noise
         )
 
-    def _added(
+    def _add_part(
         self, x_BTD: jax.Array, norm: Any, part: Callable[[Any], jax.Array], noise: Noise | None
     ) -> jax.Array:
         if self._post_norm:

@@ -36,7 +36,7 @@ def conv2d(
     pads = _pads(x_BHWC, (h, w), strides, padding)
 
     def sliced(x: jax.Array, kernel: jax.Array) -> jax.Array:
-        x = _padded(x, pads, 0)
+        x = _pad(x, pads, 0)
         entries = [
             entry
             for row in _entries(x, 1, h, strides[0])
@@ -62,7 +62,7 @@ def max_pool(
     pads = _pads(x_BHWC, size, strides, padding)
 
     def sliced(x: jax.Array) -> jax.Array:
-        return _reduced(_larger, _padded(x, pads, -math.inf), size, strides)
+        return _reduce(_larger, _pad(x, pads, -math.inf), size, strides)
 
     def stock(x: jax.Array) -> jax.Array:
         return _reduce_window(x, -math.inf, lax.max, size, strides, pads)
@@ -78,7 +78,7 @@ def avg_pool(
     pads = _pads(x_BHWC, size, strides, padding)
 
     def sliced(x: jax.Array) -> jax.Array:
-        return _reduced(jnp.add, _padded(x, pads, 0), size, strides)
+        return _reduce(jnp.add, _pad(x, pads, 0), size, strides)
 
     def stock(x: jax.Array) -> jax.Array:
         return _reduce_window(x, 0, lax.add, size, strides, pads)
@@ -104,7 +104,7 @@ def space_to_depth(x_BHWC: jax.Array, size: int) -> jax.Array:
     return squares.reshape(B, H // size, W // size, size**2 * C)
 
 
-def _padded(x: jax.Array, pads: Sequence[tuple[int, int]], fill: float) -> jax.Array:
+def _pad(x: jax.Array, pads: Sequence[tuple[int, int]], fill: float) -> jax.Array:
     (top, bottom), (left, right) = pads
     if not any((top, bottom, left, right)):
         return x
@@ -124,7 +124,7 @@ def _entries(x: jax.Array, axis: int, window: int, stride: int) -> list[jax.Arra
     return [lax.slice_in_dim(x, k, k + last, stride, axis) for k in range(window)]
 
 
-def _reduced(
+def _reduce(
     operation: Callable[[jax.Array, jax.Array], jax.Array],
     x: jax.Array,
     size: tuple[int, int],

@@ -25,7 +25,7 @@ class Noise:
     def __call__(self) -> jax.Array:
         """Returns fresh typed keys `[B]`. Draws are numbered in the order of the calls."""
         self._draw += 1
-        return self._folded(self._draw)
+        return self._fold_in(self._draw)
 
     def layer(self, i: int | jax.Array) -> "Noise":
         """Returns the noise of layer `i`, which may be traced: the same in a loop and in a scan.
@@ -33,9 +33,9 @@ class Noise:
         Its draws are numbered from 1 again and are independent of the draws of this noise.
         """
         # Draws count from 1, so that no draw has the key of the layers.
-        return Noise(Noise(self._folded(0))._folded(i))
+        return Noise(Noise(self._fold_in(0))._fold_in(i))
 
-    def _folded(self, number: int | jax.Array) -> jax.Array:
+    def _fold_in(self, number: int | jax.Array) -> jax.Array:
         return jax.vmap(jax.random.fold_in, (0, None))(self._keys, number)
 
 

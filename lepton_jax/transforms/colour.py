@@ -21,17 +21,17 @@ Duller = Callable[[jax.Array], jax.Array]
 
 def brightness(batch: Batch, noise: Noise | None, *, strength: Strength) -> Batch:
     """Changes the brightness of each image: blends it with black."""
-    return _blended(batch, noise, strength, black_image)
+    return _blend(batch, noise, strength, black_image)
 
 
 def contrast(batch: Batch, noise: Noise | None, *, strength: Strength) -> Batch:
     """Changes the contrast of each image: blends it with its mean grey."""
-    return _blended(batch, noise, strength, mean_grey)
+    return _blend(batch, noise, strength, mean_grey)
 
 
 def saturation(batch: Batch, noise: Noise | None, *, strength: Strength) -> Batch:
     """Changes the saturation of each image: blends it with its grey image."""
-    return _blended(batch, noise, strength, grey_image)
+    return _blend(batch, noise, strength, grey_image)
 
 
 def black_image(image_HWC: jax.Array) -> jax.Array:
@@ -53,9 +53,7 @@ def blend_images(image: jax.Array, duller: jax.Array, factor: jax.Array) -> jax.
     return duller + factor * (image - duller)
 
 
-def _blended(
-    batch: Batch, noise: Noise | None, strength: float | jax.Array, duller: Duller
-) -> Batch:
+def _blend(batch: Batch, noise: Noise | None, strength: float | jax.Array, duller: Duller) -> Batch:
     if noise is None or is_off(strength):
         return batch
     image_BHWC = batch["image"]
