@@ -16,13 +16,13 @@ def test_ece_is_what_a_count_by_hand_gives(bins, batch_size):
     expected = 0.0
     for m in range(bins):
         inside = (sure > m / bins) & (sure <= (m + 1) / bins)
-        found = ours["calibration"][m]
-        assert found["examples"] == inside.sum()
+        bin_result = ours["calibration"][m]
+        assert bin_result["examples"] == inside.sum()
         if inside.any():
             gap = right[inside].mean() - sure[inside].mean()
             expected += inside.mean() * abs(gap)
-            assert found["accuracy"] == pytest.approx(right[inside].mean())
-            assert found["confidence"] == pytest.approx(sure[inside].mean())
+            assert bin_result["accuracy"] == pytest.approx(right[inside].mean())
+            assert bin_result["confidence"] == pytest.approx(sure[inside].mean())
     assert expected > 0.05
     assert ours["ece"] == pytest.approx(expected, rel=1e-6)
 

@@ -34,10 +34,10 @@ def test_average_precision_of_three_boxes_by_hand():
     """Ranked: a hit, a miss, a hit; the third box is not found. Precision is 1 up to a recall of
     1/3 and 2/3 up to 2/3, at the 101 recalls 0, 0.01, ... 1.
     """
-    found = rows(
+    answers = rows(
         [[TRUE[0, 0], AWAY], [TRUE[1, 0], AWAY]], [[0.9, 0.8], [0.7, 0]], [[0, 0], [0, -1]]
     )
-    results = AveragePrecision(["cell"]).results(found)
+    results = AveragePrecision(["cell"]).results(answers)
     expected = (34 * 1 + 33 * 2 / 3) / 101
     for name in ("map", "map_50", "map_75"):
         assert results[name] == pytest.approx(expected, abs=1e-12)
@@ -53,8 +53,8 @@ def test_a_box_counts_at_the_thresholds_that_it_reaches():
     """One of IoU 0.81: right at 0.5, 0.55, ... 0.8 (7 of 10 thresholds), wrong above."""
     near = [0.2, 0.2, 0.6, 0.2 + 0.4 * 0.81]
     truth = ((-1, -1), (1, -1))
-    found = rows([[AWAY] * 2, [near, AWAY]], [[0, 0], [0.5, 0]], [[-1, -1], [1, -1]], truth)
-    results = AveragePrecision(["cell", "platelet"]).results(found)
+    answers = rows([[AWAY] * 2, [near, AWAY]], [[0, 0], [0.5, 0]], [[-1, -1], [1, -1]], truth)
+    results = AveragePrecision(["cell", "platelet"]).results(answers)
     # The class without true boxes does not count.
     assert (results["map_50"], results["map_75"]) == pytest.approx((1.0, 1.0))
     assert results["map"] == pytest.approx(0.7)

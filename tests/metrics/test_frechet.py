@@ -37,8 +37,8 @@ def test_distance_is_scipys_also_of_singular_covariances(rank):
 def test_distance_of_independent_features_is_that_of_their_deviations():
     m, n = np.zeros(3), np.array([1.0, 2, 0])
     s, t = np.array([1.0, 2, 3]), np.array([2.0, 0, 5])
-    found = frechet_distance(m, np.diag(s**2), n, np.diag(t**2))
-    assert found == pytest.approx(1 + 4 + np.square(s - t).sum())
+    distance = frechet_distance(m, np.diag(s**2), n, np.diag(t**2))
+    assert distance == pytest.approx(1 + 4 + np.square(s - t).sum())
 
 
 @pytest.fixture(scope="module")
@@ -85,13 +85,13 @@ def test_sums_over_batches_come_to_the_distance_of_all_features(classifier, imag
             lambda x: np.asarray(x, np.float64), sums_of({"image": fake[index]}, batch)
         )
         total = sums if total is None else jax.tree.map(np.add, total, sums)
-    found = metric.results(total)
+    results = metric.results(total)
     a, b = by_hand(classifier, real), by_hand(classifier, fake[:50])
     expected = frechet_distance(a.mean(0), np.cov(a.T), b.mean(0), np.cov(b.T))
-    assert found["frechet"] == pytest.approx(expected, rel=1e-3)
-    assert (found["frechet_of"]["real"], found["frechet_of"]["generated"]) == (70, 50)
+    assert results["frechet"] == pytest.approx(expected, rel=1e-3)
+    assert (results["frechet_of"]["real"], results["frechet_of"]["generated"]) == (70, 50)
     assert (
-        found["frechet_of"]["classifier"]["config"] == saved.read_config(classifier).fingerprint()
+        results["frechet_of"]["classifier"]["config"] == saved.read_config(classifier).fingerprint()
     )
 
 

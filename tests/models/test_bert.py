@@ -65,9 +65,9 @@ def test_the_masked_model_equals_the_same_network_in_numpy():
     m = shuffled(BertMLM((T, V), V, **SMALL, rngs=nnx.Rngs(0)))
     h = normed(gelu(linear(encoded(m, TOKENS, 0 * KINDS), m.transform)), m.transform_norm, EPSILON)
     wanted = h @ rows(m.tokens).T + np.asarray(m.bias[...])
-    found = np.asarray(m(text(kinds=None)))
+    logits = np.asarray(m(text(kinds=None)))
     for b, length in enumerate(LENGTH):
-        np.testing.assert_allclose(found[b, :length], wanted[b, :length], atol=1e-3)
+        np.testing.assert_allclose(logits[b, :length], wanted[b, :length], atol=1e-3)
 
 
 def test_padding_changes_nothing():

@@ -62,8 +62,8 @@ def test_compiled_equals_interpreted(keys):
 
 def test_can_be_built_in_a_trace_with_a_traced_rate():
     def state_of(rate):
-        made = CNN((12, 11, 3), 10, features=(4,), hidden=6, dropout=rate, rngs=nnx.Rngs(0))
-        return nnx.to_pure_dict(nnx.state(made))
+        model = CNN((12, 11, 3), 10, features=(4,), hidden=6, dropout=rate, rngs=nnx.Rngs(0))
+        return nnx.to_pure_dict(nnx.state(model))
 
     rates = jax.vmap(state_of)(jnp.array([0.2, 0.7]))["dropout"]["rate"]
     np.testing.assert_array_equal(rates, np.float32([0.2, 0.7]))

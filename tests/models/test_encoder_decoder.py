@@ -84,8 +84,8 @@ def test_equals_the_same_network_in_numpy(keys):
     m = model(**keys)
     logits, aligned = by_hand(m, post=bool(keys))
     np.testing.assert_allclose(call_module(m, source(), TARGET), logits, atol=2e-3)
-    found = nnx.jit(lambda m, source: m.aligned(source, TARGET))(m, source())
-    np.testing.assert_allclose(found, aligned, atol=1e-4)
+    weights = nnx.jit(lambda m, source: m.aligned(source, TARGET))(m, source())
+    np.testing.assert_allclose(weights, aligned, atol=1e-4)
 
 
 @pytest.mark.parametrize("keys", [{}, OTHERWISE], ids=["sinusoidal", "learned"])
@@ -96,8 +96,8 @@ def test_reading_by_a_cache_equals_the_whole_prefix(keys):
     for tokens in (TARGET[:, :2], TARGET[:, 2:3], TARGET[:, 3:]):
         logits, cache = read(m, tokens, cache)
         found.append(logits)
-    whole = call_module(m, source(), TARGET)
-    np.testing.assert_allclose(jnp.concatenate(found, axis=1), whole, atol=1e-4)
+    full_logits = call_module(m, source(), TARGET)
+    np.testing.assert_allclose(jnp.concatenate(found, axis=1), full_logits, atol=1e-4)
     with pytest.raises(UserError, match="learned 4 positions"):
         model(positions="learned").cache(source(), T + 1)
 

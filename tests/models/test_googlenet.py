@@ -58,8 +58,8 @@ def test_a_block_is_what_the_paper_draws():
         ],
         axis=-1,
     )
-    found = block(jnp.asarray(image[None], jnp.float32), None)[0]
-    np.testing.assert_allclose(found, expected, atol=1e-4)
+    channels = block(jnp.asarray(image[None], jnp.float32), None)[0]
+    np.testing.assert_allclose(channels, expected, atol=1e-4)
 
 
 def test_response_is_divided_by_that_of_five_channels():
@@ -68,8 +68,8 @@ def test_response_is_divided_by_that_of_five_channels():
     for c in range(8):
         near = x[..., max(0, c - 2) : c + 3]
         expected[..., c] = x[..., c] / (2 + 1e-4 * (near**2).sum(-1)) ** 0.75
-    found = local_response_norm(jnp.asarray(x, jnp.float32))
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    normed = local_response_norm(jnp.asarray(x, jnp.float32))
+    np.testing.assert_allclose(normed, expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -89,9 +89,9 @@ def test_inception_begins_at_the_map_of_the_paper_or_at_eight_by_eight(
         return real(self, x_BHWC, noise)
 
     monkeypatch.setattr(Inception, "__call__", watched)
-    found = outputs(shape, keys, training=True)
+    shapes = outputs(shape, keys, training=True)
     assert seen == [(side, side) for side in sides]
-    logits, auxiliary = found
+    logits, auxiliary = shapes
     assert [y.shape for y in (logits, *(y for _, y in auxiliary))] == [(2, 5)] * 3
 
 

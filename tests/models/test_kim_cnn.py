@@ -32,18 +32,18 @@ def reference(tokens):
 
 
 def test_equals_the_formula_on_texts_of_every_length():
-    found = MODEL(TokenBatch(jnp.asarray(TOKENS), jnp.asarray(LENGTH)))
+    logits = MODEL(TokenBatch(jnp.asarray(TOKENS), jnp.asarray(LENGTH)))
     expected = [reference(t[:n]) for t, n in zip(TOKENS, LENGTH, strict=True)]
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(logits, expected, atol=1e-5)
 
 
 def test_padding_changes_nothing():
     other = np.where(np.arange(T) < LENGTH[:, None], TOKENS, 3).astype(np.int32)
     longer = np.pad(TOKENS, ((0, 0), (0, 6)), constant_values=5)
-    whole = MODEL(TokenBatch(jnp.asarray(TOKENS), jnp.asarray(LENGTH)))
+    logits = MODEL(TokenBatch(jnp.asarray(TOKENS), jnp.asarray(LENGTH)))
     for tokens in (other, longer):
         np.testing.assert_array_equal(
-            MODEL(TokenBatch(jnp.asarray(tokens), jnp.asarray(LENGTH))), whole
+            MODEL(TokenBatch(jnp.asarray(tokens), jnp.asarray(LENGTH))), logits
         )
 
 

@@ -41,8 +41,8 @@ def test_equals_the_formula():
 def test_backwards_it_reads_from_the_end_and_keeps_the_order_of_time():
     cell = GRUCell(C, H, rngs=nnx.Rngs(0))
     expected = reference(cell, X[:, ::-1])[:, ::-1]
-    found, _ = unroll_cell(cell, jnp.asarray(X), reverse=True)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    outputs, _ = unroll_cell(cell, jnp.asarray(X), reverse=True)
+    np.testing.assert_allclose(outputs, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])

@@ -46,10 +46,10 @@ def compiled(m):
 
 def padded(tokens, more):
     """Longer, and with other padding."""
-    found = np.random.default_rng(1).integers(1, V, size=(len(tokens), tokens.shape[1] + more))
+    longer = np.random.default_rng(1).integers(1, V, size=(len(tokens), tokens.shape[1] + more))
     counts = np.arange(tokens.shape[1]) < LENGTH[:, None]
-    found[:, : tokens.shape[1]][counts] = tokens[counts]
-    return found.astype(np.int32)
+    longer[:, : tokens.shape[1]][counts] = tokens[counts]
+    return longer.astype(np.int32)
 
 
 @pytest.mark.parametrize(
@@ -152,5 +152,5 @@ def test_float64_stays_float64_and_bfloat16_answers_in_float32(make):
         with jax.enable_x64(dtype == jnp.float64):
             graph, params, rest = nnx.split(make(), nnx.Param, ...)
             params = jax.tree.map(lambda p, dtype=dtype: p.astype(dtype), params)
-            found = jax.eval_shape(nnx.merge(graph, params, rest), *inputs)
-            assert found.dtype == (dtype if make is classifier else expected)
+            logits = jax.eval_shape(nnx.merge(graph, params, rest), *inputs)
+            assert logits.dtype == (dtype if make is classifier else expected)

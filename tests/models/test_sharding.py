@@ -73,7 +73,7 @@ def test_a_tiny_recipe_can_be_spread(path):
 @pytest.mark.parametrize("case", BIG, ids=lambda c: f"{c[0]}-{len(c[3])}")
 def test_a_big_model_can_be_spread(case, mesh):
     params, found = specs(*case, mesh)
-    whole = sum(x.size for x in params.values())
+    total = sum(x.size for x in params.values())
     size = {axis: 8 if axis == "fsdp" and len(mesh) == 1 else 2 for axis in ("fsdp", "tensor")}
     held = 0
     for name, leaf in params.items():
@@ -82,7 +82,7 @@ def test_a_big_model_can_be_spread(case, mesh):
             parts *= size[axis] if axis else 1
         held += leaf.size // parts
     if "fsdp" in mesh:  # nearly everything is spread
-        assert held < whole / size["fsdp"] * 1.2
+        assert held < total / size["fsdp"] * 1.2
 
 
 def test_a_stack_of_layers_is_spread_as_its_layers():

@@ -55,10 +55,10 @@ def test_attention_equals_loops(dtype, atol, kv_heads):
     q, k, v = (rng.normal(size=(2, 5, n, 8)) for n in (4, kv_heads, kv_heads))
     with jax.enable_x64(True):
         q_, k_, v_ = (jnp.asarray(x, dtype) for x in (q, k, v))
-        found = ours.attention(q_, k_, v_, causal=True)
+        outputs = ours.attention(q_, k_, v_, causal=True)
         some = ours.attention(q_, k_, v_, length_B=jnp.array([5, 2], jnp.int32))
-    assert found.dtype == dtype
-    np.testing.assert_allclose(found, attention(q, k, v), atol=atol)
+    assert outputs.dtype == dtype
+    np.testing.assert_allclose(outputs, attention(q, k, v), atol=atol)
     np.testing.assert_allclose(some, attention(q, k, v, causal=False, lengths=[5, 2]), atol=atol)
 
 
@@ -110,7 +110,7 @@ def test_equals_the_same_network_in_numpy(keys):
 @pytest.mark.parametrize("keys", [{}, LLAMA], ids=["gpt2", "llama"])
 def test_scan_and_remat_change_no_number(keys):
     with jax.enable_x64(True):
-        found = []
+        results = []
         for scan, remat in [(False, "none"), (False, "dots"), (True, "none"), (True, "full")]:
             model = Functional(
                 lambda rngs, scan=scan, remat=remat: Transformer(
@@ -127,12 +127,12 @@ def test_scan_and_remat_change_no_number(keys):
 
             value, grads = jax.jit(jax.value_and_grad(loss))(params)
             squares = sum(jnp.square(g).sum() for g in jax.tree.leaves(grads))
-            found.append((value, jnp.sqrt(squares), grads["tokens"]["embedding"]))
-        for other in found[1:]:
-            for a, b in zip(found[0], other, strict=True):
+            results.append((value, jnp.sqrt(squares), grads["tokens"]["embedding"]))
+        for other in results[1:]:
+            for a, b in zip(results[0], other, strict=True):
                 np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
         without = model.merge(params, rest)(TOKENS, None)
-        assert abs(jax.nn.logsumexp(without, axis=-1).sum() - found[0][0]) > 1e-3
+        assert abs(jax.nn.logsumexp(without, axis=-1).sum() - results[0][0]) > 1e-3
 
 
 def test_every_layer_draws_its_own_noise():

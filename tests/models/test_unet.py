@@ -77,9 +77,9 @@ def test_attention_is_a_softmax_over_all_pixels():
 
 def test_times_are_told_apart_at_every_scale():
     t = jnp.asarray([0.0, 1.0, 100.0], jnp.float32)
-    found = time_embedding(t, 4)
+    embedding = time_embedding(t, 4)
     expected = [[np.sin(x), np.sin(x / 1e4), np.cos(x), np.cos(x / 1e4)] for x in t]
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(embedding, expected, atol=1e-5)
 
 
 def test_sizes_that_do_not_fit_are_refused_in_words():

@@ -101,7 +101,7 @@ def test_equals_the_same_network_in_numpy(keys):
 @pytest.mark.slow
 def test_scan_and_remat_change_no_number():
     with jax.enable_x64(True):
-        found = []
+        results = []
         for scan, remat in [(False, "none"), (True, "full")]:
             f = Functional(
                 lambda rngs, scan=scan, remat=remat: ViT(
@@ -120,10 +120,10 @@ def test_scan_and_remat_change_no_number():
 
             value, grads = jax.jit(jax.value_and_grad(loss))(params)
             assert all(np.isfinite(g).all() for g in jax.tree.leaves(grads))
-            found.append((value, grads["patches"]["kernel"], grads["token"]))
-        for a, b in zip(*found, strict=True):
+            results.append((value, grads["patches"]["kernel"], grads["token"]))
+        for a, b in zip(*results, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12)
-        assert np.abs(found[0][1]).max() > 1e-6
+        assert np.abs(results[0][1]).max() > 1e-6
 
 
 def test_bfloat16_goes_through():

@@ -60,15 +60,15 @@ def test_a_search_wide_enough_finds_the_best_of_all_answers(penalty):
             read, cache, first, beams=V**T, length=T, end=END, length_penalty=penalty
         )
     )
-    found = search(*start())
-    assert found.tokens.dtype == jnp.int32
-    assert found.score.dtype == jnp.float32
+    decoded = search(*start())
+    assert decoded.tokens.dtype == jnp.int32
+    assert decoded.score.dtype == jnp.float32
     lengths = set()
     for b, table in enumerate(TABLES):
         score = {a: nats(table, a) / ((5 + len(a)) / 6) ** penalty for a in answers()}
         best = max(score, key=score.__getitem__)
-        assert of_row(found, b) == best
-        np.testing.assert_allclose(found.score[b], score[best], rtol=1e-5)
+        assert of_row(decoded, b) == best
+        np.testing.assert_allclose(decoded.score[b], score[best], rtol=1e-5)
         lengths.add(len(best))
     assert penalty != 0.6 or len(lengths) > 1
 
@@ -89,11 +89,13 @@ def searched(table, K, penalty):
 def test_a_narrow_search_keeps_the_likeliest_beams(K):
     tables = np.random.default_rng(3).normal(0, 1.5, (16, V, V, V)).astype(np.float32)
     cache, first = start(tables)
-    found = jax.jit(lambda c, f: beam_search(read, c, f, beams=K, length=T, end=END))(cache, first)
+    decoded = jax.jit(lambda c, f: beam_search(read, c, f, beams=K, length=T, end=END))(
+        cache, first
+    )
     for b, table in enumerate(tables):
         answer, score = searched(table, K, 0.6)
-        assert of_row(found, b) == answer
-        np.testing.assert_allclose(found.score[b], score, rtol=1e-5)
+        assert of_row(decoded, b) == answer
+        np.testing.assert_allclose(decoded.score[b], score, rtol=1e-5)
 
 
 def test_an_answer_does_not_depend_on_the_texts_beside_it():
@@ -105,13 +107,13 @@ def test_an_answer_does_not_depend_on_the_texts_beside_it():
 
 
 def test_greedy_takes_the_likeliest_to_the_end():
-    found = jax.jit(lambda c, f: greedy_tokens(read, c, f, length=T, end=END))(*start())
+    decoded = jax.jit(lambda c, f: greedy_tokens(read, c, f, length=T, end=END))(*start())
     for b, table in enumerate(TABLES):
         seen = [0, FIRST]
         while len(seen) < T + 2 and (len(seen) == 2 or seen[-1] != END):
             seen.append(int(table[seen[-2], seen[-1]].argmax()))
-        assert of_row(found, b) == tuple(seen[2:])
-        np.testing.assert_allclose(found.score[b], nats(table, seen[2:]), rtol=1e-5)
+        assert of_row(decoded, b) == tuple(seen[2:])
+        np.testing.assert_allclose(decoded.score[b], nats(table, seen[2:]), rtol=1e-5)
 
 
 LOGITS = np.log(np.array([0.4, 0.3, 0.15, 0.1, 0.05]))
@@ -132,8 +134,8 @@ LOGITS = np.log(np.array([0.4, 0.3, 0.15, 0.1, 0.05]))
 )
 def test_what_is_left_to_be_drawn(keys, left):
     order = np.array([3, 0, 4, 1, 2])
-    found = softmax(np.asarray(filter_logits(jnp.asarray(LOGITS[order])[None], **keys))[0])
-    np.testing.assert_allclose(found, (np.array(left) / sum(left))[order], rtol=1e-5)
+    probabilities = softmax(np.asarray(filter_logits(jnp.asarray(LOGITS[order])[None], **keys))[0])
+    np.testing.assert_allclose(probabilities, (np.array(left) / sum(left))[order], rtol=1e-5)
 
 
 def test_draws_have_the_exact_probabilities_of_sequences():
@@ -144,7 +146,7 @@ def test_draws_have_the_exact_probabilities_of_sequences():
         )
     )
     cache, first = start(np.repeat(table, B, axis=0))
-    found = draw(cache, first, jax.random.split(jax.random.key(0), B))
+    sampled = draw(cache, first, jax.random.split(jax.random.key(0), B))
     pairs = list(itertools.product(range(V), repeat=2))
 
     def p(a, b):
@@ -152,8 +154,10 @@ def test_draws_have_the_exact_probabilities_of_sequences():
         return softmax(np.asarray(filter_logits(logits, **keys), np.float64)[0])
 
     exact = np.array([p(0, FIRST)[x] * p(FIRST, x)[y] for x, y in pairs])
-    seen = np.bincount(np.asarray(found.tokens) @ [V, 1], minlength=V * V)
+    seen = np.bincount(np.asarray(sampled.tokens) @ [V, 1], minlength=V * V)
     assert (seen[exact == 0] == 0).all()
     counted = exact > 0
     assert stats.chisquare(seen[counted], B * exact[counted]).pvalue > 1e-3
-    np.testing.assert_allclose(found.score[0], nats(table[0], found.tokens[0].tolist()), rtol=1e-5)
+    np.testing.assert_allclose(
+        sampled.score[0], nats(table[0], sampled.tokens[0].tolist()), rtol=1e-5
+    )

@@ -31,8 +31,8 @@ def reference(name, cell, x):
     w, b, u = array(cell.input.kernel), array(cell.input.bias), array(cell.recurrent.kernel)
     for x_C in x:
         if name in SIGMA:
-            whole = np.concatenate([u, w]).T  # W of h' = sigma(W [h, x] + b)
-            h = SIGMA[name](whole @ np.concatenate([h, x_C]) + b)
+            weights = np.concatenate([u, w]).T  # W of h' = sigma(W [h, x] + b)
+            h = SIGMA[name](weights @ np.concatenate([h, x_C]) + b)
         elif name == "lstm":
             i, f, g, o = np.split(x_C @ w + h @ u + b, 4)
             c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
@@ -66,10 +66,10 @@ def test_equals_the_formula_on_each_example_cut_to_its_length(name, reverse):
 def test_a_text_read_in_two_parts_is_read_as_one(name):
     keys = dict(cell=name, layers=2, bidirectional=False, dropout=0.0, rngs=nnx.Rngs(0))
     m, x = Recurrent(C, H, **keys), jnp.asarray(X, jnp.float32)
-    whole, end = m(x, None)
+    outputs, end = m(x, None)
     first, carries = m(x[:, :4], None)
     second, carries = m(x[:, 4:], None, carries=carries)
-    np.testing.assert_allclose(jnp.concatenate([first, second], 1), whole, atol=1e-6)
+    np.testing.assert_allclose(jnp.concatenate([first, second], 1), outputs, atol=1e-6)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), carries, end)
 
 

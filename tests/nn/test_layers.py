@@ -109,15 +109,15 @@ def normalized(x, position):
 def test_batch_norm_split_over_devices_equals_the_whole_batch(mesh, dtype):
     with jax.enable_x64(dtype == np.float64):
         x, position = images().astype(dtype), np.arange(B)
-        whole = jax.jit(normalized)(x, position)
+        unsplit = jax.jit(normalized)(x, position)
         specs = dict(in_specs=P("data"), out_specs=(P("data"), P("data"), P(), P()))
         split = jax.jit(jax.shard_map(normalized, mesh=mesh, **specs, check_vma=False))(x, position)
         exact = 1e-10 if dtype == np.float64 else 2e-4
-        for ours, want in zip(split, whole, strict=True):
+        for ours, want in zip(split, unsplit, strict=True):
             np.testing.assert_allclose(ours, want, rtol=exact, atol=exact * 10)
         sharding = jax.NamedSharding(mesh, P("data"))
         on_mesh = jax.jit(normalized)(*jax.device_put((x, position), sharding))
-        for ours, want in zip(on_mesh, whole, strict=True):
+        for ours, want in zip(on_mesh, unsplit, strict=True):
             np.testing.assert_allclose(ours, want, rtol=exact, atol=exact * 10)
 
 
@@ -136,13 +136,13 @@ def dropped(x, position):
 
 def test_dropout_draws_the_same_wherever_the_example_is(mesh):
     x, position = images(), np.arange(B)
-    whole = dropped(x, position)
+    unsplit = dropped(x, position)
     split = jax.shard_map(dropped, mesh=mesh, in_specs=P("data"), out_specs=P("data"))
-    np.testing.assert_array_equal(jax.jit(split)(x, position), whole)
+    np.testing.assert_array_equal(jax.jit(split)(x, position), unsplit)
     some = np.array([11, 2, 5])
-    np.testing.assert_array_equal(dropped(x[some], position[some]), whole[some])
+    np.testing.assert_array_equal(dropped(x[some], position[some]), unsplit[some])
     stacked = jax.vmap(dropped)(x.reshape(4, 4, *x.shape[1:]), position.reshape(4, 4))
-    np.testing.assert_array_equal(stacked.reshape(x.shape), whole)
+    np.testing.assert_array_equal(stacked.reshape(x.shape), unsplit)
 
 
 def test_dropout_takes_a_traced_rate_and_one_program_serves_all():

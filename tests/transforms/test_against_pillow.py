@@ -61,15 +61,15 @@ def test_colours_are_pillows(duller, enhance, factor):
 
 
 def test_brightness_is_uniform_in_its_range():
-    given = {"image": jnp.ones((4000, 1, 1, 3), jnp.float32)}
+    images = {"image": jnp.ones((4000, 1, 1, 3), jnp.float32)}
     from lepton_jax.nn.rng import Noise
 
     drawn = Noise(jax.random.split(jax.random.key(0), 4000))
-    factor = np.asarray(colour.brightness(given, drawn, strength=0.4)["image"])[:, 0, 0, 0]
+    factor = np.asarray(colour.brightness(images, drawn, strength=0.4)["image"])[:, 0, 0, 0]
     assert 0.6 <= factor.min() < 0.61
     assert 1.39 < factor.max() <= 1.4
     assert abs(factor.mean() - 1) < 0.01
-    assert colour.brightness(given, drawn, strength=0.0) is given
+    assert colour.brightness(images, drawn, strength=0.0) is images
 
 
 def affine(image, a, b, c, d, e, f):
@@ -116,12 +116,12 @@ def test_an_operation_is_pillows(name):
 
 @pytest.mark.slow
 def test_operations_are_drawn_alike_and_strength_may_be_traced():
-    given, drawn = batch(), noise()
-    fixed = rand_augment(given, drawn, operations=1, magnitude=7.0)["image"]
-    traced = jax.jit(lambda m: rand_augment(given, noise(), operations=1, magnitude=m)["image"])
+    images, drawn = batch(), noise()
+    fixed = rand_augment(images, drawn, operations=1, magnitude=7.0)["image"]
+    traced = jax.jit(lambda m: rand_augment(images, noise(), operations=1, magnitude=m)["image"])
     np.testing.assert_allclose(np.int32(traced(jnp.float32(7.0))), np.int32(fixed), atol=1)
-    still = rand_augment(given, noise(), operations=1, magnitude=0.0)["image"]
-    changed = (np.asarray(still) != np.asarray(given["image"])).any((1, 2, 3))
+    still = rand_augment(images, noise(), operations=1, magnitude=0.0)["image"]
+    changed = (np.asarray(still) != np.asarray(images["image"])).any((1, 2, 3))
     # Without strength only autocontrast and equalize, two of fourteen, change an image (and
     # translation, rotation and so on by nothing).
     assert 0 < changed.sum() < 24

@@ -45,9 +45,9 @@ augmentations = pytest.mark.parametrize("augment", AUGMENTATIONS.values(), ids=A
 
 @augmentations
 def test_a_draw_depends_on_the_examples_key_alone(augment):
-    whole = np.asarray(augment(batch(), noise())["image"])
+    images = np.asarray(augment(batch(), noise())["image"])
     some = np.array([40, 3, 17])
-    np.testing.assert_array_equal(augment(batch(some), noise(some))["image"], whole[some])
+    np.testing.assert_array_equal(augment(batch(some), noise(some))["image"], images[some])
 
 
 @augmentations
@@ -55,17 +55,17 @@ def test_a_draw_depends_on_the_examples_key_alone(augment):
 def test_shape_type_and_other_fields_stay(augment, dtype):
     if augment is rand_augment and dtype != "uint8":
         pytest.skip("its tables are over the 256 values of uint8")
-    given = batch()
-    given["image"] = given["image"].astype(dtype)
-    out = jax.jit(lambda b: augment(b, noise()))(given)
-    assert (out["image"].shape, out["image"].dtype) == ((B, H, W, C), given["image"].dtype)
+    raw = batch()
+    raw["image"] = raw["image"].astype(dtype)
+    out = jax.jit(lambda b: augment(b, noise()))(raw)
+    assert (out["image"].shape, out["image"].dtype) == ((B, H, W, C), raw["image"].dtype)
     np.testing.assert_array_equal(out["label"], LABELS)
 
 
 @augmentations
 def test_nothing_is_drawn_in_evaluation(augment):
-    given = batch()
-    assert augment(given, None)["image"] is given["image"]
+    raw = batch()
+    assert augment(raw, None)["image"] is raw["image"]
 
 
 @augmentations
@@ -91,14 +91,14 @@ def test_pad_crop_is_a_window_of_the_padded_image(mode):
     padded = np.pad(IMAGES, ((0, 0), (2, 2), (2, 2), (0, 0)), mode=mode)
     shifts = set()
     for image, source in zip(out, padded, strict=True):
-        found = [
+        corners = [
             (r, c)
             for r in range(5)
             for c in range(5)
             if np.array_equal(image, source[r : r + H, c : c + W])
         ]
-        assert found
-        shifts.add(found[0])
+        assert corners
+        shifts.add(corners[0])
     assert {r for r, _ in shifts} == {c for _, c in shifts} == set(range(5))
 
 
@@ -148,8 +148,8 @@ def test_scale_equals_numpy():
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_scale_keeps_a_floating_type(dtype):
-    given = {"image": jnp.asarray(IMAGES, dtype)}
-    assert scale(given, None)["image"].dtype == dtype
+    raw = {"image": jnp.asarray(IMAGES, dtype)}
+    assert scale(raw, None)["image"].dtype == dtype
 
 
 def test_scale_refuses_numbers_for_other_channels():
@@ -180,13 +180,13 @@ MOVES = {
 
 @pytest.mark.parametrize("augment", MOVES.values(), ids=MOVES)
 def test_boxes_follow_what_is_in_them(augment):
-    given = rectangles()
-    out = jax.jit(lambda b: augment(b, noise()))(given)
+    raw = rectangles()
+    out = jax.jit(lambda b: augment(b, noise()))(raw)
     assert out["boxes"].dtype == jnp.float32
     assert out["labels"].dtype == jnp.int32
     moved = 0
     for image, old, boxes, labels in zip(
-        *(np.asarray(x) for x in (out["image"], given["boxes"], out["boxes"], out["labels"])),
+        *(np.asarray(x) for x in (out["image"], raw["boxes"], out["boxes"], out["labels"])),
         strict=True,
     ):
         assert labels[1] == -1
@@ -202,8 +202,8 @@ def test_boxes_follow_what_is_in_them(augment):
 
 
 def test_boxes_without_noise_stay():
-    given = rectangles()
-    assert geometry.zoom(given, None)["boxes"] is given["boxes"]
+    raw = rectangles()
+    assert geometry.zoom(raw, None)["boxes"] is raw["boxes"]
 
 
 def test_zoom_refuses_a_factor_that_is_none():

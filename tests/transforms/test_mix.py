@@ -57,8 +57,8 @@ def test_partners_are_the_same_on_eight_devices(name):
         function = jax.shard_map(
             function, mesh=place.mesh, in_specs=(spec,), out_specs=spec, check_vma=False
         )
-    given = place.put(raw(), place.batch)
-    spread = jax.device_get(jax.jit(place.traced(function), in_shardings=(place.batch,))(given))
+    batch = place.put(raw(), place.batch)
+    spread = jax.device_get(jax.jit(place.traced(function), in_shardings=(place.batch,))(batch))
     expected = alone(mix)
     np.testing.assert_array_equal(spread["mixed_label"], expected["mixed_label"])
     np.testing.assert_allclose(spread["mixed_share"], expected["mixed_share"], rtol=1e-5)
@@ -78,12 +78,14 @@ def test_cutmix_is_a_box_of_the_next_image_and_shares_are_its_area():
     out = alone(MIXINGS["cutmix"])
     sizes = set()
     for i in range(B):
-        own = (out["image"][i] == IMAGES[i]).all(-1)
+        unchanged = (out["image"][i] == IMAGES[i]).all(-1)
         other = (out["image"][i] == IMAGES[(i + 1) % B]).all(-1)
-        assert (own ^ other).all()
+        assert (unchanged ^ other).all()
         rows, columns = np.flatnonzero(other.any(1)), np.flatnonzero(other.any(0))
         assert other[np.ix_(rows, columns)].all()
-        np.testing.assert_allclose(out["mixed_share"][i], [own.mean(), other.mean()], rtol=1e-6)
+        np.testing.assert_allclose(
+            out["mixed_share"][i], [unchanged.mean(), other.mean()], rtol=1e-6
+        )
         sizes.add(other.sum())
     assert len(sizes) > 4
 
@@ -110,8 +112,8 @@ def test_nothing_is_mixed_with_padding_and_nothing_in_evaluation(mix):
     assert weight[last, LABELS[last]] == pytest.approx(1)
     np.testing.assert_array_equal(out["image"][last], IMAGES[last])
     assert (out["image"][:last] != IMAGES[:last]).any()
-    given = raw()
-    assert mix(given, None) is given
+    batch = raw()
+    assert mix(batch, None) is batch
 
 
 @mixings

@@ -59,5 +59,5 @@ def test_strengths_vary_without_a_new_program():
 
     assert key(AUGMENT) == key(AUGMENT.replace("0.2", "0.3").replace("0.4", "0.8"))
     assert key(AUGMENT) != key(AUGMENT.replace("0.2", "0.0"))  # off is another program
-    found = hyper_of(config_file.load_config(RECIPE, {"data.augment": AUGMENT})[0])["augment"]
-    assert found[-2:] == [{"alpha": 0.4, "probability": 0.5}, {"alpha": 1.0, "probability": 0.5}]
+    augment = hyper_of(config_file.load_config(RECIPE, {"data.augment": AUGMENT})[0])["augment"]
+    assert augment[-2:] == [{"alpha": 0.4, "probability": 0.5}, {"alpha": 1.0, "probability": 0.5}]
