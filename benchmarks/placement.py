@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.cells import CELLS, JIT, ROOT, Cell, difference
+from tests.cells import CELLS, JIT, ROOT, Cell
+from tests.laws import difference
 
 ROWS = ROOT / "docs/results/placement.json"
 PAGE = ROOT / "docs/placement.md"

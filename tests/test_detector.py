@@ -9,7 +9,8 @@ import pytest
 from lepton_jax import api
 from lepton_jax.ablation import grid
 from lepton_jax.serving import loader
-from tests.ablation.packs import largest_difference, run_packed
+from tests.ablation.packs import run_packed
+from tests.laws import largest_difference
 
 RECTANGLES = {
     "train_for": "150 steps",

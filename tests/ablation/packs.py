@@ -1,6 +1,5 @@
-"""Trials that are run in packs, and how far two records are apart."""
+"""Trials that are run in packs."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,23 +24,3 @@ def run_packed(
         pack.write()
         assert run_pack(pack.folder).ok is ok
     return trials
-
-
-def read_rows(workdir: Path) -> list[dict[str, Any]]:
-    """Reads what a record holds of each step."""
-    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-
-
-def largest_difference(a: Path, b: Path) -> float:
-    """Computes the largest relative difference of two records' metrics.
-
-    Their rows and names must be the same.
-    """
-    largest = 0.0
-    for x, y in zip(read_rows(a), read_rows(b), strict=True):
-        assert x.keys() == y.keys()
-        assert x["step"] == y["step"]
-        for name in x:
-            if name.endswith(("loss", "grad_norm", "accuracy")):
-                largest = max(largest, abs(x[name] - y[name]) / max(abs(x[name]), 1e-300))
-    return largest

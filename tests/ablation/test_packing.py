@@ -13,7 +13,8 @@ from lepton_jax.ablation.question.trials import expand_trials, group_by_program
 from lepton_jax.ablation.workdir import has_ended, trial_folder, trial_status
 from lepton_jax.training.checkpoints import Checkpoints
 from lepton_jax.training.saved import load_run
-from tests.ablation.packs import largest_difference, run_packed
+from tests.ablation.packs import run_packed
+from tests.laws import largest_difference
 
 QUICK = {
     "train_for": "20 steps",

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.training.test_interruption import assert_same_run
+from tests.laws import assert_same_run
 
 pytestmark = pytest.mark.slow
 

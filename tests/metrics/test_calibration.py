@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lepton_jax.metrics.calibration import Calibration
-from tests.metrics.test_classification import CLASSES, evaluate, split
+from tests.metrics.splits import CLASSES, evaluate, split
 
 
 @pytest.mark.parametrize("batch_size", [16, 128])

@@ -1,45 +1,12 @@
 """Metrics against scikit-learn, over batches whose last one is ragged."""
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import sklearn.metrics as reference
 
 from lepton_jax.errors import UserError
 from lepton_jax.metrics.classification import ClassificationMetrics, TopK
-
-CLASSES = tuple("abcdefg")
-K, EXAMPLES = len(CLASSES), 101  # a prime: no batch size divides it
-
-
-def split(seed, absent=()):
-    """Labels and probabilities of a split in which the classes `absent` never occur."""
-    rng = np.random.default_rng(seed)
-    present = np.array([k for k in range(K) if k not in absent])
-    label = rng.choice(present, EXAMPLES).astype(np.int32)
-    logits = rng.normal(size=(EXAMPLES, K)) + 1.5 * np.eye(K)[label]
-    logits[:, list(absent)] = -9
-    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    return label, probabilities.astype(np.float32)
-
-
-def evaluate(metric, label, probabilities, batch_size):
-    """As the evaluation does it: one batch size, the last one padded with masked examples."""
-    total = None
-    sums_of = jax.jit(metric.sums)
-    for start in range(0, len(label), batch_size):
-        index = np.arange(start, start + batch_size)
-        mask = (index < len(label)).astype(np.float32)
-        index = np.minimum(index, len(label) - 1)
-        outputs = {
-            "probabilities": jnp.asarray(probabilities[index]),
-            "label": jnp.asarray(probabilities[index].argmax(-1).astype(np.int32)),
-        }
-        sums = sums_of(outputs, {"label": jnp.asarray(label[index]), "mask": jnp.asarray(mask)})
-        sums = {name: np.asarray(value, np.float64) for name, value in sums.items()}
-        total = sums if total is None else {name: total[name] + sums[name] for name in sums}
-    return metric.results(total)
+from tests.metrics.splits import CLASSES, K, evaluate, split
 
 
 @pytest.mark.parametrize("absent", [(), (2, 6)])

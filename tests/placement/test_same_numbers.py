@@ -11,13 +11,12 @@ from typing import Any
 
 import pytest
 
-from benchmarks.cells import CELLS, JIT, Cell, difference
-from lepton_jax import api
+from tests.cells import CELLS, JIT, Cell, train_in
+from tests.laws import NUMBERS, difference
 
 ROOT = Path(__file__).parent.parent.parent
 RECIPES = sorted((ROOT / "configs").glob("*.py"))
 HERE = [cell for cell in CELLS if cell.processes == 1]
-NUMBERS = ("train/loss", "train/grad_norm", "valid/loss")
 
 
 @pytest.fixture(scope="module")
@@ -27,33 +26,14 @@ def alone(tmp_path_factory: pytest.TempPathFactory):
     @functools.cache
     def run(recipe: Path) -> Path:
         workdir = tmp_path_factory.mktemp(recipe.stem)
-        train(recipe, JIT, workdir)
+        train_in(JIT, recipe, workdir)
         return workdir
 
     return run
 
 
-def train(recipe: Path, cell: Cell, workdir: Path, **more: str) -> None:
-    keys = {f"strategy.{name}": str(value) for name, value in cell.strategy.items()}
-    if cell.strategy["name"] == "pmap":
-        keys["strategy.devices_used"] = str(cell.devices)
-    elif cell.devices == 2:
-        keys["strategy.data"] = "2"
-    overrides = {
-        "precision": "float64",
-        "train_for": "20 steps",
-        "batch_size": "8",
-        "log_every": "1 steps",
-        "evaluate_every": "10 steps",
-        "checkpoint_every": "20 steps",
-        **keys,
-        **more,
-    }
-    api.train(f"{recipe}:tiny", str(workdir), overrides=overrides)
-
-
 def check(recipe: Path, cell: Cell, alone, tmp_path: Path) -> None:
-    train(recipe, cell, tmp_path)
+    train_in(cell, recipe, tmp_path)
     for name, found in difference(alone(recipe), tmp_path, NUMBERS).items():
         assert found < 1e-10, name
 

@@ -12,9 +12,9 @@ from lepton_jax.data.source import Columns, Source
 from lepton_jax.data.spec import Vocabulary
 from lepton_jax.errors import UserError
 from lepton_jax.training import saved
-from lepton_jax.training.checkpoints import Checkpoints
 from lepton_jax.training.saved import named_weights
 from lepton_jax.training.train import train as run
+from tests.laws import read_leaves
 
 SYMBOLS = 4
 CONFIG: dict[str, Any] = {
@@ -60,10 +60,6 @@ def train(workdir: Path, **changes: Any) -> Any:
     return run(validate_config(config), str(workdir), longer=False, command=[], until=until)
 
 
-def leaves(workdir: Path, step: int = 12) -> dict[str, np.ndarray]:
-    return Checkpoints(str(workdir)).arrays(step, "state.")
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     workdir = tmp_path_factory.mktemp("runs") / "whole"
@@ -73,11 +69,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_broken_run_goes_on_with_what_its_rows_knew(whole: Path, tmp_path: Path):
     train(tmp_path, until=6)
-    known = [x for name, x in leaves(tmp_path, 6).items() if name.startswith(CARRIED)]
+    known = [
+        x for name, x in read_leaves(tmp_path, 6, "state.").items() if name.startswith(CARRIED)
+    ]
     assert len(known) == 2
     assert all(row.any() for x in known for row in x)
     train(tmp_path)
-    expected, found = leaves(whole), leaves(tmp_path)
+    expected, found = read_leaves(whole, 12, "state."), read_leaves(tmp_path, 12, "state.")
     assert expected.keys() == found.keys()
     for name, leaf in expected.items():
         assert leaf.tobytes() == found[name].tobytes(), name
@@ -100,7 +98,7 @@ def test_a_broken_run_goes_on_with_what_its_rows_knew(whole: Path, tmp_path: Pat
 )
 def test_rows_carry_the_same_wherever_they_are(changes: Any, whole: Path, tmp_path: Path):
     train(tmp_path, **changes)
-    expected, found = leaves(whole), leaves(tmp_path)
+    expected, found = read_leaves(whole, 12, "state."), read_leaves(tmp_path, 12, "state.")
     names = [name for name in expected if name.startswith(CARRIED)]
     assert {expected[name].shape for name in names} == {(8, 32)}
     for name in [*names, "learner.params.tokens.embedding"]:

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 import lepton_jax
-from benchmarks.cells import difference
 from lepton_jax.config.config import BestConfig
 from lepton_jax.errors import UserError
 from lepton_jax.tracking.best import best_step
+from tests.laws import difference
 
 MINE = "tests.user_project.mistakes"
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import jax
 import pytest
 
-from benchmarks.cells import CELLS, JIT, Cell, difference, rows
-from tests.training.test_interruption import assert_same_run
+from tests.cells import CELLS, JIT, Cell
+from tests.laws import NUMBERS, assert_same_run, difference, read_rows
 
 STEPS = 120
 FLAGS = [
@@ -31,7 +31,6 @@ FLAGS = [
     "--config.ema=0.9",
     "--config.writers={}",
 ]
-NUMBERS = ("train/loss", "train/grad_norm", "valid/loss")
 PLACES = (JIT, *(cell for cell in CELLS if not cell.tensor))
 
 
@@ -94,7 +93,7 @@ def kill_on_the_way(kills: int, workdir: Path, unbroken, seed: int) -> int:
     for number in range(kills):
         killed += kill_once(PLACES[(seed + number) % len(PLACES)], workdir, rng)
     PLACES[(seed + kills) % len(PLACES)].finish(workdir, FLAGS)
-    assert [r["step"] for r in rows(workdir)] == [r["step"] for r in rows(unbroken(JIT))]
+    assert [r["step"] for r in read_rows(workdir)] == [r["step"] for r in read_rows(unbroken(JIT))]
     for name, found in difference(unbroken(JIT), workdir, NUMBERS).items():
         assert found < 1e-10, name
     return killed

@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lepton_jax.training.checkpoints import Checkpoints
+from tests.laws import assert_same_run, read_leaves
 
 ROOT = Path(__file__).parent.parent.parent
+STEPS = 400
 FLAGS = (
     "--config=configs/digits_cnn.py",
     "--config.model.features=(8, 16)",
-    "--config.train_for=400 steps",
+    f"--config.train_for={STEPS} steps",
     "--config.checkpoint_every=20 steps",
     "--config.evaluate_every=50 steps",
     "--config.log_every=15 steps",
@@ -56,16 +57,6 @@ def wait_for_checkpoint(workdir: Path, process: subprocess.Popen[str], after: in
         time.sleep(0.002)
 
 
-def assert_same_run(a: Path, b: Path, step: int = 400) -> None:
-    assert (a / "metrics.jsonl").read_bytes() == (b / "metrics.jsonl").read_bytes()
-    left, right = (Checkpoints(str(w)).arrays(step, "") for w in (a, b))
-    assert left.keys() == right.keys()
-    for name in left:
-        assert left[name].tobytes() == right[name].tobytes(), name
-    results = [json.loads((w / "results.json").read_text()) for w in (a, b)]
-    assert results[0] == results[1]
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     workdir = tmp_path_factory.mktemp("runs") / "whole"
@@ -92,14 +83,14 @@ def kill_at_random_until_done(workdir: Path, kills: int, seed: int) -> int:
 
 def test_killed_run_ends_with_the_same_bytes(whole: Path, tmp_path: Path):
     assert kill_at_random_until_done(tmp_path / "cut", kills=4, seed=0) >= 2
-    assert_same_run(whole, tmp_path / "cut")
+    assert_same_run(whole, tmp_path / "cut", STEPS)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_twenty_kills_change_no_byte(whole: Path, tmp_path: Path, seed: int):
     assert kill_at_random_until_done(tmp_path / "cut", kills=5, seed=10 + seed) >= 3
-    assert_same_run(whole, tmp_path / "cut")
+    assert_same_run(whole, tmp_path / "cut", STEPS)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +107,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(whole: Path, tmp_path: Path
     assert json.loads((workdir / "status.json").read_text())["state"] == "stopped"
     _, err = finish(workdir)
     assert "going on from step" in err
-    assert_same_run(whole, workdir)
+    assert_same_run(whole, workdir, STEPS)
 
 
 def newest(workdir: Path) -> Path:
@@ -147,7 +138,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
     assert f"{bad} is damaged" in err
     assert "going back one" in err
     assert "Traceback" not in err
-    assert_same_run(whole, tmp_path / "w")
+    assert_same_run(whole, tmp_path / "w", STEPS)
 
 
 @pytest.mark.slow
@@ -166,7 +157,7 @@ def test_a_full_disk_ends_the_run_and_leaves_what_was_saved(tmp_path: Path):
         mount = ["mount", "-o", "remount,size=60m", "tmpfs", str(disk)]
         subprocess.run(mount, check=True)
         _, err = finish(disk / "w")
-        arrays = Checkpoints(str(disk / "w")).arrays(400, "state.learner.params.")
+        arrays = read_leaves(disk / "w", STEPS, "state.learner.params.")
         assert all(np.isfinite(v).all() for v in arrays.values())
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=True)

@@ -12,28 +12,22 @@ from etils import epath
 from jax.sharding import PartitionSpec as P
 
 import lepton_jax
-from benchmarks.cells import CELLS, JIT, difference
 from lepton_jax import api
 from lepton_jax.ablation import Variant
 from lepton_jax.config.validation import validate_config
 from lepton_jax.errors import UserError
 from lepton_jax.io.weight_files import read_safetensors
 from lepton_jax.training import build, init_from, saved
-from lepton_jax.training.checkpoints import Checkpoints
 from lepton_jax.training.layout import single_device_layout
 from lepton_jax.training.lora import ALPHA, adapter_specs, merge_adapters
 from lepton_jax.training.state import State
 from lepton_jax.trees import flatten_tree
-from tests.ablation.packs import largest_difference, run_packed
-from tests.placement.test_same_numbers import NUMBERS, ROOT
-from tests.placement.test_same_numbers import train as train_placed
+from tests.ablation.packs import run_packed
+from tests.cells import CELLS, JIT, ROOT, train_in
+from tests.laws import NUMBERS, difference, largest_difference, read_leaves
 
 LORA = {"rank": 2, "alpha": 4.0, "pattern": r"layers\.\d\.kernel$", "train": "^head"}
 SHORT = {"train_for": "12 steps", "checkpoint_every": "4 steps", "log_every": "1 steps"}
-
-
-def leaves(workdir: Path, step: int, prefix: str = "state.learner.") -> dict[str, np.ndarray]:
-    return Checkpoints(str(workdir)).arrays(step, prefix)
 
 
 def losses(workdir: Path, name: str = "train/loss") -> list[float]:
@@ -91,7 +85,10 @@ def test_merged_matrices_compute_what_the_paper_says():
 
 
 def test_a_run_moves_adapters_alone_and_learns(base: Path, tuned: Path):
-    before, after = leaves(base, 30, "state.learner.ema."), leaves(tuned, 12)
+    before, after = (
+        read_leaves(base, 30, "state.learner.ema."),
+        read_leaves(tuned, 12, "state.learner."),
+    )
     frozen = {k.removeprefix("frozen."): v for k, v in after.items() if k.startswith("frozen.")}
     assert {n for n in before if not n.startswith("head")} == frozen.keys()
     for name, x in frozen.items():
@@ -110,7 +107,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(base: Path, tuned: Path, recipe
     shutil.copytree(tuned, workdir)
     shutil.rmtree(workdir / "checkpoints/12")
     lepton_jax.train(config, str(workdir))
-    whole, resumed = leaves(tuned, 12, ""), leaves(workdir, 12, "")
+    whole, resumed = read_leaves(tuned, 12), read_leaves(workdir, 12)
     assert whole.keys() == resumed.keys()
     assert all(whole[name].tobytes() == resumed[name].tobytes() for name in whole)
 
@@ -186,7 +183,7 @@ DECODER = {
 def test_adapters_compute_the_same_wherever_they_are(cell, tmp_path: Path):
     recipe = ROOT / "configs/markov_decoder.py"
     for name, where in (("alone", JIT), ("placed", cell)):
-        train_placed(recipe, where, tmp_path / name, **DECODER)
+        train_in(where, recipe, tmp_path / name, **DECODER)
     for name, found in difference(tmp_path / "alone", tmp_path / "placed", NUMBERS).items():
         assert found < 1e-10, name
 

@@ -14,24 +14,11 @@ from lepton_jax.config.validation import validate_config
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.training import saved
 from lepton_jax.training.checkpoints import Checkpoints
+from tests.laws import assert_same_leaves, read_leaves, read_rows
 
 
 def train(config: dict[str, Any], workdir: Path, **flags: Any) -> Any:
     return lepton_jax.train(config, str(workdir), **flags)
-
-
-def rows(workdir: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-
-
-def leaves(workdir: Path, step: int) -> dict[str, np.ndarray]:
-    return Checkpoints(str(workdir)).arrays(step, "")
-
-
-def assert_same_bytes(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> None:
-    assert a.keys() == b.keys()
-    for name in a:
-        assert a[name].tobytes() == b[name].tobytes(), name
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +35,7 @@ def test_a_run_learns_and_leaves_its_record(finished: Path):
     results = json.loads((finished / "results.json").read_text())
     assert results["test"]["accuracy"] > 0.8
     assert np.sum(results["test"]["confusion"]) == 37  # every test example once
-    found = rows(finished)
+    found = read_rows(finished)
     assert [r["step"] for r in found if "train/loss" in r] == [7, 14, 21, 28, 35, 42, 49, 56, 60]
     assert [r["step"] for r in found if "valid/loss" in r] == [10, 20, 30, 40, 50, 60]
     assert {"train/accuracy", "train/grad_norm", "train/learning_rate"} < found[0].keys()
@@ -62,13 +49,13 @@ def test_the_same_config_twice_gives_the_same_bytes(finished: Path, recipe, tmp_
     assert (tmp_path / "again/metrics.jsonl").read_bytes() == (
         finished / "metrics.jsonl"
     ).read_bytes()
-    assert_same_bytes(leaves(tmp_path / "again", 60), leaves(finished, 60))
+    assert_same_leaves(read_leaves(tmp_path / "again", 60), read_leaves(finished, 60))
 
 
 def test_streamed_from_the_host_is_the_same_to_the_byte(finished: Path, recipe, tmp_path: Path):
     train(recipe(data__placement="stream", data__workers=0), tmp_path / "stream")
-    assert_same_bytes(leaves(tmp_path / "stream", 60), leaves(finished, 60))
-    assert rows(tmp_path / "stream") == rows(finished)
+    assert_same_leaves(read_leaves(tmp_path / "stream", 60), read_leaves(finished, 60))
+    assert read_rows(tmp_path / "stream") == read_rows(finished)
 
 
 def test_a_finished_run_does_nothing_when_started_again(finished: Path, recipe):
@@ -120,7 +107,7 @@ def test_numbers_that_are_not_finite_stop_the_run_and_spare_the_checkpoints(reci
     assert "learning rate" in str(e.value)
     assert "arrays break, by name " in str(e.value)
     for step in Checkpoints(str(tmp_path)).steps():
-        assert all(np.isfinite(v).all() for v in leaves(tmp_path, step).values())
+        assert all(np.isfinite(v).all() for v in read_leaves(tmp_path, step).values())
     assert json.loads((tmp_path / "status.json").read_text())["state"] == "failed"
 
 
@@ -139,7 +126,7 @@ def test_accumulation_computes_the_same_gradients(recipe, tmp_path: Path):
     base = {"model__dropout": 0.2, "precision": "float64", "train_for": "12 steps"}
     train(recipe(**base), tmp_path / "whole")
     train(recipe(**base, accumulate=4), tmp_path / "parts")
-    for a, b in zip(rows(tmp_path / "whole"), rows(tmp_path / "parts"), strict=True):
+    for a, b in zip(read_rows(tmp_path / "whole"), read_rows(tmp_path / "parts"), strict=True):
         for name in a:
             assert a[name] == pytest.approx(b[name], rel=1e-10), name
 
@@ -147,10 +134,10 @@ def test_accumulation_computes_the_same_gradients(recipe, tmp_path: Path):
 def test_bfloat16_computes_near_float32_and_keeps_float32_parameters(recipe, tmp_path: Path):
     train(recipe(precision="bfloat16", train_for="20 steps"), tmp_path / "half")
     train(recipe(train_for="20 steps"), tmp_path / "full")
-    half, full = rows(tmp_path / "half")[-1], rows(tmp_path / "full")[-1]
+    half, full = read_rows(tmp_path / "half")[-1], read_rows(tmp_path / "full")[-1]
     assert half["valid/loss"] != full["valid/loss"]
     assert half["valid/loss"] == pytest.approx(full["valid/loss"], rel=0.05)
-    params = leaves(tmp_path / "half", 20)
+    params = read_leaves(tmp_path / "half", 20)
     assert all(v.dtype == np.float32 for k, v in params.items() if ".params." in k)
 
 
@@ -161,7 +148,7 @@ def test_everything_runs_without_jit(recipe, tmp_path: Path):
     train(config, tmp_path / "jit")
     with jax.disable_jit():
         train(config, tmp_path / "eager")
-    for a, b in zip(rows(tmp_path / "jit"), rows(tmp_path / "eager"), strict=True):
+    for a, b in zip(read_rows(tmp_path / "jit"), read_rows(tmp_path / "eager"), strict=True):
         assert a == pytest.approx(b, rel=1e-4)
 
 
@@ -171,8 +158,10 @@ def test_start_up_prefers_the_own_checkpoint_then_init_from(
     config = recipe(init_from=str(finished), train_for="10 steps", seed=5, model__dropout=0.3)
     train(config, tmp_path / "tuned")
     assert "arrays taken over" in capfd.readouterr().err
-    assert rows(tmp_path / "tuned")[0]["train/loss"] < rows(finished)[0]["train/loss"] - 0.2
-    assert leaves(tmp_path / "tuned", 10)["state.learner.rest.dropout.rate"] == np.float32(0.3)
+    assert (
+        read_rows(tmp_path / "tuned")[0]["train/loss"] < read_rows(finished)[0]["train/loss"] - 0.2
+    )
+    assert read_leaves(tmp_path / "tuned", 10)["state.learner.rest.dropout.rate"] == np.float32(0.3)
     longer = config | {"train_for": "15 steps"}
     train(longer, tmp_path / "tuned", longer=True)
     said = capfd.readouterr().err
@@ -192,7 +181,7 @@ def test_init_from_reports_what_did_not_fit(finished: Path, recipe, tmp_path: Pa
 def test_best_is_by_the_named_metric_and_is_what_test_reads(recipe, tmp_path: Path):
     train(recipe(best={"metric": "valid/accuracy", "mode": "max"}), tmp_path)
     best = max(
-        (r for r in rows(tmp_path) if "valid/accuracy" in r),
+        (r for r in read_rows(tmp_path) if "valid/accuracy" in r),
         key=lambda r: (r["valid/accuracy"], -r["step"]),
     )
     results = json.loads((tmp_path / "results.json").read_text())
@@ -218,7 +207,7 @@ def test_data_without_a_training_split_is_refused_and_without_valid_the_last_is_
     with pytest.raises(UserError, match="has no split 'train', only test"):
         train(recipe(data__source=source), tmp_path / "a")
     train(recipe(data__valid_fraction=0.0, train_for="12 steps"), tmp_path / "b")
-    assert [r["step"] for r in rows(tmp_path / "b")] == [7, 12]
+    assert [r["step"] for r in read_rows(tmp_path / "b")] == [7, 12]
     results = json.loads((tmp_path / "b/results.json").read_text())
     assert results["test"]["step"] == 12
 
@@ -237,7 +226,7 @@ def test_further_evaluations_and_metrics_are_recorded(recipe, tmp_path: Path):
     train(config, tmp_path)
     results = json.loads((tmp_path / "results.json").read_text())
     assert np.sum(results["other"]["confusion"]) == 20
-    assert any(k.startswith("again/top") for k in rows(tmp_path)[-1])
+    assert any(k.startswith("again/top") for k in read_rows(tmp_path)[-1])
 
 
 def test_an_exported_forward_pass_is_the_evaluated_one(finished: Path):

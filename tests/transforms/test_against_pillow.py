@@ -9,7 +9,7 @@ from PIL import Image, ImageEnhance, ImageOps
 from lepton_jax.errors import UserError
 from lepton_jax.transforms import colour, geometry
 from lepton_jax.transforms.rand_augment import FILL, OPERATIONS, apply_operation, rand_augment
-from tests.transforms.test_laws import batch, noise
+from tests.transforms.images import batch, noise
 
 H, W = 24, 31
 ROUGH = np.random.default_rng(0).integers(20, 200, (H, W, 3), dtype=np.uint8)

@@ -6,26 +6,11 @@ import numpy as np
 import pytest
 
 from lepton_jax.errors import UserError
-from lepton_jax.nn.rng import Noise, example_keys
 from lepton_jax.transforms import colour, geometry
 from lepton_jax.transforms.cutout import cutout
 from lepton_jax.transforms.rand_augment import rand_augment
 from lepton_jax.transforms.scale import scale
-
-B, H, W, C = 64, 7, 9, 3
-IMAGES = np.random.default_rng(0).integers(1, 256, (B, H, W, C), dtype=np.uint8)
-LABELS = np.arange(B, dtype=np.int32)
-
-
-def batch(index=None):
-    index = np.arange(B) if index is None else index
-    return {"image": jnp.asarray(IMAGES[index]), "label": jnp.asarray(LABELS[index])}
-
-
-def noise(index=None):
-    index = np.arange(B) if index is None else index
-    return Noise(example_keys(jnp.uint32(1), jnp.int32(2), jnp.asarray(index)))
-
+from tests.transforms.images import IMAGES, LABELS, B, C, H, W, batch, noise
 
 AUGMENTATIONS = {
     "pad_crop": lambda b, n: geometry.pad_crop(b, n, pad=2),

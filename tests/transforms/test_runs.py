@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.cells import CELLS, JIT, Cell, difference
 from lepton_jax.config import config_file
 from lepton_jax.config.trialable import hyper_of, program_key
-from tests.placement.test_same_numbers import NUMBERS, ROOT, train
+from tests.cells import CELLS, JIT, ROOT, Cell, train_in
+from tests.laws import NUMBERS, difference
 
 RECIPE = f"{ROOT}/configs/digits_cnn.py"
 AUGMENT = (
@@ -26,7 +26,7 @@ def check(cell: Cell, accumulate: str, tmp_path: Path) -> None:
     more = {"data.augment": AUGMENT, "accumulate": accumulate, "batch_size": "16",
             "train_for": "6 steps", "evaluate_every": "6 steps"}  # fmt: skip
     for place, name in ((JIT, "alone"), (cell, "spread")):
-        train(Path(RECIPE), place, tmp_path / name, **more)
+        train_in(place, Path(RECIPE), tmp_path / name, **more)
     for name, found in difference(tmp_path / "alone", tmp_path / "spread", NUMBERS).items():
         assert found < 1e-10, name
 

@@ -1,12 +1,13 @@
 """Placements that a run can have on one machine, with virtual devices and local processes."""
 
-import json
 import os
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from lepton_jax import api
 
 ROOT = Path(__file__).parent.parent
 
@@ -45,7 +46,7 @@ class Cell:
         )
 
     def finish(self, workdir: Path, flags: list[str]) -> str:
-        """Runs it to its end; what it printed."""
+        """Runs it to its end; returns what it printed."""
         process = self.start(workdir, flags)
         out, _ = process.communicate(timeout=1800)
         if process.returncode:
@@ -68,18 +69,23 @@ CELLS = (
 """In the order in which a run is moved through them."""
 
 
-def rows(workdir: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-
-
-def difference(a: Path, b: Path, names: tuple[str, ...]) -> dict[str, float]:
-    """The largest relative difference of two runs in each of the named metrics."""
-    found = dict.fromkeys(names, 0.0)
-    for x, y in zip(rows(a), rows(b), strict=True):
-        if x["step"] != y["step"] or x.keys() != y.keys():
-            raise ValueError(f"rows of {a} and {b} differ: {x} against {y}")
-        for name in names:
-            if name in x:
-                scale = max(abs(x[name]), abs(y[name]), 1e-300)
-                found[name] = max(found[name], abs(x[name] - y[name]) / scale)
-    return found
+def train_in(cell: Cell, recipe: Path, workdir: Path, **more: str) -> None:
+    """Trains the tiny form of a recipe in float64 for 20 steps, in this process, placed as `cell`
+    says. `more`: further keys of the config.
+    """
+    keys = {f"strategy.{name}": str(value) for name, value in cell.strategy.items()}
+    if cell.strategy["name"] == "pmap":
+        keys["strategy.devices_used"] = str(cell.devices)
+    elif cell.devices == 2:
+        keys["strategy.data"] = "2"
+    overrides = {
+        "precision": "float64",
+        "train_for": "20 steps",
+        "batch_size": "8",
+        "log_every": "1 steps",
+        "evaluate_every": "10 steps",
+        "checkpoint_every": "20 steps",
+        **keys,
+        **more,
+    }
+    api.train(f"{recipe}:tiny", str(workdir), overrides=overrides)
