@@ -20,6 +20,17 @@ os.environ["TRANSFORMERS_VERBOSITY"] = "error"
 torch: Any = pytest.importorskip("torch", reason="needs the extra 'peers'")
 transformers: Any = pytest.importorskip("transformers", reason="needs the extra 'peers'")
 
+VIT = dict(
+    hidden_size=16,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    intermediate_size=64,
+    image_size=8,
+    patch_size=4,
+)
+VIT_KEYS = dict(width=16, layers=2, heads=2, patch=4, mlp="gelu_exact", epsilon=1e-12)
+"""A small ViT as transformers writes it, and as we do."""
+
 
 def peer(kind: str, **config: Any) -> Any:
     """The model `kind` of transformers, in evaluation, none of its arrays as it begins."""

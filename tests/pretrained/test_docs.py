@@ -9,7 +9,7 @@ import pytest
 import launch
 from lepton_jax.cli import run
 from tests.pretrained import peers
-from tests.pretrained.test_images import VIT
+from tests.pretrained.peers import VIT
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -9,7 +9,7 @@ import pytest
 from lepton_jax.training.functional import Functional
 from lepton_jax.trees import flatten_tree
 from tests.pretrained import peers
-from tests.pretrained.peers import torch, transformers
+from tests.pretrained.peers import VIT, VIT_KEYS, torch, transformers
 
 IMAGES = np.random.default_rng(0).normal(size=(2, 64, 64, 3)).astype(np.float32)
 
@@ -41,17 +41,6 @@ def test_a_resnet_computes_the_same_in_both_directions(kind: str, tmp_path: Path
     peers.written(tmp_path / "b", ours, model, (64, 64, 3), 5)
     back = transformers.ResNetForImageClassification.from_pretrained(tmp_path / "b").eval()
     np.testing.assert_array_equal(theirs(back, IMAGES), theirs(peer, IMAGES))
-
-
-VIT = dict(
-    hidden_size=16,
-    num_hidden_layers=2,
-    num_attention_heads=2,
-    intermediate_size=64,
-    image_size=8,
-    patch_size=4,
-)
-VIT_KEYS = dict(width=16, layers=2, heads=2, patch=4, mlp="gelu_exact", epsilon=1e-12)
 
 
 @pytest.mark.parametrize("scan", [False, True])

@@ -13,8 +13,7 @@ from lepton_jax.errors import UserError
 from lepton_jax.training import saved
 from lepton_jax.training.checkpoints import Checkpoints
 from tests.pretrained import peers
-from tests.pretrained.peers import torch, transformers
-from tests.pretrained.test_images import VIT, VIT_KEYS
+from tests.pretrained.peers import VIT, VIT_KEYS, torch, transformers
 
 CONFIG: dict[str, Any] = {
     "model": {"name": "vit", **VIT_KEYS},
