@@ -12,14 +12,17 @@ os.environ["XLA_FLAGS"] = (
 )
 os.environ["JAX_PLATFORMS"] = "cpu"
 
+import fcntl
 import gc
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import jax
 import pytest
 
+import lepton_jax
 from lepton_jax.ablation.report import curves
 from lepton_jax.plots import figures
 from tests.object_store import ObjectStore, mounted
@@ -28,11 +31,19 @@ from tests.object_store import ObjectStore, mounted
 # takes a tenth of the suite's time.
 gc.set_threshold(50_000, 20, 100)
 
+ROOT = Path(__file__).parent.parent
 RENDER = figures.render_figure
 
 
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that the processes of the suite share."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
 @pytest.fixture(scope="session", autouse=True)
-def own_folders(tmp_path_factory: pytest.TempPathFactory):
+def own_folders(tmp_path_factory: pytest.TempPathFactory, shared: Path):
     """The suite leaves nothing in the user's cache and registry, and finds nothing there.
 
     What one process of the suite has compiled, another reads, and so do those that tests start.
@@ -42,11 +53,8 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory):
     patch.setenv("LEPTON_JAX_CACHE", str(home / "cache"))
     patch.setenv("LEPTON_JAX_REGISTRY", str(home / "registry"))
     patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    session = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        session = session.parent
-    patch.setenv("JAX_COMPILATION_CACHE_DIR", str(session / "compiled"))
-    jax.config.update("jax_compilation_cache_dir", str(session / "compiled"))
+    patch.setenv("JAX_COMPILATION_CACHE_DIR", str(shared / "compiled"))
+    jax.config.update("jax_compilation_cache_dir", str(shared / "compiled"))
     yield
     patch.undo()
 
@@ -70,6 +78,26 @@ def blank_figures() -> Iterator[None]:
         for module in (figures, curves):
             patch.setattr(module, "render_figure", blank)
         yield
+
+
+@pytest.fixture(scope="session")
+def tiny_run(shared: Path) -> Callable[[str], Path]:
+    """`tiny_run("digits_cnn")`: the record of a recipe's tiny form, to be read and not written to.
+
+    It is trained once for all processes of the suite, and its figures are rendered.
+    """
+
+    def run(name: str) -> Path:
+        workdir = shared / "tiny" / name
+        workdir.parent.mkdir(exist_ok=True)
+        with open(f"{workdir}.lock", "w") as lock, pytest.MonkeyPatch.context() as patch:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (workdir / "status.json").exists():
+                patch.setattr(figures, "render_figure", RENDER)
+                lepton_jax.train(f"{ROOT}/configs/{name}.py:tiny", str(workdir))
+        return workdir
+
+    return run
 
 
 @pytest.fixture

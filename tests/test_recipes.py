@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-import lepton_jax
 from lepton_jax.config import config_file
+from lepton_jax.tracking.record import Record
 
 ROOT = Path(__file__).parent.parent
 RECIPES = sorted((ROOT / "configs").glob("*.py"))
@@ -22,10 +22,11 @@ QUICK = ("digits_cnn", "mnist1d_gru", "mnist_vae", "scan_simple", "shakespeare_g
         for p in RECIPES
     ],
 )
-def test_a_recipe_trains_three_steps_in_its_tiny_form(path: Path, tmp_path: Path):
-    run = lepton_jax.train(f"{path}:tiny", str(tmp_path))
-    assert run.step == 3
-    assert run.results["test"]
+def test_a_recipe_trains_three_steps_in_its_tiny_form(path: Path, tiny_run):
+    record = Record.open(str(tiny_run(path.stem)))
+    status = record.status()
+    assert (status["state"], status["step"]) == ("finished", 3)
+    assert record.results()["test"]
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)

@@ -20,10 +20,8 @@ CONTEXT = 16
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    workdir = tmp_path_factory.mktemp("gpt")
-    api.train(f"{ROOT}/configs/shakespeare_gpt.py:tiny", str(workdir))
-    return str(workdir)
+def run(tiny_run):
+    return str(tiny_run("shakespeare_gpt"))
 
 
 @pytest.fixture(scope="module")
