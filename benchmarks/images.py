@@ -54,7 +54,7 @@ def lines(pairs: int) -> list[Line]:
 def augmentation(pairs: int) -> list[Line]:
     """Seconds of a step with augmentation over those without, of the recipe of small images."""
     config, _ = config_file.load_config(str(SMALL), GENERATED)
-    own = config.data.augment
+    own = str(config.data.augment)
     found = []
     for name, pipeline in {"its own": own, **OTHERS}.items():
         few = pairs if name == "its own" else max(3, pairs // 4)
