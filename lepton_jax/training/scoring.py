@@ -60,9 +60,20 @@ class Scoring:
         return {"sums": sums, "examples": examples, "gathered": rows}
 
     def metrics(self, extra: Mapping[str, Component]) -> dict[str, Metric]:
-        """Builds the task's own metrics and those that the config names in `extra`."""
+        """Builds the task's own metrics and those that the config names in `extra`.
+
+        Raises:
+          UserError: when one of them lacks a member of its contract.
+        """
         metrics = dict(self._parts.task().metrics())
-        return metrics | {name: m.build(self._parts.spec.classes) for name, m in extra.items()}
+        metrics |= {name: m.build(self._parts.spec.classes) for name, m in extra.items()}
+        for name, metric in metrics.items():
+            if not isinstance(metric, SummedMetric | GatheredMetric):
+                raise UserError(
+                    f"metric {name} is of the type {type(metric).__name__}; expected `results`, "
+                    "and `sums` or `gathered`, as lepton_jax.metrics.metric says"
+                )
+        return metrics
 
 
 class _NamedOutputs(dict[str, jax.Array]):
