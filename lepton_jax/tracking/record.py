@@ -71,6 +71,8 @@ class Record:
         if cls.exists(workdir):
             raise UserError(f"{record.workdir} holds the record of a run already")
         files.make_dir(workdir)
+        for name in ("status.json", "mlflow.json", "wandb.json"):  # of a run that was discarded
+            files.remove(record.path(name))
         # config.json comes last: a folder without it was killed before there was a record.
         facts = files.replace_non_finite(dict(provenance))
         if tokenizer:
@@ -167,6 +169,10 @@ class Record:
         files.write_json(self.path("provenance.json"), {**first, "restarts": restarts})
         files.write_text(self.path("config.json"), config_json)
         files.remove(self.path("status.json"))
+
+    def discard(self) -> None:
+        """Frees the workdir for another run: without config.json there is no record."""
+        files.remove(self.path("config.json"))
 
     def rewind(self, step: int) -> None:
         """Drops what was logged of steps after `step`, on disk too."""

@@ -7,6 +7,24 @@ from lepton_jax.console import say
 from lepton_jax.errors import UserError
 from lepton_jax.tracking.record import Record
 from lepton_jax.training import saved
+from lepton_jax.training.checkpoints import Checkpoints
+
+
+def discard_failed_start(workdir: str, config: Config) -> bool:
+    """Frees a workdir in which a run of another config failed before it recorded anything.
+
+    The mistake is most often in that config, and the corrected one may use the workdir. Returns
+    whether there was such a run.
+    """
+    if not Record.exists(workdir):
+        return False
+    record = Record.open(workdir)
+    if record.config_text() == config.to_json() or record.status().get("state") != "failed":
+        return False
+    if record.rows() or record.timings() or Checkpoints(workdir).steps():
+        return False
+    record.discard()
+    return True
 
 
 def check_same_run(record: Record, config: Config, facts: dict[str, Any], longer: bool) -> None:

@@ -41,6 +41,7 @@ def small(recipe) -> Any:
         ("task", "Bare", "loss returned .*Tracer.*expected {'loss': .total, weight"),
         ("task", "NoFields", "has no input_fields"),
         ("task", "Unsaid", "asks its predict for '.*'.*gives 'logits'"),
+        ("task", "NoMetric", "metric mine is of the type object; expected `results`, and `sums`"),
         ("data__source", "not_a_source", "returned a dict, expected a lepton_jax Source"),
         ("strategy", "replicas", "a mesh axis is called 'replica'"),
         ("strategy", "explicit", "mesh axis 'data' is Explicit; expected Auto"),
@@ -71,6 +72,14 @@ def test_a_mistake_before_the_first_step_does_not_use_the_workdir_up(small, tmp_
     with pytest.raises(UserError, match="does not divide over 8"):
         lepton_jax.train(small(batch_size=12, strategy={"name": "pmap"}), str(tmp_path))
     lepton_jax.train(small(strategy={"name": "pmap"}), str(tmp_path))
+
+
+def test_a_model_without_a_gradient_does_not_use_the_workdir_up(small, tmp_path: Path):
+    with pytest.raises(ValueError, match="Reverse-mode differentiation"):
+        lepton_jax.train(small(model={"name": f"{MINE}:Unbounded"}), str(tmp_path))
+    assert lepton_jax.train(small(), str(tmp_path)).step == 4
+    with pytest.raises(UserError, match="holds a run of another config"):
+        lepton_jax.train(small(seed=1), str(tmp_path))
 
 
 def test_an_evaluation_that_is_not_finite_is_never_the_best():

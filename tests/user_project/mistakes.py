@@ -37,6 +37,19 @@ class Spread(Net):
     sharding = {"head.kernel": ("fsdp", "model")}  # noqa: RUF012
 
 
+class Unbounded(Net):
+    """Runs forwards, and has no gradient: the number of rounds of its loop is not known."""
+
+    def __call__(self, x: jax.Array, noise: Any = None) -> jax.Array:
+        y = super().__call__(x, noise)
+        return jax.lax.while_loop(lambda y: jnp.abs(y).max() > 1.0, lambda y: y / 2, y)
+
+
+class NoMetric(ImageClassification):
+    def metrics(self) -> Any:
+        return {"mine": object()}
+
+
 class Means(ImageClassification):
     def loss(self, model: Any, batch: Any, noise: Any) -> Any:
         sums = super().loss(model, batch, noise)
