@@ -10,6 +10,7 @@ import pytest
 from lepton_jax import api
 from lepton_jax.ablation import Experiment, Variant, grid
 from lepton_jax.ablation.question.trials import expand_trials, group_by_program
+from lepton_jax.ablation.run.run_pack import run_pack
 from lepton_jax.ablation.workdir import has_ended, trial_folder, trial_status
 from lepton_jax.training.checkpoints import Checkpoints
 from lepton_jax.training.saved import load_run
@@ -182,6 +183,47 @@ def test_an_error_is_that_of_the_trial_whose_it_is(tmp_path: Path, monkeypatch):
     learns, dead = (trial_status(str(tmp_path / "trials" / t.name)) for t in trials)
     assert learns["state"] == "finished"
     assert (dead["state"], dead["reason"]) == ("failed", "ZeroDivisionError: division by zero")
+
+
+NOTED = """
+import os
+
+class Noted:
+    def __init__(self, workdir, config):
+        self.file = open(f"{workdir}/noted.txt", "w")
+
+    def __call__(self, step, values):
+        self.file.write(f"{step} ")
+
+    def close(self):
+        self.file.close()
+        if "TOOL_IS_GONE" in os.environ:
+            raise RuntimeError("the tool is gone")
+"""
+
+
+def test_writers_show_every_trial_and_fail_none(tmp_path: Path, monkeypatch, capsys):
+    (tmp_path / "noted.py").write_text(NOTED)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    changes = {
+        **QUICK, "writers": {"noted": {"name": "noted:Noted"}}, "data.source.examples": 100,
+    }  # fmt: skip
+    monkeypatch.setenv("TOOL_IS_GONE", "1")
+    trials = run_packed(tmp_path, "configs/mnist1d_mlp.py", [Variant("a")], changes)
+    folders = [Path(trial_folder(str(tmp_path), t.name)) for t in trials]
+    assert [trial_status(str(folder))["state"] for folder in folders] == ["finished"] * 2
+    assert "not all writers have shown it: the tool is gone" in capsys.readouterr().err
+    assert not (folders[1] / "noted.txt").exists()
+
+    # A pack that was killed while it showed its trials shows them when it goes on.
+    monkeypatch.delenv("TOOL_IS_GONE")
+    (pack,) = (tmp_path / "packs").iterdir()
+    (pack / "finished.json").unlink()
+    assert run_pack(str(pack)).ok
+    for folder in folders:
+        assert sorted(set((folder / "noted.txt").read_text().split()), key=int) == [
+            "5", "10", "15", "20",
+        ]  # fmt: skip
 
 
 def test_lanes_are_spread_over_the_devices(tmp_path: Path):

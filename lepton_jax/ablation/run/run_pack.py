@@ -29,6 +29,7 @@ from lepton_jax.io import files
 from lepton_jax.tracking import provenance
 from lepton_jax.tracking.claim import claim
 from lepton_jax.tracking.record import Record
+from lepton_jax.tracking.writers.views import open_views
 from lepton_jax.training.build import BuiltRun, build_run
 from lepton_jax.training.runtime import runtime
 from lepton_jax.training.stopping import listen_for_stop
@@ -173,10 +174,11 @@ class _PackRunner:
         trials = list(zip(self._pack.configs, self._pack.workdirs, strict=True))
         tokenizer = self._built.data.tokenizer
         for start in range(0, len(trials), lanes.count):
+            together = trials[start : start + lanes.count]
             group = TrialGroup(
                 lanes,
                 evaluations,
-                trials[start : start + lanes.count],
+                together,
                 files.join_path(self._pack.folder, f"{width}-{start}"),
                 self._describe_origin,
                 self._pack.until or lanes.program.durations.total_steps,
@@ -185,6 +187,7 @@ class _PackRunner:
             )
             if not group.run():
                 return False
+            _show_trials(together)
         return True
 
     def _lanes(self, width: int) -> tuple[Lanes, Evaluations]:
@@ -242,6 +245,21 @@ def _train_one_by_one(pack: Pack) -> bool:
         if run.step < (pack.until or run.total_steps):
             return False
     return True
+
+
+def _show_trials(trials: Sequence[tuple[Config, str]]) -> None:
+    """Shows the trials (config, workdir) of a group that has ended by the writers of their configs.
+
+    The error of a writer is said and fails no trial: the records are complete. A pack that is
+    killed meanwhile comes here again when it goes on; a writer skips what it has shown.
+    """
+    for config, workdir in trials:
+        if config.writers and Record.exists(workdir):
+            try:
+                open_views(config, Record.open(workdir, writes=False)).close()
+            except Exception as e:  # noqa: BLE001  tools may fail in any way
+                say(f"{workdir} is complete, but not all writers have shown it: {e}")
+                return  # one that cannot be reached is not waited for once a trial
 
 
 def _fail_trials(pack: Pack, reason: str) -> None:

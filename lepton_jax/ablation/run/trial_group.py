@@ -21,7 +21,6 @@ from lepton_jax.evaluation.schedule import Evaluations, recorded_scalars
 from lepton_jax.tracking.best import best_step
 from lepton_jax.tracking.progress import Progress
 from lepton_jax.tracking.record import End, Record
-from lepton_jax.tracking.writers.views import open_views
 from lepton_jax.training import init_from, loop
 from lepton_jax.training.checkpoints import Checkpoints
 from lepton_jax.training.layout import single_device_layout
@@ -253,12 +252,10 @@ class TrialGroup:
             self._end_record(i, "finished" if complete else "stopped", step)
 
     def _end_record(self, i: int, state: End, step: int, reason: str = "") -> None:
-        """Ends and closes a lane's record, and shows it by the writers of its config."""
-        record, config = self._records.pop(i), self._trials[i][0]
+        """Ends and closes a lane's record."""
+        record = self._records.pop(i)
         record.end(state, step, reason)
         record.close()
-        if config.writers:
-            open_views(config, record).close()
 
     def _measure(
         self, measures: Mapping[str, tuple[Evaluator, Any]], state: State
