@@ -255,6 +255,19 @@ def test_mlflow_that_cannot_be_reached_is_named(tmp_path, monkeypatch):
         MLflow(str(tmp_path), CONFIG, uri="http://127.0.0.1:9")
 
 
+def test_an_experiment_that_mlflow_does_not_create_is_named(tmp_path, store, monkeypatch):
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracking import MlflowClient
+
+    def refuse(*_):
+        raise MlflowException("the quota is used up")
+
+    monkeypatch.setattr(MlflowClient, "create_experiment", refuse)
+    told = rf"MLflow at {store} does not create an experiment 'new': the quota is used up"
+    with pytest.raises(WorkError, match=told):
+        MLflow(str(tmp_path), CONFIG, uri=store, experiment="new")
+
+
 # Weights & Biases
 
 

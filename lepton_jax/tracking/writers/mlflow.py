@@ -73,9 +73,7 @@ class MLflow(BatchedWriter):
 
         name = os.path.basename(self._workdir.rstrip("/"))
         run = self._client.create_run(
-            mlflow_store.experiment_id(self._client, self._uri, experiment),
-            run_name=name,
-            tags={"workdir": self._workdir},
+            self._experiment_id(experiment), run_name=name, tags={"workdir": self._workdir}
         )
         params = [Param(k, str(v)[:6000]) for k, v in flatten_dict(config).items()]
         for i in range(0, len(params), 100):
@@ -83,11 +81,25 @@ class MLflow(BatchedWriter):
         files.write_json(self._note, {"uri": self._uri, "run_id": run.info.run_id})
         return run.info.run_id
 
+    def _experiment_id(self, experiment: str) -> str:
+        try:
+            return mlflow_store.experiment_id(self._client, self._uri, experiment)
+        except self._error as e:
+            if self._client.get_experiment_by_name(experiment) is not None:
+                raise  # e.g. it was deleted
+            raise WorkError(
+                f"MLflow at {self._uri} does not create an experiment {experiment!r}: {_reason(e)}"
+            ) from e
+
     def _history(self) -> dict[str, int]:
         names = self._client.get_run(self.run_id).data.metrics
         history = self._client.get_metric_history
         return {k: max(m.step for m in history(self.run_id, k)) for k in names}
 
     def _failed(self, error: Exception) -> WorkError:
-        reason = str(error).strip().splitlines()[0]
+        reason = _reason(error)
         return WorkError(f"MLflow at {self._uri}: {reason}. The record in the workdir is complete")
+
+
+def _reason(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
