@@ -60,12 +60,23 @@ def test_intervals_are_trained_exported_judged_and_shown(config, tmp_path: Path)
     assert f" (true {true:.2f})" in str(shown)
     assert shown.answers[0].as_json()["outputs"].keys() == {"low", "target", "high"}
 
-    sys.path.remove(str(USER))
     del sys.modules["kind"]
     elsewhere = str(predict(bundle=bundle, examples=2))
+    assert "kind" not in sys.modules  # though it is on the path: nobody but the bundle names it
     assert "'kind:IntervalKind' are taken as numbers" in elsewhere
-    assert "there is no module 'kind'" in elsewhere
     assert "target " in elsewhere
+    assert "give --kind=kind:IntervalKind" in elsewhere
+    assert f" (true {true:.2f})" in str(
+        predict(bundle=bundle, examples=2, kind="kind:IntervalKind")
+    )
+
+    with pytest.raises(UserError, match="--kind=class expects the output 'label'; the bundle has"):
+        predict(bundle=bundle, examples=2, kind="class")
+
+    sys.path.remove(str(USER))
+    del sys.modules["kind"]
+    with pytest.raises(UserError, match=r"--kind=kind:IntervalKind: .*there is no module 'kind'"):
+        predict(bundle=bundle, examples=2, kind="kind:IntervalKind")
 
 
 def test_a_kind_may_be_an_object_and_a_wrong_one_is_told_before_the_first_step(config, tmp_path):

@@ -196,6 +196,14 @@ def name_kind(answer: Any) -> str:
     return name
 
 
+def is_user_kind(name: Any) -> bool:
+    """Tells whether the name of a kind is that of a user's code, 'module:Name'.
+
+    A bundle is data from elsewhere: such code is not imported because a bundle names it.
+    """
+    return isinstance(name, str) and ":" in name and name not in KINDS.values()
+
+
 def find_kind_or_numbers(name: str) -> tuple[Kind, str]:
     """Returns the kind that a bundle names and ""; or numbers, and a sentence saying why."""
     try:

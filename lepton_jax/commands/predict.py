@@ -53,7 +53,12 @@ class Predictions:
 
 
 def predict(
-    inputs: Sequence[Any] = (), *, bundle: str = "", model: str = "", examples: int = 0
+    inputs: Sequence[Any] = (),
+    *,
+    bundle: str = "",
+    model: str = "",
+    examples: int = 0,
+    kind: str = "",
 ) -> Predictions:
     """Answers from a bundle or a registered model, drawn in the terminal.
 
@@ -63,6 +68,7 @@ def predict(
     --model=NAME@ALIAS              from the registry, whose digest is checked; or NAME/VERSION
     --bundle=DIR                    or from a folder
     --examples=N                    the bundle's own held-out examples, with the truth beside
+    --kind=my_pkg.module:Name       your own kind of answer, whose code a bundle can only name
 
     Examples:
       python launch.py predict --model=digits@staging --examples=8
@@ -80,7 +86,7 @@ def predict(
         raise UserError("predict what? give image or .npy files, a text, or --examples=8")
     try:
         loaded, source = open_bundle(bundle or None, model or None)
-        answers, note = answer_inputs(loaded, inputs, examples)
+        answers, note = answer_inputs(loaded, inputs, examples, kind)
     except loader.InputError as e:
         raise UserError(str(e)) from None
     except loader.BundleError as e:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lepton_jax.answers.kind import Kind, MeasuredAgain, find_kind_or_numbers
+from lepton_jax.answers.kind import Kind, MeasuredAgain, find_kind_or_numbers, is_user_kind
 from lepton_jax.errors import UserError, WorkError
 
 
@@ -80,7 +80,7 @@ def find_bundle_kind(name: str, trusted: bool) -> tuple[Kind, str]:
 
     A kind of the user's own is code: it is used only where the user gave the run (`trusted`).
     """
-    if ":" in name and not trusted:
+    if is_user_kind(name) and not trusted:
         return find_kind_or_numbers("numbers")[0], (
             f"answers of the kind {name!r} are compared and measured by code of the user's own, "
             "which is not run because a bundle names it; give --workdir, the run it came from"
