@@ -235,16 +235,13 @@ def _find_contradictions(config: Config) -> Iterator[str]:
         )
     if config.data.train_decode and config.data.placement == "device":
         yield (
-            "data.placement = 'device': examples that data.train_decode makes anew in every epoch "
-            "cannot be kept there; expected 'auto' or 'stream'"
+            "data.placement = 'device': data.train_decode makes examples anew in every epoch, so "
+            "they cannot be kept on the device; expected 'auto' or 'stream'"
         )
     if (config.data.tokenizer is None) != (config.data.encode is None):
-        yield (
-            "data.tokenizer, data.encode: texts need both, the tokenizer and how examples become "
-            "fields of tokens"
-        )
+        yield ("data.tokenizer, data.encode: texts need both keys, got one of them")
     if config.data.tokenizer is not None and config.data.train_decode:
-        yield "data.train_decode: not for texts, which are encoded once; expected ''"
+        yield "data.train_decode: texts are encoded only once; expected ''"
     total, unit = parse_duration(config.train_for)
     if total == 0:
         yield f"train_for = {config.train_for!r}: expected more than nothing"

@@ -99,7 +99,7 @@ class Dataset:
             return tokens
         start = vocabulary.end if vocabulary.begin is None else vocabulary.begin
         if start is None:
-            raise UserError(f"prompt {text!r} has no token: expected one at least")
+            raise UserError(f"prompt {text!r} has no token: expected at least one")
         return [start]
 
     def decode_tokens(self, tokens: Sequence[int]) -> str:
@@ -302,7 +302,7 @@ def _say_how_many_were_cut(name: str, columns: Columns) -> None:
     if cut:
         say(
             f"split {name!r}: {cut:,} of {len(columns):,} texts have more tokens than data.encode "
-            "keeps and are cut"
+            "keeps and are truncated"
         )
 
 
@@ -336,7 +336,10 @@ def _field_specs(splits: Mapping[str, Columns]) -> dict[str, FieldSpec]:
             )
     for name in RESERVED:
         if name in specs[first]:
-            raise UserError(f"a field of the data is called {name!r}, which batches use themselves")
+            raise UserError(
+                f"a field of the data is called {name!r}, a name that batches need themselves; "
+                "rename the field"
+            )
     return specs[first]
 
 

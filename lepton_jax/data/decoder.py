@@ -50,7 +50,7 @@ class Decoder:
         where = describe_example(self._split, self._name, i)
         if self._first.keys() != example.keys():
             raise UserError(
-                f"{where}: has fields {sorted(example)}, the first one {sorted(self._first)}"
+                f"{where}: has fields {sorted(example)}, the first example {sorted(self._first)}"
             )
         for field, array in example.items():
             wanted = self._first[field]
@@ -62,8 +62,8 @@ class Decoder:
                 else f"a host transform of your own in {self._key} can pad or drop it"
             )
             raise UserError(
-                f"{where}: {field!r} is {array.dtype} {list(array.shape)}, the first one "
-                f"{wanted.dtype} {list(wanted.shape)}; {cure}"
+                f"{where}: {field!r} is {array.dtype} {list(array.shape)}, in the first "
+                f"example {wanted.dtype} {list(wanted.shape)}; {cure}"
             )
 
 

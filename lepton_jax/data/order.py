@@ -40,12 +40,13 @@ class Order:
         self.buckets = buckets
         if contiguous and batch_size > examples:
             raise UserError(
-                f"batch_size = {batch_size}: data.order = 'contiguous' needs an example for each "
-                f"row to begin with, and there are {examples}"
+                f"batch_size = {batch_size}: data.order = 'contiguous' needs at least one example "
+                f"for each row of the batch, got {examples} examples"
             )
         if contiguous and buckets:
             raise UserError(
-                "data.order = 'contiguous' keeps the order of a text; data.buckets do not"
+                "data.order = 'contiguous' keeps the order of a text, but data.buckets changes "
+                "that order; use only one of them"
             )
         # A batch touches two epochs when it crosses a border.
         self._epoch = functools.lru_cache(maxsize=2)(self._arranged)

@@ -70,11 +70,11 @@ def _in_batch(snapshot: Snapshot, step: ObservedStep) -> Fault | None:
             rows = snapshot.rows[np.asarray(batch["position"])[places]]
             raw = count_numbers(snapshot.batch[name]) if name in snapshot.batch else None
             if raw is not None and not raw.finite:
-                source = f"it is so in the data: {raw}"
+                source = f"the data itself has these values: {raw}"
             else:
                 keys = snapshot.program.config.data
                 source = (
-                    "the data is finite, so it is made so by "
+                    "the data is finite, so the values come from "
                     f"data.augment={str(keys.augment)!r} or data.prepare={str(keys.prepare)!r}"
                 )
             return Fault(

@@ -58,7 +58,8 @@ def replay_step(workdir: str, step: int, config: Config) -> Snapshot:
         )
     if record.provenance().get("data_fingerprint") != data.fingerprint:
         raise UserError(
-            f"the data has changed since the run in {workdir} began: its batches are lost"
+            f"the data has changed since the run in {workdir} began: its batches "
+            "cannot be made again"
         )
     layout, notes = _build_layout(program)
     checkpoint, state = _begin(workdir, step, layout)
@@ -66,7 +67,8 @@ def replay_step(workdir: str, step: int, config: Config) -> Snapshot:
     if int(state.bad_step) >= 0:
         step = int(state.bad_step)
         notes.append(
-            f"the numbers broke at step {step} already, and the state froze: that is shown"
+            f"the first non-finite values came at step {step}, and the state froze "
+            "there: showing that step"
         )
     train = data.splits["train"]
     compute_sums = layout.placement.compile_sums(

@@ -74,16 +74,19 @@ def _notes(snapshot: Snapshot, observed: ObservedStep, fault: Fault | None) -> l
     broken = observed.watch.broken
     if broken is not None and (fault is None or fault.stage in ("gradient", "update")):
         notes.append(
-            f"the output of {broken.module} holds {broken.outputs}; the loss is finite all the same"
+            f"the output of {broken.module} holds {broken.outputs}; the loss is finite nevertheless"
         )
     if observed.watch.hidden:
-        notes.append(f"traced, and so not looked into: {', '.join(observed.watch.hidden)}")
+        notes.append(
+            "traced by JAX, so their values cannot be inspected: "
+            f"{', '.join(observed.watch.hidden)}"
+        )
     is_finite_compiled = all(map(np.isfinite, snapshot.means.values()))
     if is_finite_compiled != (fault is None):
         one, other = ("finite", "not") if is_finite_compiled else ("not finite", "it is")
         notes.append(
             f"the compiled step is {one}, and without jit {other}: they round differently, and the "
-            "numbers are at the edge of what the precision holds"
+            "numbers are at the limit of the precision"
         )
     return notes
 

@@ -60,8 +60,8 @@ class Evaluator:
             raise
         except Exception as e:
             raise UserError(
-                "a metric's `results` is called once with numbers near 1, to learn the names of "
-                f"what it gives; one of task {program.config.task.name} or of metrics failed: "
+                f"a metric of task {program.config.task.name} or of `metrics` failed when its "
+                "`results` was called with numbers near 1, to learn the names of its values: "
                 f"{type(e).__name__}: {e}"
             ) from e
         return tuple(scalar_results(results))
@@ -120,8 +120,9 @@ class Evaluator:
                 name = jax.tree_util.keystr(path, simple=True, separator=".")
                 task = self._program.config.task.name
                 raise UserError(
-                    f"task {task}: {name} of a batch is {np.ravel(x)[0]:.6g}, and of its two "
-                    f"halves, masked, together {np.ravel(y)[0]:.6g}; a task and a metric return "
+                    f"task {task}: {name} of a whole batch is {np.ravel(x)[0]:.6g}, but the sum "
+                    f"over its two masked halves is {np.ravel(y)[0]:.6g}; a task and a metric "
+                    "return "
                     "sums over the examples whose mask is 1, and their weight, never means"
                 )
 
@@ -139,7 +140,10 @@ class Evaluator:
             batches = [rows[name] for rows in sums["gathered"] if name in rows]
             measured = metric.results(_join_rows(batches) if batches else sums["metrics"][name])
             if "loss" in measured:
-                raise UserError(f"metric {name} gives a 'loss', which is the task's; rename it")
+                raise UserError(
+                    f"metric {name} gives a value called 'loss', the name of the task's loss; "
+                    "rename it"
+                )
             results |= {key: to_json_value(value) for key, value in measured.items()}
         if sums.get("worst"):
             results["worst"] = list_worst(sums["worst"])

@@ -157,7 +157,7 @@ def _check_answer(model: Exportable, outputs: Mapping[str, np.ndarray]) -> None:
     absent = [name for name in find_kind(model.answer).outputs if name not in outputs]
     if absent:
         raise UserError(
-            f"the task's answer is {model.answer!r}, of which {', '.join(absent)} should be; it "
+            f"the task's answer is {model.answer!r}, which needs {', '.join(absent)}; the task "
             f"predicts {', '.join(outputs)}"
         )
 

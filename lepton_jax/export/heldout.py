@@ -82,8 +82,9 @@ def find_bundle_kind(name: str, trusted: bool) -> tuple[Kind, str]:
     """
     if is_user_kind(name) and not trusted:
         return find_kind_or_numbers("numbers")[0], (
-            f"answers of the kind {name!r} are compared and measured by code of the user's own, "
-            "which is not run because a bundle names it; give --workdir, the run it came from"
+            f"answers of the kind {name!r} are compared and measured by the user's own code, "
+            "and verify runs no code that only a bundle names; give --workdir, the run that the "
+            "bundle came from"
         )
     return find_kind_or_numbers(name)
 
@@ -121,11 +122,13 @@ def _load(section: Mapping[str, Any], folder: Path, trusted: bool) -> Any:
     names = [source["name"], *(call.name for call in transforms), encode.get("name", "")]
     if not trusted and any(":" in name for name in names):
         raise ValueError(
-            "it is read by code of the user's own, which is not run because a bundle names it; "
-            "give --workdir, the run it came from"
+            "the user's own code reads it, and verify runs no code that only a bundle names; "
+            "give --workdir, the run that the bundle came from"
         )
     if any("<path>" in str(value) for value in source.values()):
-        raise ValueError("the lineage keeps no local paths; give --workdir, the run it came from")
+        raise ValueError(
+            "the lineage keeps no local paths; give --workdir, the run that the bundle came from"
+        )
     build, name = resolve_component("source", source.pop("name")), encode.pop("name", "")
     return dataset.load_dataset(
         build(**_as_declared(build, source)),

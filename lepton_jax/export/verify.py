@@ -186,7 +186,7 @@ def _check_tokens(
         if how.get("goes_on"):  # the place of what comes next counts too
             length = min(length, count)
         if tokens[:count] != wanted["tokens"] or length != count:
-            return BundleCheck("texts", False, f"the text of example {i} becomes other tokens")
+            return BundleCheck("texts", False, f"the text of example {i} becomes different tokens")
     return BundleCheck("texts", True, f"{len(expected)} texts: their tokens equal")
 
 

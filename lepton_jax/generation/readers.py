@@ -106,7 +106,7 @@ class BundleReader:
         text = self._bundle.signature.get("text") or {}
         if not text.get("goes_on"):
             raise UserError(
-                f"{self.source} does not go on from a text; expected the bundle of a run of "
+                f"{self.source} does not continue a text; expected the bundle of a run of "
                 "language_modelling on texts"
             )
         self.context = int(text["size"]) - 1

@@ -25,14 +25,14 @@ def read_safetensors(file: epath.Path) -> dict[str, np.ndarray]:
     """Reads the arrays of a file by name, bfloat16 too, which `safetensors.numpy` cannot read.
 
     Raises:
-      UserError: when it is no whole safetensors file.
+      UserError: when it is not a complete safetensors file.
     """
     from safetensors import SafetensorError, deserialize
 
     try:
         content = deserialize(file.read_bytes())
     except SafetensorError as e:
-        raise UserError(f"{file} is no whole safetensors file: {e}") from None
+        raise UserError(f"{file} is not a complete safetensors file: {e}") from None
     return {
         name: np.frombuffer(x["data"], _DTYPES[x["dtype"]]).reshape(x["shape"])
         for name, x in content

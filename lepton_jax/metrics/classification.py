@@ -74,7 +74,7 @@ class TopK:
 
     def __init__(self, classes: Sequence[str], *, k: PositiveInt = 5):
         if not classes:
-            raise UserError("metric top_k is of classes, and the data has none")
+            raise UserError("metric top_k needs classes, and the data has none")
         if k >= len(classes):
             raise UserError(
                 f"metric top_k, k = {k}: the data has {len(classes)} classes, so every answer "

@@ -68,8 +68,8 @@ class Placement:
                 )
         if self.spread_moments and self.manual:
             raise UserError(
-                f"strategy {self.name}: a step that reduces by itself (manual) has the whole state "
-                "on each device; spread_moments needs one that does not"
+                f"strategy {self.name}: with manual=True each device holds the whole state, but "
+                "spread_moments shards the optimizer state; expected manual=False"
             )
 
     @cached_property
@@ -124,7 +124,7 @@ class Placement:
         """
         if self.spreads_state and not rules:
             raise UserError(
-                f"strategy {self.name} spreads parameters over {dict(self.mesh.shape)}, and the "
+                f"strategy {self.name} shards parameters over {dict(self.mesh.shape)}, and the "
                 "model declares no sharding rules (a class attribute `sharding`)"
             )
         specs = partition_specs(params, rules, self.mesh)  # which checks the rules, used or not

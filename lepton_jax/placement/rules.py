@@ -51,7 +51,9 @@ def partition_specs(params: Mapping[str, Any], rules: Rules, mesh: Mesh) -> Spec
 
 def _spec(name: str, shape: tuple[int, ...], axes: Axes, mesh: Mesh) -> P:
     if len(axes) > len(shape):
-        raise UserError(f"sharding rule of {name} {shape}: {axes} names more axes than it has")
+        raise UserError(
+            f"sharding rule of {name} {shape}: {axes} names more axes than the parameter has"
+        )
     axes = (None,) * (len(shape) - len(axes)) + axes
     kept: list[str | None] = []
     for dimension, (size, axis) in enumerate(zip(shape, axes, strict=True)):

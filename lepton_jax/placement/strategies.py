@@ -74,7 +74,7 @@ def _first(devices: Devices, count: int | None, what: str) -> Devices:
     if count > len(devices):
         raise UserError(
             f"{what} asks for {count} devices, and there are {len(devices)}. On CPU, "
-            f"XLA_FLAGS=--xla_force_host_platform_device_count={count} makes so many"
+            f"XLA_FLAGS=--xla_force_host_platform_device_count={count} makes as many"
         )
     if count < len(devices) and len({d.process_index for d in devices}) > 1:
         raise UserError(
@@ -92,8 +92,8 @@ def _mesh(shape: dict[str, int], devices: Devices) -> Mesh:
     slices = len({getattr(d, "slice_index", 0) for d in devices})
     if sizes[0] % slices:
         raise UserError(
-            f"strategy axis {names[0]} = {sizes[0]} is not a multiple of the {slices} slices; what "
-            "the other axes exchange must stay inside a slice"
+            f"strategy axis {names[0]} = {sizes[0]} is not a multiple of the {slices} slices; the "
+            "other axes must exchange data inside one slice only"
         )
     # An axis may have to share one of the torus, as 8 of 4 x 4 x 4.
     if slices > 1:

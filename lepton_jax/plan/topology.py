@@ -57,8 +57,9 @@ def parse_topology(name: str) -> Topology:
         )
     if slices > 1 and (chip.dcn is None or chip.node):
         raise UserError(
-            f"--topology={name}: several slices are planned for v5e, v5p and v6e, whose share of "
-            "the data centre's network is published; more GPUs than a node has are h100:16"
+            f"--topology={name}: several slices can be planned for v5e, v5p and v6e only, whose "
+            "share of the data centre's network is published; for GPUs on several nodes write "
+            "h100:16"
         )
     return Topology(name, chip, shape, slices)
 

@@ -234,7 +234,9 @@ class Bundle:
             ids, kinds, count = encoded.ids, encoded.type_ids, len(encoded.ids)
         if not ids:
             if how["unknown"] is None:
-                raise InputError("the text has no token, and there is none for the unknown")
+                raise InputError(
+                    "the text has no token, and the tokenizer has no token for unknown text"
+                )
             ids, kinds, count = [how["unknown"]], [0], 1 + goes_on
         tokens = np.full(size, how["pad"], np.int32)
         kinds_of = np.zeros(size, np.int32)

@@ -165,8 +165,8 @@ def _raw(batch: Batch) -> jax.Array:
     image_BHWC = batch["image"]
     if image_BHWC.dtype != jnp.uint8:
         raise UserError(
-            f"image generation takes raw uint8 pixels, and data.prepare made {image_BHWC.dtype} of "
-            "them: leave data.prepare without scale(), which the task does itself"
+            f"image generation expects raw uint8 pixels, got {image_BHWC.dtype} from data.prepare; "
+            "remove scale() from data.prepare: the task scales the pixels itself"
         )
     return image_BHWC
 

@@ -182,7 +182,7 @@ def check_optional(name: str, task: Any, contract: type, mark: str) -> None:
     if getattr(task, mark, False) and not isinstance(task, contract):
         missing = [m for m in _members(contract) if not hasattr(task, m)]
         raise UserError(
-            f"task {name} has {mark!r} and no {', '.join(missing)}; expected all of "
+            f"task {name} has {mark!r} but no {', '.join(missing)}; expected all of "
             f"{', '.join(_members(contract))}, as {contract.__module__}.{contract.__name__} says"
         )
 

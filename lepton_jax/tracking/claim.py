@@ -95,7 +95,9 @@ def read_owner(workdir: Path) -> Owner | None:
     try:
         return Owner(**value)
     except TypeError as e:
-        raise WorkError(f"{path} is damaged: it names no owner; remove it if no run is on") from e
+        raise WorkError(
+            f"{path} is damaged: it names no owner; remove it if no run is active"
+        ) from e
 
 
 def _take(workdir: Path, mine: Owner) -> Owner | None:

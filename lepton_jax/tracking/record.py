@@ -129,8 +129,8 @@ class Record:
         text = files.read_text(path) if files.exists(path) else ""
         if kept is not None and hashlib.sha256(text.encode()).hexdigest() != kept:
             raise UserError(
-                f"{path} is not the tokenizer that this run was trained with: its tokens are other "
-                "ones than those of the checkpoints. Put that file back"
+                f"{path} is not the tokenizer that this run was trained with: its tokens "
+                "differ from those of the checkpoints. Put the first file back"
             )
         return text
 

@@ -104,8 +104,8 @@ def _load_eval(config: Config, name: str, data: Dataset) -> Columns:
         other = load_data(config, section.source, text)
         if other.spec != data.spec:
             raise UserError(
-                f"evals.{name}.source does not fit the run's own: {other.spec} instead of "
-                f"{data.spec}"
+                f"evals.{name}.source does not fit the run's own source: got {other.spec}, "
+                f"expected {data.spec}"
             )
         data = other
     if section.split not in data.splits:

@@ -64,14 +64,14 @@ def _refuse_what_depends_on_placement(model: Any) -> None:
         if isinstance(module, nnx.BatchNorm | nnx.Dropout):
             kind, where = type(module).__name__, ".".join(map(str, path)) or "the model"
             raise UserError(
-                f"{where} is Flax's {kind}, which draws or averages where it happens to run and "
-                f"must be told of evaluation; use lepton_jax.nn.layers.{kind}(...)(x, noise)"
+                f"{where} is Flax's {kind}, whose draws or averages depend on the devices and on "
+                f"a flag for evaluation; use lepton_jax.nn.layers.{kind}(...)(x, noise)"
             )
     parts: Any = nnx.split(model, nnx.RngState, ...)
     kept = flatten_tree(nnx.to_pure_dict(parts[1]))
     if kept:
         raise UserError(
-            f"{next(iter(kept))}: the model keeps a random generator, and what it draws would "
-            "depend on where it runs; take `rngs` only to make parameters, and draw from `noise` "
-            "in __call__(x, noise=None)"
+            f"{next(iter(kept))}: the model keeps a random generator, whose draws would depend "
+            "on the devices; use `rngs` only to initialize parameters, and draw from `noise` in "
+            "__call__(x, noise=None)"
         )

@@ -64,7 +64,7 @@ class Inference:
             if name not in fields:
                 raise UserError(
                     f"task {self._name} predicts from {name!r}, which is no field of "
-                    f"the data ({', '.join(fields)}): there is nothing to try a bundle on"
+                    f"the data ({', '.join(fields)}): so a bundle would have no examples"
                 )
         return {name: fields[name] for name in names}
 

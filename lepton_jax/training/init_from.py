@@ -64,7 +64,9 @@ class WarmStart:
             return state, ""
         fit = state.learner
         if not isinstance(fit, Fit):
-            raise UserError("init_from needs a task with one model; this one has a step of its own")
+            raise UserError(
+                "init_from needs a task with one model; this task defines its own training step"
+            )
         fresh = flatten_tree(fit.params) | flatten_tree(fit.frozen) | flatten_tree(fit.rest)
         matched: dict[str, np.ndarray] = {}
         lines: list[str] = []
@@ -107,8 +109,9 @@ class WarmStart:
         stuck = [name for name in reasons if name in fit.frozen]
         if stuck:
             raise UserError(
-                f"init_from = {path!r} brings no {', '.join(stuck)}, and lora would freeze them as "
-                f"they begin; train them: --config.lora.train='^{stuck[0].partition('.')[0]}'"
+                f"init_from = {path!r} has no weights for {', '.join(stuck)}, and lora "
+                f"would freeze their random initial values; train them: "
+                f"--config.lora.train='^{stuck[0].partition('.')[0]}'"
             )
         report = f"init_from {path}: {len(matched)} of {len(wanted)} arrays taken over"
         return matched, [report, *lines]
@@ -145,8 +148,9 @@ def check_vocabulary(path: str, vocabulary: Vocabulary | None) -> None:
     stored = Tokenizer(file.read_text(), str(file)).vocabulary.tokens
     if stored != vocabulary.tokens:
         raise UserError(
-            f"init_from = {path!r}: its weights are for {len(stored)} tokens, which are not the "
-            f"{len(vocabulary)} of this run's tokenizer; expected data.tokenizer = "
+            f"init_from = {path!r}: its weights belong to a tokenizer with {len(stored)} tokens, "
+            f"which differ from the {len(vocabulary)} tokens of this run's tokenizer; "
+            f"expected data.tokenizer = "
             f"{{'name': 'pretrained', 'path': {str(file)!r}}}"
         )
 

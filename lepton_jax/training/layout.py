@@ -55,8 +55,9 @@ class Layout:
         beside = self.program.training.beside
         if self.placement.spread_moments and not beside:
             raise UserError(
-                f"strategy.spread_moments: task {self.program.config.task.name} has an update of "
-                "its own and does not say which parts of its state are moments: beside = ('g_opt',)"
+                f"strategy.spread_moments: task {self.program.config.task.name} defines its own "
+                "update and does not say which parts of its state are optimizer state: "
+                "beside = ('g_opt',)"
             )
         names = tuple(f"learner.{part}." for part in beside)
         return self.placement.state(self._abstract, self.parameters, self.specs, names)

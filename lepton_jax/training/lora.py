@@ -135,8 +135,9 @@ def match_adapters(stored: Named, trained: Named, alpha: float) -> dict[str, np.
         here, there = (tuple(x[name].shape) if name in x else None for x in (trained, stored))
         if here != there:
             raise UserError(
-                "lora.init_from is of other adapters (lora.rank, lora.pattern, lora.train): "
-                f"{name} is {here or 'not there'} here, {there or 'not there'} in it"
+                "lora.init_from holds adapters of another config (lora.rank, lora.pattern, "
+                f"lora.train): {name} is {there or 'absent'} in the file, "
+                f"expected {here or 'no such array'}"
             )
     return {name: x * scale if name.endswith(B) else x for name, x in stored.items()}
 

@@ -44,6 +44,6 @@ def explain_not_finite(
         + f". The record is in {workdir}.\n"
         "What often helps, in another --workdir: a lower optimizer.learning_rate, a longer "
         "schedule.warmup, optimizer.clip_norm=1.0.\n"
-        "Whether the data, a layer or the update began it: "
+        "To see whether the data, a layer or the update caused it: "
         f"python launch.py debug --workdir={workdir} --step={step}"
     )

@@ -55,5 +55,6 @@ def check_same_run(record: Record, config: Config, facts: dict[str, Any], longer
         if before.get(key) != facts.get(key):
             say(
                 f"warning: this run began on other {meaning} ({before.get(key)} -> "
-                f"{facts.get(key)}): it goes on, but not bit for bit as there"
+                f"{facts.get(key)}): the run goes on, but its numbers will not be equal to the "
+                "bit"
             )

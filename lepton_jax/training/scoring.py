@@ -89,6 +89,6 @@ class _NamedOutputs(dict[str, jax.Array]):
 
     def __missing__(self, name: str) -> jax.Array:
         raise UserError(
-            f"task {self._task}: an evaluation asks its predict for {name!r}, as a metric or "
-            f"`surprise` needs; it gives {', '.join(map(repr, self)) or 'nothing'}"
+            f"task {self._task}: a metric or `surprise` needs {name!r}, but `predict` "
+            f"returns {', '.join(map(repr, self)) or 'nothing'}"
         )

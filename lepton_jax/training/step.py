@@ -38,11 +38,14 @@ class TrainingStep:
         check_optional(config.task.name, task, Learner, "update")
         if carries_state(task) and config.data.order != "contiguous":
             raise UserError(
-                f"task.carry = True: a row of the batch goes on with what it knows, but data.order "
-                f"= {config.data.order!r} gives it another text every step; expected 'contiguous'"
+                f"task.carry = True: each row of the batch carries its state to the next step, but "
+                f"data.order = {config.data.order!r} gives the row another text in every step; "
+                "expected 'contiguous'"
             )
         if config.lora and isinstance(task, Learner):
-            raise UserError("lora needs a task with one model; this one has a step of its own")
+            raise UserError(
+                "lora needs a task with one model; this task defines its own training step"
+            )
         self._config, self._parts = config, parts
         self._schedule = config.schedule.build(durations.total_steps, durations.steps)
         self.sum_names = self._trace_names()

@@ -62,8 +62,8 @@ def build_pipeline(pipeline: Pipeline, key: str = "data.decode") -> ElementTrans
     drawing = [t.name for t, takes_draws in transforms if takes_draws]
     if drawing and key != "data.train_decode":
         raise UserError(
-            f"{key} = {str(pipeline)!r}: {drawing[0]} draws anew in every epoch, and what {key} "
-            "makes is made once; it belongs in data.train_decode"
+            f"{key} = {str(pipeline)!r}: {drawing[0]} draws random numbers, but {key} runs "
+            "only once; it belongs in data.train_decode, which runs in every epoch"
         )
 
     def apply(element: Element, draws: Draws | None = None, /) -> Element:

@@ -59,7 +59,7 @@ def rand_augment(
     if "boxes" in batch:
         raise UserError(
             "rand_augment turns and shears images, and boxes cannot follow; for images with boxes "
-            "there are flip, pad_crop, zoom and random_resized_crop, and what changes colours"
+            "use flip, pad_crop, zoom, random_resized_crop or the colour transforms"
         )
     if batch["image"].dtype != jnp.uint8:
         raise UserError(

@@ -173,7 +173,7 @@ def get_experiment():
     done = api.ablate(str(tmp_path / "w"), experiment=str(tmp_path / "e.py"))
     assert done.states == {"finished": 2}
     assert {t["tuning"]["model.heads"] for t in trials(tmp_path / "w").values()} == {2, 4}
-    assert "drawn again, as variant 'heads'" in capsys.readouterr().err
+    assert "drawn again, because variant 'heads'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -231,9 +231,11 @@ def test_examples_must_agree(root):
         def __getitem__(self, i):
             return {"text": b"hello"}
 
-    with pytest.raises(UserError, match=r"example 1: 'tokens' is float32 \[4\], the first one"):
+    with pytest.raises(
+        UserError, match=r"example 1: 'tokens' is float32 \[4\], in the first example"
+    ):
         load(Grows(), "")
-    with pytest.raises(UserError, match=r"has fields \['b'\], the first one \['a'\]"):
+    with pytest.raises(UserError, match=r"has fields \['b'\], the first example \['a'\]"):
         load(Changes(), "")
     with pytest.raises(UserError, match="no numeric field; text needs a host transform"):
         load(Text(), "")

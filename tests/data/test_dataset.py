@@ -86,7 +86,7 @@ def test_fingerprint_covers_source_decoding_and_carving():
     [
         ({}, "made here: has no splits"),
         ({"train": {"x": np.zeros((2, 3))}, "test": {"x": np.zeros((2, 4))}}, r"\[4\] against x"),
-        ({"train": {"position": np.zeros(2)}}, "'position', which batches use themselves"),
+        ({"train": {"position": np.zeros(2)}}, "'position', a name that batches need themselves"),
         ({"test": {"x": np.zeros(0)}}, "split 'test' has no examples"),
         ({"train": {"x": np.zeros(1)}}, "leaves '(train|valid)' empty"),
     ],

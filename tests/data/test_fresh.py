@@ -133,7 +133,7 @@ def test_chance_has_no_place_in_what_is_made_once(data, tmp_path):
     config, _ = config_file.load_config(f"{ROOT}/configs/imagenet_resnet50.py")
     tree = config.to_dict()
     tree["data"]["placement"] = "device"
-    with pytest.raises(UserError, match=r"data\.train_decode makes anew in every epoch"):
+    with pytest.raises(UserError, match=r"data\.train_decode makes examples anew in every epoch"):
         lepton_jax.train(tree, str(tmp_path))
 
 
@@ -159,7 +159,7 @@ def test_a_truncated_file_is_named_also_from_a_worker_process(tmp_path, workers)
 def test_a_size_that_differs_names_the_file(tmp_path):
     data = loaded(folders(tmp_path, train=8), train_decode="random_resized_crop(24)")
     train = data.splits["train"]  # the fifth is grey
-    with pytest.raises(UserError, match=r"004\.jpg\): 'image' is uint8 \[24, 24, 1\], the first"):
+    with pytest.raises(UserError, match=r"004\.jpg\): 'image' is uint8 \[24, 24, 1\], in the first"):
         train.training_rows(np.arange(len(train)), np.zeros(len(train), int), 0)
 
 

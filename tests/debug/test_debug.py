@@ -113,7 +113,7 @@ def test_a_learning_rate_that_is_too_high(small, tmp_path: Path):
         assert "suspicious: beyond" in str(found)
     again = api.debug(str(tmp_path), step + 5)
     assert again.snapshot.step == step
-    assert "the numbers broke at step" in str(again)
+    assert "the first non-finite values came at step" in str(again)
 
 
 def test_an_update_that_overflows(small, tmp_path: Path):
@@ -182,7 +182,7 @@ def test_an_infinite_number_in_the_data(small, images, tmp_path: Path):
     found = api.debug(str(tmp_path / "run"), fails(config, tmp_path / "run"))
     assert found.fault.stage == "batch"
     assert f"examples of the train split: {MARKED}\n" in str(found)
-    assert "it is so in the data" in str(found)
+    assert "the data itself has these values" in str(found)
 
 
 def test_a_preparation_that_divides_by_zero(small, tmp_path: Path):

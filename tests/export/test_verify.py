@@ -174,7 +174,7 @@ def from_source(**source):
     [
         ({"data_fingerprint": "another"}, "not what the model was trained on"),
         (from_source(name="npz", path="<path>"), "give --workdir"),
-        (from_source(name="os:system"), "not run because a bundle names it"),
+        (from_source(name="os:system"), "runs no code that only a bundle names"),
         (from_source(name="nosuch"), "nosuch"),
     ],
 )

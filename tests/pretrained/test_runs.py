@@ -82,7 +82,7 @@ def test_another_architecture_is_one_error_with_every_key(folder: Path):
     assert "model.epsilon = 1e-05, there 1e-12 (layer_norm_eps)" in said
     with pytest.raises(UserError, match=r"model\.pool = 'mean', there 'token'"):
         peers.arrays(folder, peers.chosen("vit", **VIT_KEYS, pool="mean"), (8, 8, 3), 4)
-    with pytest.raises(UserError, match="image_size = 8 there, and 16 of this config"):
+    with pytest.raises(UserError, match="image_size = 8 there, and 16 here"):
         peers.arrays(folder, peers.chosen("vit", **VIT_KEYS), (16, 16, 3), 4)
     with pytest.raises(UserError, match=r"expected model\.name = 'vit', got 'resnet'"):
         peers.arrays(folder, peers.chosen("resnet"), (8, 8, 3), 4)
@@ -158,5 +158,5 @@ def test_texts_go_out_with_their_tokenizer_and_come_back(tmp_path: Path, capfd):
     assert "taken over" in said
     assert "fresh" not in said
     other = again | {"data": config["data"] | {"tokenizer": {"name": "characters"}}}
-    with pytest.raises(UserError, match="its weights are for"):
+    with pytest.raises(UserError, match="its weights belong to a tokenizer with"):
         lepton_jax.train(other, str(tmp_path / "other"))

@@ -136,9 +136,12 @@ def test_what_is_carried_is_no_part_of_what_is_evaluated_and_exported(whole: Pat
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"data__order": "shuffled"}, "data.order = 'shuffled' gives it another text"),
+        ({"data__order": "shuffled"}, "data.order = 'shuffled' gives the row another text"),
         ({"model": {"name": "transformer", "layers": 1, "width": 8, "heads": 1}}, "Transformer "),
-        ({"batch_size": 80}, "batch_size = 80: data.order = 'contiguous' needs an example"),
+        (
+            {"batch_size": 80},
+            "batch_size = 80: data.order = 'contiguous' needs at least one example",
+        ),
     ],
 )
 def test_what_cannot_carry_is_said_before_the_first_step(changes: Any, said: str, tmp_path: Path):

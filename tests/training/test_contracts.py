@@ -40,7 +40,7 @@ def small(recipe) -> Any:
         ("task", "Vector", "'loss' has the shape.*of scalars"),
         ("task", "Bare", "loss returned .*Tracer.*expected {'loss': .total, weight"),
         ("task", "NoFields", "has no input_fields"),
-        ("task", "Unsaid", "asks its predict for '.*'.*gives 'logits'"),
+        ("task", "Unsaid", "`surprise` needs '.*', but `predict` returns 'logits'"),
         ("task", "NoMetric", "metric mine is of the type object; expected `results`, and `sums`"),
         ("data__source", "not_a_source", "returned a dict, expected a lepton_jax Source"),
         ("strategy", "replicas", "a mesh axis is called 'replica'"),

@@ -168,7 +168,7 @@ def choice(*options: Any) -> Distribution:
 def _check_order(distribution: Distribution) -> Distribution:
     kind, low, high = distribution.kind, distribution.low, distribution.high
     if not low <= high:
-        raise UserError(f"{kind}({low}, {high}): the bounds are the wrong way")
+        raise UserError(f"{kind}({low}, {high}): expected low <= high")
     return distribution
 
 

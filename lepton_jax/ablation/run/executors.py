@@ -103,7 +103,7 @@ def run_in_processes(packs: Sequence[Pack], workers: int) -> bool:
             running.pop(pack.folder, None)
             free.append(worker)
         if code < 0:
-            say(f"{pack.folder}: killed by signal {-code}; the same command goes on with it")
+            say(f"{pack.folder}: killed by signal {-code}; the same command resumes it")
         elif code:
             say(f"{pack.folder}: exit code {code}; its log is {log}")
         else:

@@ -165,7 +165,7 @@ class _PackRunner:
                     if not is_out_of_memory(e) or width == 1:
                         raise
                     width = max(1, width // 2)
-                    say(f"the device's memory is too small: going on with {width} at once")
+                    say(f"the device's memory is too small: going on with {width} lanes at once")
                     self._write_width(width, {})
 
     def _run_groups(self, width: int, stop: Callable[[int], bool]) -> bool:

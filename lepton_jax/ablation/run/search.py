@@ -173,7 +173,7 @@ class SearchDriver:
                 is_new = values not in self._drawn
             except UserError as e:
                 is_new = False
-                say(f"search {self.search.name}: drawn again, as {e}")
+                say(f"search {self.search.name}: drawn again, because {e}")
             if is_new:
                 self._drawn.append(values)
             else:

@@ -118,8 +118,8 @@ def saved_dataset(*, path: Running[str], image: str = "image", label: str = "lab
         state, features = json.loads(state_text), json.loads(info_text).get("features") or features
         if state.get("_indices_data_files"):
             raise UserError(
-                f"{folder}: saved with a selection of its rows beside it, by an old version of "
-                "datasets; load it there, and save .flatten_indices()"
+                f"{folder}: an old version of datasets saved it with a separate list of selected "
+                "rows; load it with that version, and save .flatten_indices()"
             )
         data_files = [folder / f["filename"] for f in state["_data_files"]]
         files[split] = tuple(map(str, data_files))

@@ -165,8 +165,8 @@ def _classes(names: set[str], label: str, path: str) -> tuple[str, ...]:
         return tuple(sorted(names, key=int))
     if all(_parse_number(name) is not None for name in names):
         raise UserError(
-            f"{path}: the column {label!r} holds numbers such as {min(names)}, and no classes. If "
-            "they are what is to be predicted: data.source.label = None keeps them numbers"
+            f"{path}: the column {label!r} holds numbers such as {min(names)}, not classes. To "
+            "predict the numbers themselves, set data.source.label = None"
         )
     return tuple(sorted(names))
 

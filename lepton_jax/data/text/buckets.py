@@ -47,7 +47,10 @@ def make_buckets(train: Columns, lengths: Sequence[int]) -> Buckets:
     if list(lengths) != sorted({n for n in lengths if n > 0}):
         raise UserError(f"data.buckets = {tuple(lengths)}: expected lengths from short to long")
     if train.changes_each_epoch:
-        raise UserError("data.buckets: lengths are not known beforehand where data.train_decode is")
+        raise UserError(
+            "data.buckets needs every length before training, but data.train_decode makes "
+            "examples anew in every epoch; use only one of them"
+        )
     fields = train.columns
     counted = [
         np.asarray(fields[counts]).astype(np.int64) - more
@@ -64,7 +67,7 @@ def make_buckets(train: Columns, lengths: Sequence[int]) -> Buckets:
         i = int(longest_N.argmax())
         raise UserError(
             f"data.buckets = {tuple(lengths)}: example {i} of 'train' has {longest_N[i]} tokens; "
-            "expected the last to be as long as the longest text"
+            "expected the last length to be at least that of the longest text"
         )
     return Buckets(tuple(lengths), np.searchsorted(lengths, longest_N))
 

@@ -213,12 +213,14 @@ class PaddedEncoder:
             count = len(self.tokenizer.encode(text, pair).ids)
             raise UserError(
                 f"the text has {count} tokens, more than {self.length} (data.encode); "
-                "data.encode.long='truncate' cuts it"
+                "data.encode.long='truncate' truncates it"
             )
         ids, kinds = encoding.ids, encoding.type_ids
         if not ids:
             if vocabulary.unknown is None:
-                raise UserError("the text has no token, and there is none for the unknown")
+                raise UserError(
+                    "the text has no token, and the tokenizer has no token for unknown text"
+                )
             ids, kinds = [vocabulary.unknown], [0]
         tokens_T = np.full(self.length, vocabulary.pad, np.int32)
         kinds_T = np.zeros(self.length, np.int32)

@@ -45,7 +45,7 @@ class Tokenizer:
         try:
             self._tokenizer = LibraryTokenizer.from_str(text)
         except Exception as e:  # noqa: BLE001  the library raises nothing narrower
-            raise UserError(f"{name}: not a tokenizer that can be read: {e}") from None
+            raise UserError(f"{name}: not a readable tokenizer: {e}") from None
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
 
@@ -77,7 +77,8 @@ class Tokenizer:
         around = self._tokenizer.num_special_tokens_to_add(pair)
         if length <= around:
             raise UserError(
-                f"texts of {length} tokens have no room beside the {around} that stand around each"
+                f"{length} tokens leave no room for a text: the tokenizer adds {around} tokens to "
+                "each text"
             )
         cutting = Tokenizer(self.text)
         cutting._tokenizer.enable_truncation(length)

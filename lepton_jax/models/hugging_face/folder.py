@@ -113,7 +113,7 @@ def _family_for(name: str, keys: Keys) -> Family:
         models = sorted({f.model for f in FAMILIES})
         raise UserError(
             f"model {name!r} has no counterpart in transformers{did_you_mean(name, models)}; "
-            f"those with one: {', '.join(models)}"
+            f"models with one: {', '.join(models)}"
         )
     for family in of_model:
         if all(keys[k] == v for k, v in family.ours.items()):
@@ -145,7 +145,7 @@ def _check(
     if not faults:  # what follows from keys that differ would only repeat them
         for name, value in family.follows(keys, input_shape, outputs).items():
             if theirs.get(name) not in (None, value):
-                faults.append(f"{name} = {theirs[name]!r} there, and {value!r} of this config")
+                faults.append(f"{name} = {theirs[name]!r} there, and {value!r} here")
     most = theirs.get(family.length)
     if most is not None and most < input_shape[0]:
         faults.append(f"{family.length} = {most} there, and texts of {input_shape[0]} tokens here")

@@ -54,7 +54,7 @@ def test_sizes_need_a_decode_that_makes_them_one(pets):
     source = folder(path=str(pets))
     with pytest.raises(UserError, match=r"data\.decode='resize") as error:
         load_dataset(source, decode=pipelines.read(""), valid_fraction=0.0, split_seed=0)
-    assert "'image' is uint8 [5, 9, 3], the first one uint8 [8, 8, 3]" in str(error.value)
+    assert "'image' is uint8 [5, 9, 3], in the first example uint8 [8, 8, 3]" in str(error.value)
     data = load_dataset(
         source, decode=pipelines.read("resize(6)|grayscale"), valid_fraction=0.0, split_seed=0
     )

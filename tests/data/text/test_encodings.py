@@ -72,7 +72,7 @@ def test_what_is_cut_keeps_its_end():
     known = data.spec.vocabulary
     found = data.splits["train"].columns["tokens"][0]
     assert (found[0], found[-1]) == (known.begin, known.end)
-    with pytest.raises(UserError, match="no room beside the 2"):
+    with pytest.raises(UserError, match="no room for a text: the tokenizer adds 2"):
         load({"train": texts("a")}, tokenizer, length=2)
 
 

@@ -172,5 +172,5 @@ def test_one_from_elsewhere_is_taken_as_it_is(tmp_path):
     assert (tokenizer.vocabulary.pad, tokenizer.vocabulary.unknown) == (0, 1)
     with pytest.raises(UserError, match=r"absent\.json"):
         train_tokenizer.read_tokenizer_file(iter(()), path=str(tmp_path / "absent.json"))
-    with pytest.raises(UserError, match="not a tokenizer"):
+    with pytest.raises(UserError, match="not a readable tokenizer"):
         Tokenizer("{}")
