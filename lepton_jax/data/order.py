@@ -45,8 +45,7 @@ class Order:
             )
         if contiguous and buckets:
             raise UserError(
-                "data.order = 'contiguous' keeps the order of a text, but data.buckets changes "
-                "that order; use only one of them"
+                "data.order = 'contiguous' keeps the order of a text, but data.buckets does not"
             )
         # A batch touches two epochs when it crosses a border.
         self._epoch = functools.lru_cache(maxsize=2)(self._arranged)
@@ -103,8 +102,7 @@ class Order:
 
 
 def permutation(examples: int, seed: int, epoch: int) -> np.ndarray:
-    """Returns the order of the examples in one epoch, int64 [N]: a function of nothing but these
-    three arguments.
+    """Returns the order of one epoch's examples, int64 [N], as a function of the arguments alone.
 
     NumPy promises the raw bits of Philox for all time, but not what `Generator.permutation` makes
     of them. So every example draws a number, and the examples are sorted by their numbers. The low

@@ -64,9 +64,7 @@ class WarmStart:
             return state, ""
         fit = state.learner
         if not isinstance(fit, Fit):
-            raise UserError(
-                "init_from needs a task with one model; this task defines its own training step"
-            )
+            raise UserError("init_from needs a task with one model; this task defines its own step")
         fresh = flatten_tree(fit.params) | flatten_tree(fit.frozen) | flatten_tree(fit.rest)
         matched: dict[str, np.ndarray] = {}
         lines: list[str] = []

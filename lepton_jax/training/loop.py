@@ -106,9 +106,7 @@ def _next_due(step: int, period: float) -> int:
 
 
 class NotFinite(Exception):
-    """The numbers of a step were not finite, which shows an interval later at most; `state`
-    stands before it.
-    """
+    """A step gave non-finite values, seen an interval later at most; `state` is from before it."""
 
     def __init__(self, step: int, state: State):
         super().__init__(step)

@@ -38,14 +38,11 @@ class TrainingStep:
         check_optional(config.task.name, task, Learner, "update")
         if carries_state(task) and config.data.order != "contiguous":
             raise UserError(
-                f"task.carry = True: each row of the batch carries its state to the next step, but "
-                f"data.order = {config.data.order!r} gives the row another text in every step; "
-                "expected 'contiguous'"
+                f"task.carry = True: a row of the batch carries its state to the next step; "
+                f"data.order = {config.data.order!r} gives it another text; expected 'contiguous'"
             )
         if config.lora and isinstance(task, Learner):
-            raise UserError(
-                "lora needs a task with one model; this task defines its own training step"
-            )
+            raise UserError("lora needs a task with one model; this task defines its own step")
         self._config, self._parts = config, parts
         self._schedule = config.schedule.build(durations.total_steps, durations.steps)
         self.sum_names = self._trace_names()
@@ -64,8 +61,8 @@ class TrainingStep:
         """Takes one step on a raw batch: fields `[B, ...]` and `position` int32 [B], the place of
         each example in the whole batch. Returns the state after it, and its sums added to `sums`.
 
-        From the first step whose numbers are not finite the state stands still, so that no
-        checkpoint is poisoned however late the host looks.
+        From the first step with non-finite values on, the state no longer changes: no checkpoint
+        holds them, however late the host looks.
         """
         learner, values = self.update(state, batch)
         finite = jnp.isfinite(values).all()

@@ -74,9 +74,7 @@ class Supervised:
         return Fit(params, rest, tools.optimizer.init(params), ema, carried, frozen)
 
     def update(self, tools: Tools, state: Fit, batch: Batch) -> tuple[Fit, Sums]:
-        """Returns the state after one more raw batch, and the sums of the task's loss with the
-        norms of gradient and update.
-        """
+        """Returns the next state, the task's sums, and the norms of gradient and update."""
         grads, sums, (rest, carried) = accumulate(
             partial(self._gradient, tools, state),
             tools.accumulate,

@@ -159,7 +159,9 @@ def test_a_truncated_file_is_named_also_from_a_worker_process(tmp_path, workers)
 def test_a_size_that_differs_names_the_file(tmp_path):
     data = loaded(folders(tmp_path, train=8), train_decode="random_resized_crop(24)")
     train = data.splits["train"]  # the fifth is grey
-    with pytest.raises(UserError, match=r"004\.jpg\): 'image' is uint8 \[24, 24, 1\], in the first"):
+    with pytest.raises(
+        UserError, match=r"004\.jpg\): 'image' is uint8 \[24, 24, 1\], in the first"
+    ):
         train.training_rows(np.arange(len(train)), np.zeros(len(train), int), 0)
 
 

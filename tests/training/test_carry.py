@@ -136,7 +136,7 @@ def test_what_is_carried_is_no_part_of_what_is_evaluated_and_exported(whole: Pat
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"data__order": "shuffled"}, "data.order = 'shuffled' gives the row another text"),
+        ({"data__order": "shuffled"}, "data.order = 'shuffled' gives it another text"),
         ({"model": {"name": "transformer", "layers": 1, "width": 8, "heads": 1}}, "Transformer "),
         (
             {"batch_size": 80},
