@@ -25,7 +25,7 @@ def main() -> None:
         "# Benchmarks",
         "",
         "Made by `make bench`. Ratios are medians of interleaved pairs, with the 10th and 90th",
-        "percentiles; single timings on a shared machine mean little.",
+        "percentiles. A single timing on a shared machine is not reliable.",
         "",
         f"{datetime.date.today()}, {where}, {len(jax.devices())} {jax.devices()[0].device_kind}",
         "",

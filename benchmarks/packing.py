@@ -1,4 +1,4 @@
-"""What packing brings: the same trials at once, one after another, and as commands of their own.
+"""How much time packing saves: the same trials at once, one after another, and as commands of their own.
 
     python -m benchmarks.packing             # 25 minutes of a quiet machine
     python -m benchmarks.packing recipe      # one of them again
@@ -223,12 +223,12 @@ PARTS: dict[str, Callable[[], list[Line]]] = {
     "planned": planned,
 }
 
-HEAD = """# What packing brings
+HEAD = """# How much time packing saves
 
-Made by `python -m benchmarks.packing`: whole experiments, with their compilation, records and
-evaluations; medians. The same trials in packs (`--pack=auto`), one after another in one process
-(`--pack=serial`), as `train` commands of their own, and by Optuna calling the bare compiled step,
-without records.
+Made by `python -m benchmarks.packing`: medians over whole experiments, with compilation,
+records and evaluations. The same trials run in four ways: in packs (`--pack=auto`), one after
+another in one process (`--pack=serial`), as separate `train` commands, and as an Optuna study
+that calls only the compiled step and writes no records.
 
 | what | measured | aim | met | | on |
 |---|---|---|---|---|---|"""

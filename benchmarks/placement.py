@@ -62,13 +62,14 @@ VARIANTS = {
 }
 ACCUMULATED = ("pmap 8", "mesh data 8", "mesh fsdp 8", "pmap, 2 processes x 4")
 
-HEAD = f"""# The same run, wherever it is placed
+HEAD = f"""# The same run in every placement
 
-Made by `python -m benchmarks.placement`: the largest relative difference, over {STEPS} steps, of
-the loss and of the gradient's norm (Adam hides a wrong scale of the gradient from the loss) from
-the same run on one device. In float64 the order of sums is all that differs, which shows that it is
-the same computation; in float32 that order shows, and is reported. With accumulation BatchNorm's
-statistics are those of a microbatch, and the run on one device accumulates as well.
+Made by `python -m benchmarks.placement`: each run is compared with the same run on one
+device. The table shows the largest relative difference over {STEPS} steps, of the loss and of the
+gradient's norm. The norm is compared too, because with Adam the loss does not show a wrong
+scale of the gradient. The placements compute the same function and differ only in the order
+of sums: in float64 the difference is tiny, in float32 it is visible. With accumulation,
+BatchNorm uses the statistics of a microbatch, and the run on one device accumulates as well.
 """
 
 

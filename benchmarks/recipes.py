@@ -27,12 +27,12 @@ ROWS = ROOT / "docs/results/recipes.json"
 PAGE = ROOT / "docs/recipes.md"
 RUNS = "runs/recipes"
 
-HEAD = """# What the recipes reach
+HEAD = """# Results of the recipes
 
-Made by `python -m benchmarks.recipes`: a `train` command a seed; `test` is read once, at the
-checkpoint that `valid` chose. Minutes (of the whole command, compilation and evaluations included)
-and examples a second are those of the device that is named, a GPU shared by up to twelve such runs;
-docs/results/recipes.json has the rows.
+Made by `python -m benchmarks.recipes`: one `train` command for each seed. `test` is read
+once, at the checkpoint that is best on `valid`. Minutes are those of the whole command, with
+compilation and evaluations. Minutes and examples a second hold for the device in the last
+column; up to twelve such runs shared the GPU. docs/results/recipes.json has the rows.
 """
 
 

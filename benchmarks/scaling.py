@@ -1,4 +1,4 @@
-"""Weak scaling on paper: one recipe compiled for 4 to 256 chips, the batch of a chip held constant.
+"""Weak scaling, estimated: one recipe compiled for 4 to 256 chips, the batch of a chip held constant.
 
     python -m benchmarks.scaling --config=configs/imagenet_resnet50.py:synthetic --chip=v5e \\
         --batch=128 --strategy=mesh
@@ -24,19 +24,20 @@ SHAPES = {
     "v5p": {4: "2x2x1", 16: "2x2x4", 64: "4x4x4", 256: "4x8x8"},
 }
 
-HEAD = """# Weak scaling, on paper
+HEAD = """# Weak scaling, estimated
 
-Made by `python -m benchmarks.scaling`: nothing here ran on the chips named. Each row is the real
-training step, compiled by the real TPU compiler for that many chips, with the same number of
-examples on each. From the compiled program come the bytes that a chip sends; from published
-numbers (`lepton_jax/perf/chips.py`) the speeds.
+Made by `python -m benchmarks.scaling`: these are estimates, nothing ran on these chips. Each
+row is the real training step, compiled by the real TPU compiler for this number of chips,
+with the same number of examples on each chip. The compiled program gives the bytes that a
+chip sends; published numbers (`lepton_jax/perf/chips.py`) give the speeds.
 
     compute    = max(FLOPs of a chip / peak FLOP/s, bytes in HBM / HBM bandwidth)
     links      = sum over collectives of bytes sent / bandwidth of the links its group has
     efficiency = compute / (compute + exposed links)
 
-What the compiler hides behind arithmetic is not known before it runs. So there are two
-efficiencies: `worst` exposes all of `links`, `best` what exceeds `compute`.
+Before a run it is not known how much communication overlaps with computation. So there are
+two efficiencies: in `worst` all of `links` is exposed, in `best` only the part that exceeds
+`compute`.
 """
 
 
