@@ -1,4 +1,4 @@
-"""How much time packing saves: the same trials at once, one after another, and as commands of their own.
+"""How much time packing saves: the same trials in packs, one after another, and as commands.
 
     python -m benchmarks.packing             # 25 minutes of a quiet machine
     python -m benchmarks.packing recipe      # one of them again

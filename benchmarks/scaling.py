@@ -1,4 +1,4 @@
-"""Weak scaling, estimated: one recipe compiled for 4 to 256 chips, the batch of a chip held constant.
+"""Weak scaling, estimated: one recipe compiled for 4 to 256 chips, with a constant batch a chip.
 
     python -m benchmarks.scaling --config=configs/imagenet_resnet50.py:synthetic --chip=v5e \\
         --batch=128 --strategy=mesh
