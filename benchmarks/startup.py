@@ -15,7 +15,7 @@ FIRST_STEP = """
 import os, runpy, sys, time
 import jax
 from lepton_jax.training import train
-make = train.feed
+make = train.feed_for_run
 def timed(*arguments):
     feed = make(*arguments)
     step = feed.step
@@ -25,7 +25,7 @@ def timed(*arguments):
         os._exit(0)
     feed.step = first
     return feed
-train.feed = timed
+train.feed_for_run = timed
 sys.argv[0] = 'launch.py'
 runpy.run_path('launch.py', run_name='__main__')
 """

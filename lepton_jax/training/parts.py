@@ -19,7 +19,7 @@ PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float64": jnp.f
 """The dtype of the computation, by `config.precision`."""
 
 HyperTree = Mapping[str, Any]
-"""The numbers that trials may vary, possibly traced, as `config.config.hyper_of` nests them."""
+"""The numbers that trials may vary, possibly traced, as `config.trialable.hyper_of` nests them."""
 
 
 class Parts:
