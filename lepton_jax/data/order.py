@@ -11,15 +11,15 @@ from lepton_jax.errors import UserError
 class Order:
     """Epoch after epoch, each a permutation of the examples; batches go across epoch borders.
 
-    Epoch e depends on (seed, e) only. Any batch can therefore be had at any time, without a state.
+    Epoch e depends on (seed, e) only. So any batch can be made at any time, without a state.
 
-    `contiguous`: for examples that follow on each other, such as the chunks of a text. Each row of
-    the batch walks through all of them in their order, and around again, so that it always goes on
-    where it stopped in the batch before; the rows begin at equal distances. No seed matters.
+    `contiguous`: for consecutive examples, such as the chunks of a text. Each row of the batch
+    walks through all examples in order, and then begins again. In each batch a row continues where
+    it stopped in the batch before. The rows begin at equal distances. The seed has no effect.
 
-    `buckets`: a batch holds texts of like lengths, and other texts in every epoch. The length of
-    step k depends on k alone, not on the seed, so that packed trials share programs. Only batches
-    that go across epochs differ: they get the longest texts.
+    `buckets`: a batch holds texts of similar lengths, and other texts in every epoch. The length of
+    step k depends on k alone, not on the seed, so that packed trials share programs. A batch that
+    goes across two epochs gets the longest texts.
     """
 
     def __init__(
@@ -104,10 +104,10 @@ class Order:
 def permutation(examples: int, seed: int, epoch: int) -> np.ndarray:
     """Returns the order of one epoch's examples, int64 [N], as a function of the arguments alone.
 
-    NumPy promises the raw bits of Philox for all time, but not what `Generator.permutation` makes
-    of them. So every example draws a number, and the examples are sorted by their numbers. The low
-    bits of each number give way to the example's index: the numbers are then distinct, so that no
-    sorting algorithm can matter, and can be sorted without an argsort.
+    NumPy promises the raw bits of Philox for all time, but not the result of
+    `Generator.permutation`. So every example draws a number, and the examples are sorted by their
+    numbers. The example's index replaces the low bits of its number: so the numbers are distinct,
+    every sorting algorithm gives the same order, and no argsort is needed.
     """
     low = np.uint64(examples.bit_length())
     key = np.array([seed, epoch], np.uint64)

@@ -1,8 +1,7 @@
-"""Writes a bundle: a trained model as a folder that answers without the lab that made it.
+"""Writes a bundle: a trained model as a folder that answers without lepton_jax.
 
-The digest of its manifest is its name. The same run exported twice on one day, with the same
-versions, gives the same bytes. The date is part of what a bundle says of itself: jax promises to
-read a program for six months from it.
+Its id is the digest of its manifest. Two exports of one run on one day, with the same versions,
+give the same bytes. The bundle states the date, as jax promises to read a program for six months.
 """
 
 import datetime

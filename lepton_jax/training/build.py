@@ -1,4 +1,4 @@
-"""From a config to a program on its devices: everything that a run needs before its first step.
+"""Builds what a run needs before its first step: data, program, layout and evaluations.
 
 Every mistake that can show before the first step shows here.
 """
@@ -41,7 +41,7 @@ def build_run(config: Config, workdir: str = "") -> BuiltRun:
     program = build_program(config, data)
     layout = build_layout(program)
     evaluations = build_evaluations(program, layout.placement, data)
-    # What these compute is not used yet; their mistakes show now.
+    # The values are not used here; their mistakes show now.
     _ = layout.specs
     evaluations.check_best()
     _ = program.inference.input_names, program.inference.answer_name

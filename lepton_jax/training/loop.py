@@ -1,8 +1,8 @@
 """The loop: takes a run's steps and tells its observer what is due.
 
 The loop never waits for the step that it has just dispatched: metrics add up on the device and are
-read when the next interval ends. What is due at a step happens in one order, log, evaluate,
-checkpoint, so that a checkpoint never lies ahead of the record.
+read when the next interval ends. The events of a step have one order, log, evaluate,
+checkpoint, so that a checkpoint is never ahead of the record.
 """
 
 import collections
@@ -35,7 +35,7 @@ class Feed(Protocol):
 
 
 class Observer(Protocol):
-    """What the loop tells of a run, or of several in lanes, and asks of it.
+    """What the loop calls to record, evaluate and save: a run, or several runs in lanes.
 
     Every process of a run makes the same calls at the same steps.
     """
@@ -47,7 +47,7 @@ class Observer(Protocol):
         the newest one.
 
         Raises:
-          NotFinite: when the numbers of a step were not finite; this ends the loop.
+          NotFinite: when a step gave non-finite values; this ends the loop.
         """
         ...
 
@@ -92,7 +92,7 @@ class Every:
 
 
 def is_due(step: int, period: float, total: int) -> bool:
-    """Tells whether what has this period is due at `step`; at the last step everything is."""
+    """Tells whether an event of this period is due at `step`; at the last step all events are."""
     return step == total or _next_due(step - 1, period) == step
 
 
@@ -124,11 +124,11 @@ def run_steps(
 ) -> State:
     """Takes the given steps and returns the state after the last one.
 
-    At the last step of `steps` everything is due. `sums` are what the interval that `steps` begins
-    in has added up so far; `zeros` are empty sums.
+    At the last step of `steps` every event is due. `sums` are the sums so far of the interval in
+    which `steps` begins; `zeros` are empty sums.
 
     Raises:
-      NotFinite: when the observer finds the numbers of a step not finite.
+      NotFinite: when the observer finds non-finite values of a step.
     """
     step, total = steps.start, steps.stop
     stopping = observer.should_stop(step)
@@ -144,8 +144,8 @@ def run_steps(
             observer.record_interval(ended, values, state)
             pending = None
 
-    # Without jit every operation moves its own constants, and there is nothing to guard. What
-    # comes back to the host is asked for: sums, evaluations, checkpoints.
+    # Without jit every operation moves its own constants, so nothing can be guarded. Transfers to
+    # the host are wanted: sums, evaluations, checkpoints.
     guard = "allow" if jax.config.values["jax_disable_jit"] else "disallow"
     with jax.transfer_guard_host_to_device(guard):
         while step < total and not stopping:

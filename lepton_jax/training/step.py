@@ -58,8 +58,8 @@ class TrainingStep:
         return State(zero, seed, jnp.full((), -1, jnp.int32), hyper, learner)
 
     def step(self, state: State, sums: Totals, batch: Batch) -> tuple[State, Totals]:
-        """Takes one step on a raw batch: fields `[B, ...]` and `position` int32 [B], the place of
-        each example in the whole batch. Returns the state after it, and its sums added to `sums`.
+        """Takes one step on a raw batch: fields `[B, ...]` and `position` int32 [B], the index of
+        each example in the whole batch. Returns the next state, and `sums` with the step's added.
 
         From the first step with non-finite values on, the state no longer changes: no checkpoint
         holds them, however late the host looks.
@@ -85,7 +85,7 @@ class TrainingStep:
         )
 
     def learner(self, state: State) -> tuple[Learner, Tools]:
-        """Returns what takes the step of a state, and the tools that it is handed."""
+        """Returns the learner that takes the step of a state, and the tools for it."""
         return self._learner(state.hyper), self._tools(state.hyper, state.seed, state.step)
 
     def variables(self, state: State) -> tuple[Any, Any]:

@@ -39,8 +39,8 @@ class Fit:
     ema: Any
     """The moving average of `params`; empty when none is kept."""
     carried: Any = field(default_factory=dict)
-    """What each row of the whole batch carries from step to step, `[B, ...]`; mostly nothing. It is
-    no part of the model: evaluations and exports do without it."""
+    """The state that each row of the batch carries from step to step, `[B, ...]`; empty for most
+    tasks. It is not part of the model: evaluations and exports do not use it."""
     frozen: Any = field(default_factory=dict)
     """By name, the parameters that `lora` leaves as they are."""
 
@@ -49,8 +49,8 @@ class Supervised:
     """Descends the gradient of the mean loss: the task's summed loss over its summed weight.
 
     One update is: sums of gradients over microbatches and shards, division by the weight, the
-    optimizer, the moving average. Of a task that carries state (`tasks.task.CarriesState`)
-    gradients end where a step begins: truncated backpropagation through time.
+    optimizer, the moving average. If the task carries state (`tasks.task.CarriesState`), gradients
+    stop at the beginning of a step: truncated backpropagation through time.
     """
 
     beside = ("optimizer", "ema")
@@ -151,7 +151,7 @@ def checked_sums(task: Task, model: Model, batch: Batch, noise: Noise | None) ->
     """Returns what `task.loss` returns, as arrays.
 
     Raises:
-      UserError: when that is no dict of pairs of scalars, or has no 'loss'.
+      UserError: when the return value is no dict of pairs of scalars, or has no 'loss'.
     """
     sums = task.loss(model, batch, noise)
     name = f"{type(task).__module__}:{type(task).__qualname__}.loss"

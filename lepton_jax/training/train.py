@@ -57,15 +57,9 @@ class RunOutcome:
 
 
 SAME = (
-    "fingerprint",
-    "data_fingerprint",
-    "seed",
-    "code",
-    "harness_code",
-    "components",
-    "python",
+    "fingerprint", "data_fingerprint", "seed", "code", "harness_code", "components", "python",
     "packages",
-)
+)  # fmt: skip
 """What must be equal in all processes of a run."""
 
 
@@ -89,7 +83,7 @@ def train(
 
     Raises:
       UserError: when the workdir holds another run, or is in use.
-      WorkError: when the numbers are not finite, or the record cannot be written.
+      WorkError: when a step gives non-finite values, or the record cannot be written.
     """
     with ExitStack() as stack:
         processes = stack.enter_context(join_processes(launch, config.patience, config.heartbeat))
