@@ -1,8 +1,8 @@
 """A plain three-layer CNN on CIFAR-10: the recipe of many first tutorials.
 
-After: the Keras 'convolutional neural network' tutorial's shape, as the article that this project
-started from gives it: Conv 32 - pool - Conv 64 - pool - Dense 64 - Dense 10, Adam, batch 64,
-10 epochs. The article claims 0.8996 test accuracy; honest runs of this recipe give about 0.70.
+After: the shape of the Keras 'convolutional neural network' tutorial, in the version of one
+article: Conv 32 - pool - Conv 64 - pool - Dense 64 - Dense 10, Adam, batch 64, 10 epochs. The
+article claims 0.8996 test accuracy; our runs of this recipe give about 0.70.
 Expected: test accuracy 0.696 (0.695, 0.704 and 0.691 with seeds 0-2).
 Cost: 5 minutes on 2 CPU cores.
 Run: python launch.py train --config=configs/cifar10_cnn.py --workdir=runs/cifar10_cnn \

@@ -1,15 +1,15 @@
 """A narrow ResNet-9 on CIFAR-10 in ten epochs, made for two CPU cores.
 
 After: D. Page, How to train your ResNet 8: bag of tricks (2019), which reaches 94.1 % in ten epochs
-at more than twice this width: BatchNorm without scales and with 64 times the learning rate on its
-biases, CELU, max pooling before normalisation, label smoothing 0.2, a moving average of the
-weights; and K. Jordan, 94 % on CIFAR-10 in 3.29 seconds (2024): whitened patches of 2 x 2, the
-shape of the cycle, shifts of up to two reflected pixels. Not here: their averages over flipped and
-shifted test images, cutout, flips that alternate by epoch. The moving average is what `best` and
-the test see.
+at more than twice this width. From there: BatchNorm without scales and with 64 times the learning
+rate on its biases, CELU, max pooling before normalisation, label smoothing 0.2, a moving average of
+the weights. From K. Jordan, 94 % on CIFAR-10 in 3.29 seconds (2024): whitened patches of 2 x 2, the
+shape of the cycle, shifts of up to two reflected pixels. Left out: their averages over flipped and
+shifted test images, cutout, flips that alternate by epoch. `best` and the test use the moving
+average.
 Expected: test accuracy 0.910 (0.908, 0.913 and 0.909 with seeds 0-2).
 Cost: 40 seconds on one H100. On 2 CPU cores (EPYC, AVX2) one epoch took 4.9 minutes, so ten take
-about 50, where at most 40 were meant.
+about 50; the aim was at most 40.
 Run: python launch.py train --config=configs/cifar10_fast.py --workdir=runs/cifar10_fast \
     --config.data.source.data_dir=DIR_OF_TFDS
 """

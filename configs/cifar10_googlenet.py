@@ -1,10 +1,10 @@
-"""GoogLeNet on CIFAR-10: inception from an 8 x 8 map on, auxiliary classifiers, BatchNorm.
+"""GoogLeNet on CIFAR-10: inception blocks from an 8 x 8 map on, auxiliary classifiers, BatchNorm.
 
 After: Szegedy et al. (2014), Going deeper with convolutions: the blocks of its table 1, two
 auxiliary classifiers whose losses count 0.3, dropout 0.4; with batch normalisation (Ioffe &
 Szegedy 2015), and a first convolution of 3 x 3 with stride 1 in the place of 7 x 7 with stride 2.
 The paper has no numbers for CIFAR, and the schedule is ours.
-The training loss includes the auxiliary ones.
+The training loss includes the auxiliary losses.
 Expected: test accuracy 0.91 (0.9135 with seed 0); there is no published number.
 Cost: 5 minutes on one H100 that ten other runs shared; hours on 2 CPU cores.
 Run: python launch.py train --config=configs/cifar10_googlenet.py --workdir=runs/cifar10_googlenet \

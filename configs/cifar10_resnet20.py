@@ -5,9 +5,9 @@ steps, the rate divided by 10 at 32,000 and 48,000, weight decay 1e-4, crops fro
 and flips, 45,000 training images. Two differences: shortcuts that change shape are projections
 (option B), and pixels are normalised by channel. The paper's test error is 8.75 %.
 `configs/cifar10_resnet20.py:short` is ten epochs over one cycle, for two CPU cores.
-Expected: test accuracy 0.915 with seed 0 (an error of 8.48 %); 0.849 of `:short`.
-Cost: 6 minutes on an H100 beside two other runs; `:short` a minute there, and meant for 40 minutes
-on 2 CPU cores.
+Expected: test accuracy 0.915 with seed 0 (an error of 8.48 %); 0.849 with `:short`.
+Cost: 6 minutes on an H100 beside two other runs; `:short` takes a minute there; its aim is 40
+minutes on 2 CPU cores.
 Run: python launch.py train --config=configs/cifar10_resnet20.py --workdir=runs/cifar10_resnet20 \
     --config.data.source.data_dir=DIR_OF_TFDS
 """

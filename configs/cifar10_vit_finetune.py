@@ -1,9 +1,9 @@
-"""ViT-B/16 fine-tuned on CIFAR-10, from weights that somebody else trained.
+"""ViT-B/16 fine-tuned on CIFAR-10, from pretrained weights.
 
 After: Dosovitskiy et al. (2021), An image is worth 16x16 words, section B.1.1: SGD with momentum
-0.9, batch 512, cosine without weight decay, gradients clipped at 1, a new last layer that begins at
-zero; here 2,000 steps at 224 pixels where the paper has 10,000 at 384. Table 5 has 98.95 % of
-CIFAR-10's test images for ViT-B/16 of ImageNet-21k.
+0.9, batch 512, cosine without weight decay, gradients clipped at 1, a new last layer that is
+initialized with zeros. Here it is 2,000 steps at 224 pixels, in the paper 10,000 at 384. Table 5
+has 98.95 % of CIFAR-10's test images for ViT-B/16 of ImageNet-21k.
 Expected: not measured here yet. Cost: not measured; 2,000 steps are 1.1e17 FLOPs, validation and
 test images take 2 GB of the cache.
 Run: python launch.py train --config=configs/cifar10_vit_finetune.py --workdir=runs/vit \

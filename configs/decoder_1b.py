@@ -3,9 +3,9 @@
 After: Llama 3 (Grattafiori et al. 2024), in the shape of its 1B model: 16 layers, width 2,048, 32
 heads that share 8 keys and values, SwiGLU of 8,192, RMS norm, rotary positions; with a vocabulary
 of 32,768. AdamW with beta2 0.95, weight decay 0.1, gradients clipped at 1, cosine with warm-up.
-It trains on generated tokens, also as `:synthetic`: this recipe is there to plan, to place and to
-time a run of this size, and learns a Markov chain. By `plan` a device of v5e:4x8 needs 3.5 GiB of
-its 15.8 spread by fsdp, 10.6 by data x tensor.
+It learns a Markov chain from generated tokens, also as `:synthetic`: the recipe serves to plan, to
+place and to time a run of this size. According to `plan` a device of v5e:4x8 needs 3.5 GiB of its
+15.8 when sharded by fsdp, 10.6 by data x tensor.
 Expected: not measured here yet; no model can be below 1.213 nats a token on this data. Cost: not
 measured; 10.5e9 tokens at 6 FLOPs a parameter and token are 6.5e19 FLOPs.
 Run: python launch.py train --config=configs/decoder_1b.py --workdir=runs/decoder_1b

@@ -3,9 +3,9 @@
 After: Llama 3 (Grattafiori et al. 2024), in the shape of its 8B model: 32 layers, width 4,096, 32
 heads that share 8 keys and values, SwiGLU of 14,336, RMS norm, rotary positions and a vocabulary of
 128,256: 8,030,261,248 parameters. AdamW with beta2 0.95, weight decay 0.1, gradients clipped at 1,
-cosine with warm-up; 4.2 million tokens a step. It trains on generated tokens, so this recipe is
-there to plan, to place and to time a run of this size, and learns a Markov chain. By `plan` a
-device of v5p:4x4x4 needs 21.9 GiB of its 95.7 spread by fsdp, 75.5 by data x tensor.
+cosine with warm-up; 4.2 million tokens a step. It learns a Markov chain from generated
+tokens: the recipe serves to plan, to place and to time a run of this size. According to `plan` a
+device of v5p:4x4x4 needs 21.9 GiB of its 95.7 when sharded by fsdp, 75.5 by data x tensor.
 Expected: not measured here; no model can be below 1.213 nats a token on this data. Cost: not
 measured; 84e9 tokens at 6 FLOPs a parameter and token are 4.0e21 FLOPs.
 Run: python launch.py train --config=configs/decoder_8b.py --workdir=runs/decoder_8b

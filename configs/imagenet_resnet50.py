@@ -2,12 +2,12 @@
 
 After: Goyal et al. (2017), Accurate, large minibatch SGD: Nesterov momentum 0.9, rate 0.1 for each
 256 images, 5 epochs of warm-up, divided by 10 at epochs 30, 60 and 80 of 90, weight decay 1e-4 but
-not on BatchNorm, residual branches that begin at zero, random-resized crops of 224; with label
-smoothing 0.1 (Szegedy et al. 2016). Images are decoded anew in every epoch, in threads or worker
-processes ahead of the step; validation is the middle 224 of the shorter side at 256. The paper's
-validation accuracy is 76.4 %; it changes colours too, which is left out here.
-Expected: not measured here yet. Cost: not measured; validation images take 8 GB of the cache. By
-`plan` a device of v5e:4x8 needs 1.6 GiB of its 15.8, one of 8 H100 5.1 GiB of 59.3.
+not on BatchNorm, residual branches that start at zero, random-resized crops of 224; with label
+smoothing 0.1 (Szegedy et al. 2016). Images are decoded again in every epoch, in threads or worker
+processes ahead of the step. Validation uses the central 224 pixels, with the shorter side at 256.
+The paper's validation accuracy is 76.4 %; its colour augmentation is left out here.
+Expected: not measured here yet. Cost: not measured; validation images take 8 GB of the cache.
+According to `plan` a device of v5e:4x8 needs 1.6 GiB of its 15.8, one of 8 H100 5.1 GiB of 59.3.
 `:synthetic` is the whole recipe at full size on generated images, with nothing to download.
 Run: python launch.py train --config=configs/imagenet_resnet50.py --workdir=runs/imagenet_resnet50 \
     --config.data.source.data_dir=DIR_OF_TFDS

@@ -3,12 +3,12 @@
 After: Beyer, Zhai & Kolesnikov (2022), Better plain ViT baselines for ImageNet-1k: sines and
 cosines for positions, the mean of all tokens, a linear last layer, Adam at 1e-3 with 10,000 steps
 of warm-up and a cosine, gradients clipped at 1, decoupled weight decay of 1e-4 a step at the peak
-(0.1 as optax counts it) on matrices only. The authors' recipe, whose last layer has a hidden one
-before it, gives 76.5 % of the validation images. Crops of random
-scale, mirror images, RandAugment(2, 10) and mixup(0.2) are as there.
+(0.1 as optax counts it) on matrices only. The authors' recipe has
+a hidden layer before the last one, and gives 76.5 % of the validation images. Random resized
+crops, mirror images, RandAugment(2, 10) and mixup(0.2) are as in the paper.
 Expected: not measured here yet. Cost: not measured; 90 epochs of ViT-S/16 are 3.2e18 FLOPs;
-validation images take 2 GB of the cache. By `plan` a device of v5e:4x8 needs 1.5 GiB of its 15.8,
-one of 8 H100 7.4 GiB of 59.3. `:synthetic` is the whole recipe at full size on generated
+validation images take 2 GB of the cache. According to `plan` a device of v5e:4x8 needs 1.5 GiB of
+its 15.8, one of 8 H100 7.4 GiB of 59.3. `:synthetic` is the whole recipe at full size on generated
 images, with nothing to download.
 Run: python launch.py train --config=configs/imagenet_vit_s16.py --workdir=runs/imagenet_vit_s16 \
     --config.data.source.data_dir=DIR_OF_TFDS

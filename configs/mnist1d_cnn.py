@@ -4,11 +4,11 @@ After: Greydanus & Kobak (2024), Scaling down deep learning with MNIST-1D (ICML)
 three convolutions of 25 channels and a linear layer, 5,210 parameters.
 Adam at 1e-2, batch 100, 6,000 steps. The paper's test accuracy is 94 %, and 56 % with positions
 shuffled (`--config.data.source.shuffled=True`); the notebook of the authors' repository ends at
-92.3 % and 58.7 %. There all 4,000 training examples are trained on; here a tenth of them chooses
-the step.
+92.3 % and 58.7 %. The authors train on all 4,000 training examples; here a tenth of them
+selects the best step.
 Expected: test accuracy 92.8 ± 0.8 % on seeds 0-4 (mean ± standard deviation); 57.5 ± 1.8 %
 shuffled.
-Cost: 22 seconds on 2 CPU cores, most of it to start.
+Cost: 22 seconds on 2 CPU cores, most of them for the start.
 Run: python launch.py train --config=configs/mnist1d_cnn.py --workdir=runs/mnist1d_cnn
 """
 

@@ -4,11 +4,11 @@ After: Greydanus & Kobak (2024), Scaling down deep learning with MNIST-1D (ICML)
 linear layer, 410 parameters.
 Adam at 1e-2, batch 100, 6,000 steps. The paper's test accuracy is 32 %, and 32 % with positions
 shuffled (`--config.data.source.shuffled=True`); the notebook of the authors' repository ends at
-31.5 % and 31.5 %. There all 4,000 training examples are trained on; here a tenth of them chooses
-the step.
+31.5 % and 31.5 %. The authors train on all 4,000 training examples; here a tenth of them
+selects the best step.
 Expected: test accuracy 31.8 ± 0.3 % on seeds 0-4 (mean ± standard deviation); 31.7 ± 1.2 %
 shuffled.
-Cost: 15 seconds on 2 CPU cores, most of it to start.
+Cost: 15 seconds on 2 CPU cores, most of them for the start.
 Run: python launch.py train --config=configs/mnist1d_logistic.py --workdir=runs/mnist1d_logistic
 """
 

@@ -1,14 +1,14 @@
 """Flow matching on MNIST: a small U-Net that carries noise to grey digits along straight paths.
 
-After: Lipman et al. (2023), 'Flow Matching for Generative Modeling', its optimal-transport paths,
-with the U-Net of Ho et al. (2020), much smaller and on patches of 2 x 2 pixels.
+After: Lipman et al. (2023), 'Flow Matching for Generative Modeling', with its optimal-transport
+paths; the U-Net of Ho et al. (2020), much smaller and on patches of 2 x 2 pixels.
 Expected: samples/frechet 19.9 (seed 0); configs/mnist_vae.py has 66.7 in the features of the same
 classifier, 5,000 samples each. 14 epochs and 10 steps of the sampler gave 34.8, widths of
 (48, 96) 13.2. Cost: 4 minutes on a shared H100; not measured on 2 CPU cores.
 Run: python launch.py train --config=configs/mnist_flow.py --workdir=runs/mnist_flow \
     --config.data.source.data_dir=DIR_OF_TFDS
-With the workdir or bundle of a classifier of MNIST as the config's argument,
---config=configs/mnist_flow.py:runs/mnist_lenet, the end measures samples/frechet.
+The config's argument may be the workdir or bundle of a classifier of MNIST. The run then measures
+samples/frechet at its end: --config=configs/mnist_flow.py:runs/mnist_lenet.
 """
 
 from ml_collections import ConfigDict

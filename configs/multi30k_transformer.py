@@ -3,11 +3,12 @@
 After: Vaswani et al. (2017), with the norms before the layers, in a size for the 29,000 pairs of
 Multi30k (Elliott et al. 2016): 3 + 3 layers, width 256, 8 heads, dropout 0.3, a joint BPE of 8,000
 tokens, label smoothing 0.1, beam search of 4. Wu et al. (2021) report 41.0 BLEU (tokenised) on the
-test set of 2016 for English to German with a smaller model; at least 30 in sacreBLEU are aimed at.
+test set of 2016 for English to German with a smaller model. The aim here is at least 30 in
+sacreBLEU.
 Expected: sacreBLEU 38.3 with seed 0, test_2016_flickr; 37.9 with a beam of 1. 11 % of the training
 tokens are padding.
-Cost: 1.6 seconds a step on 2 CPU cores, 2,719 steps; 128 minutes in all beside other work, of which
-15 were searches.
+Cost: 1.6 seconds a step on 2 CPU cores, 2,719 steps; 128 minutes in all beside other work, 15 of
+them for beam searches.
 Run: python launch.py train --config=configs/multi30k_transformer.py --workdir=runs/multi30k \
     --config.data.source.data_dir=DIR_OF_TFDS
 """

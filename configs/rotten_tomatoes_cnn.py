@@ -1,8 +1,9 @@
-"""Kim's convolutional network on sentences of film reviews, for or against the film.
+"""Kim's convolutional network on the sentiment of sentences from film reviews.
 
 After: Kim (2014), Convolutional neural networks for sentence classification (EMNLP), table 2,
-CNN-rand on MR (Pang & Lee 2005): 76.1 %, mean of ten folds. Here the set has one split, 80/10/10.
-Kim trained with Adadelta and held the norm of each class's weights at 3; here it is Adam.
+CNN-rand on MR (Pang & Lee 2005): 76.1 %, mean of ten folds. Here the data have one split, 80/10/10.
+Kim trained with Adadelta and held the norm of each class's weights at 3; here the optimizer is
+Adam.
 Expected: test accuracy 0.781 (sd 0.006 over seeds 0-2).
 Cost: a few minutes on 2 CPU cores.
 Run: python launch.py train --config=configs/rotten_tomatoes_cnn.py --workdir=runs/rotten_tomatoes

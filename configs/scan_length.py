@@ -1,9 +1,9 @@
-"""SCAN's split by length: to learn from commands of up to 22 actions, to be asked for 24 to 48.
+"""SCAN's split by length: training on commands of up to 22 actions, test on 24 to 48 actions.
 
 After: Lake & Baroni (2018), Generalization without systematicity (ICML), experiment 2: the network
-that was best over all experiments has 13.8 % of the longer commands right, the best on this split
-20.8 %. The recipe is that of scan_simple but for the data. What is validated on is as short as what
-is learnt from.
+that was best over all experiments answers 13.8 % of the longer commands correctly, the best one on
+this split 20.8 %. The recipe is that of scan_simple, except for the data. The validation commands
+are as short as the training commands.
 Expected: test sequence accuracy 0.146 (seed 0). Cost: 6 minutes on a shared H100.
 Run: python launch.py train --config=configs/scan_length.py --workdir=runs/scan_length
 """

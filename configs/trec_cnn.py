@@ -1,9 +1,9 @@
-"""Kim's convolutional network on TREC: which of six things a question asks for.
+"""Kim's convolutional network on TREC: six classes of questions.
 
 After: Kim (2014), Convolutional neural networks for sentence classification (EMNLP), table 2,
-CNN-rand: filters of 3, 4 and 5 words, 100 of each, word vectors of width 300 that begin at random,
-dropout of one half; 91.2 % on the 500 test questions (Li & Roth 2002), of one run. Kim trained with
-Adadelta and held the norm of each class's weights at 3; here it is Adam.
+CNN-rand: filters of 3, 4 and 5 words, 100 of each, random initial word vectors of width 300,
+dropout of one half; 91.2 % on the 500 test questions (Li & Roth 2002), in one run. Kim trained with
+Adadelta and held the norm of each class's weights at 3; here the optimizer is Adam.
 Expected: test accuracy 0.908 (0.912, 0.898 and 0.914 with seeds 0-2).
 Cost: a few minutes on 2 CPU cores.
 Run: python launch.py train --config=configs/trec_cnn.py --workdir=runs/trec_cnn

@@ -1,8 +1,9 @@
 """Does ASHA find a better recipe than random search that trains as many steps?
 
-An MLP on MNIST-1D, four numbers of its recipe: random search draws 20 and trains each to its end;
-ASHA draws 77, of which a third goes on after a ninth of the run and a third of those after a third,
-20 whole runs in all. Each is chosen on `valid` under one seed; what was found runs under five.
+The searches tune four numbers of an MLP's recipe on MNIST-1D. Random search draws 20 settings and
+trains each to its end. ASHA draws 77 settings: a third of them continues after a ninth of the run,
+and a third of these after a third, 20 whole runs in all. Each search selects on `valid` with one
+seed; the selected settings then run with five seeds.
 
 After: Li et al. (2020), A system for massively parallel hyperparameter tuning.
 """

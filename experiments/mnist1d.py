@@ -1,11 +1,12 @@
-"""MNIST-1D: which models use the order of a signal's positions, and what is left without it.
+"""MNIST-1D: which models use the order of positions, and what accuracy remains without the order?
 
-Greydanus & Kobak (2024), Scaling down deep learning with MNIST-1D (ICML): four models of equal
-recipe, on signals as they are and with their 40 positions shuffled alike in every example. There
-the CNN and the GRU lose what they had over the MLP (56 and 57 against 68 %).
+Greydanus & Kobak (2024), Scaling down deep learning with MNIST-1D (ICML): four models with one
+recipe, on the original signals and on signals whose 40 positions are shuffled in the same way in
+every example. In the paper the CNN and the GRU lose their advantage over the MLP (56 and 57 against
+68 %).
 
-The MLP's tolerance is wider: the notebook of the authors' own repository ends at 65.1 % with this
-model, having trained on all 4,000 examples; here a tenth of them chooses the step instead.
+The MLP's tolerance is wider: the notebook of the authors' own repository ends at 65.1 % with
+this model, trained on all 4,000 examples; here a tenth of them selects the best step instead.
 """
 
 from lepton_jax.ablation import Experiment, Published, named_variants

@@ -3,9 +3,9 @@
     experiments/optimizers.py:digits     a CNN on the UCI optical digits
     experiments/optimizers.py:mnist1d    an MLP on MNIST-1D
 
-After: Choi et al. (2019), On empirical comparisons of optimizers for deep learning: rankings turn
-on how each is tuned. Here each gets the same five learning rates around its usual one, 3 seeds
-each, and nothing else is tuned.
+After: Choi et al. (2019), On empirical comparisons of optimizers for deep learning: rankings depend
+on the tuning. Here each optimizer gets five learning rates around its usual one, with 3 seeds each,
+and nothing else is tuned.
 """
 
 from lepton_jax.ablation import Experiment, Variant, tune_variants

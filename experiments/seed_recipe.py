@@ -1,8 +1,8 @@
-"""Does the plain Keras recipe reach 0.8996 on CIFAR-10, and what does each usual addition bring?
+"""Does the plain Keras recipe reach 0.8996 on CIFAR-10, and what does each usual change add?
 
 The recipe (Conv 32, pool, Conv 64, pool, Dense 64, Adam, 10 epochs, no augmentation) comes from an
-article that gives 0.8996 for it. One change at a time: normalisation, augmentation, a schedule,
-label smoothing.
+article that reports 0.8996. The variants make one change at a time: normalisation, augmentation, a
+schedule, label smoothing.
 """
 
 from lepton_jax.ablation import Experiment, Published, one_at_a_time
