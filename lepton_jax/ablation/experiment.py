@@ -4,6 +4,7 @@ An experiment goes on by the file that it began with, so these names stay.
 """
 
 from lepton_jax.ablation.question.experiment import (
+    Distribution,
     Experiment,
     Published,
     Search,
@@ -22,6 +23,7 @@ from lepton_jax.ablation.question.experiment import tune_variants as tuned
 from lepton_jax.ablation.question.experiment import zip_variants as zipped
 
 __all__ = [
+    "Distribution",
     "Experiment",
     "Published",
     "Search",
