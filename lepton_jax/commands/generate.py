@@ -83,6 +83,8 @@ def generate(
     sampling = Sampling(tokens, temperature, top_k, top_p, seed)
     sampling.check()
     reader: TokenReader = (
-        RunReader(workdir, checkpoint) if workdir else BundleReader(bundle or None, model or None)
+        RunReader(workdir, checkpoint, tokens)
+        if workdir
+        else BundleReader(bundle or None, model or None)
     )
     return Generated(reader, prompt, sampling)

@@ -10,23 +10,29 @@ from typing import Any
 
 import numpy as np
 
+from lepton_jax.config.components import resolve_component
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.registry.bundles import open_bundle
 from lepton_jax.serving import loader
 
 
 class RunReader:
-    """A run of language modelling, at one of its checkpoints."""
+    """A run of language modelling, at one of its checkpoints.
 
-    def __init__(self, workdir: str, checkpoint: str):
+    `tokens`: how many are to be made after a prompt, so that the cache has room for them.
+    """
+
+    def __init__(self, workdir: str, checkpoint: str, tokens: int):
         from lepton_jax.models.model import CachedModel, HasContext
+        from lepton_jax.tasks.language_modelling import LanguageModelling
         from lepton_jax.training import saved
 
         config = saved.read_config(workdir)
-        if config.task.name != "language_modelling":
+        task = resolve_component("task", config.task.name)
+        if not (isinstance(task, type) and issubclass(task, LanguageModelling)):
             raise UserError(
                 f"--workdir={workdir}: {config.task.name} makes no texts; expected a run of "
-                "language_modelling"
+                "language_modelling, or of a subclass of LanguageModelling"
             )
         self._precision = config.precision
         with self.running():
@@ -48,7 +54,8 @@ class RunReader:
         self._read: list[int] = []
         """The tokens that the cache holds."""
         self._cache: Any = None
-        self._begin, self._continue = _reading_functions(program, self.context)
+        self._tokens = tokens
+        self._begin, self._continue = _reading_functions(program)
 
     def running(self) -> AbstractContextManager[None]:
         from lepton_jax.training.runtime import runtime
@@ -68,24 +75,23 @@ class RunReader:
         if goes_on:
             logits_V, self._cache = self._continue(*self._variables, new_1T, self._cache)
         else:
-            logits_V, self._cache = self._begin(*self._variables, new_1T)
+            room = len(tokens) + self._tokens if self.context is None else self.context
+            logits_V, self._cache = self._begin(*self._variables, new_1T, room)
         self._read = list(tokens)
         return np.asarray(logits_V)
 
 
-def _reading_functions(
-    program: Any, context: int | None
-) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Returns compiled functions that read tokens [1, T]: into a new cache, and into a used one.
+def _reading_functions(program: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Returns compiled functions that read tokens [1, T]: into a new cache with room for `room`
+    tokens, and into a used one.
 
     Both return the logits float32 [V] after the last token, and the cache.
     """
     import jax
     import jax.numpy as jnp
 
-    def begin(params: Any, rest: Any, tokens_1T: Any) -> Any:
+    def begin(params: Any, rest: Any, tokens_1T: Any, room: int) -> Any:
         model = program.parts.module(params, rest)
-        room = tokens_1T.shape[1] if context is None else context
         return last(*model.read(tokens_1T, model.cache(1, room)))
 
     def go_on(params: Any, rest: Any, tokens_1T: Any, cache: Any) -> Any:
@@ -94,7 +100,7 @@ def _reading_functions(
     def last(logits_1TV: Any, cache: Any) -> Any:
         return logits_1TV[0, -1].astype(jnp.float32), cache
 
-    return jax.jit(begin), jax.jit(go_on, donate_argnums=3)
+    return jax.jit(begin, static_argnums=3), jax.jit(go_on, donate_argnums=3)
 
 
 class BundleReader:

@@ -71,8 +71,9 @@ class Sharded(Protocol):
 class CachedModel(Protocol):
     """A model that reads texts a few tokens at a time, going on from what it has read.
 
-    `generate` asks for it, and translation. A model whose context is limited says so in an
-    attribute `context`, an int (`HasContext`).
+    `generate --workdir` asks for it, and translation. A model whose context is limited says so in
+    an attribute `context`, an int (`HasContext`); the cache then has that room. Without it the room
+    is what is read and written in all. Reading token by token gives what `__call__` gives.
     """
 
     def cache(self, batch: Any, length: int, /) -> Any:
