@@ -64,7 +64,7 @@ def tuned(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_model_begins_as_it_is_without_adapters(recipe):
     (program, plain), (adapted, state) = first(recipe()), first(recipe(lora=LORA))
     params, found = (
-        flatten_tree(p.variables(s)[0]) for p, s in ((program, plain), (adapted, state))
+        flatten_tree(p.training.variables(s)[0]) for p, s in ((program, plain), (adapted, state))
     )
     assert params.keys() == found.keys()
     for name in params:
