@@ -33,21 +33,21 @@ def ablate(
     mem: str = "",
     slurm: tuple[str, ...] = (),
 ) -> "AblationResult | AblationDryRun":
-    """Runs an experiment's trials, those at once that share a program, and answers its question.
+    """Runs an experiment's trials, in packs that share a program, and answers its question.
 
     --experiment=FILE.py[:ARG]      the question, what varies, seeds, metric, baseline
-    --workdir=DIR                   a record a trial, and report.html; the same command goes on,
-                                    and runs what was added to the experiment
+    --workdir=DIR                   one record for each trial, and report.html; the same command
+                                    resumes, and runs added seeds and variants
     --config=FILE.py --vary KEY=V,V without a file: a grid (--vary again for another key),
-    --seeds=3 --metric=accuracy       with so many seeds, a metric if it is not that of the
-    --mode=max                        config's best, and its direction
+    --seeds=3 --metric=accuracy       the number of seeds, the metric (by default that of
+    --mode=max                        config.best) and its direction
     --config.path.to.key=value        and a key changed in all of them
     --executor=inprocess            inprocess, processes (of this machine) or slurm (a job array)
     --workers=N                     packs at a time, for processes and slurm
-    --pack=auto                     lanes at once: measured; serial: one after another, bit for bit
-                                    as alone; or a number
-    --retry                         also run again what failed by its own error
-    --dry_run                       only say which trials, how many programs, what cost
+    --pack=auto                     lanes at once; auto: by a measurement; serial: one trial after
+                                    another, with the same bits as alone; or a number
+    --retry                         also run failed trials again
+    --dry_run                       only list the trials, the programs and their cost
 
     Slurm: --cpus_per_task=N --gpus_per_node=N --partition=NAME --time=MINUTES --mem=64G
     --slurm=account=me,qos=low      any other option of sbatch

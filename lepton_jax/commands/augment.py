@@ -33,7 +33,7 @@ def augment(
     out: str = "augmented.png",
     examples: int = 6,
 ) -> Augmented:
-    """Draws training images as they come, and beside them what steps make of them.
+    """Draws training images, and beside each how several steps augment it.
 
     --config=FILE.py[:ARG]          the recipe; its data.train_decode and data.augment are shown
     --config.path.to.key=value      overrides one key of it

@@ -67,13 +67,13 @@ class Debugged:
 
 
 def debug(workdir: str, step: int) -> Debugged:
-    """Makes one step of a run again and says where its numbers break, or where they grow.
+    """Replays one step of a run and finds its first non-finite value, or where values grow.
 
     --workdir=DIR                   a record, as `train` leaves it; only read
     --step=N                        the step, counted from 0: the one that `train` named
 
-    State, batch, modules, loss, gradients and update are looked at in this order. The state comes
-    from the newest checkpoint before the step; without one the run is taken from its start.
+    It checks state, batch, modules, loss, gradients and update in this order. The state comes from
+    the newest checkpoint before the step; without a checkpoint the run is replayed from its start.
 
     Example:
       python launch.py debug --workdir=runs/digits --step=120

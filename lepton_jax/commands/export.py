@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 def export(
     workdir: str, out: str, *, checkpoint: str = "best", format: str = "bundle"
 ) -> "ExportedBundle | ExportedWeights":
-    """Writes a run's model as a bundle: a folder that answers without the lab that made it.
+    """Writes a run's model as a bundle: a folder that answers without lepton_jax.
 
     --workdir=DIR                   a record, as `train` leaves it
     --out=DIR                       where it goes
     --checkpoint=best               best, last, or a step
     --format=bundle                 or hugging_face: config.json and model.safetensors as
-                                    transformers reads them; or lora: the adapters of a run that
-                                    trained some, one safetensors file
+                                    transformers reads them; or lora: the adapters of a run with
+                                    LoRA, one safetensors file
 
     Examples:
       python launch.py export --workdir=runs/digits --out=bundles/digits

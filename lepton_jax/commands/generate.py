@@ -57,16 +57,16 @@ def generate(
     seed: int = 0,
     checkpoint: str = "best",
 ) -> "Generated":
-    """Text from a language model, shown as it is made.
+    """Generates text with a language model, and shows it token by token.
 
     --workdir=DIR                   a run of language modelling, or
     --bundle=DIR                    its bundle, or
     --model=NAME@ALIAS              its version in the registry; or NAME/VERSION
-    --prompt=TEXT                   what to go on from; a new line by default
-    --tokens=200                    how many to make, if the text does not end before
-    --temperature=0.8               0: the likeliest token after each
-    --top_k=N --top_p=0.9           only the likeliest tokens; all by default
-    --seed=0                        other numbers, other texts
+    --prompt=TEXT                   the text to continue; a new line by default
+    --tokens=200                    the number of tokens, if the text does not end before
+    --temperature=0.8               0: always the most probable token
+    --top_k=N --top_p=0.9           only the most probable tokens; all by default
+    --seed=0                        another seed gives another text
     --checkpoint=best               of a run: best, last, or a step
 
     Examples:

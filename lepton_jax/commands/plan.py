@@ -32,14 +32,14 @@ def plan(
     topology: str = "",
     price: float | None = None,
 ) -> Plan:
-    """What a run needs and how long it takes, before it is started; exit code 1 if it cannot fit.
+    """Estimates what a run needs and how long it takes; exit code 1 if it does not fit.
 
-    --config=FILE.py[:ARG]          the recipe; recipes answer to :synthetic where data is absent
+    --config=FILE.py[:ARG]          the recipe; some have a :synthetic form that needs no data
     --config.path.to.key=value      overrides one key of it, e.g. the strategy
-    --topology=CHIP:SHAPE           compiled for it by its own compiler: v4, v5e, v5p, v6e, a100,
-                                    h100, h200; 2xv6e:4x4 are two slices. By default this machine
-                                    takes a few steps
-    --price=NUMBER                  of a chip for an hour, for the cost of the run
+    --topology=CHIP:SHAPE           compiles for these chips with their compiler: v4, v5e, v5p, v6e,
+                                    a100, h100, h200; 2xv6e:4x4 are two slices. By default this
+                                    machine takes a few steps
+    --price=NUMBER                  the price of one chip for an hour, for the cost of the run
 
     Examples:
       python launch.py plan --config=configs/digits_cnn.py

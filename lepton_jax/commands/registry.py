@@ -9,7 +9,7 @@ from lepton_jax.result import Result
 def registry(
     inputs: Sequence[str] = (), *, model: str = "", to: str = "staging", require: str = ""
 ) -> Result:
-    """What the registry holds, and what it asks for.
+    """Shows and changes the registry: versions, aliases and gates.
 
     list                            every model, its versions and aliases
     show --model=NAME               its gate, versions and their metrics

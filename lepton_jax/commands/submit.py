@@ -30,7 +30,7 @@ def submit(
     image: str = "",
     out: str = "",
 ) -> "Submitted":
-    """Hands a command over to a cluster; the job comes back by itself until its run is done.
+    """Submits a command to a cluster; the job is restarted until its run is done.
 
     COMMAND [--flags]               any other command, last on the line, checked before it goes
     --executor=slurm                slurm: submits a job. gke: writes a manifest, touches no cluster

@@ -96,7 +96,7 @@ def train(
     --config.path.to.key=value      overrides one key of it
     --workdir=DIR                   where the record goes: config, metrics, checkpoints, results
     --longer                        go on beyond the record's own train_for
-    --dry_run                       only say what it would be, and how parameters would be spread
+    --dry_run                       only describe the run, and how its parameters would be sharded
     --processes=N                   start N processes of this command here, and watch them
     --coordinator=HOST:PORT         one process of several: where process 0 is to be reached,
     --num_processes=N                 how many there are,

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
 
 
 def watch(workdir: str) -> "ExperimentStatus":
-    """How far an experiment is: what runs, what has ended, the best so far, the time left.
+    """Shows the progress of an experiment: what runs, what ended, the best so far, the time left.
 
     --workdir=DIR                   as given to `ablate`; on a terminal it keeps looking
 
