@@ -165,7 +165,9 @@ def load_dataset(
     decode_text = texts.tokenizer.decode if texts else None
     return Dataset(
         splits=splits,
-        spec=DataSpec(_field_specs(splits), source.classes, vocabulary, decode_text),
+        spec=DataSpec(
+            _field_specs(splits), source.classes, vocabulary, decode_text, source.column_keys
+        ),
         fingerprint=hashlib.sha256(identity.encode()).hexdigest(),
         texts=texts,
     )

@@ -61,6 +61,8 @@ class Source:
     fingerprint: str
     description: str
     vocabulary: Vocabulary | None = None
+    column_keys: tuple[str, ...] = ()
+    """Fields whose column a key of the source names, as `data.source.image` does: for errors."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -79,6 +79,8 @@ class DataSpec:
     classes: tuple[str, ...]
     vocabulary: Vocabulary | None = None
     decode: Callable[[Sequence[int]], str] | None = field(default=None, compare=False, repr=False)
+    column_keys: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    """As `Source.column_keys`."""
 
     def decode_tokens(self, tokens: Sequence[int]) -> str:
         """Returns the text of tokens, without the special ones. Without a tokenizer tokens are
@@ -96,12 +98,20 @@ class DataSpec:
         dtype holds `dtype`.
 
         Raises:
-          UserError: when the data has no such field: what `task` needs, what there is, and `hint`.
+          UserError: when the data has no such field: what `task` needs, what there is, and `hint`
+            or the key of the source that names the field's column.
         """
         ranks = (axes,) if isinstance(axes, int) else axes
         field = self.fields.get(name)
         if field is not None and len(field.shape) in ranks and dtype in field.dtype:
             return field
+        if field is None and name in self.column_keys:
+            fit = [
+                f"data.source.{name} = {other!r}"
+                for other, spec in self.fields.items()
+                if len(spec.shape) in ranks and dtype in spec.dtype
+            ]
+            hint = hint or f"{' or '.join(fit) or f'data.source.{name}'} names its column"
         of = {"": "", "int": " of integers", "float": " of floats"}.get(dtype, f" of {dtype}")
         raise UserError(
             f"{task} needs a field {name!r}{of} with {' or '.join(map(str, ranks))} axes an "

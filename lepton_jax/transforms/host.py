@@ -87,10 +87,10 @@ def image_of(element: Element) -> np.ndarray:
     """
     image = np.asarray(element.get("image"))
     if image.dtype != np.uint8 or image.ndim != 3:
-        raise UserError(
-            "host transforms expect a field 'image' uint8 [H, W, C], got "
-            + (f"{image.dtype} {list(image.shape)}" if "image" in element else "none")
-        )
+        there = f"{image.dtype} {list(image.shape)}"
+        if "image" not in element:
+            there = f"none; it has {', '.join(sorted(element))}"
+        raise UserError(f"host transforms expect a field 'image' uint8 [H, W, C], got {there}")
     return image
 
 

@@ -50,7 +50,7 @@ class ArrowRows:
     def labels(self) -> np.ndarray | None:
         """The labels int [N], without reading an image."""
         table = _table(self.files)
-        columns = [c for c in table.column_names if self.fields.get(c, c) == "label"]
+        columns = [c for c in table.column_names if self.fields.get(c) == "label"]
         if not columns or _is_image(table.schema.field(columns[0]).type):
             return None
         values = table.column(columns[0]).to_pylist()
@@ -85,11 +85,14 @@ class ArrowRows:
         return self.classes.index(value) if isinstance(value, str) else value
 
 
-def saved_dataset(*, path: Running[str], image: str = "image", label: str = "label") -> Source:
+def saved_dataset(
+    *, path: Running[str], image: str = "image", label: str | None = "label"
+) -> Source:
     """Opens a folder that `save_to_disk` of a `datasets.Dataset` or a `DatasetDict` wrote.
 
     `image` and `label` are the columns that become those fields. The classes are those of the
-    ClassLabel, the texts of a label that is text, or else '0', '1', ...
+    ClassLabel, the texts of a label that is text, or else '0', '1', ...; with `label` None there
+    are none.
 
     Raises:
       UserError: naming what is absent from the folder, or no such column.
@@ -136,30 +139,33 @@ def arrow_source(
     shown_files: Mapping[str, tuple[str, ...]],
     features: Mapping[str, Any],
     image: str,
-    label: str,
+    label: str | None,
     fingerprint: str,
 ) -> Source:
     """Makes the source of Arrow files, by split.
 
     `shown_files` are the files as a person knows them. `features` describe the columns, as
-    `datasets` does. `image` and `label` are the columns that become those fields.
+    `datasets` does. `image` and `label` are the columns that become those fields; no column
+    becomes `label` where it is None.
     """
     first = next(iter(files.values()))
     columns = _table(first).column_names
     for key, column in (("image", image), ("label", label)):
-        if column != key and column not in columns:
+        if column not in (None, key, *columns):
+            near = did_you_mean(str(column), columns)
             raise UserError(
-                f"{path}: no column {column!r} (data.source.{key}){did_you_mean(column, columns)}; "
+                f"{path}: no column {column!r} (data.source.{key}){near}; "
                 f"there are: {', '.join(columns)}"
             )
-    classes = _classes(files, features, label)
-    fields = {image: "image", label: "label"}
+    classes = () if label is None else _classes(files, features, label)
+    fields = {image: "image"} if label is None else {image: "image", label: "label"}
     splits: dict[str, Split] = {
         name: ArrowRows(of_split, shown_files[name], fields, classes)
         for name, of_split in files.items()
     }
     identity = hashlib.sha256(f"{fingerprint} {image} {label} {classes}".encode()).hexdigest()
-    return Source(splits, classes, identity, f"Arrow tables of {path}")
+    described = f"Arrow tables of {path}"
+    return Source(splits, classes, identity, described, column_keys=("image", "label"))
 
 
 def _classes(

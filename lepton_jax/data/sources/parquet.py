@@ -26,13 +26,14 @@ ROWS = 64
 """Rows in a batch of the Arrow file."""
 
 
-def parquet(*, path: Running[str], image: str = "image", label: str = "label") -> Source:
+def parquet(*, path: Running[str], image: str = "image", label: str | None = "label") -> Source:
     """Opens a `.parquet` file, or a folder of them: SPLIT.parquet, SPLIT-00000-of-00003.parquet, or
     SPLIT/0000.parquet; a file of another name is 'train'.
 
     The column `image` holds the bytes of image files, or structs {bytes, path}; `label` holds
-    numbers, or texts that are the classes. The names of classes are taken from what the hub writes
-    into the file. The fingerprint covers names, sizes and modification times.
+    numbers, or texts that are the classes; with None there are no classes. The names of classes are
+    taken from what the hub writes into the file. The fingerprint covers names, sizes and
+    modification times.
 
     Raises:
       UserError: naming the file or column that is absent or cannot be read.

@@ -157,7 +157,7 @@ def _read_tables(
         name: TableRows(_to_numbers(t.rows, numbers), t.lines, str(t.file), label, classes)
         for name, t in tables.items()
     }
-    return Source(splits, classes, digest.hexdigest(), f"tables of {path}")
+    return Source(splits, classes, digest.hexdigest(), f"tables of {path}", column_keys=("label",))
 
 
 def _classes(names: set[str], label: str, path: str) -> tuple[str, ...]:

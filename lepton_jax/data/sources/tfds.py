@@ -62,6 +62,7 @@ def tfds(
         classes=classes,
         fingerprint=fingerprint,
         description=f"{builder.info.full_name} of TensorFlow Datasets",
+        column_keys=("label",),
     )
 
 

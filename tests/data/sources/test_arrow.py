@@ -13,6 +13,7 @@ from lepton_jax.data.sources.arrow import saved_dataset
 from lepton_jax.data.sources.images import read_image
 from lepton_jax.data.sources.parquet import parquet
 from lepton_jax.errors import UserError
+from lepton_jax.tasks.classification import ImageClassification
 from tests.data import pipelines
 from tests.data.jpegs import CLASSES, jpeg
 
@@ -97,6 +98,35 @@ def test_plain_parquet_of_bytes_and_texts(tmp_path):
     assert [int(source.splits["train"][i]["label"]) for i in range(3)] == [1, 0, 1]
     with pytest.raises(UserError, match=r"no column 'kin' .*did you mean 'kind'"):
         parquet(path=str(tmp_path / "pets.parquet"), image="img", label="kin")
+
+
+@pytest.mark.parametrize("source", [saved_dataset, parquet])
+def test_without_a_label_other_columns_are_numbers(source, tmp_path):
+    plain = pa.table({"picture": [jpeg(i) for i in range(3)], "angle": [0.5, 1.5, 2.5]})
+    if source is parquet:
+        pq.write_table(plain, tmp_path / "train.parquet")
+    else:
+        save_to_disk(tmp_path / "saved", [plain])
+    path = tmp_path if source is parquet else tmp_path / "saved"
+    opened = source(path=str(path), image="picture", label=None)
+    assert opened.classes == ()
+    assert opened.splits["train"].labels is None
+    assert list(opened.splits["train"][1]) == ["image", "angle"]
+    assert opened.splits["train"][1]["angle"] == 1.5
+
+
+def test_a_column_of_another_name_is_suggested_by_its_key(tmp_path):
+    plain = pa.table({"picture": [jpeg(0)] * 3, "digit": [0, 1, 0]})  # of one size
+    pq.write_table(plain, tmp_path / "train.parquet")
+    source = parquet(path=str(tmp_path))
+    keys = {"valid_fraction": 0.0, "split_seed": 0}
+    with pytest.raises(UserError, match=r"field 'image' .*, got none; it has digit, picture"):
+        load_dataset(source, decode=pipelines.read("rgb|resize(8)"), **keys)
+    spec = load_dataset(source, decode=pipelines.read(""), **keys).spec
+    with pytest.raises(UserError, match=r"picture uint8 .*data\.source\.image = 'picture' names"):
+        ImageClassification(spec)
+    with pytest.raises(UserError, match=r"field 'label'.*data\.source\.label = 'digit' names"):
+        spec.require("image classification", "label", 0)
 
 
 def test_a_truncated_image_is_named_by_file_and_row(tmp_path):

@@ -1,12 +1,17 @@
 """Tables in CSV, JSON Lines and Parquet: texts, numbers, and labels with names."""
 
+import inspect
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from lepton_jax.config.components import TABLES, resolve_component
+from lepton_jax.config.validation import validate_config
 from lepton_jax.data.sources.parquet import parquet
 from lepton_jax.data.sources.tables import csv, jsonl
 from lepton_jax.errors import UserError
@@ -102,3 +107,33 @@ def test_parquet_without_images_holds_texts(tmp_path, monkeypatch):
     source = parquet(path=str(tmp_path))
     assert source.classes == ("no", "yes")
     assert source.splits["train"][1] == {"text": "é".encode(), "label": 1}
+
+
+@pytest.mark.parametrize("name", ["csv", "jsonl", "parquet", "saved_dataset"])
+def test_every_source_of_tables_may_be_without_classes(name):
+    config = {
+        "model": {"name": "mlp"},
+        "task": {"name": "image_classification"},
+        "data": {"source": {"name": name, "path": "x", "label": None}},
+        "optimizer": {"name": "sgd", "learning_rate": 0.1},
+        "batch_size": 2,
+        "train_for": "1 steps",
+    }
+    assert validate_config(config).data.source.keys["label"] is None
+
+
+def test_the_page_lists_each_source_with_its_keys():
+    page = (Path(__file__).parents[3] / "docs/extending.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| [^|]* \| ([^|]*?) ?\|$", page, re.MULTILINE)
+    listed = {name: keys for name, keys in rows if name in TABLES["source"]}
+    assert listed == {
+        name: ", ".join(
+            f"`{key}`" if p.default is p.empty else f"`{key}={_written(p.default)}`"
+            for key, p in inspect.signature(resolve_component("source", name)).parameters.items()
+        )
+        for name in TABLES["source"]
+    }
+
+
+def _written(default):
+    return f'"{default}"' if isinstance(default, str) else repr(default)
