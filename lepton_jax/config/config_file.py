@@ -163,7 +163,9 @@ def _override(config: Any, overrides: Mapping[str, str]) -> list[str]:
                 stale = [k for k in target if k != "name"]
                 for key in stale:
                     del target[key]
-                dropped = f" ({', '.join(stale)} of the config are dropped)" if stale else ""
+                gone = [k for k in stale if ".".join([*sections, k]) not in overrides]
+                are = "is" if len(gone) == 1 else "are"
+                dropped = f" ({', '.join(gone)} of the config {are} dropped)" if gone else ""
                 notes.append(f"{'.'.join(sections)}: {overrides[path]}, from its defaults{dropped}")
             text = overrides[path]
             target[name] = text if isinstance(target.get(name), str) else parse_literal(text)

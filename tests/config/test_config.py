@@ -164,6 +164,16 @@ def test_another_component_starts_from_its_own_defaults(config_path: str):
     assert "optimizer: sgd, from its defaults" in notes[0]
 
 
+def test_only_keys_that_are_dropped_are_said_to_be(config_path: str):
+    given = {"optimizer.name": "sgd", "optimizer.learning_rate": "0.5"}
+    _, notes = config_file.load_config(config_path, given)
+    assert notes == ["optimizer: sgd, from its defaults"]
+    _, notes = config_file.load_config(config_path, {"model.name": "lenet"})
+    assert notes == [
+        "model: lenet, from its defaults (dropout, features of the config are dropped)"
+    ]
+
+
 def test_an_override_of_a_key_that_does_not_exist_is_a_fault(config_path: str):
     with pytest.raises(UserError, match=r"lerning_rate: no such key .did you mean 'learning_rate'"):
         config_file.load_config(config_path, {"optimizer.lerning_rate": "0.5"})
