@@ -15,6 +15,7 @@ import pytest
 import lepton_jax
 from lepton_jax import api
 from lepton_jax.errors import UserError
+from lepton_jax.export.heldout import load_test_set
 from lepton_jax.training import saved
 
 ROOT = Path(__file__).parent.parent
@@ -84,6 +85,9 @@ def test_the_law_of_the_page_holds(example):
 
 def test_a_run_without_context_writes_what_its_bundle_and_the_model_itself_write(run, tmp_path):
     api.export(run, str(tmp_path / "bundle"))
+    assert load_test_set(tmp_path / "bundle", None) == (
+        "these answers are not measured again: the data has no field 'label'"
+    )
     greedy: dict[str, Any] = {"prompt": PROMPT, "tokens": CONTEXT - len(PROMPT), "temperature": 0.0}
     text = api.generate(workdir=run, **greedy).text
     assert text == api.generate(bundle=str(tmp_path / "bundle"), **greedy).text

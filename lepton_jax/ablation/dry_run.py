@@ -68,21 +68,38 @@ class AblationDryRun:
         }  # fmt: skip
 
     def __str__(self) -> str:
-        lines = [self.question, "", f"{len(self.trials)} trials, of which {self.ended} have ended:"]
+        trials, programs = len(self.trials), _counted(len(self.programs), "program")
+        have = "has" if self.ended == 1 else "have"
+        of_these = f"{_counted(trials, 'trial')}, of which {self.ended} {have} ended:"
+        lines = [self.question, "", of_these]
         lines += [f"  {name}" for name in self.trials[:SHOWN]]
-        if len(self.trials) > SHOWN:
-            lines.append(f"  ... and {len(self.trials) - SHOWN} more")
-        lines += ["", f"{len(self.programs)} programs to compile; trials of one may run at once:"]
+        if trials > SHOWN:
+            lines.append(f"  ... and {trials - SHOWN} more")
+        lines += ["", f"{programs} to compile; trials of one may run at once:"]
         for p in self.programs:
             how = "" if p.together else ", one after another (streamed data, or not strategy jit)"
-            cost = f"at most {p.seconds:,.0f} s of this device" if p.seconds else "cost unknown"
-            lines.append(f"  {len(p.trials):4} trials x {p.steps:,} steps, {cost}{how}")
+            cost = f"{_at_most(p.seconds)} of this device" if p.seconds else "cost unknown"
+            steps = _counted(p.steps, "step")
+            lines.append(f"  {_counted(len(p.trials), 'trial')} x {steps}, {cost}{how}")
         for s in self.searches:
             cost = f"about {s.seconds:,.0f} s of this device" if s.seconds else "cost unknown"
-            lines.append(f"search {s.name}: {s.trials} draws, {s.runs:.1f} whole runs, {cost}")
+            lines.append(
+                f"search {s.name}: {_counted(s.trials, 'draw')}, {s.runs:.1f} whole runs, {cost}"
+            )
         total = sum(p.seconds for p in self.programs) + sum(s.seconds for s in self.searches)
-        lines.append(f"In all at most {total:,.0f} device-seconds of steps, evaluations left out.")
+        if total:
+            lines.append(f"In all {_at_most(total)} of this device, evaluations left out.")
         return "\n".join(lines)
+
+
+def _counted(number: int, name: str) -> str:
+    """Writes a number of things: '1 program', '2 programs'."""
+    return f"{number:,} {name}" if number == 1 else f"{number:,} {name}s"
+
+
+def _at_most(seconds: float) -> str:
+    """Writes a bound of seconds: 'at most 12 s', 'less than a second'."""
+    return f"at most {seconds:,.0f} s" if seconds >= 1 else "less than a second"
 
 
 def describe_ablation(

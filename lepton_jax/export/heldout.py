@@ -69,7 +69,7 @@ def load_test_set(folder: Path, workdir: str | None) -> HeldOut | str:
     columns = data.splits["test"].columns
     absent = [name for name in kind.truth_fields if name not in columns]
     if absent:
-        return f"the data has no field {absent[0]!r} to compare answers with"
+        return f"these answers are not measured again: the data has no field {absent[0]!r}"
     inputs = {name: np.asarray(columns[name]) for name in signature["inputs"]}
     truth = {name: np.asarray(columns[name]) for name in kind.truth_fields}
     return HeldOut(inputs, truth, tuple(data.spec.classes), kind, recorded)
@@ -82,9 +82,8 @@ def find_bundle_kind(name: str, trusted: bool) -> tuple[Kind, str]:
     """
     if is_user_kind(name) and not trusted:
         return find_kind_or_numbers("numbers")[0], (
-            f"answers of the kind {name!r} are compared and measured by the user's own code, "
-            "and verify runs no code that only a bundle names; give --workdir, the run that the "
-            "bundle came from"
+            f"answers of the kind {name!r} are taken as numbers: verify runs no code that only a "
+            "bundle names; give --workdir, the run that the bundle came from"
         )
     return find_kind_or_numbers(name)
 
