@@ -11,8 +11,8 @@ import optax
 
 from lepton_jax.debug.replay import Snapshot
 from lepton_jax.debug.taps import ModuleWatch, watch_modules
+from lepton_jax.nn.batch import training_batch
 from lepton_jax.training.learner import Tools
-from lepton_jax.training.step import training_batch
 
 
 @dataclass

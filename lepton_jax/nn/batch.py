@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import jax
+import jax.numpy as jnp
 
 # B batch.
 
@@ -14,3 +15,8 @@ Outputs = Mapping[str, jax.Array]
 
 Sums = dict[str, tuple[jax.Array, jax.Array]]
 """Means by name, each as a pair (total, weight) of scalars that are sums over the examples."""
+
+
+def training_batch(batch: Batch) -> Batch:
+    """Returns a raw batch as learners take it: every example counts, `mask` float32 [B] is 1."""
+    return {**batch, "mask": jnp.ones(batch["position"].shape, jnp.float32)}

@@ -9,12 +9,12 @@ import numpy as np
 
 from lepton_jax.config.config import Config
 from lepton_jax.errors import UserError
+from lepton_jax.nn.batch import training_batch
 from lepton_jax.nn.rng import Noise, example_keys
 from lepton_jax.plots import figures
 from lepton_jax.training import build
 from lepton_jax.training.feed import build_order
 from lepton_jax.training.runtime import runtime
-from lepton_jax.training.step import training_batch
 
 
 def draw_augmentations(config: Config, path: str, examples: int, draws: int) -> str:

@@ -34,11 +34,13 @@ def build_run(config: Config, workdir: str = "") -> BuiltRun:
     `workdir`: the run's, if it has one yet; the tokenizer in its record is used.
 
     Raises:
-      UserError: for data, components, metrics or a strategy that do not fit each other.
+      UserError: for data, components, metrics or a strategy that do not fit each other, and for a
+        number that trials may vary and that the model keeps as a constant.
     """
     text = Record.open(workdir).tokenizer_text() if workdir and Record.exists(workdir) else ""
     data = load_data(config, tokenizer=text)
     program = build_program(config, data)
+    program.training.traced.refuse_constants()
     layout = build_layout(program)
     evaluations = build_evaluations(program, layout.placement, data)
     # The values are not used here; their mistakes show now.

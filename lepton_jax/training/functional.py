@@ -4,7 +4,8 @@ To flatten a module at every call costs several times a small step. Pure dicts a
 to carry a model's variables.
 """
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -28,11 +29,13 @@ class Functional:
         """Builds the abstract module by `make(rngs)`, whose structure must not depend on the keys.
 
         Raises:
-          UserError: for a layer whose draws or statistics would depend on the placement.
+          UserError: for a layer whose draws or statistics would depend on the placement, and for
+            a JAX array that is an attribute and no variable.
         """
         self._make = make
         abstract = nnx.eval_shape(lambda: make(nnx.Rngs(params=0)))
         _refuse_what_depends_on_placement(abstract)
+        _refuse_arrays(abstract)
         parts: Any = nnx.split(abstract, nnx.Param, ...)
         self._graph = parts[0]
         self.params = nnx.to_pure_dict(parts[1])
@@ -51,11 +54,39 @@ class Functional:
         """Returns the module with these variables; `split` reads back what a call changed."""
         return nnx.merge(self._graph, params, rest)
 
+    def with_structure(self, module: nnx.Module) -> "Functional":
+        """Returns these functions for another module with the same variables.
+
+        What `module` keeps beside its variables may be traced; then use them in the same trace.
+        """
+        other = copy.copy(self)
+        parts: Any = nnx.split(module, nnx.Param, ...)
+        other._graph = parts[0]
+        return other
+
     def split(self, module: nnx.Module) -> tuple[Params, Rest]:
         """Returns `(params, rest)` of a module of this structure."""
         parts: Any = nnx.split(module, nnx.Param, ...)
         _, params, rest = parts
         return nnx.to_pure_dict(params), nnx.to_pure_dict(rest)
+
+
+def array_attributes(model: Any) -> Iterator[tuple[str, jax.Array]]:
+    """Yields the JAX arrays that modules keep as attributes and not as variables, by their path."""
+    for path, module in nnx.iter_modules(model):
+        for name, value in vars(module).items():
+            if isinstance(value, jax.Array):
+                yield ".".join(map(str, (*path, name))), value
+
+
+def _refuse_arrays(model: Any) -> None:
+    """Raises `UserError` for an attribute that would be neither a variable nor a constant."""
+    for path, _ in array_attributes(model):
+        raise UserError(
+            f"model.{path}: the model keeps a JAX array as a plain attribute; expected a NumPy "
+            "array for a constant, lepton_jax.nn.layers.HyperVariable(array) for a number that "
+            "trials may vary, or another nnx.Variable(array)"
+        )
 
 
 def _refuse_what_depends_on_placement(model: Any) -> None:

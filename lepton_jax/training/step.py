@@ -3,6 +3,7 @@
 `layout.py` says on which devices they run.
 """
 
+import dataclasses
 from functools import cached_property
 from typing import Any
 
@@ -12,10 +13,11 @@ import numpy as np
 
 from lepton_jax.config.trialable import hyper_of
 from lepton_jax.errors import UserError
-from lepton_jax.nn.batch import Batch
+from lepton_jax.nn.batch import Batch, training_batch
 from lepton_jax.nn.rng import Noise, example_keys
 from lepton_jax.tasks.task import carries_state, check_optional
 from lepton_jax.training import optimizer
+from lepton_jax.training.abstract_step import trace_step
 from lepton_jax.training.durations import Durations
 from lepton_jax.training.learner import HasBeside, Learner, Tools
 from lepton_jax.training.lora import Adapters
@@ -45,14 +47,20 @@ class TrainingStep:
             raise UserError("lora needs a task with one model; this task defines its own step")
         self._config, self._parts = config, parts
         self._schedule = config.schedule.build(durations.total_steps, durations.steps)
-        self.sum_names = self._trace_names()
+        self.traced = trace_step(parts, self._init, self.learner, self.hyper())
+        """What an abstract first step shows."""
+        self.sum_names = self.traced.sum_names
         """Names of what a step adds up, in the order of `Totals.values`."""
 
     def init(self, seed: jax.Array, hyper: Any) -> State:
         """Returns the state before the first step. `seed`: uint32 []; `hyper`: `self.hyper()`."""
+        return self._init(seed, hyper)
+
+    def _init(self, seed: jax.Array, hyper: Any, **tools_of_ones_own: Any) -> State:
         zero = jnp.zeros((), jnp.int32)
         key = jax.random.key(seed, impl="threefry2x32")
-        learner = self._learner(hyper).init(self._tools(hyper, seed, zero), key)
+        tools = dataclasses.replace(self._tools(hyper, seed, zero), **tools_of_ones_own)
+        learner = self._learner(hyper).init(tools, key)
         if self._parts.dtype == jnp.float64:
             learner = self._parts.cast(learner)
         return State(zero, seed, jnp.full((), -1, jnp.int32), hyper, learner)
@@ -105,11 +113,7 @@ class TrainingStep:
 
     def abstract_state(self) -> State:
         """Returns the shapes and dtypes of the state."""
-        return self._abstract_state
-
-    @cached_property
-    def _abstract_state(self) -> State:
-        return jax.eval_shape(self.init, jax.ShapeDtypeStruct((), jnp.uint32), self.hyper())
+        return self.traced.state
 
     def empty_sums(self) -> Totals:
         """Returns the sums of no step."""
@@ -154,30 +158,3 @@ class TrainingStep:
             noise=noise,
             augment=augment,
         )
-
-    def _trace_names(self) -> tuple[str, ...]:
-        """Learns the names of the sums from an abstract step, of `Supervised` without gradient."""
-        size = self._config.batch_size
-        batch = {
-            name: jax.ShapeDtypeStruct((size, *f.shape), f.dtype)
-            for name, f in self._parts.spec.fields.items()
-        }
-        batch["position"] = jax.ShapeDtypeStruct((size,), jnp.int32)
-        names: list[str] = []
-
-        def trace(state: State, batch: Batch) -> None:
-            learner, tools = self.learner(state)
-            batch = training_batch(batch)
-            if isinstance(learner, Supervised):
-                sums: Any = learner.sum_names(tools, state.learner, batch)
-            else:
-                _, sums = learner.update(tools, state.learner, batch)
-            names.extend(sorted([*sums, "learning_rate"]))
-
-        jax.eval_shape(trace, self.abstract_state(), batch)
-        return tuple(names)
-
-
-def training_batch(batch: Batch) -> Batch:
-    """Returns a raw batch as learners take it: every example counts, `mask` float32 [B] is 1."""
-    return {**batch, "mask": jnp.ones(batch["position"].shape, jnp.float32)}

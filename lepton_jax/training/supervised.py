@@ -104,12 +104,16 @@ class Supervised:
         """Returns `(params, rest)`: the average in place of the parameters where one is kept."""
         return self._all_params(state.ema or state.params, state.frozen), state.rest
 
-    def sum_names(self, tools: Tools, state: Fit, batch: Batch) -> tuple[str, ...]:
-        """Returns the names of the sums that `update` gives, by a trace of the loss alone."""
-        _, (sums, _) = self._summed_loss(
+    def trace_loss(self, tools: Tools, state: Fit, batch: Batch) -> tuple[Kept, Sums]:
+        """Computes what `update` does without the gradient: what is kept, and sums of its names.
+
+        The two norms are 0.
+        """
+        _, (sums, kept) = self._summed_loss(
             tools, state.frozen, (state.rest, state.carried), batch, state.params
         )
-        return (*sums, "grad_norm", "update_norm")
+        zero = jnp.zeros((), jnp.float32)
+        return kept, {**sums, "grad_norm": (zero, zero), "update_norm": (zero, zero)}
 
     def _gradient(
         self, tools: Tools, state: Fit, kept: Kept, batch: Batch

@@ -7,8 +7,11 @@ import pytest
 
 import lepton_jax
 from lepton_jax.config.config import BestConfig
+from lepton_jax.config.validation import validate_config
 from lepton_jax.errors import UserError
 from lepton_jax.tracking.best import best_step
+from lepton_jax.training.build import build_run
+from lepton_jax.training.runtime import runtime
 from tests.laws import difference
 
 MINE = "tests.user_project.mistakes"
@@ -37,6 +40,19 @@ def small(recipe) -> Any:
         ("model", "KeepsRngs", "keeps a random generator"),
         ("model", "FlaxBatchNorm", "norm is Flax's BatchNorm.*lepton_jax.nn.layers"),
         ("model", "Spread", "no axis is called 'model'.*data, fsdp, tensor"),
+        (
+            "model",
+            "PlainNumber",
+            "model.gain is marked Hyper, but .*:PlainNumber keeps it as a",
+        ),
+        (
+            "model",
+            "ClosedOver",
+            "model.gain is marked Hyper, but .*:ClosedOver keeps it as a",
+        ),
+        ("model", "OnlyEvaluates", "model.gain is marked Hyper"),
+        ("model", "InitializesAndCloses", "model.gain is marked Hyper"),
+        ("model", "JaxArray", "model.gain: .*JAX array as a plain attribute.*NumPy.*HyperVariable"),
         ("task", "Vector", "'loss' has the shape.*of scalars"),
         ("task", "Bare", "loss returned .*Tracer.*expected {'loss': .total, weight"),
         ("task", "NoFields", "has no input_fields"),
@@ -53,6 +69,13 @@ def test_a_broken_contract_is_named_before_the_first_step(
 ):
     with pytest.raises(UserError, match=said):
         lepton_jax.train(small(**{key: {"name": f"{MINE}:{name}"}}), str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["Kept", "OnlyInitializes", "Ignored", "NumpyTable"])
+def test_a_number_that_is_a_variable_or_only_initializes_is_no_constant(name: str, small):
+    config = validate_config(small(model={"name": f"{MINE}:{name}"}))
+    with runtime(config.precision):
+        build_run(config)
 
 
 def test_means_in_place_of_sums_are_noticed_at_the_first_evaluation(small, tmp_path: Path):

@@ -4,9 +4,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax.sharding import AxisType, Mesh
 
+from lepton_jax.config.schema import Hyper
+from lepton_jax.nn.layers import HyperVariable
 from lepton_jax.placement.mesh import Placement
 from lepton_jax.tasks.classification import ImageClassification
 
@@ -35,6 +38,87 @@ class FlaxBatchNorm(Net):
 
 class Spread(Net):
     sharding = {"head.kernel": ("fsdp", "model")}  # noqa: RUF012
+
+
+class Scaled(Net):
+    """A number that trials may vary; how it is kept is the mistake."""
+
+    def __init__(self, input_shape: tuple[int, ...], outputs: int, *, gain: Hyper = 0.5, rngs: Any):
+        super().__init__(input_shape, outputs, rngs=rngs)
+        self.keep(gain)
+
+    def keep(self, gain: Any) -> None:
+        self.scale = lambda y: y
+
+    def __call__(self, x: jax.Array, noise: Any = None) -> jax.Array:
+        return self.scale(super().__call__(x, noise))
+
+
+class PlainNumber(Scaled):
+    def keep(self, gain: Any) -> None:
+        self.gain = gain
+
+    def scale(self, y: jax.Array) -> jax.Array:
+        return y * self.gain
+
+
+class ClosedOver(Scaled):
+    def keep(self, gain: Any) -> None:
+        self.scale = lambda y: y * gain
+
+
+class OnlyEvaluates(PlainNumber):
+    def __call__(self, x: jax.Array, noise: Any = None) -> jax.Array:
+        y = Net.__call__(self, x, noise)
+        return y * self.gain if noise is None else y
+
+
+class InitializesAndCloses(ClosedOver):
+    def keep(self, gain: Any) -> None:
+        super().keep(gain)
+        self.bias = nnx.Param(gain * jnp.ones(()))
+
+
+class JaxArray(PlainNumber):
+    def keep(self, gain: Any) -> None:
+        self.gain = jnp.asarray(gain)
+
+
+class Kept(Scaled):
+    """No mistake: the number is a variable."""
+
+    def keep(self, gain: Any) -> None:
+        self.gain = HyperVariable(jnp.asarray(gain))
+        self.scale = lambda y: y
+
+    def __call__(self, x: jax.Array, noise: Any = None) -> jax.Array:
+        return super().__call__(x, noise) * self.gain[...]
+
+
+class OnlyInitializes(Scaled):
+    """No mistake: initial parameters are made anew in every trial."""
+
+    def keep(self, gain: Any) -> None:
+        self.bias = nnx.Param(gain * jnp.ones(()))
+        init = nnx.initializers.normal(gain)
+        self.more = nnx.Linear(2, 2, kernel_init=init, rngs=nnx.Rngs(params=0))
+
+    def scale(self, y: jax.Array) -> jax.Array:
+        return y + self.bias[...] + self.more.kernel[...].sum()
+
+
+class Ignored(Scaled):
+    """No mistake: the number does nothing."""
+
+
+class NumpyTable(Scaled):
+    """No mistake: a constant of the model is a NumPy array."""
+
+    def keep(self, gain: Any) -> None:
+        self.table = np.linspace(0, 1, 4, dtype=np.float32)
+
+    def scale(self, y: jax.Array) -> jax.Array:
+        return y + self.table
 
 
 class Unbounded(Net):

@@ -1,0 +1,137 @@
+"""An abstract first step, traced before any is taken: what it adds up, and what is constant in it.
+
+A module is split once into its structure and its variables, see `functional.py`. A `Hyper` number
+in the structure would be the same in every trial that shares the program. A number that only makes
+initial variables is no such constant, because variables are made anew in each trial.
+
+So a first state is made and a step is taken in one trace, in which the model is built with traced
+numbers. A number that reaches the step past the variables is in the structure.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
+
+from lepton_jax.errors import UserError
+from lepton_jax.nn.batch import Batch, training_batch
+from lepton_jax.training.functional import Functional, array_attributes
+from lepton_jax.training.learner import Learner, Tools
+from lepton_jax.training.parts import Parts
+from lepton_jax.training.state import State
+from lepton_jax.training.supervised import Supervised
+from lepton_jax.trees import flatten_tree
+
+_VARIABLES = "lepton_jax.variables"
+
+
+@dataclass(frozen=True)
+class AbstractStep:
+    """What the trace of a first step shows."""
+
+    state: State
+    """The shapes and dtypes of the state."""
+    sum_names: tuple[str, ...]
+    """Names of what a step adds up, sorted."""
+    constants: tuple[str, ...]
+    """Names of the model's `Hyper` numbers that it keeps outside its variables."""
+    model: str
+    """The name of the model."""
+
+    def refuse_constants(self) -> None:
+        """Raises `UserError` for a number of the model that trials may vary and that is constant.
+
+        All trials of one program would compute with the first one's.
+        """
+        for name in self.constants:
+            raise UserError(
+                f"model.{name} is marked Hyper, but {self.model} keeps it as a constant, so trials "
+                "that share a program would all compute with one value; keep it as "
+                f"lepton_jax.nn.layers.HyperVariable(jnp.asarray({name})) and read it as "
+                f"self.{name}[...]"
+            )
+
+
+def trace_step(
+    parts: Parts,
+    init: Callable[..., State],
+    learner_of: Callable[[State], tuple[Learner, Tools]],
+    hyper: Any,
+) -> AbstractStep:
+    """Traces the first state and a step from it; `Supervised` is traced without its gradient.
+
+    Args:
+      init: `(seed, hyper, **tools) -> state`, with these tools in place of its own.
+      learner_of: returns what takes the step of a state, and the tools that it is handed.
+      hyper: the numbers that trials may vary, as arrays.
+    """
+    size = parts.config.batch_size
+    batch = {
+        name: jax.ShapeDtypeStruct((size, *f.shape), f.dtype)
+        for name, f in parts.spec.fields.items()
+    }
+    batch["position"] = jax.ShapeDtypeStruct((size,), jnp.int32)
+    sum_names: list[str] = []
+    watch = _StructureWatch(parts.functional)
+    held: dict[str, bool] = {}
+
+    def trace(numbers: Any, seed: jax.Array, hyper: Any, batch: Batch) -> Any:
+        hyper = {**hyper, "model": numbers}
+        make = parts.make_model(hyper)
+
+        def init_model(key: jax.Array) -> tuple[Any, Any]:
+            return watch.init(make(nnx.Rngs(params=key)))
+
+        state = _mark_variables(init(seed, hyper, init_model=init_model))
+        held.update((name, watch.holds(x)) for name, x in flatten_tree(numbers).items())
+        learner, tools = learner_of(state)
+        tools, batch = dataclasses.replace(tools, model=watch.model), training_batch(batch)
+        step = learner.trace_loss if isinstance(learner, Supervised) else learner.update
+        new, sums = step(tools, state.learner, batch)
+        sum_names.extend(sorted([*sums, "learning_rate"]))
+        return state, new, sums
+
+    seed = jax.ShapeDtypeStruct((), jnp.uint32)
+    traced, shapes = jax.make_jaxpr(trace, return_shape=True)(hyper["model"], seed, hyper, batch)
+    reaching = zip(held.items(), _reaches_outputs(traced.jaxpr), strict=False)
+    constants = tuple(name for (name, kept), reaches in reaching if kept or reaches)
+    return AbstractStep(shapes[0], tuple(sum_names), constants, parts.config.model.name)
+
+
+class _StructureWatch:
+    """What one trace shows of the numbers in a model's structure."""
+
+    def __init__(self, functional: Functional):
+        self.model = functional
+        """The model of the step: that of `init`, its structure with the traced numbers in it."""
+        self._held: set[int] = set()
+
+    def init(self, module: Any) -> tuple[Any, Any]:
+        """Returns fresh `(params, rest)` of a module that was built in this trace."""
+        self._held = {id(array) for _, array in array_attributes(module)}
+        self.model = self.model.with_structure(module)
+        return self.model.split(module)
+
+    def holds(self, number: Any) -> bool:
+        """Returns whether a module keeps this traced number as a plain attribute."""
+        return id(number) in self._held
+
+
+def _mark_variables(state: Any) -> Any:
+    """Marks every leaf of a traced state; what reaches the step through it is no constant."""
+    return jax.tree.map(lambda x: checkpoint_name(x, _VARIABLES), state)
+
+
+def _reaches_outputs(jaxpr: Any) -> list[bool]:
+    """Returns for every input whether it reaches an output other than through a marked leaf."""
+    needed = set(map(id, jaxpr.outvars))
+    for equation in reversed(jaxpr.eqns):
+        marked = equation.params.get("name") == _VARIABLES
+        if not marked and any(id(x) in needed for x in equation.outvars):
+            needed.update(map(id, equation.invars))
+    return [id(x) in needed for x in jaxpr.invars]
