@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 import lepton_jax
+from lepton_jax import api
+from lepton_jax.config.schema import signature_keys
 from lepton_jax.data.spec import DataSpec, FieldSpec
-from tests.user_project.heads import Focal, Weighted
+from tests.user_project.heads import ClassAndInk, Focal, Weighted
 
 HEADS = "tests.user_project.heads"
 LABEL = np.array([0, 4, 5, 9], np.int32)
@@ -60,3 +62,9 @@ def test_a_second_head_trains_beside_the_first_and_is_predicted(tmp_path: Path):
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     ink = [row["train/ink"] for row in rows if "train/ink" in row]
     assert ink[-1] < ink[0] / 2
+    api.export(str(tmp_path), str(tmp_path / "bundle"))
+    assert "ink" in json.loads((tmp_path / "bundle/signature.json").read_text())["outputs"]
+
+
+def test_a_subclass_restates_the_keys_of_its_parent():
+    assert set(signature_keys(ClassAndInk)) == {"label_smoothing", "ink_weight"}

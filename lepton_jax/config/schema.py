@@ -51,7 +51,8 @@ Running = Annotated[T, RUNNING]
 LATER = "later"
 Later = Annotated[T, LATER]
 """A key that was added after runs were published. At its default it is left out of the fingerprint,
-so that the fingerprints of published runs stay what they were."""
+so that the fingerprints of published runs stay what they were. A `Later[Hyper]` is 0.0 by default,
+because earlier checkpoints hold no number for it."""
 
 RANGES: dict[str, Callable[[Any], bool]] = {
     "> 0": lambda v: v > 0,
@@ -89,6 +90,9 @@ def signature_keys(component: Callable[..., Any]) -> dict[str, Key]:
 
     They are the fields of a dataclass. Of a function or another class they are the keyword-only
     parameters, and (optax's way) the positional ones with a default.
+
+    Raises:
+      UserError: when an annotation contradicts itself or its default.
     """
     if dataclasses.is_dataclass(component):
         hints = typing.get_type_hints(component, include_extras=True)
@@ -104,8 +108,24 @@ def signature_keys(component: Callable[..., Any]) -> dict[str, Key]:
         if name in ("self", "rngs") or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
             continue
         if p.kind is p.KEYWORD_ONLY or p.default is not REQUIRED:
-            keys[name] = split_annotation(hints.get(name, _infer_annotation(p.default)), p.default)
+            key = split_annotation(hints.get(name, _infer_annotation(p.default)), p.default)
+            _refuse_late_number(name, key)
+            keys[name] = key
     return keys
+
+
+def _refuse_late_number(name: str, key: Key) -> None:
+    """Raises `UserError` for a `Later` number that trials may vary at its default.
+
+    Checkpoints hold such numbers, and those of earlier runs would lack it.
+    """
+    varied = key.default not in (REQUIRED, None) and (key.default or NEVER_OFF in key.marks)
+    if LATER in key.marks and HYPER in key.marks and varied:
+        raise UserError(
+            f"{name}: a Later[Hyper] has the default {key.default!r}, but checkpoints of earlier "
+            "runs do not hold the number; expected the default 0.0, which is off, or Later[float], "
+            "which trials cannot vary"
+        )
 
 
 def _infer_annotation(default: Any) -> Any:

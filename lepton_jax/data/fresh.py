@@ -1,7 +1,7 @@
 """A training split that is read, decoded and drawn anew whenever a batch needs it, and not kept.
 
 What is drawn for an example is a function of (seed, epoch, example). A batch is therefore still a
-function of (config, seed, step): in threads, in worker processes, and after a restart at any step.
+function of (config, seed, k): in threads, in worker processes, and after a restart at any step.
 """
 
 import functools

@@ -2,7 +2,10 @@
 
 A model is a Flax NNX module, a class of the user's or of this folder. It is built as
 `Name(input_shape, outputs, *, KEYS..., rngs)`, where `input_shape` and `outputs` are the task's and
-the keyword-only parameters are its config keys. It draws from `rngs` only to make parameters::
+the keyword-only parameters are its config keys. It draws from `rngs` only to make parameters. It
+keeps a `Hyper` number as `nn.layers.HyperVariable(jnp.asarray(number))` and reads it as
+`self.number[...]`; it keeps a constant as a NumPy array or an `nnx.Variable`. The batch axis is
+`x.shape[0]`, never `len(x)`, because it has no number in an exported program::
 
     class MLP(nnx.Module):
         sharding = {r"a\\.kernel": ("fsdp", "tensor")}  # optional: `Sharded`

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from lepton_jax.config import config_file
 from lepton_jax.config.config import list_differences
-from lepton_jax.config.schema import signature_keys
+from lepton_jax.config.schema import NEVER_OFF, Hyper, Later, signature_keys
 from lepton_jax.config.trialable import hyper_of
 from lepton_jax.config.validation import validate_config
 from lepton_jax.errors import UserError
@@ -263,3 +263,18 @@ def test_a_wrong_module_of_lepton_jax_is_no_package_to_install(tmp_path, monkeyp
     assert "model 'my_nets:Net': there is no module 'lepton_jax.shema'" in str(e.value)
     assert "(did you mean 'lepton_jax.config.schema'?)" in str(e.value)
     assert "pip install" not in str(e.value)
+
+
+def test_a_number_that_came_later_is_off_by_default():
+    """Otherwise checkpoints of earlier runs would lack it."""
+
+    def gain(*, gain: Later[Hyper] = 0.5): ...
+
+    def at_zero(*, gain: Annotated[Later[Hyper], NEVER_OFF] = 0.0): ...
+
+    def off(*, gain: Later[Hyper] = 0.0, power: Later[float] = 0.5): ...
+
+    for component in (gain, at_zero):
+        with pytest.raises(UserError, match=r"gain: a Later\[Hyper\].*expected the default 0\.0"):
+            signature_keys(component)
+    assert set(signature_keys(off)) == {"gain", "power"}

@@ -13,8 +13,10 @@ from safetensors.numpy import load_file
 
 from lepton_jax.config.components import TABLES
 from lepton_jax.config.validation import parse_pipeline
+from lepton_jax.data.spec import FieldSpec
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.export.bundle import export_bundle
+from lepton_jax.export.stablehlo import export_program
 from lepton_jax.serving import loader
 from tests.graduation import flip, rewrite_manifest, strings_of, trained_run
 
@@ -42,6 +44,7 @@ def test_same_run_and_day_give_the_same_id_wherever_it_is_exported(tmp_path):
     code = f"""
 import dataclasses, datetime, pathlib, numpy
 from lepton_jax.export.bundle import export_bundle
+from lepton_jax.export.stablehlo import export_program
 from tests.graduation import trained_run
 run = trained_run(pathlib.Path("."))
 weights = dict(numpy.load("../weights.npz"))
@@ -181,6 +184,18 @@ def test_out_below_a_file_is_a_users_mistake(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write"):
         export_bundle(trained_run(tmp_path), str(tmp_path / "file/bundle"))
+
+
+def test_a_model_that_asks_for_the_number_of_examples_is_refused_at_its_line():
+    def forward(weights, inputs):
+        image = inputs["image"]
+        return {"flat": weights["scale"] * image.reshape(len(image), -1)}
+
+    said = r"test_bundle\.py:\d+: return .*len\(image\).*x\.shape\[0\], never len"
+    with pytest.raises(WorkError, match=said):
+        export_program(
+            forward, {"scale": np.ones(1, np.float32)}, {"image": FieldSpec((2, 2, 1), "uint8")}
+        )
 
 
 def test_model_that_calls_back_into_python_is_refused(tmp_path):

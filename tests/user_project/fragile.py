@@ -29,7 +29,7 @@ class Fragile(nnx.Module):
         self.head = nnx.Linear(9, outputs, rngs=rngs)
 
     def __call__(self, x, noise=None):
-        hidden = nnx.relu(self.first(x.reshape(len(x), -1)))
+        hidden = nnx.relu(self.first(x.reshape(x.shape[0], -1)))
         return self.head(jnp.concatenate([hidden, self.second(x)], 1))
 
 
@@ -60,7 +60,7 @@ class Deep(nnx.Module):
         def one(x, variables):
             return nnx.merge(graph, variables)(x), None
 
-        x = self.first(x.reshape(len(x), -1))
+        x = self.first(x.reshape(x.shape[0], -1))
         return self.head(jax.lax.scan(one, x, stacked)[0])
 
 
@@ -74,7 +74,7 @@ class Steep(nnx.Module):
         self.head = nnx.Linear(8, outputs, rngs=rngs)
 
     def __call__(self, x, noise=None):
-        return self.head(self.second(self.first(x.reshape(len(x), -1))))
+        return self.head(self.second(self.first(x.reshape(x.shape[0], -1))))
 
 
 class Root(nnx.Module):

@@ -35,7 +35,7 @@ class Discriminator(nnx.Module):
         self.b = nnx.Linear(32, 1, rngs=rngs)
 
     def __call__(self, x):
-        return self.b(nnx.leaky_relu(self.a(x.reshape(len(x), -1))))[:, 0]
+        return self.b(nnx.leaky_relu(self.a(x.reshape(x.shape[0], -1))))[:, 0]
 
 
 class GAN:

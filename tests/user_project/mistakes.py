@@ -21,7 +21,7 @@ class Net(nnx.Module):
         self.head = nnx.Linear(input_shape[0] * input_shape[1] * input_shape[2], outputs, rngs=rngs)
 
     def __call__(self, x: jax.Array, noise: Any = None) -> jax.Array:
-        return self.head(x.reshape(len(x), -1))
+        return self.head(x.reshape(x.shape[0], -1))
 
 
 class KeepsRngs(Net):
