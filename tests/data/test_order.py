@@ -116,5 +116,5 @@ def test_in_a_contiguous_order_every_row_goes_on_where_it_stopped(examples, batc
 
 
 def test_a_contiguous_order_needs_an_example_for_each_row():
-    with pytest.raises(UserError, match=r"batch_size = 8.*there are 7"):
+    with pytest.raises(UserError, match=r"batch_size = 8.*got 7 examples"):
         Order(7, 8, seed=0, contiguous=True)

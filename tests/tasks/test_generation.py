@@ -186,5 +186,5 @@ def test_draws_are_the_same_in_every_precision(task, make):
 def test_what_is_no_raw_image_is_refused_in_words():
     with pytest.raises(UserError, match="the data has image float32"):
         FlowGeneration(DataSpec({"image": FieldSpec((4, 4, 1), "float32")}, ()))
-    with pytest.raises(UserError, match="leave data"):
+    with pytest.raises(UserError, match="remove scale"):
         FlowGeneration(SPEC).loss(Mixed(), batch(IMAGES / 255.0), None)
