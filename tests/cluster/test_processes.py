@@ -14,6 +14,7 @@ from lepton_jax.cluster.environment import Launch, find_slot
 from lepton_jax.cluster.processes import Processes, join_processes
 from lepton_jax.cluster.wire import free_port
 from lepton_jax.errors import UserError, WorkError
+from tests.cluster.gloo import own_lines
 
 ROOT = Path(__file__).parent.parent.parent
 SLOW = pytest.mark.slow
@@ -98,9 +99,7 @@ def test_processes_exchange_values_and_agree_on_mistakes(start, scenario: str):
         lines = group.out(i).splitlines()
         assert lines[1:3] == ["{'seed': 7} 0", "[[0, 'é'], [1, 'é']]"]
         assert len(lines) == 3  # and nothing of Gloo's
-        # Gloo writes a line in pieces, between which another process's may come.
-        torn = ("Gloo", "peer ranks")
-        said = [line for line in group.err(i).splitlines() if not any(t in line for t in torn)]
+        said = own_lines(group.err(i))
         if scenario == "talk":
             assert (codes[i], said) == (0, [])
         elif scenario == "mistake":
