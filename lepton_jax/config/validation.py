@@ -21,7 +21,7 @@ from lepton_jax.config.schema import (
     signature_keys,
     split_annotation,
 )
-from lepton_jax.config.walk import join_path, to_tree
+from lepton_jax.config.walk import join_key, to_tree
 from lepton_jax.errors import UserError, did_you_mean
 
 
@@ -132,10 +132,10 @@ def _read_keys(
         if name not in keys:
             near = did_you_mean(name, keys)
             allowed = "" if near else f"; there are: {', '.join(keys)}" if keys else "; none is"
-            faults.add(join_path(path, name), f"no such key{near}{allowed}")
+            faults.add(join_key(path, name), f"no such key{near}{allowed}")
     values = {}
     for name, key in keys.items():
-        where = join_path(path, name)
+        where = join_key(path, name)
         if name in tree:
             values[name] = _read_value(tree[name], key, where, faults)
         elif key.default is REQUIRED:
@@ -199,12 +199,12 @@ def _read_component(
         return None
     name = tree.get("name", default_name)
     if not isinstance(name, str) or not name:
-        faults.add(join_path(path, "name"), f"expected the name of a {kind}, got {name!r}")
+        faults.add(join_key(path, "name"), f"expected the name of a {kind}, got {name!r}")
         return None
     try:
         declared = component_keys(kind, name)
     except ValueError as e:
-        faults.add(join_path(path, "name"), str(e))
+        faults.add(join_key(path, "name"), str(e))
         return None
     keys = {k: v for k, v in tree.items() if k != "name"}
     return Component(kind, name, _read_keys(keys, declared, path, faults))
@@ -217,7 +217,7 @@ def _read_mapping(tree: Any, item: Any, key: Key, path: str, faults: Faults) -> 
         return None
     values = {}
     for name, section in tree.items():
-        where = join_path(path, name)
+        where = join_key(path, name)
         if item is Component:
             values[name] = _read_component(section, _kind_of(key), where, faults, name)
         elif _is_section(item):

@@ -162,7 +162,7 @@ def put_at(tree: Any, path: LeafPath, value: Any) -> None:
     at[last] = value
 
 
-def join_path(path: str, name: str) -> str:
+def join_key(path: str, name: str) -> str:
     """Joins a section's path and the name of a key: `optimizer.learning_rate`."""
     return f"{path}.{name}" if path else str(name)
 
