@@ -1,6 +1,6 @@
 """The cache of decoded data: the results of a host pipeline, kept as memory-mapped columns.
 
-    <cache>/data/<digest of fingerprint, split and pipeline>/FIELD.npy, sizes.json
+    <cache>/data/<digest of fingerprint, split and pipeline>/FIELD.npy, sizes.json, account.json
 
 <cache> is $LEPTON_JAX_CACHE or ~/.cache/lepton_jax, and may be deleted at any time. Damage that
 shows in the files' sizes is repaired by decoding again; a flipped bit is not noticed.
@@ -23,14 +23,16 @@ import numpy as np
 
 from lepton_jax.config.pipeline import Pipeline
 from lepton_jax.console import say
+from lepton_jax.data.account import Account
 from lepton_jax.data.decoder import Decoder, numeric_fields, require_fields
 from lepton_jax.data.source import Columns, Split
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.io.atomic import replace_folder
 from lepton_jax.io.paths import cache_root
 
-# Part of every digest: raise it when a host transform of ours changes what it computes.
-_VERSION = 1
+# Part of every digest: raise it when a host transform or `read_image` changes what it computes, and
+# when the files of a folder change.
+_VERSION = 2
 _REPORT_EVERY_S = 5.0
 
 
@@ -52,6 +54,8 @@ class CachedColumns(Columns):
             columns[name] = np.load(path, mmap_mode="r").view(np.ndarray)
         super().__init__(columns)
         self.folder = folder
+        self.account = Account.from_json(json.loads((folder / "account.json").read_text()))
+        """What was converted when the examples were decoded."""
 
     def __reduce__(self) -> tuple:
         return CachedColumns, (self.folder,)
@@ -112,9 +116,10 @@ def _build(decoder: Decoder, name: str, count: int, folder: Path) -> None:
         if leftover.exists():
             shutil.rmtree(leftover)
     examples = _decode_all(decoder, name, count)
-    first = next(examples)
     sizes = {}
     with contextlib.ExitStack() as stack:
+        account = stack.enter_context(Account().opened())
+        first = next(examples)
         partial = stack.enter_context(replace_folder(folder))
         partial.mkdir()
         files = {field: stack.enter_context(_file(partial, field).open("wb")) for field in first}
@@ -128,6 +133,7 @@ def _build(decoder: Decoder, name: str, count: int, folder: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
             sizes[field] = file.tell()
+        (partial / "account.json").write_text(json.dumps(account.as_json()))
         (partial / "sizes.json").write_text(json.dumps(sizes))
 
 

@@ -6,7 +6,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,8 @@ import numpy as np
 from lepton_jax.boxes.check import check_boxes
 from lepton_jax.config.pipeline import NO_TRANSFORMS, Pipeline
 from lepton_jax.console import say
-from lepton_jax.data.cache import cached_columns
+from lepton_jax.data.account import Account
+from lepton_jax.data.cache import CachedColumns, cached_columns
 from lepton_jax.data.fresh import DecodedEachEpoch
 from lepton_jax.data.labels import check_labels, hides_labels
 from lepton_jax.data.source import Columns, MappedSplit, Source, Split, select_examples
@@ -69,12 +70,25 @@ class TokenizedTexts:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Decoded splits. `fingerprint` names the source, the decoding and the carving together."""
+    """Decoded splits. `fingerprint` names the source, the decoding and the carving together;
+    `account` is of what was not read as it stands.
+    """
 
     splits: dict[str, Columns]
     spec: DataSpec
     fingerprint: str
     texts: TokenizedTexts | None = None
+    description: str = "the data"
+    account: Account = field(default_factory=Account, compare=False)
+
+    def summary(self) -> str:
+        """Returns a line about the data: `images of pets: train 900, valid 100 examples of 2
+        classes; left out: 3 dangling links (cat/3.png)`.
+        """
+        sizes = ", ".join(f"{name} {len(split):,}" for name, split in self.splits.items())
+        classes = f" of {len(self.spec.classes):,} classes" if self.spec.classes else ""
+        account = f"; {self.account}" if str(self.account) else ""
+        return f"{self.description}: {sizes} examples{classes}{account}"
 
     @property
     def tokenizer(self) -> Tokenizer | None:
@@ -154,6 +168,11 @@ def load_dataset(
         train_decode=train_decode,
     )
     _check_splits(splits, parts, source.classes)
+    account = Account()
+    account.add(source.account)
+    for columns in splits.values():
+        if isinstance(columns, CachedColumns):
+            account.add(columns.account)
     identity = json.dumps(
         [
             *(source.fingerprint, decode.text, carving),
@@ -170,6 +189,8 @@ def load_dataset(
         ),
         fingerprint=hashlib.sha256(identity.encode()).hexdigest(),
         texts=texts,
+        description=source.description,
+        account=account,
     )
 
 

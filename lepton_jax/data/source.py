@@ -8,11 +8,12 @@ examples are arrays of one shape is a `Columns`, and every split becomes one bef
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from lepton_jax.data.account import Account
 from lepton_jax.data.spec import Vocabulary
 from lepton_jax.transforms.host import Element
 
@@ -63,6 +64,10 @@ class Source:
     vocabulary: Vocabulary | None = None
     column_keys: tuple[str, ...] = ()
     """Fields whose column a key of the source names, as `data.source.image` does: for errors."""
+    columns: tuple[str, ...] = ()
+    """The columns of the data as they are called there, of every kind: for errors."""
+    account: Account = field(default_factory=Account, compare=False)
+    """What was left out, joined, renamed or converted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,8 +222,3 @@ def labels_of(split: Split) -> np.ndarray | None:
 def origin_of(split: Split, index: int) -> str:
     """Returns the file that an example comes from, where the split can tell; else ''."""
     return split.origin(index) if isinstance(split, LocatedSplit) else ""
-
-
-def split_name(name: str) -> str:
-    """Returns a split's name in our words: 'validation', 'val' and 'dev' are 'valid'."""
-    return "valid" if name in ("validation", "val", "dev") else name

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from lepton_jax.config.config import Config, find_user_modules
+from lepton_jax.data.dataset import Dataset
 from lepton_jax.io.timestamps import utc_timestamp
 
 VARIABLES = (
@@ -64,14 +65,13 @@ def collect_provenance(command: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def describe_origin(
-    collected: Mapping[str, Any], config: Config, data_fingerprint: str
-) -> dict[str, Any]:
+def describe_origin(collected: Mapping[str, Any], config: Config, data: Dataset) -> dict[str, Any]:
     """Adds to collected provenance what a run was made from: its config, data and components."""
     return {
         **collected,
         "fingerprint": config.fingerprint(),
-        "data_fingerprint": data_fingerprint,
+        "data_fingerprint": data.fingerprint,
+        "data_account": data.account.as_json(),
         "components": digest_modules(find_user_modules(config)),
         "seed": config.seed,
     }

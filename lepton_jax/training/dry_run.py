@@ -36,6 +36,7 @@ def _describe(built: BuiltRun) -> tuple[dict[str, Any], str]:
     facts = {
         "model": config.model.name,
         "parameters": count,
+        "data": data.summary(),
         "examples": {name: len(split) for name, split in data.splits.items()},
         "steps": program.durations.total_steps,
         "strategy": config.strategy.name,

@@ -93,7 +93,7 @@ def train(
         stop = stack.enter_context(listen_for_stop(processes))
         built = processes.attempt("prepare", lambda: build_run(config, workdir))
         collected = provenance.collect_provenance(command)
-        facts = provenance.describe_origin(collected, config, built.data.fingerprint)
+        facts = provenance.describe_origin(collected, config, built.data)
         check_same(processes, {name: facts[name] for name in SAME})
 
         def open_or_create() -> bool:
@@ -113,6 +113,8 @@ def train(
             )
         record = Record.open(workdir, writes=processes.first)
         stack.callback(record.close)
+        if processes.first:
+            say(built.data.summary())
         if processes.first and not restarted:
             for sentence in absent_class_warnings(built.data.splits, built.data.spec.classes):
                 say(f"warning: {sentence}")

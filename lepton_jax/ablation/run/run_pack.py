@@ -227,8 +227,7 @@ class _PackRunner:
         )
 
     def _describe_origin(self, config: Config) -> dict[str, Any]:
-        data = self._built.data.fingerprint
-        origin = provenance.describe_origin(self._collected, config, data)
+        origin = provenance.describe_origin(self._collected, config, self._built.data)
         return origin | {"pack": self._pack.folder}
 
 

@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from lepton_jax.config.schema import Running
-from lepton_jax.data.source import Source, Split, split_name
+from lepton_jax.data.naming import split_name
+from lepton_jax.data.source import Source, Split
 from lepton_jax.data.sources.images import read_image
 from lepton_jax.errors import UserError, did_you_mean
 from lepton_jax.transforms.host import Element

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from lepton_jax.config.schema import Running
-from lepton_jax.data.source import Source, split_name
+from lepton_jax.data.naming import name_splits
+from lepton_jax.data.source import Source
 from lepton_jax.errors import UserError, did_you_mean
 from lepton_jax.transforms.host import Element
 
@@ -72,7 +73,8 @@ def folder(*, path: Running[str]) -> Source:
     if any(_list_images(f) for f in folders):
         by_split = {"train": folders}
     else:
-        by_split = {split_name(f.name): _list_folders(f) for f in folders}
+        names = name_splits({f.name: f.name for f in folders}, path)
+        by_split = {names[f.name]: _list_folders(f) for f in folders}
     images = {
         split: {f.name: _list_images(f) for f in class_folders}
         for split, class_folders in by_split.items()

@@ -8,7 +8,8 @@ import zlib
 import numpy as np
 
 from lepton_jax.config.schema import Running
-from lepton_jax.data.source import Columns, Source, split_name
+from lepton_jax.data.naming import name_splits
+from lepton_jax.data.source import Columns, Source
 from lepton_jax.errors import UserError
 
 
@@ -34,16 +35,17 @@ def npz(*, path: Running[str]) -> Source:
             raise UserError(f"{path}: {key!r} is a single number, expected an array of examples")
         digest.update(f"{key} {array.dtype.str} {array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data)
-        splits.setdefault(split_name(split), {})[field] = array
+        splits.setdefault(split, {})[field] = array
     if not splits:
         raise UserError(f"{path}: no arrays; expected keys such as 'train_image', 'train_label'")
     try:
-        columns = {name: Columns(fields) for name, fields in splits.items()}
+        names = name_splits({name: name for name in splits}, path)
+        columns = {names[name]: Columns(fields) for name, fields in splits.items()}
     except ValueError as e:
         raise UserError(f"{path}: {e}") from None
-    names = _class_names(classes) if classes is not None else _number_classes(columns)
-    digest.update(repr(names).encode())
-    return Source(columns, names, digest.hexdigest(), f"arrays of {path}")
+    class_names = _class_names(classes) if classes is not None else _number_classes(columns)
+    digest.update(repr(class_names).encode())
+    return Source(columns, class_names, digest.hexdigest(), f"arrays of {path}")
 
 
 def _read_arrays(path: str) -> dict[str, np.ndarray]:

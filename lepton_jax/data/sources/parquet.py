@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 
 from lepton_jax.config.schema import Running
 from lepton_jax.console import say
-from lepton_jax.data.source import Source, split_name
+from lepton_jax.data.naming import split_name
+from lepton_jax.data.source import Source
 from lepton_jax.data.sources.arrow import arrow_source
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.io.atomic import replace_file

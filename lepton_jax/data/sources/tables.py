@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from lepton_jax.config.schema import Running
-from lepton_jax.data.source import Source, Split, split_name
+from lepton_jax.data.naming import split_name
+from lepton_jax.data.source import Source, Split
 from lepton_jax.errors import UserError, did_you_mean
 from lepton_jax.transforms.host import Element
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lepton_jax.config.schema import Later, Running
-from lepton_jax.data.source import Source, Split, split_name
+from lepton_jax.data.naming import split_name
+from lepton_jax.data.source import Source, Split
 from lepton_jax.errors import UserError, did_you_mean
 from lepton_jax.transforms.host import Element
 from lepton_jax.trees import flatten_dict
