@@ -185,7 +185,13 @@ def load_dataset(
     return Dataset(
         splits=splits,
         spec=DataSpec(
-            _field_specs(splits), source.classes, vocabulary, decode_text, source.column_keys
+            _field_specs(splits),
+            source.classes,
+            vocabulary,
+            decode_text,
+            source.description,
+            source.column_keys,
+            source.columns,
         ),
         fingerprint=hashlib.sha256(identity.encode()).hexdigest(),
         texts=texts,

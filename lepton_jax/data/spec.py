@@ -79,8 +79,12 @@ class DataSpec:
     classes: tuple[str, ...]
     vocabulary: Vocabulary | None = None
     decode: Callable[[Sequence[int]], str] | None = field(default=None, compare=False, repr=False)
+    origin: str = field(default="the data", compare=False, repr=False)
+    """The source in words, for messages: 'tables of notes.csv'."""
     column_keys: tuple[str, ...] = field(default=(), compare=False, repr=False)
     """As `Source.column_keys`."""
+    columns: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    """As `Source.columns`."""
 
     def decode_tokens(self, tokens: Sequence[int]) -> str:
         """Returns the text of tokens, without the special ones. Without a tokenizer tokens are
@@ -106,12 +110,7 @@ class DataSpec:
         if field is not None and len(field.shape) in ranks and dtype in field.dtype:
             return field
         if field is None and name in self.column_keys:
-            fit = [
-                f"data.source.{name} = {other!r}"
-                for other, spec in self.fields.items()
-                if len(spec.shape) in ranks and dtype in spec.dtype
-            ]
-            hint = hint or f"{' or '.join(fit) or f'data.source.{name}'} names its column"
+            hint = hint or self._column_hint(name, ranks, dtype)
         of = {"": "", "int": " of integers", "float": " of floats"}.get(dtype, f" of {dtype}")
         raise UserError(
             f"{task} needs a field {name!r}{of} with {' or '.join(map(str, ranks))} axes an "
@@ -119,3 +118,45 @@ class DataSpec:
             + ", ".join(f"{k} {v.dtype} {v.shape}" for k, v in self.fields.items())
             + (hint and f". {hint}")
         )
+
+    def _column_hint(self, name: str, ranks: tuple[int, ...], dtype: str) -> str:
+        """Says which columns there are, and which of them may be the field `name`."""
+        fit = [
+            column
+            for column, spec in self.fields.items()
+            if len(spec.shape) in ranks
+            and dtype in spec.dtype
+            and column in (self.columns or self.fields)
+        ]
+        fit += [column for column in self.columns if column not in self.fields]
+        near = did_you_mean(name, fit)
+        which = " or ".join(map(repr, fit)) if fit else "..."
+        there = f"The columns of {self.origin} are {', '.join(map(repr, self.columns))}"
+        key = f"data.source.{name} = {which} names the column{near}"
+        return f"{there}; {key}" if self.columns else key
+
+    def require_classes(self, task: str) -> tuple[str, ...]:
+        """Returns the names of the classes, checked: there are two at least, and each example has
+        one whole number `label`.
+
+        Raises:
+          UserError: when the labels are of another kind, or name fewer than two classes.
+        """
+        label = self.fields.get("label")
+        hint = ""
+        if label is not None and label.shape:
+            hint = (
+                "Of labels [N, 1] give labels[:, 0], and of one-hot labels their argmax(-1)"
+                if len(label.shape) == 1
+                else "A class is one whole number an example"
+            )
+        elif label is not None and "int" not in label.dtype:
+            hint = "A class is a whole number from 0 on: labels.astype(int), if they are whole"
+        self.require(task, "label", 0, "int", hint)
+        if len(self.classes) < 2:
+            named = f", {self.classes[0]!r}" if self.classes else ""
+            raise UserError(
+                f"{task} needs at least two named classes; {self.origin} has "
+                f"{len(self.classes)}{named}"
+            )
+        return self.classes

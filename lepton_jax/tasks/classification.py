@@ -9,7 +9,6 @@ import optax
 
 from lepton_jax.config.schema import Rate
 from lepton_jax.data.spec import DataSpec
-from lepton_jax.errors import UserError
 from lepton_jax.metrics.classification import ClassificationMetrics
 from lepton_jax.metrics.metric import Metric
 from lepton_jax.models.model import Model
@@ -40,12 +39,9 @@ class Classification:
         """
         task = f"{self.field} classification"
         self.input_shape = spec.require(task, self.field, self.axes).shape
-        spec.require(task, "label", 0)
-        if len(spec.classes) < 2:
-            raise UserError(f"{task} needs data with at least two named classes")
+        self._classes = spec.require_classes(task)
         self.input_fields = (self.field,)
-        self.outputs = len(spec.classes)
-        self._classes = spec.classes
+        self.outputs = len(self._classes)
         self._smoothing = label_smoothing
 
     def loss(self, model: Model, batch: Batch, noise: Noise | None) -> Sums:
