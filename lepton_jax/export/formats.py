@@ -60,6 +60,7 @@ def export_adapters(run: SavedRun, out: str) -> ExportedWeights:
         raise UserError(
             f"--out={out} is a folder; adapters are one file, e.g. {out}/adapters.safetensors"
         )
-    size = lora.write_adapters(file, fit.ema or fit.params, config.lora.alpha)
+    learner: Any = run.program.training.learner(run.state)[0]
+    size = lora.write_adapters(file, learner.evaluated(fit), config.lora.alpha)
     load = f"python launch.py train ... --config.init_from=BASE --config.lora.init_from={out}"
     return ExportedWeights(out, run.step, f"{len(fit.params)} arrays, {size / 1e6:.2f} MB", load)

@@ -32,7 +32,7 @@ class Tools:
     optimizer: optax.GradientTransformation
     """The configured optimizer, at the learning rate of this step."""
     ema: Any
-    """Decay of the moving average of the parameters; 0.0 when no average is kept."""
+    """Decay of the moving average of the parameters in this step; 0.0 when none is kept."""
     accumulate: int
     """The number of microbatches that a batch is cut into."""
     batch_size: int

@@ -4,6 +4,7 @@ Because every number may be a traced array, trials that differ only in numbers s
 """
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -13,6 +14,11 @@ from lepton_jax.config.components import component_keys, resolve_component
 from lepton_jax.config.config import OptimizerConfig
 from lepton_jax.config.schema import is_off
 from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.training.evaluation_params import (
+    evaluated_params,
+    has_evaluation_params,
+    mark_state,
+)
 from lepton_jax.trees import path_name
 
 
@@ -41,15 +47,34 @@ def _build_group(
     if is_off(lr_factor):
         return optax.set_to_zero()
     learning_rate = config.learning_rate * lr_factor * shape
-    decays = not is_off(config.weight_decay) and not is_off(decay_factor)
-    decay = config.weight_decay * decay_factor if decays else 0.0
+    # Optimizers without a decay of their own may have None as their default.
+    given = 0.0 if config.weight_decay is None else config.weight_decay
+    decays = not is_off(given) and not is_off(decay_factor)
+    decay = given * decay_factor if decays else 0.0
     function = resolve_component("optimizer", config.name)
-    if "weight_decay" in component_keys("optimizer", config.name):
-        return function(learning_rate, weight_decay=decay, **config.keys)
-    inner = function(learning_rate, **config.keys)
+    own_decay = "weight_decay" in component_keys("optimizer", config.name)
+    inner = function(learning_rate, **config.keys, **({"weight_decay": decay} if own_decay else {}))
+    if has_evaluation_params(function):
+        inner = mark_state(inner)
+    if own_decay:
+        return inner
     if not decays:
         return inner
     return optax.chain(optax.add_decayed_weights(decay), inner)
+
+
+def evaluation_params(config: OptimizerConfig, state: Any, params: Any) -> Any:
+    """Returns the parameters to evaluate, of the optimizer's state and those that it trains."""
+    return evaluated_params(config, label_groups(config, params), state, params)
+
+
+def evaluates_elsewhere(config: OptimizerConfig, names: Iterable[str]) -> bool:
+    """Tells whether the optimizer evaluates other parameters than it trains.
+
+    `names`: the arrays of a checkpoint, in which a schedule-free optimizer keeps `z` and `max_lr`.
+    """
+    own = has_evaluation_params(resolve_component("optimizer", config.name))
+    return own or any(re.match(r"optimizer\.(.*\.)?max_lr$", name) for name in names)
 
 
 def label_groups(config: OptimizerConfig, tree: Any) -> Any:

@@ -17,7 +17,7 @@ from lepton_jax.data.dataset import Dataset
 from lepton_jax.errors import UserError
 from lepton_jax.tracking.best import best_step
 from lepton_jax.tracking.record import Record
-from lepton_jax.training import lora
+from lepton_jax.training import lora, optimizer
 from lepton_jax.training.build import build_program, load_data
 from lepton_jax.training.checkpoints import Checkpoints
 from lepton_jax.training.layout import single_device_layout
@@ -122,15 +122,27 @@ def read_weights(path: str) -> dict[str, np.ndarray]:
 
 
 def checkpoint_weights(workdir: str, step: int) -> dict[str, np.ndarray]:
-    """Reads parameters (averaged, where an average was kept) and running statistics by name."""
+    """Reads parameters (averaged, where an average was kept) and running statistics by name.
+
+    Raises:
+      UserError: when the optimizer's own state is needed to tell which parameters are evaluated.
+    """
+    config = read_config(workdir)
     leaves = Checkpoints(workdir).arrays(step, "state.learner.")
+    averaged = any(name.startswith("ema.") for name in leaves)
+    if not averaged and optimizer.evaluates_elsewhere(config.optimizer, leaves):
+        raise UserError(
+            f"init_from = {workdir!r}: its optimizer {config.optimizer.name} trains other "
+            f"parameters than it evaluates; export the run (python launch.py export "
+            f"--workdir={workdir} --out=DIR) and give the bundle"
+        )
 
     def select(*prefixes: str) -> dict[str, np.ndarray]:
         return {
             k.removeprefix(p): v for p in prefixes for k, v in leaves.items() if k.startswith(p)
         }
 
-    params, section = select("params.", "ema."), read_config(workdir).lora
+    params, section = select("params.", "ema."), config.lora
     if section:  # the average stands in for the parameters
         params = lora.merge_adapters(params, select("frozen."), section.alpha, section.rank)
     return select("rest.") | params

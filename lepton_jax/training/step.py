@@ -4,7 +4,7 @@
 """
 
 import dataclasses
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -19,6 +19,7 @@ from lepton_jax.tasks.task import carries_state, check_optional
 from lepton_jax.training import optimizer
 from lepton_jax.training.abstract_step import trace_step
 from lepton_jax.training.durations import Durations
+from lepton_jax.training.ema import decay_at
 from lepton_jax.training.learner import HasBeside, Learner, Tools
 from lepton_jax.training.lora import Adapters
 from lepton_jax.training.parts import HyperTree, Parts
@@ -134,8 +135,9 @@ class TrainingStep:
         task = self._parts.task(hyper)
         if isinstance(task, Learner):
             return task
-        lora = self._parts.trial_config(hyper).lora
-        return Supervised(task, Adapters(lora, self._parts.functional.params) if lora else None)
+        config = self._parts.trial_config(hyper)
+        adapters = Adapters(config.lora, self._parts.functional.params) if config.lora else None
+        return Supervised(task, adapters, partial(optimizer.evaluation_params, config.optimizer))
 
     def _tools(self, hyper: HyperTree, seed: jax.Array, step: jax.Array) -> Tools:
         parts, config = self._parts, self._parts.trial_config(hyper)
@@ -151,7 +153,7 @@ class TrainingStep:
             model=parts.functional,
             init_model=lambda key: parts.functional.init(key, make),
             optimizer=optimizer.build_optimizer(config.optimizer, self._schedule(step)),
-            ema=config.ema,
+            ema=decay_at(config.ema, step),
             accumulate=config.accumulate,
             batch_size=config.batch_size,
             cast=parts.cast,

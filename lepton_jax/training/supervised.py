@@ -55,10 +55,17 @@ class Supervised:
 
     beside = ("optimizer", "ema")
 
-    def __init__(self, task: Task, lora: Adapters | None = None):
+    def __init__(
+        self,
+        task: Task,
+        lora: Adapters | None = None,
+        evaluation_params: Callable[[Any, Any], Any] = lambda _, params: params,
+    ):
         self._task = task
         self._carrier: CarriesState | None = task if carries_state(task) else None
         self._lora = lora
+        self._evaluation_params = evaluation_params
+        """`(optimizer state, params) -> params` to evaluate; the average is of these."""
 
     def init(self, tools: Tools, key: jax.Array) -> Fit:
         """Returns fresh parameters and their optimizer state; the average is the parameters."""
@@ -85,12 +92,11 @@ class Supervised:
         grads = jax.tree.map(lambda g: g / sums["loss"][1].astype(g.dtype), grads)
         updates, optimizer = tools.optimizer.update(grads, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
-        ema = (
+        ema = state.ema
+        if ema:
+            evaluated = self._evaluation_params(optimizer, params)
             # In this form what stands still is its own average, to the bit.
-            jax.tree.map(lambda e, p: e + (1 - tools.ema) * (p - e), state.ema, params)
-            if state.ema
-            else state.ema
-        )
+            ema = jax.tree.map(lambda e, p: e + (1 - tools.ema) * (p - e), ema, evaluated)
         one = jnp.ones((), jnp.float32)
         sums = {
             **sums,
@@ -101,8 +107,12 @@ class Supervised:
         return Fit(params, rest, optimizer, ema, carried, state.frozen), sums
 
     def variables(self, state: Fit) -> tuple[Any, Any]:
-        """Returns `(params, rest)`: the average in place of the parameters where one is kept."""
-        return self._all_params(state.ema or state.params, state.frozen), state.rest
+        """Returns `(params, rest)` to evaluate: the average of the parameters where one is kept."""
+        return self._all_params(self.evaluated(state), state.frozen), state.rest
+
+    def evaluated(self, state: Fit) -> Any:
+        """Returns what trains, as it is evaluated: its average, else what the optimizer says."""
+        return state.ema or self._evaluation_params(state.optimizer, state.params)
 
     def trace_loss(self, tools: Tools, state: Fit, batch: Batch) -> tuple[Kept, Sums]:
         """Computes what `update` does without the gradient: what is kept, and sums of its names.
