@@ -200,7 +200,7 @@ class Config:
     """Microbatches of a step; the statistics of BatchNorm are then per microbatch."""
     ema: Rate = 0.0
     """Decay of the parameters' moving average, which evaluation and export then use; 0.0: none. In
-    step t it is at most (1 + t) / (10 + t), so that the average soon forgets the initial weights."""
+    step t it is at most (1 + t) / (10 + t): the average soon forgets the initial weights."""
     precision: Literal["float32", "bfloat16", "float64"] = "float32"
     """The dtype of the computation. Parameters stay float32 under bfloat16."""
     seed: Annotated[int, ">= 0"] = 0
