@@ -84,6 +84,7 @@ def train(
     *,
     overrides: Mapping[str, str] | None = None,
     longer: bool = False,
+    stretch: bool = False,
     dry_run: bool = False,
     processes: int = 1,
     coordinator: str = "",
@@ -96,6 +97,7 @@ def train(
     --config.path.to.key=value      overrides one key of it
     --workdir=DIR                   where the record goes: config, metrics, checkpoints, results
     --longer                        go on beyond the record's own train_for
+    --stretch                       the same, with the schedule drawn anew over the whole length
     --dry_run                       only describe the run, and how its parameters would be sharded
     --processes=N                   start N processes of this command here, and watch them
     --coordinator=HOST:PORT         one process of several: where process 0 is to be reached,
@@ -133,8 +135,9 @@ def train(
     from lepton_jax.training import train
 
     run = train.train(
-        resolved, workdir, longer=longer, command=train.default_command(), launch=launch
-    )
+        resolved, workdir, longer=longer, stretch=stretch,
+        command=train.default_command(), launch=launch,
+    )  # fmt: skip
     return TrainingResult(run.workdir, run.step, run.total_steps, run.results, run.stopped)
 
 

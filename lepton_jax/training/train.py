@@ -34,9 +34,11 @@ from lepton_jax.training.build import BuiltRun, build_run
 from lepton_jax.training.checkpoints import Checkpoints
 from lepton_jax.training.cost import model_flops
 from lepton_jax.training.feed import feed_for_run
+from lepton_jax.training.longer import check_longer
 from lepton_jax.training.not_finite import explain_not_finite
 from lepton_jax.training.resume import check_same_run, discard_failed_start
 from lepton_jax.training.runtime import runtime
+from lepton_jax.training.saved import read_config
 from lepton_jax.training.state import State, Totals
 from lepton_jax.training.stopping import listen_for_stop
 
@@ -68,6 +70,7 @@ def train(
     workdir: str,
     *,
     longer: bool,
+    stretch: bool = False,
     command: list[str],
     until: int = 0,
     launch: Launch = BY_ENVIRONMENT,
@@ -79,6 +82,7 @@ def train(
 
     Main arguments:
       longer: lets `train_for` differ from the record's.
+      stretch: as `longer`, also where the schedule is drawn anew over the other length.
       until: stops after so many steps of the whole run; 0: at its end.
 
     Raises:
@@ -102,7 +106,10 @@ def train(
                 tokenizer = built.data.tokenizer
                 Record.create(workdir, config.to_json(), facts, tokenizer.text if tokenizer else "")
                 return False
-            check_same_run(Record.open(workdir), config, facts, longer)
+            check_same_run(Record.open(workdir), config, facts, longer or stretch)
+            done = max(Checkpoints(workdir).steps(), default=0)
+            examples = built.program.train_examples
+            check_longer(read_config(workdir), config, examples, done, stretch, workdir)
             return True
 
         restarted = processes.share("record", open_or_create)

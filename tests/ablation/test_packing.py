@@ -130,7 +130,7 @@ def test_a_trial_can_be_used_as_a_run_of_its_own(tmp_path: Path):
     api.export(own, f"{own}/bundle")
     assert api.verify(f"{own}/bundle").ok
     assert api.train(trial.config, own).step == 20  # it is done, and says so
-    longer = api.train({**trial.config.to_dict(), "train_for": "25 steps"}, own, longer=True)
+    longer = api.train({**trial.config.to_dict(), "train_for": "25 steps"}, own, stretch=True)
     assert longer.step == 25
 
 

@@ -39,7 +39,7 @@ def test_a_trace_ends_with_the_run(recipe, tmp_path: Path):
 def test_steps_that_were_taken_before_a_restart_are_not_traced(recipe, tmp_path: Path, capfd):
     lepton_jax.train(recipe(train_for="10 steps"), str(tmp_path))
     longer = recipe(train_for="12 steps", profile=(3, 2))
-    assert lepton_jax.train(longer, str(tmp_path), longer=True).step == 12
+    assert lepton_jax.train(longer, str(tmp_path), stretch=True).step == 12
     assert "profile: step 3 is not among the steps 10 to 11" in capfd.readouterr().err
     assert not (tmp_path / "profile").exists()
 

@@ -75,7 +75,13 @@ def test_training_longer_is_a_flag(recipe, tmp_path: Path):
     train(recipe(train_for="12 steps"), tmp_path)
     with pytest.raises(UserError, match="add --longer"):
         train(recipe(train_for="20 steps"), tmp_path)
-    assert train(recipe(train_for="20 steps"), tmp_path, longer=True).step == 20
+    with pytest.raises(UserError, match=r"(?s)--longer: the learning rate would go .*--stretch"):
+        train(recipe(train_for="20 steps"), tmp_path, longer=True)
+    with pytest.raises(UserError, match=r"is 4 steps, but the run in .* has taken 12"):
+        train(recipe(train_for="4 steps"), tmp_path, longer=True)
+    assert json.loads((tmp_path / "config.json").read_text())["train_for"] == "12 steps"
+    assert json.loads((tmp_path / "status.json").read_text())["state"] == "finished"
+    assert train(recipe(train_for="20 steps"), tmp_path, stretch=True).step == 20
     assert json.loads((tmp_path / "config.json").read_text())["train_for"] == "20 steps"
 
 
@@ -163,7 +169,7 @@ def test_start_up_prefers_the_own_checkpoint_then_init_from(
     )
     assert read_leaves(tmp_path / "tuned", 10)["state.learner.rest.dropout.rate"] == np.float32(0.3)
     longer = config | {"train_for": "15 steps"}
-    train(longer, tmp_path / "tuned", longer=True)
+    train(longer, tmp_path / "tuned", stretch=True)
     said = capfd.readouterr().err
     assert "going on from step 10" in said
     assert "taken over" not in said
