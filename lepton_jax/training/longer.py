@@ -5,10 +5,24 @@ import math
 from lepton_jax.config.config import Config
 from lepton_jax.console import say
 from lepton_jax.errors import UserError
+from lepton_jax.training import saved
+from lepton_jax.training.checkpoints import Checkpoints
 from lepton_jax.training.durations import Durations
+from lepton_jax.training.program import Program
 
 
-def check_longer(
+def check_longer(workdir: str, program: Program, stretch: bool) -> None:
+    """Checks that the run in `workdir` can go on as `program`, of another length perhaps.
+
+    Raises:
+      UserError: as `compare_lengths`.
+    """
+    done = max(Checkpoints(workdir).steps(), default=0)
+    old = saved.read_config(workdir)
+    compare_lengths(old, program.config, program.train_examples, done, stretch, workdir)
+
+
+def compare_lengths(
     old: Config, new: Config, train_examples: int, done: int, stretch: bool, workdir: str
 ) -> None:
     """Checks that a run of `done` steps can go on with another `train_for`.

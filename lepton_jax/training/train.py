@@ -38,7 +38,6 @@ from lepton_jax.training.longer import check_longer
 from lepton_jax.training.not_finite import explain_not_finite
 from lepton_jax.training.resume import check_same_run, discard_failed_start
 from lepton_jax.training.runtime import runtime
-from lepton_jax.training.saved import read_config
 from lepton_jax.training.state import State, Totals
 from lepton_jax.training.stopping import listen_for_stop
 
@@ -107,9 +106,7 @@ def train(
                 Record.create(workdir, config.to_json(), facts, tokenizer.text if tokenizer else "")
                 return False
             check_same_run(Record.open(workdir), config, facts, longer or stretch)
-            done = max(Checkpoints(workdir).steps(), default=0)
-            examples = built.program.train_examples
-            check_longer(read_config(workdir), config, examples, done, stretch, workdir)
+            check_longer(workdir, built.program, stretch)
             return True
 
         restarted = processes.share("record", open_or_create)

@@ -8,7 +8,7 @@ import pytest
 from lepton_jax.config.config import Config
 from lepton_jax.config.validation import validate_config
 from lepton_jax.errors import UserError
-from lepton_jax.training.longer import check_longer
+from lepton_jax.training.longer import compare_lengths
 from tests.training.test_learner import CONFIG
 
 EXAMPLES = 120  # ten steps an epoch
@@ -23,7 +23,7 @@ def config(train_for: str, **schedule: Any) -> Config:
 
 def go_on(before: str, after: str, done: int, stretch: bool = False, **schedule: Any) -> None:
     old, new = config(before, **schedule), config(after, **schedule)
-    check_longer(old, new, EXAMPLES, done, stretch, "W")
+    compare_lengths(old, new, EXAMPLES, done, stretch, "W")
 
 
 def half_cosine(share: float) -> float:
