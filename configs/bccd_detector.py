@@ -9,10 +9,12 @@ Run: python launch.py train --config=configs/bccd_detector.py --workdir=runs/bcc
     --config.data.source.data_dir=DIR_OF_TFDS
 """
 
+from typing import Literal
+
 from ml_collections import ConfigDict
 
 
-def get_config(arg: str = "") -> ConfigDict:
+def get_config(arg: Literal["", "tiny"] = "") -> ConfigDict:
     config = ConfigDict(
         dict(
             model=dict(name="fcos", blocks=(1, 2, 2, 2), width=16, features=64, tower=2),

@@ -9,10 +9,12 @@ Run: python launch.py train --config=configs/cifar10_cnn.py --workdir=runs/cifar
     --config.data.source.data_dir=DIR_OF_TFDS
 """
 
+from typing import Literal
+
 from ml_collections import ConfigDict
 
 
-def get_config(arg: str = "") -> ConfigDict:
+def get_config(arg: Literal["", "tiny"] = "") -> ConfigDict:
     config = ConfigDict(
         dict(
             model=dict(name="cnn", features=(32, 64), hidden=64, padding="VALID"),

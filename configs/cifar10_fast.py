@@ -14,10 +14,12 @@ Run: python launch.py train --config=configs/cifar10_fast.py --workdir=runs/cifa
     --config.data.source.data_dir=DIR_OF_TFDS
 """
 
+from typing import Literal
+
 from ml_collections import ConfigDict
 
 
-def get_config(arg: str = "") -> ConfigDict:
+def get_config(arg: Literal["", "tiny"] = "") -> ConfigDict:
     config = ConfigDict(
         dict(
             model=dict(name="resnet9", width=56),

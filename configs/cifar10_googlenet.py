@@ -11,10 +11,12 @@ Run: python launch.py train --config=configs/cifar10_googlenet.py --workdir=runs
     --config.data.source.data_dir=DIR_OF_TFDS
 """
 
+from typing import Literal
+
 from ml_collections import ConfigDict
 
 
-def get_config(arg: str = "") -> ConfigDict:
+def get_config(arg: Literal["", "tiny"] = "") -> ConfigDict:
     config = ConfigDict(
         dict(
             model=dict(name="googlenet", stem="cifar", normalize=True),

@@ -12,10 +12,12 @@ Run: python launch.py train --config=configs/cifar10_resnet20.py --workdir=runs/
     --config.data.source.data_dir=DIR_OF_TFDS
 """
 
+from typing import Literal
+
 from ml_collections import ConfigDict
 
 
-def get_config(arg: str = "") -> ConfigDict:
+def get_config(arg: Literal["", "short", "tiny", "synthetic"] = "") -> ConfigDict:
     config = ConfigDict(
         dict(
             model=dict(name="resnet", blocks=(3, 3, 3), width=16, stem="cifar"),

@@ -10,10 +10,12 @@ Run: python launch.py train --config=configs/cifar10_vit_finetune.py --workdir=r
     --config.init_from=vit-base-patch16-224-in21k --config.data.source.data_dir=DIR_OF_TFDS
 """
 
+from typing import Literal
+
 from ml_collections import ConfigDict
 
 
-def get_config(arg: str = "") -> ConfigDict:
+def get_config(arg: Literal["", "tiny"] = "") -> ConfigDict:
     config = ConfigDict(
         dict(
             model=dict(name="vit", mlp="gelu_exact", epsilon=1e-12),

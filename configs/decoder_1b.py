@@ -13,10 +13,12 @@ Topology: v5e:4x8
 Topology: v5e:4x8 --config.strategy.data=8 --config.strategy.fsdp=1 --config.strategy.tensor=4
 """
 
+from typing import Literal
+
 from ml_collections import ConfigDict
 
 
-def get_config(arg: str = "") -> ConfigDict:
+def get_config(arg: Literal["", "tiny"] = "") -> ConfigDict:
     config = ConfigDict(
         dict(
             model=dict(

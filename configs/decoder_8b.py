@@ -13,10 +13,12 @@ Topology: v5p:4x4x4
 Topology: v5p:4x4x4 --config.strategy.data=8 --config.strategy.fsdp=1 --config.strategy.tensor=8
 """
 
+from typing import Literal
+
 from ml_collections import ConfigDict
 
 
-def get_config(arg: str = "") -> ConfigDict:
+def get_config(arg: Literal["", "tiny"] = "") -> ConfigDict:
     config = ConfigDict(
         dict(
             model=dict(

@@ -5,10 +5,12 @@ Expected: test accuracy >= 0.98 on every one of seeds 0-2. Cost: under a minute 
 Run: python launch.py train --config=configs/digits_cnn.py --workdir=runs/digits_cnn
 """
 
+from typing import Literal
+
 from ml_collections import ConfigDict
 
 
-def get_config(arg: str = "") -> ConfigDict:
+def get_config(arg: Literal["", "tiny"] = "") -> ConfigDict:
     config = ConfigDict(
         dict(
             model=dict(name="cnn", features=(32, 64), hidden=128, normalize=True, dropout=0.5),

@@ -10,10 +10,12 @@ Run: python launch.py train --config=configs/fashion_mnist_resnet.py --workdir=r
     --config.data.source.data_dir=DIR_OF_TFDS
 """
 
+from typing import Literal
+
 from ml_collections import ConfigDict
 
 
-def get_config(arg: str = "") -> ConfigDict:
+def get_config(arg: Literal["", "tiny"] = "") -> ConfigDict:
     config = ConfigDict(
         dict(
             model=dict(name="resnet", blocks=(1, 1, 1), width=32, stem="cifar"),

@@ -16,10 +16,12 @@ Topology: v5e:4x8
 Topology: h100:8
 """
 
+from typing import Literal
+
 from ml_collections import ConfigDict
 
 
-def get_config(arg: str = "") -> ConfigDict:
+def get_config(arg: Literal["", "tiny", "synthetic"] = "") -> ConfigDict:
     config = ConfigDict(
         dict(
             model=dict(name="vit", width=384, heads=6, positions="sincos", pool="mean"),

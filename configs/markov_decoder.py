@@ -9,10 +9,12 @@ bound for every model. Cost: about a minute on 2 CPU cores.
 Run: python launch.py train --config=configs/markov_decoder.py --workdir=runs/markov_decoder
 """
 
+from typing import Literal
+
 from ml_collections import ConfigDict
 
 
-def get_config(arg: str = "") -> ConfigDict:
+def get_config(arg: Literal["", "tiny"] = "") -> ConfigDict:
     config = ConfigDict(
         dict(
             model=dict(name="transformer", layers=4, width=64, heads=4, dropout=0.1),

@@ -12,10 +12,12 @@ Cost: 22 seconds on 2 CPU cores, most of them for the start.
 Run: python launch.py train --config=configs/mnist1d_cnn.py --workdir=runs/mnist1d_cnn
 """
 
+from typing import Literal
+
 from ml_collections import ConfigDict
 
 
-def get_config(arg: str = "") -> ConfigDict:
+def get_config(arg: Literal["", "tiny"] = "") -> ConfigDict:
     config = ConfigDict(
         dict(
             model=dict(name="conv1d", features=(25, 25, 25), kernels=(5, 3, 3)),

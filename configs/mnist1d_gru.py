@@ -12,10 +12,12 @@ Cost: 36 seconds on 2 CPU cores.
 Run: python launch.py train --config=configs/mnist1d_gru.py --workdir=runs/mnist1d_gru
 """
 
+from typing import Literal
+
 from ml_collections import ConfigDict
 
 
-def get_config(arg: str = "") -> ConfigDict:
+def get_config(arg: Literal["", "tiny"] = "") -> ConfigDict:
     config = ConfigDict(
         dict(
             model=dict(name="gru", hidden=6, bidirectional=True),

@@ -12,10 +12,12 @@ Cost: 20 seconds on 2 CPU cores, most of them for the start.
 Run: python launch.py train --config=configs/mnist1d_mlp.py --workdir=runs/mnist1d_mlp
 """
 
+from typing import Literal
+
 from ml_collections import ConfigDict
 
 
-def get_config(arg: str = "") -> ConfigDict:
+def get_config(arg: Literal["", "tiny"] = "") -> ConfigDict:
     config = ConfigDict(
         dict(
             model=dict(name="mlp", features=(100, 100), residual=True),

@@ -13,10 +13,12 @@ Run: python launch.py train --config=configs/multi30k_transformer.py --workdir=r
     --config.data.source.data_dir=DIR_OF_TFDS
 """
 
+from typing import Literal
+
 from ml_collections import ConfigDict
 
 
-def get_config(arg: str = "") -> ConfigDict:
+def get_config(arg: Literal["", "tiny"] = "") -> ConfigDict:
     config = ConfigDict(
         dict(
             model=dict(

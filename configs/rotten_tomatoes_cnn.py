@@ -9,10 +9,12 @@ Cost: a few minutes on 2 CPU cores.
 Run: python launch.py train --config=configs/rotten_tomatoes_cnn.py --workdir=runs/rotten_tomatoes
 """
 
+from typing import Literal
+
 from ml_collections import ConfigDict
 
 
-def get_config(arg: str = "") -> ConfigDict:
+def get_config(arg: Literal["", "tiny"] = "") -> ConfigDict:
     config = ConfigDict(
         dict(
             model=dict(name="kim_cnn", windows=(3, 4, 5), filters=100, width=300, dropout=0.5),

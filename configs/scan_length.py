@@ -8,10 +8,12 @@ Expected: test sequence accuracy 0.146 (seed 0). Cost: 6 minutes on a shared H10
 Run: python launch.py train --config=configs/scan_length.py --workdir=runs/scan_length
 """
 
+from typing import Literal
+
 from ml_collections import ConfigDict
 
 
-def get_config(arg: str = "") -> ConfigDict:
+def get_config(arg: Literal["", "tiny"] = "") -> ConfigDict:
     config = ConfigDict(
         dict(
             model=dict(

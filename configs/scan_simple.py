@@ -9,10 +9,12 @@ compilation.
 Run: python launch.py train --config=configs/scan_simple.py --workdir=runs/scan_simple
 """
 
+from typing import Literal
+
 from ml_collections import ConfigDict
 
 
-def get_config(arg: str = "") -> ConfigDict:
+def get_config(arg: Literal["", "tiny"] = "") -> ConfigDict:
     config = ConfigDict(
         dict(
             model=dict(

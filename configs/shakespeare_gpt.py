@@ -13,10 +13,12 @@ Run: python launch.py train --config=configs/shakespeare_gpt.py --workdir=runs/s
 Then: python launch.py generate --workdir=runs/shakespeare_gpt --prompt="ROMEO:"
 """
 
+from typing import Literal
+
 from ml_collections import ConfigDict
 
 
-def get_config(arg: str = "") -> ConfigDict:
+def get_config(arg: Literal["", "gpu", "tiny"] = "") -> ConfigDict:
     config = ConfigDict(
         dict(
             model=dict(name="transformer", layers=4, width=128, heads=4, bias=False, dropout=0.0),

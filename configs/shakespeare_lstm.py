@@ -12,10 +12,12 @@ Cost: 3 minutes on one H100.
 Run: python launch.py train --config=configs/shakespeare_lstm.py --workdir=runs/shakespeare_lstm
 """
 
+from typing import Literal
+
 from ml_collections import ConfigDict
 
 
-def get_config(arg: str = "") -> ConfigDict:
+def get_config(arg: Literal["", "tiny"] = "") -> ConfigDict:
     config = ConfigDict(
         dict(
             model=dict(name="rnn_lm", cell="lstm", layers=2, width=768, dropout=0.5),

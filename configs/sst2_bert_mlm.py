@@ -10,10 +10,12 @@ Cost: 7 minutes on an H100 beside two to three other runs, 3 of them compilation
 Run: python launch.py train --config=configs/sst2_bert_mlm.py --workdir=runs/sst2_bert_mlm
 """
 
+from typing import Literal
+
 from ml_collections import ConfigDict
 
 
-def get_config(arg: str = "") -> ConfigDict:
+def get_config(arg: Literal["", "tiny"] = "") -> ConfigDict:
     config = ConfigDict(
         dict(
             model=dict(name="bert_mlm", layers=4, width=256, heads=4, dropout=0.1),

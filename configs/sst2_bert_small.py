@@ -17,10 +17,12 @@ minutes with two such runs at once; about 12 minutes on 2 CPU cores.
 Run: python launch.py train --config=configs/sst2_bert_small.py --workdir=runs/sst2_bert_small
 """
 
+from typing import Literal
+
 from ml_collections import ConfigDict
 
 
-def get_config(arg: str = "") -> ConfigDict:
+def get_config(arg: Literal["", "tiny"] = "") -> ConfigDict:
     config = ConfigDict(
         dict(
             model=dict(name="bert", layers=4, width=256, heads=4, dropout=0.1),

@@ -8,6 +8,8 @@ on the tuning. Here each optimizer gets five learning rates around its usual one
 and nothing else is tuned.
 """
 
+from typing import Literal
+
 from lepton_jax.ablation import Experiment, Variant, tune_variants
 
 USUAL = {
@@ -27,7 +29,7 @@ CONFIGS = {
 }
 
 
-def get_experiment(arg: str = "digits") -> Experiment:
+def get_experiment(arg: Literal["digits", "mnist1d"] = "digits") -> Experiment:
     config, changes = CONFIGS[arg]
     variants = [
         variant

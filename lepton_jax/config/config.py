@@ -18,12 +18,15 @@ from lepton_jax.config.schema import (
     NEVER_OFF,
     REQUIRED,
     Duration,
-    Hyper,
     Key,
     Later,
+    NaturalInt,
+    PositiveFloat,
     PositiveInt,
     Rate,
     Running,
+    Seed,
+    Strength,
     Traced,
     signature_keys,
 )
@@ -70,7 +73,7 @@ class DataConfig:
     order: Later[Literal["shuffled", "contiguous"]] = "shuffled"
     """The order of training examples: drawn anew every epoch; or contiguous, each row of the batch
     going on where it stopped in the batch before, for texts cut into chunks."""
-    buckets: Later[tuple[int, ...]] = ()
+    buckets: Later[tuple[PositiveInt, ...]] = ()
     """Lengths in tokens, from short to long. A training batch holds texts that fit the same length,
     and is cut to it; (): batches are not cut."""
     augment: Traced[DevicePipeline] = NO_TRANSFORMS
@@ -79,12 +82,12 @@ class DataConfig:
     """Transforms inside every step, which also travel with the exported program; '': none."""
     valid_fraction: Annotated[float, "in [0, 1)"] = 0.1
     """The share of 'train' that becomes 'valid', where the source has no 'valid'."""
-    split_seed: int = 0
+    split_seed: Seed = 0
     """Seed of the draw that takes 'valid' out of 'train'."""
     placement: Running[Literal["auto", "device", "stream"]] = "auto"
     """Where training examples are kept: on the device, or on the host and streamed; 'auto': on the
     device if they fit."""
-    workers: Running[int | None] = None
+    workers: Running[NaturalInt | None] = None
     """Processes that make streamed batches; 0: threads; None: a few batches are timed to choose."""
 
 
@@ -94,9 +97,9 @@ class OptimizerGroup:
 
     pattern: str
     """A regular expression that finds the group's parameters by their paths."""
-    learning_rate: Hyper = 1.0
+    learning_rate: Strength = 1.0
     """Multiplies the optimizer's learning rate; 0.0 freezes the group."""
-    weight_decay: Hyper = 1.0
+    weight_decay: Strength = 1.0
     """Multiplies the optimizer's weight decay; 0.0 switches it off."""
 
 
@@ -106,12 +109,12 @@ class OptimizerConfig:
 
     name: str
     """Which optimizer: 'adamw', 'sgd' ..., or the user's own 'my_pkg.module:name'."""
-    learning_rate: Annotated[float, HYPER, NEVER_OFF]
+    learning_rate: Annotated[float, HYPER, NEVER_OFF, ">= 0"]
     """The peak of the learning rate, which the schedule scales."""
-    weight_decay: Hyper = 0.0
+    weight_decay: Strength = 0.0
     """Decoupled where the optimizer has its own (adamw, lion ...), else added to the gradient.
     Where the optimizer has a default of its own, that is the default here too; 0.0: none."""
-    clip_norm: float | None = None
+    clip_norm: PositiveFloat | None = None
     """The largest global norm of the gradients, which are scaled down to it; None: no limit."""
     groups: Mapping[str, OptimizerGroup] = field(default_factory=dict)
     """Parameters with other rates, by a name of the user's choice."""
@@ -203,7 +206,7 @@ class Config:
     step t it is at most (1 + t) / (10 + t): the average soon forgets the initial weights."""
     precision: Literal["float32", "bfloat16", "float64"] = "float32"
     """The dtype of the computation. Parameters stay float32 under bfloat16."""
-    seed: Annotated[int, ">= 0"] = 0
+    seed: Seed = 0
     """Seeds the parameters, the order of examples and every draw."""
     init_from: str = ""
     """A workdir, checkpoint, bundle or folder of Hugging Face whose weights a fresh run starts
@@ -221,7 +224,7 @@ class Config:
     heartbeat: Running[PositiveInt] = 30
     """Seconds of silence after which one of several processes counts as lost. A killed one is
     noticed at once."""
-    profile: Running[tuple[int, int] | None] = None
+    profile: Running[tuple[NaturalInt, PositiveInt] | None] = None
     """(first step, number of steps) of which a jax.profiler trace is written into the workdir;
     None: no trace."""
     metrics: Running[MetricChoices] = field(default_factory=dict)

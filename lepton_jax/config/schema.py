@@ -15,6 +15,7 @@ import contextlib
 import dataclasses
 import functools
 import inspect
+import math
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -60,10 +61,17 @@ RANGES: dict[str, Callable[[Any], bool]] = {
     ">= 1": lambda v: v >= 1,
     "in [0, 1)": lambda v: 0 <= v < 1,
     "in [0, 1]": lambda v: 0 <= v <= 1,
+    "in (0, 1]": lambda v: 0 < v <= 1,
     "in [0, 10]": lambda v: 0 <= v <= 10,
+    "in [0, 255]": lambda v: 0 <= v <= 255,
+    "in [0, 2^32)": lambda v: 0 <= v < 2**32,
 }
 
 PositiveInt = Annotated[int, "> 0"]
+PositiveFloat = Annotated[float, "> 0"]
+NaturalInt = Annotated[int, ">= 0"]
+Seed = Annotated[int, "in [0, 2^32)"]
+"""The seed of any draw: JAX makes its keys of 32 bits."""
 Rate = Annotated[float, HYPER, "in [0, 1)"]
 """A probability or a decay that trials may vary, e.g. dropout."""
 Probability = Annotated[float, HYPER, "in [0, 1]"]
@@ -133,23 +141,37 @@ def _infer_annotation(default: Any) -> Any:
     return type(default) if type(default) in (bool, int, float, str) else Any
 
 
+OPTAX_RANGES = {
+    **dict.fromkeys(("b1", "b2", "b3", "beta", "beta1", "beta2", "beta3"), "in [0, 1)"),
+    **dict.fromkeys(("decay", "decay_rate", "momentum"), "in [0, 1)"),
+    **dict.fromkeys(("eps", "eps_root", "weight_decay", "initial_scale"), ">= 0"),
+    **dict.fromkeys(("initial_accumulator_value", "threshold", "consistent_rms"), ">= 0"),
+    **dict.fromkeys(("clip", "clipping_threshold", "estim_lr0", "estim_lr_coef"), "> 0"),
+    **dict.fromkeys(("ns_steps", "trust_coefficient"), "> 0"),
+    "seed": "in [0, 2^32)",
+}
+"""The ranges of optax's own parameters, by their names; muon's `adam_b1` is a `b1`."""
+
+
 def optax_keys(function: Callable[..., Any]) -> dict[str, Key]:
     """Reads the config keys of an optimizer of optax from the defaults of its parameters.
 
     Trials may vary a float, which optax takes traced, but not a bool or an int. A parameter that
     is None by default is a key if its annotation allows a float. Callables, masks and dtypes are
-    no config keys.
+    no config keys. Their ranges are those of `OPTAX_RANGES`.
     """
     keys = {}
     for name, p in inspect.signature(function).parameters.items():
         if p.default is REQUIRED:
             continue
+        wanted = OPTAX_RANGES.get(name.removeprefix("adam_"))
+        bounds = () if wanted is None else (wanted,)
         if type(p.default) is float:
-            keys[name] = Key(float, p.default, (HYPER,))
+            keys[name] = Key(float, p.default, (HYPER, *bounds))
         elif type(p.default) in (bool, int):
-            keys[name] = Key(type(p.default), p.default, ())
+            keys[name] = Key(type(p.default), p.default, bounds)
         elif p.default is None and _takes_float(p.annotation):
-            keys[name] = Key(float | None, None, (HYPER,))
+            keys[name] = Key(float | None, None, (HYPER, *bounds))
     return keys
 
 
@@ -184,8 +206,10 @@ def split_annotation(annotation: Any, default: Any = REQUIRED) -> Key:
 
 
 def describe_type(annotation: Any) -> str:
-    """Says a type in the words of an error message: `int`, `'SAME' or 'VALID'`, `int or None`."""
-    annotation = split_annotation(annotation).annotation
+    """Says a type in the words of an error message: `int > 0`, `'a' or 'b'`, `int or None`."""
+    annotation, _, marks = split_annotation(annotation)
+    if bounds := [mark for mark in marks if mark in RANGES]:
+        return " ".join([describe_type(annotation), *bounds])
     origin, args = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Literal:
         return " or ".join(repr(a) for a in args)
@@ -213,7 +237,7 @@ def coerce_value(value: Any, annotation: Any) -> Any:
         value = coerce_value(value, declared.annotation)
         for mark in marks:
             if value is not None and mark in RANGES and not RANGES[mark](value):
-                raise ValueError(f"expected {describe_type(annotation)} {mark}, got {value!r}")
+                raise ValueError(f"expected {describe_type(annotation)}, got {value!r}")
         if "duration" in marks:
             parse_duration(value)
         return value
@@ -240,9 +264,12 @@ def coerce_value(value: Any, annotation: Any) -> Any:
             return None
     elif annotation is float:
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
+            with contextlib.suppress(OverflowError):  # an int that no float holds
+                if math.isfinite(value):
+                    return float(value)
+            raise ValueError(f"expected a finite number, got {value!r}")
     elif annotation is int:
-        if isinstance(value, int) and not isinstance(value, bool):
+        if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63:
             return value
     elif isinstance(annotation, type) and isinstance(value, annotation):
         return value

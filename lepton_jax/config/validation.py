@@ -6,12 +6,13 @@ A component's section (`model`, `task`, ...) is checked against the component's 
 
 import dataclasses
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 from lepton_jax.config.components import TABLES, Component, component_keys
 from lepton_jax.config.config import Config, OptimizerConfig
 from lepton_jax.config.pipeline import Pipeline, parse_calls
+from lepton_jax.config.plain import to_plain
 from lepton_jax.config.schema import (
     REQUIRED,
     Key,
@@ -33,18 +34,24 @@ class Faults(list[str]):
         self.append(f"{path}: {problem}" if path else problem)
 
 
-def validate_config(tree: Mapping[str, Any], name: str = "the config") -> Config:
+def validate_config(
+    tree: Mapping[str, Any], name: str = "the config", notes: Sequence[str] = ()
+) -> Config:
     """Reads nested mappings as a `Config`, with every default filled in.
+
+    `notes`: what was dropped from the config, which an error tells where a key is missing.
 
     Raises:
       UserError: listing every fault: the key, what was given, what is allowed, the nearest name.
     """
     faults = Faults()
-    config = _read_section(tree, Config, "", faults)
+    config = _read_section(to_plain(tree), Config, "", faults)
     if not faults:
         faults.extend(_find_contradictions(config))
     if faults:
         problems = "1 problem" if len(faults) == 1 else f"{len(faults)} problems"
+        if any(": missing;" in fault for fault in faults):
+            faults.extend(notes)
         raise UserError("\n  ".join([f"config error: {problems} in {name}", *faults]))
     return config
 
@@ -57,6 +64,7 @@ def change_config(config: Config, change: Mapping[str, Any], name: str = "the co
       UserError: where a key does not allow its value.
     """
     tree = config.to_dict()
+    notes = []
     # Names first: they decide what the rest may be.
     for path in sorted(change, key=lambda p: (not p.endswith("name"), p.count("."))):
         *sections, key = path.split(".")
@@ -66,9 +74,25 @@ def change_config(config: Config, change: Mapping[str, Any], name: str = "the co
                 at[section] = {}
             at = at[section]
         if key == "name" and at.get("name") != change[path]:
-            at.clear()
+            notes += start_anew(at, sections, change[path], change)
         at[key] = change[path]
-    return validate_config(tree, name)
+    return validate_config(tree, name, notes)
+
+
+def start_anew(
+    section: Any, path: Sequence[str], component: str, given: Container[str]
+) -> list[str]:
+    """Empties the section at `path` for another component, and returns a note that says so.
+
+    The note names the keys of the section that are gone, but for those `given` anew.
+    """
+    stale = [k for k in section if k != "name"]
+    for key in [*section]:
+        del section[key]
+    gone = [k for k in stale if ".".join([*path, k]) not in given]
+    are = "is" if len(gone) == 1 else "are"
+    dropped = f" ({', '.join(gone)} of the config {are} dropped)" if gone else ""
+    return [f"{'.'.join(path)}: {component}, from its defaults{dropped}"]
 
 
 def parse_pipeline(kind: str, text: str) -> Pipeline:
@@ -159,7 +183,11 @@ def _holds_sections(annotation: Any) -> bool:
 
 def _read_value(value: Any, key: Key, path: str, faults: Faults) -> Any:
     """Checks one value, or a section with all its keys, against the declaration of its key."""
-    annotation, _, marks = key
+    annotation, default, marks = key
+    if value is None and isinstance(default, str | Pipeline) and not default:
+        return default  # None switches off what '' switches off
+    if type(value) is type(default) is float and value == default:
+        return value  # also where it is infinite
     options = typing.get_args(annotation)
     sections = [o for o in options if o is not type(None)]
     if type(None) in options and len(sections) == 1:
@@ -199,7 +227,10 @@ def _read_component(
         return None
     name = tree.get("name", default_name)
     if not isinstance(name, str) or not name:
-        faults.add(join_key(path, "name"), f"expected the name of a {kind}, got {name!r}")
+        cure = ""
+        if isinstance(name, type) or callable(name):
+            cure = f"; expected '{name.__module__}:{getattr(name, '__qualname__', name)}'"
+        faults.add(join_key(path, "name"), f"expected the name of a {kind}, got {name!r}{cure}")
         return None
     try:
         declared = component_keys(kind, name)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from lepton_jax.config.schema import Hyper, Rate, is_off
+from lepton_jax.config.schema import Rate, Strength, is_off
 from lepton_jax.nn import ops
 from lepton_jax.nn.collectives import shard_by_batch
 from lepton_jax.nn.layers import BatchNorm, Conv, Dropout, HyperVariable, Linear
@@ -143,7 +143,7 @@ class GoogLeNet(nnx.Module):
         *,
         stem: Literal["imagenet", "cifar"] = "imagenet",
         normalize: bool = False,
-        auxiliary: Hyper = 0.3,
+        auxiliary: Strength = 0.3,
         dropout: Rate = 0.4,
         rngs: nnx.Rngs,
     ):

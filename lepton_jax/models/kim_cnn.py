@@ -33,7 +33,7 @@ class KimCNN(nnx.Module):
         input_shape: tuple[int, int],
         outputs: int,
         *,
-        windows: tuple[int, ...] = (3, 4, 5),
+        windows: tuple[PositiveInt, ...] = (3, 4, 5),
         filters: PositiveInt = 100,
         width: PositiveInt = 300,
         dropout: Rate = 0.5,

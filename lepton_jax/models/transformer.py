@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from lepton_jax.config.schema import Later, PositiveInt, Rate, Running
+from lepton_jax.config.schema import Later, PositiveFloat, PositiveInt, Rate, Running
 from lepton_jax.errors import UserError
 from lepton_jax.nn.attention import INIT_STD
 from lepton_jax.nn.blocks import (
@@ -59,9 +59,9 @@ class Transformer(nnx.Module):
         mlp: Literal["gelu", "gelu_exact", "swiglu"] = "gelu",
         mlp_width: PositiveInt | None = None,
         norm: Literal["layer", "rms"] = "layer",
-        epsilon: Later[float] = EPSILON,
+        epsilon: Later[PositiveFloat] = EPSILON,
         positions: Literal["learned", "rope"] = "learned",
-        rope_base: float = 10_000.0,
+        rope_base: PositiveFloat = 10_000.0,
         tied: bool = True,
         bias: bool = True,
         dropout: Rate = 0.0,

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from lepton_jax.config.schema import Later, PositiveInt, Rate, Running
+from lepton_jax.config.schema import Later, PositiveFloat, PositiveInt, Rate, Running
 from lepton_jax.errors import UserError
 from lepton_jax.nn import ops
 from lepton_jax.nn.attention import INIT_STD
@@ -61,7 +61,7 @@ class ViT(nnx.Module):
         positions: Literal["learned", "sincos"] = "learned",
         pool: Literal["token", "mean"] = "token",
         mlp: Later[Literal["gelu", "gelu_exact"]] = "gelu",
-        epsilon: Later[float] = EPSILON,
+        epsilon: Later[PositiveFloat] = EPSILON,
         dropout: Rate = 0.0,
         scan: bool = False,
         remat: Running[Remat] = "none",

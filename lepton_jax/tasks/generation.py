@@ -1,7 +1,7 @@
 """Image generation: images from seeds, by a variational autoencoder or by flow matching."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -50,7 +50,7 @@ class AutoencodedGeneration(_Generation):
     `decode(z, noise)`, giving logits [B, H, W, C], and `latent`, Z.
     """
 
-    def __init__(self, spec: DataSpec, *, threshold: int = 127):
+    def __init__(self, spec: DataSpec, *, threshold: Annotated[int, "in [0, 255]"] = 127):
         super().__init__(spec)
         self._threshold = threshold
 

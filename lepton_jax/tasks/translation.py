@@ -1,7 +1,7 @@
 """Translation, or any text from another: cross-entropy of the target, answers by beam search."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -47,7 +47,7 @@ class Translation:
         *,
         label_smoothing: Rate = 0.0,
         beam: PositiveInt = 4,
-        length_penalty: float = 0.6,
+        length_penalty: Annotated[float, ">= 0"] = 0.6,
     ):
         """Checks the data.
 
@@ -60,8 +60,6 @@ class Translation:
         vocabulary = spec.vocabulary
         if vocabulary is None or vocabulary.begin is None or vocabulary.end is None:
             raise UserError("translation needs data with a vocabulary that has a begin and an end")
-        if length_penalty < 0:
-            raise UserError(f"task.length_penalty = {length_penalty}: expected 0 or more")
         (source,), (target,) = spec.fields["source"].shape, spec.fields["target"].shape
         if target < 2:
             raise UserError(f"translation needs targets of two tokens or more, got {target}")

@@ -7,19 +7,28 @@ from lepton_jax.config.config import Config
 from lepton_jax.config.schema import parse_duration
 from lepton_jax.errors import UserError
 
+MOST_STEPS = 2**31
+"""A state counts its steps in int32."""
+
 
 @dataclass(frozen=True)
 class Durations:
     """The durations of a run on `train_examples` examples an epoch.
 
     Raises:
-      UserError: when a duration of the schedule is longer than the run.
+      UserError: when a duration of the schedule is longer than the run, or the run than steps can
+        be counted.
     """
 
     config: Config
     train_examples: int
 
     def __post_init__(self) -> None:
+        if self.total_steps >= MOST_STEPS:
+            raise UserError(
+                f"train_for = {self.config.train_for!r} is {self.total_steps:.3g} steps; expected "
+                f"less than 2^31"
+            )
         for name, value in self.config.schedule.keys.items():
             if isinstance(value, str) and self.steps(value) > self.total_steps:
                 raise UserError(

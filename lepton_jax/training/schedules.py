@@ -13,6 +13,8 @@ import optax
 from lepton_jax.config.schema import Duration
 
 Steps = Callable[[str], int]
+Share = Annotated[float, ">= 0"]
+"""A learning rate as a share of the peak."""
 
 
 def constant(total: int, steps: Steps, *, warmup: Duration = "0 steps") -> optax.Schedule:
@@ -21,7 +23,7 @@ def constant(total: int, steps: Steps, *, warmup: Duration = "0 steps") -> optax
 
 
 def cosine(
-    total: int, steps: Steps, *, warmup: Duration = "0 steps", end: float = 0.0
+    total: int, steps: Steps, *, warmup: Duration = "0 steps", end: Share = 0.0
 ) -> optax.Schedule:
     """Makes a schedule: linear warm-up, then half a cosine from 1 to `end`.
 
@@ -32,7 +34,7 @@ def cosine(
 
 
 def linear(
-    total: int, steps: Steps, *, warmup: Duration = "0 steps", end: float = 0.0
+    total: int, steps: Steps, *, warmup: Duration = "0 steps", end: Share = 0.0
 ) -> optax.Schedule:
     """Makes a schedule: linear warm-up, then a line from 1 to `end`."""
     begin = steps(warmup)
@@ -44,8 +46,8 @@ def one_cycle(
     steps: Steps,
     *,
     peak_at: Annotated[float, "in [0, 1)"] = 0.3,
-    start: float = 0.04,
-    end: float = 1e-4,
+    start: Share = 0.04,
+    end: Share = 1e-4,
 ) -> optax.Schedule:
     """Makes a schedule: from `start` up to 1 at `peak_at` of the run, then down to `end`.
 
@@ -61,7 +63,7 @@ def piecewise(
     steps: Steps,
     *,
     at: tuple[Duration, ...],
-    factor: float = 0.1,
+    factor: Share = 0.1,
     warmup: Duration = "0 steps",
 ) -> optax.Schedule:
     """Makes a schedule: linear warm-up, then 1, times `factor` from each point of `at` on.

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from lepton_jax.boxes.geometry import move_box_fields
-from lepton_jax.config.schema import HYPER, PositiveInt, Rate
+from lepton_jax.config.schema import HYPER, PositiveFloat, PositiveInt, Rate
 from lepton_jax.errors import UserError
 from lepton_jax.nn.rng import Noise
 from lepton_jax.transforms.pixels import Batch, to_dtype, to_float
@@ -59,7 +59,9 @@ def flip(batch: Batch, noise: Noise | None, *, vertical: bool = False) -> Batch:
     return {**batch, "image": image_BHWC, **move_box_fields(batch, 1 - 2 * offset_B2, offset_B2)}
 
 
-def zoom(batch: Batch, noise: Noise | None, *, least: float = 0.8, most: float = 1.25) -> Batch:
+def zoom(
+    batch: Batch, noise: Noise | None, *, least: PositiveFloat = 0.8, most: PositiveFloat = 1.25
+) -> Batch:
     """Scales each image by a log-uniform factor between `least` and `most`, at a random position.
 
     An enlarged image is cut to the old size; a shrunk one is padded with black. Bilinear.

@@ -97,7 +97,7 @@ def image_of(element: Element) -> np.ndarray:
 # Size and place.
 
 
-def resize(element: Element, *, height: int, width: int | None = None) -> Element:
+def resize(element: Element, *, height: PositiveInt, width: PositiveInt | None = None) -> Element:
     """Resizes to `height` x `width` (a square without `width`), bilinear with antialiasing."""
     image = image_of(element)
     size = (height if width is None else width, height)
@@ -106,7 +106,7 @@ def resize(element: Element, *, height: int, width: int | None = None) -> Elemen
     return {**element, "image": resample(image, size)}
 
 
-def resize_shorter(element: Element, *, size: int) -> Element:
+def resize_shorter(element: Element, *, size: PositiveInt) -> Element:
     """Resizes the shorter side to `size`, the longer in proportion, bilinear with antialiasing."""
     height, width = image_of(element).shape[:2]
     shorter = min(height, width)
@@ -132,7 +132,9 @@ def resample(
     return resized[0] if len(parts) == 1 and resized[0].ndim == 3 else np.stack(resized, axis=-1)
 
 
-def center_crop(element: Element, *, height: int, width: int | None = None) -> Element:
+def center_crop(
+    element: Element, *, height: PositiveInt, width: PositiveInt | None = None
+) -> Element:
     """Cuts the middle `height` x `width` (a square without `width`) out of the image, and moves
     its boxes with it.
 
@@ -152,8 +154,8 @@ def random_resized_crop(
     element: Element,
     draws: Draws,
     *,
-    height: int,
-    width: int | None = None,
+    height: PositiveInt,
+    width: PositiveInt | None = None,
     smallest: Annotated[float, "in [0, 1)"] = 0.08,
     aspect: Annotated[float, ">= 1"] = 4 / 3,
 ) -> Element:

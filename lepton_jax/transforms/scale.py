@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from lepton_jax.config.schema import PositiveFloat
 from lepton_jax.errors import UserError
 from lepton_jax.nn.rng import Noise
 from lepton_jax.transforms.pixels import Batch
@@ -9,10 +10,11 @@ from lepton_jax.transforms.pixels import Batch
 # B batch, H height, W width, C channels.
 
 PerChannel = float | tuple[float, ...]
+Spread = PositiveFloat | tuple[PositiveFloat, ...]
 
 
 def scale(
-    batch: Batch, noise: Noise | None, *, mean: PerChannel = 0.0, std: PerChannel = 255.0
+    batch: Batch, noise: Noise | None, *, mean: PerChannel = 0.0, std: Spread = 255.0
 ) -> Batch:
     """Standardises images: (image - mean) / std, in float32 if the image is integer.
 

@@ -104,5 +104,3 @@ def test_data_of_another_kind_is_refused():
         Translation(DataSpec({**FIELDS, "target_length": FieldSpec((2,), "int32")}, (), WORDS))
     with pytest.raises(UserError, match="has a begin and an end"):
         Translation(DataSpec(FIELDS, (), Vocabulary(("a", "b"))))
-    with pytest.raises(UserError, match="length_penalty = -1"):
-        task(length_penalty=-1.0)

@@ -35,20 +35,15 @@ def random_bytes(key: int, start: int, count: int) -> np.ndarray:
 
 def generated_images(
     *,
-    size: tuple[int, int, int] = (8, 8, 1),
-    classes: int = 10,
-    examples: int = 512,
+    size: tuple[PositiveInt, PositiveInt, PositiveInt] = (8, 8, 1),
+    classes: PositiveInt = 10,
+    examples: PositiveInt = 512,
     test_examples: PositiveInt | None = None,
 ) -> Source:
     """Makes `image` uint8 [H, W, C], a pattern of its class plus noise, and `label` int32.
 
     `examples` are for training; `test_examples`, a fourth as many by default, are the test.
     """
-    if min(*size, classes, examples) < 1:
-        raise UserError(
-            "generated_images: expected positive numbers, got "
-            f"size={size}, classes={classes}, examples={examples}"
-        )
     tests = test_examples or max(1, examples // 4)
     return Source(
         splits={
@@ -97,7 +92,7 @@ _SUCCESSOR = np.array([0, 0, 0, 0, 1, 1, 2, 3])
 
 def generated_tokens(
     *,
-    vocabulary: int = 64,
+    vocabulary: PositiveInt = 64,
     length: PositiveInt = 32,
     examples: PositiveInt = 4096,
     test_examples: PositiveInt | None = None,
@@ -188,7 +183,7 @@ _SMALLEST = 6
 
 def generated_objects(
     *,
-    size: tuple[int, int] = (64, 64),
+    size: tuple[PositiveInt, PositiveInt] = (64, 64),
     most: PositiveInt = 4,
     examples: PositiveInt = 64,
     test_examples: PositiveInt | None = None,
