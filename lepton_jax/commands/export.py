@@ -10,7 +10,12 @@ if TYPE_CHECKING:
 
 
 def export(
-    workdir: str, out: str, *, checkpoint: str = "best", format: str = "bundle"
+    workdir: str,
+    out: str,
+    *,
+    checkpoint: str = "best",
+    format: str = "bundle",
+    replace: bool = False,
 ) -> "ExportedBundle | ExportedWeights":
     """Writes a run's model as a bundle: a folder that answers without lepton_jax.
 
@@ -20,6 +25,7 @@ def export(
     --format=bundle                 or hugging_face: config.json and model.safetensors as
                                     transformers reads them; or lora: the adapters of a run with
                                     LoRA, one safetensors file
+    --replace                       puts it in the place of another run's bundle or weights
 
     Examples:
       python launch.py export --workdir=runs/digits --out=bundles/digits
@@ -31,7 +37,7 @@ def export(
     from lepton_jax.training.runtime import runtime
 
     writers: dict[str, Any] = {
-        "bundle": lambda run, out: bundle.export_bundle(prepare_export(run), out),
+        "bundle": lambda run, *args: bundle.export_bundle(prepare_export(run), *args),
         "hugging_face": formats.export_hugging_face,
         "lora": formats.export_adapters,
     }
@@ -39,4 +45,4 @@ def export(
         near = did_you_mean(format, writers)
         raise UserError(f"--format={format}{near}: expected {', '.join(writers)}")
     with runtime(saved.read_config(workdir).precision):
-        return writers[format](saved.load_run(workdir, checkpoint), out)
+        return writers[format](saved.load_run(workdir, checkpoint), out, replace)

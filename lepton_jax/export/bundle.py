@@ -20,11 +20,13 @@ import numpy as np
 from safetensors.numpy import save
 
 from lepton_jax.answers.kind import find_kind
+from lepton_jax.console import say
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.export import stablehlo
 from lepton_jax.export.exportable import Exportable
 from lepton_jax.export.lineage import build_lineage, check_clean, scrub_values
 from lepton_jax.export.raw_inputs import image_decoding, text_encoding
+from lepton_jax.export.replaced import describe_replaced
 from lepton_jax.export.verify import TOLERANCE
 from lepton_jax.io.atomic import replace_folder
 from lepton_jax.io.files import replace_non_finite
@@ -57,22 +59,22 @@ class ExportedBundle:
 
 
 def export_bundle(
-    model: Exportable, out: str, *, date: datetime.date | None = None
+    model: Exportable, out: str, replace: bool = False, *, date: datetime.date | None = None
 ) -> ExportedBundle:
-    """Writes the bundle of `model` to the folder `out`, replacing a bundle that is there.
+    """Writes the bundle of `model` to the folder `out`, replacing an earlier one of its run there.
 
     Args:
+      replace: also replaces the bundle of another run.
       date: the day of export that the bundle states; by default today (UTC), or that of the
         environment's SOURCE_DATE_EPOCH.
 
     Raises:
-      UserError: when `out` holds something else than a bundle, or cannot be written.
+      UserError: when `out` holds something else than a bundle of this run, or cannot be written.
       WorkError: when the model cannot be exported, the disk is full, or a file would carry a path
         or a secret of this machine.
     """
-    target = Path(os.path.abspath(out))
-    if target.exists() and not _is_replaceable(target):
-        raise UserError(f"--out={out} exists and is no bundle; give a folder that does not exist")
+    target = Path(os.path.realpath(out))  # a link to a folder stays one
+    note = describe_replaced(target, model, out, replace) if target.exists() else ""
     files = _bundle_files(model, (date or _today()).isoformat())
     check_clean({n: c for n, c in files.items() if n != WEIGHTS}, model.workdir)
     try:
@@ -81,11 +83,12 @@ def export_bundle(
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (folder / name).write_bytes(content)
             (folder / MANIFEST).write_bytes(manifest_bytes(folder, files))
-            folder.chmod(0o755)
     except (PermissionError, NotADirectoryError, FileExistsError) as e:
         raise UserError(f"cannot write {target}: {e.strerror}; choose another --out") from None
     except OSError as e:
         raise WorkError(f"cannot write {target}: {e.strerror}") from None
+    if note:
+        say(note)
     size = sum(map(len, files.values()))
     return ExportedBundle(bundle_id(target), out, model.step, len(files) + 1, size)
 
@@ -200,11 +203,10 @@ def _json_bytes(value: Any) -> bytes:
 
 
 def _today() -> datetime.date:
-    seconds = float(os.environ.get("SOURCE_DATE_EPOCH") or time.time())
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).date()
-
-
-def _is_replaceable(target: Path) -> bool:
-    if not target.is_dir():
-        return False
-    return (target / MANIFEST).exists() or not any(target.iterdir())
+    epoch = os.environ.get("SOURCE_DATE_EPOCH") or str(time.time())
+    try:
+        return datetime.datetime.fromtimestamp(float(epoch), datetime.UTC).date()
+    except (ValueError, OverflowError, OSError):
+        raise UserError(
+            f"SOURCE_DATE_EPOCH={epoch}: expected seconds since 1970, e.g. 1700000000"
+        ) from None

@@ -28,15 +28,24 @@ class ExportedWeights:
         return f"Exported step {self.step}: {self.what}\nIt is in {self.path}; next: {self.next}"
 
 
-def export_hugging_face(run: SavedRun, out: str) -> ExportedWeights:
+def export_hugging_face(run: SavedRun, out: str, replace: bool = False) -> ExportedWeights:
     """Writes the folder `out`: config.json, model.safetensors and, with texts, tokenizer.json.
 
     Raises:
-      UserError: when transformers has no such model, or `out` holds something else.
+      UserError: when transformers has no such model, or `out` holds something else; other weights
+        too, unless `replace` says that they may go.
     """
     folder = epath.Path(out)
-    if folder.exists() and any(folder.iterdir()) and not is_pretrained(folder):
-        raise UserError(f"--out={out} exists and is no folder of Hugging Face; give a new one")
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--out={out} is a file; give a folder that does not exist")
+    if folder.exists() and any(folder.iterdir()):
+        if not is_pretrained(folder):
+            raise UserError(f"--out={out} exists and is no folder of Hugging Face; give a new one")
+        if not replace:
+            raise UserError(
+                f"--out={out} holds weights already; choose another --out, or give --replace to "
+                "write over them"
+            )
     program = run.program
     architecture, arrays = write_pretrained(
         folder, run.weights, program.config.model, *program.parts.shape, run.data.spec.classes
@@ -47,11 +56,12 @@ def export_hugging_face(run: SavedRun, out: str) -> ExportedWeights:
     return ExportedWeights(out, run.step, f"{architecture}, {arrays} arrays", load)
 
 
-def export_adapters(run: SavedRun, out: str) -> ExportedWeights:
+def export_adapters(run: SavedRun, out: str, replace: bool = False) -> ExportedWeights:
     """Writes the adapters that a run with `lora` trained as one safetensors file, `out`.
 
     Raises:
-      UserError: when it trained no adapters, or `out` is a folder.
+      UserError: when it trained no adapters, or `out` is a folder, or a file that `replace` does
+        not allow to go.
     """
     config, fit, file = run.program.config, run.state.learner, epath.Path(out)
     if config.lora is None:
@@ -60,7 +70,15 @@ def export_adapters(run: SavedRun, out: str) -> ExportedWeights:
         raise UserError(
             f"--out={out} is a folder; adapters are one file, e.g. {out}/adapters.safetensors"
         )
+<<<<<<< HEAD
     learner: Any = run.program.training.learner(run.state)[0]
     size = lora.write_adapters(file, learner.evaluated(fit), config.lora.alpha)
+=======
+    if file.exists() and not replace:
+        raise UserError(
+            f"--out={out} exists; choose another --out, or give --replace to write over it"
+        )
+    size = lora.write_adapters(file, fit.ema or fit.params, config.lora.alpha)
+>>>>>>> f03dfe5 (Bundles: nothing is opened but plain files inside, the verdict takes the place of what is there; an export exchanges folders and refuses another run's)
     load = f"python launch.py train ... --config.init_from=BASE --config.lora.init_from={out}"
     return ExportedWeights(out, run.step, f"{len(fit.params)} arrays, {size / 1e6:.2f} MB", load)

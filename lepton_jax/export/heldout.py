@@ -1,6 +1,5 @@
 """The test set that a bundle's recorded result was measured on, where it is at hand."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 
 from lepton_jax.answers.kind import Kind, MeasuredAgain, find_kind_or_numbers, is_user_kind
 from lepton_jax.errors import UserError, WorkError
+from lepton_jax.serving import loader
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def load_test_set(folder: Path, workdir: str | None) -> HeldOut | str:
       The test set, or a sentence saying why there is none.
     """
     lineage, metrics, signature = (
-        _read_object(folder / f"{name}.json") for name in ("lineage", "metrics", "signature")
+        loader.read_object(folder, f"{name}.json") for name in ("lineage", "metrics", "signature")
     )
     name = signature.get("answer", "numbers")
     kind, note = find_bundle_kind(name, trusted=workdir is not None)
@@ -57,7 +57,7 @@ def load_test_set(folder: Path, workdir: str | None) -> HeldOut | str:
         return f"answers of the kind {name!r} are not measured again"
     try:
         recorded = float(metrics["test"][kind.metric])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return f"the record holds no test {kind.metric}"
     try:
         section = _data_section(lineage, workdir)
@@ -86,13 +86,6 @@ def find_bundle_kind(name: str, trusted: bool) -> tuple[Kind, str]:
             "bundle names; give --workdir, the run that the bundle came from"
         )
     return find_kind_or_numbers(name)
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    value = json.loads(path.read_bytes())
-    if not isinstance(value, dict):
-        raise ValueError(f"{path.name} is not an object")
-    return value
 
 
 def _data_section(lineage: Mapping[str, Any], workdir: str | None) -> Mapping[str, Any]:
@@ -135,7 +128,7 @@ def _load(section: Mapping[str, Any], folder: Path, trusted: bool) -> Any:
         valid_fraction=section["valid_fraction"],
         split_seed=section["split_seed"],
         train_decode=parse_pipeline("host transform", train_decode),
-        tokenizer=(folder / "tokenizer.json").read_text("utf-8") if name else None,
+        tokenizer=loader.read_file(folder, "tokenizer.json").decode() if name else None,
         encode=Component("encoding", name, encode) if name else None,
     )
 

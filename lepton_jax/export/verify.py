@@ -1,16 +1,19 @@
 """Judges a bundle: intact, and answering as its exporter's model did, where the lab does not exist.
 
 The verdict is `verdict.json` in the bundle's folder. It names the bundle's id and is the one file
-that the manifest does not list, so that judging a bundle does not change it.
+that the manifest does not list, so that judging a bundle does not change it. It is a new file that
+takes the place of what is there: nothing is written through a link or into a file with two names.
 """
 
+import errno
 import json
 import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from lepton_jax.answers.kind import AnswerComparison
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.export import isolated
 from lepton_jax.export.heldout import HeldOut, find_bundle_kind, load_test_set
+from lepton_jax.io.atomic import is_leftover, replace_file
 from lepton_jax.io.timestamps import utc_timestamp
 from lepton_jax.serving import loader
 
@@ -60,6 +64,8 @@ class BundleVerdict:
     path: str
     checks: tuple[BundleCheck, ...]
     time: str
+    not_kept: str = ""
+    """Why the verdict does not lie in the bundle's folder; '' where it does."""
 
     @property
     def ok(self) -> bool:
@@ -76,8 +82,10 @@ class BundleVerdict:
             if unseen:
                 lines.append(f"Not looked at: {', '.join(unseen)}")
             lines.append(
-                f"Verified; the verdict is in {self.path}/{loader.VERDICT}; next: python launch.py "
-                f"register --bundle={self.path} --model=NAME"
+                f"Verified; {self.not_kept}"
+                if self.not_kept
+                else f"Verified; the verdict is in {self.path}/{loader.VERDICT}; next: python "
+                f"launch.py register --bundle={self.path} --model=NAME"
             )
         else:
             lines.append(
@@ -96,16 +104,21 @@ def verify_bundle(bundle: str, *, workdir: str | None = None) -> BundleVerdict:
 
     Raises:
       UserError: when there is no such folder.
-      WorkError: when the verdict cannot be written.
+      WorkError: when the disk is full. Where this user may not write into the bundle, the verdict
+        is returned and says so.
     """
     if not os.path.isdir(bundle):
         raise UserError(f"--bundle={bundle}: there is no such folder")
     folder = Path(bundle)
-    if not (folder / loader.MANIFEST).is_file():
+    if not os.path.lexists(folder / loader.MANIFEST):
         missing = BundleCheck("intact", False, f"{loader.MANIFEST} is missing: this is no bundle")
         return BundleVerdict("", bundle, (missing,), utc_timestamp())
-    identity = loader.bundle_id(folder)
+    _remove_leftovers(folder)
     faults = loader.find_faults(folder)
+    try:
+        identity = loader.bundle_id(folder)
+    except loader.BundleError:
+        identity = ""  # as `faults` says
     if faults:
         checks = [BundleCheck("intact", False, f) for f in faults]
     else:
@@ -113,15 +126,34 @@ def verify_bundle(bundle: str, *, workdir: str | None = None) -> BundleVerdict:
         try:
             checks += _check_behaviour(folder, identity, workdir)
         # A manifest written around nonsense is intact; what is in it need not even have the keys.
-        except (loader.BundleError, KeyError, TypeError, ValueError, OSError) as e:
-            checks.append(BundleCheck("readable", False, f"{type(e).__name__}: {e}"))
-    verdict = BundleVerdict(identity, bundle, tuple(checks), utc_timestamp())
+        except (loader.BundleError, LookupError, TypeError, ValueError, AttributeError) as e:
+            said = str(e) if isinstance(e, loader.BundleError) else f"{type(e).__name__}: {e}"
+            checks.append(BundleCheck("readable", False, said))
+    return _keep(BundleVerdict(identity, bundle, tuple(checks), utc_timestamp()), folder)
+
+
+def _keep(verdict: BundleVerdict, folder: Path) -> BundleVerdict:
+    """Writes a verdict into the bundle's folder, unless this user may not. Returns it with why."""
+    target = folder / loader.VERDICT
     try:
-        text = json.dumps(verdict.as_json(), indent=1) + "\n"
-        (folder / loader.VERDICT).write_text(text)
+        with replace_file(target) as file:
+            file.write((json.dumps(verdict.as_json(), indent=1) + "\n").encode())
     except OSError as e:
-        raise WorkError(f"cannot write {folder / loader.VERDICT}: {e.strerror}") from None
+        if e.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            why = f"the verdict is not kept: {folder} cannot be written ({e.strerror}); --json"
+            return replace(
+                verdict, not_kept=f"{why} prints it, and a copy of the bundle can hold it"
+            )
+        raise WorkError(f"cannot write {target}: {e.strerror}") from None
     return verdict
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Removes what a `verify` that was killed while it wrote its verdict left in the bundle."""
+    with suppress(OSError):
+        for name in os.listdir(folder):
+            if is_leftover(name) and name.startswith(f".{loader.VERDICT}."):
+                os.remove(folder / name)
 
 
 def _check_behaviour(folder: Path, identity: str, workdir: str | None) -> list[BundleCheck]:
@@ -130,7 +162,7 @@ def _check_behaviour(folder: Path, identity: str, workdir: str | None) -> list[B
     bundle = loader.Bundle(folder, identity)
     examples = bundle.examples()
     signature = bundle.signature
-    tolerance = min(float(signature["tolerance"]), max(TOLERANCE.values()))
+    tolerance = min(abs(float(signature["tolerance"])), max(TOLERANCE.values()))
     inputs = [examples["inputs"], {k: v[:1] for k, v in examples["inputs"].items()}]
     if isinstance(test, HeldOut):
         inputs.append(test.inputs)
@@ -167,7 +199,7 @@ def _read_texts(folder: Path, signature: Mapping[str, Any]) -> list[dict[str, An
     """Reads the texts of the examples, and the tokens that the exporter made of each."""
     if not signature.get("text"):
         return []
-    texts = json.loads((folder / "examples" / "texts.json").read_bytes())
+    texts = loader.read_json(folder, "examples/texts.json")
     if not isinstance(texts, list) or not texts:
         raise ValueError("examples/texts.json holds no texts")
     return texts

@@ -1,12 +1,15 @@
 """Replaces a file or a folder on a disk as a whole: a reader finds the old one or the new one.
 
-The new one is written beside the old one and renamed at the end. Errors are plain `OSError`s.
+The new one is written beside the old one and takes its place at the end. Errors are plain
+`OSError`s.
 """
 
+import ctypes
+import errno
 import os
 import secrets
 import shutil
-import tempfile
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +17,9 @@ from typing import BinaryIO
 
 _TRIES = 10
 """How often a folder that other processes replace at the same time is moved out of the way."""
+
+_ASIDE = ".swap"
+"""How the name of a temporary folder ends."""
 
 
 @contextmanager
@@ -51,22 +57,126 @@ def is_leftover(name: str) -> bool:
 def replace_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yields where to create a folder that takes the place of `path` when the block ends well.
 
-    It lies in a temporary folder `.NAME.*` of its own, beside `path`. Of several processes that
-    replace the same folder, the last one wins.
+    It lies in a temporary folder `.NAME.*.swap` of its own, beside `path`. The two are exchanged in
+    one step where the system can do that (Linux on its usual file systems, macOS), so that a kill
+    leaves the old one or the new one. Elsewhere the old one is moved away first; the next
+    `replace_folder` of the same path moves it back, if a kill came between. It also removes what
+    killed ones left. Of several processes that replace the same folder, the last one wins.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
+    _clean_up(target)
+    with _folder_aside(target) as aside:
         yield aside / "new"
+        _sync(aside / "new")
         for i in range(_TRIES):
-            with suppress(FileNotFoundError):
-                target.rename(aside / f"old{i}")
             try:
+                if exchange(aside / "new", target):
+                    break
+                with suppress(FileNotFoundError):
+                    target.rename(aside / f"old{i}")
                 (aside / "new").rename(target)
                 break
-            except OSError:  # another process may have put its own there meanwhile
-                if i == _TRIES - 1 or not target.exists():
+            except OSError:  # another process may have put its own there, or taken it, meanwhile
+                if i == _TRIES - 1:
+                    _move_back(aside, target)
                     raise
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Exchanges two files or folders in one step, or moves `one` to `other` where that is absent.
+
+    Returns False where the system or the file system cannot do that; nothing is changed then.
+    """
+    if not os.path.lexists(other):
+        one.rename(other)
+        return True
+    libc = ctypes.CDLL(None, use_errno=True)
+    at_cwd, names = -100, (os.fsencode(one), os.fsencode(other))
+    if sys.platform == "linux" and hasattr(libc, "renameat2"):
+        failed = libc.renameat2(at_cwd, names[0], at_cwd, names[1], 2)  # RENAME_EXCHANGE
+    elif sys.platform == "darwin" and hasattr(libc, "renamex_np"):
+        failed = libc.renamex_np(*names, 2)  # RENAME_SWAP
+    else:
+        return False
+    if not failed:
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EXDEV):
+        return False
+    raise OSError(code, os.strerror(code), os.fspath(other))
+
+
+@contextmanager
+def _folder_aside(target: Path) -> Iterator[Path]:
+    """Yields a temporary folder beside `target`, locked for as long as its maker lives."""
+    while True:
+        aside = target.parent / f".{target.name}.{secrets.token_hex(4)}{_ASIDE}"
+        aside.mkdir(0o700)
+        descriptor = _lock(aside)
+        if descriptor is None or aside.exists():  # else another's `_clean_up` was quicker
+            break
+        os.close(descriptor)
+    try:
+        yield aside
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _clean_up(target: Path) -> None:
+    """Removes the temporary folders of makers that were killed; moves an old folder back first."""
+    with suppress(OSError):  # a folder that cannot be listed
+        for aside in target.parent.glob(f".{_escaped(target.name)}.*{_ASIDE}"):
+            descriptor = _lock(aside)
+            if descriptor is not None:
+                _move_back(aside, target)
+                shutil.rmtree(aside, ignore_errors=True)
+                os.close(descriptor)
+
+
+def _move_back(aside: Path, target: Path) -> None:
+    """Moves the newest old folder back to where it was, if nothing has taken its place."""
+    olds = sorted(aside.glob("old*"))
+    if olds and not os.path.lexists(target):
+        olds[-1].rename(target)
+
+
+def _lock(folder: Path) -> int | None:
+    """Locks a folder until the descriptor that is returned is closed, or this process ends.
+
+    Returns None when another process holds it, when it is gone, or where folders have no locks.
+    """
+    import fcntl
+
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _sync(folder: Path) -> None:
+    """Writes the files of a folder to the disk: a power cut after the exchange must not lose them.
+
+    Links are not followed.
+    """
+    for path, _, names in os.walk(folder):
+        for name in [path, *(os.path.join(path, n) for n in names)]:
+            if os.path.islink(name):
+                continue
+            descriptor = os.open(name, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+
+def _escaped(name: str) -> str:
+    return "".join(f"[{c}]" if c in "*?[" else c for c in name)

@@ -1,6 +1,6 @@
 """What a bundle must be before an alias may point to it: verified, unchanged, good enough."""
 
-import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,13 +66,14 @@ def check_verified(folder: Path) -> Refusal | None:
     except loader.BundleError as e:
         return Refusal("changed", str(e), "export it again")
     try:
-        verdict = json.loads((folder / loader.VERDICT).read_bytes())
+        if not os.path.lexists(folder / loader.VERDICT):
+            return Refusal("unverified", f"{identity} has no verdict", cure)
+        verdict = loader.read_object(folder, loader.VERDICT)
         judged, ok = verdict["id"], verdict["ok"]
-        failed = [c["name"] for c in verdict["checks"] if c["ok"] is False]
-    except FileNotFoundError:
-        return Refusal("unverified", f"{identity} has no verdict", cure)
-    except (OSError, ValueError, KeyError, TypeError) as e:
-        return Refusal("unverified", f"its verdict cannot be read ({type(e).__name__})", cure)
+        failed = [str(c["name"]) for c in verdict["checks"] if c["ok"] is False]
+    except (loader.BundleError, KeyError, TypeError) as e:
+        said = str(e) if isinstance(e, loader.BundleError) else f"{type(e).__name__}: {e}"
+        return Refusal("unverified", f"its verdict cannot be read ({said})", cure)
     if judged != identity:
         return Refusal("changed", f"the verdict is of {judged}, but this is {identity}", cure)
     if faults := loader.find_faults(folder):
@@ -100,7 +101,7 @@ def unmet_conditions(gate: Iterable[Condition], metrics: Mapping[str, float]) ->
 
 def read_metrics(folder: Path) -> dict[str, float]:
     """Reads the numbers of a bundle's metrics.json as `{'test/accuracy': 0.98}`."""
-    results = flatten_dict(json.loads((folder / "metrics.json").read_bytes()), "/")
+    results = flatten_dict(loader.read_object(folder, "metrics.json"), "/")
     return {
         name: float(value)
         for name, value in results.items()

@@ -2,18 +2,21 @@
 
 Imports: the standard library and numpy; jax, safetensors and Pillow when a program is loaded,
 tokenizers when a text is given or shown. It also runs from its own file, without the rest of
-lepton_jax: so bundles are verified. Nothing in a bundle is imported, evaluated or unpickled.
+lepton_jax: so bundles are verified. Nothing in a bundle is imported, evaluated or unpickled, and
+nothing is opened but plain files that lie in its folder: `open_inside` is the only door.
 """
 
 import hashlib
 import io
 import json
+import math
 import os
+import stat
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 
@@ -42,6 +45,16 @@ _UNREADABLE = (
 # Reading a file in pieces of this size keeps the memory of a digest small.
 _PIECE = 1 << 20
 
+MAX_JSON = 1 << 24
+"""Bytes of a JSON document of a bundle, but for its tokenizer; larger ones are refused unread."""
+
+_MOST_ELEMENTS = 1 << 28
+_LONGEST_SIDE = 1 << 15
+"""What a signature may ask for: elements of an input, and pixels of a side of an image."""
+
+MAX_FILES = 10_000
+"""Files and folders of a bundle; a folder with more is refused before the rest is listed."""
+
 
 class BundleError(Exception):
     """The folder is no bundle, is damaged, or was written by something newer."""
@@ -51,10 +64,78 @@ class InputError(ValueError):
     """The input is not what the bundle's signature declares."""
 
 
+def open_inside(folder: str | os.PathLike[str], path: str) -> BinaryIO:
+    """Opens the plain file `path` of a bundle; follows no link below `folder`, and never waits.
+
+    Raises:
+      OSError: when a part of the path is a link, '..' or absent, or it is no plain file.
+    """
+    parts, flags = path.split("/"), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+    if not all(parts) or {".", ".."} & set(parts) or "\0" in path:
+        raise OSError(0, "is no path inside a bundle")
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for part in parts:
+            mode = os.lstat(part, dir_fd=descriptor).st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                raise OSError(0, "is a link" if stat.S_ISLNK(mode) else "is no plain file")
+            parent, descriptor = descriptor, os.open(part, flags, dir_fd=descriptor)
+            os.close(parent)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(0, "is no plain file")
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_file(folder: str | os.PathLike[str], path: str, most: int = 1 << 40) -> bytes:
+    """Reads the plain file `path` of a bundle, of at most `most` bytes.
+
+    Raises:
+      BundleError: when there is none, or it is larger; names it.
+    """
+    try:
+        with open_inside(folder, path) as f:
+            if (size := os.fstat(f.fileno()).st_size) > most:
+                raise OSError(0, f"{size} bytes are more than such a document has")
+            return f.read()
+    except OSError as e:
+        name = f"{os.fspath(folder)}/{_printable(path)}"
+        raise BundleError(f"{name}: {e.strerror}") from None
+
+
+def read_json(folder: str | os.PathLike[str], path: str) -> Any:
+    """Reads a JSON document of a bundle. Its numbers must be finite.
+
+    Raises:
+      BundleError: when it is none; names it.
+    """
+
+    def refuse(number: str) -> NoReturn:
+        raise ValueError(f"{number} is no JSON")
+
+    text = read_file(folder, path, MAX_JSON)
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except (ValueError, RecursionError) as e:
+        said = f"is not JSON ({type(e).__name__}: {e!s:.80})"
+        raise BundleError(f"{os.fspath(folder)}/{path}: {said}") from None
+
+
+def read_object(folder: str | os.PathLike[str], path: str) -> dict[str, Any]:
+    """Reads a JSON document of a bundle that is an object, as `read_json` does."""
+    value = read_json(folder, path)
+    if not isinstance(value, dict):
+        said = f"expected an object, got {type(value).__name__}"
+        raise BundleError(f"{os.fspath(folder)}/{path}: {said}")
+    return value
+
+
 def manifest_bytes(folder: Path, paths: Iterable[str]) -> bytes:
     """Builds the manifest of `paths` below `folder`: a byte string that stands for these files."""
     files = [
-        {"path": p, "sha256": _sha256(folder / p), "size": (folder / p).stat().st_size}
+        {"path": p, "sha256": _sha256(folder, p), "size": (folder / p).stat().st_size}
         for p in sorted(paths)
     ]
     return _canonical({"format_version": FORMAT_VERSION, "files": files})
@@ -66,44 +147,45 @@ def bundle_id(folder: str | os.PathLike[str]) -> str:
     Raises:
       BundleError: when there is no manifest to read.
     """
-    path = Path(folder) / MANIFEST
     try:
-        return "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as e:
-        raise BundleError(f"{folder} is no bundle: {MANIFEST}: {e.strerror}") from None
+        return "sha256:" + hashlib.sha256(read_file(folder, MANIFEST, MAX_JSON)).hexdigest()
+    except BundleError as e:
+        raise BundleError(f"{folder} is no bundle: {str(e).removeprefix(f'{folder}/')}") from None
 
 
 def find_faults(folder: str | os.PathLike[str]) -> list[str]:
     """Lists how the files of a bundle differ from those in its manifest; [] if they do not."""
-    folder = Path(folder)
     try:
-        text = (folder / MANIFEST).read_bytes()
-        manifest = json.loads(text)
+        text = read_file(folder, MANIFEST, MAX_JSON)
+        manifest = read_object(folder, MANIFEST)
         version = manifest["format_version"]
-        if type(version) is not int or version > FORMAT_VERSION:
+        if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
             return [
-                f"{MANIFEST}: bundle format {version!r}, but this loader reads up to "
+                f"{MANIFEST}: bundle format {version!r:.40}, but this loader reads up to "
                 f"{FORMAT_VERSION}; update lepton_jax"
             ]
-        listed = {str(f["path"]): (int(f["size"]), str(f["sha256"])) for f in manifest["files"]}
-        canonical = text == _canonical(manifest)
+        files = [(f["path"], f["size"], f["sha256"]) for f in manifest["files"]]
+        if any((type(p), type(n), type(d)) != (str, int, str) for p, n, d in files):
+            raise TypeError("a file is a path, a size and a digest")
+        listed = {path: (size, digest) for path, size, digest in files}
+        canonical = text == _canonical(manifest) and len(listed) == len(files)
+        there = _entries(Path(folder))
+    except BundleError as e:
+        return [str(e).removeprefix(f"{folder}/")]
     except OSError as e:
-        return [f"{MANIFEST}: {e.strerror}"]
-    except (ValueError, KeyError, TypeError, RecursionError) as e:
-        return [f"{MANIFEST}: cannot be read as a manifest ({type(e).__name__}: {e})"]
-    faults = [] if canonical else [f"{MANIFEST}: has been edited"]
-    there = _files(folder)
-    faults += [f"{p}: not listed in the manifest" for p in sorted(there - listed.keys() - UNLISTED)]
+        return [f"{e.filename or folder}: {e.strerror}"]
+    except _UNREADABLE as e:
+        return [f"{MANIFEST}: cannot be read as a manifest ({type(e).__name__}: {e!s:.80})"]
+    found = {} if canonical else {MANIFEST: "has been edited"}
+    found |= {p: there[p] for p in sorted(there) if there[p]}
+    extra = sorted(there.keys() - listed.keys() - UNLISTED)
+    found |= {p: "not listed in the manifest" for p in extra if not there[p]}
     for path, (size, digest) in listed.items():
         if path not in there:  # a path that leads out of the folder is never among `there`
-            faults.append(f"{path}: missing")
-        elif (folder / path).is_symlink():
-            faults.append(f"{path}: is a link")
-        elif (actual := (folder / path).stat().st_size) != size:
-            faults.append(f"{path}: {actual} bytes, but the manifest says {size}")
-        elif _sha256(folder / path) != digest:
-            faults.append(f"{path}: its bytes have changed (SHA-256 differs)")
-    return faults
+            found[path] = "missing"
+        elif not there[path] and (fault := _fault_of_file(Path(folder), path, size, digest)):
+            found[path] = fault
+    return [f"{_printable(path)}: {fault}" for path, fault in found.items()]
 
 
 def load_bundle(folder: str | os.PathLike[str], expected_id: str | None = None) -> "Bundle":
@@ -117,7 +199,8 @@ def load_bundle(folder: str | os.PathLike[str], expected_id: str | None = None) 
     """
     faults, identity = find_faults(folder), bundle_id(folder)
     if faults:
-        raise BundleError("\n  ".join([f"the bundle in {folder} is damaged:", *faults]))
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        raise BundleError(f"the bundle in {folder} is damaged: {faults[0]}{more}")
     if expected_id is not None and identity != expected_id:
         raise BundleError(f"{folder} holds {identity}, expected {expected_id}")
     return Bundle(Path(folder), identity)
@@ -133,14 +216,16 @@ class Bundle:
     def __init__(self, folder: Path, identity: str):
         self.folder = folder
         self.id = identity
+        self.signature = read_object(folder, "signature.json")
         try:
-            self.signature: dict[str, Any] = json.loads((folder / "signature.json").read_bytes())
-            self.answer: str = self.signature.get("answer", "numbers")
-            self.labels: list[str] = self.signature["labels"]
-            self._inputs: dict[str, Any] = self.signature["inputs"]
-            self._program: dict[str, Any] = self.signature["programs"]["stablehlo"]
-        except (OSError, ValueError, KeyError, TypeError) as e:
-            raise BundleError(f"{folder}/signature.json: {type(e).__name__}: {e}") from None
+            _check_signature(self.signature)
+        except _UNREADABLE as e:
+            said = f"is no signature ({type(e).__name__}: {e!s:.80})"
+            raise BundleError(f"{folder}/signature.json: {said}") from None
+        self.answer: str = self.signature.get("answer", "numbers")
+        self.labels: list[str] = self.signature["labels"]
+        self._inputs: dict[str, Any] = self.signature["inputs"]
+        self._program: dict[str, Any] = self.signature["programs"]["stablehlo"]
         self._forward: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
 
     def predict(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -192,8 +277,13 @@ class Bundle:
             raise InputError(f"cannot read {named}: {reason}") from None
         for name, arguments in decoding["steps"]:
             if name not in DECODERS:
-                raise BundleError(f"the signature's decoding step {name!r} is unknown here")
-            picture = DECODERS[name](picture, **arguments)
+                raise BundleError(f"the signature's decoding step {name!r:.60} is unknown here")
+            try:
+                picture = DECODERS[name](picture, **arguments)
+            except InputError:
+                raise
+            except (TypeError, ValueError, MemoryError) as e:
+                raise BundleError(f"the signature's decoding step {name}: {e}") from None
         array = np.asarray(picture)
         return array[..., None] if array.ndim == 2 else array
 
@@ -233,7 +323,7 @@ class Bundle:
             encoded = tokenizer.encode(*texts)
             ids, kinds, count = encoded.ids, encoded.type_ids, len(encoded.ids)
         if not ids:
-            if how["unknown"] is None:
+            if how.get("unknown") is None:
                 raise InputError(
                     "the text has no token, and the tokenizer has no token for unknown text"
                 )
@@ -261,9 +351,11 @@ class Bundle:
         except ImportError:
             raise BundleError("a bundle with texts needs the package 'tokenizers'") from None
         try:
-            tokenizer = Tokenizer.from_str((self.folder / "tokenizer.json").read_text("utf-8"))
+            tokenizer = Tokenizer.from_str(read_file(self.folder, "tokenizer.json").decode())
+        except BundleError:
+            raise
         except Exception as e:  # noqa: BLE001  the library raises nothing narrower
-            raise BundleError(f"{self.folder}/tokenizer.json: {e}") from None
+            raise BundleError(f"{self.folder}/tokenizer.json: {e!s:.200}") from None
         tokenizer.no_padding()
         return tokenizer
 
@@ -271,16 +363,33 @@ class Bundle:
         """Reads what the exporter's model answered to a few examples, and the truth.
 
         Returns:
-          `{'inputs': {...}, 'outputs': {...}, 'truth': {...}}`, each of arrays by field.
+          `{'inputs': {...}, 'outputs': {...}, 'truth': {...}}`, each of arrays by field `[E, ...]`.
+
+        Raises:
+          BundleError: when they are not inputs of the signature.
         """
+        path, examples = "examples/examples.safetensors", {}
+        for name, array in self._arrays(path).items():
+            group, _, field = name.partition(".")
+            examples.setdefault(group, {})[field] = array
+        groups = {"inputs": {}, "outputs": {}, "truth": {}} | examples
+        counts = {x.shape[:1] for fields in groups.values() for x in fields.values()}
+        try:
+            if len(groups) != 3 or len(counts) != 1:
+                raise InputError("expected inputs, outputs and truth of the same examples")
+            self._check(groups["inputs"])
+        except InputError as e:
+            raise BundleError(f"{self.folder}/{path}: {e}") from None
+        return groups
+
+    def _arrays(self, path: str) -> dict[str, np.ndarray]:
+        from safetensors import SafetensorError
         from safetensors.numpy import load as load_safetensors
 
-        examples: dict[str, dict[str, np.ndarray]] = {"inputs": {}, "outputs": {}, "truth": {}}
-        path = self.folder / "examples" / "examples.safetensors"
-        for name, array in load_safetensors(path.read_bytes()).items():
-            group, _, field = name.partition(".")
-            examples[group][field] = array
-        return examples
+        try:
+            return load_safetensors(read_file(self.folder, path))
+        except (SafetensorError, *_UNREADABLE) as e:
+            raise BundleError(f"{self.folder}/{path}: {type(e).__name__}: {e!s:.200}") from None
 
     def _check(self, inputs: Mapping[str, np.ndarray]) -> int:
         if inputs.keys() != self._inputs.keys():
@@ -314,15 +423,13 @@ class Bundle:
     def _loaded(self) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
         import jax
         from jax import export
-        from safetensors import SafetensorError
-        from safetensors.numpy import load as load_safetensors
 
+        weights = self._arrays("weights.safetensors")
+        blob = read_file(self.folder, self._program["path"])
         try:
-            weights = load_safetensors((self.folder / "weights.safetensors").read_bytes())
-            blob = (self.folder / self._program["path"]).read_bytes()
             exported = export.deserialize(bytearray(blob))
-        except (SafetensorError, OSError, *_UNREADABLE) as e:
-            raise BundleError(f"{self._origin()}: {type(e).__name__}: {e}") from None
+        except _UNREADABLE as e:
+            raise BundleError(f"{self._origin()}: {type(e).__name__}: {e!s:.200}") from None
         call = jax.jit(exported.call)
         on_device = jax.device_put(weights)
         return lambda inputs: call(on_device, dict(inputs))
@@ -375,17 +482,87 @@ bilinear with antialiasing (Pillow's), of the shorter side too, a centred window
 ('L', 'RGB')."""
 
 
-def _files(folder: Path) -> set[str]:
-    return {
-        PurePosixPath(p.relative_to(folder)).as_posix()
-        for p in folder.rglob("*")
-        if p.is_symlink() or not p.is_dir()
-    }
+def _check_signature(signature: Mapping[str, Any]) -> None:
+    """Raises one of `_UNREADABLE` when what the loader reads of a signature is of another form."""
+
+    def check(fits: bool, what: str) -> None:
+        if not fits:
+            raise ValueError(what)
+
+    def whole(x: Any, most: int) -> bool:
+        return type(x) is int and 0 <= x <= most
+
+    check(isinstance(signature.get("answer", ""), str), "answer: expected a text")
+    labels = signature["labels"]
+    check(isinstance(labels, list) and all(isinstance(x, str) for x in labels), "labels: no texts")
+    program = signature["programs"]["stablehlo"]
+    check(isinstance(program["path"], str), "programs.stablehlo.path: expected a text")
+    inputs = signature["inputs"]
+    check(isinstance(inputs, dict) and bool(inputs), "inputs: there are none")
+    for name, declared in inputs.items():
+        shape = declared["shape"]
+        fits = isinstance(shape, list) and all(whole(n, _MOST_ELEMENTS) for n in shape)
+        fits = fits and len(shape) <= 8 and math.prod(shape) <= _MOST_ELEMENTS
+        check(fits, f"inputs.{name}.shape: {shape!r:.60}")
+        np.dtype(declared["dtype"])
+    if decoding := signature.get("decoding"):
+        check(decoding["input"] in inputs, "decoding.input: is no input")
+        for name, arguments in decoding["steps"]:
+            check(isinstance(name, str) and isinstance(arguments, dict), "decoding.steps: a step")
+            sizes = (v for v in arguments.values() if not isinstance(v, str))
+            check(all(whole(n, _LONGEST_SIDE) and n for n in sizes), "decoding.steps: a size")
+    if text := signature.get("text"):
+        check(whole(text["size"], _MOST_ELEMENTS) and text["size"] > 0, "text.size: no size")
+        shapes = {"tokens": [text["size"]], "kinds": [text["size"]], "length": []}
+        for part, field in text["inputs"].items():
+            check(inputs[field]["shape"] == shapes[part], f"text.inputs.{part}: another shape")
+        numbers = (text["pad"], text.get("unknown") or 0, text.get("begin") or 0)
+        check(all(whole(n, 2**31 - 1) for n in numbers), "text: a token is no token")
+        check({"pair", "long"} <= text.keys(), "text: needs 'pair' and 'long'")
 
 
-def _sha256(path: Path) -> str:
+def _entries(folder: Path) -> dict[str, str]:
+    """Returns the paths of all that lies below a folder but folders, each with what is wrong with
+    its kind; '' of a plain file."""
+    found: dict[str, str] = {}
+    folders, seen = [""], 0
+    while folders:
+        below = folders.pop()
+        with os.scandir(folder / below) as entries:
+            for entry in entries:
+                seen += 1
+                if seen > MAX_FILES:
+                    raise BundleError(f"holds more than {MAX_FILES} files")
+                path = f"{below}{entry.name}"
+                if entry.is_symlink():
+                    found[path] = "is a link"
+                elif entry.is_dir():
+                    folders.append(f"{path}/")
+                else:
+                    found[path] = "" if entry.is_file() else "is no plain file"
+    return found
+
+
+def _fault_of_file(folder: Path, path: str, size: int, digest: str) -> str:
+    """Says how a file differs from its size and digest in the manifest; '' if it does not."""
+    try:
+        actual = (folder / path).lstat().st_size
+        if actual != size:
+            return f"{actual} bytes, but the manifest says {size}"
+        same = _sha256(folder, path) == digest
+    except OSError as e:
+        return str(e.strerror)
+    return "" if same else "its bytes have changed (SHA-256 differs)"
+
+
+def _printable(path: str) -> str:
+    """Returns a file's name as a terminal may have it: with its odd characters escaped."""
+    return path if path.isprintable() and len(path) <= 200 else ascii(path)[:200]
+
+
+def _sha256(folder: Path, path: str) -> str:
     digest = hashlib.sha256()
-    with path.open("rb") as f:
+    with open_inside(folder, path) as f:
         while piece := f.read(_PIECE):
             digest.update(piece)
     return digest.hexdigest()

