@@ -70,15 +70,11 @@ def export_adapters(run: SavedRun, out: str, replace: bool = False) -> ExportedW
         raise UserError(
             f"--out={out} is a folder; adapters are one file, e.g. {out}/adapters.safetensors"
         )
-<<<<<<< HEAD
-    learner: Any = run.program.training.learner(run.state)[0]
-    size = lora.write_adapters(file, learner.evaluated(fit), config.lora.alpha)
-=======
     if file.exists() and not replace:
         raise UserError(
             f"--out={out} exists; choose another --out, or give --replace to write over it"
         )
-    size = lora.write_adapters(file, fit.ema or fit.params, config.lora.alpha)
->>>>>>> f03dfe5 (Bundles: nothing is opened but plain files inside, the verdict takes the place of what is there; an export exchanges folders and refuses another run's)
+    learner: Any = run.program.training.learner(run.state)[0]
+    size = lora.write_adapters(file, learner.evaluated(fit), config.lora.alpha)
     load = f"python launch.py train ... --config.init_from=BASE --config.lora.init_from={out}"
     return ExportedWeights(out, run.step, f"{len(fit.params)} arrays, {size / 1e6:.2f} MB", load)
