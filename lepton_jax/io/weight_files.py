@@ -12,7 +12,9 @@ PRETRAINED_INDEX = "model.safetensors.index.json"
 
 _DTYPES = {
     "F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": jnp.bfloat16,
-    "I64": np.int64, "I32": np.int32, "U8": np.uint8, "BOOL": np.bool_,
+    "I64": np.int64, "I32": np.int32, "I16": np.int16, "I8": np.int8,
+    "U64": np.uint64, "U32": np.uint32, "U16": np.uint16, "U8": np.uint8, "BOOL": np.bool_,
+    "F8_E4M3": jnp.float8_e4m3fn, "F8_E5M2": jnp.float8_e5m2,
 }  # fmt: skip
 
 
@@ -33,6 +35,11 @@ def read_safetensors(file: epath.Path) -> dict[str, np.ndarray]:
         content = deserialize(file.read_bytes())
     except SafetensorError as e:
         raise UserError(f"{file} is not a complete safetensors file: {e}") from None
+    for name, x in content:
+        if x["dtype"] not in _DTYPES:
+            raise UserError(
+                f"{file}: {name} is of the type {x['dtype']}; known are {', '.join(_DTYPES)}"
+            )
     return {
         name: np.frombuffer(x["data"], _DTYPES[x["dtype"]]).reshape(x["shape"])
         for name, x in content

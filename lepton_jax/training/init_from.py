@@ -4,8 +4,8 @@ Weights have names such as `conv1.kernel`; parameters and running statistics sha
 """
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -33,6 +33,16 @@ def initial_state(layout: Layout) -> tuple[State, str]:
     warm_start = WarmStart(layout.program)
     state, report = warm_start(layout.fresh()["state"])
     return state, "\n".join(filter(None, [report, _frozen_report(state, layout.program.config)]))
+
+
+class InitialWeights(NamedTuple):
+    """Weights by name, as a folder has them."""
+
+    arrays: Mapping[str, np.ndarray]
+    required: frozenset[str] = frozenset()
+    """Names that must fit the model: the folder says that it is the same model."""
+    not_read: Sequence[str] = ()
+    """What else is there, a line each."""
 
 
 class WarmStart:
@@ -82,7 +92,7 @@ class WarmStart:
         return dataclasses.replace(state, learner=learner), "\n".join(lines)
 
     def _match(
-        self, weights: Mapping[str, np.ndarray], fresh: Mapping[str, Any], fit: Fit
+        self, weights: InitialWeights, fresh: Mapping[str, Any], fit: Fit
     ) -> tuple[dict[str, np.ndarray], list[str]]:
         """Returns the arrays of `weights` that fit the model, and the lines of the report."""
         path = self._program.config.init_from
@@ -90,7 +100,7 @@ class WarmStart:
         wanted = {n: x for n, x in fresh.items() if n not in numbers and not lora.is_adapter(n)}
         matched, reasons = {}, {}
         for name, leaf in wanted.items():
-            stored = weights.get(name)
+            stored = weights.arrays.get(name)
             if stored is None:
                 reasons[name] = "not there"
             elif stored.shape != leaf.shape:
@@ -98,11 +108,17 @@ class WarmStart:
             else:
                 matched[name] = stored
         lines = [f"  fresh    {name} {wanted[name].shape}: {why}" for name, why in reasons.items()]
-        unused = [name for name in weights if name not in fresh]
-        lines += [f"  unused   {name} {weights[name].shape}" for name in unused]
+        unused = {name: x for name, x in weights.arrays.items() if name not in fresh}
+        lines += [f"  unused   {name} {x.shape}" for name, x in unused.items()]
+        lines += [f"  not read {line}" for line in weights.not_read]
         if not matched:
             raise UserError(
                 f"init_from = {path!r}: nothing there matches this model.\n" + "\n".join(lines)
+            )
+        other = [f"{name} {why}" for name, why in reasons.items() if name in weights.required]
+        if other:
+            raise UserError(
+                f"init_from = {path!r} is another model than the config's: " + "; ".join(other[:3])
             )
         stuck = [name for name in reasons if name in fit.frozen]
         if stuck:
@@ -115,7 +131,7 @@ class WarmStart:
         return matched, [report, *lines]
 
 
-def read_initial_weights(path: str, program: Program) -> dict[str, np.ndarray]:
+def read_initial_weights(path: str, program: Program) -> InitialWeights:
     """Reads the weights for the model of `program` from a folder of Hugging Face, or from whatever
     `saved.read_weights` reads.
 
@@ -127,8 +143,10 @@ def read_initial_weights(path: str, program: Program) -> dict[str, np.ndarray]:
         # Only here, so that a run that begins from scratch loads no table of Hugging Face's names.
         from lepton_jax.models.hugging_face.folder import read_pretrained
 
-        return read_pretrained(folder, program.config.model, *program.parts.shape)
-    return saved.read_weights(path)
+        found = read_pretrained(folder, program.config.model, *program.parts.shape)
+        body = frozenset(name for name in found.weights if not name.startswith(found.head))
+        return InitialWeights(found.weights, body, found.not_read)
+    return InitialWeights(saved.read_weights(path))
 
 
 def check_vocabulary(path: str, vocabulary: Vocabulary | None) -> None:

@@ -83,7 +83,7 @@ def read(folder: Path, model: Component, input_shape: Any, outputs: int) -> Any:
 
 def arrays(folder: Path, model: Component, input_shape: Any, outputs: int) -> dict[str, Any]:
     """What lies in the folder, by our names."""
-    return read_pretrained(epath.Path(folder), model, input_shape, outputs)
+    return read_pretrained(epath.Path(folder), model, input_shape, outputs).weights
 
 
 def written(

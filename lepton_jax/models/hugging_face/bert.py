@@ -61,12 +61,19 @@ _BERT: dict[str, Any] = dict(
     follows=_bert_follows,
     base="bert.",
     length="max_position_embeddings",
+    fixed={"position_embedding_type": "absolute", "is_decoder": False},
+    # The pooler's sizes were read by TensorFlow's first BERT alone.
+    neutral=(
+        *("directionality", "pooler_fc_size", "pooler_num_attention_heads", "pooler_num_fc_layers"),
+        *("pooler_size_per_head", "pooler_type"),
+    ),
 )
 BERT = Family(
     model="bert",
     architecture="BertForSequenceClassification",
     rules=_bert_rules,
     head=("head.", "pooler."),
+    unread=r"(.*\.)?position_ids|cls\..*|qa_outputs\..*",
     **_BERT,
 )
 BERT_MLM = Family(
@@ -74,5 +81,13 @@ BERT_MLM = Family(
     architecture="BertForMaskedLM",
     rules=_bert_mlm_rules,
     head=("transform", "bias"),
-    **_BERT,
+    unread=(
+        r"(.*\.)?position_ids|(bert\.)?pooler\..*|cls\.seq_relationship\..*|classifier\..*|"
+        r"qa_outputs\..*"
+    ),
+    copies={
+        "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
+        "cls.predictions.decoder.bias": "cls.predictions.bias",
+    },
+    **{**_BERT, "fixed": {**_BERT["fixed"], "tie_word_embeddings": True}},
 )

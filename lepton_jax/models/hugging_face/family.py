@@ -71,6 +71,44 @@ class Family:
     """Their key of the number of positions; a model of ours may have fewer."""
     normalize: Callable[[Keys], Keys] = dict
     """Rewrites older and newer spellings of their config into one."""
+    fixed: Keys = field(default_factory=dict)
+    """Their keys that change what a model computes, with the one value that ours computes. It is
+    also their default."""
+    neutral: tuple[str, ...] = ()
+    """Their keys that change nothing of what ours computes, beside `NEUTRAL`."""
+    unread: str = ""
+    """Matches names of their arrays that belong to other heads or are no weights."""
+    copies: Mapping[str, str] = field(default_factory=dict)
+    """Their arrays that a tied model may hold a second time, and the name of the first."""
+
+
+_NAMES = """
+    architectures model_type torch_dtype dtype transformers_version _name_or_path _commit_hash
+    _attn_implementation_autoset _num_labels num_labels id2label label2id problem_type
+    finetuning_task task_specific_params tokenizer_class prefix output_attentions
+    output_hidden_states return_dict torchscript use_bfloat16 use_cache gradient_checkpointing
+    initializer_range initializer_factor chunk_size_feed_forward
+    hidden_dropout_prob attention_probs_dropout_prob attention_dropout classifier_dropout
+    bos_token_id eos_token_id pad_token_id sep_token_id cls_token_id unk_token_id mask_token_id
+    decoder_start_token_id max_length min_length do_sample early_stopping num_beams num_beam_groups
+    diversity_penalty temperature top_k top_p typical_p repetition_penalty length_penalty
+    no_repeat_ngram_size encoder_no_repeat_ngram_size bad_words_ids num_return_sequences
+    output_scores return_dict_in_generate forced_bos_token_id forced_eos_token_id
+    remove_invalid_values exponential_decay_length_penalty suppress_tokens begin_suppress_tokens
+    tf_legacy_loss cross_attention_hidden_size tie_encoder_decoder is_decoder tie_word_embeddings
+"""
+NEUTRAL = frozenset(_NAMES.split())
+"""Keys of every config there that change nothing of what most models compute here: names, dropout
+(ours is a key of the config), tokens and how texts are generated. Where one does, a family has it
+in `keys` or `fixed`."""
+FIXED: Keys = {
+    "is_encoder_decoder": False,
+    "add_cross_attention": False,
+    "pruned_heads": {},
+    "quantization_config": None,
+    "auto_map": None,
+}
+"""Keys of every config there that change what a model computes, with the value that ours has."""
 
 
 def complete_keys(keys: Keys) -> dict[str, Any]:

@@ -4,8 +4,9 @@ The tables of names are the families of `models/hugging_face/`.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from etils import epath
@@ -14,40 +15,59 @@ from lepton_jax.config.components import Component
 from lepton_jax.errors import UserError, did_you_mean
 from lepton_jax.io.weight_files import PRETRAINED, PRETRAINED_INDEX, read_safetensors
 from lepton_jax.models.hugging_face import FAMILIES, Family, Keys, complete_keys
+from lepton_jax.models.hugging_face.family import FIXED, NEUTRAL
 
 CONFIG = "config.json"
 
 Arrays = dict[str, np.ndarray]
 
 
-def read_pretrained(folder: epath.Path, model: Component, input_shape: Any, outputs: Any) -> Arrays:
-    """Reads the weights of a folder; returns them by our names, in our layouts.
+class Pretrained(NamedTuple):
+    """What a folder holds for a model of ours."""
 
-    A head is missing where the folder has none. Of learned positions the first are returned, as
+    weights: Arrays
+    """By our names, in our layouts. A head is missing where the folder has none."""
+    head: tuple[str, ...]
+    """Prefixes of our names of the head, which a new task begins anew."""
+    not_read: list[str]
+    """What the folder holds beside, that cannot matter: keys and arrays, a line each."""
+
+
+def read_pretrained(
+    folder: epath.Path, model: Component, input_shape: Any, outputs: Any
+) -> Pretrained:
+    """Reads the weights of a folder for `model`. Of learned positions the first are returned, as
     many as `model` has.
 
     Raises:
-      UserError: when a key of the folder's architecture differs from `model`'s, or an array is
-        missing.
+      UserError: when a key of the folder's architecture differs from `model`'s, an array is
+        missing, or there is one that `model` does not compute with.
     """
-    theirs = json.loads((folder / CONFIG).read_text()) if (folder / CONFIG).exists() else {}
+    theirs = _read_object(folder / CONFIG) if (folder / CONFIG).exists() else {}
     family = _family_of(theirs, model, folder)
     keys = complete_keys(model.keys)
     _check(family, family.normalize(theirs), keys, input_shape, outputs, folder)
     arrays = _read_arrays(folder)
     weights: Arrays = {}
+    read: set[str] = set()
     for rule in family.rules(keys):
         # A model that was saved without its head is the base alone.
         names = (rule.theirs, rule.theirs.removeprefix(family.base))
-        array = next((arrays[name] for name in names if name in arrays), None)
-        if array is not None:
+        name = next((name for name in names if name in arrays), None)
+        if name is not None:
+            read.add(name)
+            array = _floating(arrays[name], name, folder)
             parts = np.split(rule.layout.ours(array), len(rule.ours), axis=-1)
             weights |= dict(zip(rule.ours, parts, strict=True))
         elif not rule.ours[0].startswith(family.head):
             raise UserError(f"init_from = {str(folder)!r} lacks {rule.theirs}")
+    lines = _list_unread(family, arrays, read, folder)
+    unknown = family.normalize(theirs).keys() - _known_keys(family, keys, input_shape, outputs)
+    lines += [f"{CONFIG}: {k} = {theirs[k]!r}" for k in theirs if k in unknown]
     if "positions.embedding" in weights and family.length:
         weights["positions.embedding"] = weights["positions.embedding"][: input_shape[0]]
-    return _stack_layers(weights) if keys.get("scan") else weights
+    stacked = _stack_layers(weights) if keys.get("scan") else weights
+    return Pretrained(stacked, family.head, lines)
 
 
 def write_pretrained(
@@ -142,6 +162,12 @@ def _check(
         for ours, value in family.ours.items()
         if keys[ours] != value
     ]
+    fixed = {**FIXED, **family.fixed}.items()
+    faults += [
+        f"{name} = {theirs[name]!r} there, and {value!r} here"
+        for name, value in fixed
+        if theirs.get(name) not in (None, value)
+    ]
     if not faults:  # what follows from keys that differ would only repeat them
         for name, value in family.follows(keys, input_shape, outputs).items():
             if theirs.get(name) not in (None, value):
@@ -155,6 +181,64 @@ def _check(
                 [f"init_from = {str(folder)!r} is another model than the config's:", *faults]
             )
         )
+
+
+def _known_keys(family: Family, keys: Keys, input_shape: Any, outputs: Any) -> set[str]:
+    """Returns the keys of their config that are compared, or that change nothing."""
+    compared = {name for name, _ in family.keys.values()} | {family.length}
+    follows = family.follows(keys, input_shape, outputs).keys()
+    return compared | {*follows, *FIXED, *family.fixed, *NEUTRAL, *family.neutral}
+
+
+def _list_unread(family: Family, arrays: Arrays, read: set[str], folder: epath.Path) -> list[str]:
+    """Lists the arrays of a folder that are not read and cannot matter, a line of them.
+
+    Raises:
+      UserError: when there are others: the folder holds another model than `family`'s.
+    """
+    left = {name: array for name, array in arrays.items() if name not in read}
+    for name, first in family.copies.items():
+        original = next((arrays[n] for n in (first, first.removeprefix(family.base))
+                         if n in arrays), None)  # fmt: skip
+        copy = left.get(name)
+        if copy is not None and original is not None and np.array_equal(copy, original):
+            del left[name]
+    other = [name for name in left if not re.fullmatch(family.unread, name)]
+    if other:
+        raise UserError(
+            f"init_from = {str(folder)!r} is another model than the config's: {len(other)} of its "
+            f"arrays are not of {family.model!r} with these keys, such as "
+            f"{', '.join(sorted(other)[:3])}"
+        )
+    # Counters and fixed tables are no weights; the others are those of heads for another task.
+    heads = [n for n in left if left[n].dtype.kind not in "iub" and not n.endswith(_TABLES)]
+    return [f"{len(heads)} arrays of other heads: {', '.join(sorted(heads)[:3])}"] * bool(heads)
+
+
+_TABLES = ("inv_freq", ".attn.bias", ".attn.masked_bias")
+
+
+def _floating(array: np.ndarray, name: str, folder: epath.Path) -> np.ndarray:
+    """Returns an array of weights. Raises `UserError` for whole numbers and for NaN."""
+    if array.dtype.kind in "iub":
+        raise UserError(
+            f"init_from = {str(folder)!r}: {name} holds {array.dtype}, as quantized models do; "
+            "expected floating numbers"
+        )
+    if not np.isfinite(array.astype(np.float32)).all():
+        raise UserError(f"init_from = {str(folder)!r}: {name} holds NaN or infinity")
+    return array
+
+
+def _read_object(file: epath.Path) -> dict[str, Any]:
+    """Reads a JSON object. Raises `UserError` when the file holds something else."""
+    try:
+        value = json.loads(file.read_text())
+    except ValueError as e:
+        raise UserError(f"{file} is not JSON: {e}") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{file} holds a {type(value).__name__}; expected an object {{...}}")
+    return value
 
 
 def _ours(family: Family, value: Any) -> Any:
@@ -174,8 +258,10 @@ def _read_arrays(folder: epath.Path) -> Arrays:
     """Reads every array of a folder, by its name there."""
     parts = [PRETRAINED]
     if not (folder / PRETRAINED).exists():
-        index = json.loads((folder / PRETRAINED_INDEX).read_text())
-        parts = sorted(set(index["weight_map"].values()))
+        index = _read_object(folder / PRETRAINED_INDEX).get("weight_map")
+        if not isinstance(index, dict) or not index:
+            raise UserError(f"{folder / PRETRAINED_INDEX} has no weight_map of arrays to files")
+        parts = sorted(set(index.values()))
     arrays: Arrays = {}
     for part in parts:
         if not (folder / part).exists():

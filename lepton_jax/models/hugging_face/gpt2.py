@@ -51,4 +51,11 @@ GPT2 = Family(
     base="transformer.",
     head=(),
     length="n_positions",
+    neutral=(
+        *("n_ctx", "attn_pdrop", "embd_pdrop", "resid_pdrop", "reorder_and_upcast_attn"),
+        *("summary_activation", "summary_first_dropout", "summary_proj_to_labels"),
+        *("summary_type", "summary_use_proj"),
+    ),
+    unread=r".*\.attn\.(masked_)?bias|(score|multiple_choice_head)\..*",
+    copies={"lm_head.weight": "transformer.wte.weight"},
 )

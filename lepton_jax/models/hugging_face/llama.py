@@ -60,5 +60,13 @@ LLAMA = Family(
     base="model.",
     head=(),
     length="max_position_embeddings",
+    fixed={
+        "partial_rotary_factor": 1.0,
+        "attn_logit_softcapping": None,
+        "final_logit_softcapping": None,
+    },
+    neutral=("pretraining_tp", "rope_scaling"),  # `normalize` has made rope_parameters of it
+    unread=r".*rotary_emb\.inv_freq|score\..*",
+    copies={"lm_head.weight": "model.embed_tokens.weight"},
     normalize=_normalize_llama,
 )

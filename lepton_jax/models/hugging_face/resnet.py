@@ -107,6 +107,8 @@ RESNET = Family(
     ours={"stem": "imagenet"},
     values={"bottleneck": True, "basic": False},
     base="resnet.",
+    neutral=("out_features", "out_indices", "stage_names"),
+    unread=r".*num_batches_tracked",
 )
 TIMM_RESNET = Family(
     model="resnet",
@@ -118,4 +120,8 @@ TIMM_RESNET = Family(
     ours={"stem": "imagenet"},
     values={"bottleneck": True, "basic": False},
     normalize=_normalize_timm,
-)
+    fixed={"global_pool": "avg", "model_args": {}},
+    neutral=("architecture", "num_classes", "num_features", "label_names", "label_descriptions",
+             "pretrained_cfg"),
+    unread=r".*num_batches_tracked",
+)  # fmt: skip

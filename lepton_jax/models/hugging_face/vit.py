@@ -65,4 +65,6 @@ VIT = Family(
     ours={"positions": "learned", "pool": "token"},
     values=ACTIVATIONS,
     base="vit.",
+    neutral=("encoder_stride", "pooler_act", "pooler_output_size"),
+    unread=r"(vit\.)?pooler\..*|vit\.embeddings\.mask_token|decoder\..*",
 )
