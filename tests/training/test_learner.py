@@ -9,8 +9,8 @@ import pytest
 
 from lepton_jax.config.validation import validate_config
 from lepton_jax.training import build
+from lepton_jax.training.accumulate import accumulate
 from lepton_jax.training.runtime import runtime
-from lepton_jax.training.supervised import accumulate
 
 BATCH, RATE = 12, 0.5
 CONFIG: dict[str, Any] = {

@@ -11,9 +11,9 @@ import pytest
 from lepton_jax.config.validation import validate_config
 from lepton_jax.errors import UserError
 from lepton_jax.training import build
+from lepton_jax.training.accumulate import accumulate
 from lepton_jax.training.durations import Durations
 from lepton_jax.training.step import TrainingStep
-from lepton_jax.training.supervised import accumulate
 
 CONFIG: dict[str, Any] = {
     "model": {"name": "mlp", "features": (8,)},
