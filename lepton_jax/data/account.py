@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Literal, get_args
 
-Done = Literal["left out", "joined", "renamed", "converted"]
+Done = Literal["left out", "joined", "renamed", "converted", "noticed"]
 
 SHOWN = 5
 """Notes of one kind that the line of an account shows, those of the highest counts."""

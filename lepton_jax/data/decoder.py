@@ -33,7 +33,7 @@ class Decoder:
         try:
             element = self._transform(self._split[i], draws)
         except (UserError, OSError) as e:
-            raise UserError(f"split {self._name!r}, example {i}: {e}") from e
+            raise UserError(f"{describe_example(self._split, self._name, i, e)}: {e}") from e
         example = require_fields(numeric_fields(element), self._name)
         if self._first is None:
             self._first = {k: np.empty(v.shape, v.dtype) for k, v in example.items()}
@@ -67,10 +67,14 @@ class Decoder:
             )
 
 
-def describe_example(split: Split, name: str, i: int) -> str:
-    """Returns where an example is to be found: `split 'train', example 7 (cat/3.png)`."""
+def describe_example(split: Split, name: str, i: int, error: Exception | str = "") -> str:
+    """Returns where an example is to be found: `split 'train', example 7 (cat/3.png)`. Its file is
+    left out where an `error` about it names it.
+    """
     file = origin_of(split, i)
-    return f"split {name!r}, example {i}" + (f" ({file})" if file else "")
+    return f"split {name!r}, example {i}" + (
+        f" ({file})" if file and file not in str(error) else ""
+    )
 
 
 def numeric_fields(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,14 +7,14 @@ can tell more says so by `labels` (`LabelledSplit`) or `origin` (`LocatedSplit`)
 examples are arrays of one shape is a `Columns`, and every split becomes one before it is used.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from lepton_jax.data.account import Account
-from lepton_jax.data.spec import Vocabulary
+from lepton_jax.data.spec import LeftOut, Vocabulary
 from lepton_jax.transforms.host import Element
 
 
@@ -48,6 +48,15 @@ class LocatedSplit(Split, Protocol):
         ...
 
 
+@runtime_checkable
+class WrittenSplit(Protocol):
+    """A split whose numbers are written as texts, as which an encoding may want them."""
+
+    def with_texts(self, names: Collection[str], /) -> Split:
+        """Returns the split with the columns `names` as texts."""
+        ...
+
+
 @dataclass(frozen=True)
 class Source:
     """The splits of one data set.
@@ -66,6 +75,8 @@ class Source:
     """Fields whose column a key of the source names, as `data.source.image` does: for errors."""
     columns: tuple[str, ...] = ()
     """The columns of the data as they are called there, of every kind: for errors."""
+    left_out: Mapping[str, LeftOut] = field(default_factory=dict, compare=False)
+    """The columns that are no fields, such as texts, which an encoding may read."""
     account: Account = field(default_factory=Account, compare=False)
     """What was left out, joined, renamed or converted."""
 

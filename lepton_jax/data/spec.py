@@ -3,8 +3,9 @@
 Imports: errors only. A task that asks for a `DataSpec` loads nothing else of the data room.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from lepton_jax.errors import UserError, did_you_mean
 
@@ -27,6 +28,13 @@ class FieldSpec:
 
 
 SEED = FieldSpec((), "uint32")
+
+
+class LeftOut(NamedTuple):
+    """Why a column of the data is no field: what it holds, and where that was seen."""
+
+    kind: str
+    where: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,6 +93,8 @@ class DataSpec:
     """As `Source.column_keys`."""
     columns: tuple[str, ...] = field(default=(), compare=False, repr=False)
     """As `Source.columns`."""
+    left_out: Mapping[str, LeftOut] = field(default_factory=dict, compare=False, repr=False)
+    """As `Source.left_out`."""
 
     def decode_tokens(self, tokens: Sequence[int]) -> str:
         """Returns the text of tokens, without the special ones. Without a tokenizer tokens are
@@ -111,6 +121,9 @@ class DataSpec:
             return field
         if field is None and name in self.column_keys:
             hint = hint or self._column_hint(name, ranks, dtype)
+        if field is None and name in self.left_out:
+            kind, where = self.left_out[name]
+            hint = f"The column {name!r} holds {kind}" + (f" ({where})" if where else "")
         of = {"": "", "int": " of integers", "float": " of floats"}.get(dtype, f" of {dtype}")
         raise UserError(
             f"{task} needs a field {name!r}{of} with {' or '.join(map(str, ranks))} axes an "

@@ -1,52 +1,80 @@
 """Tables in text files: CSV with a line of names, or JSON Lines with an object a line."""
 
-import csv as reader
 import hashlib
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lepton_jax.config.schema import Running
-from lepton_jax.data.naming import split_name
+from lepton_jax.config.schema import Later, Running
+from lepton_jax.data.account import Account
+from lepton_jax.data.labels import HIDDEN
+from lepton_jax.data.naming import SPLITS, is_split_name, name_splits, split_name
 from lepton_jax.data.source import Source, Split
+from lepton_jax.data.sources.classes import label_column, read_labels
+from lepton_jax.data.sources.columns import judge_columns
+from lepton_jax.data.sources.files import split_files
+from lepton_jax.data.sources.rows import Row, Table, read_csv, read_jsonl
+from lepton_jax.data.spec import LeftOut
 from lepton_jax.errors import UserError, did_you_mean
 from lepton_jax.transforms.host import Element
 
-Row = Mapping[str, Any]
+_DIVIDING = ("split", "fold", "set", "subset", "partition", "dataset", "usage")
+"""What columns are called that say of which split a row is."""
 
 
 @dataclass(frozen=True)
 class TableRows:
-    """The rows of one file, in memory. Elements: its columns, and `label` int32 if there is one."""
+    """The rows of a split, in memory. Elements: its columns, and `label` int32 if there is one.
+
+    `numbers` are the columns that are numbers, with their type. The values of `objects` are Python
+    objects: fields for a host transform alone.
+    """
 
     rows: Sequence[Row]
-    lines: Sequence[int]
-    file: str
-    label: str | None
-    classes: tuple[str, ...]
+    places: Sequence[tuple[Path, int]]
+    numbers: Mapping[str, type]
+    objects: Collection[str]
+    labels: np.ndarray | None
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, index: int, /) -> Element:
-        row = dict(self.rows[index])
-        if self.label is not None and self.label in row:
-            name = str(row.pop(self.label))
-            if name not in self.classes:
-                near = did_you_mean(name, self.classes)
-                raise UserError(f"{self.origin(index)}: class {name!r} is not one of 'train'{near}")
-            row["label"] = np.int32(self.classes.index(name))
+        row: Element = {}
+        for name, value in self.rows[index].items():
+            if name in self.numbers:
+                value = self.numbers[name](value)
+            elif name in self.objects:
+                value = np.array(None)
+                value[()] = self.rows[index][name]
+            row[name] = value
+        if self.labels is not None:
+            row["label"] = self.labels[index]
         return row
 
     def origin(self, index: int, /) -> str:
-        return f"{self.file}, line {self.lines[index]}"
+        file, line = self.places[index]
+        return f"{file}, line {line}"
+
+    def with_texts(self, names: Collection[str]) -> "TableRows":
+        """Returns the rows with the numbers of some columns as the texts that stand in the file."""
+        as_written = {n for n in names if isinstance(self.rows[0].get(n), str)}
+        numbers = {n: kind for n, kind in self.numbers.items() if n not in as_written}
+        return replace(self, numbers=numbers, objects=set(self.objects) - as_written)
 
 
-def csv(*, path: Running[str], label: str | None = "label", delimiter: str = ",") -> Source:
+def csv(
+    *,
+    path: Running[str],
+    label: str | None = "label",
+    delimiter: str = ",",
+    quotes: Later[bool] = True,
+    split: Later[str | None] = None,
+) -> Source:
     """Reads a `.csv` (or `.tsv`) file, which is 'train', or a folder of them: SPLIT.csv. The first
     line names the columns.
 
@@ -54,152 +82,228 @@ def csv(*, path: Running[str], label: str | None = "label", delimiter: str = ","
     alphabet (of their numbers, if all are whole numbers); with None there are no classes. Of the
     other columns those that hold nothing but numbers are numbers, and the rest texts.
 
+    Other arguments:
+      delimiter: between fields; '\\t' is a tab.
+      quotes: whether a field may stand in quotation marks; with False they are part of the text.
+      split: the column of a single file that names the split of each row.
+
     Raises:
       UserError: naming the file and the line that is not as expected.
     """
+    delimiter = delimiter.replace("\\t", "\t")
+    if len(delimiter) != 1 or delimiter in '"\r\n':
+        raise UserError(
+            f"data.source.delimiter = {delimiter!r}: expected one character, such as ',' or ';', "
+            r"or '\t' for a tab"
+        )
 
-    def rows(file: Path) -> Iterator[tuple[int, Row]]:
-        with file.open(encoding="utf-8", newline="") as opened:
-            lines = reader.reader(opened, delimiter=delimiter, strict=True)
-            names = next(lines, [])
-            for row in lines:
-                if len(row) != len(names):
-                    raise UserError(
-                        f"{file}, line {lines.line_num}: {len(row)} fields, and the first line "
-                        f"names {len(names)}: {', '.join(names)}"
-                    )
-                yield lines.line_num, dict(zip(names, row, strict=True))
+    def read(file: Path, content: bytes, account: Account) -> Table:
+        return read_csv(file, content, delimiter, quotes, account)
 
-    return _read_tables(path, (".csv", ".tsv"), rows, label, written=True)
+    identity = b"" if quotes else b"no quotes"
+    return _read_tables(path, (".csv", ".tsv"), read, label, split, identity, written=True)
 
 
-def jsonl(*, path: Running[str], label: str | None = "label") -> Source:
+def jsonl(
+    *, path: Running[str], label: str | None = "label", split: Later[str | None] = None
+) -> Source:
     """Reads a `.jsonl` file, which is 'train', or a folder of them: SPLIT.jsonl. Every line is an
-    object with the same names; labels as in `csv`, other numbers stay numbers.
+    object with the same names; `label` and `split` as in `csv`, other numbers stay numbers.
 
     Raises:
       UserError: naming the file and the line that is not as expected.
     """
-
-    def rows(file: Path) -> Iterator[tuple[int, Row]]:
-        first: Row | None = None
-        with file.open(encoding="utf-8") as opened:
-            for i, line in enumerate(opened, 1):
-                if not line.strip():
-                    continue
-                try:
-                    row = json.loads(line)
-                except ValueError as e:
-                    raise UserError(f"{file}, line {i}: not JSON: {e}") from None
-                if not isinstance(row, dict):
-                    kind = type(row).__name__
-                    raise UserError(f"{file}, line {i}: a {kind}, expected an object {{...}}")
-                first = first or row
-                if row.keys() != first.keys():
-                    raise UserError(
-                        f"{file}, line {i}: has {', '.join(row)}; expected {', '.join(first)}"
-                    )
-                yield i, row
-
-    return _read_tables(path, (".jsonl",), rows, label)
+    return _read_tables(path, (".jsonl",), read_jsonl, label, split, b"", written=False)
 
 
 @dataclass(frozen=True)
-class _Table:
-    """The rows of a file, and the number of the line of each."""
+class _Part:
+    """The rows of a split: some of those of its files."""
 
-    file: Path
-    rows: list[Row]
-    lines: list[int]
+    tables: Sequence[Table]
+    rows: Sequence[Row]
+    places: Sequence[tuple[Path, int]]
+
+    def origin(self, row: int) -> str:
+        file, line = self.places[row]
+        return f"{file}, line {line}"
 
 
 def _read_tables(
     path: str,
     suffixes: tuple[str, ...],
-    read_rows: Callable[[Path], Iterator[tuple[int, Row]]],
+    read: Callable[[Path, bytes, Account], Table],
     label: str | None,
-    written: bool = False,
+    split: str | None,
+    identity: bytes,
+    written: bool,
 ) -> Source:
     """Makes the source of a file, or of a folder of files with one of `suffixes`.
 
-    `read_rows` gives the rows of a file, each with the number of its line. `written`: every value
+    `read` gives the rows of a file. `identity` is part of the fingerprint. `written`: every value
     is a text, of which some stand for numbers.
     """
-    root = Path(path).expanduser()
-    files = [f for s in suffixes for f in sorted(root.glob(f"*{s}"))] if root.is_dir() else [root]
-    if not files or not files[0].is_file():
-        raise UserError(f"{path}: no {' or '.join(suffixes)} file there (data.source.path)")
-    digest = hashlib.sha256((label or "").encode())
-    tables: dict[str, _Table] = {}
-    for file in files:
-        name = split_name(file.stem) if root.is_dir() else "train"
-        try:
-            numbered = list(read_rows(file))
-        except (UnicodeDecodeError, reader.Error) as e:
-            raise UserError(f"{file}: {e}; expected UTF-8") from None
-        digest.update(f"{name} ".encode() + hashlib.sha256(file.read_bytes()).digest())
-        if not numbered:
-            raise UserError(f"{file}: has no rows")
-        tables[name] = _Table(file, [row for _, row in numbered], [line for line, _ in numbered])
-    first = tables.get("train", next(iter(tables.values()))).rows
-    columns = first[0].keys()
-    if label is not None and label not in ("label", *columns):
+    account = Account()
+    digest = hashlib.sha256((label or "").encode() + identity)
+    parts: dict[str, _Part] = {}
+    for name, files in split_files(path, suffixes, account).items():
+        tables = []
+        for file in files:
+            content = file.read_bytes()
+            digest.update(f"{name} ".encode() + hashlib.sha256(content).digest())
+            tables.append(read(file, content, account))
+            if not tables[-1].rows:
+                raise UserError(f"{file}: has no rows")
+        parts[name] = _join(tables)
+    first = parts.get("train", next(iter(parts.values()))).tables[0]
+    tables = [table for part in parts.values() for table in part.tables]
+    _check_names(path, tables, first, label, split)
+    if split is not None:
+        digest.update(f"split {split}".encode())
+        parts = _divide(path, parts, split)
+    else:
+        _note_dividing(parts, label, account)
+    columns = [c for c in dict.fromkeys(chain(*(t.names for t in tables))) if c != split]
+    kinds = judge_columns(tables, [c for c in columns if c != label], written)
+    if kinds.numbers and written:
+        digest.update(f"numbers {sorted(kinds.numbers)}".encode())
+    classes, labels = _read_labels(parts, label, account)
+    objects = {n for n, reason in kinds.left_out.items() if reason.kind != "texts"}
+    splits: dict[str, Split] = {}
+    for name, part in parts.items():
+        rows = [{k: v for k, v in row.items() if k not in (label, split)} for row in part.rows]
+        splits[name] = TableRows(rows, part.places, kinds.numbers, objects, labels.get(name))
+    _note_duplicates(parts, {label, split} - {None}, kinds.left_out, account)
+    return Source(
+        splits,
+        classes,
+        digest.hexdigest(),
+        f"tables of {path}",
+        column_keys=("label",),
+        columns=tuple(columns),
+        left_out=kinds.left_out,
+        account=account,
+    )
+
+
+def _join(tables: Sequence[Table]) -> _Part:
+    rows = [row for table in tables for row in table.rows]
+    return _Part(tables, rows, [(t.file, line) for t in tables for line in t.lines])
+
+
+def _check_names(
+    path: str, tables: Sequence[Table], first: Table, label: str | None, split: str | None
+) -> None:
+    """Checks that the keys name columns, and that all files have columns in common."""
+    for key, name in (("label", label), ("split", split)):
+        if name is not None and name not in first.names and (key, name) != ("label", "label"):
+            raise UserError(
+                f"{path}: no column {name!r} (data.source.{key})"
+                f"{did_you_mean(name, first.names)}; there are: {', '.join(first.names)}"
+            )
+    for table in tables:
+        if not set(table.names) & set(first.names):
+            raise UserError(
+                f"{table.file}: the names in its first line are {', '.join(table.names)}, and none "
+                f"is of {first.file.name}: {', '.join(first.names)}. A file needs a line of names"
+            )
+
+
+def _divide(path: str, parts: Mapping[str, _Part], column: str) -> dict[str, _Part]:
+    """Returns the splits that the values of a column name."""
+    if len(parts) > 1:
         raise UserError(
-            f"{path}: no column {label!r} (data.source.label){did_you_mean(label, columns)}; "
-            f"there are: {', '.join(columns)}"
+            f"{path}: data.source.split = {column!r} divides one file, and there are files of "
+            f"{', '.join(parts)}"
         )
-    classes: tuple[str, ...] = ()
-    if label is not None and label in columns:
-        classes = _classes({str(row[label]) for row in first}, label, path)
-    numbers = _number_columns([row for t in tables.values() for row in t.rows], label, written)
-    if numbers and written:
-        digest.update(f"numbers {sorted(numbers)}".encode())
-    splits: dict[str, Split] = {
-        name: TableRows(_to_numbers(t.rows, numbers), t.lines, str(t.file), label, classes)
-        for name, t in tables.items()
+    (part,) = parts.values()
+    index: dict[str, list[int]] = {}
+    for i, row in enumerate(part.rows):
+        name = "" if row[column] is None else str(row[column]).strip()
+        if not name:
+            raise UserError(f"{part.origin(i)}: no split in the column {column!r}")
+        index.setdefault(name, []).append(i)
+    names = name_splits({name: name for name in index}, f"the column {column!r} of {path}")
+    if "train" not in names.values():
+        shown = ", ".join(map(repr, list(index)[:5]))
+        raise UserError(
+            f"{path}: no row is of 'train' by the column {column!r} (data.source.split), which has "
+            f"{shown}; expected {', '.join(SPLITS)}"
+        )
+    return {
+        names[name]: _Part(part.tables, [part.rows[i] for i in of], [part.places[i] for i in of])
+        for name, of in index.items()
     }
-    return Source(splits, classes, digest.hexdigest(), f"tables of {path}", column_keys=("label",))
 
 
-def _classes(names: set[str], label: str, path: str) -> tuple[str, ...]:
-    if all(name.isdecimal() for name in names):
-        return tuple(sorted(names, key=int))
-    if all(_parse_number(name) is not None for name in names):
-        raise UserError(
-            f"{path}: the column {label!r} holds numbers such as {min(names)}, not classes. To "
-            "predict the numbers themselves, set data.source.label = None"
-        )
-    return tuple(sorted(names))
+def _note_dividing(parts: Mapping[str, _Part], label: str | None, account: Account) -> None:
+    """Notes a column that says of which split a row is, and that nobody named."""
+    for table in chain(*(part.tables for part in parts.values())):
+        for name in table.names:
+            if name.casefold() not in _DIVIDING or name == label or len(parts) > 1:
+                continue
+            values = list(dict.fromkeys(str(row[name]).strip() for row in table.rows))
+            cure = f"; data.source.split = {name!r} divides the rows"
+            cure *= any(is_split_name(v) and split_name(v) == "train" for v in values)
+            shown = ", ".join(values[:5])
+            account.note("noticed", "column that names splits", f"{name!r}: {shown}{cure}")
 
 
-def _number_columns(rows: Sequence[Row], label: str | None, written: bool) -> dict[str, type]:
-    """Returns the columns of nothing but numbers: `int` where all are whole, else `float`."""
-    numbers: dict[str, type] = {}
-    for column in rows[0].keys() - {label}:
-        kind: type = int
-        for row in rows:
-            value = row.get(column)
-            if written and isinstance(value, str):
-                value = _parse_number(value)
-            if type(value) not in (int, float):
-                break  # a text: the rest of the column need not be tried
-            kind = float if isinstance(value, float) else kind
-        else:
-            numbers[column] = kind
-    return numbers
+def _read_labels(
+    parts: Mapping[str, _Part], label: str | None, account: Account
+) -> tuple[tuple[str, ...], Mapping[str, np.ndarray]]:
+    """Returns the classes, and the labels of each split; those of a split without the column are
+    withheld.
+    """
+    having = {
+        name: part for name, part in parts.items() if all(label in t.names for t in part.tables)
+    }
+    if label is None or not having or ("train" in parts and "train" not in having):
+        return (), {}
+    read = read_labels(
+        {
+            name: label_column((row[label] for row in part.rows), part.origin)
+            for name, part in having.items()
+        },
+        label,
+        account,
+    )
+    hidden = {
+        name: np.full(len(part.rows), HIDDEN, np.int32)
+        for name, part in parts.items()
+        if name not in having
+    }
+    return read.classes, {**read.of, **hidden}
 
 
-def _to_numbers(rows: list[Row], numbers: Mapping[str, type]) -> list[Row]:
-    if not numbers:
-        return rows
-    return [{**row, **{k: kind(row[k]) for k, kind in numbers.items()}} for row in rows]
+def _note_duplicates(
+    parts: Mapping[str, _Part],
+    apart: Collection[Any],
+    left_out: Mapping[str, LeftOut],
+    account: Account,
+) -> None:
+    """Notes rows of other splits that 'train' has as well, in all columns but the label and those
+    that number the rows.
+    """
+    if "train" not in parts or len(parts) == 1:
+        return
+    rows = parts["train"].rows
+    names = [n for n in rows[0] if n not in apart and not left_out.get(n, LeftOut("")).where]
+    names = [n for n in names if not _numbers_rows([row[n] for row in rows])]
+
+    def content(row: Row) -> str:
+        return repr([row.get(n) for n in names])
+
+    known = set(map(hash, map(content, rows))) if names else set()
+    for name, part in parts.items():
+        if name != "train" and known:
+            twice = [i for i, row in enumerate(part.rows) if hash(content(row)) in known]
+            if twice:
+                what = f"rows of {name!r} that 'train' has too"
+                account.note("noticed", what, part.origin(twice[0]), len(twice))
 
 
-def _parse_number(text: str) -> int | float | None:
-    """Returns the number that a text stands for; None where it stands for none."""
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return None
+def _numbers_rows(values: Sequence[Any]) -> bool:
+    """Returns whether a column is a number of the row: whole numbers, none twice."""
+    whole = all(isinstance(v, int) or (isinstance(v, str) and v.isdecimal()) for v in values)
+    return whole and len(set(values)) == len(values)

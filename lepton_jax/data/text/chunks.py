@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from lepton_jax.config.schema import PositiveInt
-from lepton_jax.data.source import Columns, LazyColumn, Split
+from lepton_jax.data.source import Columns, LazyColumn, Split, origin_of
 from lepton_jax.data.text.encodings import Served, text_in_field
 from lepton_jax.data.text.tokenizer import Tokenizer
 from lepton_jax.errors import UserError
@@ -164,4 +164,5 @@ def _texts(split: Split, field: str) -> Iterator[str]:
         try:
             yield text_in_field(split[i], field)
         except UserError as e:
-            raise UserError(f"text {i}: {e}") from e
+            where = origin_of(split, i)
+            raise UserError(f"{where or f'text {i}'}: {e}") from e

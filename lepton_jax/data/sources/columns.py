@@ -1,0 +1,111 @@
+"""The columns of a table of Python values: which hold numbers, and which are no fields, and why."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any
+
+import numpy as np
+
+from lepton_jax.data.sources.classes import NUMBER
+from lepton_jax.data.sources.rows import Table
+from lepton_jax.data.spec import LeftOut
+
+LARGEST = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """What columns hold: `int` or `float` of those that are nothing but numbers, and why others are
+    no fields. A column that is in neither is a field as it is, such as a list of numbers.
+    """
+
+    numbers: dict[str, type]
+    left_out: dict[str, LeftOut]
+
+
+def judge_columns(tables: Sequence[Table], names: Iterable[str], written: bool) -> Kinds:
+    """Looks at every value of the columns `names` in all tables.
+
+    `written`: every value is a text, of which some stand for numbers.
+    """
+    kinds = Kinds({}, {})
+    for name in names:
+        lacking = [t for t in tables if name not in t.names]
+        judged: type | LeftOut | None
+        if lacking:
+            judged = LeftOut("values in some files alone", f"not in {lacking[0].file}")
+        else:
+            judged = _judge(tables, name, written)
+        if isinstance(judged, LeftOut):
+            kinds.left_out[name] = judged
+        elif judged is not None:
+            kinds.numbers[name] = judged
+    return kinds
+
+
+def parse_number(text: str) -> int | float | None:
+    """Returns the number that a text stands for; None where it stands for none."""
+    text = text.strip()
+    if len(text) > 400 or not NUMBER.fullmatch(text):
+        return None
+    return int(text) if text.lstrip("+-").isdecimal() else float(text)
+
+
+def _judge(tables: Sequence[Table], name: str, written: bool) -> type | LeftOut | None:
+    first: str | None = None
+    gap = wide_int = wide_float = ""
+    whole = True
+    for table in tables:
+        for i, row in enumerate(table.rows):
+            value = row[name]
+            kind, number = _kind_of(value, written)
+            if kind == "nothing":
+                gap = gap or table.origin(i)
+                continue
+            if kind != (first or kind):
+                return LeftOut(f"{first} and {kind}", f"{shortened(value)} in {table.origin(i)}")
+            first = kind
+            if kind == "texts" and written:
+                return LeftOut("texts")
+            if number is not None:
+                whole = whole and isinstance(number, int)
+                if not -(2**31) <= number < 2**31:
+                    wide_int = wide_int or table.origin(i)
+                if abs(number) > LARGEST:
+                    wide_float = wide_float or table.origin(i)
+    if first is None:
+        return LeftOut("nothing")
+    if first in ("texts", "objects"):
+        return LeftOut(first)
+    if gap:
+        return LeftOut(f"{first} with gaps", f"the first in {gap}")
+    if first != "numbers":
+        return None
+    wide = wide_int if whole else wide_float
+    return LeftOut("numbers of more than 32 bits", wide) if wide else int if whole else float
+
+
+def shortened(value: Any) -> str:
+    """Returns a value as Python writes it, of a long one the beginning."""
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def _kind_of(value: Any, written: bool) -> tuple[str, int | float | None]:
+    """Returns what a value is, in words, and its number if it is one."""
+    if value is None:
+        return "nothing", None
+    if isinstance(value, str):
+        if not written:
+            return "texts", None
+        number = parse_number(value)
+        if number is not None and isfinite(number):
+            return "numbers", number
+        blank = not value.strip() or value.strip().casefold() in ("nan", "null")
+        return ("nothing" if blank else "texts"), None
+    if isinstance(value, bool):
+        return "truth values", None
+    if isinstance(value, int | float):
+        return ("numbers", value) if isfinite(value) else ("nothing", None)
+    return ("lists" if isinstance(value, list) else "objects"), None
