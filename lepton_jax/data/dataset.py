@@ -6,7 +6,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from lepton_jax.boxes.check import check_boxes
 from lepton_jax.config.pipeline import NO_TRANSFORMS, Pipeline
 from lepton_jax.console import say
-from lepton_jax.data.account import SHOWN, Account
+from lepton_jax.data.account import Account
 from lepton_jax.data.cache import CachedColumns, cached_columns
 from lepton_jax.data.decoder import describe_example
 from lepton_jax.data.fresh import DecodedEachEpoch
@@ -24,8 +24,9 @@ from lepton_jax.data.source import (
     MappedSplit,
     Source,
     Split,
-    WrittenSplit,
+    note_left_out,
     select_examples,
+    source_with_texts,
 )
 from lepton_jax.data.spec import RESERVED, DataSpec, FieldSpec
 from lepton_jax.data.text.encodings import CarvesTexts, EncodesTraining, Encoding
@@ -162,7 +163,7 @@ def load_dataset(
         raise UserError(f"{source.description}: has no splits")
     encoding: Encoding | None = encode.build() if encode is not None else None
     if encoding is not None:
-        source = _with_texts(source, encoding.reads)
+        source = source_with_texts(source, encoding.reads)
     parts, carving = _carve_valid(source, encoding, valid_fraction, split_seed)
     texts: TokenizedTexts | None = None
     text_identity: list[Any] = []
@@ -181,7 +182,7 @@ def load_dataset(
     account = Account()
     account.add(source.account)
     if not any(":" in transform.name for transform in (*decode, *train_decode)):
-        _note_left_out(source, encoding.reads if encoding else (), account)
+        note_left_out(source, encoding.reads if encoding else (), account)
     for columns in splits.values():
         if isinstance(columns, CachedColumns):
             account.add(columns.account)
@@ -219,28 +220,6 @@ class _Part:
 
     split: Split
     fingerprint: str
-
-
-def _with_texts(source: Source, names: tuple[str, ...]) -> Source:
-    """Returns a source whose columns `names` are texts as they are written, numerals too."""
-    splits = {
-        name: split.with_texts(names) if isinstance(split, WrittenSplit) else split
-        for name, split in source.splits.items()
-    }
-    return replace(source, splits=splits)
-
-
-def _note_left_out(source: Source, read: tuple[str, ...], account: Account) -> None:
-    """Notes the columns that are no fields and that no encoding reads, by what they hold. A host
-    transform of the user's own may read any of them: with one this is not called.
-    """
-    by_kind: dict[str, list[str]] = {}
-    for name, (kind, where) in source.left_out.items():
-        if name not in read:
-            by_kind.setdefault(kind, []).append(f"{name}: {where}" if where else name)
-    for kind, names in by_kind.items():
-        what = f"column{'s' * (len(names) > 1)} of {kind}"
-        account.note("left out", what, ", ".join(names[:SHOWN]), len(names))
 
 
 # 1. Carve 'valid'.

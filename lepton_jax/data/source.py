@@ -8,12 +8,12 @@ examples are arrays of one shape is a `Columns`, and every split becomes one bef
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from lepton_jax.data.account import Account
+from lepton_jax.data.account import SHOWN, Account
 from lepton_jax.data.spec import LeftOut, Vocabulary
 from lepton_jax.transforms.host import Element
 
@@ -233,3 +233,25 @@ def labels_of(split: Split) -> np.ndarray | None:
 def origin_of(split: Split, index: int) -> str:
     """Returns the file that an example comes from, where the split can tell; else ''."""
     return split.origin(index) if isinstance(split, LocatedSplit) else ""
+
+
+def source_with_texts(source: Source, names: Collection[str]) -> Source:
+    """Returns a source whose columns `names` are texts as they are written, numerals too."""
+    splits = {
+        name: split.with_texts(names) if isinstance(split, WrittenSplit) else split
+        for name, split in source.splits.items()
+    }
+    return replace(source, splits=splits)
+
+
+def note_left_out(source: Source, read: Collection[str], account: Account) -> None:
+    """Notes the columns that are no fields and that no encoding reads, by what they hold. A host
+    transform of the user's own may read any of them: with one this is not called.
+    """
+    by_kind: dict[str, list[str]] = {}
+    for name, (kind, where) in source.left_out.items():
+        if name not in read:
+            by_kind.setdefault(kind, []).append(f"{name}: {where}" if where else name)
+    for kind, names in by_kind.items():
+        what = f"column{'s' * (len(names) > 1)} of {kind}"
+        account.note("left out", what, ", ".join(names[:SHOWN]), len(names))

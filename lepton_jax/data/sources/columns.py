@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lepton_jax.data.sources.classes import NUMBER
-from lepton_jax.data.sources.rows import Table
+from lepton_jax.data.sources.rows import FileRows
 from lepton_jax.data.spec import LeftOut
 
 LARGEST = float(np.finfo(np.float32).max)
@@ -24,7 +24,7 @@ class Kinds:
     left_out: dict[str, LeftOut]
 
 
-def judge_columns(tables: Sequence[Table], names: Iterable[str], written: bool) -> Kinds:
+def judge_columns(tables: Sequence[FileRows], names: Iterable[str], written: bool) -> Kinds:
     """Looks at every value of the columns `names` in all tables.
 
     `written`: every value is a text, of which some stand for numbers.
@@ -52,7 +52,7 @@ def parse_number(text: str) -> int | float | None:
     return int(text) if text.lstrip("+-").isdecimal() else float(text)
 
 
-def _judge(tables: Sequence[Table], name: str, written: bool) -> type | LeftOut | None:
+def _judge(tables: Sequence[FileRows], name: str, written: bool) -> type | LeftOut | None:
     first: str | None = None
     gap = wide_int = wide_float = ""
     whole = True

@@ -30,7 +30,7 @@ _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 @dataclass(frozen=True)
-class Table:
+class FileRows:
     """The rows of a file, and the number of the line of each."""
 
     file: Path
@@ -42,7 +42,9 @@ class Table:
         return f"{self.file}, line {self.lines[row]}"
 
 
-def read_csv(file: Path, content: bytes, delimiter: str, quotes: bool, account: Account) -> Table:
+def read_csv(
+    file: Path, content: bytes, delimiter: str, quotes: bool, account: Account
+) -> FileRows:
     """Reads the rows of a CSV file. Blank lines are passed over, as are blanks round the names, and
     a column without a name is left out.
 
@@ -88,10 +90,10 @@ def read_csv(file: Path, content: bytes, delimiter: str, quotes: bool, account: 
         numbers.append(start)
     if names is not None and "" in names:
         account.note("left out", "columns without a name", str(file), names.count(""))
-    return Table(file, tuple(filter(None, names or ())), rows, numbers)
+    return FileRows(file, tuple(filter(None, names or ())), rows, numbers)
 
 
-def read_jsonl(file: Path, content: bytes, account: Account) -> Table:
+def read_jsonl(file: Path, content: bytes, account: Account) -> FileRows:
     """Reads the rows of a JSON Lines file. Blank lines are passed over. A half of a character
     (a surrogate without its other half) is read as U+FFFD, and noted.
 
@@ -125,7 +127,7 @@ def read_jsonl(file: Path, content: bytes, account: Account) -> Table:
             )
         rows.append(row)
         numbers.append(i)
-    return Table(file, tuple(rows[0]) if rows else (), rows, numbers)
+    return FileRows(file, tuple(rows[0]) if rows else (), rows, numbers)
 
 
 def _decode(file: Path, content: bytes) -> str:

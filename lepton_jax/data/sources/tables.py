@@ -17,7 +17,7 @@ from lepton_jax.data.source import Source, Split
 from lepton_jax.data.sources.classes import label_column, read_labels
 from lepton_jax.data.sources.columns import judge_columns
 from lepton_jax.data.sources.files import split_files
-from lepton_jax.data.sources.rows import Row, Table, read_csv, read_jsonl
+from lepton_jax.data.sources.rows import FileRows, Row, read_csv, read_jsonl
 from lepton_jax.data.spec import LeftOut
 from lepton_jax.errors import UserError, did_you_mean
 from lepton_jax.transforms.host import Element
@@ -97,7 +97,7 @@ def csv(
             r"or '\t' for a tab"
         )
 
-    def read(file: Path, content: bytes, account: Account) -> Table:
+    def read(file: Path, content: bytes, account: Account) -> FileRows:
         return read_csv(file, content, delimiter, quotes, account)
 
     identity = b"" if quotes else b"no quotes"
@@ -120,7 +120,7 @@ def jsonl(
 class _Part:
     """The rows of a split: some of those of its files."""
 
-    tables: Sequence[Table]
+    tables: Sequence[FileRows]
     rows: Sequence[Row]
     places: Sequence[tuple[Path, int]]
 
@@ -132,7 +132,7 @@ class _Part:
 def _read_tables(
     path: str,
     suffixes: tuple[str, ...],
-    read: Callable[[Path, bytes, Account], Table],
+    read: Callable[[Path, bytes, Account], FileRows],
     label: str | None,
     split: str | None,
     identity: bytes,
@@ -186,13 +186,13 @@ def _read_tables(
     )
 
 
-def _join(tables: Sequence[Table]) -> _Part:
+def _join(tables: Sequence[FileRows]) -> _Part:
     rows = [row for table in tables for row in table.rows]
     return _Part(tables, rows, [(t.file, line) for t in tables for line in t.lines])
 
 
 def _check_names(
-    path: str, tables: Sequence[Table], first: Table, label: str | None, split: str | None
+    path: str, tables: Sequence[FileRows], first: FileRows, label: str | None, split: str | None
 ) -> None:
     """Checks that the keys name columns, and that all files have columns in common."""
     for key, name in (("label", label), ("split", split)):
