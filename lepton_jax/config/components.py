@@ -60,7 +60,7 @@ TABLES: dict[str, dict[str, str]] = {
     "source": {
         "csv": "lepton_jax.data.sources.tables:csv",
         "digits": "lepton_jax.data.sources.digits:digits",
-        "folder": "lepton_jax.data.sources.images:folder",
+        "folder": "lepton_jax.data.sources.folder:folder",
         "generated_images": "lepton_jax.data.sources.generated:generated_images",
         "generated_objects": "lepton_jax.data.sources.generated:generated_objects",
         "generated_texts": "lepton_jax.data.sources.generated:generated_texts",

@@ -15,6 +15,12 @@ from typing import Any, Literal, get_args
 
 Done = Literal["left out", "joined", "renamed", "converted", "noticed"]
 
+_SINGULAR = {
+    **{"cells": "cell", "classes": "class", "columns": "column", "examples": "example"},
+    **{"files": "file", "folders": "folder", "images": "image", "labels": "label"},
+    **{"lines": "line", "links": "link", "rows": "row", "texts": "text", "values": "value"},
+}
+
 SHOWN = 5
 """Notes of one kind that the line of an account shows, those of the highest counts."""
 
@@ -31,10 +37,11 @@ class Account:
         """Adds `count` cases of one kind.
 
         Args:
-          what: the cases in words that read well after their number: 'dangling links'.
+          what: the cases in the plural, as words that follow their number: 'dangling links'.
           first: where the first of them is: 'cat/3.png', 'train.csv, line 7'.
         """
-        before, where = self.counts[done].get(what, (0, first))
+        shown = first.encode(errors="backslashreplace").decode()  # names of files may be no text
+        before, where = self.counts[done].get(what, (0, shown))
         self.counts[done][what] = (before + count, where)
 
     def add(self, other: "Account") -> None:
@@ -61,7 +68,7 @@ class Account:
         return account
 
     def __str__(self) -> str:
-        """`left out: 3 files that are no images (cat/a.txt), 2 dangling links (cat/3.png)`."""
+        """`left out: 3 .txt files (cat/a.txt), 2 dangling links (cat/3.png)`."""
         return "; ".join(
             f"{done}: {_listed(notes)}" for done, notes in self.counts.items() if notes
         )
@@ -88,6 +95,15 @@ def note_decoding(what: str, first: str) -> None:
 
 def _listed(notes: dict[str, tuple[int, str]]) -> str:
     most = sorted(notes.items(), key=lambda note: -note[1][0])
-    shown = [f"{n:,} {what}" + (f" ({first})" if first else "") for what, (n, first) in most]
+    shown = [_counted(n, what) + (f" ({first})" if first else "") for what, (n, first) in most]
     more = f" and {len(shown) - SHOWN} other kinds" if len(shown) > SHOWN else ""
     return ", ".join(shown[:SHOWN]) + more
+
+
+def _counted(count: int, what: str) -> str:
+    words = what.split(" ")
+    noun = next((i for i, word in enumerate(words) if word.rstrip(",") in _SINGULAR), None)
+    if count == 1 and noun is not None:
+        word = words[noun].rstrip(",")
+        words[noun] = words[noun].replace(word, _SINGULAR[word])
+    return f"{count:,} {' '.join(words)}"

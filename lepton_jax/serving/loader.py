@@ -42,6 +42,9 @@ _UNREADABLE = (
 )
 """What reading a damaged program may raise: flatbuffers checks nothing of what it reads."""
 
+# Pillow's `Image.Transpose` by EXIF orientation.
+_TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
+
 # Reading a file in pieces of this size keeps the memory of a digest small.
 _PIECE = 1 << 20
 
@@ -267,14 +270,14 @@ class Bundle:
         source = io.BytesIO(image) if isinstance(image, bytes) else image
         try:
             with Image.open(source) as opened:
-                if opened.mode.startswith(("I", "F")):
-                    raise InputError(f"{named}: {opened.mode!r} pixels; expected 8 bits a channel")
-                picture = opened.convert("L" if opened.mode in ("1", "L", "LA") else "RGB")
-        except InputError:
-            raise
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as e:
+                mode = opened.mode
+                picture = opened.convert("L" if mode in ("1", "L", "LA") else "RGB")
+                picture = _upright(opened, picture)
+        except Exception as e:  # noqa: BLE001  Pillow's readers raise anything on damaged files
             reason = getattr(e, "strerror", None) or "not an image that can be decoded"
             raise InputError(f"cannot read {named}: {reason}") from None
+        if mode.startswith(("I", "F")):
+            raise InputError(f"{named}: {mode!r} pixels; expected 8 bits a channel")
         for name, arguments in decoding["steps"]:
             if name not in DECODERS:
                 raise BundleError(f"the signature's decoding step {name!r:.60} is unknown here")
@@ -441,6 +444,15 @@ class Bundle:
             f"the program in {self.folder} was exported by jax {self._program.get('jax')} on "
             f"{self._program.get('exported')}; jax {jax.__version__} cannot run it"
         )
+
+
+def _upright(opened: Any, picture: Any) -> Any:
+    """Turns the picture of an opened file upright, as EXIF says; damaged EXIF says nothing."""
+    try:
+        turn = _TURNS.get(opened.getexif().get(0x0112))
+    except Exception:  # noqa: BLE001  what Pillow raises on damaged EXIF
+        turn = None
+    return picture if turn is None else picture.transpose(turn)
 
 
 def _resize(picture: Any, height: int, width: int) -> Any:

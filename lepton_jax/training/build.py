@@ -9,6 +9,7 @@ from lepton_jax.config.components import Component
 from lepton_jax.config.config import Config
 from lepton_jax.data import dataset
 from lepton_jax.data.dataset import Dataset
+from lepton_jax.data.naming import SPLITS
 from lepton_jax.data.source import Columns, Source
 from lepton_jax.errors import UserError, did_you_mean
 from lepton_jax.evaluation.schedule import Evaluations
@@ -84,7 +85,10 @@ def build_program(config: Config, data: Dataset) -> Program:
     """
     if "train" not in data.splits:
         there = ", ".join(data.splits)
-        raise UserError(f"source {config.data.source.name} has no split 'train', only {there}")
+        raise UserError(
+            f"{data.description}: has no split 'train', only {there}. A split's folder, file "
+            f"or array is called {' or '.join(SPLITS['train'])}"
+        )
     return Program(config, data.spec, len(data.splits["train"]))
 
 

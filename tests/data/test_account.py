@@ -15,10 +15,10 @@ def test_an_account_counts_and_keeps_where_the_first_was():
     account = Account()
     account.note("left out", "dangling links", "cat/3.png")
     account.note("left out", "dangling links", "dog/1.png", count=1_200)
-    account.note("converted", "animated images to their first frame", "cat/a.gif")
+    account.note("converted", "animated images, of which one frame is read", "cat/a.gif")
     said = (
         "left out: 1,201 dangling links (cat/3.png); "
-        "converted: 1 animated images to their first frame (cat/a.gif)"
+        "converted: 1 animated image, of which one frame is read (cat/a.gif)"
     )
     assert str(account) == said
     assert str(Account.from_json(account.as_json())) == said

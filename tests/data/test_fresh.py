@@ -14,7 +14,7 @@ from lepton_jax.data.dataset import load_dataset
 from lepton_jax.data.loader import Batches, make_loader
 from lepton_jax.data.order import Order
 from lepton_jax.data.source import Columns, Source
-from lepton_jax.data.sources.images import folder
+from lepton_jax.data.sources.folder import folder
 from lepton_jax.errors import UserError
 from lepton_jax.transforms import host
 from lepton_jax.transforms.host import Draws, draw_crop

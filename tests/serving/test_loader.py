@@ -131,6 +131,18 @@ def test_file_is_decoded_as_training_decoded_it(tmp_path, mode, decode):
     )
 
 
+def test_a_picture_is_turned_as_training_turned_it(bundle):
+    loaded = loader.load_bundle(bundle)
+    ramp = Image.open(io.BytesIO(picture("L")))
+    for orientation in range(1, 9):
+        exif, buffer = Image.Exif(), io.BytesIO()
+        exif[0x0112] = orientation
+        ramp.save(buffer, "PNG", exif=exif)
+        pixels = {"image": read_image(buffer.getvalue(), "a")}
+        expected = host.build_pipeline(pipelines.read("resize(8)"))(pixels)["image"]
+        np.testing.assert_array_equal(loaded.decode(buffer.getvalue()), expected)
+
+
 def test_example_pictures_decode_to_the_example_inputs(bundle):
     loaded = loader.load_bundle(bundle)
     for i, image in enumerate(loaded.examples()["inputs"]["image"]):

@@ -1,26 +1,51 @@
-"""Image files: how one is read, and images in folders by class."""
+"""How an image file, or the bytes of one, becomes pixels."""
 
-import hashlib
 import io
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lepton_jax.config.schema import Running
-from lepton_jax.data.naming import name_splits
-from lepton_jax.data.source import Source
-from lepton_jax.errors import UserError, did_you_mean
-from lepton_jax.transforms.host import Element
+from lepton_jax.data.account import note_decoding
+from lepton_jax.errors import UserError
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_ORIENTATION = 0x0112
+"""The EXIF tag that says how a camera was held."""
+
+# Pillow's `Image.Transpose` by EXIF orientation, as serving/loader.py has it.
+_TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
+
+_SUFFIXES = (
+    *(".apng", ".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"),
+    *(".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),
+)
+
+# Formats that a file of any other suffix may have. Pillow knows more, some of which only name what
+# other programs can read.
+_FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+
+
+def is_image(path: str | os.PathLike[str]) -> bool:
+    """Tells whether a file is to be read as an image: by its suffix, else by its first bytes."""
+    if os.path.splitext(path)[1].lower() in _SUFFIXES:
+        return True
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=_FORMATS):
+            return True
+    except Exception:  # noqa: BLE001  Pillow's readers raise anything on what is no image
+        return False
 
 
 def read_image(image: str | os.PathLike[str] | bytes, name: str) -> np.ndarray:
     """Reads an image file, or the bytes of one, as pixels uint8: [H, W, 1] where the image is grey,
-    else [H, W, 3]; transparency is dropped.
+    else [H, W, 3]. It is turned upright, as its EXIF orientation says. Transparency is dropped, of
+    an animation the first frame is read, and the account of what is decoded tells so.
 
     Raises:
       UserError: naming it, when it is no image, truncated, or has 16 bits a channel.
@@ -29,89 +54,39 @@ def read_image(image: str | os.PathLike[str] | bytes, name: str) -> np.ndarray:
 
     try:
         with Image.open(io.BytesIO(image) if isinstance(image, bytes) else image) as opened:
-            if opened.mode.startswith(("I", "F")):
-                raise UserError(f"{name}: {opened.mode!r} pixels; expected 8 bits a channel")
-            grey = opened.mode in ("1", "L", "LA")
-            pixels = np.asarray(opened.convert("L" if grey else "RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as e:
+            mode = opened.mode
+            grey = mode in ("1", "L", "LA")
+            pixels, conversions = _upright_pixels(opened, "L" if grey else "RGB")
+    except Exception as e:  # noqa: BLE001  Pillow's readers raise anything on damaged files
         raise UserError(f"{name}: not a readable image: {e}") from None
+    if mode.startswith(("I", "F")):
+        raise UserError(f"{name}: {mode!r} pixels; expected 8 bits a channel")
+    for what in conversions:
+        note_decoding(what, name)
     return pixels[..., None] if grey else pixels
 
 
-@dataclass(frozen=True)
-class ImageFiles:
-    """Image files and their labels. Elements: `image` uint8 [H, W, 1 or 3], `label` int32."""
-
-    paths: Sequence[Path]
-    labels: Sequence[int]
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int, /) -> Element:
-        path = self.paths[index]
-        return {"image": read_image(path, str(path)), "label": np.int32(self.labels[index])}
-
-    def origin(self, index: int, /) -> str:
-        return str(self.paths[index])
+def _upright_pixels(opened: "Image", mode: str) -> tuple[np.ndarray, list[str]]:
+    """Returns the pixels of an opened file in a mode, and what was converted, in words."""
+    conversions = list(_conversions(opened))
+    picture = opened.convert(mode)
+    try:
+        turn = _TURNS.get(opened.getexif().get(_ORIENTATION))
+    except Exception:  # noqa: BLE001  damaged EXIF says nothing
+        turn = None
+    if turn is not None:
+        picture = picture.transpose(turn)
+        conversions.append("images turned upright, as EXIF says")
+    return np.asarray(picture), conversions
 
 
-def folder(*, path: Running[str]) -> Source:
-    """Lists images in folders by class: `PATH/SPLIT/CLASS/*.png`, or `PATH/CLASS/*.jpg` for 'train'
-    alone. Sizes may vary (`data.decode`, `data.train_decode`).
-
-    The fingerprint covers names, sizes and modification times, not the contents: a copy that does
-    not keep the times counts as other data and is decoded anew.
-
-    Raises:
-      UserError: naming the folder that is absent, empty or of another layout.
-    """
-    root = Path(path).expanduser()
-    if not root.is_dir():
-        raise UserError(f"{path}: no such folder (data.source.path)")
-    folders = _list_folders(root)
-    if any(_list_images(f) for f in folders):
-        by_split = {"train": folders}
-    else:
-        names = name_splits({f.name: f.name for f in folders}, path)
-        by_split = {names[f.name]: _list_folders(f) for f in folders}
-    images = {
-        split: {f.name: _list_images(f) for f in class_folders}
-        for split, class_folders in by_split.items()
-    }
-    _check_layout(root, images)
-    classes = tuple(sorted(images.get("train") or {c for by in images.values() for c in by}))
-    digest = hashlib.sha256()
-    splits = {}
-    for split, by_class in sorted(images.items()):
-        files = [(f, classes.index(c)) for c in sorted(by_class) for f in by_class[c]]
-        for file, _ in files:
-            stat = file.stat()
-            where = file.relative_to(root).as_posix()
-            digest.update(f"{where} {stat.st_size} {stat.st_mtime_ns}\n".encode())
-        splits[split] = ImageFiles([f for f, _ in files], [label for _, label in files])
-    return Source(splits, classes, digest.hexdigest(), f"images of {path}")
-
-
-def _check_layout(root: Path, images: dict[str, dict[str, list[Path]]]) -> None:
-    layout = "expected SPLIT/CLASS/*.png or CLASS/*.png (or .jpg)"
-    if not any(images.values()):
-        raise UserError(f"{root}: no folders of images; {layout}")
-    for split, by_class in images.items():
-        for name in sorted(by_class):
-            where = f"{root}: class {name!r} of split {split!r}"
-            if not by_class[name]:
-                raise UserError(f"{where} has no images; {layout}")
-            if "train" in images and name not in images["train"]:
-                near = did_you_mean(name, images["train"])
-                raise UserError(f"{where} is not a class of 'train'{near}")
-        if not by_class:
-            raise UserError(f"{root}: split {split!r} has no class folders; {layout}")
-
-
-def _list_folders(path: Path) -> list[Path]:
-    return sorted(f for f in path.iterdir() if f.is_dir() and not f.name.startswith("."))
-
-
-def _list_images(path: Path) -> list[Path]:
-    return sorted(f for f in path.iterdir() if f.suffix.lower() in SUFFIXES and f.is_file())
+def _conversions(opened: "Image") -> Iterator[str]:
+    if opened.format != "MPO" and getattr(opened, "is_animated", False):
+        yield "images of several frames, of which the first is read"
+    if any("16" in str(tile) for tile in getattr(opened, "tile", ())):
+        yield "images of 16 bits a channel, reduced to 8"
+    if opened.mode == "CMYK":
+        yield "images of CMYK colours, made RGB"
+    has_alpha = opened.mode in ("LA", "PA", "RGBA") or "transparency" in opened.info
+    if has_alpha and opened.convert("RGBA").getchannel("A").getextrema() != (255, 255):
+        yield "images with transparency, which is dropped"

@@ -1,123 +1,156 @@
-"""Images in folders by class."""
+"""Image files become pixels: upright, in 8 bits, and what is converted is counted."""
 
-import os
+import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
-from lepton_jax.data.dataset import load_dataset
-from lepton_jax.data.sources.images import folder
+from lepton_jax.data.account import Account
+from lepton_jax.data.sources.images import is_image, read_image
 from lepton_jax.errors import UserError
-from tests.data import pipelines
+
+RGB = np.random.default_rng(0).integers(0, 256, (10, 12, 3), dtype=np.uint8)
 
 
-def write(path, shape, value=0, mode=None):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.full(shape, value, np.uint8)
-    image = Image.fromarray(pixels)
-    (image.convert(mode) if mode else image).save(path)
+PALETTE = Image.fromarray(RGB).convert("P")
 
 
-@pytest.fixture
-def pets(tmp_path):
-    """Two splits of cats and dogs in many sizes, with things beside them that are no images."""
-    root = tmp_path / "pets"
-    for i, (height, width) in enumerate([(8, 8), (5, 9), (12, 3)]):
-        write(root / "train" / "dog" / f"{i}.png", (height, width, 3), 10 + i)
-        write(root / "train" / "cat" / f"{i}.JPG", (height, width, 3), 100 + i)
-    write(root / "validation" / "cat" / "a.png", (7, 7, 3), 50)
-    (root / "README.txt").write_text("hello")
-    (root / "train" / "cat" / "Thumbs.db").write_text("x")
-    (root / ".git").mkdir()
-    return root
+def encode(pixels, form, **keys):
+    buffer = io.BytesIO()
+    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+    image.save(buffer, form, **keys)
+    return buffer.getvalue()
 
 
-def test_splits_classes_and_images_of_many_sizes(pets):
-    source = folder(path=str(pets))
-    assert source.classes == ("cat", "dog")
-    train = source.splits["train"]
-    assert {name: len(split) for name, split in source.splits.items()} == {"train": 6, "valid": 1}
-    assert [int(train[i]["label"]) for i in range(6)] == [0, 0, 0, 1, 1, 1]
-    assert [train[i]["image"].shape for i in (3, 4, 5)] == [(8, 8, 3), (5, 9, 3), (12, 3, 3)]
-    assert train[4]["image"].dtype == np.uint8
-    assert (train[4]["image"] == 11).all()
+def sixteen_bits(colour_type, channels):
+    """A PNG of 4 x 4 pixels of 60,000 in each channel, which Pillow does not write."""
+    rows = (b"\0" + struct.pack(">H", 60_000) * 4 * channels) * 4
+
+    def chunk(name, data):
+        return (
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        )
+
+    header = struct.pack(">IIBBBBB", 4, 4, 16, colour_type, 0, 0, 0)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
 
 
-def test_classes_alone_are_the_training_split(pets):
-    source = folder(path=str(pets / "train"))
-    assert list(source.splits) == ["train"]
-    assert source.classes == ("cat", "dog")
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_image_is_turned_as_viewers_turn_it(form, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encode(RGB, form, exif=exif)
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB"))
+    np.testing.assert_array_equal(read_image(data, "a"), expected)
+    assert expected.shape == ((12, 10, 3) if orientation > 4 else (10, 12, 3))
 
 
-def test_sizes_need_a_decode_that_makes_them_one(pets):
-    source = folder(path=str(pets))
-    with pytest.raises(UserError, match=r"data\.decode='resize") as error:
-        load_dataset(source, decode=pipelines.read(""), valid_fraction=0.0, split_seed=0)
-    assert "'image' is uint8 [5, 9, 3], in the first example uint8 [8, 8, 3]" in str(error.value)
-    data = load_dataset(
-        source, decode=pipelines.read("resize(6)|grayscale"), valid_fraction=0.0, split_seed=0
-    )
-    assert data.splits["train"].columns["image"].shape == (6, 6, 6, 1)
-    assert data.splits["train"].columns["image"][4].max() == 11
+@pytest.mark.parametrize("damage", [b"Exif\0\0XX", b"Exif\0\0MM\0*\xff\xff\xff\xff"])
+def test_damaged_exif_says_nothing(damage):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encode(RGB, "JPEG", exif=exif)
+    start = data.index(b"Exif")
+    damaged = data[:start] + damage + data[start + len(damage) :]
+    np.testing.assert_array_equal(read_image(damaged, "a"), read_image(encode(RGB, "JPEG"), "a"))
 
 
 @pytest.mark.parametrize(
     ("mode", "channels"), [("L", 1), ("1", 1), ("P", 3), ("RGBA", 3), ("LA", 1)]
 )
-def test_every_mode_is_grey_or_rgb(tmp_path, mode, channels):
-    write(tmp_path / "cat" / "a.png", (4, 4, 3), 255, mode)
-    image = folder(path=str(tmp_path)).splits["train"][0]["image"]
+def test_every_mode_is_grey_or_rgb(mode, channels):
+    white = Image.fromarray(np.full((4, 4, 3), 255, np.uint8)).convert(mode)
+    image = read_image(encode(white, "PNG"), "a")
     assert image.shape == (4, 4, channels)
     assert (image == 255).all()
 
 
-def test_16_bit_image_is_refused(tmp_path):
-    (tmp_path / "cat").mkdir()
-    Image.fromarray(np.full((4, 4), 60_000, np.uint16)).save(tmp_path / "cat" / "a.png")
-    with pytest.raises(UserError, match=r"cat/a\.png: 'I;16' pixels; expected 8 bits"):
-        _ = folder(path=str(tmp_path)).splits["train"][0]
+def several(form):
+    return encode(RGB, form, save_all=True, append_images=[Image.fromarray(255 - RGB)])
 
 
-@pytest.mark.parametrize("damage", [b"", b"not an image", None])
-def test_unreadable_image_is_named(pets, damage):
-    path = pets / "train" / "dog" / "1.png"
-    if damage is None:
-        noise = np.random.default_rng(0).integers(0, 256, (50, 50, 3)).astype(np.uint8)
-        Image.fromarray(noise).save(path)
-        damage = path.read_bytes()[:4000]
-    path.write_bytes(damage)
-    with pytest.raises(UserError, match=r"train/dog/1\.png: not a readable image") as error:
-        load_dataset(
-            folder(path=str(pets)),
-            decode=pipelines.read("resize(4)"),
-            valid_fraction=0.0,
-            split_seed=0,
-        )
+@pytest.mark.parametrize(
+    ("data", "account"),
+    [
+        pytest.param(encode(RGB, "PNG"), "", id="RGB"),
+        pytest.param(several("MPO"), "", id="a phone's JPEG with a second picture"),
+        *[
+            pytest.param(
+                several(form),
+                "converted: 1 image of several frames, of which the first is read (a)",
+                id=f"animated {form}",
+            )
+            for form in ("GIF", "PNG", "TIFF", "WEBP")
+        ],
+        pytest.param(encode(Image.fromarray(RGB).convert("RGBA"), "PNG"), "", id="opaque RGBA"),
+        pytest.param(
+            encode(np.full((4, 4, 4), 200, np.uint8), "PNG"),
+            "converted: 1 image with transparency, which is dropped (a)",
+            id="transparent RGBA",
+        ),
+        pytest.param(
+            encode(PALETTE, "PNG", transparency=PALETTE.getpixel((0, 0))),
+            "converted: 1 image with transparency, which is dropped (a)",
+            id="transparent palette",
+        ),
+        pytest.param(
+            encode(Image.fromarray(RGB).convert("CMYK"), "JPEG"),
+            "converted: 1 image of CMYK colours, made RGB (a)",
+            id="CMYK",
+        ),
+        pytest.param(
+            sixteen_bits(2, 3),
+            "converted: 1 image of 16 bits a channel, reduced to 8 (a)",
+            id="16-bit RGB",
+        ),
+    ],
+)
+def test_what_is_converted_is_counted(data, account):
+    with Account().opened() as opened:
+        read_image(data, "a")
+    assert str(opened) == account
+
+
+def test_the_first_frame_is_read():
+    np.testing.assert_array_equal(read_image(several("PNG"), "a"), RGB)
+
+
+def test_16_bit_grey_is_refused_and_16_bit_rgb_is_not_white():
+    with pytest.raises(UserError, match=r"cat/a\.png: 'I;16' pixels; expected 8 bits a channel"):
+        read_image(sixteen_bits(0, 1), "cat/a.png")
+    assert (read_image(sixteen_bits(2, 3), "a") == 60_000 // 256).all()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"no image",
+        encode(RGB, "PNG")[:100],
+        encode(RGB, "JPEG")[:200],
+        encode(RGB, "GIF")[:40],
+        encode(RGB, "WEBP")[:60],
+        encode(RGB, "TIFF")[:30],
+        encode(RGB, "BMP")[:80],
+        b"GIF89a\0\0\0\0\0\0\0",
+        b"\x89HDF\r\n\x1a\n",
+        encode(np.zeros((4, 4), np.float32), "TIFF"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_in_a_line(data):
+    with pytest.raises(UserError, match=r"cat/a\.png: ") as error:
+        read_image(data, "cat/a.png")
     assert "\n" not in str(error.value)
 
 
-def test_layouts_that_are_not_images_by_class(tmp_path, pets):
-    with pytest.raises(UserError, match="nowhere: no such folder"):
-        folder(path=str(tmp_path / "nowhere"))
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="empty: no folders of images"):
-        folder(path=str(tmp_path / "empty"))
-    (pets / "train" / "bird").mkdir()
-    with pytest.raises(UserError, match="class 'bird' of split 'train' has no images"):
-        folder(path=str(pets))
-
-
-def test_class_that_only_the_test_has_is_refused(pets):
-    write(pets / "test" / "dgo" / "a.png", (4, 4, 3))
-    with pytest.raises(UserError, match=r"'dgo' of split 'test' .* \(did you mean 'dog'\?\)"):
-        folder(path=str(pets))
-
-
-def test_fingerprint_changes_with_the_files(pets):
-    before = folder(path=str(pets)).fingerprint
-    assert folder(path=str(pets)).fingerprint == before
-    os.utime(pets / "train" / "dog" / "1.png", ns=(0, 1))
-    touched = folder(path=str(pets)).fingerprint
-    (pets / "train" / "dog" / "1.png").unlink()
-    assert len({before, touched, folder(path=str(pets)).fingerprint}) == 3
+@pytest.mark.parametrize(("data", "image"), [(encode(RGB, "JPEG"), True), (b"%PDF-1.4", False)])
+def test_a_file_is_an_image_by_its_bytes_where_its_suffix_does_not_say(tmp_path, data, image):
+    for name in ("a", "a.bin"):
+        (tmp_path / name).write_bytes(data)
+        assert is_image(tmp_path / name) == image
+    assert is_image(tmp_path / "absent.JPE")

@@ -1,0 +1,242 @@
+"""Images in folders by class."""
+
+import hashlib
+import os
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from lepton_jax.config.schema import Running
+from lepton_jax.data.account import Account
+from lepton_jax.data.naming import is_hidden, is_split_name, name_splits
+from lepton_jax.data.source import Source
+from lepton_jax.data.sources.images import is_image, read_image
+from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.transforms.host import Element
+
+LAYOUT = "expected SPLIT/CLASS/*.png or CLASS/*.png, with SPLIT train, valid or test"
+
+
+_Identity = tuple[int, int]
+"""Device and inode: equal where a link leads from one folder to the other."""
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """Image files and their labels. Elements: `image` uint8 [H, W, 1 or 3], `label` int32."""
+
+    paths: Sequence[Path]
+    labels: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int, /) -> Element:
+        path = self.paths[index]
+        return {"image": read_image(path, str(path)), "label": np.int32(self.labels[index])}
+
+    def origin(self, index: int, /) -> str:
+        return str(self.paths[index])
+
+
+def folder(*, path: Running[str]) -> Source:
+    """Lists images in folders by class: `PATH/SPLIT/CLASS/*.png`, or `PATH/CLASS/*.jpg` for 'train'
+    alone. Images in folders below CLASS are of that class. Sizes may vary (`data.decode`,
+    `data.train_decode`).
+
+    A file is an image by its suffix, else by its first bytes. Other files, hidden ones, links to
+    nothing and images outside of class folders are left out and counted.
+
+    The fingerprint covers names, sizes and modification times, not the contents: a copy that does
+    not keep the times counts as other data and is decoded anew.
+
+    Raises:
+      UserError: naming the folder that is absent, empty or of another layout.
+    """
+    root = Path(path).expanduser()
+    if not path or not root.is_dir():
+        raise UserError(f"{path or repr(path)}: {_problem(path)} (data.source.path); {LAYOUT}")
+    account = Account()
+    tree = _scan(root, "", account, ())
+    images = {
+        split: _classes_of(split, folders, account)
+        for split, folders in _split_folders(path, tree, account).items()
+    }
+    _check_classes(path, images)
+    classes = tuple(sorted(images.get("train") or {c for by in images.values() for c in by}))
+    number = {name: i for i, name in enumerate(classes)}
+    digest = hashlib.sha256()
+    splits = {}
+    for split, by_class in sorted(images.items()):
+        files = [(f, number[c]) for c in sorted(by_class) for f in by_class[c].all_images()]
+        for file, _ in files:
+            stat = file.stat()
+            where = file.relative_to(root).as_posix()
+            identity = f"{where} {stat.st_size} {stat.st_mtime_ns}\n"
+            digest.update(identity.encode(errors="surrogateescape"))
+        splits[split] = ImageFiles([f for f, _ in files], [label for _, label in files])
+    return Source(splits, classes, digest.hexdigest(), f"images of {path}", account=account)
+
+
+def _problem(path: str) -> str:
+    root = Path(path).expanduser()
+    if path and root.exists():
+        return "not a folder"
+    beside = [f.name for f in root.parent.iterdir()] if root.parent.is_dir() else []
+    return f"no such folder{did_you_mean(root.name, beside)}"
+
+
+@dataclass
+class _Folder:
+    """A folder, the images in it and the folders in it. `where`: its path below the root."""
+
+    where: str
+    identity: _Identity
+    images: list[Path] = field(default_factory=list)
+    folders: list["_Folder"] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return self.where.rpartition("/")[2]
+
+    def all_images(self) -> list[Path]:
+        """Returns the images in the folder, then those in each of its folders."""
+        return self.images + [file for f in self.folders for file in f.all_images()]
+
+    @property
+    def has_images(self) -> bool:
+        return bool(self.images) or any(f.has_images for f in self.folders)
+
+
+def _scan(path: Path, where: str, account: Account, above: tuple[_Identity, ...]) -> _Folder:
+    """Lists a folder and those in it, links followed. What is left out goes to the account.
+
+    `above`: the folders that it lies in.
+    """
+    found = _Folder(where, _identity(path))
+    try:
+        entries = sorted(os.scandir(path), key=lambda entry: entry.name)
+    except OSError as e:
+        raise UserError(f"cannot read the folder {path}: {e.strerror}") from None
+    for entry in entries:
+        name = f"{where}/{entry.name}".lstrip("/")
+        below = path / entry.name
+        if is_hidden(entry.name):
+            account.note("left out", "hidden files", name)
+        elif below.is_dir():
+            if _identity(below) in (*above, found.identity):
+                account.note("left out", "links to a folder above", name)
+            else:
+                found.folders.append(_scan(below, name, account, (*above, found.identity)))
+        elif not below.is_file():
+            kind = "links to nothing" if below.is_symlink() else "devices, pipes or sockets"
+            account.note("left out", kind, name)
+        elif is_image(below):
+            found.images.append(below)
+        else:
+            suffix = below.suffix.lower()
+            kind = f"{suffix} files" if suffix else "files without a suffix"
+            account.note("left out", kind, name)
+    return found
+
+
+def _identity(path: Path) -> _Identity:
+    stat = path.stat()
+    return stat.st_dev, stat.st_ino
+
+
+def _split_folders(path: str, root: _Folder, account: Account) -> dict[str, list[_Folder]]:
+    """Returns the class folders by split."""
+    _leave_out_images(root, "images outside of class folders", account)
+    with_images = [f for f in root.folders if f.has_images]
+    if not with_images:
+        raise UserError(f"{path}: no folders of images; {LAYOUT}")
+    has_splits = any(
+        is_split_name(f.name) and any(g.has_images for g in f.folders) for f in with_images
+    )
+    if not has_splits and all(is_split_name(f.name) for f in with_images):
+        raise UserError(
+            f"{path}: {with_images[0].where} holds images and no class folders; {LAYOUT}. Labels "
+            "in the names of files are not read"
+        )
+    if not has_splits and any(f.images for f in with_images):
+        return {"train": root.folders}
+    deeper = [g for f in with_images for g in f.folders if is_split_name(g.name)]
+    if not has_splits and deeper:
+        raise UserError(f"{path}: the split {deeper[0].where!r} lies too deep; {LAYOUT}")
+    names = name_splits({f.where: f.name for f in with_images}, path)
+    seen: dict[_Identity, str] = {}
+    splits = {}
+    for folder in root.folders:
+        if folder.where not in names and is_split_name(folder.name):
+            raise UserError(f"{path}: split {folder.where!r} has no class folders; {LAYOUT}")
+        if folder.where not in names:
+            account.note("left out", "folders without images", folder.where)
+        elif any(f.has_images for f in folder.folders):
+            _leave_out_images(folder, "images outside of class folders", account)
+            splits[names[folder.where]] = folder.folders
+            other = seen.setdefault(folder.identity, folder.where)
+            if other != folder.where:
+                account.note("joined", "links of a split to another", f"{folder.where} to {other}")
+        elif names[folder.where] == "train":
+            raise UserError(f"{path}: {folder.where} holds images and no class folders; {LAYOUT}")
+        else:
+            _leave_out_images(folder, f"images of {folder.name!r}, which has no classes", account)
+    return splits
+
+
+def _leave_out_images(folder: _Folder, what: str, account: Account) -> None:
+    if folder.images:
+        first = f"{folder.where}/{folder.images[0].name}".lstrip("/")
+        account.note("left out", what, first, len(folder.images))
+
+
+def _classes_of(split: str, folders: Sequence[_Folder], account: Account) -> dict[str, _Folder]:
+    """Returns the folders of a split by the names of their classes.
+
+    A name is stripped of blanks and composed (NFC), as file systems differ in that.
+
+    Raises:
+      UserError: for two folders whose names differ in that or in capitals alone, or that are one.
+    """
+    classes: dict[str, _Folder] = {}
+    spelt: dict[str, _Folder] = {}
+    seen: dict[_Identity, _Folder] = {}
+    for folder in folders:
+        try:
+            name = unicodedata.normalize("NFC", folder.name.encode().decode()).strip()
+        except UnicodeEncodeError:
+            raise UserError(f"the name of the class folder {folder.where!r} is no UTF-8") from None
+        if not name:
+            raise UserError(f"the name of the class folder {folder.where!r} is blank")
+        same = seen.setdefault(folder.identity, folder)
+        if same is not folder:
+            raise UserError(f"{same.where!r} and {folder.where!r} are one folder, by a link")
+        twin = spelt.setdefault(name.casefold(), folder)
+        if twin is not folder:
+            raise UserError(
+                f"{twin.where!r} and {folder.where!r} name one class, but for capitals, blanks or "
+                "accents; join the folders, or rename one"
+            )
+        if name != folder.name:
+            account.note("renamed", "classes, stripped of blanks and composed", folder.where)
+        joined = sum(len(f.all_images()) for f in folder.folders)
+        if joined:
+            first = next(f.where for f in folder.folders if f.has_images)
+            account.note("joined", "images of folders below their class", first, joined)
+        classes[name] = folder
+    return classes
+
+
+def _check_classes(path: str, images: Mapping[str, Mapping[str, _Folder]]) -> None:
+    for split, by_class in images.items():
+        for name, folder in sorted(by_class.items()):
+            where = f"{path}: class {name!r} of split {split!r}"
+            if not folder.has_images:
+                raise UserError(f"{where} has no images; {LAYOUT}")
+            if "train" in images and name not in images["train"]:
+                near = did_you_mean(name, images["train"])
+                raise UserError(f"{where} is not a class of 'train'{near}")
