@@ -58,6 +58,13 @@ def parse_condition(text: str) -> Condition:
     return Condition(metric, sign, bound)
 
 
+def bundle_folder(bundle: str) -> Path:
+    """Returns the folder of `--bundle`. Raises `UserError` when there is none."""
+    if not os.path.isdir(bundle):
+        raise UserError(f"--bundle={bundle}: there is no such folder")
+    return Path(bundle)
+
+
 def check_verified(folder: Path) -> Refusal | None:
     """Checks that a bundle is the one that was verified. Returns None if it is, or why not."""
     cure = f"run: python launch.py verify --bundle={folder}"
@@ -81,6 +88,16 @@ def check_verified(folder: Path) -> Refusal | None:
     if ok is not True or failed:
         return Refusal("unverified", f"verification failed ({', '.join(failed)})", cure)
     return None
+
+
+def bundle_faults(folder: Path, identity: str) -> list[str]:
+    """Lists what keeps `folder` from being the bundle `identity`; [] if nothing does."""
+    try:
+        actual = loader.bundle_id(folder)
+    except loader.BundleError as e:
+        return [str(e)]
+    faults = [f"it is {actual}"] if actual != identity else []
+    return faults + loader.find_faults(folder)
 
 
 def unmet_conditions(gate: Iterable[Condition], metrics: Mapping[str, float]) -> list[Refusal]:

@@ -1,25 +1,16 @@
-"""Moves aliases: decides whether a version may be promoted, records it, takes it back.
+"""Moves aliases: decides whether a version may be promoted, records it, takes it back."""
 
-Every decision is a tag of its own on the registered model, keyed by its time: added, never
-rewritten. MLflow itself keeps no history of an alias.
-"""
-
-import json
-import secrets
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.errors import UserError, WorkError, did_you_mean
 from lepton_jax.io.timestamps import utc_timestamp
-from lepton_jax.registry import gates
-from lepton_jax.registry.store import Registry, Version, bundle_folder, check_name
+from lepton_jax.registry import gates, history
+from lepton_jax.registry.store import Registry, Version, check_name
 from lepton_jax.serving import loader
 
 ALIASES = ("staging", "production")
-GATE_TAG = "lepton.gate"
-HISTORY_TAG = "lepton.history."
 
 
 @dataclass(frozen=True)
@@ -68,7 +59,7 @@ class History:
         return asdict(self)
 
     def __str__(self) -> str:
-        lines = [f"{e['time']}  {_sentence(e)}" for e in self.events]
+        lines = [f"{e['time']}  {history.say_event(e)}" for e in self.events]
         lines = lines or [f"{self.model} has no history yet"]
         return "\n".join([*lines, f"next: python launch.py registry show --model={self.model}"])
 
@@ -116,7 +107,7 @@ def promote_version(
         registry = Registry()
         version = registry.resolve(model)
     else:
-        folder = bundle_folder(bundle)
+        folder = gates.bundle_folder(bundle)
         registry = Registry()
         model = model or _only_name(registry, bundle)
         check_name(model)
@@ -127,7 +118,7 @@ def promote_version(
     copy = registry.fetch(version, fresh=True)
     refusals = [r for r in [gates.check_verified(copy)] if r]
     if not refusals:
-        asked = map(gates.parse_condition, gate_of(registry, version.model))
+        asked = map(gates.parse_condition, registry.gate(version.model))
         refusals = gates.unmet_conditions(asked, gates.read_metrics(copy))
     return _decide(registry, version.model, to, version, version.id, refusals)
 
@@ -143,17 +134,18 @@ def roll_back_alias(model: str, alias: str = "staging") -> Decision:
     """
     _check_alias(alias)
     registry = Registry()
-    current = registry.aliases(model).get(alias)
-    if current is None:
-        raise UserError(f"{model} has no alias {alias!r}: there is nothing to roll back")
-    stack = _replay(decisions_of(registry, model), alias)
-    if stack[-1:] != [current]:  # moved by other means than ours
-        stack.append(current)
-    if len(stack) < 2:
-        raise UserError(f"{model}@{alias} has pointed to no other version than {current}")
-    version = registry.version(model, stack[-2])
-    registry.fetch(version, fresh=True)
-    return _move(registry, "rollback", alias, version, current)
+    with registry.alone():
+        current = registry.aliases(model).get(alias)
+        if current is None:
+            raise UserError(f"{model} has no alias {alias!r}: there is nothing to roll back")
+        stack = history.stack_of(registry.events(model), alias)
+        if stack[-1:] != [current]:  # moved by other means than ours
+            stack.append(current)
+        if len(stack) < 2:
+            raise UserError(f"{model}@{alias} has pointed to no other version than {current}")
+        version = registry.version(model, stack[-2])
+        registry.fetch(version, fresh=True)
+        return _move(registry, "rollback", alias, version)
 
 
 def read_history(model: str) -> History:
@@ -162,43 +154,44 @@ def read_history(model: str) -> History:
     Raises:
       UserError: when there is no such model.
     """
-    registry = Registry()
-    registry.aliases(model)
-    return History(model, tuple(decisions_of(registry, model)))
+    return History(model, tuple(Registry().events(model)))
 
 
 def set_gate(model: str, conditions: Sequence[str] | None = None) -> Gate:
     """Sets the gate of a model's name, or only returns it.
 
     Args:
-      conditions: what a version must meet beside being verified, e.g. `['test/accuracy>=0.98']`,
-        also before there is a version. None leaves the gate as it is.
+      conditions: what a version must meet beside being verified, e.g. `['test/accuracy>=0.98']`.
+        None leaves the gate as it is.
 
     Raises:
-      UserError: when a condition cannot be read, or there is no such model to ask for its gate.
+      UserError: when there is no such model, or a condition cannot be read or names a metric that
+        no version of the model states.
     """
-    check_name(model)
     registry = Registry()
-    if conditions is None:
-        registry.aliases(model)
-    else:
-        wanted = [str(gates.parse_condition(c)) for c in conditions]
-        registry.ensure_model(model)
-        if tuple(wanted) != gate_of(registry, model):
-            registry.tag(model, GATE_TAG, wanted)
-            _append(registry, model, {"action": "gate", "gate": wanted, "time": utc_timestamp()})
-    return Gate(model, gate_of(registry, model))
+    registry.check_model(model)
+    if conditions is not None:
+        wanted = [gates.parse_condition(c) for c in conditions]
+        stated = sorted({name for v in registry.versions(model) for name in v.metrics})
+        for condition in wanted:
+            if condition.metric not in stated:
+                there = ", ".join(stated) or "none"
+                raise UserError(
+                    f"gate '{condition}': no version of {model} states {condition.metric!r}"
+                    f"{did_you_mean(condition.metric, stated)}; they state: {there}"
+                )
+        _decide_gate(registry, model, [str(condition) for condition in wanted])
+    return Gate(model, registry.gate(model))
 
 
-def gate_of(registry: Registry, model: str) -> tuple[str, ...]:
-    """Reads what a version of a registered model must meet, beside being verified."""
-    return tuple(json.loads(registry.tags(model).get(GATE_TAG, "[]")))
-
-
-def decisions_of(registry: Registry, model: str) -> list[dict[str, Any]]:
-    """Reads the decisions on a registered model, oldest first."""
-    tags = sorted(registry.tags(model).items())
-    return [json.loads(value) for key, value in tags if key.startswith(HISTORY_TAG)]
+def _decide_gate(registry: Registry, model: str, wanted: list[str]) -> None:
+    try:
+        unchanged = tuple(wanted) == registry.gate(model)
+    except WorkError:  # it is damaged, and set anew
+        unchanged = False
+    if not unchanged:
+        event = {"action": "gate", "gate": wanted, "time": utc_timestamp()}
+        history.decide(registry, model, event)
 
 
 def _decide(
@@ -210,8 +203,7 @@ def _decide(
     refusals: list[gates.Refusal],
 ) -> Decision:
     if version is not None and not refusals:
-        current = registry.aliases(model).get(alias)
-        return _move(registry, "promote", alias, version, current)
+        return _move(registry, "promote", alias, version)
     registered = model in registry.models()
     decision = Decision(
         ok=False,
@@ -221,68 +213,35 @@ def _decide(
         version=version.version if version else None,
         id=what,
         previous=registry.aliases(model).get(alias) if registered else None,
-        gate=gate_of(registry, model) if registered else (),
+        gate=registry.gate(model) if registered else (),
         refusals=tuple(refusals),
         time=utc_timestamp(),
     )
     if registered:
-        _append(registry, model, decision.as_json())
+        history.decide(registry, model, decision.as_json())
     return decision
 
 
-def _move(
-    registry: Registry, action: str, alias: str, version: Version, previous: int | None
-) -> Decision:
-    decision = Decision(
-        ok=True,
-        action=action,
-        model=version.model,
-        alias=alias,
-        version=version.version,
-        id=version.id,
-        previous=previous,
-        gate=gate_of(registry, version.model),
-        refusals=(),
-        time=utc_timestamp(),
-    )
-    if previous != version.version:
-        registry.point(version.model, alias, version.version)
-        _append(registry, version.model, decision.as_json())
+def _move(registry: Registry, action: str, alias: str, version: Version) -> Decision:
+    """Decides that an alias points to a version, and carries it out."""
+    with registry.alone():
+        previous = registry.aliases(version.model).get(alias)
+        decision = Decision(
+            ok=True,
+            action=action,
+            model=version.model,
+            alias=alias,
+            version=version.version,
+            id=version.id,
+            previous=previous,
+            gate=registry.gate(version.model),
+            refusals=(),
+            time=utc_timestamp(),
+        )
+        decided = history.stack_of(registry.events(version.model), alias)[-1:]
+        if previous != version.version or decided != [version.version]:
+            history.decide(registry, version.model, decision.as_json())
     return decision
-
-
-def _replay(events: list[dict[str, Any]], alias: str) -> list[int]:
-    """Returns the versions that `alias` would go back through, the present one last."""
-    stack: list[int] = []
-    for event in events:
-        if event.get("alias") != alias:
-            continue
-        if event["action"] == "promote":
-            if event["previous"] and stack[-1:] != [event["previous"]]:
-                stack.append(event["previous"])
-            stack.append(event["version"])
-        elif event["action"] == "rollback":
-            while stack and stack[-1] != event["version"]:
-                stack.pop()
-            stack = stack or [event["version"]]
-    return stack
-
-
-def _append(registry: Registry, model: str, event: dict[str, Any]) -> None:
-    # Two processes at one moment write two tags.
-    key = f"{HISTORY_TAG}{time.time_ns():020d}-{secrets.token_hex(4)}"
-    registry.tag(model, key, event)
-
-
-def _sentence(event: dict[str, Any]) -> str:
-    if event["action"] == "gate":
-        return f"gate: {', '.join(['verified', *event['gate']])}"
-    what = f"version {event['version']}" if event["version"] else event["id"]
-    if event["action"] == "refuse":
-        reasons = "; ".join(f"{r['kind']}: {r['what']}" for r in event["refusals"])
-        return f"{event['alias']}: refused {what} ({reasons})"
-    was = f"version {event['previous']}" if event["previous"] else "nothing"
-    return f"{event['alias']}: {event['action']} {was} -> {what}"
 
 
 def _only_name(registry: Registry, bundle: str) -> str:

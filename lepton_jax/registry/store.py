@@ -9,29 +9,35 @@ import contextlib
 import json
 import os
 import re
-import sqlite3
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlparse
 
+from lepton_jax.console import say
 from lepton_jax.errors import UserError, WorkError, did_you_mean
 from lepton_jax.io.atomic import replace_folder
 from lepton_jax.io.paths import cache_root
 from lepton_jax.io.timestamps import utc_timestamp
-from lepton_jax.registry import gates
+from lepton_jax.registry import gates, history
 from lepton_jax.serving import loader
 from lepton_jax.tracking import mlflow_store
+from lepton_jax.tracking.mlflow_errors import (
+    is_missing,
+    is_taken,
+    mlflow_errors,
+    without_password,
+)
 
 EXPERIMENT = "lepton_jax"
 ARTIFACT = "bundle"
 ID_TAG = "lepton.bundle_id"
 
-LOCK_SECONDS = 5.0
-"""How long a registry that another process has locked is waited for."""
-
 _NAME = re.compile(r"[\w.\-]+")
+_ID = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -61,25 +67,27 @@ class Version:
 
 
 class Registry:
-    """One connection to the registry that the environment names."""
+    """One connection to the registry that the environment names.
+
+    A registry that is not there is an empty one: reading makes none.
+    """
 
     def __init__(self, uri: str | None = None):
         self._uri = uri or mlflow_store.store_uri()
         database = mlflow_store.database_of(self._uri)
-        self.where = str(database or _without_password(self._uri))
-        if database is not None:
-            _check_database(database)
-        # Somebody waits for the answer: a dead server is not asked for minutes.
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
-        with self._errors():
-            self._client = mlflow_store.connect(self._uri)
-            self._client.search_registered_models(max_results=1)  # connects, migrates, or fails
+        self.where = str(database or without_password(self._uri))
+        self._alone = False
+        self._uploaded = ""
+        self._client: Any = None
+        if mlflow_store.store_exists(self._uri):
+            self._connect()
 
     # Versions.
 
     def add(self, folder: Path, model: str) -> Version:
-        """Registers the bundle in `folder` as a new version of `model`, unless it is one already.
+        """Registers the bundle in `folder` as a new version of `model`.
+
+        If it is one already, the registry's copy is checked, and restored where it is damaged.
 
         Raises:
           UserError: when `model` cannot be a name.
@@ -87,28 +95,49 @@ class Registry:
         """
         check_name(model)
         identity = loader.bundle_id(folder)
-        if model in self.models():
-            for version in self.versions(model):
-                if version.id == identity:
-                    return version
+        self.ensure_model(model)
+        with self.alone():
+            if there := self._same(model, identity):
+                self.fetch(there[0], fresh=True, intact=folder)
+                return there[0]
+            self._upload(folder, model, identity)
+            # On a server another process may have registered the same bundle at this moment:
+            # both see the same versions now, and the first one stands.
+            first, *others = self._same(model, identity)
+            for mine in [v for v in others if v.run == self._uploaded]:
+                with self._errors():
+                    self._client.delete_model_version(model, str(mine.version))
+                    self._client.delete_run(mine.run)
+        return first
+
+    def _same(self, model: str, identity: str) -> list[Version]:
+        """Lists the versions that are this bundle and still have a run, the oldest first."""
+        return [v for v in self.versions(model) if v.id == identity and v.run]
+
+    def _upload(self, folder: Path, model: str, identity: str) -> None:
         from mlflow.entities import Metric
 
         metrics, now = gates.read_metrics(folder), int(time.time() * 1000)
         with self._errors():
-            self.ensure_model(model)
             experiment = mlflow_store.experiment_id(self._client, self._uri, EXPERIMENT)
             run = self._client.create_run(experiment, run_name=model, tags={ID_TAG: identity})
-            run_id = run.info.run_id
-            self._client.log_batch(run_id, [Metric(k, v, now, 0) for k, v in metrics.items()])
-            self._client.log_artifacts(run_id, str(folder), ARTIFACT)
-            self._client.set_terminated(run_id)
-            created = self._client.create_model_version(
-                model, source=f"runs:/{run_id}/{ARTIFACT}", run_id=run_id, tags={ID_TAG: identity}
+            self._uploaded = run.info.run_id
+            self._client.log_batch(
+                self._uploaded, [Metric(k, v, now, 0) for k, v in metrics.items()]
             )
-        return self.version(model, int(created.version))
+            self._client.log_artifacts(self._uploaded, str(folder), ARTIFACT)
+            self._client.set_terminated(self._uploaded)
+            self._client.create_model_version(
+                model,
+                source=f"runs:/{self._uploaded}/{ARTIFACT}",
+                run_id=self._uploaded,
+                tags={ID_TAG: identity},
+            )
 
     def models(self) -> list[str]:
         """Lists the names of all registered models, sorted."""
+        if self._client is None:
+            return []
         with self._errors():
             return sorted(m.name for m in _pages(self._client.search_registered_models))
 
@@ -153,38 +182,130 @@ class Registry:
             raise UserError(f"{model} has no versions in {self.where}")
         return versions[-1]
 
-    def fetch(self, version: Version, *, fresh: bool = False) -> Path:
+    def fetch(self, version: Version, *, fresh: bool = False, intact: Path | None = None) -> Path:
         """Returns a local folder with the bundle of `version`, checked against its digest.
 
         Args:
           fresh: downloads the registry's copy even if an intact one was fetched before.
+          intact: the same bundle elsewhere, from which a damaged copy is restored.
 
         Raises:
           WorkError: when the registry's copy is not the bundle that was registered.
         """
+        if not _ID.fullmatch(version.id):
+            raise WorkError(
+                f"{version.name} in {self.where} was not registered by lepton_jax: it has no tag "
+                f"{ID_TAG} with a bundle's id"
+            )
         target = cache_root() / "bundles" / version.id.removeprefix("sha256:")
-        if not fresh and target.is_dir() and not bundle_faults(target, version.id):
+        if not fresh and target.is_dir() and not gates.bundle_faults(target, version.id):
             return target
         try:
             with replace_folder(target) as aside:
-                with self._errors():
-                    self._client.download_artifacts(version.run, ARTIFACT, str(aside.parent))
-                copy = aside.parent / ARTIFACT
-                if faults := bundle_faults(copy, version.id):
-                    listed = "\n  ".join(faults)
+                faults = self._download(version, aside)
+                if faults and intact is not None and version.run:
+                    self._restore(version, intact)
+                    faults = self._download(version, aside)
+                if faults:
+                    more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
                     raise WorkError(
                         f"{version.name} in {self.where} is not the bundle that was registered as "
-                        f"{version.id}:\n  {listed}\nDo not use it; register the bundle again."
+                        f"{version.id}: {'; '.join(faults[:3])}{more}\nDo not use it. To restore "
+                        "it from that bundle: python launch.py register --bundle=DIR "
+                        f"--model={version.model}"
                     )
-                copy.rename(aside)
         except OSError as e:
             raise WorkError(f"cannot fetch {version.name} to {target}: {e.strerror}") from None
         return target
 
-    # Aliases and tags.
+    def _download(self, version: Version, to: Path) -> list[str]:
+        """Downloads a version's bundle to the folder `to`. Returns what is wrong with it."""
+        if not version.run:
+            return ["its run was deleted"]
+        with self._errors():
+            if not self._client.list_artifacts(version.run, ARTIFACT):
+                return ["its files are gone"]
+            self._client.download_artifacts(version.run, ARTIFACT, str(to.parent))
+        copy = to.parent / ARTIFACT
+        faults = gates.bundle_faults(copy, version.id)
+        if faults:
+            shutil.rmtree(copy)
+        else:
+            copy.rename(to)
+        return faults
+
+    def _restore(self, version: Version, intact: Path) -> None:
+        """Replaces a version's damaged copy by the same bundle from elsewhere."""
+        with self._errors():
+            uri = self._client.get_run(version.run).info.artifact_uri
+            if uri.startswith("file:"):  # what is not of the bundle goes too
+                folder = Path(unquote(urlparse(uri).path)) / ARTIFACT
+                shutil.rmtree(folder, ignore_errors=True)
+            self._client.log_artifacts(version.run, str(intact), ARTIFACT)
+        say(f"{version.name} in {self.where} was damaged: restored from {intact}")
+
+    # Aliases, the gate and the history.
 
     def aliases(self, model: str) -> dict[str, int]:
-        """Returns `{'staging': 3}`. Raises `UserError` when there is no such model."""
+        """Returns `{'staging': 3}`. Raises `UserError` when there is no such model.
+
+        What a killed process had decided and not carried out is carried out first.
+        """
+        self.check_model(model)
+        entry = self.entry(model)
+        aliases = {alias: int(number) for alias, number in sorted(entry.aliases.items())}
+        events = history.read_events(entry.tags)
+        if not (half_done := history.undone(events)):
+            return aliases
+        if not self._writable():
+            moved = {event["alias"] for event in half_done.values() if "alias" in event}
+            decided = {alias: history.decided_alias(events, alias) for alias in moved}
+            return aliases | {alias: number for alias, number in decided.items() if number}
+        for event in half_done.values():
+            say(f"{model}: carrying out what was decided {event['time']} and left half done")
+        history.carry_out(self, model)
+        return self.aliases(model)
+
+    def events(self, model: str) -> list[history.Event]:
+        """Reads the decisions on a registered model, oldest first."""
+        self.aliases(model)
+        return list(history.read_events(self.entry(model).tags).values())
+
+    def gate(self, model: str) -> tuple[str, ...]:
+        """Reads what a version of a registered model must meet, beside being verified."""
+        self.aliases(model)
+        return history.read_gate(model, self.entry(model).tags)
+
+    def point(self, model: str, alias: str, number: int) -> None:
+        """Moves an alias to a version, or creates it there, without a decision."""
+        with self._errors():
+            self._client.set_registered_model_alias(model, alias, str(number))
+
+    def entry(self, model: str) -> Any:
+        """Returns MLflow's registered model, with its aliases and tags."""
+        with self._errors():
+            return self._client.get_registered_model(model)
+
+    def tag(self, model: str, key: str, value: Any) -> None:
+        """Sets a tag of a registered model to a JSON value."""
+        with self._errors():
+            self._client.set_registered_model_tag(model, key, json.dumps(value))
+
+    def ensure_model(self, model: str) -> None:
+        """Creates a registered model of that name unless there is one, and the registry as well."""
+        check_name(model)
+        if self._client is None:
+            self._connect()
+        if model not in self.models():
+            with self._errors():
+                try:
+                    self._client.create_registered_model(model)
+                except Exception as e:
+                    if not is_taken(e):  # another process has created it
+                        raise
+
+    def check_model(self, model: str) -> None:
+        """Raises `UserError` naming those there are if no registered model has that name."""
         check_name(model)
         names = self.models()
         if model not in names:
@@ -193,57 +314,57 @@ class Registry:
                 f"no model is called {model!r} in {self.where}{did_you_mean(model, names)}; "
                 f"there are: {there}"
             )
-        with self._errors():
-            numbers = self._client.get_registered_model(model).aliases
-            return {alias: int(number) for alias, number in sorted(numbers.items())}
 
-    def point(self, model: str, alias: str, number: int) -> None:
-        """Moves an alias to a version, or creates it there."""
-        with self._errors():
-            self._client.set_registered_model_alias(model, alias, str(number))
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Lets one process at a time read and then change an embedded registry."""
+        if self._alone:
+            yield
+            return
+        with mlflow_store.alone(self._uri):
+            self._alone = True
+            try:
+                yield
+            finally:
+                self._alone = False
 
-    def tags(self, model: str) -> dict[str, str]:
-        """Returns the tags of a registered model; the values are JSON."""
+    def _connect(self) -> None:
+        self._client = mlflow_store.connect(self._uri)
         with self._errors():
-            return dict(self._client.get_registered_model(model).tags)
+            self._client.search_registered_models(max_results=1)  # a server is asked here
 
-    def tag(self, model: str, key: str, value: Any) -> None:
-        """Sets a tag of a registered model to a JSON value."""
-        with self._errors():
-            self._client.set_registered_model_tag(model, key, json.dumps(value))
-
-    def ensure_model(self, model: str) -> None:
-        """Creates a registered model of that name unless there is one."""
-        check_name(model)
-        if model not in self.models():
-            with self._errors():
-                self._client.create_registered_model(model)
+    def _writable(self) -> bool:
+        database = mlflow_store.database_of(self._uri)
+        return database is None or all(
+            os.access(path, os.W_OK) for path in (database, database.parent)
+        )
 
     def _version(self, row: Any, aliases: dict[str, int]) -> Version:
         number = int(row.version)
-        run = self._client.get_run(row.run_id) if row.run_id else None
+        run = self._run_of(row)
         return Version(
             model=row.name,
             version=number,
             id=row.tags.get(ID_TAG, ""),
             created=utc_timestamp(row.creation_timestamp / 1000),
-            run=row.run_id or "",
+            run=run.info.run_id if run else "",
             aliases=tuple(a for a, v in aliases.items() if v == number),
             metrics=dict(sorted(run.data.metrics.items())) if run else {},
         )
 
-    @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
-        import sqlalchemy
-        from mlflow.exceptions import MlflowException
-
+    def _run_of(self, row: Any) -> Any:
+        """Returns the run that holds a version's bundle; None when it was deleted for good."""
+        if not row.run_id:
+            return None
         try:
-            yield
-        except (MlflowException, sqlalchemy.exc.SQLAlchemyError, OSError) as e:
-            said = _without_password((str(e).strip().splitlines() or [type(e).__name__])[0])
-            if "database is locked" in said:
-                raise _locked(self.where) from None
-            raise WorkError(f"the registry at {self.where} failed: {said}") from e
+            return self._client.get_run(row.run_id)
+        except Exception as e:
+            if not is_missing(e):
+                raise
+            return None
+
+    def _errors(self) -> contextlib.AbstractContextManager[None]:
+        return mlflow_errors(self._uri)
 
 
 def register_bundle(bundle: str, model: str) -> Version:
@@ -254,17 +375,10 @@ def register_bundle(bundle: str, model: str) -> Version:
       WorkError: when the bundle is not verified or has changed since, or the registry fails.
     """
     check_name(model)
-    folder = bundle_folder(bundle)
+    folder = gates.bundle_folder(bundle)
     if refusal := gates.check_verified(folder):
         raise WorkError(f"{bundle} is not registered: {refusal}")
     return Registry().add(folder, model)
-
-
-def bundle_folder(bundle: str) -> Path:
-    """Returns the folder of `--bundle`. Raises `UserError` when there is none."""
-    if not os.path.isdir(bundle):
-        raise UserError(f"--bundle={bundle}: there is no such folder")
-    return Path(bundle)
 
 
 def check_name(model: str) -> None:
@@ -275,51 +389,6 @@ def check_name(model: str) -> None:
         )
 
 
-def bundle_faults(folder: Path, identity: str) -> list[str]:
-    """Lists what keeps `folder` from being the bundle `identity`; [] if nothing does."""
-    try:
-        actual = loader.bundle_id(folder)
-    except loader.BundleError as e:
-        return [str(e)]
-    faults = [f"it is {actual}"] if actual != identity else []
-    return faults + loader.find_faults(folder)
-
-
-def _check_database(database: Path) -> None:
-    """Creates the folder of the database, and finds out in bounded time whether it can be used.
-
-    MLflow itself retries a locked database for hours.
-    """
-    try:
-        database.parent.mkdir(parents=True, exist_ok=True)
-        if not os.access(database.parent, os.W_OK):
-            raise PermissionError(13, "permission denied")
-    except OSError as e:
-        raise UserError(
-            f"the registry's folder {database.parent} cannot be written ({e.strerror}); set "
-            "LEPTON_JAX_REGISTRY to one that can"
-        ) from None
-    if not database.exists():
-        return
-    try:
-        with contextlib.closing(sqlite3.connect(database, timeout=LOCK_SECONDS)) as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            connection.rollback()
-    except sqlite3.OperationalError as e:
-        if "locked" in str(e):
-            raise _locked(str(database)) from None
-        raise WorkError(f"the registry's database {database} cannot be opened: {e}") from None
-    except sqlite3.DatabaseError as e:
-        raise WorkError(f"the registry's database {database} is damaged: {e}") from None
-
-
-def _locked(database: str) -> WorkError:
-    return WorkError(
-        f"the registry's database {database} is locked by another process; waited "
-        f"{LOCK_SECONDS:g} s. Try again when that process is done (find it: fuser {database})"
-    )
-
-
 def _pages(search: Any, **arguments: Any) -> list[Any]:
     rows, token = [], None
     while True:
@@ -328,8 +397,3 @@ def _pages(search: Any, **arguments: Any) -> list[Any]:
         token = page.token
         if not token:
             return rows
-
-
-def _without_password(text: str) -> str:
-    """Leaves out the 'user:password@' of every address in a text."""
-    return re.sub(r"://[^/@\s]+@", "://", text)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from lepton_jax.console import format_table
-from lepton_jax.registry import promotion
 from lepton_jax.registry.store import Registry, Version
 from lepton_jax.serving import loader
 from lepton_jax.trees import flatten_dict
@@ -110,7 +109,7 @@ def show_model(model: str) -> ModelDetails:
     """
     registry = Registry()
     versions = tuple(registry.versions(model))
-    return ModelDetails(model, promotion.gate_of(registry, model), versions)
+    return ModelDetails(model, registry.gate(model), versions)
 
 
 def diff_versions(first: str, second: str) -> VersionDifference:

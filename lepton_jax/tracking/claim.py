@@ -19,6 +19,7 @@ from functools import cache
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.io import files
 from lepton_jax.io.files import Path
+from lepton_jax.io.lock import lock_folder
 
 HEARTBEAT = 20.0
 """Seconds between two signs of life."""
@@ -103,7 +104,7 @@ def read_owner(workdir: Path) -> Owner | None:
 def _take(workdir: Path, mine: Owner) -> Owner | None:
     with ExitStack() as stack:
         if files.is_local(workdir):
-            stack.enter_context(_one_at_a_time(workdir))
+            stack.enter_context(lock_folder(workdir))
         owner = read_owner(workdir)
         if owner is not None and owner.lives():
             raise _refusal(workdir, owner)
@@ -114,20 +115,6 @@ def _take(workdir: Path, mine: Owner) -> Owner | None:
         if winner is not None and winner.token != mine.token:
             raise _refusal(workdir, winner)
     return owner
-
-
-@contextmanager
-def _one_at_a_time(workdir: Path) -> Iterator[None]:
-    """Lets one process of this machine at a time look at owner.json and replace it."""
-    import fcntl
-
-    descriptor = os.open(workdir, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # network disks that cannot lock a folder
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _beat(workdir: Path, mine: Owner, ended: threading.Event) -> None:

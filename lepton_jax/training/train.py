@@ -232,7 +232,7 @@ class _Run:
     def _open_displays(self, first: int, total: int) -> None:
         """Opens what shows the run while it trains: trackers, progress and utilization."""
         config, record = self.config, self.record
-        self.views = open_views(config, record) if self.processes.first else Views([])
+        self.views = open_views(config, record) if self.processes.first else Views({})
         show = ("train/loss", "train/accuracy", config.best.metric)
         self.progress = Progress(total, batch_size=config.batch_size, start=first, show=show)
         devices = list(self.layout.placement.mesh.devices.flat)

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from lepton_jax.registry.store import Registry
+from lepton_jax.tracking import mlflow_store
 from tests import graduation
 
 
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     database = tmp_path_factory.mktemp("migrated") / "registry.db"
-    Registry(f"sqlite:///{database}")
+    mlflow_store.connect(f"sqlite:///{database}")
     return database
 
 

@@ -10,10 +10,10 @@ import pytest
 
 from lepton_jax.commands.predict import predict
 from lepton_jax.errors import UserError, WorkError
-from lepton_jax.registry import store
 from lepton_jax.registry.promotion import promote_version, roll_back_alias
 from lepton_jax.registry.store import Registry, register_bundle
 from lepton_jax.serving import loader
+from lepton_jax.tracking import mlflow_store
 from tests.graduation import flip
 
 
@@ -71,7 +71,7 @@ def test_locked_registry_ends_in_bounded_time_and_names_the_database(
     bundle, registry_root, monkeypatch
 ):
     register_bundle(str(bundle), "digits")
-    monkeypatch.setattr(store, "LOCK_SECONDS", 0.5)
+    monkeypatch.setattr(mlflow_store, "LOCK_SECONDS", 0.5)
     database = registry_root / "registry.db"
     holder = subprocess.Popen(
         [sys.executable, "-c", LOCK, str(database)], stdout=subprocess.PIPE, text=True
@@ -121,11 +121,11 @@ def test_damaged_database_is_named(registry_root):
         Registry()
 
 
-def test_registry_that_cannot_be_made_is_a_users_mistake(tmp_path, monkeypatch):
+def test_registry_that_cannot_be_made_is_a_users_mistake(bundle, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("LEPTON_JAX_REGISTRY", str(tmp_path / "file" / "registry"))
     with pytest.raises(UserError, match="set LEPTON_JAX_REGISTRY"):
-        Registry()
+        register_bundle(str(bundle), "digits")
 
 
 def test_server_that_does_not_answer_is_named_without_its_password(monkeypatch):

@@ -173,6 +173,7 @@ class _PackRunner:
         lanes, evaluations = self._lanes(width)
         trials = list(zip(self._pack.configs, self._pack.workdirs, strict=True))
         tokenizer = self._built.data.tokenizer
+        unshown: list[tuple[Config, str]] = []
         for start in range(0, len(trials), lanes.count):
             together = trials[start : start + lanes.count]
             group = TrialGroup(
@@ -187,7 +188,7 @@ class _PackRunner:
             )
             if not group.run():
                 return False
-            _show_trials(together)
+            unshown = _show_trials([*unshown, *together])
         return True
 
     def _lanes(self, width: int) -> tuple[Lanes, Evaluations]:
@@ -246,19 +247,23 @@ def _train_one_by_one(pack: Pack) -> bool:
     return True
 
 
-def _show_trials(trials: Sequence[tuple[Config, str]]) -> None:
-    """Shows the trials (config, workdir) of a group that has ended by the writers of their configs.
+def _show_trials(trials: Sequence[tuple[Config, str]]) -> list[tuple[Config, str]]:
+    """Shows the trials (config, workdir) of groups that have ended by the writers of their configs.
 
-    The error of a writer is said and fails no trial: the records are complete. A pack that is
-    killed meanwhile comes here again when it goes on; a writer skips what it has shown.
+    Returns those that are not shown, from the first one that failed: a tool that cannot be reached
+    is not waited for once a trial. A pack that is killed meanwhile comes here again when it goes
+    on; a writer skips what it has shown.
     """
-    for config, workdir in trials:
+    for i, (config, workdir) in enumerate(trials):
         if config.writers and Record.exists(workdir):
             try:
-                open_views(config, Record.open(workdir, writes=False)).close()
-            except Exception as e:  # noqa: BLE001  tools may fail in any way
-                say(f"{workdir} is complete, but not all writers have shown it: {e}")
-                return  # one that cannot be reached is not waited for once a trial
+                shown = open_views(config, Record.open(workdir, writes=False)).close()
+            except UserError as e:
+                say(f"warning: {workdir} is not shown by all writers: {e}")
+                shown = False
+            if not shown:
+                return list(trials[i:])
+    return []
 
 
 def _fail_trials(pack: Pack, reason: str) -> None:

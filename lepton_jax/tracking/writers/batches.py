@@ -3,6 +3,11 @@
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import Any
+
+from lepton_jax.console import say
+from lepton_jax.errors import WorkError
+from lepton_jax.io import files
 
 
 class BatchedWriter(ABC):
@@ -39,3 +44,17 @@ class BatchedWriter(ABC):
     def close(self) -> None:
         """Sends what is left, and lets go of the tool."""
         self.flush()
+
+
+def read_note(path: str, *keys: str) -> dict[str, Any]:
+    """Reads the small file in a workdir that names its run in a tracker; {} if it names none."""
+    if not files.exists(path):
+        return {}
+    try:
+        note = files.read_json(path)
+    except WorkError:
+        note = None
+    if not isinstance(note, dict) or not all(isinstance(note.get(key), str) for key in keys):
+        say(f"warning: {path} is damaged: the whole record is shown as a new run")
+        return {}
+    return note

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from lepton_jax.errors import WorkError
 from lepton_jax.io import files
 from lepton_jax.tracking.writers.batches import BatchedWriter
 
@@ -20,6 +21,8 @@ class TensorBoard(BatchedWriter):
     """
 
     def __init__(self, workdir: str, config: Mapping[str, Any]):
+        import tensorboardX.record_writer  # noqa: F401  what cannot be imported is an error here
+
         super().__init__()
         folder = files.join_path(workdir, "tensorboard")
         self._folder, self._local = folder, files.is_local(folder)
@@ -58,7 +61,10 @@ class TensorBoard(BatchedWriter):
         events = before + events
         data = b"".join(_frame(e.SerializeToString()) for e in events)
         if self._local:
-            files.append_bytes(files.join_path(self._folder, self._stem), data)
+            path = files.join_path(self._folder, self._stem)
+            if self._files and not files.exists(path):
+                raise WorkError(f"{path} was removed")
+            files.append_bytes(path, data)
         else:
             files.write_bytes(
                 files.join_path(self._folder, f"{self._stem}.{self._files:06d}"), data

@@ -3,13 +3,14 @@
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
 
-from lepton_jax.errors import UserError
+from lepton_jax.errors import UserError, WorkError
 from lepton_jax.io import files
-from lepton_jax.tracking.writers.batches import BatchedWriter
+from lepton_jax.tracking.writers.batches import BatchedWriter, read_note
 
 
 class WandB(BatchedWriter):
@@ -42,29 +43,50 @@ class WandB(BatchedWriter):
                 f"{workdir}; choose 'online', or a local workdir"
             )
         note = files.join_path(workdir, "wandb.json")
-        id_ = files.read_json(note)["id"] if files.exists(note) else None
+        id_ = read_note(note, "id").get("id")
         if id_ is None or (mode == "offline" and not _forget_offline(workdir, id_)):
             id_ = uuid4().hex[:8]
             files.write_json(note, {"id": id_})
-        self._run = wandb.init(
-            project=project,
-            mode=mode,
-            id=id_,
-            resume="allow",
-            dir=workdir if local else None,
-            name=os.path.basename(workdir.rstrip("/")),
-            config=dict(config),
-            settings=wandb.Settings(silent=True, console="off", disable_git=True, save_code=False),
-        )
+        folder = files.join_path(workdir, "wandb")
+        if local and mode != "disabled":  # W&B itself would go to a temporary folder
+            files.make_dir(folder)
+            if not os.access(folder, os.W_OK):
+                raise UserError(f"cannot write {folder}: permission denied")
+        try:
+            self._run = wandb.init(
+                project=project,
+                mode=mode,
+                id=id_,
+                resume="allow",
+                dir=workdir if local else None,
+                name=os.path.basename(workdir.rstrip("/")),
+                config=dict(config),
+                settings=wandb.Settings(
+                    silent=True, console="off", disable_git=True, save_code=False
+                ),
+            )
+        except (wandb.errors.UsageError, wandb.errors.AuthenticationError) as e:
+            raise UserError(
+                f"writers.wandb.mode={mode}: {str(e).splitlines()[0]}; log in (wandb login), or "
+                "choose 'offline'"
+            ) from e
+        self._offline = folder if mode == "offline" else ""
         super().__init__(since=self._run.starting_step)
 
     def send(self, rows: list[tuple[int, dict[str, float]]]) -> None:
-        for step, values in rows:
-            self._run.log(values, step=step)
+        try:
+            for step, values in rows:
+                self._run.log(values, step=step)
+        except Exception:
+            with suppress(Exception):  # W&B has one run a process: the next try needs another
+                self._run.finish(exit_code=1)
+            raise
 
     def close(self) -> None:
         self.flush()
         self._run.finish()
+        if self._offline and not list(Path(self._offline).glob(f"offline-run-*-{self._run.id}")):
+            raise WorkError(f"{self._offline} was removed while the run went on")
 
 
 def _forget_offline(workdir: str, id_: str) -> bool:
