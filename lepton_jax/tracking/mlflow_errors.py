@@ -97,12 +97,12 @@ def mlflow_errors(uri: str) -> Iterator[None]:
         raise explain_mlflow_error(e, uri) from e
 
 
-def is_missing(error: Exception) -> bool:
+def is_missing(error: BaseException) -> bool:
     """Tells whether MLflow says that a run, a version or an experiment is not there."""
     return getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST"
 
 
-def is_taken(error: Exception) -> bool:
+def is_taken(error: BaseException) -> bool:
     """Tells whether MLflow says that something of that name is there already."""
     return getattr(error, "error_code", "") == "RESOURCE_ALREADY_EXISTS"
 
