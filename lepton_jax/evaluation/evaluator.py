@@ -1,6 +1,7 @@
 """Evaluates a state on a split: every example counted once, the ragged last batch masked."""
 
 import collections
+import math
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from lepton_jax.console import say
 from lepton_jax.data.source import Columns
 from lepton_jax.errors import UserError
 from lepton_jax.evaluation.program import EvaluatedProgram, State
@@ -26,7 +28,7 @@ class Evaluator:
         self._rows = placement.rows(self._batch_size)
         self._put = placement.put_rows
         self._tolerance = 1e-3 if program.config.precision != "bfloat16" else 3e-2
-        self._checked = False
+        self._checked = self._told = False
 
         def evaluate(state: State, batch: Any) -> Any:
             return program.scoring.evaluate(metrics, state, batch)
@@ -73,10 +75,12 @@ class Evaluator:
     def sums(self, state: State, columns: Columns) -> Any:
         """Adds up all examples of a split, in their order, on the host, in float64.
 
-        Returns `means` and `metrics`, the sums of the task and of each metric; `worst`, the arrays
-        of `WorstExamples`; and `gathered`, a list of the rows of each batch that metrics want.
+        Returns `means` and `metrics`, the sums of the task and of each metric; `not_numbers`, how
+        many answers are NaN; `worst`, the arrays of `WorstExamples`; and `gathered`, a list of the
+        rows of each batch that metrics want.
         """
         total: Any = None
+        not_numbers: list[Any] = []
         gathered: list[Any] = []
         worst = WorstExamples()
         in_flight: collections.deque[Any] = collections.deque()
@@ -85,7 +89,10 @@ class Evaluator:
             nonlocal total
             measured = in_flight.popleft()
             total = _add(total, measured["sums"])
-            worst.add(jax.device_get(measured["examples"]))
+            examples = jax.device_get(measured["examples"])
+            worst.add(examples)
+            if examples:
+                not_numbers.append(np.isnan(examples["loss"]).sum(-1))
             gathered.append(jax.device_get(measured["gathered"]))
 
         for batch in masked_batches(columns, self._batch_size, self._rows):
@@ -97,7 +104,8 @@ class Evaluator:
                 settle()
         while in_flight:
             settle()
-        return {**total, "worst": worst.arrays, "gathered": gathered}
+        counted = {"not_numbers": sum(not_numbers)} if not_numbers else {}
+        return {**total, **counted, "worst": worst.arrays, "gathered": gathered}
 
     def _check_sums(self, state: State, batch: Mapping[str, np.ndarray]) -> None:
         """Checks that two halves of a batch add up to the batch, which means would not.
@@ -112,6 +120,8 @@ class Evaluator:
             halves.append(_add(None, self._evaluate(state, sent)["sums"]))
         sent = self._put(batch, self._rows, self._batch_size)
         of_batch = _add(None, self._evaluate(state, sent)["sums"])
+        if any(np.isnan(x).any() for x in jax.tree.leaves((halves, of_batch))):
+            return  # NaN adds up to nothing: the next batch will show it
         of_halves = dict(jax.tree_util.tree_leaves_with_path(jax.tree.map(np.add, *halves)))
         self._checked = True
         for path, x in jax.tree_util.tree_leaves_with_path(of_batch):
@@ -129,6 +139,9 @@ class Evaluator:
     def results(self, sums: Any) -> dict[str, Any]:
         """Makes results of what `sums` returned: a mean is its total over its weight, or 0.0.
 
+        An answer of NaN has no class, though its argmax is 0. So where there is one, every metric
+        is NaN, and `not_numbers` counts them.
+
         Raises:
           UserError: when a metric gives a result called 'loss'.
         """
@@ -145,9 +158,22 @@ class Evaluator:
                     "rename it"
                 )
             results |= {key: to_json_value(value) for key, value in measured.items()}
+        if count := int(sums.get("not_numbers", 0)):
+            results = {name: float("nan") for name in scalar_results(results)}
+            results["not_numbers"] = float(count)
+        self._tell(results)
         if sums.get("worst"):
             results["worst"] = list_worst(sums["worst"])
         return results
+
+    def _tell(self, results: Mapping[str, Any]) -> None:
+        """Says once that an evaluation gave no numbers: such a step is never the best."""
+        if self._told or math.isfinite(results.get("loss", 0.0)):
+            return
+        self._told = True
+        count = results.get("not_numbers", 0)
+        answers = f", and {count:.0f} of its answers are NaN: its metrics are too" if count else ""
+        say(f"warning: the loss of an evaluation is {results['loss']}{answers}")
 
 
 def masked_batches(

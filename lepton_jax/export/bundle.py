@@ -162,6 +162,12 @@ def _check_answer(model: Exportable, outputs: Mapping[str, np.ndarray]) -> None:
             f"the task's answer is {model.answer!r}, which needs {', '.join(absent)}; the task "
             f"predicts {', '.join(outputs)}"
         )
+    for name, values in outputs.items():
+        if np.issubdtype(values.dtype, np.floating) and np.isnan(values).any():
+            raise UserError(
+                f"step {model.step} of {model.workdir} answers its examples with NaN ({name!r}): "
+                "such a model is not exported; choose another --checkpoint"
+            )
 
 
 def _signature(model: Exportable, outputs: Mapping[str, np.ndarray]) -> dict[str, Any]:

@@ -242,7 +242,8 @@ class Bundle:
 
         Raises:
           InputError: when names, dtypes or shapes are not those of the signature.
-          BundleError: when the program cannot be run by this jax.
+          BundleError: when the program cannot be run by this jax, or an answer is NaN, which is
+            no class.
         """
         count = self._check(inputs)
         parts = []
@@ -253,7 +254,12 @@ class Bundle:
             rows = np.minimum(np.arange(start, start + padded), start + size - 1)
             answers = self._run({name: x[rows] for name, x in inputs.items()})
             parts.append({name: np.asarray(y)[:size] for name, y in answers.items()})
-        return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+        outputs = {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+        if self.answer == "class":
+            bad = np.isnan(outputs["probabilities"]).reshape(count, -1).any(-1)
+            if bad.any():  # its `label` would be 0
+                raise BundleError(f"the answer to input {bad.argmax()} is NaN, and no class")
+        return outputs
 
     def decode(self, image: str | os.PathLike[str] | bytes) -> np.ndarray:
         """Decodes an image file, or its bytes, to the uint8 `[H, W, C]` of the signature.

@@ -251,7 +251,10 @@ class _Run:
         """Measures `test` once, with the best checkpoint, and draws the record's pictures."""
         record, placement = self.record, self.layout.placement
         steps = self.checkpoints.steps()
-        step = best_step(self.config.best, record.rows(), steps) or int(state.step)
+        metric, rows = self.config.best.metric, record.rows()
+        step = best_step(self.config.best, rows, steps) or int(state.step)
+        if any(metric in row for row in rows) and not best_step(self.config.best, rows):
+            self._say(f"warning: {metric} was never finite; step {step} stands for the best")
 
         def measured_step() -> int | None:
             return record.results().get("checkpoint", {}).get("step")

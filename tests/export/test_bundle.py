@@ -223,3 +223,10 @@ def test_host_transforms_of_the_users_own_leave_a_bundle_that_takes_arrays(tmp_p
     assert json.loads((tmp_path / "bundle/signature.json").read_text())["decoding"] is None
     with pytest.raises(loader.InputError, match="takes no image files"):
         loader.load_bundle(tmp_path / "bundle").decode(tmp_path / "x.png")
+
+
+def test_a_model_that_answers_with_nan_is_not_exported(tmp_path):
+    run = trained_run(tmp_path / "w")
+    broken = {k: np.full_like(w, np.nan) for k, w in run.weights.items()}
+    with pytest.raises(UserError, match="answers its examples with NaN"):
+        export_bundle(dataclasses.replace(run, weights=broken), str(tmp_path / "b"))

@@ -174,3 +174,14 @@ def test_image_smaller_than_the_declared_crop_is_refused(tmp_path):
     export_bundle(run, str(tmp_path / "bundle"))
     with pytest.raises(loader.InputError, match="smaller than the 20 x 20"):
         loader.load_bundle(tmp_path / "bundle").decode(picture("L", (19, 30)))
+
+
+def test_an_answer_of_nan_is_no_class(bundle, monkeypatch: pytest.MonkeyPatch):
+    loaded = loader.load_bundle(bundle)
+    image = trained_run(bundle).splits["train"].columns["image"][:3]
+    answers = {**loaded.predict({"image": image}), "label": np.zeros(4, np.int32)}
+    answers["probabilities"] = np.concatenate([answers["probabilities"], np.ones((1, 10))])
+    answers["probabilities"][1, 4] = np.nan
+    monkeypatch.setattr(loaded, "_run", lambda _: answers)
+    with pytest.raises(loader.BundleError, match="answer to input 1 is NaN, and no class"):
+        loaded.predict({"image": image})
