@@ -10,7 +10,7 @@ from lepton_jax.data.source import Column, LazyColumn, Split, origin_of
 from lepton_jax.errors import UserError
 from lepton_jax.transforms import host
 
-_NARROW = {"int64": np.int32, "uint64": np.uint32, "float64": np.float32}
+_NARROW = {"i": np.int32, "u": np.uint32, "f": np.float32}
 
 
 class Decoder:
@@ -31,10 +31,10 @@ class Decoder:
     def __call__(self, i: int, draws: host.Draws | None = None) -> dict[str, np.ndarray]:
         """Raises `UserError`, naming the example, when it is unreadable or of another kind."""
         try:
-            element = self._transform(self._split[i], draws)
+            example = numeric_fields(self._transform(self._split[i], draws))
         except (UserError, OSError) as e:
             raise UserError(f"{describe_example(self._split, self._name, i, e)}: {e}") from e
-        example = require_fields(numeric_fields(element), self._name)
+        require_fields(example, self._name)
         if self._first is None:
             self._first = {k: np.empty(v.shape, v.dtype) for k, v in example.items()}
         self._check(example, i)
@@ -81,19 +81,28 @@ def numeric_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the fields that a device can hold, in JAX's 32-bit types; text stays behind.
 
     Raises:
-      UserError: when an integer does not fit into 32 bits.
+      UserError: when a number does not fit into 32 bits.
     """
     arrays = {k: v if isinstance(v, LazyColumn) else np.asarray(v) for k, v in fields.items()}
     return {name: _narrow(name, a) for name, a in arrays.items() if a.dtype.kind in "biuf"}
 
 
 def _narrow(name: str, array: Column) -> Column:
-    dtype = _NARROW.get(array.dtype.name)
-    if dtype is None or isinstance(array, LazyColumn):
+    if isinstance(array, LazyColumn):
         return array
-    narrow = array.astype(dtype)
-    if array.dtype.kind in "iu" and not np.array_equal(narrow, array):
-        raise UserError(f"field {name!r} holds integers that do not fit into 32 bits")
+    kind = array.dtype.kind
+    if array.dtype.itemsize <= 4 or kind == "b":
+        return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+    with np.errstate(over="ignore"):
+        narrow = array.astype(_NARROW[kind])
+    if kind == "f" and (np.isinf(narrow) & ~np.isinf(array)).any():
+        raise UserError(f"field {name!r} holds numbers beyond float32, 3.4e38")
+    if kind != "f" and not np.array_equal(narrow, array):
+        wide = array[np.nonzero(narrow != array)][0] if array.ndim else array
+        raise UserError(
+            f"field {name!r} holds integers that do not fit into 32 bits, such as {wide}; drop or "
+            "convert it by a host transform of your own in data.decode"
+        )
     return narrow
 
 

@@ -253,5 +253,4 @@ def note_left_out(source: Source, read: Collection[str], account: Account) -> No
         if name not in read:
             by_kind.setdefault(kind, []).append(f"{name}: {where}" if where else name)
     for kind, names in by_kind.items():
-        what = f"column{'s' * (len(names) > 1)} of {kind}"
-        account.note("left out", what, ", ".join(names[:SHOWN]), len(names))
+        account.note("left out", f"columns of {kind}", ", ".join(names[:SHOWN]), len(names))

@@ -4,13 +4,21 @@ import hashlib
 import os
 import zipfile
 import zlib
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from lepton_jax.config.schema import Running
-from lepton_jax.data.naming import name_splits
+from lepton_jax.data.account import Account
+from lepton_jax.data.naming import is_split_name, name_splits
 from lepton_jax.data.source import Columns, Source
-from lepton_jax.errors import UserError
+from lepton_jax.data.sources.classes import label_column, read_labels
+from lepton_jax.data.spec import LeftOut
+from lepton_jax.errors import UserError, did_you_mean
+
+_NO_NUMBERS = {"U": "texts", "S": "texts", "c": "complex numbers", "M": "dates", "m": "durations"}
+"""Kinds of arrays that are no fields, in words; any other is of records."""
 
 
 def npz(*, path: Running[str]) -> Source:
@@ -18,57 +26,174 @@ def npz(*, path: Running[str]) -> Source:
     writes it.
 
     A key is split and field, parted at the first underscore; the first axis counts the examples.
-    `classes` (names) is optional: without it they are '0', '1', ... up to the greatest label.
+    `classes` (names) is optional: without it they are '0', '1', ... up to the greatest label, or
+    the labels of 'train' themselves, where they are texts or truth values.
 
     Raises:
       UserError: naming the file and what is wrong with it.
     """
-    arrays = _read_arrays(os.path.expanduser(path))
-    classes = arrays.pop("classes", None)
+    arrays = _read_arrays(path)
+    names = arrays.pop("classes", None)
     digest = hashlib.sha256()
     splits: dict[str, dict[str, np.ndarray]] = {}
     for key, array in sorted(arrays.items()):
-        split, underscore, field = key.partition("_")
-        if not (split and underscore and field):
-            raise UserError(f"{path}: expected keys such as 'train_image', got {key!r}")
+        split, field = _split_key(path, key)
         if array.ndim == 0:
             raise UserError(f"{path}: {key!r} is a single number, expected an array of examples")
         digest.update(f"{key} {array.dtype.str} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).data)
+        is_time = array.dtype.kind in "mM"  # which numpy lends to nobody as a buffer
+        digest.update(array.tobytes() if is_time else np.ascontiguousarray(array).data)
         splits.setdefault(split, {})[field] = array
     if not splits:
         raise UserError(f"{path}: no arrays; expected keys such as 'train_image', 'train_label'")
+    by_name = name_splits({name: name for name in splits}, path)
+    fields = {by_name[name]: of_split for name, of_split in splits.items()}
+    account = Account()
+    classes = _read_classes(path, fields, None if names is None else _names(path, names), account)
+    digest.update(repr(classes).encode())
+    left_out = _left_out(fields)
     try:
-        names = name_splits({name: name for name in splits}, path)
-        columns = {names[name]: Columns(fields) for name, fields in splits.items()}
+        columns = {name: Columns(of_split) for name, of_split in fields.items()}
     except ValueError as e:
         raise UserError(f"{path}: {e}") from None
-    class_names = _class_names(classes) if classes is not None else _number_classes(columns)
-    digest.update(repr(class_names).encode())
-    return Source(columns, class_names, digest.hexdigest(), f"arrays of {path}")
+    return Source(
+        columns,
+        classes,
+        digest.hexdigest(),
+        f"arrays of {path}",
+        columns=tuple(dict.fromkeys(field for of_split in fields.values() for field in of_split)),
+        left_out=left_out,
+        account=account,
+    )
 
 
 def _read_arrays(path: str) -> dict[str, np.ndarray]:
+    key = ""
     try:
-        file = np.load(path, allow_pickle=False)
+        file = np.load(os.path.expanduser(path), allow_pickle=False)
         if isinstance(file, np.ndarray):
             raise UserError(f"{path}: a single array (.npy), expected a .npz file of several")
+        arrays = {}
         with file:
-            return dict(file)
+            for key in file.files:
+                if key in arrays:
+                    raise UserError(f"{path}: holds {key!r} twice")
+                arrays[key] = file[key]
+        return arrays
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file (data.source.path)") from None
+        raise UserError(f"{path or repr(path)}: no such file (data.source.path)") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as e:
+        if "Object arrays" in str(e):
+            raise UserError(
+                f"{path}: {key!r} holds Python objects, expected a .npz file of plain arrays; "
+                f"save it by its type, as {key}.astype(str), or leave it out"
+            ) from None
         raise UserError(f"{path}: not a readable .npz file of plain arrays: {e}") from None
 
 
-def _class_names(classes: np.ndarray) -> tuple[str, ...]:
-    return tuple(c.decode() if isinstance(c, bytes) else str(c) for c in classes.tolist())
+def _split_key(path: str, key: str) -> tuple[str, str]:
+    """Returns the split and the field that a key names."""
+    split, underscore, field = key.partition("_")
+    if not (split and underscore and field):
+        raise UserError(f"{path}: expected keys such as 'train_image', got {key!r}")
+    before, _, after = key.rpartition("_")
+    if is_split_name(after) and not is_split_name(split):
+        called = {"x": "image", "y": "label"}.get(before.lower(), before)
+        raise UserError(
+            f"{path}: expected keys such as 'train_image', got {key!r}; numpy.savez(path, "
+            f"{after}_{called}={key}, ...) puts the split first"
+        )
+    return split, field
 
 
-def _number_classes(splits: dict[str, Columns]) -> tuple[str, ...]:
-    labels = [
-        np.asarray(s.columns["label"]) for s in splits.values() if "label" in s.columns and len(s)
-    ]
-    if not labels or any(label.dtype.kind not in "iu" or label.ndim != 1 for label in labels):
-        return ()
-    return tuple(str(i) for i in range(max(int(label.max()) for label in labels) + 1))
+def _names(path: str, classes: np.ndarray) -> tuple[str, ...]:
+    try:
+        names = tuple(map(_text, classes.tolist() if classes.ndim == 1 else ()))
+    except UnicodeDecodeError:
+        names = ()
+    if not names or len(set(names)) < len(names):
+        raise UserError(
+            f"{path}: 'classes' is {classes.dtype} {list(classes.shape)}, expected a list of "
+            "different names"
+        )
+    return names
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _read_classes(
+    path: str,
+    splits: dict[str, dict[str, np.ndarray]],
+    names: tuple[str, ...] | None,
+    account: Account,
+) -> tuple[str, ...]:
+    """Returns the names of the classes, and makes numbers of labels that are texts or truth
+    values.
+    """
+    labels = {name: fields["label"] for name, fields in splits.items() if "label" in fields}
+    if not labels or any(label.ndim != 1 for label in labels.values()):
+        return names or ()
+    kinds = {label.dtype.kind for label in labels.values()}
+    if kinds <= {"i", "u"}:
+        most = max((int(label.max()) for label in labels.values() if label.size), default=-1)
+        return names or tuple(map(str, range(most + 1)))
+    if not (kinds <= {"U", "S"} or (kinds == {"b"} and names is None)):
+        return names or ()
+    if names is not None:
+        for split, label in labels.items():
+            splits[split]["label"] = _numbered(path, split, label, names)
+        return names
+    values = {split: _texts(path, split, label) for split, label in labels.items()}
+    read = read_labels(
+        {
+            split: label_column(of_split, lambda i, s=split: f"{path}, {s}_label[{i}]")
+            for split, of_split in values.items()
+        },
+        "label",
+        account,
+    )
+    for split, label in read.of.items():
+        splits[split]["label"] = label
+    return read.classes
+
+
+def _texts(path: str, split: str, label: np.ndarray) -> list[Any]:
+    try:
+        return [v.decode() if isinstance(v, bytes) else v for v in label.tolist()]
+    except UnicodeDecodeError as e:
+        raise UserError(f"{path}: the labels of {split!r} are not UTF-8: {e}") from None
+
+
+def _numbered(path: str, split: str, label: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
+    number = {name: i for i, name in enumerate(names)}
+    texts = _texts(path, split, label)
+    for i, text in enumerate(texts):
+        if text not in number:
+            near = did_you_mean(text, names)
+            raise UserError(f"{path}, {split}_label[{i}]: {text!r} is not one of 'classes'{near}")
+    return np.array([number[text] for text in texts], np.int32)
+
+
+def _left_out(splits: Mapping[str, dict[str, np.ndarray]]) -> dict[str, LeftOut]:
+    """Returns the fields that no device can hold. Integers of 64 bits become Python objects, for a
+    host transform alone.
+    """
+    left_out = {}
+    for split, fields in splits.items():
+        for name, array in fields.items():
+            if array.dtype.kind not in "biuf":
+                left_out[name] = LeftOut(_NO_NUMBERS.get(array.dtype.kind, "records"))
+            elif array.dtype.kind in "iu" and not _fits(array) and name != "label":
+                left_out[name] = LeftOut("integers of more than 32 bits", f"{split}_{name}")
+    for fields in splits.values():
+        for name in left_out.keys() & fields.keys():
+            if fields[name].dtype.kind in "iu":
+                fields[name] = fields[name].astype(object)
+    return left_out
+
+
+def _fits(array: np.ndarray) -> bool:
+    narrow = np.iinfo(np.int32 if array.dtype.kind == "i" else np.uint32)
+    return not array.size or (array.min() >= narrow.min and array.max() <= narrow.max)
