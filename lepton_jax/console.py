@@ -1,12 +1,83 @@
-"""What commands show on a terminal: messages on stderr, and tables of padded columns."""
+"""What commands show on a terminal: messages on stderr, and tables of padded columns.
 
+Who listens decides nothing: what cannot be written to stderr is not said, and the work goes on.
+"""
+
+import io
+import os
 import sys
 from collections.abc import Container, Sequence
+from contextlib import suppress
+from typing import Any, TextIO
 
 
 def say(message: str) -> None:
     """Prints a message to stderr: stdout holds nothing but a command's result."""
-    print(message, file=sys.stderr)
+    stream = error_stream()
+    with suppress(OSError, ValueError):  # broken, full, closed, or encoded for fewer characters
+        print(message, file=stream, flush=True)
+
+
+def write_to_stderr(text: str) -> None:
+    """Writes a line to stderr past Python's buffers, whose lock a blocked thread may hold."""
+    with suppress(OSError):
+        os.write(2, f"{text}\n".encode(errors="backslashreplace"))
+
+
+def error_stream() -> TextIO:
+    """Returns stderr, or a stream that keeps nothing where this process has none."""
+    return sys.stderr or open(os.devnull, "w", encoding="utf-8")
+
+
+def secure_streams() -> None:
+    """Makes the standard streams of this process safe to print to, whatever they are.
+
+    A closed one becomes the null device: else the next file that is opened, a record's or a
+    database's, would have its number, and get what libraries print. A character that a stream's
+    encoding lacks is written as an escape. A stderr that breaks is silent from then on.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+            os.set_inheritable(number, True)
+        if getattr(sys, name) is None:
+            mode = "w" if number else "r"
+            stream = open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115
+            setattr(sys, name, stream)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr = _Unbreakable(sys.stderr)
+
+
+class _Unbreakable(io.TextIOWrapper):
+    """A text stream whose errors are nobody's business."""
+
+    def __init__(self, stream: io.TextIOWrapper):
+        super().__init__(stream.detach(), stream.encoding, "backslashreplace", line_buffering=True)
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            super().flush()
+
+
+def can_show(text: str, stream: Any) -> bool:
+    """Tells whether a stream's encoding has all characters of `text`."""
+    try:
+        text.encode(getattr(stream, "encoding", None) or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
 
 
 def format_table(rows: Sequence[Sequence[str]], *, right: Container[int] = ()) -> list[str]:

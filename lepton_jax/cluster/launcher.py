@@ -142,4 +142,5 @@ def _pass_on_signals(children: Sequence[subprocess.Popen[bytes]]) -> Iterator[No
 def _show(index: int, child: subprocess.Popen[bytes]) -> None:
     assert child.stderr is not None
     for line in child.stderr:
-        os.write(2, b"[%d] " % index + line)
+        with contextlib.suppress(OSError):  # it is read to its end, whoever listens to us
+            os.write(2, b"[%d] " % index + line)

@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 
 from lepton_jax.cluster.hub import Who, process_name
 from lepton_jax.cluster.wire import Message, Wire
+from lepton_jax.console import write_to_stderr
 from lepton_jax.errors import UserError, WorkError
 
 AGAIN = 1.0
@@ -216,11 +217,6 @@ class Peers:
     def _let_all_hear(self) -> None:
         """Waits a moment: a hub that ends with unread messages would take back what it has sent."""
         time.sleep(0.3)
-
-
-def write_to_stderr(text: str) -> None:
-    """Writes a line to stderr past Python's buffers, whose lock a blocked thread may hold."""
-    os.write(2, f"{text}\n".encode())
 
 
 def print_stacks() -> None:

@@ -13,9 +13,10 @@ from typing import Any, NoReturn, TypeVar, cast
 
 from lepton_jax.cluster.environment import BY_ENVIRONMENT, Launch, ProcessSlot, find_slot
 from lepton_jax.cluster.hub import Hub, process_name
-from lepton_jax.cluster.peers import LAST_WORDS, Peers, write_to_stderr
+from lepton_jax.cluster.peers import LAST_WORDS, Peers
 from lepton_jax.cluster.relay import Relay
 from lepton_jax.cluster.wire import listen
+from lepton_jax.console import write_to_stderr
 from lepton_jax.errors import UserError, WorkError
 
 T = TypeVar("T")

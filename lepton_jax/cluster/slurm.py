@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lepton_jax.console import say
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.result import Result, was_stopped
 
@@ -246,11 +247,11 @@ def _requeue() -> None:
         check=False,
     ).stdout.strip()
     if state != "RUNNING":
-        print(f"job {job} is {state}: not requeued from here", file=sys.stderr, flush=True)
+        say(f"job {job} is {state}: not requeued from here")
         return
-    print(f"job {job}: requeued, to go on where it stopped", file=sys.stderr, flush=True)
+    say(f"job {job}: requeued, to go on where it stopped")
     asked = subprocess.run(
         ["scontrol", "requeue", job], capture_output=True, text=True, check=False
     )
     if asked.returncode:
-        print(f"Slurm refuses that: {asked.stderr.strip()}", file=sys.stderr, flush=True)
+        say(f"Slurm refuses that: {asked.stderr.strip()}")

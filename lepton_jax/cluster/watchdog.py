@@ -8,8 +8,9 @@ import os
 import threading
 import time
 
-from lepton_jax.cluster.peers import print_stacks, write_to_stderr
+from lepton_jax.cluster.peers import print_stacks
 from lepton_jax.cluster.processes import Processes
+from lepton_jax.console import write_to_stderr
 
 TO_HEAR = 5.0
 """Seconds for the news of the standstill to come back from process 0 with who is behind."""

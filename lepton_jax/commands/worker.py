@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from lepton_jax.cli import run
 from lepton_jax.cli.table import Commands
 from lepton_jax.commands import find_command, list_commands
+from lepton_jax.console import secure_streams
 from lepton_jax.result import Result, was_stopped
 
 POD_COMMAND = ("python", "-m", "lepton_jax.commands.worker")
@@ -33,6 +34,7 @@ def run_line(line: Sequence[str]) -> tuple[int, Result | None]:
 
 def main(line: Sequence[str]) -> int:
     """Runs a pod's command line. Returns its exit code, 143 when it was stopped."""
+    secure_streams()
     code, result = run_line(line)
     return STOPPED if was_stopped(result) else code
 

@@ -1,13 +1,14 @@
 """How far a run is: one live line on a terminal, plain lines anywhere else. Writes to stderr."""
 
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import TextIO
 
-from rich.console import Console
+from rich.console import Console, OverflowMethod
 from rich.live import Live
 from rich.text import Text
+
+from lepton_jax.console import can_show, error_stream
 
 EVERY = 10.0
 """Seconds between plain lines."""
@@ -43,9 +44,10 @@ class Progress:
         self._drawn = float("-inf")
         self._speed, self._intervals = 0.0, 0
         self._pending = False
-        stream = stream or sys.stderr
+        stream = stream or error_stream()
         terminal = stream.isatty()  # rich would let FORCE_COLOR make a terminal of a pipe
         self._console = Console(file=stream, force_terminal=terminal, highlight=False)
+        self._overflow: OverflowMethod = "ellipsis" if can_show("…", stream) else "crop"
         self._live: Live | None = None
         if terminal and not self._console.is_dumb_terminal:
             self._live = Live(console=self._console, auto_refresh=False)
@@ -88,7 +90,8 @@ class Progress:
     def _draw(self, now: float) -> None:
         self._drawn, self._pending = now, False
         if self._live is not None:
-            self._live.update(Text(self._line(), no_wrap=True, overflow="ellipsis"), refresh=True)
+            line = Text(self._line(), no_wrap=True, overflow=self._overflow)
+            self._live.update(line, refresh=True)
         else:
             self._console.print(Text(self._line()), soft_wrap=True)
 

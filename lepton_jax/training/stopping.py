@@ -1,12 +1,12 @@
 """How a run is asked to save and stop: by SIGTERM or Ctrl-C, to any of its processes."""
 
-import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from lepton_jax.cluster.processes import Processes
+from lepton_jax.console import write_to_stderr
 
 
 @contextmanager
@@ -27,7 +27,7 @@ def _stop_signals() -> Iterator[Callable[[], bool]]:
     def handle(number: int, frame: Any) -> None:
         received.append(number)
         name = signal.Signals(number).name
-        os.write(2, f"\n{name}: saving, then stopping (again to stop at once)\n".encode())
+        write_to_stderr(f"\n{name}: saving, then stopping (again to stop at once)")
         for n, old in previous.items():
             signal.signal(n, old)
 
