@@ -17,5 +17,5 @@ class WorkError(Exception):
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """` (did you mean 'x'?)` for the nearest of `choices`, or `''` when none is near."""
-    near = difflib.get_close_matches(str(name), list(choices), n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(name), list(choices), n=1, cutoff=0.55)
     return f" (did you mean '{near[0]}'?)" if near else ""

@@ -10,7 +10,9 @@ from typing import Any
 
 from absl import flags
 
+from lepton_jax.cli.arguments import PATH, read_path
 from lepton_jax.cli.table import Command, Commands
+from lepton_jax.config.schema import signature_keys, split_annotation
 from lepton_jax.errors import UserError, did_you_mean
 
 NOT_FLAGS = ("overrides", "inputs", "command")
@@ -35,16 +37,27 @@ def parse_line(commands: Commands, line: Sequence[str]) -> tuple[dict[str, Any],
     overrides, rest = _take_overrides(own_words)
     if overrides and "overrides" not in parameters:
         raise UserError(f"{name} takes no --config overrides: {', '.join(overrides)}")
+    help_line = f"\nTry: python launch.py {name} --help"
     try:
         inputs = values([name, *rest])[1:]
     except flags.Error as e:
-        raise UserError(f"{name}: {_flag_error(e, values)}\n\nTry: {name} --help") from None
+        raise UserError(f"{name}: {_flag_error(e, parameters)}{help_line}") from None
     if inputs and "inputs" not in parameters:
-        raise UserError(f"{name}: unexpected argument {inputs[0]!r}\n\nTry: {name} --help")
+        near = " (did you mean --config=?)" if inputs[0].partition(":")[0].endswith(".py") else ""
+        raise UserError(f"{name}: unexpected argument {inputs[0]!r}{near}{help_line}")
     arguments = {p: getattr(values, p) for p in parameters if p not in NOT_FLAGS}
     for p in parameters.values():
-        if p.name in arguments and p.default is p.empty and arguments[p.name] is None:
-            raise UserError(f"{name}: --{p.name} is missing\n\nTry: {name} --help")
+        if p.name not in arguments:
+            continue
+        if p.default is p.empty and arguments[p.name] is None:
+            raise UserError(f"{name}: --{p.name} is missing{help_line}")
+        if values[p.name].present > 1 and p.annotation != Sequence[str]:
+            raise UserError(f"{name}: --{p.name} is given twice; expected it once")
+        if values[p.name].present and PATH in split_annotation(p.annotation).marks:
+            try:
+                read_path(arguments[p.name])
+            except ValueError as e:
+                raise UserError(f"{name}: --{p.name}: {e}") from None
     others = {"overrides": overrides, "inputs": tuple(inputs), "command": command_line}
     return arguments | {k: v for k, v in others.items() if k in parameters}, values.json
 
@@ -64,15 +77,16 @@ def _define_flags(parameters: Mapping[str, inspect.Parameter]) -> flags.FlagValu
         if p.name in NOT_FLAGS:
             continue
         default = None if p.default is p.empty else p.default
-        if p.annotation is bool:
+        annotation = split_annotation(p.annotation).annotation
+        if annotation is bool:
             flags.DEFINE_boolean(p.name, default, "", flag_values=values)
-        elif p.annotation is int:
+        elif annotation is int:
             flags.DEFINE_integer(p.name, default, "", flag_values=values)
-        elif p.annotation in (float, float | None):
+        elif annotation in (float, float | None):
             flags.DEFINE_float(p.name, default, "", flag_values=values)
-        elif p.annotation == tuple[str, ...]:  # --flag=a,b
+        elif annotation == tuple[str, ...]:  # --flag=a,b
             flags.DEFINE_list(p.name, default, "", flag_values=values)
-        elif p.annotation == Sequence[str]:  # --flag=a --flag=b
+        elif annotation == Sequence[str]:  # --flag=a --flag=b
             flags.DEFINE_multi_string(p.name, list(default or ()), "", flag_values=values)
         else:
             flags.DEFINE_string(p.name, default, "", flag_values=values)
@@ -80,9 +94,16 @@ def _define_flags(parameters: Mapping[str, inspect.Parameter]) -> flags.FlagValu
     return values
 
 
-def _flag_error(error: flags.Error, values: flags.FlagValues) -> str:
+def _flag_error(error: flags.Error, parameters: Mapping[str, inspect.Parameter]) -> str:
     if unknown := re.match(r"Unknown command line flag '(.*?)'", str(error)):
-        return f"no flag --{unknown[1]}{did_you_mean(unknown[1], list(values))}"
+        flag = unknown[1]
+        if "overrides" in parameters:
+            from lepton_jax.config.config import Config
+
+            if flag.partition(".")[0] in signature_keys(Config):
+                return f"no flag --{flag} (did you mean 'config.{flag}'?)"
+        names = [p for p in parameters if p not in NOT_FLAGS]
+        return f"no flag --{flag}{did_you_mean(flag, [*names, 'json'])}"
     no_number = r"flag (--.*): (could not convert string to float|invalid literal for int)"
     if match := re.match(no_number, str(error), re.S):
         return f"{match[1]}: expected a {'whole ' if 'int' in match[2] else ''}number"
@@ -99,5 +120,11 @@ def _take_overrides(words: list[str]) -> tuple[dict[str, str], list[str]]:
             rest.append(word)
             continue
         path, value = match[1], match[2]
-        overrides[path] = next(remaining, "") if value is None else value
+        if value is None:  # the next word, as in `--config.seed 3`
+            value = next(remaining, None)
+            if value is None or value.startswith("--"):
+                raise UserError(f"{word} has no value; expected {word}=VALUE, such as {word}=true")
+        if path in overrides:
+            raise UserError(f"--config.{path} is given twice: {overrides[path]!r} and {value!r}")
+        overrides[path] = value
     return overrides, rest

@@ -22,7 +22,10 @@ class Commands:
         """Returns a command. Raises `UserError` for a name that is none, with the nearest one."""
         if name not in self.summaries:
             near = did_you_mean(name, self.summaries)
-            raise UserError(f"there is no command {name!r}{near}\n{self.overview()}")
+            there = "" if near else f"\nThere are: {', '.join(self.summaries)}"
+            raise UserError(
+                f"there is no command {name!r}{near}{there}\nTry: python launch.py --help"
+            )
         return self.find(name)
 
     def overview(self) -> str:

@@ -1,9 +1,11 @@
 """The command `ablate`."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from lepton_jax.cli.arguments import PathText, command
 from lepton_jax.commands import worker
+from lepton_jax.config.schema import NaturalInt, PositiveInt
 from lepton_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -11,25 +13,26 @@ if TYPE_CHECKING:
     from lepton_jax.ablation.dry_run import AblationDryRun
 
 
+@command
 def ablate(
-    workdir: str,
+    workdir: PathText,
     *,
-    experiment: str = "",
-    config: str = "",
-    overrides: Mapping[str, str] | None = None,
+    experiment: Any = "",
+    config: Any = "",
+    overrides: Mapping[str, Any] | None = None,
     vary: Sequence[str] = (),
-    seeds: int = 3,
+    seeds: PositiveInt = 3,
     metric: str = "",
     mode: str = "",
     executor: str = "inprocess",
-    workers: int = 1,
+    workers: PositiveInt = 1,
     pack: str = "auto",
     retry: bool = False,
     dry_run: bool = False,
-    cpus_per_task: int = 0,
-    gpus_per_node: int = 0,
+    cpus_per_task: NaturalInt = 0,
+    gpus_per_node: NaturalInt = 0,
     partition: str = "",
-    time: int = 0,
+    time: NaturalInt = 0,
     mem: str = "",
     slurm: tuple[str, ...] = (),
 ) -> "AblationResult | AblationDryRun":
@@ -56,15 +59,18 @@ def ablate(
       python launch.py ablate --experiment=experiments/mnist1d.py --workdir=runs/mnist1d
       python launch.py ablate --config=configs/digits_cnn.py --workdir=runs/rates \\
           --vary optimizer.learning_rate=1e-3,3e-3 --vary model.dropout=0.1,0.5 --seeds=5
+
+    From Python, `experiment` may also be an Experiment, and `config` a ConfigDict or a dict.
     """
     from lepton_jax.ablation.question import experiment_file
 
-    if bool(experiment) == bool(config):
+    by_file, by_flags = (given not in ("", None) for given in (experiment, config))
+    if by_file == by_flags:
         raise UserError("ablate takes one of --experiment=FILE.py and --config=FILE.py")
-    if experiment:
+    if by_file:
         if vary or overrides:
             raise UserError("ablate: --vary and --config.key=value go with --config=FILE.py")
-        question = experiment_file.load_experiment(experiment)
+        question = experiment_file.resolve_experiment(experiment)
     else:
         question = experiment_file.experiment_from_flags(
             config, overrides or {}, list(vary), seeds, metric, mode

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from lepton_jax.cli.arguments import PathText, command
+from lepton_jax.config.schema import PositiveInt
+
 DRAWS = 6
 """How often each example is drawn."""
 
@@ -26,12 +29,13 @@ class Augmented:
         )
 
 
+@command
 def augment(
     config: Any,
     *,
     overrides: Mapping[str, str] | None = None,
-    out: str = "augmented.png",
-    examples: int = 6,
+    out: PathText = "augmented.png",
+    examples: PositiveInt = 6,
 ) -> Augmented:
     """Draws training images, and beside each how several steps augment it.
 

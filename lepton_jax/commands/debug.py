@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from lepton_jax.cli.arguments import PathText, command
+from lepton_jax.config.schema import NaturalInt
 from lepton_jax.console import format_table
 
 if TYPE_CHECKING:
@@ -66,7 +68,8 @@ class Debugged:
         return "\n".join(lines)
 
 
-def debug(workdir: str, step: int) -> Debugged:
+@command
+def debug(workdir: PathText, step: NaturalInt) -> Debugged:
     """Replays one step of a run and finds its first non-finite value, or where values grow.
 
     --workdir=DIR                   a record, as `train` leaves it; only read

@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from lepton_jax.cli.arguments import PathText, command
+
 
 @dataclass(frozen=True)
 class Evaluated:
@@ -30,7 +32,8 @@ class Evaluated:
         return "\n".join(lines)
 
 
-def evaluate(workdir: str, *, split: str = "test", checkpoint: str = "best") -> Evaluated:
+@command
+def evaluate(workdir: PathText, *, split: str = "test", checkpoint: str = "best") -> Evaluated:
     """Measures a run's checkpoint on a split and writes it into the record's results.json.
 
     --workdir=DIR                   a record, as `train` leaves it

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from lepton_jax.cli.arguments import PathText, command
 from lepton_jax.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -9,9 +10,10 @@ if TYPE_CHECKING:
     from lepton_jax.export.formats import ExportedWeights
 
 
+@command
 def export(
-    workdir: str,
-    out: str,
+    workdir: PathText,
+    out: PathText,
     *,
     checkpoint: str = "best",
     format: str = "bundle",

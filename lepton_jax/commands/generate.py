@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from lepton_jax.cli.arguments import PathText, command
+from lepton_jax.config.schema import NaturalInt, PositiveInt, Seed
 from lepton_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -44,17 +46,18 @@ class Generated:
         return f"\n{self.made} tokens by {self.reader.source}"
 
 
+@command
 def generate(
     *,
-    workdir: str = "",
-    bundle: str = "",
+    workdir: PathText = "",
+    bundle: PathText = "",
     model: str = "",
     prompt: str = "\n",
-    tokens: int = 200,
-    temperature: float = 0.8,
-    top_k: int = 0,
-    top_p: float = 1.0,
-    seed: int = 0,
+    tokens: PositiveInt = 200,
+    temperature: Annotated[float, ">= 0"] = 0.8,
+    top_k: NaturalInt = 0,
+    top_p: Annotated[float, "in (0, 1]"] = 1.0,
+    seed: Seed = 0,
     checkpoint: str = "best",
 ) -> "Generated":
     """Generates text with a language model, and shows it token by token.
@@ -81,7 +84,6 @@ def generate(
             "generate with what? give one of --workdir=DIR, --bundle=DIR or --model=NAME@staging"
         )
     sampling = Sampling(tokens, temperature, top_k, top_p, seed)
-    sampling.check()
     reader: TokenReader = (
         RunReader(workdir, checkpoint, tokens)
         if workdir

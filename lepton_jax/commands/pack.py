@@ -2,11 +2,14 @@
 
 from typing import TYPE_CHECKING
 
+from lepton_jax.cli.arguments import PathText, command
+
 if TYPE_CHECKING:
     from lepton_jax.ablation.run.run_pack import PackResult
 
 
-def pack(folder: str) -> "PackResult":
+@command
+def pack(folder: PathText) -> "PackResult":
     """Runs one pack of an experiment's trials; `ablate` calls it on whatever machine it chose.
 
     --folder=W/packs/ID             as `ablate` wrote it

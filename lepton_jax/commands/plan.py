@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from lepton_jax.cli.arguments import command
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,13 @@ class Plan:
         return format_plan(self.facts)
 
 
+@command
 def plan(
     config: Any,
     *,
     overrides: Mapping[str, str] | None = None,
     topology: str = "",
-    price: float | None = None,
+    price: Annotated[float | None, ">= 0"] = None,
 ) -> Plan:
     """Estimates what a run needs and how long it takes; exit code 1 if it does not fit.
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lepton_jax.cli.arguments import PathText, command
+from lepton_jax.config.schema import NaturalInt
 from lepton_jax.errors import UserError, WorkError
 
 if TYPE_CHECKING:
@@ -52,12 +54,13 @@ class Predictions:
         return "\n".join(lines)
 
 
+@command
 def predict(
     inputs: Sequence[Any] = (),
     *,
-    bundle: str = "",
+    bundle: PathText = "",
     model: str = "",
-    examples: int = 0,
+    examples: NaturalInt = 0,
     kind: str = "",
 ) -> Predictions:
     """Answers from a bundle or a registered model, drawn in the terminal.

@@ -2,11 +2,14 @@
 
 from typing import TYPE_CHECKING
 
+from lepton_jax.cli.arguments import PathText, command
+
 if TYPE_CHECKING:
     from lepton_jax.registry.promotion import Decision
 
 
-def promote(*, bundle: str = "", model: str = "", to: str = "staging") -> "Decision":
+@command
+def promote(*, bundle: PathText = "", model: str = "", to: str = "staging") -> "Decision":
     """Moves an alias to a version, if it is verified, unchanged and meets the model's gate.
 
     --model=NAME[/VERSION]          the newest version by default

@@ -2,11 +2,14 @@
 
 from typing import TYPE_CHECKING
 
+from lepton_jax.cli.arguments import PathText, command
+
 if TYPE_CHECKING:
     from lepton_jax.registry.store import Version
 
 
-def register(bundle: str, model: str) -> "Version":
+@command
+def register(bundle: PathText, model: str) -> "Version":
     """Adds a verified bundle to the registry as a new version of a model.
 
     --bundle=DIR                    verified, and unchanged since

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 
+from lepton_jax.cli.arguments import command
 from lepton_jax.errors import UserError, did_you_mean
 from lepton_jax.result import Result
 
 
+@command
 def registry(
     inputs: Sequence[str] = (), *, model: str = "", to: str = "staging", require: str = ""
 ) -> Result:

@@ -1,20 +1,24 @@
 """The command `reproduce`."""
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from lepton_jax.cli.arguments import PathText, command
 from lepton_jax.commands import worker
+from lepton_jax.config.schema import PositiveInt
+from lepton_jax.errors import UserError
 
 if TYPE_CHECKING:
     from lepton_jax.ablation.reproduce import ReproductionResult
 
 
+@command
 def reproduce(
-    experiment: str,
+    experiment: Any,
     *,
-    workdir: str = "",
+    workdir: PathText = "",
     executor: str = "inprocess",
-    workers: int = 1,
+    workers: PositiveInt = 1,
     pack: str = "auto",
 ) -> "ReproductionResult":
     """Runs an experiment and sets its numbers beside the published ones; exit code 0 if all hold.
@@ -27,11 +31,14 @@ def reproduce(
       python launch.py reproduce --experiment=experiments/mnist1d.py
     """
     from lepton_jax.ablation import reproduce
-    from lepton_jax.ablation.question.experiment_file import load_experiment
+    from lepton_jax.ablation.question.experiment_file import resolve_experiment
 
-    name = os.path.basename(experiment).replace(".py", "").replace(":", "_")
+    question = resolve_experiment(experiment)
+    if not workdir and question is experiment:
+        raise UserError("reproduce: --workdir is missing: an Experiment has no file to name it by")
+    name = os.path.basename(experiment).replace(".py", "").replace(":", "_") if not workdir else ""
     return reproduce.reproduce(
-        load_experiment(experiment),
+        question,
         workdir or f"runs/{name}",
         executor=executor,
         workers=workers,

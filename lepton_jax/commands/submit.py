@@ -3,32 +3,35 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from lepton_jax.cli.arguments import PathText, command
 from lepton_jax.cli.parse import parse_line
 from lepton_jax.commands import worker
+from lepton_jax.config.schema import NaturalInt, PositiveInt
 from lepton_jax.errors import UserError
 
 if TYPE_CHECKING:
     from lepton_jax.cluster.submit import Submitted
 
 
+@command
 def submit(
     command: Sequence[str],
     *,
     executor: str,
     name: str = "",
-    nodes: int = 1,
-    tasks_per_node: int = 1,
-    cpus_per_task: int = 0,
-    gpus_per_node: int = 0,
+    nodes: PositiveInt = 1,
+    tasks_per_node: PositiveInt = 1,
+    cpus_per_task: NaturalInt = 0,
+    gpus_per_node: NaturalInt = 0,
     partition: str = "",
-    time: int = 0,
+    time: NaturalInt = 0,
     mem: str = "",
     slurm: tuple[str, ...] = (),
-    logs: str = "slurm/%j",
+    logs: PathText = "slurm/%j",
     topology: str = "",
-    slices: int = 1,
+    slices: PositiveInt = 1,
     image: str = "",
-    out: str = "",
+    out: PathText = "",
 ) -> "Submitted":
     """Submits a command to a cluster; the job is restarted until its run is done.
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lepton_jax.cli.arguments import PathText, command
+from lepton_jax.config.schema import NaturalInt, PositiveInt
 from lepton_jax.console import say
 
 
@@ -78,17 +80,18 @@ class LaunchedProcesses:
         return ""
 
 
+@command
 def train(
     config: Any,
-    workdir: str,
+    workdir: PathText,
     *,
     overrides: Mapping[str, str] | None = None,
     longer: bool = False,
     stretch: bool = False,
     dry_run: bool = False,
-    processes: int = 1,
+    processes: PositiveInt = 1,
     coordinator: str = "",
-    num_processes: int = 0,
+    num_processes: NaturalInt = 0,
     process_id: int = -1,
 ) -> TrainingResult | TrainDryRun | LaunchedProcesses:
     """Trains a config in a workdir, or goes on where its run stopped.

@@ -2,11 +2,14 @@
 
 from typing import TYPE_CHECKING
 
+from lepton_jax.cli.arguments import PathText, command
+
 if TYPE_CHECKING:
     from lepton_jax.export.verify import BundleVerdict
 
 
-def verify(bundle: str, *, workdir: str = "") -> "BundleVerdict":
+@command
+def verify(bundle: PathText, *, workdir: PathText = "") -> "BundleVerdict":
     """Proves, in a clean process, that a bundle is whole and computes what it says.
 
     --bundle=DIR                    as `export` leaves it

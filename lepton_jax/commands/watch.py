@@ -2,11 +2,14 @@
 
 from typing import TYPE_CHECKING
 
+from lepton_jax.cli.arguments import PathText, command
+
 if TYPE_CHECKING:
     from lepton_jax.ablation.report.watch import ExperimentStatus
 
 
-def watch(workdir: str) -> "ExperimentStatus":
+@command
+def watch(workdir: PathText) -> "ExperimentStatus":
     """Shows the progress of an experiment: what runs, what ended, the best so far, the time left.
 
     --workdir=DIR                   as given to `ablate`; on a terminal it keeps looking

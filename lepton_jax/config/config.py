@@ -20,8 +20,6 @@ from lepton_jax.config.schema import (
     Duration,
     Key,
     Later,
-    NaturalInt,
-    PositiveFloat,
     PositiveInt,
     Rate,
     Running,
@@ -87,7 +85,7 @@ class DataConfig:
     placement: Running[Literal["auto", "device", "stream"]] = "auto"
     """Where training examples are kept: on the device, or on the host and streamed; 'auto': on the
     device if they fit."""
-    workers: Running[NaturalInt | None] = None
+    workers: Running[Annotated[int, ">= 0"] | None] = None
     """Processes that make streamed batches; 0: threads; None: a few batches are timed to choose."""
 
 
@@ -109,12 +107,12 @@ class OptimizerConfig:
 
     name: str
     """Which optimizer: 'adamw', 'sgd' ..., or the user's own 'my_pkg.module:name'."""
-    learning_rate: Annotated[float, HYPER, NEVER_OFF, ">= 0"]
+    learning_rate: Annotated[Strength, NEVER_OFF]
     """The peak of the learning rate, which the schedule scales."""
     weight_decay: Strength = 0.0
     """Decoupled where the optimizer has its own (adamw, lion ...), else added to the gradient.
     Where the optimizer has a default of its own, that is the default here too; 0.0: none."""
-    clip_norm: PositiveFloat | None = None
+    clip_norm: Annotated[float, "> 0"] | None = None
     """The largest global norm of the gradients, which are scaled down to it; None: no limit."""
     groups: Mapping[str, OptimizerGroup] = field(default_factory=dict)
     """Parameters with other rates, by a name of the user's choice."""
@@ -146,8 +144,7 @@ class LoraConfig:
     alpha: Annotated[float, HYPER, "> 0"]
     """Scales A B, together with `rank`."""
     pattern: str = r"\.(q|v)\.kernel$"
-    """A regular expression that finds the matrices W by their paths; the default finds those of
-    queries and values."""
+    """A regular expression of the paths of the matrices W; by default of queries and values."""
     train: str = ""
     """A regular expression that finds further parameters to train whole, such as a new last layer;
     '': none."""
@@ -222,11 +219,9 @@ class Config:
     patience: Running[PositiveInt] = 1800
     """Seconds without a step, an evaluation or a save after which the run ends as hung."""
     heartbeat: Running[PositiveInt] = 30
-    """Seconds of silence after which one of several processes counts as lost. A killed one is
-    noticed at once."""
-    profile: Running[tuple[NaturalInt, PositiveInt] | None] = None
-    """(first step, number of steps) of which a jax.profiler trace is written into the workdir;
-    None: no trace."""
+    """Seconds of silence after which one of several processes is lost; a killed one is at once."""
+    profile: Running[tuple[Annotated[int, ">= 0"], PositiveInt] | None] = None
+    """(first step, number of steps) of a jax.profiler trace in the workdir; None: no trace."""
     metrics: Running[MetricChoices] = field(default_factory=dict)
     """Metrics to measure beside the task's own, by a name of the user's choice."""
     evals: Running[Mapping[str, EvalConfig]] = field(default_factory=dict)

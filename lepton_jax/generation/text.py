@@ -8,7 +8,6 @@ from typing import Any, Protocol
 import numpy as np
 
 from lepton_jax.config.schema import is_off
-from lepton_jax.errors import UserError
 
 UNFINISHED = "\N{REPLACEMENT CHARACTER}"
 """What a text ends with while the bytes of its last character are not all there."""
@@ -27,17 +26,6 @@ class Sampling:
     top_p: float = 1.0
     """Draws from the fewest tokens whose probabilities add up to so much."""
     seed: int = 0
-
-    def check(self) -> None:
-        """Raises `UserError` for a number out of its range."""
-        for name, good, expected in (
-            ("tokens", self.tokens >= 1, ">= 1"),
-            ("temperature", self.temperature >= 0, ">= 0"),
-            ("top_k", self.top_k >= 0, ">= 0"),
-            ("top_p", 0 < self.top_p <= 1, "in (0, 1]"),
-        ):
-            if not good:
-                raise UserError(f"--{name}={getattr(self, name)}: expected a number {expected}")
 
 
 class TokenReader(Protocol):

@@ -79,9 +79,9 @@ def test_the_command_shows_text_and_json_alone(run):
 def test_mistakes_are_named(run, tmp_path):
     with pytest.raises(UserError, match="give one of --workdir=DIR"):
         api.generate(workdir=run, bundle="x")
-    with pytest.raises(UserError, match=r"--top_p=1.5: expected a number in \(0, 1\]"):
+    with pytest.raises(UserError, match=r"--top_p: expected float in \(0, 1\], got 1.5"):
         api.generate(workdir=run, top_p=1.5)
-    with pytest.raises(UserError, match=r"--temperature=-1: expected a number >= 0"):
+    with pytest.raises(UserError, match=r"--temperature: expected float >= 0, got -1"):
         api.generate(workdir=run, temperature=-1)
     api.train(f"{ROOT}/configs/mnist1d_logistic.py:tiny", str(tmp_path))
     with pytest.raises(UserError, match="signal_classification makes no texts"):

@@ -14,10 +14,13 @@ from their configs. Imports numpy only when something is sampled.
 """
 
 import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from lepton_jax.config.plain import to_plain
+from lepton_jax.config.schema import Seed, coerce_value
 from lepton_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -36,8 +39,8 @@ class Variant:
     tuning: Changes = field(default_factory=dict)
     """Changed keys that are no part of the question. Of several variants with one name, the report
     shows the one whose tuning is best on `valid`."""
-    config: str = ""
-    """Another config file to start from."""
+    config: Any = ""
+    """Another config to start from, in any form that `Experiment.config` has."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,8 @@ class Experiment:
     """A question, and what is run to answer it."""
 
     question: str
-    config: str
-    """The config that the variants change: FILE.py[:ARG]."""
+    config: Any
+    """The config that the variants change: FILE.py[:ARG], a ConfigDict, a dict or a `Config`."""
     variants: Sequence[Variant] = ()
     seeds: Sequence[int] = (0, 1, 2)
     metric: str = "accuracy"
@@ -133,8 +136,6 @@ class Distribution:
             case "uniform":
                 return float(rng.uniform(self.low, self.high))
             case "log_uniform":
-                import math
-
                 return math.exp(rng.uniform(math.log(self.low), math.log(self.high)))
             case "integer":
                 return int(rng.integers(int(self.low), int(self.high) + 1))
@@ -167,8 +168,10 @@ def choice(*options: Any) -> Distribution:
 
 def _check_order(distribution: Distribution) -> Distribution:
     kind, low, high = distribution.kind, distribution.low, distribution.high
-    if not low <= high:
-        raise UserError(f"{kind}({low}, {high}): expected low <= high")
+    if not -math.inf < low <= high < math.inf:
+        raise UserError(f"{kind}({low}, {high}): expected finite bounds, low <= high")
+    if kind == "integer" and not low == int(low) <= int(high) == high:
+        raise UserError(f"integer({low}, {high}): expected whole numbers")
     return distribution
 
 
@@ -220,7 +223,10 @@ def sample_variants(
     """
     import numpy as np
 
-    rng = np.random.default_rng(seed)
+    try:
+        rng = np.random.default_rng(coerce_value(to_plain(seed), Seed))
+    except ValueError as e:
+        raise UserError(f"sample_variants(seed={seed!r}): {e}") from None
     return [_named({key: d.draw(rng) for key, d in space.items()}) for _ in range(count)]
 
 
@@ -229,7 +235,7 @@ def cross_variants(a: Iterable[Variant], b: Iterable[Variant]) -> list[Variant]:
     return [
         Variant(
             f"{x.name}, {y.name}", {**x.changes, **y.changes}, {**x.tuning, **y.tuning},
-            y.config or x.config,
+            x.config if y.config == "" else y.config,
         )
         for x, y in itertools.product(a, list(b))
     ]  # fmt: skip

@@ -1,13 +1,32 @@
 """Loads an experiment from a file or from flags, and checks it."""
 
 import ast
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lepton_jax.ablation.question.experiment import Distribution, Experiment, Search, Variant, grid
 from lepton_jax.config import config_file
 from lepton_jax.config.config_file import call_user_function, parse_literal
+from lepton_jax.config.plain import to_plain
+from lepton_jax.config.schema import Seed, coerce_value
 from lepton_jax.errors import UserError, did_you_mean
+
+Seeds = tuple[Seed, ...]
+
+
+def resolve_experiment(given: Any) -> Experiment:
+    """Checks an experiment, or loads the file that is named.
+
+    Raises:
+      UserError: for anything else, or as `load_experiment` does.
+    """
+    if isinstance(given, str | os.PathLike):
+        return load_experiment(os.fspath(given))
+    if not isinstance(given, Experiment):
+        raise UserError(f"expected an experiment file or an Experiment, got {given!r:.60}")
+    check_experiment(given, "the experiment")
+    return given
 
 
 def load_experiment(path: str) -> Experiment:
@@ -16,7 +35,7 @@ def load_experiment(path: str) -> Experiment:
     Raises:
       UserError: naming the file and what is wrong with it.
     """
-    file, _, arg = path.partition(":")
+    file, _, arg = os.path.expanduser(path).partition(":")
     expected = "an experiment file defines get_experiment() and returns an Experiment"
     experiment = call_user_function(file, "get_experiment", arg, expected)
     if not isinstance(experiment, Experiment):
@@ -27,14 +46,15 @@ def load_experiment(path: str) -> Experiment:
 
 
 def experiment_from_flags(
-    config: str,
-    overrides: Mapping[str, str],
+    config: Any,
+    overrides: Mapping[str, Any],
     vary: Sequence[str],
     seeds: int,
     metric: str,
     mode: str,
 ) -> Experiment:
     """Makes the experiment of `--config=C --vary optimizer.learning_rate=1e-3,3e-4 ...`: a grid.
+    The config may have any form that `resolve_config` takes.
 
     Without a `metric`, takes that of the config's `best`; without a `mode`, that of the config's
     `best` if it is of the same metric, else 'max'.
@@ -44,8 +64,12 @@ def experiment_from_flags(
         key, equals, options = text.partition("=")
         if not equals or not options:
             raise UserError(f"--vary {text!r}: expected KEY=VALUE,VALUE,...")
+        if key in values or key in overrides:
+            elsewhere = "--vary" if key in values else f"--config.{key}"
+            raise UserError(f"--vary {text!r}: {key} is in another {elsewhere} too; give it once")
         values[key] = _options(options)
-    best = config_file.load_config(config, overrides)[0].best
+    resolved, _ = config_file.resolve_config(config, overrides)
+    best = resolved.best
     metric = metric or best.metric.partition("/")[2]
     if not mode:
         mode = best.mode if best.metric == f"valid/{metric}" else "max"
@@ -53,12 +77,11 @@ def experiment_from_flags(
         raise UserError(f"--mode={mode}: expected max or min")
     experiment = Experiment(
         question=f"How does {metric} depend on {' and '.join(values) or 'the seed'}?",
-        config=config,
+        config=resolved,
         variants=grid(values) if values else [Variant("baseline")],
         seeds=range(seeds),
         metric=metric,
         mode="max" if mode == "max" else "min",
-        changes={key: parse_literal(text) for key, text in overrides.items()},
     )
     check_experiment(experiment, "the command line")
     return experiment
@@ -80,10 +103,11 @@ def check_experiment(experiment: Experiment, where: str) -> None:
     """
     if not experiment.names:
         raise UserError(f"{where}: the experiment has no variants and no searches")
-    if not experiment.seeds:
+    seeds = _read_seeds(experiment.seeds, f"{where}: seeds")
+    if not seeds:
         raise UserError(f"{where}: the experiment has no seeds")
-    if len(set(experiment.seeds)) < len(experiment.seeds):
-        raise UserError(f"{where}: a seed is named twice: {list(experiment.seeds)}")
+    if len(set(seeds)) < len(seeds):
+        raise UserError(f"{where}: a seed is named twice: {seeds}")
     seen: set[Any] = set()
     for v in experiment.variants:
         key = (v.name, tuple(sorted((k, str(x)) for k, x in v.tuning.items())))
@@ -103,6 +127,13 @@ def check_experiment(experiment: Experiment, where: str) -> None:
         _check_name(name, experiment.names, f"{where}: published")
 
 
+def _read_seeds(given: Any, what: str) -> list[int]:
+    try:
+        return list(coerce_value(to_plain(given if hasattr(given, "dtype") else [*given]), Seeds))
+    except (TypeError, ValueError) as e:
+        raise UserError(f"{what}: {e}") from None
+
+
 def _check_search(search: Search, what: str) -> None:
     if not search.space:
         raise UserError(f"{what}: its space is empty; name keys and where their values come from")
@@ -114,6 +145,7 @@ def _check_search(search: Search, what: str) -> None:
             )
         if key == "seed":
             raise UserError(f"{what} draws the seed; use Experiment.seeds")
+    _read_seeds([search.seed], f"{what}: seed")
     if search.sampler not in ("random", "tpe"):
         near = did_you_mean(search.sampler, ("random", "tpe"))
         raise UserError(f"{what}: no sampler {search.sampler!r}{near}; there are: random, tpe")

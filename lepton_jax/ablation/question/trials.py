@@ -9,6 +9,7 @@ from typing import Any
 from lepton_jax.ablation.question.experiment import Experiment, Variant
 from lepton_jax.config import config_file
 from lepton_jax.config.config import Config
+from lepton_jax.config.plain import to_plain
 from lepton_jax.config.trialable import program_key
 from lepton_jax.config.validation import change_config
 from lepton_jax.errors import UserError
@@ -38,14 +39,14 @@ def expand_trials(experiment: Experiment) -> list[Trial]:
     Raises:
       UserError: listing the faults of every variant's config.
     """
-    bases: dict[str, Config] = {}
+    bases: dict[int, Config] = {}
     trials, faults = [], []
     for variant in experiment.variants:
-        path = variant.config or experiment.config
-        if path not in bases:
-            bases[path] = load_base_config(path, experiment)
+        given = variant.config if variant.config != "" else experiment.config
+        if id(given) not in bases:
+            bases[id(given)] = load_base_config(given, experiment)
         try:
-            trials += expand_variant(variant, bases[path], experiment.seeds)
+            trials += expand_variant(variant, bases[id(given)], experiment.seeds)
         except UserError as e:
             faults.append(str(e))
     if faults:
@@ -53,10 +54,11 @@ def expand_trials(experiment: Experiment) -> list[Trial]:
     return trials
 
 
-def load_base_config(path: str, experiment: Experiment) -> Config:
-    """Loads a config file and makes the changes that all variants of the experiment share."""
-    base, _ = config_file.load_config(path)
-    return change_config(base, experiment.changes, path)
+def load_base_config(config: Any, experiment: Experiment) -> Config:
+    """Loads a config and makes the changes that all variants of the experiment share."""
+    base, _ = config_file.resolve_config(config)
+    name = config if isinstance(config, str) else "the config"
+    return change_config(base, experiment.changes, f"{name} with Experiment.changes")
 
 
 def expand_variant(variant: Variant, base: Config, seeds: Iterable[int]) -> list[Trial]:
@@ -74,7 +76,8 @@ def expand_variant(variant: Variant, base: Config, seeds: Iterable[int]) -> list
     for seed in seeds:
         seeded = dataclasses.replace(config, seed=int(seed))
         name = f"{folder_name(variant.name)}-{seed}-{seeded.fingerprint()}"
-        trials.append(Trial(variant.name, variant.tuning, int(seed), seeded, name))
+        tuning = to_plain(variant.tuning)
+        trials.append(Trial(variant.name, tuning, int(seed), seeded, name))
     return trials
 
 

@@ -1,0 +1,80 @@
+"""What the arguments of a command may be, for a command line and for Python alike.
+
+A parameter's annotation says it, as that of a config key does: a type, a range, or `PathText`.
+"""
+
+import functools
+import inspect
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Annotated, Any, ParamSpec, TypeVar
+
+from lepton_jax.config.plain import to_plain
+from lepton_jax.config.schema import Key, coerce_value, split_annotation
+from lepton_jax.errors import UserError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+PATH = "path"
+PathText = Annotated[str, PATH]
+"""A file or folder: a text, or a `pathlib.Path`. A `~` is the home; it is not empty, unless that is
+the default."""
+
+
+def command(function: Callable[P, T]) -> Callable[P, T]:
+    """Makes a command of a function: each argument that is given is checked before it runs.
+
+    Raises:
+      UserError: for an argument that its parameter's annotation does not allow.
+    """
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> T:
+        given = signature.bind(*args, **kwargs)
+        for name, value in given.arguments.items():
+            p = signature.parameters[name]
+            try:
+                given.arguments[name] = _read(value, split_annotation(p.annotation, p.default))
+            except ValueError as e:
+                raise UserError(f"{function.__name__}: --{name}: {e}") from None
+        return function(*given.args, **given.kwargs)
+
+    return checked
+
+
+def _read(value: Any, key: Key) -> Any:
+    """Returns an argument as its parameter takes it. Raises `ValueError` where it does not."""
+    if key.annotation in (Sequence[str], Sequence[Any]):
+        return list_items(value)
+    if key.annotation == tuple[str, ...]:
+        return tuple(value.split(",") if isinstance(value, str) else list_items(value))
+    if key.annotation not in (str, int, float, bool, float | None):
+        return value
+    value = to_plain(value)
+    if key.annotation is str and type(value) is int:
+        value = str(value)  # of a step or a number of lanes
+    declared: Any = key.annotation
+    for mark in key.marks:
+        declared = Annotated[declared, mark]
+    value = coerce_value(value, declared)
+    return read_path(value, key.default) if PATH in key.marks else value
+
+
+def read_path(text: str, default: Any = None) -> str:
+    """Returns a path with `~` as the home. Raises `ValueError` for '' that is no `default`."""
+    if not text and default != "":
+        raise ValueError("expected a path, got '' (is a variable unset?)")
+    return os.path.expanduser(text)
+
+
+def list_items(value: Any) -> Sequence[Any]:
+    """Returns the items of a list, and of anything that is one item itself a list of it.
+
+    A text, bytes, a path and an array are one item.
+    """
+    one = str | bytes | os.PathLike | Mapping
+    if isinstance(value, one) or hasattr(value, "dtype") or not isinstance(value, Iterable):
+        return [value]
+    return list(value)

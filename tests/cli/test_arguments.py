@@ -1,0 +1,291 @@
+"""Arguments of commands: ranges, paths and lists, on a command line and from Python alike."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pytest
+
+from lepton_jax import api
+from lepton_jax.ablation.question.experiment import Experiment, Search, Variant, grid, uniform
+from lepton_jax.ablation.question.experiment_file import (
+    check_experiment,
+    experiment_from_flags,
+    resolve_experiment,
+)
+from lepton_jax.ablation.question.trials import expand_trials
+from lepton_jax.cli.arguments import PATH, PathText, command, list_items
+from lepton_jax.cli.parse import parse_line
+from lepton_jax.cli.table import Commands
+from lepton_jax.commands import find_command, list_commands
+from lepton_jax.config.schema import RANGES, PositiveInt, Seed, split_annotation
+from lepton_jax.config.validation import validate_config
+from lepton_jax.errors import UserError
+from tests.config.test_config import GOOD
+
+COMMANDS = Commands(list_commands(), find_command)
+
+
+def refused(call: Callable[[], Any]) -> str:
+    """What the call is refused with: three lines at most."""
+    with pytest.raises(UserError) as e:
+        call()
+    assert str(e.value).count("\n") < 3
+    return str(e.value)
+
+
+@command
+def do(
+    inputs: Sequence[Any] = (),
+    *,
+    out: PathText = "",
+    folder: PathText = "here",
+    count: PositiveInt = 1,
+    rate: Annotated[float | None, ">= 0"] = None,
+    seed: Seed = 0,
+    checkpoint: str = "best",
+    dry: bool = False,
+    names: tuple[str, ...] = (),
+    vary: Sequence[str] = (),
+) -> dict[str, Any]:
+    return {k: v for k, v in locals().items() if v is not None}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"count": 0}, "do: --count: expected int > 0, got 0"),
+        ({"count": -3}, "expected int > 0"),
+        ({"count": 1.5}, "expected int, got 1.5"),
+        ({"count": "3"}, "expected int, got '3'"),
+        ({"count": True}, "expected int"),
+        ({"count": None}, "expected int"),
+        ({"rate": -1}, "got -1"),
+        ({"rate": float("nan")}, "nan"),
+        ({"rate": float("inf")}, "inf"),
+        ({"seed": -1}, "in [0, 2^32)"),
+        ({"seed": 2**32}, "in [0, 2^32)"),
+        ({"dry": "false"}, "expected bool, got 'false'"),
+        ({"folder": ""}, "do: --folder: expected a path, got '' (is a variable unset?)"),
+        ({"folder": 3.5}, "expected str"),
+        ({"folder": None}, "expected str"),
+        ({"checkpoint": ["last"]}, "expected str"),
+    ],
+    ids=str,
+)
+def test_python_is_told_what_an_argument_may_be(given: dict[str, Any], said: str):
+    assert said in refused(lambda: do(**given))
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ({"folder": Path("a") / "b"}, {"folder": "a/b"}),
+        ({"folder": "~/a"}, {"folder": "/home/me/a"}),
+        ({"folder": Path("~/a")}, {"folder": "/home/me/a"}),
+        ({"folder": "gs://b/~"}, {"folder": "gs://b/~"}),
+        ({"out": ""}, {"out": ""}),
+        ({"count": np.int32(3)}, {"count": 3}),
+        ({"rate": np.float32(0.5)}, {"rate": 0.5}),
+        ({"rate": 2}, {"rate": 2.0}),
+        ({"seed": 2**32 - 1}, {"seed": 2**32 - 1}),
+        ({"checkpoint": 100}, {"checkpoint": "100"}),
+        ({"dry": np.bool_(True)}, {"dry": True}),
+        ({"names": "a,b"}, {"names": ("a", "b")}),
+        ({"names": ["a", "b"]}, {"names": ("a", "b")}),
+        ({"vary": "a=1,2"}, {"vary": ["a=1,2"]}),
+        ({"inputs": "good movie"}, {"inputs": ["good movie"]}),
+        ({"inputs": b"bytes"}, {"inputs": [b"bytes"]}),
+        ({"inputs": Path("a.png")}, {"inputs": [Path("a.png")]}),
+        ({"inputs": (f"{i}.png" for i in range(2))}, {"inputs": ["0.png", "1.png"]}),
+    ],
+    ids=str,
+)
+def test_python_may_give_what_means_the_same(
+    given: dict[str, Any], taken: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("HOME", "/home/me")
+    found = do(**given)
+    for name, value in taken.items():
+        assert found[name] == value
+        assert type(found[name]) is type(value)
+
+
+def test_one_array_and_one_image_are_one_input():
+    array = np.zeros((8, 8, 1), np.uint8)
+    assert list_items(array)[0] is array
+    assert list_items([array, array])[1] is array
+    image = pytest.importorskip("PIL.Image").fromarray(array[..., 0])
+    assert list_items(image) == [image]
+
+
+def parse(*words: str) -> dict[str, Any]:
+    return parse_line(Commands({"do": ""}, lambda name: do), ["do", *words])[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--out="], "do: --out: expected a path, got '' (is a variable unset?)"),
+        (["--folder="], "do: --folder: expected a path"),
+        (["--count=1", "--count=2"], "do: --count is given twice"),
+        (["--folder=a", "--folder=a"], "do: --folder is given twice"),
+    ],
+    ids=str,
+)
+def test_a_command_line_is_told_as_well(words: list[str], said: str):
+    assert refused(lambda: parse(*words)).startswith(said)
+
+
+def test_a_list_flag_may_be_given_twice():
+    assert parse("--vary", "a=1", "--vary", "b=2")["vary"] == ["a=1", "b=2"]
+
+
+TRAIN = ("train", "--config=configs/digits_cnn.py", "--workdir=w")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([*TRAIN, "--config.model.normalize"], "--config.model.normalize has no value; expected"),
+        ([*TRAIN, "--config.model.normalize", "--dry_run"], "such as --config.model.normalize=tru"),
+        ([*TRAIN, "--config.seed=1", "--config.seed=2"], "--config.seed is given twice: '1' and"),
+        ([*TRAIN, "--config.seed=1", "--config.seed", "1"], "--config.seed is given twice"),
+        ([*TRAIN, "--optimizer.learning_rate=1"], "did you mean 'config.optimizer.learning_rate'?"),
+        ([*TRAIN, "--seed=1"], "no flag --seed (did you mean 'config.seed'?)"),
+        ([*TRAIN, "--batch_size", "3"], "did you mean 'config.batch_size'?"),
+        (["train", "configs/digits_cnn.py", "--workdir=w"], "(did you mean --config=?)"),
+        (["train", "--config=configs/digits_cnn.py", "--workdir="], "train: --workdir: expected a"),
+        (["verify", "--bundle=b", "--workdir="], "verify: --workdir: expected a path, got ''"),
+        (["reproduce", "--experiment=e.py", "--workdir="], "reproduce: --workdir: expected a pat"),
+        (["export", "--workdir=w", "--out="], "export: --out: expected a path, got ''"),
+        (["trian"], "there is no command 'trian' (did you mean 'train'?)"),
+        (["list"], "there is no command 'list'"),
+    ],
+    ids=str,
+)
+def test_a_mistake_on_a_command_line_has_one_sentence(words: list[str], said: str):
+    assert said in refused(lambda: parse_line(COMMANDS, words))
+
+
+def test_a_value_may_be_the_next_word_and_negative():
+    words = [*TRAIN, "--config.seed", "3", "--config.schedule.end", "-1"]
+    assert parse_line(COMMANDS, words)[0]["overrides"] == {"seed": "3", "schedule.end": "-1"}
+
+
+def test_of_every_number_and_path_of_a_command_it_is_known_what_it_may_be():
+    free = {("train", "process_id")}  # -1: none
+    paths = {"workdir", "out", "bundle", "folder", "logs"}
+    for name in COMMANDS.summaries:
+        for p in inspect.signature(find_command(name)).parameters.values():
+            key = split_annotation(p.annotation)
+            if key.annotation in (int, float, float | None) and (name, p.name) not in free:
+                assert set(key.marks) & set(RANGES), (name, p.name)
+            if p.name in paths:
+                assert PATH in key.marks, (name, p.name)
+
+
+NUMBERS = {
+    "ablate": ("seeds", "workers", "cpus_per_task", "gpus_per_node", "time"),
+    "augment": ("examples",),
+    "debug": ("step",),
+    "generate": ("tokens", "temperature", "top_k", "top_p", "seed"),
+    "plan": ("price",),
+    "predict": ("examples",),
+    "reproduce": ("workers",),
+    "submit": ("nodes", "tasks_per_node", "cpus_per_task", "slices", "time"),
+    "train": ("processes", "num_processes"),
+}
+NEEDED = {
+    "ablate": {"workdir": "w"}, "augment": {"config": GOOD}, "debug": {"workdir": "w"},
+    "plan": {"config": GOOD}, "reproduce": {"experiment": "e.py"},
+    "submit": {"command": ["train"], "executor": "gke"},
+    "train": {"config": GOOD, "workdir": "w"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "flag"), [(name, flag) for name, flags in NUMBERS.items() for flag in flags]
+)
+@pytest.mark.parametrize("wrong", [-1, float("nan"), "many"], ids=str)
+def test_a_number_of_a_command_is_judged_before_anything_is_made(
+    name: str, flag: str, wrong: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    said = refused(lambda: getattr(api, name)(**NEEDED.get(name, {}), **{flag: wrong}))
+    assert f"{name}: --{flag}: " in said
+    assert not list(tmp_path.iterdir())
+
+
+def experiment(**keys: Any) -> Experiment:
+    given = {"question": "?", "config": GOOD, "variants": [Variant("a")], **keys}
+    return Experiment(**given)
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"seeds": (-1,)}, "e: seeds: expected a tuple of int in [0, 2^32)"),
+        ({"seeds": (2**32,)}, "in [0, 2^32)"),
+        ({"seeds": (1.5,)}, "in [0, 2^32)"),
+        ({"seeds": ("1",)}, "in [0, 2^32)"),
+        ({"seeds": 3}, "e: seeds:"),
+        ({"seeds": ()}, "no seeds"),
+        ({"seeds": np.array([1, 1])}, "named twice"),
+        (
+            {"searches": [Search(name="s", space={"ema": uniform(0, 1)}, trials=2, seed=-1)]},
+            "e: search 's': seed",
+        ),
+    ],
+    ids=str,
+)
+def test_an_experiment_s_seeds_have_the_range_of_seeds(keys: dict[str, Any], said: str):
+    assert said in refused(lambda: check_experiment(experiment(**keys), "e"))
+
+
+@pytest.mark.parametrize("seeds", [range(2), [0, 1], np.arange(2), (np.int64(0), 1)], ids=repr)
+def test_seeds_may_be_any_whole_numbers(seeds: Any):
+    found = experiment(seeds=seeds)
+    check_experiment(found, "e")
+    assert [t.config.seed for t in expand_trials(found)] == [0, 1]
+
+
+@pytest.mark.parametrize("form", [GOOD, validate_config(GOOD)], ids=["dict", "Config"])
+def test_an_experiment_s_config_has_any_form(form: Any):
+    found = experiment(config=form, variants=grid({"ema": (0.5, np.float32(0.25))}), seeds=(0,))
+    assert resolve_experiment(found) is found
+    assert [t.config.ema for t in expand_trials(found)] == [0.5, 0.25]
+
+
+@pytest.mark.parametrize("change", [{"ema": 1.0}, {"optimizer.b1": -1}, {"data.split_seed": -1}])
+def test_what_variants_change_obeys_the_ranges(change: dict[str, Any]):
+    (key,) = change
+    found = experiment(variants=[Variant("a", change)])
+    assert key in refused(lambda: expand_trials(found))
+    assert key in refused(lambda: expand_trials(experiment(changes=change)))
+
+
+def test_what_is_no_experiment_is_refused():
+    assert "expected an experiment file or an Experiment" in refused(lambda: resolve_experiment(3))
+    assert "ablate takes one of" in refused(lambda: api.ablate("w"))
+    assert "ablate takes one of" in refused(lambda: api.ablate("w", config=GOOD, experiment="e"))
+
+
+@pytest.mark.parametrize(
+    ("vary", "overrides", "said"),
+    [
+        (["ema=0.1,0.2", "ema=0.3"], {}, "ema is in another --vary too; give it once"),
+        (["ema=0.1,0.2"], {"ema": 0.3}, "ema is in another --config.ema too; give it once"),
+        (["ema"], {}, "expected KEY=VALUE,VALUE"),
+        (["ema=0.1,0.1"], {}, "two variants are called"),
+    ],
+)
+def test_a_key_varies_in_one_place(vary: list[str], overrides: dict[str, Any], said: str):
+    assert said in refused(lambda: experiment_from_flags(GOOD, overrides, vary, 1, "", ""))
+
+
+@pytest.mark.parametrize("bounds", [(0, float("inf")), (float("nan"), 1), (1, 0)], ids=str)
+def test_a_distribution_has_finite_bounds(bounds: tuple[float, float]):
+    assert "expected finite bounds, low <= high" in refused(lambda: uniform(*bounds))
