@@ -44,7 +44,7 @@ def job_of(jobset: dict[str, Any]) -> dict[str, Any]:
         (TRAIN, {"executor": "slurm", "image": "i"}, "--image is a flag of --executor=gke"),
         (TRAIN, {**GKE, "image": ""}, "--image is missing"),
         (TRAIN, {**GKE, "topology": ""}, "--topology is missing"),
-        (TRAIN, {**GKE, "slices": 0}, "--slices=0"),
+        (TRAIN, {**GKE, "slices": 0}, "--slices: expected int > 0"),
         (TRAIN, {**GKE, "name": "1st"}, "begins with a letter"),
         (TRAIN, {**GKE, "out": "no/such/folder.yaml"}, "cannot write --out"),
         (["train", TINY, "--workdir=runs/w"], GKE, "pods share no disk"),
