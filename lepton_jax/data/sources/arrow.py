@@ -3,10 +3,9 @@
 The files are memory-mapped: any example is read in place, whatever the size of the set.
 """
 
-import functools
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,21 @@ import numpy as np
 import pyarrow as pa
 
 from lepton_jax.config.schema import Running
-from lepton_jax.data.naming import split_name
+from lepton_jax.data.account import Account
+from lepton_jax.data.labels import HIDDEN
+from lepton_jax.data.naming import name_splits, split_name
 from lepton_jax.data.source import Source, Split
-from lepton_jax.data.sources.images import read_image
+from lepton_jax.data.sources.arrow_tables import (
+    Part,
+    arrow_labels,
+    check_shards,
+    image_of_scalar,
+    is_image,
+    is_text,
+    left_out_columns,
+    mapped_table,
+)
+from lepton_jax.data.sources.classes import named_labels, read_labels, written_out
 from lepton_jax.errors import UserError, did_you_mean
 from lepton_jax.transforms.host import Element
 
@@ -28,62 +39,60 @@ class ArrowRows:
     `label` int32 where the set has labels, and its other columns of numbers and text.
 
     `shown_files` are the files as a person knows them, and `fields` the names of fields by the
-    names of their columns. Pickled, it is the names of the files.
+    names of their columns. The values of `objects` are Python objects: fields for a host transform
+    alone. `labels` int32 [N] are None where there are no classes. Pickled, it is the names of the
+    files and the labels.
     """
 
     files: tuple[str, ...]
     shown_files: tuple[str, ...]
     fields: Mapping[str, str]
-    classes: tuple[str, ...]
+    objects: Collection[str]
+    labels: np.ndarray | None
 
     def __len__(self) -> int:
-        return _table(self.files).num_rows
+        return mapped_table(self.files).num_rows
 
     def __getitem__(self, index: int, /) -> Element:
-        table = _table(self.files)
-        where = self.origin(index)
-        return {
-            self.fields.get(column, column): self._value(table.column(column)[index], where)
-            for column in table.column_names
-        }
-
-    @property
-    def labels(self) -> np.ndarray | None:
-        """The labels int [N], without reading an image."""
-        table = _table(self.files)
-        columns = [c for c in table.column_names if self.fields.get(c) == "label"]
-        if not columns or _is_image(table.schema.field(columns[0]).type):
-            return None
-        values = table.column(columns[0]).to_pylist()
-        if None in values:
-            raise UserError(f"{self.origin(values.index(None))}: the label is missing")
-        return np.asarray([self._label(v) for v in values])
+        table = mapped_table(self.files)
+        element: Element = {}
+        for column in table.column_names:
+            field = self.fields.get(column, column)
+            if column not in self.fields and field in self.fields.values():
+                continue  # another column has its name
+            if field == "label" and self.labels is not None:
+                element[field] = self.labels[index]
+            else:
+                element[field] = self._value(column, table.column(column)[index], index)
+        if self.labels is not None:  # also where a split has no such column
+            element.setdefault("label", self.labels[index])
+        return element
 
     def origin(self, index: int, /) -> str:
         for file, name in zip(self.files, self.shown_files, strict=True):
-            rows = _table((file,)).num_rows
+            rows = mapped_table((file,)).num_rows
             if index < rows:
                 return f"{name}, row {index}"
             index -= rows
         return ""
 
-    def _value(self, value: pa.Scalar, where: str) -> Any:
-        if _is_image(value.type):
-            data = value.as_py()
-            if isinstance(data, Mapping):
-                if data["bytes"] is None and data["path"]:
-                    return read_image(data["path"], data["path"])
-                data = data["bytes"]
-            return read_image(data or b"", where)
-        content = value.as_py()
-        if pa.types.is_string(value.type) or pa.types.is_large_string(value.type):
-            if content in self.classes:
-                return np.int32(self.classes.index(content))
-            return (content or "").encode()
-        return np.asarray(content)
-
-    def _label(self, value: Any) -> int:
-        return self.classes.index(value) if isinstance(value, str) else value
+    def _value(self, column: str, value: pa.Scalar, index: int) -> Any:
+        if is_image(value.type) and column not in self.objects:
+            return image_of_scalar(value, self.origin(index))
+        try:
+            content = value.as_py()
+        except UnicodeDecodeError as e:
+            where = f"{self.origin(index)}: the column {column!r}"
+            raise UserError(f"{where} is not UTF-8: {e.reason} at byte {e.start}") from None
+        except ValueError:  # a time that Python cannot hold
+            content = str(value.cast(pa.string()).as_py())
+        if is_text(value.type):
+            return None if content is None else content.encode()
+        if column not in self.objects:
+            return np.asarray(content)
+        kept = np.array(None)
+        kept[()] = content
+        return kept
 
 
 def saved_dataset(
@@ -100,10 +109,11 @@ def saved_dataset(
     """
     root = Path(path).expanduser()
     if (root / "dataset_dict.json").is_file():
-        names = json.loads((root / "dataset_dict.json").read_text())["splits"]
-        folders = {split_name(name): root / name for name in names}
+        names = _read_json(root / "dataset_dict.json", "splits")["splits"]
+        splits = name_splits({name: name for name in names}, path)
+        folders = {splits[name]: root / name for name in names}
     elif (root / "state.json").is_file():
-        name = json.loads((root / "state.json").read_text()).get("_split")
+        name = _read_json(root / "state.json", "_data_files").get("_split")
         folders = {split_name(name or "train"): root}
     else:
         raise UserError(
@@ -112,14 +122,10 @@ def saved_dataset(
         )
     digest = hashlib.sha256()
     files: dict[str, tuple[str, ...]] = {}
-    features: Mapping[str, Any] = {}
+    features: dict[str, Mapping[str, Any]] = {}
     for split, folder in folders.items():
-        try:
-            state_text = (folder / "state.json").read_text()
-            info_text = (folder / "dataset_info.json").read_text()
-        except OSError as e:
-            raise UserError(f"{e.filename}: {e.strerror}; the folder is incomplete") from None
-        state, features = json.loads(state_text), json.loads(info_text).get("features") or features
+        state = _read_json(folder / "state.json", "_data_files")
+        features[str(folder)] = _read_json(folder / "dataset_info.json").get("features") or {}
         if state.get("_indices_data_files"):
             raise UserError(
                 f"{folder}: an old version of datasets saved it with a separate list of selected "
@@ -130,81 +136,132 @@ def saved_dataset(
         for file in data_files:
             size = file.stat().st_size if file.exists() else -1
             digest.update(f"{split} {file.name} {size}\n".encode())
-        digest.update((state_text + info_text).encode())
-    return arrow_source(path, files, files, features, image, label, digest.hexdigest())
+        for described in ("state.json", "dataset_info.json"):
+            digest.update((folder / described).read_bytes())
+    return arrow_source(path, files, files, features, image, label, digest.hexdigest(), Account())
+
+
+def _read_json(file: Path, key: str = "") -> dict[str, Any]:
+    """Reads an object that `datasets` wrote, in which there is `key`."""
+    try:
+        read = json.loads(file.read_text("utf-8"))
+    except OSError as e:
+        raise UserError(f"{e.filename}: {e.strerror}; the folder is incomplete") from None
+    except ValueError as e:
+        raise UserError(f"{file}: not JSON: {e}; the folder was not written whole") from None
+    if not isinstance(read, dict) or (key and not isinstance(read.get(key), list)):
+        raise UserError(f"{file}: expected an object with a list {key!r}, as datasets writes it")
+    return read
 
 
 def arrow_source(
     path: str,
     files: Mapping[str, tuple[str, ...]],
     shown_files: Mapping[str, tuple[str, ...]],
-    features: Mapping[str, Any],
+    features: Mapping[str, Mapping[str, Any]],
     image: str,
     label: str | None,
     fingerprint: str,
+    account: Account,
 ) -> Source:
     """Makes the source of Arrow files, by split.
 
-    `shown_files` are the files as a person knows them. `features` describe the columns, as
-    `datasets` does. `image` and `label` are the columns that become those fields; no column
-    becomes `label` where it is None.
+    `shown_files` are the files as a person knows them. `features` describe the columns as
+    `datasets` does, by the file or folder that says so. `image` and `label` are the columns that
+    become those fields; no column becomes `label` where it is None.
     """
-    first = next(iter(files.values()))
-    columns = _table(first).column_names
-    for key, column in (("image", image), ("label", label)):
-        if column not in (None, key, *columns):
-            near = did_you_mean(str(column), columns)
+    parts: dict[str, Part] = {}
+    for split, of_split in files.items():
+        check_shards(of_split, shown_files[split])
+        rows = ArrowRows(of_split, shown_files[split], {}, (), None)
+        if of_split and len(rows):
+            parts[split] = Part(mapped_table(of_split), rows.origin)
+        elif split == "train":
+            raise UserError(f"{path}: the split 'train' has no rows")
+        else:
+            account.note("left out", "split without rows", repr(split))
+    if not parts:
+        raise UserError(f"{path}: has no rows")
+    columns = list(dict.fromkeys(n for part in parts.values() for n in part.table.column_names))
+    fields = {image: "image"} if label is None else {image: "image", label: "label"}
+    for column, key in fields.items():
+        if column not in (key, *columns):
             raise UserError(
-                f"{path}: no column {column!r} (data.source.{key}){near}; "
+                f"{path}: no column {column!r} (data.source.{key}){did_you_mean(column, columns)}; "
                 f"there are: {', '.join(columns)}"
             )
-    classes = () if label is None else _classes(files, features, label)
-    fields = {image: "image"} if label is None else {image: "image", label: "label"}
+        if column != key and key in columns and key not in fields:
+            account.note("left out", f"column {key!r}, as data.source.{key} names", column)
+            columns.remove(key)
+    left_out = {
+        name: reason
+        for name, reason in left_out_columns(list(parts.values()), image, label).items()
+        if name in columns
+    }
+    classes, labels = _labels(parts, features, label, account)
+    objects = frozenset(name for name, reason in left_out.items() if reason.kind != "texts")
     splits: dict[str, Split] = {
-        name: ArrowRows(of_split, shown_files[name], fields, classes)
-        for name, of_split in files.items()
+        name: ArrowRows(files[name], shown_files[name], fields, objects, labels.get(name))
+        for name in parts
     }
     identity = hashlib.sha256(f"{fingerprint} {image} {label} {classes}".encode()).hexdigest()
-    described = f"Arrow tables of {path}"
-    return Source(splits, classes, identity, described, column_keys=("image", "label"))
+    return Source(
+        splits,
+        classes,
+        identity,
+        f"Arrow tables of {path}",
+        column_keys=("image", "label"),
+        columns=tuple(columns),
+        left_out=left_out,
+        account=account,
+    )
 
 
-def _classes(
-    files: Mapping[str, tuple[str, ...]], features: Mapping[str, Any], label: str
-) -> tuple[str, ...]:
-    feature = features.get(label)
-    if isinstance(feature, Mapping) and feature.get("names"):
-        return tuple(feature["names"])
-    values: set[Any] = set()
-    for split in files.values():
-        table = _table(split)
-        if label in table.column_names and not _is_image(table.schema.field(label).type):
-            values |= set(table.column(label).unique().to_pylist())
-    if values and all(isinstance(v, str) for v in values):
-        return tuple(sorted(values))
-    if values and all(isinstance(v, int) for v in values):
-        return tuple(str(i) for i in range(max(values) + 1))
-    return ()
+def _labels(
+    parts: Mapping[str, Part],
+    features: Mapping[str, Mapping[str, Any]],
+    label: str | None,
+    account: Account,
+) -> tuple[tuple[str, ...], Mapping[str, np.ndarray]]:
+    """Returns the classes, and the labels of each split. Without classes there are none: the
+    column holds images or numbers, which are not counted.
+    """
+    having = {name: p for name, p in parts.items() if label in p.table.column_names}
+    if label is None or not having or ("train" in parts and "train" not in having):
+        return (), {}
+    kinds = [part.table.schema.field(label).type for part in having.values()]
+    if any(is_image(kind) or pa.types.is_floating(kind) for kind in kinds):
+        return (), {}
+    columns = {name: arrow_labels(part, label) for name, part in having.items()}
+    classes = _declared_classes(features, label)
+    if classes:
+        labels = named_labels(columns, classes, label)
+    else:
+        classes, labels = read_labels(columns, label, account)
+        if all(map(pa.types.is_integer, kinds)):
+            numbers = written_out(classes)
+            if numbers != classes:
+                ours = np.asarray([HIDDEN, *map(int, classes)], np.int32)
+                classes, labels = numbers, {n: ours[of + 1] for n, of in labels.items()}
+    hidden = {
+        name: np.full(part.table.num_rows, HIDDEN, np.int32)
+        for name, part in parts.items()
+        if name not in having
+    }
+    return classes, {**labels, **hidden}
 
 
-def _is_image(kind: pa.DataType) -> bool:
-    """Returns whether a column holds encoded images: bytes, or a struct of bytes and path."""
-    if pa.types.is_struct(kind):
-        return {kind.field(i).name for i in range(kind.num_fields)} == {"bytes", "path"}
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
-
-
-@functools.lru_cache(maxsize=4096)
-def _table(files: Sequence[str]) -> pa.Table:
-    """Maps Arrow files as one table."""
-    tables = []
-    for file in files:
-        try:
-            mapped = pa.memory_map(file)
-            try:
-                tables.append(pa.ipc.open_stream(mapped).read_all())
-            except pa.ArrowInvalid:
-                tables.append(pa.ipc.open_file(mapped).read_all())
-        except (OSError, pa.ArrowInvalid) as e:
-            raise UserError(f"{file}: not a readable Arrow file: {e}") from None
-    return pa.concat_tables(tables)
+def _declared_classes(features: Mapping[str, Mapping[str, Any]], label: str) -> tuple[str, ...]:
+    """Returns the names of the ClassLabel that the files declare; () where they declare none."""
+    declared: dict[tuple[str, ...], str] = {}
+    for where, columns in features.items():
+        feature = columns.get(label)
+        if isinstance(feature, Mapping) and feature.get("names"):
+            declared.setdefault(tuple(feature["names"]), where)
+    if len(declared) > 1:
+        (one, here), (other, there) = list(declared.items())[:2]
+        raise UserError(
+            f"{there}: the classes of {label!r} are {', '.join(other[:5])}, and in {here} they are "
+            f"{', '.join(one[:5])}; all files need the same classes in the same order"
+        )
+    return next(iter(declared), ())

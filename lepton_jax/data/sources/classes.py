@@ -32,14 +32,6 @@ class LabelColumn:
     origin: Callable[[int], str]
 
 
-@dataclass(frozen=True)
-class Labels:
-    """The classes, and the labels int32 [N] of each split."""
-
-    classes: tuple[str, ...]
-    of: Mapping[str, np.ndarray]
-
-
 def label_column(values: Iterable[Any], origin: Callable[[int], str]) -> LabelColumn:
     """Makes a column of the labels of all rows, one after the other."""
     number: dict[Any, int] = {}
@@ -54,10 +46,12 @@ def label_column(values: Iterable[Any], origin: Callable[[int], str]) -> LabelCo
     return LabelColumn(distinct, np.asarray(of, np.int64), origin)
 
 
-def read_labels(columns: Mapping[str, LabelColumn], name: str, account: Account) -> Labels:
-    """Reads the labels of all splits. The classes are the values that 'train' has, as they are
-    written but for blanks round them, in order of the alphabet, or of their numbers where all are
-    whole numbers. 0.0 is the class '0'.
+def read_labels(
+    columns: Mapping[str, LabelColumn], name: str, account: Account
+) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
+    """Returns the classes, and the labels int32 [N] of each split. The classes are the values that
+    'train' has, as they are written but for blanks round them, in order of the alphabet, or of
+    their numbers where all are whole numbers. 0.0 is the class '0'.
 
     A split other than 'train' may withhold its labels: all are missing, or all are -1.
 
@@ -77,7 +71,30 @@ def read_labels(columns: Mapping[str, LabelColumn], name: str, account: Account)
     for split, column in columns.items():
         of[split] = _numbers(split, column, names[split], number, name)
     _note(columns, classes, account)
-    return Labels(classes, of)
+    return classes, of
+
+
+def named_labels(
+    columns: Mapping[str, LabelColumn], classes: tuple[str, ...], name: str
+) -> dict[str, np.ndarray]:
+    """Returns the labels int64 [N] of each split, whose values are numbers or names of `classes`.
+
+    Raises:
+      UserError: naming the row whose label is missing, or is another name.
+    """
+    number = {c: i for i, c in enumerate(classes)}
+    of = {}
+    for split, column in columns.items():
+        names = _names(column, name)
+        if split != "train" and all(n is None for n in names):
+            of[split] = np.full(len(column.of), HIDDEN)
+            continue
+        _refuse_missing(column, names, name, split)
+        if not all(isinstance(v, int) for v in column.values):
+            of[split] = _numbers(split, column, names, number, name)
+        else:
+            of[split] = np.asarray(column.values)[column.of]
+    return of
 
 
 def written_out(classes: tuple[str, ...]) -> tuple[str, ...]:
@@ -187,6 +204,8 @@ def _note(columns: Mapping[str, LabelColumn], classes: Sequence[str], account: A
     for c in classes:
         if c.casefold() in _PLACEHOLDERS:
             account.note("noticed", "class that is called as missing labels are", repr(c))
+    if "-1" in classes and set(classes) != {"-1", "1"}:
+        account.note("noticed", "class that is called as hidden labels are", "'-1'")
     for column in columns.values():
         rows = np.isin(column.of, [i for i, v in enumerate(column.values) if _has_blanks(v)])
         if rows.any():

@@ -47,9 +47,12 @@ def judge_columns(tables: Sequence[FileRows], names: Iterable[str], written: boo
 def parse_number(text: str) -> int | float | None:
     """Returns the number that a text stands for; None where it stands for none."""
     text = text.strip()
-    if len(text) > 400 or not NUMBER.fullmatch(text):
+    if text.casefold().lstrip("+-") in ("nan", "inf", "infinity"):
+        return float(text)
+    if len(text) > 300 or not NUMBER.fullmatch(text):
         return None
-    return int(text) if text.lstrip("+-").isdecimal() else float(text)
+    number = int(text) if text.lstrip("+-").isdecimal() else float(text)
+    return number if isfinite(number) else None
 
 
 def _judge(tables: Sequence[FileRows], name: str, written: bool) -> type | LeftOut | None:
@@ -72,7 +75,7 @@ def _judge(tables: Sequence[FileRows], name: str, written: bool) -> type | LeftO
                 whole = whole and isinstance(number, int)
                 if not -(2**31) <= number < 2**31:
                     wide_int = wide_int or table.origin(i)
-                if abs(number) > LARGEST:
+                if isfinite(number) and abs(number) > LARGEST:
                     wide_float = wide_float or table.origin(i)
     if first is None:
         return LeftOut("nothing")
@@ -100,12 +103,11 @@ def _kind_of(value: Any, written: bool) -> tuple[str, int | float | None]:
         if not written:
             return "texts", None
         number = parse_number(value)
-        if number is not None and isfinite(number):
+        if number is not None:
             return "numbers", number
-        blank = not value.strip() or value.strip().casefold() in ("nan", "null")
-        return ("nothing" if blank else "texts"), None
+        return ("texts" if value.strip() else "nothing"), None
     if isinstance(value, bool):
         return "truth values", None
     if isinstance(value, int | float):
-        return ("numbers", value) if isfinite(value) else ("nothing", None)
+        return "numbers", value
     return ("lists" if isinstance(value, list) else "objects"), None

@@ -6,7 +6,6 @@ as an Arrow file, in which any row can be read; images stay encoded.
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,10 @@ import pyarrow.parquet as pq
 
 from lepton_jax.config.schema import Running
 from lepton_jax.console import say
-from lepton_jax.data.naming import split_name
+from lepton_jax.data.account import Account
 from lepton_jax.data.source import Source
 from lepton_jax.data.sources.arrow import arrow_source
+from lepton_jax.data.sources.files import split_files
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.io.atomic import replace_file
 from lepton_jax.io.paths import cache_root
@@ -40,32 +40,29 @@ def parquet(*, path: Running[str], image: str = "image", label: str | None = "la
       UserError: naming the file or column that is absent or cannot be read.
     """
     root = Path(path).expanduser()
-    parquet_files = sorted(root.rglob("*.parquet")) if root.is_dir() else [root]
-    if not parquet_files or not parquet_files[0].exists():
-        raise UserError(f"{path}: no Parquet file there (data.source.path)")
+    account = Account()
     digest = hashlib.sha256()
     files: dict[str, tuple[str, ...]] = {}
     shown_files: dict[str, tuple[str, ...]] = {}
-    features: Mapping[str, Any] = {}
-    for file in parquet_files:
+    features: dict[str, Mapping[str, Any]] = {}
+    split_of = {
+        file: split
+        for split, of_split in split_files(path, (".parquet",), account).items()
+        for file in of_split
+    }
+    for file, split in sorted(split_of.items()):
         stat = file.stat()
         where = file.relative_to(root).as_posix() if root.is_dir() else file.name
         identity = f"{where} {stat.st_size} {stat.st_mtime_ns}"
         digest.update(f"{identity}\n".encode())
-        split = _split_of(file, root)
-        copy, its_features = _copy_to_arrow(file, hashlib.sha256(f"{file} {identity}".encode()))
+        copy, features[str(file)] = _copy_to_arrow(
+            file, hashlib.sha256(f"{file} {identity}".encode())
+        )
         files[split] = (*files.get(split, ()), str(copy))
         shown_files[split] = (*shown_files.get(split, ()), str(file))
-        features = features or its_features
-    return arrow_source(path, files, shown_files, features, image, label, digest.hexdigest())
-
-
-def _split_of(file: Path, root: Path) -> str:
-    stem = re.sub(r"-\d+-of-\d+.*$", "", file.stem)
-    if re.fullmatch(r"\d+", stem) and file.parent != root:
-        stem = file.parent.name
-    name = split_name(stem)
-    return name if root.is_dir() and not re.fullmatch(r"\d+|data|part.*", name) else "train"
+    return arrow_source(
+        path, files, shown_files, features, image, label, digest.hexdigest(), account
+    )
 
 
 def _copy_to_arrow(file: Path, digest: Any) -> tuple[Path, Mapping[str, Any]]:
@@ -73,10 +70,13 @@ def _copy_to_arrow(file: Path, digest: Any) -> tuple[Path, Mapping[str, Any]]:
     target = cache_root() / "arrow" / f"{digest.hexdigest()[:32]}.arrow"
     try:
         table = pq.ParquetFile(file)
-    except (OSError, pa.ArrowInvalid) as e:
+    except (OSError, pa.ArrowException) as e:
         raise UserError(f"{file}: not a readable Parquet file: {e}") from None
     metadata = (table.schema_arrow.metadata or {}).get(b"huggingface", b"{}")
-    features = json.loads(metadata).get("info", {}).get("features") or {}
+    try:
+        features = json.loads(metadata).get("info", {}).get("features") or {}
+    except (ValueError, AttributeError):  # of another program
+        features = {}
     if target.exists():
         return target, features
     say(f"copying {file.name} into the cache, to read it in any order")
@@ -85,7 +85,7 @@ def _copy_to_arrow(file: Path, digest: Any) -> tuple[Path, Mapping[str, Any]]:
         with replace_file(target) as out, pa.ipc.new_stream(out, table.schema_arrow) as writer:
             for batch in table.iter_batches(ROWS):
                 writer.write_batch(batch)
-    except pa.ArrowInvalid as e:
+    except pa.ArrowException as e:
         raise UserError(f"{file}: not a readable Parquet file: {e}") from None
     except OSError as e:
         raise WorkError(f"cannot copy {file} into {target.parent}: {e}") from None

@@ -48,7 +48,7 @@ class TableRows:
         for name, value in self.rows[index].items():
             if name in self.numbers:
                 value = self.numbers[name](value)
-            elif name in self.objects:
+            elif name in self.objects and not isinstance(value, str):
                 value = np.array(None)
                 value[()] = self.rows[index][name]
             row[name] = value
@@ -164,14 +164,18 @@ def _read_tables(
     else:
         _note_dividing(parts, label, account)
     columns = [c for c in dict.fromkeys(chain(*(t.names for t in tables))) if c != split]
+    if label not in (None, "label") and "label" in columns:
+        account.note("left out", "column 'label', as data.source.label names", str(label))
+        columns.remove("label")
     kinds = judge_columns(tables, [c for c in columns if c != label], written)
     if kinds.numbers and written:
         digest.update(f"numbers {sorted(kinds.numbers)}".encode())
     classes, labels = _read_labels(parts, label, account)
     objects = {n for n, reason in kinds.left_out.items() if reason.kind != "texts"}
     splits: dict[str, Split] = {}
+    fields = [c for c in columns if c != label]
     for name, part in parts.items():
-        rows = [{k: v for k, v in row.items() if k not in (label, split)} for row in part.rows]
+        rows = [{c: row[c] for c in fields if c in row} for row in part.rows]
         splits[name] = TableRows(rows, part.places, kinds.numbers, objects, labels.get(name))
     _note_duplicates(parts, {label, split} - {None}, kinds.left_out, account)
     return Source(
@@ -260,7 +264,7 @@ def _read_labels(
     }
     if label is None or not having or ("train" in parts and "train" not in having):
         return (), {}
-    read = read_labels(
+    classes, labels = read_labels(
         {
             name: label_column((row[label] for row in part.rows), part.origin)
             for name, part in having.items()
@@ -273,7 +277,7 @@ def _read_labels(
         for name, part in parts.items()
         if name not in having
     }
-    return read.classes, {**read.of, **hidden}
+    return classes, {**labels, **hidden}
 
 
 def _note_duplicates(

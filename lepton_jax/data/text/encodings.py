@@ -247,6 +247,8 @@ def text_in_field(example: Element, field: str) -> str:
             return text.decode()
         except UnicodeDecodeError as e:
             raise UserError(f"{field!r} is not UTF-8: byte {e.start} is {text[e.start]:#x}") from e
+    if text is None:
+        raise UserError(f"the text in {field!r} is missing (null)")
     if not isinstance(text, str):
         raise UserError(f"{field!r} holds a {type(text).__name__}, expected a text")
     return text
