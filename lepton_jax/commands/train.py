@@ -18,6 +18,8 @@ class TrainingResult:
     total_steps: int
     results: Mapping[str, Any]
     stopped: bool
+    taken: int
+    """How many of the steps this command took; the others were in the record."""
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -40,6 +42,8 @@ class TrainingResult:
 
         test = scalar_results(self.results.get("test", {}))
         lines = [f"Trained {self.step} steps."]
+        if not self.taken:
+            lines = [f"Nothing was left to do: the run has its {self.step} steps."]
         if test:
             lines.append("test: " + ", ".join(f"{k} {v:.4g}" for k, v in test.items()))
         lines.append(
@@ -141,7 +145,9 @@ def train(
         resolved, workdir, longer=longer, stretch=stretch,
         command=train.default_command(), launch=launch,
     )  # fmt: skip
-    return TrainingResult(run.workdir, run.step, run.total_steps, run.results, run.stopped)
+    return TrainingResult(
+        run.workdir, run.step, run.total_steps, run.results, run.stopped, run.step - run.first
+    )
 
 
 def _format(value: Any) -> str:

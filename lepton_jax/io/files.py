@@ -21,6 +21,7 @@ from etils import epath
 
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.io.atomic import is_leftover, replace_file
+from lepton_jax.io.forms import check_object
 
 Path = str | os.PathLike[str]
 
@@ -33,6 +34,7 @@ _MISTAKES = {
     errno.EEXIST: "a file of that name is in the way",
     errno.ENOENT: "there is no such file or folder",
     errno.ENAMETOOLONG: "the name is too long",
+    errno.ELOOP: "it is a symbolic link to itself",
 }
 _FULL = {
     errno.ENOSPC: "the disk is full",
@@ -93,18 +95,47 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_text(path: Path) -> str:
+    """Reads UTF-8, with or without a mark of the order of its bytes.
+
+    Raises:
+      WorkError: when the file holds something else.
+    """
     try:
-        return read_bytes(path).decode()
+        return read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as e:
         raise WorkError(f"{os.fspath(path)} is damaged: byte {e.start} is not UTF-8") from e
 
 
 def read_json(path: Path) -> Any:
-    """Reads JSON. Raises `WorkError` when the file holds none."""
+    """Reads JSON. Raises `WorkError` when the file holds none, or a key twice."""
     try:
-        return json.loads(read_text(path))
-    except json.JSONDecodeError as e:
+        return json.loads(read_text(path), object_pairs_hook=_object)
+    except (ValueError, RecursionError) as e:
         raise WorkError(f"{os.fspath(path)} is damaged: it is not JSON ({e})") from e
+
+
+def read_object(
+    path: Path, *, cure: str = "Put the file back", each: Any = None, **keys: Any
+) -> dict[str, Any]:
+    """Reads a JSON object of a given form.
+
+    Main arguments:
+      cure: what to do about a file that is damaged, as a sentence without its full stop.
+      each: the type of every value.
+      keys: the types of the keys that it must have: `step=int`, `trials=list[dict]`, one of the
+        texts of a Literal; `int | None` lets a key be absent.
+
+    Raises:
+      UserError: when the file cannot be read.
+      WorkError: naming what is damaged, and the cure.
+    """
+    try:
+        value = read_json(path)
+        keys = keys or dict.fromkeys(value if isinstance(value, dict) else (), each or Any)
+        check_object(value, os.fspath(path), **keys)
+    except WorkError as e:
+        raise WorkError(f"{e}. {cure}") from None
+    return value
 
 
 def exists(path: Path) -> bool:
@@ -156,6 +187,16 @@ def replace_non_finite(value: Any, by: Literal["text", "null"] = "text") -> Any:
         return [replace_non_finite(v, by) for v in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value) if by == "text" else None
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Makes an object of JSON. Raises `ValueError` for a key that is there twice."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r} is there twice")
     return value
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from lepton_jax.io import files
 from lepton_jax.io.files import Path
-from lepton_jax.tracking.record import Row
+from lepton_jax.tracking.chain import Row
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

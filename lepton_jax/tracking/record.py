@@ -10,28 +10,26 @@
 
 metrics.jsonl is a pure function of what was logged: no clock, no host, one serialisation. So a
 run that was killed, rewound to its checkpoint and continued leaves the same bytes as one that
-was left alone.
+was left alone. chain.py says how its rows are tied to the checkpoints.
 
 Floats are written by `repr`: the shortest decimal that reads back to the same float64. JSON has
 no NaN and no infinities; they are written as the strings 'nan', 'inf' and '-inf', which `rows`
 turns into floats again.
 """
 
-import hashlib
-import json
-import numbers
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Literal
 
+from lepton_jax.config.config import Config
+from lepton_jax.console import say
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.io import files
 from lepton_jax.io.files import Path
 from lepton_jax.io.timestamps import utc_timestamp
-
-Row = dict[str, Any]
-"""`{"step": int, name: float, ...}`"""
+from lepton_jax.tracking.chain import Basis, Row, text_digest
+from lepton_jax.tracking.rows import RowFile
 
 End = Literal["finished", "stopped", "pruned", "failed"]
 
@@ -49,11 +47,13 @@ class Record:
     """
 
     def __init__(self, workdir: Path, writes: bool = True):
-        """Use `create` or `open`."""
+        """Touches no file; use `create` or `open`."""
         self.workdir = str(workdir)
         self._writes = writes
-        self._metrics = _Lines(self.path("metrics.jsonl"))
-        self._timings = _Lines(self.path("timings.jsonl"))
+        self._metrics = RowFile(self.path("metrics.jsonl"))
+        self._timings = RowFile(self.path("timings.jsonl"), measured=True)
+        self._checked = False
+        """Whether the rows are known to be those that the run ended with."""
         self._thread: ThreadPoolExecutor | None = None
         self._writing: Future[None] | None = None
         self._due = 0.0
@@ -70,14 +70,20 @@ class Record:
         record = cls(workdir)
         if cls.exists(workdir):
             raise UserError(f"{record.workdir} holds the record of a run already")
+        steps = record.path("checkpoints")
+        if files.is_dir(steps) and any(name.isdigit() for name in files.list_folder(steps)):
+            raise UserError(
+                f"{steps} is of a run whose config.json or provenance.json is gone: put that "
+                "back, or choose another --workdir"
+            )
         files.make_dir(workdir)
         for name in ("status.json", "mlflow.json", "wandb.json"):  # of a run that was discarded
             files.remove(record.path(name))
         # config.json comes last: a folder without it was killed before there was a record.
-        facts = files.replace_non_finite(dict(provenance))
+        facts = files.replace_non_finite({**provenance, "config": text_digest(config_json)})
         if tokenizer:
             files.write_text(record.path("tokenizer.json"), tokenizer)
-            facts["tokenizer"] = hashlib.sha256(tokenizer.encode()).hexdigest()
+            facts["tokenizer"] = text_digest(tokenizer)
         files.write_json(record.path("provenance.json"), facts)
         files.write_text(record.path("config.json"), config_json)
         return record
@@ -87,20 +93,17 @@ class Record:
         """Opens the record of an earlier run.
 
         Of the processes of a run only the first `writes`; the others keep what they log in memory
-        and leave the files alone.
+        and leave the files alone. A file is read when it is first asked for.
 
         Raises:
-          UserError: when there is none. WorkError: when a line of it is damaged.
+          UserError: when there is none.
         """
         if not cls.exists(workdir):
             raise UserError(
                 f"{workdir} holds no record of a run (no config.json and provenance.json); "
                 "launch.py runs DIR lists those below a folder"
             )
-        record = cls(workdir, writes)
-        record._metrics.read()
-        record._timings.read()
-        return record
+        return cls(workdir, writes)
 
     @staticmethod
     def exists(workdir: Path) -> bool:
@@ -118,6 +121,10 @@ class Record:
         """Reads the text of config.json."""
         return files.read_text(self.path("config.json"))
 
+    def config(self) -> dict[str, Any]:
+        """Reads config.json. Raises `WorkError` when it is damaged."""
+        return files.read_object(self.path("config.json"))
+
     def tokenizer_text(self) -> str:
         """Reads the text of tokenizer.json; '' where there is none.
 
@@ -127,7 +134,7 @@ class Record:
         path = self.path("tokenizer.json")
         kept = self.provenance().get("tokenizer")
         text = files.read_text(path) if files.exists(path) else ""
-        if kept is not None and hashlib.sha256(text.encode()).hexdigest() != kept:
+        if kept is not None and text_digest(text) != kept:
             raise UserError(
                 f"{path} is not the tokenizer that this run was trained with: its tokens "
                 "differ from those of the checkpoints. Put the first file back"
@@ -136,39 +143,99 @@ class Record:
 
     def provenance(self) -> dict[str, Any]:
         """Reads what `create` was given; `restarts` lists what `resume` was given, oldest first."""
-        return files.read_json(self.path("provenance.json"))
+        return files.read_object(
+            self.path("provenance.json"), restarts=list[dict] | None, code=dict | None
+        )
+
+    def starts(self) -> list[dict[str, Any]]:
+        """Reads what `create` and each `resume` was given, and the digest of its `config`."""
+        provenance = self.provenance()
+        return [provenance, *(provenance.get("restarts") or [])]
 
     def results(self) -> dict[str, Any]:
         """Reads `{split: {metric: value}}`; empty when nothing has been evaluated."""
-        return self._optional("results.json")
+        cure = "Remove it, then `evaluate` measures again"
+        return self._optional("results.json", cure, each=dict)
+
+    def measured_step(self) -> int | None:
+        """Returns the step whose results the record holds; None when they are absent or damaged."""
+        try:
+            return self.results().get("checkpoint", {}).get("step")
+        except WorkError:
+            return None
 
     def status(self) -> dict[str, Any]:
-        """Reads `{"state", "step", "reason", "time"}` of a run that ended by itself, else `{}`."""
-        return self._optional("status.json")
+        """Reads how a run that ended by itself did, else `{}`.
+
+        `{"state", "step", "reason", "time", "rows", "digest"}`: the last two are a link of the
+        chain.
+        """
+        cure = "Remove it: the run then counts as killed, and goes on from its checkpoint"
+        return self._optional("status.json", cure, state=End, step=int, rows=int | None)
 
     def rows(self) -> list[Row]:
-        """Returns what was logged, in order: `{"step": 50, "train/loss": 0.4}`."""
+        """Returns what was logged, in order: `{"step": 50, "train/loss": 0.4}`.
+
+        Raises:
+          WorkError: when they are not those that the run ended with, or a line is damaged.
+        """
+        if not self._checked:
+            end = self.status()
+            same = "rows" not in end or self._metrics.digest() == (end["rows"], end["digest"])
+            if not same and self.status() == end:  # else a process goes on with it at this moment
+                raise self._changed(f"is not what it was when the run ended ({end['state']})")
+            self._checked = True
         return self._metrics.rows()
+
+    def has_rows(self) -> bool:
+        """Tells whether anything was logged, damaged or not."""
+        return bool(self._metrics.lines or self._timings.lines)
 
     def timings(self) -> list[Row]:
         """Returns what was measured of the machine, in order."""
         return self._timings.rows()
 
-    def resume(self, step: int, config_json: str, provenance: Mapping[str, Any]) -> None:
-        """Notes a restart from `step`: rewinds, and writes the new config and provenance.
+    def basis(self, step: int, config: Config) -> Basis:
+        """Returns what a checkpoint of `step` stands on: `config` and the rows up to it."""
+        return self._metrics.basis(step, config.to_dict())
+
+    def check(self, basis: Basis) -> None:
+        """Checks that the record holds the rows that a checkpoint stands on.
 
         Raises:
-          UserError, WorkError: as `files.write_bytes`.
+          WorkError: saying which row differs, and what to do.
         """
+        if damage := self._metrics.damage(basis):
+            raise self._changed(damage)
+        self._checked = True
+
+    def resume(
+        self, step: int, config_json: str, provenance: Mapping[str, Any], basis: Basis | None = None
+    ) -> None:
+        """Notes a restart from `step`: rewinds, and writes the new config and provenance.
+
+        Rows that differ from those that the checkpoint of `step` stands on (`basis`) are put back
+        from there, which is said.
+
+        Raises:
+          UserError, WorkError: as `files.write_bytes`; or when a row up to `step` is damaged and
+            there is no `basis`.
+        """
+        if self._writes:
+            files.remove(self.path("status.json"))  # first, as it vouches for the rows
+        self._checked = True
+        if step == 0:
+            self._metrics.clear()
+        elif basis is not None and (damage := self._metrics.mend(basis)) and self._writes:
+            say(f"{self.path('metrics.jsonl')} {damage}: put right")
         self.rewind(step)
         if not self._writes:
             return
         first = self.provenance()
-        restart = {"step": step, **provenance}
+        restart = {"step": step, **provenance, "config": text_digest(config_json)}
         restarts = [*first.get("restarts", []), files.replace_non_finite(restart)]
         files.write_json(self.path("provenance.json"), {**first, "restarts": restarts})
         files.write_text(self.path("config.json"), config_json)
-        files.remove(self.path("status.json"))
 
     def discard(self) -> None:
         """Frees the workdir for another run: without config.json there is no record."""
@@ -213,7 +280,12 @@ class Record:
         """Replaces the results of one split; those of the others stay."""
         if not self._writes:
             return
-        merged = {**self.results(), split: files.replace_non_finite(dict(results))}
+        try:
+            before = self.results()
+        except WorkError as e:
+            say(f"{e}; it is written anew")
+            before = {}
+        merged = {**before, split: files.replace_non_finite(dict(results))}
         files.write_json(self.path("results.json"), merged)
 
     def end(self, state: End, step: int, reason: str = "") -> None:
@@ -222,7 +294,8 @@ class Record:
             return
         self.flush()
         status = {"state": state, "step": step, "reason": reason, "time": utc_timestamp(zone="Z")}
-        files.write_json(self.path("status.json"), status)
+        rows, digest = self._metrics.digest()
+        files.write_json(self.path("status.json"), {**status, "rows": rows, "digest": digest})
 
     def close(self) -> None:
         """Flushes, and ends the thread. The record stays readable."""
@@ -245,60 +318,12 @@ class Record:
         if writing is not None:
             writing.result()
 
-    def _optional(self, name: str) -> dict[str, Any]:
+    def _optional(self, name: str, cure: str, **form: Any) -> dict[str, Any]:
         path = self.path(name)
-        return files.read_json(path) if files.exists(path) else {}
+        return files.read_object(path, cure=cure, **form) if files.exists(path) else {}
 
-
-class _Lines:
-    """The lines of one .jsonl file: in memory all of them, on disk those that were written."""
-
-    def __init__(self, path: str):
-        self._path = path
-        self._lines: list[bytes] = []
-        self._rows: list[Row] = []
-        self._written = 0
-
-    def read(self) -> None:
-        if files.exists(self._path):
-            self._lines = files.read_bytes(self._path).splitlines(keepends=True)
-            self._rows = [self._parsed(i, line) for i, line in enumerate(self._lines, 1)]
-            self._written = len(self._lines)
-
-    def rows(self) -> list[Row]:
-        return list(self._rows)
-
-    def add(self, step: int, values: Mapping[str, float]) -> None:
-        if "step" in values:
-            raise ValueError("'step' is the name of the step itself; choose another")
-        row = {"step": int(step)} | {k: _number(v) for k, v in values.items()}
-        self._lines.append(
-            json.dumps(files.replace_non_finite(row), allow_nan=False).encode() + b"\n"
+    def _changed(self, how: str) -> WorkError:
+        return WorkError(
+            f"{self.path('metrics.jsonl')} {how}. Put the file back, or let the checkpoint do it: "
+            f"python launch.py train --config={self.path('config.json')} --workdir={self.workdir}"
         )
-        self._rows.append(row)
-
-    def rewind(self, step: int) -> None:
-        kept = [i for i, row in enumerate(self._rows) if row["step"] <= step]
-        if len(kept) < len(self._rows):
-            self._lines = [self._lines[i] for i in kept]
-            self._rows = [self._rows[i] for i in kept]
-            self._written = -1
-
-    def write(self) -> None:
-        count = len(self._lines)  # the loop may add while this thread writes
-        if count != self._written:
-            files.write_bytes(self._path, b"".join(self._lines[:count]))
-            self._written = count
-
-    def _parsed(self, number: int, line: bytes) -> Row:
-        try:
-            row = json.loads(line)
-            return {"step": int(row.pop("step"))} | {
-                k: float(v) if isinstance(v, str) else v for k, v in row.items()
-            }
-        except (ValueError, KeyError, TypeError, AttributeError) as e:
-            raise WorkError(f"{self._path} is damaged: line {number} is no row of numbers") from e
-
-
-def _number(value: Any) -> int | float:
-    return int(value) if isinstance(value, numbers.Integral) else float(value)

@@ -1,6 +1,5 @@
 """Lists the runs below a folder: filtered, sorted and compared in a table."""
 
-import json
 import operator
 import time
 from calendar import timegm
@@ -9,11 +8,12 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
-from lepton_jax.console import format_table
+from lepton_jax.console import format_table, say
 from lepton_jax.errors import UserError, WorkError, did_you_mean
 from lepton_jax.io import files
 from lepton_jax.io.files import Path
 from lepton_jax.tracking.best import sign_of
+from lepton_jax.tracking.chain import text_digest
 from lepton_jax.tracking.claim import read_owner
 from lepton_jax.tracking.conditions import COMPARISONS, split_condition
 from lepton_jax.tracking.record import Record
@@ -97,7 +97,7 @@ def _usual(runs: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _records(folder: str, name: str) -> Iterator[tuple[str, str]]:
     """Yields the path and the name below the start of each record, in the order of the names."""
-    if Record.exists(folder):
+    if Record.exists(folder) or _is_part(folder):
         yield folder, name or folder.rstrip("/").rpartition("/")[2]
         return
     for child in files.list_folder(folder):
@@ -106,13 +106,23 @@ def _records(folder: str, name: str) -> Iterator[tuple[str, str]]:
             yield from _records(path, f"{name}/{child}" if name else child)
 
 
+def _is_part(folder: str) -> bool:
+    """Tells whether a folder holds a record of which config.json or provenance.json is gone."""
+    names = ("config.json", "provenance.json")
+    return files.exists(files.join_path(folder, "metrics.jsonl")) and any(
+        files.exists(files.join_path(folder, name)) for name in names
+    )
+
+
 def _facts(workdir: str, name: str) -> dict[str, Any]:
     """Reads all that a run can be asked for, by name."""
     try:
         record = Record.open(workdir)
-        config = json.loads(record.config_text())
+        facts: dict[str, Any] = flatten_dict(record.config())
         provenance, results, rows = record.provenance(), record.results(), record.rows()
-        facts: dict[str, Any] = flatten_dict(config)
+        digests = {start.get("config") for start in record.starts()}
+        if None not in digests and text_digest(record.config_text()) not in digests:
+            say(f"{name}: config.json was edited after the run began")
         for row in rows:
             facts |= row
         for split, values in results.items():
@@ -129,7 +139,8 @@ def _facts(workdir: str, name: str) -> dict[str, Any]:
             "age": _age(provenance.get("time")),
         }
         return facts | {"name": name, "state": _state(record)}
-    except (WorkError, UserError, ValueError, TypeError, AttributeError):
+    except (WorkError, UserError, ValueError, TypeError, AttributeError) as e:
+        say(f"{name}: {e}")
         return {"name": name, "state": "unreadable"}
 
 

@@ -1,6 +1,7 @@
 """Checkpoints: Orbax writes them, digests of ours say whether they are intact.
 
     checkpoints/STEP/                what Orbax wrote, asynchronously, and committed as a whole
+    checkpoints/STEP/record.json     the rows and the config that it stands on (tracking/chain.py)
     checkpoints/STEP/digests.json    SHA-256 of every file of it, committed with it
 
 Orbax restores a file with a flipped byte without a word, hence the digests.
@@ -8,7 +9,6 @@ Orbax restores a file with a flipped byte without a word, hence the digests.
 
 import errno
 import hashlib
-import json
 import logging as standard
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,11 +24,13 @@ from orbax.checkpoint import checkpoint_managers as policies
 from lepton_jax.cluster.processes import Processes
 from lepton_jax.errors import UserError, WorkError, did_you_mean
 from lepton_jax.io import files
+from lepton_jax.tracking.chain import Basis
 from lepton_jax.trees import flatten_tree, unflatten_tree
 
 FORMAT = 1
 READERS = 4
 DIGESTS = "digests.json"
+RECORD = "record.json"
 WRITTEN_LAST = (DIGESTS, "_CHECKPOINT_METADATA", "commit_success.txt")
 """Files of a step that change in the commit itself; nothing is restored from them."""
 
@@ -48,6 +50,8 @@ class Checkpoints:
     ):
         self._processes = processes or Processes()
         self._intact: set[int] = set()
+        self._bases: dict[int, list[dict[str, Any] | None]] = {}
+        """By step, what is written beside a checkpoint when it is committed."""
         logging.set_verbosity(logging.FATAL)  # what Orbax's threads log is raised here as well
         standard.getLogger("asyncio").setLevel(standard.CRITICAL)  # the same, of its futures
         _ignore_closed_loops()
@@ -67,14 +71,18 @@ class Checkpoints:
         """Returns the steps of all checkpoints, in order."""
         return sorted(self._manager.all_steps())
 
-    def save(self, step: int, tree: Any) -> None:
+    def save(self, step: int, tree: Any, bases: Sequence[Basis | None]) -> None:
         """Starts to write `tree`; returns when its buffers may be donated.
+
+        `bases`: what it stands on, for each run whose state is in `tree`; None for one that has
+        ended. The rows are on disk already.
 
         Raises:
           WorkError: when this or the previous save failed, naming the last good checkpoint.
         """
         if step in self._manager.all_steps():
             return
+        self._bases[step] = [basis and basis.as_json() for basis in bases]
         leaves = {"format": FORMAT, **flatten_tree(tree)}
         with self._failing():
             self._manager.save(step, args=ocp.args.StandardSave(leaves))
@@ -110,6 +118,10 @@ class Checkpoints:
             )
         return unflatten_tree(leaves, like)
 
+    def basis(self, step: int, run: int = 0) -> Basis | None:
+        """Reads what a checkpoint stands on, for the run of that index; see `read_basis`."""
+        return read_basis(self._folder, step, run)
+
     def forget_after(self, step: int) -> None:
         """Removes the (damaged) checkpoints of later steps, so that they can be written anew."""
         for later in self.steps():
@@ -122,17 +134,21 @@ class Checkpoints:
         Raises:
           WorkError: when there are checkpoints and none is intact.
         """
-        steps = self.steps()
-        for step in reversed(steps):
-            problem = self.damage(step)
-            if not problem:
-                return step
-            say(f"checkpoint {self._folder / str(step)} is damaged ({problem}): going back one")
-        if steps:
+        step = self.search_intact(say)
+        if step is None and self.steps():
             raise WorkError(
                 f"none of the checkpoints in {self._folder} is intact; "
                 "to start over, remove that folder or choose another --workdir"
             )
+        return step
+
+    def search_intact(self, say: Callable[[str], None]) -> int | None:
+        """Finds the same step; None where none is intact."""
+        for step in reversed(self.steps()):
+            problem = self.damage(step)
+            if not problem:
+                return step
+            say(f"checkpoint {self._folder / str(step)} is damaged ({problem}): going back one")
         return None
 
     def damage(self, step: int) -> str:
@@ -156,9 +172,9 @@ class Checkpoints:
         if not (folder / DIGESTS).exists():
             return f"it has no {DIGESTS}"
         try:
-            expected = json.loads((folder / DIGESTS).read_text())
-        except ValueError:
-            return f"its {DIGESTS} is not JSON"
+            expected = files.read_object(folder / DIGESTS)
+        except WorkError:
+            return f"its {DIGESTS} is damaged"
         files_there = _files_of(folder)
         for name in sorted(set(expected) | set(files_there)):
             if name not in files_there:
@@ -206,10 +222,41 @@ class Checkpoints:
         """Writes the digests; Orbax calls it in its own thread, just before the commit."""
         for folder in self._folder.iterdir():
             if folder.is_dir() and not (folder / DIGESTS).exists():
+                step = folder.name.split(".")[0]  # what follows is of Orbax, until the commit
+                if step.isdigit() and (bases := self._bases.pop(int(step), None)):
+                    files.write_json(folder / RECORD, bases)
                 files.write_json(folder / DIGESTS, _digests(folder, _files_of(folder)))
 
     def _failing(self) -> "_Failing":
         return _Failing(self)
+
+
+def newest_basis(workdir: str) -> Basis | None:
+    """Reads what the newest checkpoint of a run stands on, without Orbax; None where none says."""
+    folder = epath.Path(files.join_path(workdir, "checkpoints"))
+    names = files.list_folder(folder) if files.is_dir(folder) else []
+    for step in sorted((int(name) for name in names if name.isdigit()), reverse=True):
+        if basis := read_basis(folder, step):
+            return basis
+    return None
+
+
+def read_basis(checkpoints: epath.Path, step: int, run: int = 0) -> Basis | None:
+    """Reads record.json of a step in a folder of checkpoints.
+
+    None where there is none, as in those of lepton_jax 0.1, or where its digest does not fit.
+    """
+    folder = checkpoints / str(step)
+    if not ((folder / RECORD).exists() and (folder / DIGESTS).exists()):
+        return None
+    try:
+        digests = files.read_object(folder / DIGESTS)
+        if digests.get(RECORD) != _digests(folder, [RECORD])[RECORD]:
+            return None
+        basis = files.read_json(folder / RECORD)[run]
+    except WorkError:
+        return None  # whoever restores the checkpoint is told of the damage
+    return basis and Basis(**basis)
 
 
 class _Failing:

@@ -21,7 +21,7 @@ def discard_failed_start(workdir: str, config: Config) -> bool:
     record = Record.open(workdir)
     if record.config_text() == config.to_json() or record.status().get("state") != "failed":
         return False
-    if record.rows() or record.timings() or Checkpoints(workdir).steps():
+    if record.has_rows() or Checkpoints(workdir).steps():
         return False
     record.discard()
     return True

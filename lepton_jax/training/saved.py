@@ -1,6 +1,5 @@
 """A run read back from its record: for evaluating, exporting and explaining it."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,16 +9,17 @@ import jax
 import numpy as np
 from etils import epath
 
-from lepton_jax.config.config import Config
+from lepton_jax.config.config import Config, list_differences
 from lepton_jax.config.validation import validate_config
 from lepton_jax.console import say
 from lepton_jax.data.dataset import Dataset
 from lepton_jax.errors import UserError
 from lepton_jax.tracking.best import best_step
+from lepton_jax.tracking.chain import text_digest
 from lepton_jax.tracking.record import Record
 from lepton_jax.training import lora, optimizer
 from lepton_jax.training.build import build_program, load_data
-from lepton_jax.training.checkpoints import Checkpoints
+from lepton_jax.training.checkpoints import Checkpoints, newest_basis
 from lepton_jax.training.layout import single_device_layout
 from lepton_jax.training.program import Program
 from lepton_jax.training.state import State
@@ -55,10 +55,11 @@ def load_run(workdir: str, checkpoint: str = "best") -> SavedRun:
     """Loads the run in `workdir` at its 'best' or 'last' checkpoint, or at a step.
 
     Raises:
-      UserError: when there is no record, no such checkpoint, or its data is not at hand.
-      WorkError: when the checkpoint is damaged.
+      UserError: when there is no record, no such checkpoint, or its data is not at hand; or when
+        config.json was edited.
+      WorkError: when the checkpoint is damaged, or its rows are not those of metrics.jsonl.
     """
-    record = Record.open(workdir)
+    record = _open_checked(workdir)
     config = read_config(workdir)
     step = checkpoint_step(workdir, checkpoint)
     data = load_data(config, tokenizer=record.tokenizer_text())
@@ -69,9 +70,40 @@ def load_run(workdir: str, checkpoint: str = "best") -> SavedRun:
 
 
 def read_config(workdir: str) -> Config:
-    """Reads and validates the config of a record."""
-    text = Record.open(workdir).config_text()
-    return validate_config(json.loads(text), f"{workdir}/config.json")
+    """Reads and validates the config of a record.
+
+    Raises:
+      UserError: when config.json was edited, naming the keys.
+    """
+    record = Record.open(workdir)
+    file = record.path("config.json")
+    config = validate_config(record.config(), file)
+    starts = record.starts()
+    # By its bytes, or by its fingerprint: other spaces and other running keys do no harm.
+    if text_digest(record.config_text()) in {start.get("config") for start in starts}:
+        return config
+    if config.fingerprint() in {start.get("fingerprint") for start in starts}:
+        return config
+    basis = newest_basis(workdir)
+    if basis is None and "config" not in starts[0]:  # of lepton_jax 0.1, by its fingerprint alone
+        say(f"warning: {file} has another fingerprint than the run had; was it edited?")
+        return config
+    was = validate_config(basis.config, file) if basis else None
+    edited = list_differences(was, config) if was else ["no checkpoint says what"]
+    if edited:  # else a component has other keys than it had
+        raise UserError(
+            f"{file} was edited after the run began ({'; '.join(edited[:5])}): put that back, or "
+            "train the new config in another --workdir"
+        )
+    return config
+
+
+def _open_checked(workdir: str) -> Record:
+    """Opens a record whose rows are those that its newest checkpoint stands on."""
+    record = Record.open(workdir)
+    if basis := newest_basis(workdir):
+        record.check(basis)
+    return record
 
 
 def checkpoint_step(workdir: str, checkpoint: str) -> int:
@@ -90,8 +122,11 @@ def checkpoint_step(workdir: str, checkpoint: str) -> int:
         assert step is not None
         return step
     if checkpoint == "best":
-        rows = Record.open(workdir).rows()
-        return best_step(read_config(workdir).best, rows, steps) or steps[-1]
+        rows, best = _open_checked(workdir).rows(), read_config(workdir).best
+        step, wanted = best_step(best, rows, steps) or steps[-1], best_step(best, rows)
+        if wanted is not None and wanted != step:
+            say(f"{workdir}: step {wanted} is the best, and has no checkpoint: taking step {step}")
+        return step
     if not checkpoint.isdigit() or int(checkpoint) not in steps:
         raise UserError(
             f"--checkpoint={checkpoint}: expected 'best', 'last' or a step of {workdir}, "

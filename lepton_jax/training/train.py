@@ -47,6 +47,8 @@ class RunOutcome:
     """How far a run went, and the results of its record."""
 
     workdir: str
+    first: int
+    """The step from which it went on."""
     step: int
     total_steps: int
     results: Mapping[str, Any]
@@ -156,7 +158,7 @@ class _Run:
         total = program.durations.total_steps
         steps = range(first, min(total, until or total))
         if restarted:
-            record.resume(first, config.to_json(), facts)
+            record.resume(first, config.to_json(), facts, self.checkpoints.basis(first))
         every = loop.Every.of_config(config, program.durations.period)
         self._open_displays(first, total)
         self.processes.on_loss(self._explain_loss)
@@ -182,7 +184,7 @@ class _Run:
                 self._finish(state)
             self.checkpoints.close()
             record.end("finished" if step == total else "stopped", step)
-        return RunOutcome(record.workdir, step, total, record.results())
+        return RunOutcome(record.workdir, first, step, total, record.results())
 
     def record_interval(self, step: int, sums: Totals, state: State) -> None:
         """Records the means of an interval. Raises `NotFinite` when the state has frozen."""
@@ -209,7 +211,8 @@ class _Run:
         if bad_step >= 0:
             raise loop.NotFinite(bad_step, state)
         self.record.flush()  # what a checkpoint stands on is written before it
-        self.checkpoints.save(step, {"state": state, "sums": sums})
+        basis = self.record.basis(step, self.config)
+        self.checkpoints.save(step, {"state": state, "sums": sums}, [basis])
 
     def should_stop(self, step: int) -> bool:
         """Tells whether a signal asked the run to save and stop."""
@@ -255,11 +258,7 @@ class _Run:
         step = best_step(self.config.best, rows, steps) or int(state.step)
         if any(metric in row for row in rows) and not best_step(self.config.best, rows):
             self._say(f"warning: {metric} was never finite; step {step} stands for the best")
-
-        def measured_step() -> int | None:
-            return record.results().get("checkpoint", {}).get("step")
-
-        if self.processes.share("read", measured_step) == step:
+        if self.processes.share("read", record.measured_step) == step:
             return
         if step != int(state.step):
             state = self.checkpoints.restore(step, self.layout.like)["state"]

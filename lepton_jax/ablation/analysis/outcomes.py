@@ -18,7 +18,8 @@ from lepton_jax.config.config import BestConfig
 from lepton_jax.errors import UserError
 from lepton_jax.io import files
 from lepton_jax.tracking.best import best_step, sign_of
-from lepton_jax.tracking.record import Record, Row
+from lepton_jax.tracking.chain import Row
+from lepton_jax.tracking.record import Record
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,11 @@ from lepton_jax.console import say
 from lepton_jax.evaluation.evaluator import Evaluator
 from lepton_jax.evaluation.schedule import Evaluations, recorded_scalars
 from lepton_jax.tracking.best import best_step
+from lepton_jax.tracking.chain import Basis
 from lepton_jax.tracking.progress import Progress
 from lepton_jax.tracking.record import End, Record
 from lepton_jax.training import init_from, loop
-from lepton_jax.training.checkpoints import Checkpoints
+from lepton_jax.training.checkpoints import Checkpoints, newest_basis
 from lepton_jax.training.layout import single_device_layout
 from lepton_jax.training.state import State, Totals
 
@@ -101,34 +102,47 @@ class TrialGroup:
 
         Returns `{state, sums, kept}` and the step. `kept` holds each lane's best state.
         """
-        step = self._checkpoints.newest_intact(say) if self._checkpoints.steps() else None
+        step = self._checkpoints.search_intact(say)
+        self._checkpoints.forget_after(step or 0)
+        bases: list[Basis | None]
         if step is not None:
-            self._checkpoints.forget_after(step)
             like = self._lanes.like
             start = self._checkpoints.restore(step, {**like, "kept": like["state"]})
+            bases = [self._checkpoints.basis(step, run=i) for i in range(len(self._trials))]
         else:
             step = self._common_step()
-            start = self._restore_trials(step) if step else self._begin()
+            bases = [newest_basis(w) if step else None for _, w in self._trials]
+            start = self._restore_trials(step, bases) if step else self._begin()
         for i, (config, workdir) in enumerate(self._trials):
             if not has_ended(workdir):
-                self._records[i] = self._open(config, workdir, step)
+                self._records[i] = self._open(config, workdir, step, bases[i])
         self._drop_diverged(start["state"].bad_step)
         return start, step
 
     def _common_step(self) -> int:
-        """Returns the step at which all of the trials were stopped; 0 where they are new."""
-        folders = [workdir for _, workdir in self._trials if Record.exists(workdir)]
-        steps = {(Checkpoints(folder).steps() or [0])[-1] for folder in folders}
-        all_stopped = len(folders) == len(self._trials) and len(steps) == 1
-        return steps.pop() if all_stopped else 0
+        """Returns the step at which all of the trials were stopped; 0 where they are new.
 
-    def _restore_trials(self, step: int) -> dict[str, Any]:
+        It is 0 as well where a checkpoint of a trial is damaged, which is said.
+        """
+        found = set()
+        for _, workdir in self._trials:
+            if not Record.exists(workdir):
+                return 0
+            checkpoints = Checkpoints(workdir)
+            for step in checkpoints.steps():
+                if problem := checkpoints.damage(step):
+                    say(f"{workdir}: checkpoint {step} is damaged ({problem}): starting over")
+                    return 0
+            found.add((checkpoints.steps() or [0])[-1])
+        return found.pop() if len(found) == 1 else 0
+
+    def _restore_trials(self, step: int, bases: Sequence[Basis | None]) -> dict[str, Any]:
         """Stacks the checkpoints that the trials have of their own."""
         like = single_device_layout(self._program).like
         last, best = [], []
-        for config, workdir in self._trials:
+        for (config, workdir), basis in zip(self._trials, bases, strict=True):
             checkpoints = Checkpoints(workdir)
-            rows = Record.open(workdir, writes=False).rows()
+            rows = basis.parsed() if basis else Record.open(workdir, writes=False).rows()
             at = best_step(config.best, rows, checkpoints.steps()) or step
             last.append(jax.device_get(checkpoints.restore(step, like)))
             best.append(jax.device_get(checkpoints.restore(at, like)["state"]))
@@ -151,12 +165,15 @@ class TrialGroup:
             )
         return {**fresh, "kept": jax.tree.map(jax.numpy.copy, fresh["state"])}
 
-    def _open(self, config: Config, workdir: str, step: int) -> Record:
+    def _open(self, config: Config, workdir: str, step: int, basis: Basis | None) -> Record:
         origin = self._describe_origin(config)
         if not Record.exists(workdir):
             return Record.create(workdir, config.to_json(), origin, self._tokenizer)
+        own = Checkpoints(workdir, keep=set)  # of a try that was killed before it ended
+        own.forget_after(step)
+        own.close()
         record = Record.open(workdir)
-        record.resume(step, config.to_json(), origin)
+        record.resume(step, config.to_json(), origin, basis)
         return record
 
     def record_interval(self, step: int, sums: Totals, state: State) -> None:
@@ -195,7 +212,9 @@ class TrialGroup:
         if now - self._saved < APART and not self.should_stop(step):
             return
         self._flush()  # what a checkpoint stands on is written before it
-        self._checkpoints.save(step, {"state": state, "sums": sums, "kept": self._best_states})
+        bases = [self._basis(i, step) for i in range(len(self._trials))]
+        tree = {"state": state, "sums": sums, "kept": self._best_states}
+        self._checkpoints.save(step, tree, bases)
         self._saved = now
 
     def should_stop(self, step: int) -> bool:
@@ -203,6 +222,11 @@ class TrialGroup:
 
     def _best_step(self, i: int) -> int | None:
         return best_step(self._trials[i][0].best, self._records[i].rows())
+
+    def _basis(self, i: int, step: int) -> Basis | None:
+        """Returns what a checkpoint of a lane stands on; None where its trial has ended."""
+        record = self._records.get(i)
+        return record and record.basis(step, self._trials[i][0])
 
     def _flush(self) -> None:
         for record in self._records.values():
@@ -234,14 +258,17 @@ class TrialGroup:
         measured = self._measure(self._evaluations.at_end, self._best_states) if complete else []
         last_states, best_states = self._to_host(state), self._to_host(self._best_states)
         sums = jax.device_get(self._program.training.empty_sums())
+        self._flush()  # what a trial's own checkpoints stand on is written before them
         for i in list(self._records):
             config, workdir = self._trials[i]
             at = best[i] or step
             # One after another: Orbax mixes up what several managers of a process save at once.
             checkpoints = Checkpoints(workdir, keep={at, step}.intersection)
             if at != step:
-                checkpoints.save(at, {"state": _take_lane(best_states, i), "sums": sums})
-            checkpoints.save(step, {"state": _take_lane(last_states, i), "sums": sums})
+                tree = {"state": _take_lane(best_states, i), "sums": sums}
+                checkpoints.save(at, tree, [self._basis(i, at)])
+            tree = {"state": _take_lane(last_states, i), "sums": sums}
+            checkpoints.save(step, tree, [self._basis(i, step)])
             checkpoints.wait()
             checkpoints.close()
             if complete:

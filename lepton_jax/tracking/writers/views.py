@@ -14,7 +14,8 @@ from typing import Protocol, runtime_checkable
 from lepton_jax.config.config import Config
 from lepton_jax.console import say
 from lepton_jax.errors import UserError, WorkError
-from lepton_jax.tracking.record import Record, Row
+from lepton_jax.tracking.chain import Row
+from lepton_jax.tracking.record import Record
 
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 300.0
 """Seconds before a writer that failed is tried again: the first time, and at most."""
