@@ -17,9 +17,7 @@ no NaN and no infinities; they are written as the strings 'nan', 'inf' and '-inf
 turns into floats again.
 """
 
-import time
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Literal
 
 from lepton_jax.config.config import Config
@@ -30,13 +28,9 @@ from lepton_jax.io.files import Path
 from lepton_jax.io.timestamps import utc_timestamp
 from lepton_jax.tracking.chain import Basis, Row, text_digest
 from lepton_jax.tracking.rows import RowFile
+from lepton_jax.tracking.seldom import SeldomWriter
 
 End = Literal["finished", "stopped", "pruned", "failed"]
-
-_SHARE = 0.02
-"""Of the wall time, at most, that rewriting files may take when nobody waits for it."""
-_SHORTEST = 1.0
-"""Seconds, at least, between two such rewrites."""
 
 
 class Record:
@@ -54,9 +48,7 @@ class Record:
         self._timings = RowFile(self.path("timings.jsonl"), measured=True)
         self._checked = False
         """Whether the rows are known to be those that the run ended with."""
-        self._thread: ThreadPoolExecutor | None = None
-        self._writing: Future[None] | None = None
-        self._due = 0.0
+        self._writer = SeldomWriter(self._write)
 
     @classmethod
     def create(
@@ -243,7 +235,7 @@ class Record:
 
     def rewind(self, step: int) -> None:
         """Drops what was logged of steps after `step`, on disk too."""
-        self._wait()
+        self._writer.wait()
         self._metrics.rewind(step)
         self._timings.rewind(step)
         self.flush()
@@ -268,13 +260,7 @@ class Record:
         """
         if not self._writes:
             return
-        if force:
-            self._wait()
-            self._write()
-        elif (self._writing is None or self._writing.done()) and time.monotonic() >= self._due:
-            self._wait()
-            self._thread = self._thread or ThreadPoolExecutor(1, thread_name_prefix="record")
-            self._writing = self._thread.submit(self._write)
+        self._writer.now() if force else self._writer.when_due()
 
     def write_results(self, split: str, results: Mapping[str, Any]) -> None:
         """Replaces the results of one split; those of the others stay."""
@@ -302,21 +288,11 @@ class Record:
         try:
             self.flush()
         finally:
-            if self._thread is not None:
-                self._thread.shutdown()
-                self._thread = None
+            self._writer.close()
 
     def _write(self) -> None:
-        started = time.monotonic()
         self._metrics.write()
         self._timings.write()
-        ended = time.monotonic()
-        self._due = ended + max(_SHORTEST, (ended - started) / _SHARE)
-
-    def _wait(self) -> None:
-        writing, self._writing = self._writing, None
-        if writing is not None:
-            writing.result()
 
     def _optional(self, name: str, cure: str, **form: Any) -> dict[str, Any]:
         path = self.path(name)

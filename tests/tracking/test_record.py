@@ -13,7 +13,7 @@ import pytest
 import tests
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.io import files
-from lepton_jax.tracking import record as record_module
+from lepton_jax.tracking import seldom
 from lepton_jax.tracking.chain import text_digest
 from lepton_jax.tracking.record import Record
 
@@ -172,7 +172,7 @@ def test_unforced_flushes_write_seldom_and_the_last_is_not_lost(tmp_path, monkey
         write(path, data)
 
     record = Record.create(tmp_path, CONFIG, {})
-    monkeypatch.setattr(record_module, "_SHORTEST", 0.0)
+    monkeypatch.setattr(seldom, "SHORTEST", 0.0)
     monkeypatch.setattr(files, "write_bytes", slow)
     started, step, longest = time.monotonic(), 0, 0.0
     while time.monotonic() < started + 1.6:
@@ -227,10 +227,10 @@ WRITER = """
 import sys
 sys.path.insert(0, {root!r})
 from tests.tracking.test_record import CONFIG, values
-from lepton_jax.tracking import record as record_module
+from lepton_jax.tracking import seldom
 from lepton_jax.tracking.record import Record
 
-record_module._SHORTEST = 0.0  # as many writes as the clock allows
+seldom.SHORTEST = 0.0  # as many writes as the clock allows
 workdir, last = sys.argv[1], int(sys.argv[2])
 if Record.exists(workdir):
     record = Record.open(workdir)
