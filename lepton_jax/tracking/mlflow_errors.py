@@ -48,7 +48,7 @@ _KNOWN: tuple[tuple[str, type[Exception], str], ...] = (
     ),
     (
         r"out-of-date database schema|no such (table|column)|duplicate column"
-        r"|table .* already exists",
+        r"|table .* already exists|migration in unexpected state",
         WorkError,
         "{store} was made by another MLflow, or left between two versions of it: {reason}. "
         "Copy it, then run: mlflow db upgrade {uri}\n" + ANEW,
@@ -66,7 +66,7 @@ _KNOWN: tuple[tuple[str, type[Exception], str], ...] = (
         "http://HOST:5000, in MLFLOW_TRACKING_URI",
     ),
     (
-        r"unsupported URI|Could not parse SQLAlchemy URL|Can't load plugin",
+        r"unsupported URI|Could not parse SQLAlchemy URL|Can't load plugin|maintenance mode",
         UserError,
         "{store} is no address of an MLflow store: expected e.g. http://HOST:5000 or "
         "sqlite:////FOLDER/mlflow.db in MLFLOW_TRACKING_URI",
@@ -144,6 +144,8 @@ def _database(uri: str) -> str:
 
 def _shorten(text: str) -> str:
     """Returns the first line of an error, without SQL and without the body of an answer."""
+    if answer := re.search(r"error code (\d{3})|too many (\d{3}) error responses", text):
+        return f"it answers {answer[1] or answer[2]}"
     first = (text.splitlines() or [""])[0]
     first = re.sub(r"^\(sqlite3\.\w+\) ", "", first)
     return re.split(r"\. Response body: | \[SQL: | Take a backup", first)[0][:200].rstrip(". ")

@@ -116,16 +116,17 @@ def alone(uri: str) -> Iterator[None]:
 def _is_blank(database: Path) -> bool:
     """Tells whether a database is absent, or was left by a first use that did not come to its end.
 
-    MLflow makes its tables by hundreds of statements and ends with a first experiment. Where
-    another program has rows in the file it is not blank.
+    MLflow makes its tables by hundreds of statements, with one row in `workspaces`, and ends with
+    a first experiment. Where another program has rows in the file it is not blank.
     """
     if not database.exists() or database.stat().st_size == 0:
         return True
     with closing(sqlite3.connect(database, timeout=LOCK_SECONDS)) as connection:
         names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-        tables = sorted(name for (name,) in names if not name.startswith(("alembic_", "sqlite_")))
+        tables = {name for (name,) in names} - {"alembic_version", "workspaces"}
         return not any(
-            connection.execute(f'SELECT 1 FROM "{table}" LIMIT 1').fetchone() for table in tables
+            connection.execute(f'SELECT 1 FROM "{table}" LIMIT 1').fetchone()
+            for table in sorted(tables)
         )
 
 
@@ -137,6 +138,7 @@ def _make_database(database: Path) -> None:
     """
     from mlflow.tracking import MlflowClient
 
+    database = Path(os.path.realpath(database))  # what a link names is made, not the link
     folder = database.parent
     try:
         files.make_dir(folder)

@@ -132,7 +132,7 @@ class _View:
                 self._show()
                 self._done = True
                 break
-            except Exception as e:  # noqa: BLE001  a tool may fail in any way
+            except BaseException as e:  # noqa: BLE001  a tool may fail in any way
                 if not self._built.is_set() and isinstance(e, MISTAKES):
                     self._mistake = _explain_mistake(self._key, e)
                     break
@@ -196,7 +196,7 @@ def open_views(config: Config, record: Record) -> Views:
     return Views(builders, record.rows(), record.workdir)
 
 
-def _explain_mistake(key: str, error: Exception) -> str:
+def _explain_mistake(key: str, error: BaseException) -> str:
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, ModuleNotFoundError) and error.name:
@@ -204,7 +204,7 @@ def _explain_mistake(key: str, error: Exception) -> str:
     return f"{key} cannot be built: {_reason(error)}"
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """Returns the first line of an error; with its kind and place where it is not one of ours."""
     first = (str(error).strip().splitlines() or [""])[0][:300]
     if isinstance(error, UserError | WorkError):
