@@ -4,15 +4,26 @@ A value of `TABLES` is 'module:Name'; the module is imported only when the compo
 config may write its own 'my_pkg.module:Name' wherever it may write one of these names.
 """
 
+import contextlib
 import functools
 import importlib
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lepton_jax.config.schema import REQUIRED, Key, optax_keys, signature_keys
-from lepton_jax.errors import did_you_mean
+from lepton_jax.config.user_code import (
+    blame,
+    call_mistake,
+    definition_of,
+    describe_arguments,
+    describe_error,
+    describe_value,
+    users_line,
+)
+from lepton_jax.errors import UserError, WorkError, did_you_mean
 
 TABLES: dict[str, dict[str, str]] = {
     "model": {
@@ -154,6 +165,20 @@ TABLES: dict[str, dict[str, str]] = {
 }
 
 
+CALLED_AS = {
+    "model": "__init__(self, input_shape, outputs, *, KEYS..., rngs)",
+    "task": "__init__(self, spec, *, KEYS...)",
+    "metric": "__init__(self, classes, *, KEYS...)",
+    "source": "NAME(*, KEYS...)",
+    "transform": "NAME(batch, noise, *, KEYS...)",
+    "host transform": "NAME(element, *, KEYS...)",
+    "schedule": "NAME(total, steps, *, KEYS...)",
+    "strategy": "NAME(devices, *, KEYS...)",
+    "optimizer": "NAME(learning_rate, KEYS...)",
+}
+"""What the harness hands to a component of the user's own."""
+
+
 @dataclass(frozen=True)
 class Component:
     """A component that a config chose: its kind, its name, and a value for each of its keys."""
@@ -163,8 +188,21 @@ class Component:
     keys: Mapping[str, Any]
 
     def build(self, *args: Any, **kwargs: Any) -> Any:
-        """Calls the component with its keys, and with what the harness hands over."""
-        return resolve_component(self.kind, self.name)(*args, **{**self.keys, **kwargs})
+        """Calls the component with its keys, and with what the harness hands over.
+
+        Raises:
+          UserError: in place of what the component raises, with its line and what it got.
+        """
+        component, keys = resolve_component(self.kind, self.name), {**self.keys, **kwargs}
+        try:
+            return component(*args, **keys)
+        except (Exception, SystemExit) as e:
+            if self.kind == "writer":  # `tracking.writers` knows how trackers fail
+                raise
+            who, got = f"{self.kind} {self.name}", describe_arguments(args)
+            mistake = call_mistake(component, args, keys)
+            cure = f"expected {CALLED_AS[self.kind]}" if mistake and self.kind in CALLED_AS else ""
+            blame(who, e, got=got, at=definition_of(component), cure=cure)
 
     def entries(self) -> Iterator[tuple[str, Any, Key]]:
         """Yields the name and every key of the component, each with its value and declaration."""
@@ -180,9 +218,48 @@ class Component:
 
 @functools.cache
 def component_keys(kind: str, name: str) -> dict[str, Key]:
-    """Returns the config keys of a component. Raises `ValueError` where there is none so called."""
+    """Returns the config keys of a component.
+
+    Raises:
+      ValueError: where there is none so called, or its signature says no keys of a config.
+    """
     component = resolve_component(kind, name)
-    return optax_keys(component) if kind == "optimizer" else signature_keys(component)
+    if kind == "optimizer":
+        return optax_keys(component)
+    if any(c.__module__.startswith("flax.linen") for c in getattr(component, "__mro__", ())):
+        raise ValueError(
+            f"{kind} {name!r}{_defined(component)} is a flax.linen module; expected a "
+            "flax.nnx.Module (flax.nnx.bridge.ToNNX wraps one)"
+        )
+    try:
+        keys = signature_keys(component)
+    except (NameError, TypeError) as e:
+        raise ValueError(
+            f"{kind} {name!r}{_defined(component)}: an annotation of its keys cannot be read: "
+            f"{describe_error(e)}"
+        ) from None
+    for key, declared in keys.items():
+        if declared.default is not REQUIRED and not _is_plain(declared.default):
+            raise ValueError(
+                f"{kind} {name!r}{_defined(component)}: the default of {key!r} is "
+                f"{describe_value(declared.default)}; a config holds numbers, texts, bools, None "
+                "and tuples of them: take a text and choose by it"
+            )
+    return keys
+
+
+def _defined(component: Any) -> str:
+    where = definition_of(component)
+    return f" ({where})" if where else ""
+
+
+def _is_plain(value: Any) -> bool:
+    """Returns whether a config.json can hold a value."""
+    if isinstance(value, Mapping):
+        return all(isinstance(k, str) and _is_plain(v) for k, v in value.items())
+    if isinstance(value, tuple | list):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str)
 
 
 def resolve_component(kind: str, name: str) -> Callable[..., Any]:
@@ -200,15 +277,41 @@ def resolve_component(kind: str, name: str) -> Callable[..., Any]:
         )
     module_name, _, attribute = table.get(name, name).partition(":")
     try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as e:
-        raise ValueError(f"{kind} {name!r}{_explain_missing(e.name or '', module_name)}") from None
-    try:
-        return getattr(module, attribute)
+        component = getattr(_import(kind, name, module_name), attribute)
     except AttributeError:
+        module = importlib.import_module(module_name)
         near = did_you_mean(attribute, [n for n in vars(module) if not n.startswith("_")])
         raise ValueError(
             f"{kind} {name!r}: module {module_name!r} has no {attribute!r}{near}"
+        ) from None
+    if not callable(component):
+        got = type(component).__name__
+        raise ValueError(f"{kind} {name!r} is a {got}; expected a class or a function")
+    return component
+
+
+def _import(kind: str, name: str, module: str) -> Any:
+    """Imports the module of a component. What it prints goes to stderr.
+
+    Raises:
+      ValueError: naming the line of the user's that fails.
+    """
+    if module in sys.modules:
+        return sys.modules[module]
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            return importlib.import_module(module)
+    except (UserError, WorkError):
+        raise
+    except ModuleNotFoundError as e:
+        raise ValueError(f"{kind} {name!r}{_explain_missing(e.name or '', module)}") from None
+    except SyntaxError as e:
+        where = f"{e.filename}:{e.lineno}"
+        raise ValueError(f"{kind} {name!r}: syntax error at {where}: {e.msg}") from None
+    except (Exception, SystemExit) as e:  # noqa: BLE001  whatever a user's file raises
+        where = f" at {users_line(e)}" if users_line(e) else ""
+        raise ValueError(
+            f"{kind} {name!r}: the import of {module!r} failed{where}: {describe_error(e)}"
         ) from None
 
 

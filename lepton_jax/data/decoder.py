@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from lepton_jax.config.pipeline import Pipeline
+from lepton_jax.config.user_code import blame
 from lepton_jax.data.source import Column, LazyColumn, Split, origin_of
 from lepton_jax.errors import UserError
 from lepton_jax.transforms import host
@@ -34,6 +35,9 @@ class Decoder:
             example = numeric_fields(self._transform(self._split[i], draws))
         except (UserError, OSError) as e:
             raise UserError(f"{describe_example(self._split, self._name, i, e)}: {e}") from e
+        except Exception as e:  # noqa: BLE001  whatever a user's split raises
+            cure = f"the split's len() is {len(self._split)}" * isinstance(e, IndexError)
+            blame(describe_example(self._split, self._name, i), e, cure=cure)
         require_fields(example, self._name)
         if self._first is None:
             self._first = {k: np.empty(v.shape, v.dtype) for k, v in example.items()}

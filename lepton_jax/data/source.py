@@ -13,8 +13,10 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from lepton_jax.config.user_code import describe_value
 from lepton_jax.data.account import SHOWN, Account
 from lepton_jax.data.spec import LeftOut, Vocabulary
+from lepton_jax.errors import UserError
 from lepton_jax.transforms.host import Element
 
 
@@ -254,3 +256,24 @@ def note_left_out(source: Source, read: Collection[str], account: Account) -> No
             by_kind.setdefault(kind, []).append(f"{name}: {where}" if where else name)
     for kind, names in by_kind.items():
         account.note("left out", f"columns of {kind}", ", ".join(names[:SHOWN]), len(names))
+
+
+def check_source(name: str, source: Any) -> None:
+    """Checks what a source returned. Raises `UserError` when it is no `Source`, or has no splits
+    that can be counted and read by number.
+    """
+    if not isinstance(source, Source):
+        kind = type(source).__name__
+        raise UserError(f"source {name} returned a {kind}, expected a lepton_jax Source")
+    if not isinstance(source.splits, Mapping):
+        raise UserError(
+            f"source {name}: its splits are {describe_value(source.splits)}; expected "
+            "{'train': split, ...}"
+        )
+    for split, examples in source.splits.items():
+        missing = [m for m in ("__len__", "__getitem__") if not hasattr(type(examples), m)]
+        if missing:
+            raise UserError(
+                f"source {name}: split {split!r} is a {type(examples).__name__} without "
+                f"{' and '.join(missing)}; expected a list of examples, or an object that has both"
+            )

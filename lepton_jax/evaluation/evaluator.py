@@ -1,20 +1,32 @@
 """Evaluates a state on a split: every example counted once, the ragged last batch masked."""
 
 import collections
+import json
 import math
-from collections.abc import Iterator, Mapping
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
+from lepton_jax.config.user_code import (
+    BrokenPart,
+    blame,
+    definition_of,
+    describe_value,
+    users_line,
+)
 from lepton_jax.console import say
 from lepton_jax.data.source import Columns
 from lepton_jax.errors import UserError
+from lepton_jax.evaluation.halves import sums_of_made_up_batch
 from lepton_jax.evaluation.program import EvaluatedProgram, State
 from lepton_jax.evaluation.worst import WorstExamples, list_worst
 from lepton_jax.placement.mesh import IN_FLIGHT, BatchPlacement
+
+TRIED = 256
+"""Examples, at most, that a metric is shown before the first step."""
+_RESULTS = "expected {'name': number, ...}; lists and dicts of plain values are recorded as well"
 
 
 class Evaluator:
@@ -29,44 +41,65 @@ class Evaluator:
         self._put = placement.put_rows
         self._tolerance = 1e-3 if program.config.precision != "bfloat16" else 3e-2
         self._checked = self._told = False
+        self._names: tuple[str, ...] | None = None
 
         def evaluate(state: State, batch: Any) -> Any:
             return program.scoring.evaluate(metrics, state, batch)
 
         self._evaluate = placement.compile_sums(evaluate)
 
-    @cached_property
-    def names(self) -> tuple[str, ...]:
-        """The names of the numbers that an evaluation gives.
+    def names(self, columns: Columns, fresh_state: Callable[[], State]) -> tuple[str, ...]:
+        """Returns the names of the numbers that an evaluation of `columns` gives.
+
+        The evaluation is traced, and its metrics make results of made-up numbers. Only a metric
+        that fails on those is shown what a fresh model answers to a few examples.
 
         Raises:
-          UserError: when a metric cannot make results of sums that nobody measured.
+          UserError: when a part of the user's own fails, or what should be sums are means.
         """
-        program = self._program
-        spec = program.spec.fields.items()
+        if self._names is None:
+            made_up = self._trace()
+            try:
+                with np.errstate(all="ignore"):
+                    results = self.results(made_up)
+            except BrokenPart:
+                places = np.linspace(0, len(columns) - 1, min(TRIED, len(columns)))
+                few = Columns(columns.rows(places.astype(np.int64)))
+                results = self.results(self.sums(fresh_state(), few))
+            self._names = tuple(scalar_results(results))
+        return self._names
+
+    def _trace(self) -> Any:
+        """Traces the evaluation of a batch. Returns made-up sums and rows, as `sums` would."""
+        program, size = self._program, self._batch_size
         batch = {
-            name: jax.ShapeDtypeStruct((self._batch_size, *f.shape), f.dtype) for name, f in spec
+            name: jax.ShapeDtypeStruct((size, *f.shape), f.dtype)
+            for name, f in program.spec.fields.items()
         }
-        batch["mask"] = jax.ShapeDtypeStruct((self._batch_size,), np.float32)
-        batch["seed"] = jax.ShapeDtypeStruct((self._batch_size,), np.uint32)
-        shapes = jax.eval_shape(self._evaluate, program.training.abstract_state(), batch)
+        batch["mask"] = mask = jax.ShapeDtypeStruct((size,), np.float32)
+        batch["seed"] = jax.ShapeDtypeStruct((size,), np.uint32)
+        state = program.training.abstract_state()
+        traced, shapes = jax.make_jaxpr(self._evaluate, return_shape=True)(state, batch)
+        if self._has_users_sums:
+            place = next(i for i, x in enumerate(jax.tree.leaves((state, batch))) if x is mask)
+            paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(shapes)]
+            wanted = [i for i, path in enumerate(paths) if path[0].key == "sums"]
+            sums = sums_of_made_up_batch(traced, place, size, wanted)
+            for i, whole, halves in zip(wanted, *sums, strict=True):
+                self._check_halves(paths[i][1:], whole, halves)
         leaves, structure = jax.tree.flatten(shapes["sums"])
         # No two alike, or a variance computed from them would be zero.
         numbers = [np.full(x.shape, 1.0 + 1 / (2 + i)) for i, x in enumerate(leaves)]
         rows = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes["gathered"])
-        sums = {**jax.tree.unflatten(structure, numbers), "gathered": [rows]}
-        try:
-            with np.errstate(all="ignore"):
-                results = self.results(sums)
-        except UserError:
-            raise
-        except Exception as e:
-            raise UserError(
-                f"a metric of task {program.config.task.name} or of `metrics` failed when its "
-                "`results` was called with numbers near 1, to learn the names of its values: "
-                f"{type(e).__name__}: {e}"
-            ) from e
-        return tuple(scalar_results(results))
+        for gathered in rows.values():
+            gathered["mask"] = np.ones(size, np.float32)
+        return {**jax.tree.unflatten(structure, numbers), "gathered": [rows]}
+
+    @property
+    def _has_users_sums(self) -> bool:
+        metrics = self._metrics.values()
+        own = any(not type(m).__module__.startswith("lepton_jax.") for m in metrics)
+        return own or ":" in self._program.config.task.name
 
     def __call__(self, state: State, columns: Columns) -> dict[str, Any]:
         """Returns `{'loss': 0.1, 'accuracy': 0.98, 'confusion': [[...]], 'worst': [...], ...}`."""
@@ -125,16 +158,23 @@ class Evaluator:
         of_halves = dict(jax.tree_util.tree_leaves_with_path(jax.tree.map(np.add, *halves)))
         self._checked = True
         for path, x in jax.tree_util.tree_leaves_with_path(of_batch):
-            y = of_halves[path]
-            if not np.allclose(x, y, rtol=self._tolerance, atol=self._tolerance, equal_nan=True):
-                name = jax.tree_util.keystr(path, simple=True, separator=".")
-                task = self._program.config.task.name
-                raise UserError(
-                    f"task {task}: {name} of a whole batch is {np.ravel(x)[0]:.6g}, but the sum "
-                    f"over its two masked halves is {np.ravel(y)[0]:.6g}; a task and a metric "
-                    "return "
-                    "sums over the examples whose mask is 1, and their weight, never means"
-                )
+            self._check_halves(path, x, of_halves[path])
+
+    def _check_halves(self, path: Any, whole: np.ndarray, halves: np.ndarray) -> None:
+        """Raises `UserError` when a sum over a batch is not the one over its halves."""
+        close = np.isclose(
+            whole, halves, rtol=self._tolerance, atol=self._tolerance, equal_nan=True
+        )
+        if close.all():
+            return
+        i = int(np.argmin(close))
+        name = jax.tree_util.keystr(path, simple=True, separator=".")
+        raise UserError(
+            f"task {self._program.config.task.name}: {name} of a whole batch is "
+            f"{np.ravel(whole)[i]:.6g}, but the sum over its two masked halves is "
+            f"{np.ravel(halves)[i]:.6g}; a task and a metric return sums over the examples whose "
+            "mask is 1, and their weight, never means, and nothing that pairs the rows of a batch"
+        )
 
     def results(self, sums: Any) -> dict[str, Any]:
         """Makes results of what `sums` returned: a mean is its total over its weight, or 0.0.
@@ -151,13 +191,21 @@ class Evaluator:
         }
         for name, metric in self._metrics.items():
             batches = [rows[name] for rows in sums["gathered"] if name in rows]
-            measured = metric.results(_join_rows(batches) if batches else sums["metrics"][name])
+            given = _join_rows(batches) if batches else sums["metrics"][name]
+            try:
+                measured = metric.results(given)
+                values = {key: to_json_value(value) for key, value in measured.items()}
+                json.dumps(values)
+            except Exception as e:  # noqa: BLE001  whatever a user's metric raises
+                at, got = definition_of(metric.results), describe_value(given)
+                cure = "" if users_line(e) else _RESULTS
+                blame(f"metric {name}.results", e, got=got, at=at, cure=cure)
             if "loss" in measured:
                 raise UserError(
                     f"metric {name} gives a value called 'loss', the name of the task's loss; "
                     "rename it"
                 )
-            results |= {key: to_json_value(value) for key, value in measured.items()}
+            results |= values
         if count := int(sums.get("not_numbers", 0)):
             results = {name: float("nan") for name in scalar_results(results)}
             results["not_numbers"] = float(count)
@@ -193,9 +241,13 @@ def masked_batches(
 
 def to_json_value(value: Any) -> Any:
     """Converts a metric's result to what JSON can hold: every number becomes a float."""
+    if isinstance(value, jax.Array):
+        value = np.asarray(value)
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value[()]
     if isinstance(value, int | np.number) and not isinstance(value, bool):
         return float(value)
-    return value.tolist() if isinstance(value, np.ndarray) else value
+    return value.tolist() if isinstance(value, np.ndarray | np.bool_) else value
 
 
 def scalar_results(results: Mapping[str, Any]) -> dict[str, float]:

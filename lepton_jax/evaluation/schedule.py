@@ -73,9 +73,17 @@ class Evaluations:
         """The evaluator and the examples of each name that `final` measures."""
         return self._select("test", lambda split: split == "test")
 
-    def check_best(self) -> None:
-        """Checks that `best.metric` is measured while training. Raises `UserError` otherwise."""
-        names, metric = _result_names(self.while_training), self._program.config.best.metric
+    def try_out(self, fresh_state: Callable[[], State]) -> None:
+        """Traces every evaluation, and has the metrics make results, before the first step.
+
+        `fresh_state`: returns a fresh state, for a metric that fails on made-up numbers.
+
+        Raises:
+          UserError: when a part of the user's own fails, or `best.metric` is not measured.
+        """
+        self._fresh_state = fresh_state
+        names, metric = self._result_names(self.while_training), self._program.config.best.metric
+        self._result_names(self.at_end)
         if names and metric not in names:
             raise UserError(
                 f"best.metric = {metric!r} is not measured while training"
@@ -84,13 +92,21 @@ class Evaluations:
 
     def check_reported(self, metric: str) -> None:
         """Checks that `test/METRIC` is measured at the end. Raises `UserError` otherwise."""
-        names = _result_names(self.at_end)
+        names = self._result_names(self.at_end)
         if f"test/{metric}" not in names:
             there = [name.removeprefix("test/") for name in names if name.startswith("test/")]
             raise UserError(
                 f"metric = {metric!r} is not measured on 'test'{did_you_mean(metric, there)}; "
                 + (f"there are: {', '.join(there)}" if there else "the data has no such split")
             )
+
+    def _result_names(self, evaluations: Mapping[str, tuple[Evaluator, Columns]]) -> list[str]:
+        """Lists the names of the numbers that these evaluations give, 'valid/loss'."""
+        return [
+            f"{name}/{key}"
+            for name, (measure, columns) in evaluations.items()
+            for key in measure.names(columns, self._fresh_state)
+        ]
 
     @cached_property
     def _default(self) -> Evaluator:
@@ -124,8 +140,3 @@ def recorded_scalars(results: Mapping[str, Mapping[str, Any]]) -> dict[str, floa
         for name, of_split in results.items()
         for key, value in scalar_results(of_split).items()
     }
-
-
-def _result_names(evaluations: Mapping[str, tuple[Evaluator, Columns]]) -> list[str]:
-    """Lists the names of the numbers that these evaluations give, 'valid/loss'."""
-    return [f"{name}/{key}" for name, (measure, _) in evaluations.items() for key in measure.names]

@@ -14,6 +14,7 @@ from lepton_jax.metrics.metric import Metric
 from lepton_jax.models.model import Model
 from lepton_jax.nn.batch import Batch, Outputs, Sums
 from lepton_jax.nn.rng import Noise
+from lepton_jax.tasks.logits import check_losses, read_logits
 
 # B batch, H height, W width, T steps of time, C channels, K classes.
 
@@ -58,9 +59,9 @@ class Classification:
             target_BK = (1 - self._smoothing) * target_BK + self._smoothing / self.outputs
         batch = {**batch, "target_share": target_BK}
         mask_B = batch["mask"].astype(logits_BK.dtype)
-        loss_B = self.example_loss(logits_BK, batch)
+        loss_B = self._losses(logits_BK, batch)
         for weight, other_BK in auxiliary:
-            loss_B += weight * self.example_loss(other_BK, batch)
+            loss_B += weight * self._losses(other_BK, batch)
         correct_B = jnp.take_along_axis(true_BK, logits_BK.argmax(-1)[:, None], axis=-1)[:, 0]
         examples = mask_B.sum()
         return {
@@ -82,8 +83,12 @@ class Classification:
         classifiers; a subclass may read the model's outputs otherwise.
         """
         outputs = model(batch[self.field], noise)
-        logits_BK, auxiliary = outputs if isinstance(outputs, tuple) else (outputs, [])
-        return widen(logits_BK), [(weight, widen(other_BK)) for weight, other_BK in auxiliary]
+        shape = (batch[self.field].shape[0], self.outputs)
+        pair = isinstance(outputs, tuple) and len(outputs) == 2
+        outputs, auxiliary = outputs if pair and isinstance(outputs[1], list) else (outputs, [])
+        return read_logits(model, outputs, shape, self), [
+            (weight, read_logits(model, other, shape, self)) for weight, other in auxiliary
+        ]
 
     def predict(self, model: Model, batch: Batch) -> Outputs:
         """Returns `probabilities` float32 [B, K] and `label` int32 [B], the most probable class."""
@@ -102,6 +107,9 @@ class Classification:
     def metrics(self) -> Mapping[str, Metric]:
         """Returns accuracy, precision, recall, F1 and the confusion matrix."""
         return {"classification": ClassificationMetrics(self._classes)}
+
+    def _losses(self, logits: jax.Array, batch: Batch) -> jax.Array:
+        return check_losses(self.example_loss(logits, batch), logits.shape[:1], self.example_loss)
 
     def _true_shares(self, batch: Batch, dtype: Any) -> jax.Array:
         """Says how much of each class an example is [B, K]."""
@@ -141,8 +149,3 @@ class SignalClassification(Classification):
 
     field = "signal"
     axes = (1, 2)
-
-
-def widen(logits: jax.Array) -> jax.Array:
-    """Casts logits to float32, where they are not wider already."""
-    return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))

@@ -17,6 +17,7 @@ from lepton_jax.metrics.metric import Metric
 from lepton_jax.models.model import Model
 from lepton_jax.nn.batch import Batch, Outputs, Sums
 from lepton_jax.nn.rng import Noise
+from lepton_jax.tasks.logits import check_losses
 
 # B batch, H height, W width, P locations, N true boxes, K classes, M candidates, D answers.
 
@@ -86,6 +87,7 @@ class ObjectDetection:
         on_BP = (label_BP >= 0) * mask_B1
         target_BPK = jax.nn.one_hot(label_BP, self.outputs, dtype=classes_BPK.dtype)
         class_loss = self.class_loss(classes_BPK, target_BPK, batch)
+        check_losses(class_loss, target_BPK.shape, self.class_loss)
         class_loss = (class_loss.sum(-1) * mask_B1).sum()
         box_loss = ((1 - generalised_iou(boxes_BP4, true_BP4)) * on_BP).sum()
         center_loss = optax.sigmoid_binary_cross_entropy(

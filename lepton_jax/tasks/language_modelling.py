@@ -15,7 +15,7 @@ from lepton_jax.metrics.metric import Metric
 from lepton_jax.models.model import Model, RecurrentModel
 from lepton_jax.nn.batch import Batch, Outputs, Sums
 from lepton_jax.nn.rng import Noise
-from lepton_jax.tasks.classification import widen
+from lepton_jax.tasks.logits import check_losses, read_logits
 from lepton_jax.tasks.texts import count_padding, select_text
 
 # B batch, T tokens that the model sees, V vocabulary.
@@ -60,6 +60,7 @@ class LanguageModelling:
         """
         logits_BTV, target_BT = self._logits(model, batch, noise)
         nats_BT = self.token_loss(logits_BTV, target_BT, batch)
+        check_losses(nats_BT, target_BT.shape, self.token_loss)
         counted_BT = self._counted(batch, nats_BT.dtype)
         counted_BT *= batch["mask"][:, None].astype(nats_BT.dtype)
         hit_BT = logits_BTV.argmax(-1) == target_BT
@@ -137,7 +138,8 @@ class LanguageModelling:
         tokens = batch["tokens"].astype(jnp.int32)
         target_BT = tokens[:, 1:]
         logits_BTV = model(tokens[:, :-1], noise)
-        return widen(logits_BTV), target_BT
+        shape = (*target_BT.shape, self.outputs)
+        return read_logits(model, logits_BTV, shape, self), target_BT
 
     def _counted(self, batch: Batch, dtype: Any) -> jax.Array:
         """Returns 1 for each target that counts, else 0: [B, T]."""

@@ -14,7 +14,7 @@ from lepton_jax.models.model import Model
 from lepton_jax.nn.batch import Batch, Outputs, Sums
 from lepton_jax.nn.rng import Noise, seed_keys
 from lepton_jax.nn.token_batch import TokenBatch
-from lepton_jax.tasks.classification import widen
+from lepton_jax.tasks.logits import check_losses, read_logits
 from lepton_jax.tasks.texts import count_cut, count_padding, select_text
 
 # B batch, T tokens, V vocabulary.
@@ -62,8 +62,9 @@ class MaskedLanguageModelling:
         drawn = Noise(seed_keys(batch["seed"])) if noise is None else noise
         shown_BT, guessed_BT = self._hidden(text, drawn)
         logits_BTV = model(TokenBatch(shown_BT, text.length, text.kinds), noise)
-        logits_BTV = widen(logits_BTV)
+        logits_BTV = read_logits(model, logits_BTV, (*shown_BT.shape, self.outputs), self)
         nats_BT = self.token_loss(logits_BTV, text.tokens, batch)
+        check_losses(nats_BT, shown_BT.shape, self.token_loss)
         counted_BT = guessed_BT * batch["mask"][:, None].astype(nats_BT.dtype)
         hit_BT = logits_BTV.argmax(-1) == text.tokens
         weight = counted_BT.sum()

@@ -6,7 +6,8 @@ from lepton_jax.errors import UserError
 from lepton_jax.models.model import Model
 from lepton_jax.nn.batch import Batch, Sums
 from lepton_jax.nn.rng import Noise
-from lepton_jax.tasks.classification import Classification, Logits, widen
+from lepton_jax.tasks.classification import Classification, Logits
+from lepton_jax.tasks.logits import read_logits
 from lepton_jax.tasks.texts import count_cut, count_padding, select_text
 
 # B batch, T tokens, K classes.
@@ -47,4 +48,5 @@ class TextClassification(Classification):
 
     def logits(self, model: Model, batch: Batch, noise: Noise | None) -> Logits:
         """Calls the model on the text of the batch. Returns logits [B, K]."""
-        return widen(model(select_text(batch), noise)), []
+        logits = model(select_text(batch), noise)
+        return read_logits(model, logits, (batch["tokens"].shape[0], self.outputs), self), []

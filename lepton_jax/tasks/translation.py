@@ -17,7 +17,7 @@ from lepton_jax.nn import beam_search
 from lepton_jax.nn.batch import Batch, Outputs, Sums
 from lepton_jax.nn.rng import Noise
 from lepton_jax.nn.token_batch import TokenBatch
-from lepton_jax.tasks.classification import widen
+from lepton_jax.tasks.logits import check_losses, read_logits
 from lepton_jax.tasks.texts import count_cut, count_padding, select_text
 
 # B batch, S tokens of a source, T tokens of a target that are guessed, V vocabulary.
@@ -80,8 +80,9 @@ class Translation:
         wanted_BT = target_BT[:, 1:]
         source = select_text(batch, "source", "source_length")
         logits_BTV = model(source, target_BT[:, :-1], noise)
-        logits_BTV = widen(logits_BTV)
+        logits_BTV = read_logits(model, logits_BTV, (*wanted_BT.shape, self.outputs), self)
         nats_BT = self.token_loss(logits_BTV, wanted_BT, batch)
+        check_losses(nats_BT, wanted_BT.shape, self.token_loss)
         if noise is not None:
             even_BT = jax.nn.logsumexp(logits_BTV, axis=-1) - logits_BTV.mean(-1)
             nats_BT = (1 - self._smoothing) * nats_BT + self._smoothing * even_BT

@@ -18,6 +18,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
+from lepton_jax.config.config import Config
+from lepton_jax.config.user_code import describe_value
 from lepton_jax.errors import UserError
 from lepton_jax.nn.batch import Batch, training_batch
 from lepton_jax.training.functional import Functional, array_attributes
@@ -63,7 +65,9 @@ def trace_step(
     learner_of: Callable[[State], tuple[Learner, Tools]],
     hyper: Any,
 ) -> AbstractStep:
-    """Traces the first state and a step from it; `Supervised` is traced without its gradient.
+    """Traces the first state and a step from it.
+
+    Of parts that are all lepton_jax's own, the step is traced without its gradient.
 
     Args:
       init: `(seed, hyper, **tools) -> state`, with these tools in place of its own.
@@ -91,16 +95,39 @@ def trace_step(
         held.update((name, watch.holds(x)) for name, x in flatten_tree(numbers).items())
         learner, tools = learner_of(state)
         tools, batch = dataclasses.replace(tools, model=watch.model), training_batch(batch)
-        step = learner.trace_loss if isinstance(learner, Supervised) else learner.update
+        plain = isinstance(learner, Supervised) and not _names_users_parts(parts.config)
+        step = learner.trace_loss if plain else learner.update
         new, sums = step(tools, state.learner, batch)
+        if not plain:
+            _check_same_state(state.learner, new)
         sum_names.extend(sorted([*sums, "learning_rate"]))
         return state, new, sums
 
     seed = jax.ShapeDtypeStruct((), jnp.uint32)
-    traced, shapes = jax.make_jaxpr(trace, return_shape=True)(hyper["model"], seed, hyper, batch)
+    make_trace = jax.make_jaxpr(trace, return_shape=True)
+    traced, shapes = parts.explained(lambda: make_trace(hyper["model"], seed, hyper, batch))
     reaching = zip(held.items(), _reaches_outputs(traced.jaxpr), strict=False)
     constants = tuple(name for (name, kept), reaches in reaching if kept or reaches)
     return AbstractStep(shapes[0], tuple(sum_names), constants, parts.config.model.name)
+
+
+def _names_users_parts(config: Config) -> bool:
+    """Returns whether a part of the step is the user's own, as 'my_pkg.module:Name'."""
+    transforms = (*config.data.augment, *config.data.prepare)
+    parts = (config.model, config.task, config.optimizer, config.schedule, *transforms)
+    return any(":" in part.name for part in parts)
+
+
+def _check_same_state(before: Any, after: Any) -> None:
+    """Raises `UserError` when a step changes shapes or dtypes: it could not be taken again."""
+    old, new = flatten_tree(before), flatten_tree(after)
+    for name in [*old, *new]:
+        was, is_ = (describe_value(x[name]) if name in x else "none" for x in (old, new))
+        if was != is_:
+            raise UserError(
+                f"a step makes another state: learner.{name} was {was} and is {is_}; expected the "
+                "same shapes and dtypes before and after"
+            )
 
 
 class _StructureWatch:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from lepton_jax.config.components import Component
 from lepton_jax.config.config import Config
+from lepton_jax.config.user_code import blame, keeping_tracebacks
 from lepton_jax.data import dataset
 from lepton_jax.data.dataset import Dataset
 from lepton_jax.data.naming import SPLITS
-from lepton_jax.data.source import Columns, Source
+from lepton_jax.data.source import Columns, check_source
 from lepton_jax.errors import UserError, did_you_mean
 from lepton_jax.evaluation.schedule import Evaluations
 from lepton_jax.placement.mesh import BatchPlacement
@@ -35,9 +36,18 @@ def build_run(config: Config, workdir: str = "") -> BuiltRun:
     `workdir`: the run's, if it has one yet; the tokenizer in its record is used.
 
     Raises:
-      UserError: for data, components, metrics or a strategy that do not fit each other, and for a
-        number that trials may vary and that the model keeps as a constant.
+      UserError: for data, components, metrics or a strategy that do not fit each other, for what
+        a part of the user's own raises on an abstract batch, and for a number that trials may vary
+        and that the model keeps as a constant. Tracebacks are kept in `workdir`.
     """
+    with keeping_tracebacks(workdir):
+        try:
+            return _build_run(config, workdir)
+        except Exception as e:  # noqa: BLE001  whatever the parts of a config raise
+            blame(f"model {config.model.name} with task {config.task.name}", e)
+
+
+def _build_run(config: Config, workdir: str) -> BuiltRun:
     text = Record.open(workdir).tokenizer_text() if workdir and Record.exists(workdir) else ""
     data = load_data(config, tokenizer=text)
     program = build_program(config, data)
@@ -46,9 +56,8 @@ def build_run(config: Config, workdir: str = "") -> BuiltRun:
     evaluations = build_evaluations(program, layout.placement, data)
     # The values are not used here; their mistakes show now.
     _ = layout.specs
-    evaluations.check_best()
+    evaluations.try_out(lambda: layout.fresh()["state"])
     _ = program.inference.input_names, program.inference.answer_name
-    _ = evaluations.at_end
     return BuiltRun(data, program, layout, evaluations)
 
 
@@ -60,12 +69,16 @@ def load_data(config: Config, source: Component | None = None, tokenizer: str = 
     Raises:
       UserError: when the source is no `Source`, or its data does not fit the config.
     """
-    section = config.data
-    component = source or section.source
-    built = component.build()
-    if not isinstance(built, Source):
-        kind = type(built).__name__
-        raise UserError(f"source {component.name} returned a {kind}, expected a lepton_jax Source")
+    component = source or config.data.source
+    try:
+        return _load_data(config, component, tokenizer)
+    except Exception as e:  # noqa: BLE001  whatever a user's source or encoding raises
+        blame(f"source {component.name}", e)
+
+
+def _load_data(config: Config, component: Component, tokenizer: str) -> Dataset:
+    section, built = config.data, component.build()
+    check_source(component.name, built)
     return dataset.load_dataset(
         built,
         decode=section.decode,

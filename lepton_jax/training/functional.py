@@ -25,15 +25,18 @@ class Functional:
     `params`: every `nnx.Param`. `rest`: running statistics and whatever else the module keeps.
     """
 
-    def __init__(self, make: Callable[..., nnx.Module]):
+    def __init__(self, make: Callable[..., nnx.Module], name: str = "the model"):
         """Builds the abstract module by `make(rngs)`, whose structure must not depend on the keys.
 
+        `name`: what messages call it.
+
         Raises:
+          UserError: when `make` makes no NNX module.
           UserError: for a layer whose draws or statistics would depend on the placement, and for
             a JAX array that is an attribute and no variable.
         """
         self._make = make
-        abstract = nnx.eval_shape(lambda: make(nnx.Rngs(params=0)))
+        abstract = nnx.eval_shape(lambda: _checked_module(make(nnx.Rngs(params=0)), name))
         _refuse_what_depends_on_placement(abstract)
         _refuse_arrays(abstract)
         parts: Any = nnx.split(abstract, nnx.Param, ...)
@@ -69,6 +72,15 @@ class Functional:
         parts: Any = nnx.split(module, nnx.Param, ...)
         _, params, rest = parts
         return nnx.to_pure_dict(params), nnx.to_pure_dict(rest)
+
+
+def _checked_module(model: Any, name: str) -> nnx.Module:
+    """Returns the model. Raises `UserError` when it is no NNX module."""
+    if isinstance(model, nnx.Module):
+        return model
+    linen = any(c.__module__.startswith("flax.linen") for c in type(model).__mro__)
+    kind = "flax.linen module (flax.nnx.bridge.ToNNX wraps one)" if linen else type(model).__name__
+    raise UserError(f"{name} is a {kind}; expected a flax.nnx.Module")
 
 
 def array_attributes(model: Any) -> Iterator[tuple[str, jax.Array]]:

@@ -10,10 +10,11 @@ from typing import Any
 import jax
 import optax
 
-from lepton_jax.config.components import component_keys, resolve_component
+from lepton_jax.config.components import Component, component_keys, resolve_component
 from lepton_jax.config.config import OptimizerConfig
 from lepton_jax.config.schema import is_off
-from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.config.user_code import blame, describe_value
+from lepton_jax.errors import UserError, WorkError, did_you_mean
 from lepton_jax.training.evaluation_params import (
     evaluated_params,
     has_evaluation_params,
@@ -51,10 +52,9 @@ def _build_group(
     given = 0.0 if config.weight_decay is None else config.weight_decay
     decays = not is_off(given) and not is_off(decay_factor)
     decay = given * decay_factor if decays else 0.0
-    function = resolve_component("optimizer", config.name)
     own_decay = "weight_decay" in component_keys("optimizer", config.name)
-    inner = function(learning_rate, **config.keys, **({"weight_decay": decay} if own_decay else {}))
-    if has_evaluation_params(function):
+    inner = _call_optimizer(config, learning_rate, **({"weight_decay": decay} if own_decay else {}))
+    if has_evaluation_params(resolve_component("optimizer", config.name)):
         inner = mark_state(inner)
     if own_decay:
         return inner
@@ -75,6 +75,46 @@ def evaluates_elsewhere(config: OptimizerConfig, names: Iterable[str]) -> bool:
     """
     own = has_evaluation_params(resolve_component("optimizer", config.name))
     return own or any(re.match(r"optimizer\.(.*\.)?max_lr$", name) for name in names)
+
+
+def _call_optimizer(
+    config: OptimizerConfig, learning_rate: Any, **more: Any
+) -> optax.GradientTransformation:
+    """Makes the transformation of optax, or of the user, that the config names.
+
+    Raises:
+      UserError: when it is none, or needs more than gradients and parameters.
+    """
+    component = Component("optimizer", config.name, config.keys)
+    made = component.build(learning_rate, **more)
+    if not callable(getattr(made, "init", None)) or not callable(getattr(made, "update", None)):
+        raise UserError(
+            f"optimizer {config.name} returned {describe_value(made)}; expected an "
+            "optax.GradientTransformation"
+        )
+    if ":" not in config.name:
+        return made
+
+    def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> Any:
+        try:
+            updates, state = made.update(grads, state, params, **extra)
+        except (UserError, WorkError):
+            raise
+        except Exception as e:  # noqa: BLE001  whatever a user's optimizer raises
+            missing = isinstance(e, TypeError) and "missing" in str(e)
+            cure = (
+                "a step hands over grads, state and params: the value of the loss or a second "
+                "pass needs a task with a step of its own (lepton_jax.training.learner.Learner)"
+            )
+            blame(f"optimizer {config.name}.update", e, cure=cure * missing)
+        if jax.tree.structure(updates) != jax.tree.structure(grads):
+            raise UserError(
+                f"optimizer {config.name}.update returned updates of another structure than the "
+                f"gradients: {jax.tree.structure(updates)}; expected one for each parameter"
+            )
+        return updates, state
+
+    return optax.GradientTransformationExtraArgs(made.init, update)
 
 
 def label_groups(config: OptimizerConfig, tree: Any) -> Any:

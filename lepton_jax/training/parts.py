@@ -1,19 +1,25 @@
 """The parts that a config chose, built for its data: the task, the model, the device transforms."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+from flax import nnx
 
 from lepton_jax.config.config import Config
 from lepton_jax.config.pipeline import Pipeline
 from lepton_jax.config.trialable import apply_hyper
+from lepton_jax.config.user_code import describe_value
 from lepton_jax.data.spec import DataSpec
+from lepton_jax.errors import UserError
 from lepton_jax.nn.batch import Batch
 from lepton_jax.nn.rng import Noise
 from lepton_jax.tasks.task import Task, check_task
+from lepton_jax.training.borders import Part, explained
 from lepton_jax.training.functional import Functional
+
+T = TypeVar("T")
 
 PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float64": jnp.float64}
 """The dtype of the computation, by `config.precision`."""
@@ -40,7 +46,7 @@ class Parts:
         check_task(config.task.name, task)
         self.shape = (task.input_shape, task.outputs)
         """What the model is built for: its input shape and its outputs."""
-        self.functional = Functional(self.make_model())
+        self.functional = Functional(self.make_model(), f"model {config.model.name}")
 
     def trial_config(self, hyper: HyperTree | None) -> Config:
         """Returns the config with the numbers `hyper` in place of its own; None: its own."""
@@ -61,6 +67,23 @@ class Parts:
         Call it inside a trace.
         """
         return self.functional.merge(self.cast(params), rest)
+
+    def explained(self, run: Callable[[], T], more: Sequence[Part] = ()) -> T:
+        """Returns `run()`, a trace of these parts and of `more`.
+
+        Raises:
+          UserError: in place of what a part raises, as `borders.explained` does.
+        """
+
+        def parts() -> list[Part]:
+            module = nnx.eval_shape(lambda: self.make_model()(nnx.Rngs(params=0)))
+            return [
+                Part(f"model {self.config.model.name}", module),
+                Part(f"task {self.config.task.name}", self.task()),
+                *more,
+            ]
+
+        return explained(run, parts)
 
     def augment(self, hyper: HyperTree, batch: Batch, noise: Noise) -> Batch:
         """Runs `data.augment` on a raw batch `[B, ...]`; the training step alone does so."""
@@ -83,5 +106,16 @@ class Parts:
 
 def _run(pipeline: Pipeline, batch: Batch, noise: Noise | None) -> Batch:
     for transform in pipeline:
-        batch = transform.build(batch, noise)
+        given, batch = batch, transform.build(batch, noise)
+        if not isinstance(batch, Mapping) or not all(
+            getattr(x, "shape", ())[:1] == _rows(given) for x in batch.values()
+        ):
+            raise UserError(
+                f"transform {transform.name} got {describe_value(given)} and returned "
+                f"{describe_value(batch)}; expected all fields, [B, ...] of as many examples"
+            )
     return batch
+
+
+def _rows(batch: Batch) -> tuple[Any, ...]:
+    return next(iter(batch.values())).shape[:1]

@@ -10,6 +10,7 @@ import numpy as np
 from etils import epath
 
 from lepton_jax.config.config import Config, list_differences
+from lepton_jax.config.user_code import keeping_tracebacks
 from lepton_jax.config.validation import validate_config
 from lepton_jax.console import say
 from lepton_jax.data.dataset import Dataset
@@ -62,8 +63,9 @@ def load_run(workdir: str, checkpoint: str = "best") -> SavedRun:
     record = _open_checked(workdir)
     config = read_config(workdir)
     step = checkpoint_step(workdir, checkpoint)
-    data = load_data(config, tokenizer=record.tokenizer_text())
-    program = build_program(config, data)
+    with keeping_tracebacks(workdir):
+        data = load_data(config, tokenizer=record.tokenizer_text())
+        program = build_program(config, data)
     like = single_device_layout(program).like
     state = Checkpoints(workdir).restore(step, like)["state"]
     return SavedRun(workdir, record, config, data, program, state, step)

@@ -8,13 +8,43 @@ the rate, so that trials may vary the rate without a new program.
 from collections.abc import Callable
 from typing import Annotated
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import optax
 
+from lepton_jax.config.components import Component
 from lepton_jax.config.schema import Duration
+from lepton_jax.config.user_code import blame, definition_of, describe_value
+from lepton_jax.errors import UserError
+from lepton_jax.training.durations import Durations
 
 Steps = Callable[[str], int]
 Share = Annotated[float, ">= 0"]
 """A learning rate as a share of the peak."""
+
+
+def build_schedule(component: Component, durations: Durations) -> optax.Schedule:
+    """Builds a config's schedule. One of the user's own is tried at its first and last step.
+
+    Raises:
+      UserError: when it is no function from a step to a finite number.
+    """
+    schedule = component.build(durations.total_steps, durations.steps)
+    name, wanted = f"schedule {component.name}", "expected a function from a step to a number"
+    if not callable(schedule):
+        raise UserError(f"{name} returned {describe_value(schedule)}; {wanted}")
+    if ":" not in component.name:
+        return schedule
+    steps = jnp.asarray([0, max(0, durations.total_steps - 1)], jnp.int32)
+    try:
+        factors = jax.lax.map(lambda step: jnp.asarray(schedule(step)), steps)
+    except Exception as e:  # noqa: BLE001  whatever a user's schedule raises
+        blame(name, e, got="a step int32 []", at=definition_of(schedule))
+    if factors.shape != (2,) or not np.isfinite(np.asarray(factors, np.float64)).all():
+        got = np.asarray(factors).tolist() if factors.shape == (2,) else describe_value(factors[0])
+        raise UserError(f"{name} gives {got} at the first and the last step; {wanted}")
+    return schedule
 
 
 def constant(total: int, steps: Steps, *, warmup: Duration = "0 steps") -> optax.Schedule:

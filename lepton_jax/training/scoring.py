@@ -8,14 +8,17 @@ import jax.numpy as jnp
 
 from lepton_jax.answers.kind import KeepsWorst, Kind
 from lepton_jax.config.components import Component
+from lepton_jax.config.user_code import definition_of, describe_value
 from lepton_jax.errors import UserError
 from lepton_jax.metrics.metric import GatheredMetric, Metric, SummedMetric
 from lepton_jax.nn.batch import Batch
+from lepton_jax.tasks.logits import check_losses
 from lepton_jax.tasks.task import RanksExamples
+from lepton_jax.training.borders import Part
 from lepton_jax.training.parts import Parts
 from lepton_jax.training.state import State
 from lepton_jax.training.step import TrainingStep
-from lepton_jax.training.supervised import checked_sums
+from lepton_jax.training.sums import checked_sums
 
 
 class Scoring:
@@ -34,30 +37,37 @@ class Scoring:
           `gathered`: of each metric by name the rows [B, ...] that it wants of every example, and
             their `mask`.
         """
+        tapped = [Part(f"metric {name}", metric) for name, metric in metrics.items()]
+        return self._parts.explained(lambda: self._evaluate(metrics, state, batch), tapped)
+
+    def _evaluate(self, metrics: Mapping[str, Metric], state: State, batch: Batch) -> Any:
         model = self._parts.module(*self._training.variables(state))
         batch = self._parts.prepare(batch)
         task = self._parts.task(state.hyper)
         ranks = task if isinstance(task, RanksExamples) else None
         outputs = task.predict(model, batch) if metrics or ranks else {}
+        rows = batch["mask"].shape[0]
+        check_outputs(outputs, rows, task.predict)
         outputs = _NamedOutputs(self._parts.config.task.name, outputs)
         added = {
             name: metric.sums(outputs, batch)
             for name, metric in metrics.items()
             if isinstance(metric, SummedMetric) and not isinstance(metric, GatheredMetric)
         }
-        rows = {
-            name: {**metric.gathered(outputs, batch), "mask": batch["mask"]}
-            for name, metric in metrics.items()
-            if isinstance(metric, GatheredMetric)
-        }
+        gathered = {}
+        for name, metric in metrics.items():
+            if isinstance(metric, GatheredMetric):
+                wanted = metric.gathered(outputs, batch)
+                check_outputs(wanted, rows, metric.gathered)
+                gathered[name] = {**wanted, "mask": batch["mask"]}
         sums = {"means": checked_sums(task, model, batch, None), "metrics": added}
         examples: dict[str, jax.Array] = {}
         if ranks:
-            loss_B = ranks.surprise(outputs, batch)
+            loss_B = check_losses(ranks.surprise(outputs, batch), (rows,), ranks.surprise)
             examples["loss"] = jnp.where(batch["mask"] > 0, loss_B, -jnp.inf)
             if isinstance(self._answer, KeepsWorst):
                 examples |= self._answer.worst(outputs)
-        return {"sums": sums, "examples": examples, "gathered": rows}
+        return {"sums": sums, "examples": examples, "gathered": gathered}
 
     def metrics(self, extra: Mapping[str, Component]) -> dict[str, Metric]:
         """Builds the task's own metrics and those that the config names in `extra`.
@@ -65,7 +75,13 @@ class Scoring:
         Raises:
           UserError: when one of them lacks a member of its contract.
         """
-        metrics = dict(self._parts.task().metrics())
+        own = self._parts.task().metrics()
+        if not isinstance(own, Mapping):
+            raise UserError(
+                f"task {self._parts.config.task.name}.metrics returned {describe_value(own)}; "
+                "expected metrics by name, {'accuracy': Accuracy(...)}"
+            )
+        metrics = dict(own)
         metrics |= {name: m.build(self._parts.spec.classes) for name, m in extra.items()}
         for name, metric in metrics.items():
             if not isinstance(metric, SummedMetric | GatheredMetric):
@@ -74,6 +90,23 @@ class Scoring:
                     "and `sums` or `gathered`, as lepton_jax.metrics.metric says"
                 )
         return metrics
+
+
+def check_outputs(outputs: Any, rows: Any, function: Any) -> None:
+    """Checks what `predict` or `gathered` returned: arrays `[B, ...]` by name.
+
+    Raises:
+      UserError: for anything else.
+    """
+    if isinstance(outputs, Mapping) and all(
+        getattr(x, "shape", ())[:1] == (rows,) for x in outputs.values()
+    ):
+        return
+    line = definition_of(function)
+    raise UserError(
+        f"{function.__qualname__}{f' ({line})' if line else ''} returned "
+        f"{describe_value(outputs)}; expected arrays by name, a row for each of the {rows} examples"
+    )
 
 
 class _NamedOutputs(dict[str, jax.Array]):

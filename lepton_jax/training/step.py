@@ -16,7 +16,7 @@ from lepton_jax.errors import UserError
 from lepton_jax.nn.batch import Batch, training_batch
 from lepton_jax.nn.rng import Noise, example_keys
 from lepton_jax.tasks.task import carries_state, check_optional
-from lepton_jax.training import optimizer
+from lepton_jax.training import optimizer, schedules
 from lepton_jax.training.abstract_step import trace_step
 from lepton_jax.training.durations import Durations
 from lepton_jax.training.ema import decay_at
@@ -47,7 +47,7 @@ class TrainingStep:
         if config.lora and isinstance(task, Learner):
             raise UserError("lora needs a task with one model; this task defines its own step")
         self._config, self._parts = config, parts
-        self._schedule = config.schedule.build(durations.total_steps, durations.steps)
+        self._schedule = schedules.build_schedule(config.schedule, durations)
         self.traced = trace_step(parts, self._init, self.learner, self.hyper())
         """What an abstract first step shows."""
         self.sum_names = self.traced.sum_names
@@ -85,7 +85,9 @@ class TrainingStep:
     def update(self, state: State, batch: Batch) -> tuple[Any, jax.Array]:
         """Returns a step's new learner state and its sums [2, N], be they finite or not."""
         learner, tools = self.learner(state)
-        learner_state, sums = learner.update(tools, state.learner, training_batch(batch))
+        learner_state, sums = self._parts.explained(
+            lambda: learner.update(tools, state.learner, training_batch(batch))
+        )
         rate = state.hyper["optimizer"]["learning_rate"] * self._schedule(state.step)
         sums = {**sums, "learning_rate": (rate, jnp.ones(()))}
         totals, weights = zip(*(sums[name] for name in sorted(sums)), strict=True)

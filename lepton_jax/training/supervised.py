@@ -1,6 +1,6 @@
 """The learner of almost every run: gradient descent on the mean of the task's loss."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -10,15 +10,13 @@ import jax.numpy as jnp
 import optax
 
 from lepton_jax.config.schema import is_off
-from lepton_jax.errors import UserError
-from lepton_jax.models.model import Model
 from lepton_jax.nn.batch import Batch, Sums
 from lepton_jax.nn.collectives import batch_sum
-from lepton_jax.nn.rng import Noise
 from lepton_jax.tasks.task import CarriesState, Task, carries_state
 from lepton_jax.training.accumulate import Kept, accumulate
 from lepton_jax.training.learner import Tools
 from lepton_jax.training.lora import Adapters
+from lepton_jax.training.sums import checked_sums
 
 LORA = 1
 """Folded into the key of a model for the key of its adapters."""
@@ -157,22 +155,3 @@ def _merge_rows(carried: Any, batch: Batch) -> Any:
     """Returns what all rows carry; each shard of the batch brings its own rows."""
     rows = batch["position"]
     return jax.tree.map(lambda x: batch_sum(jnp.zeros_like(x).at[rows].set(x[rows])), carried)
-
-
-def checked_sums(task: Task, model: Model, batch: Batch, noise: Noise | None) -> Sums:
-    """Returns what `task.loss` returns, as arrays.
-
-    Raises:
-      UserError: when the return value is no dict of pairs of scalars, or has no 'loss'.
-    """
-    sums = task.loss(model, batch, noise)
-    name = f"{type(task).__module__}:{type(task).__qualname__}.loss"
-    wanted = "expected {'loss': (total, weight), ...} of scalars, summed over the examples"
-    if not isinstance(sums, Mapping) or "loss" not in sums:
-        got = f"keys {', '.join(sums)}" if isinstance(sums, Mapping) else type(sums).__name__
-        raise UserError(f"{name} returned {got}; {wanted}")
-    for key, pair in sums.items():
-        shapes = [jnp.shape(x) for x in pair] if isinstance(pair, tuple | list) else jnp.shape(pair)
-        if shapes != [(), ()]:
-            raise UserError(f"{name}: {key!r} has the shape {shapes}; {wanted}")
-    return {key: (jnp.asarray(total), jnp.asarray(weight)) for key, (total, weight) in sums.items()}

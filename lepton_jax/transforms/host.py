@@ -7,6 +7,7 @@ for every example and epoch; it belongs in `data.train_decode` alone. NumPy and 
 
 import inspect
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any, Protocol
 
 import numpy as np
@@ -15,6 +16,7 @@ from lepton_jax.boxes.geometry import move_box_fields
 from lepton_jax.config.components import resolve_component
 from lepton_jax.config.pipeline import Pipeline
 from lepton_jax.config.schema import PositiveInt
+from lepton_jax.config.user_code import describe_value
 from lepton_jax.errors import UserError
 
 Element = dict[str, Any]
@@ -67,12 +69,24 @@ def build_pipeline(pipeline: Pipeline, key: str = "data.decode") -> ElementTrans
         )
 
     def apply(element: Element, draws: Draws | None = None, /) -> Element:
+        _check_element(element, "the split")
         for transform, takes_draws in transforms:
+            if ":" in transform.name:  # one of the user's may write into what it is given
+                element = {
+                    name: value.copy() if isinstance(value, np.ndarray) else value
+                    for name, value in element.items()
+                }
             arguments: tuple[Any, ...] = (element, draws) if takes_draws else (element,)
             element = transform.build(*arguments)
+            _check_element(element, f"host transform {transform.name}")
         return element
 
     return apply
+
+
+def _check_element(element: Any, who: str) -> None:
+    if not isinstance(element, Mapping):
+        raise UserError(f"{who} returned {describe_value(element)}; expected a dict of fields")
 
 
 def _takes_draws(name: str) -> bool:

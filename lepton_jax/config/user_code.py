@@ -1,0 +1,208 @@
+"""What a user's code raises, as one error that names the part, the line and what the part got.
+
+Imports: the standard library only, because components are resolved before anything heavy is loaded.
+"""
+
+import functools
+import importlib.util
+import inspect
+import linecache
+import os
+import sysconfig
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+from lepton_jax.errors import UserError, WorkError
+
+_MACHINERY = ("jax", "jaxlib", "flax", "optax", "numpy", "lepton_jax")
+_INSTALLED = ("site-packages", "dist-packages")
+_MISTAKEN_PATHS = (
+    FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError,
+)  # fmt: skip
+_LONGEST = 240
+"""Characters of a library's own message that a sentence quotes."""
+_MOST_FIELDS = 8
+TRACEBACK = "traceback.txt"
+
+_CURES = {
+    "TracerBoolConversionError": "a traced array has no value: use jnp.where or jax.lax.cond "
+    "in place of `if` and `while`",
+    "ConcretizationTypeError": "a traced array has no value: use shapes and config keys where a "
+    "Python number is needed",
+    "TracerIntegerConversionError": "a traced array has no value: use shapes and config keys where "
+    "a Python number is needed",
+    "TracerArrayConversionError": "use jax.numpy in place of NumPy",
+    "UnexpectedTracerError": "a traced array was kept after its step, e.g. in self or in a global",
+}
+
+
+class BrokenPart(UserError):
+    """A part that a config names raised an error, which is the cause."""
+
+
+def blame(
+    who: str, error: BaseException, *, got: str = "", at: str = "", cure: str = ""
+) -> NoReturn:
+    """Raises what a user's part raised as one error of at most two lines.
+
+    Main arguments:
+      who: the part, `model my_pkg.nets:Net`.
+      error: what it raised; it becomes the cause, whose traceback `keeping_tracebacks` writes.
+    Other arguments:
+      got: what the part was given, with shapes and dtypes.
+      at: where the part is defined, for an error that passed no line of the user's.
+      cure: what would likely help.
+
+    Raises:
+      BrokenPart: naming the part, the innermost line of the user's, and the error.
+      WorkError: when the error is the machine's, such as a network that is down.
+    """
+    if isinstance(error, UserError | WorkError | MemoryError) or _is_devices(error):
+        raise error
+    line = users_line(error) or at
+    said = f"{who} failed" + (f" at {line}" if line else "") + f": {describe_error(error)}"
+    cure = cure or _CURES.get(type(error).__name__, "")
+    if "nnx.List" in str(error):
+        cure = "keep modules in nnx.List([...]) or nnx.Dict({...})"
+    more = "; ".join(x for x in (got and f"it got {got}", cure) if x)
+    machines = isinstance(error, OSError) and not isinstance(error, _MISTAKEN_PATHS)
+    kind = WorkError if machines else BrokenPart
+    raise kind(said + (f"\n{more[0].upper()}{more[1:]}" if more else "")) from error
+
+
+def describe_error(error: BaseException) -> str:
+    """Returns the type and the first line of an error's message: `KeyError: 'label'`."""
+    text = str(error).strip().partition("\n")[0]
+    text = text if len(text) <= _LONGEST else text[:_LONGEST] + " ..."
+    return type(error).__name__ + (f": {text}" if text else "")
+
+
+def users_line(error: BaseException | None) -> str:
+    """Returns the innermost line of an error that is the user's, `nets.py:12 (code)`; '' for none.
+
+    A line of another installed package is named only where there is none of the user's own files.
+    """
+    while error is not None:
+        frames = [
+            (frame.filename, frame.lineno or 0)
+            for frame in reversed(traceback.extract_tb(error.__traceback__))
+            if not _is_machinery(frame.filename)
+        ]
+        own = [f for f in frames if not any(name in f[0] for name in _INSTALLED)]
+        for file, number in own or frames:
+            code = linecache.getline(file, number).strip()
+            return f"{_shown_path(file)}:{number}" + (f" ({code})" if code else "")
+        error = error.__cause__ or error.__context__
+    return ""
+
+
+def definition_of(part: Any) -> str:
+    """Returns where a class, function or object is defined, `nets.py:7`; '' where not known."""
+    function = part if inspect.isroutine(part) else part if inspect.isclass(part) else type(part)
+    function = inspect.unwrap(function)
+    if inspect.isclass(function):
+        function = vars(function).get("__init__", function)
+    try:
+        file, (_, number) = inspect.getsourcefile(function), inspect.getsourcelines(function)
+    except (OSError, TypeError):
+        return ""
+    return "" if file is None or _is_machinery(file) else f"{_shown_path(file)}:{number}"
+
+
+def call_mistake(part: Callable[..., Any], args: tuple, kwargs: Mapping[str, Any]) -> str:
+    """Returns why a part cannot be called so: `missing a required argument: 'x'`; '' if it can."""
+    function: Callable[..., Any] = part
+    if inspect.isclass(part):  # nnx's metaclass hides the constructor's signature
+        function, args = part.__init__, (None, *args)
+    try:
+        inspect.signature(function).bind(*args, **kwargs)
+    except TypeError as e:
+        return str(e)
+    except ValueError:  # written in C
+        return ""
+    return ""
+
+
+def describe_value(value: Any) -> str:
+    """Describes what crosses the border of a part: `image uint8 [8, 28, 28, 1]`."""
+    if isinstance(value, Mapping):
+        fields = [f"{k} {describe_value(v)}" for k, v in value.items()]
+        more = f" and {len(fields) - _MOST_FIELDS} more" if len(fields) > _MOST_FIELDS else ""
+        return ", ".join(fields[:_MOST_FIELDS]) + more if fields else "an empty mapping"
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        return f"{value.dtype} {list(value.shape)}"
+    if isinstance(value, tuple | list):
+        inside = ", ".join(describe_value(v) for v in value[:_MOST_FIELDS])
+        return f"a {type(value).__name__} ({inside})"
+    if value is None or isinstance(value, bool | int | float):
+        return repr(value)
+    if isinstance(value, str):
+        return repr(value[:40])
+    return f"a {type(value).__name__}"
+
+
+def describe_arguments(args: tuple[Any, ...]) -> str:
+    """Describes the arrays, sizes and fields among the arguments of a part."""
+    said = [
+        describe_value(a)
+        for a in args
+        if isinstance(a, Mapping | tuple | list | int | float | str) or hasattr(a, "dtype")
+    ]
+    return ", ".join(said)
+
+
+@contextmanager
+def keeping_tracebacks(workdir: Any = "") -> Iterator[None]:
+    """Writes the traceback of a user's code that fails in it, and names the file in the error.
+
+    The file is `traceback.txt` in `workdir`, or in the cache's folder where a command has none.
+    """
+    try:
+        yield
+    except UserError as e:
+        broken: BaseException | None = e
+        while broken is not None and not isinstance(broken, BrokenPart):
+            broken = broken.__cause__
+        if broken is None or broken.__cause__ is None:
+            raise
+        from lepton_jax.io import files
+        from lepton_jax.io.paths import cache_root
+
+        folder = workdir or cache_root()
+        try:
+            files.make_dir(folder)
+            text = "".join(traceback.format_exception(broken.__cause__))
+            files.write_text(files.join_path(folder, TRACEBACK), text)
+        except (UserError, WorkError):  # the mistake itself is what counts
+            raise e from None
+        raise UserError(f"{e}\nTraceback: {files.join_path(folder, TRACEBACK)}") from None
+
+
+def _is_devices(error: BaseException) -> bool:
+    """Returns whether a device gave up, such as for want of memory."""
+    return any(c.__name__ == "JaxRuntimeError" for c in type(error).__mro__)
+
+
+@functools.cache
+def _is_machinery(file: str) -> bool:
+    if file.startswith("<") and not file.startswith("<ipython"):
+        return True
+    path = os.path.abspath(file)
+    if any(path.startswith(folder) for folder in _folders()):
+        return True
+    standard = sysconfig.get_paths()["stdlib"] + os.sep
+    return path.startswith(standard) and not any(name in path for name in _INSTALLED)
+
+
+@functools.cache
+def _folders() -> tuple[str, ...]:
+    specs = filter(None, map(importlib.util.find_spec, _MACHINERY))
+    return tuple(os.path.dirname(str(spec.origin)) + os.sep for spec in specs)
+
+
+def _shown_path(file: str) -> str:
+    """Returns the path of a file from the working folder, if it lies below."""
+    relative = os.path.relpath(file)
+    return file if relative.startswith("..") else relative
