@@ -34,7 +34,7 @@ _FORMS = {
 
 
 @dataclass(frozen=True)
-class Part:
+class Bordered:
     """A part that a config names, by what messages call it: `model my_pkg.nets:Net`."""
 
     who: str
@@ -43,14 +43,14 @@ class Part:
 
 @dataclass
 class _Crossing:
-    part: Part
+    part: Bordered
     method: str
     got: str
     fields: tuple[str, ...]
     returned: str | None = None
 
 
-def explained(run: Callable[[], T], parts: Callable[[], Sequence[Part]]) -> T:
+def explained(run: Callable[[], T], parts: Callable[[], Sequence[Bordered]]) -> T:
     """Returns `run()`. When it fails, runs it again with the borders of `parts()` tapped.
 
     Raises:
@@ -65,7 +65,7 @@ def explained(run: Callable[[], T], parts: Callable[[], Sequence[Part]]) -> T:
 
 
 class _Borders:
-    def __init__(self, parts: Sequence[Part]):
+    def __init__(self, parts: Sequence[Bordered]):
         self._parts = parts
         self._crossings: list[_Crossing] = []
         self._open: list[_Crossing] = []
@@ -95,7 +95,7 @@ class _Borders:
         said = "; ".join(filter(None, (failed.got, self._model_said())))
         blame(who, error, got=said, at=at, cure=self._cure(error, failed))
 
-    def _tap(self, part: Part, name: str) -> Callable[..., Any]:
+    def _tap(self, part: Bordered, name: str) -> Callable[..., Any]:
         original = getattr(type(part.value), name)
 
         def tapped(itself: Any, *args: Any, **kwargs: Any) -> Any:
@@ -115,7 +115,7 @@ class _Borders:
 
         return tapped
 
-    def _note(self, part: Part, name: str, args: tuple[Any, ...]) -> _Crossing:
+    def _note(self, part: Bordered, name: str, args: tuple[Any, ...]) -> _Crossing:
         given = [a for a in args if a is not None and not isinstance(a, Noise | nnx.Module)]
         for value in given:
             if isinstance(value, Mapping) and "mask" in value:

@@ -16,7 +16,7 @@ from lepton_jax.errors import UserError
 from lepton_jax.nn.batch import Batch
 from lepton_jax.nn.rng import Noise
 from lepton_jax.tasks.task import Task, check_task
-from lepton_jax.training.borders import Part, explained
+from lepton_jax.training.borders import Bordered, explained
 from lepton_jax.training.functional import Functional
 
 T = TypeVar("T")
@@ -68,18 +68,18 @@ class Parts:
         """
         return self.functional.merge(self.cast(params), rest)
 
-    def explained(self, run: Callable[[], T], more: Sequence[Part] = ()) -> T:
+    def explained(self, run: Callable[[], T], more: Sequence[Bordered] = ()) -> T:
         """Returns `run()`, a trace of these parts and of `more`.
 
         Raises:
           UserError: in place of what a part raises, as `borders.explained` does.
         """
 
-        def parts() -> list[Part]:
+        def parts() -> list[Bordered]:
             module = nnx.eval_shape(lambda: self.make_model()(nnx.Rngs(params=0)))
             return [
-                Part(f"model {self.config.model.name}", module),
-                Part(f"task {self.config.task.name}", self.task()),
+                Bordered(f"model {self.config.model.name}", module),
+                Bordered(f"task {self.config.task.name}", self.task()),
                 *more,
             ]
 

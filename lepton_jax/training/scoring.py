@@ -14,7 +14,7 @@ from lepton_jax.metrics.metric import GatheredMetric, Metric, SummedMetric
 from lepton_jax.nn.batch import Batch
 from lepton_jax.tasks.logits import check_losses
 from lepton_jax.tasks.task import RanksExamples
-from lepton_jax.training.borders import Part
+from lepton_jax.training.borders import Bordered
 from lepton_jax.training.parts import Parts
 from lepton_jax.training.state import State
 from lepton_jax.training.step import TrainingStep
@@ -37,7 +37,7 @@ class Scoring:
           `gathered`: of each metric by name the rows [B, ...] that it wants of every example, and
             their `mask`.
         """
-        tapped = [Part(f"metric {name}", metric) for name, metric in metrics.items()]
+        tapped = [Bordered(f"metric {name}", metric) for name, metric in metrics.items()]
         return self._parts.explained(lambda: self._evaluate(metrics, state, batch), tapped)
 
     def _evaluate(self, metrics: Mapping[str, Metric], state: State, batch: Batch) -> Any:
