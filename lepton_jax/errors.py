@@ -19,3 +19,9 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """` (did you mean 'x'?)` for the nearest of `choices`, or `''` when none is near."""
     near = difflib.get_close_matches(str(name), list(choices), n=1, cutoff=0.55)
     return f" (did you mean '{near[0]}'?)" if near else ""
+
+
+def quote(value: object) -> str:
+    """Returns `repr(value)` for a message: a long one is cut in the middle."""
+    text = repr(value)
+    return text if len(text) <= 120 else f"{text[:80]}...{text[-30:]}"

@@ -21,7 +21,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union
 
-from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.errors import UserError, did_you_mean, quote
 
 T = TypeVar("T")
 
@@ -237,7 +237,7 @@ def coerce_value(value: Any, annotation: Any) -> Any:
         value = coerce_value(value, declared.annotation)
         for mark in marks:
             if value is not None and mark in RANGES and not RANGES[mark](value):
-                raise ValueError(f"expected {describe_type(annotation)}, got {value!r}")
+                raise ValueError(f"expected {describe_type(annotation)}, got {quote(value)}")
         if "duration" in marks:
             parse_duration(value)
         return value
@@ -254,7 +254,7 @@ def coerce_value(value: Any, annotation: Any) -> Any:
         if any(type(value) is type(a) and value == a for a in args):
             return value
         near = did_you_mean(value, [str(a) for a in args]) if isinstance(value, str) else ""
-        raise ValueError(f"expected {describe_type(annotation)}, got {value!r}{near}")
+        raise ValueError(f"expected {describe_type(annotation)}, got {quote(value)}{near}")
     elif origin is tuple and isinstance(value, tuple | list):
         types_ = args[:1] * len(value) if args[-1] is Ellipsis else args
         with contextlib.suppress(ValueError):
@@ -267,7 +267,7 @@ def coerce_value(value: Any, annotation: Any) -> Any:
             with contextlib.suppress(OverflowError):  # an int that no float holds
                 if math.isfinite(value):
                     return float(value)
-            raise ValueError(f"expected a finite number, got {value!r}")
+            raise ValueError(f"expected a finite number, got {quote(value)}")
     elif annotation is int:
         if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63:
             return value
@@ -292,12 +292,12 @@ def parse_duration(text: str) -> tuple[float, str]:
         near = did_you_mean(unit, ("steps", "epochs", "examples"))
         raise ValueError(
             f"expected a duration such as '500 steps', '10 epochs' or '50_000 examples', "
-            f"got {text!r}{near}"
+            f"got {quote(text)}{near}"
         )
     if unit != "epochs" and length != int(length):
-        raise ValueError(f"expected a whole number of {unit}, got {text!r}")
+        raise ValueError(f"expected a whole number of {unit}, got {quote(text)}")
     return length, unit
 
 
 def _describe_value(value: Any) -> str:
-    return f"{value!r} ({type(value).__name__})"
+    return f"{quote(value)} ({type(value).__name__})"

@@ -23,7 +23,7 @@ from lepton_jax.config.schema import (
     split_annotation,
 )
 from lepton_jax.config.walk import join_key, to_tree
-from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.errors import UserError, did_you_mean, quote
 
 
 class Faults(list[str]):
@@ -117,7 +117,7 @@ def parse_pipeline(kind: str, text: str) -> Pipeline:
 
 def _read_section(tree: Any, cls: type, path: str, faults: Faults) -> Any:
     if not isinstance(tree, Mapping):
-        faults.add(path, f"expected a section, got {tree!r}")
+        faults.add(path, f"expected a section, got {quote(tree)}")
         return None
     if cls is OptimizerConfig:
         return _read_optimizer(tree, path, faults)
@@ -210,7 +210,7 @@ def _read_value(value: Any, key: Key, path: str, faults: Faults) -> Any:
             marked = Annotated[marked, mark]
         return coerce_value(value, marked)
     except ValueError as e:
-        faults.append(f"{path} = {value!r}: {e}" if value != "" else f"{path}: {e}")
+        faults.append(f"{path} = {quote(value)}: {e}" if value != "" else f"{path}: {e}")
         return None
 
 
@@ -223,14 +223,16 @@ def _read_component(
     tree: Any, kind: str, path: str, faults: Faults, default_name: str = ""
 ) -> Component | None:
     if not isinstance(tree, Mapping):
-        faults.add(path, f"expected a section such as {{'name': ...}}, got {tree!r}")
+        faults.add(path, f"expected a section such as {{'name': ...}}, got {quote(tree)}")
         return None
     name = tree.get("name", default_name)
     if not isinstance(name, str) or not name:
         cure = ""
         if isinstance(name, type) or callable(name):
             cure = f"; expected '{name.__module__}:{getattr(name, '__qualname__', name)}'"
-        faults.add(join_key(path, "name"), f"expected the name of a {kind}, got {name!r}{cure}")
+        faults.add(
+            join_key(path, "name"), f"expected the name of a {kind}, got {quote(name)}{cure}"
+        )
         return None
     try:
         declared = component_keys(kind, name)
@@ -244,7 +246,7 @@ def _read_component(
 def _read_mapping(tree: Any, item: Any, key: Key, path: str, faults: Faults) -> Any:
     """Checks a mapping whose names the user chose; `item` is the type of what they stand for."""
     if not isinstance(tree, Mapping):
-        faults.add(path, f"expected a section of sections, got {tree!r}")
+        faults.add(path, f"expected a section of sections, got {quote(tree)}")
         return None
     values = {}
     for name, section in tree.items():
