@@ -153,4 +153,6 @@ def train(
 def _format(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{k} {v:,}" for k, v in value.items())
+    if isinstance(value, list):
+        return "; ".join(map(str, value))
     return f"{value:,}" if isinstance(value, int) else str(value)

@@ -177,7 +177,10 @@ class Evaluator:
         )
 
     def results(self, sums: Any) -> dict[str, Any]:
-        """Makes results of what `sums` returned: a mean is its total over its weight, or 0.0.
+        """Makes results of what `sums` returned: a mean is its total over its weight.
+
+        Of no weight a mean is 0.0, as of boxes where there are none; a loss is NaN then, which
+        would be the best of all otherwise.
 
         An answer of NaN has no class, though its argmax is 0. So where there is one, every metric
         is NaN, and `not_numbers` counts them.
@@ -206,6 +209,8 @@ class Evaluator:
                     "rename it"
                 )
             results |= values
+        if not sums["means"]["loss"][1]:
+            results["loss"] = float("nan")
         if count := int(sums.get("not_numbers", 0)):
             results = {name: float("nan") for name in scalar_results(results)}
             results["not_numbers"] = float(count)
@@ -221,7 +226,7 @@ class Evaluator:
         self._told = True
         count = results.get("not_numbers", 0)
         answers = f", and {count:.0f} of its answers are NaN: its metrics are too" if count else ""
-        say(f"warning: the loss of an evaluation is {results['loss']}{answers}")
+        say(f"warning: the loss of an evaluation is {results['loss']}{answers}; it is never best")
 
 
 def masked_batches(

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from lepton_jax.config.schema import is_off
+from lepton_jax.errors import WorkError
 
 UNFINISHED = "\N{REPLACEMENT CHARACTER}"
 """What a text ends with while the bytes of its last character are not all there."""
@@ -100,6 +101,11 @@ def _token_drawer(sampling: Sampling) -> Callable[[np.ndarray, int], int]:
 
     from lepton_jax.nn.beam_search import filter_logits
 
+    def check(logits_V: np.ndarray) -> np.ndarray:
+        if np.isnan(logits_V).any():  # the argmax would be token 0
+            raise WorkError("the model answers with NaN, which is no token: it has diverged")
+        return logits_V
+
     @jax.jit
     def draw(logits_V: Any, i: Any) -> Any:
         kept_1V = filter_logits(
@@ -112,5 +118,5 @@ def _token_drawer(sampling: Sampling) -> Callable[[np.ndarray, int], int]:
         return jax.random.categorical(key, kept_1V[0])
 
     if is_off(sampling.temperature):
-        return lambda logits_V, i: int(logits_V.argmax())
-    return lambda logits_V, i: int(draw(logits_V, i))
+        return lambda logits_V, i: int(check(logits_V).argmax())
+    return lambda logits_V, i: int(draw(check(logits_V), i))

@@ -118,6 +118,11 @@ def build_evaluations(program: Program, placement: BatchPlacement, data: Dataset
 def _load_eval(config: Config, name: str, data: Dataset) -> Columns:
     """Loads the examples of `config.evals[name]`, from the run's own `data` by default."""
     section = config.evals[name]
+    if name in data.splits or name in ("train", "valid", "test"):
+        raise UserError(
+            f"evals.{name}: {name!r} is the name of a split, and its results would take the "
+            f"place of the split's; choose another, such as evals.{name}_again"
+        )
     if section.source is not None:
         text = data.tokenizer.text if data.tokenizer else ""
         other = load_data(config, section.source, text)

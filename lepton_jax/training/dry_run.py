@@ -9,6 +9,7 @@ from lepton_jax.cluster.processes import join_processes
 from lepton_jax.config.config import Config
 from lepton_jax.errors import UserError
 from lepton_jax.training.build import BuiltRun, build_run
+from lepton_jax.training.doubts import find_doubts
 from lepton_jax.training.program import Program
 from lepton_jax.training.runtime import runtime
 
@@ -47,6 +48,8 @@ def _describe(built: BuiltRun) -> tuple[dict[str, Any], str]:
         "fingerprint": config.fingerprint(),
         "export": _exportable(program),
     }
+    if doubts := find_doubts(built):
+        facts["warnings"] = doubts
     return facts, layout.table()
 
 

@@ -16,7 +16,6 @@ from lepton_jax.cluster.processes import Processes, join_processes
 from lepton_jax.cluster.watchdog import Watchdog
 from lepton_jax.config.config import Config
 from lepton_jax.console import say
-from lepton_jax.data.labels import absent_class_warnings
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.evaluation.alignment import align_examples
 from lepton_jax.evaluation.samples import generate_samples
@@ -33,6 +32,7 @@ from lepton_jax.training import init_from, loop
 from lepton_jax.training.build import BuiltRun, build_run
 from lepton_jax.training.checkpoints import Checkpoints
 from lepton_jax.training.cost import model_flops
+from lepton_jax.training.doubts import find_doubts
 from lepton_jax.training.feed import feed_for_run
 from lepton_jax.training.longer import check_longer
 from lepton_jax.training.not_finite import explain_not_finite
@@ -122,7 +122,7 @@ def train(
         if processes.first:
             say(built.data.summary())
         if processes.first and not restarted:
-            for sentence in absent_class_warnings(built.data.splits, built.data.spec.classes):
+            for sentence in find_doubts(built):
                 say(f"warning: {sentence}")
         run = _Run(built, record, processes, stop)
         try:

@@ -1,7 +1,8 @@
 """An answer of NaN is no class: it is counted and said, never taken for class 0."""
 
 import math
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,9 @@ from flax import nnx
 
 from lepton_jax.config.config import BestConfig
 from lepton_jax.config.validation import validate_config
+from lepton_jax.errors import UserError, WorkError
 from lepton_jax.evaluation.evaluator import Evaluator
+from lepton_jax.generation.text import Sampling, _token_drawer
 from lepton_jax.tracking.best import best_step
 from lepton_jax.training import build
 from lepton_jax.training.layout import single_device_layout
@@ -71,6 +74,48 @@ def test_metrics_of_answers_that_are_numbers_are_what_they_were(capfd):
     assert np.sum(results["confusion"], axis=0)[1:].sum() == 0
     assert "not_numbers" not in results
     assert capfd.readouterr().err == ""
+
+
+def evaluator_of(metrics: dict[str, Any]) -> Evaluator:
+    """An evaluator whose sums are made by hand."""
+    config = SimpleNamespace(batch_size=2, precision="float32")
+    placement = SimpleNamespace(rows=np.arange, put_rows=None, compile_sums=lambda f: f)
+    return Evaluator(cast(Any, SimpleNamespace(config=config)), cast(Any, placement), metrics)
+
+
+@pytest.mark.parametrize(
+    ("total", "weight", "loss", "said"),
+    [
+        (3.0, 2.0, 1.5, False),
+        (0.0, 2.0, 0.0, False),
+        (0.0, 0.0, None, True),  # no token is counted: 0.0 would be the best of all
+        (math.nan, 2.0, None, True),
+    ],
+)
+def test_a_loss_of_no_weight_is_no_number(
+    total: float, weight: float, loss: float | None, said: bool, capfd
+):
+    means = {"loss": (np.float64(total), weight), "box_loss": (np.float64(0), 0.0)}
+    results = evaluator_of({}).results({"means": means, "metrics": {}, "gathered": []})
+    assert results["box_loss"] == 0.0
+    assert results["loss"] == loss if loss is not None else math.isnan(results["loss"])
+    assert ("is never best" in capfd.readouterr().err) == said
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_text_is_not_written_by_logits_of_nan(temperature: float):
+    draw = _token_drawer(Sampling(tokens=1, temperature=temperature, top_k=0, top_p=1.0, seed=0))
+    assert draw(np.array([0.0, 90.0, 0.0], np.float32), 0) == 1
+    with pytest.raises(WorkError, match="answers with NaN"):
+        draw(np.array([0.0, math.nan, 0.0], np.float32), 0)
+
+
+@pytest.mark.parametrize("name", ["train", "valid", "test", "extra"])
+def test_an_eval_does_not_take_the_place_of_a_split(name: str):
+    config = validate_config({**CONFIG, "evals": {name: {"split": "train"}}})
+    data = cast(Any, SimpleNamespace(splits={"train": (), "extra": ()}, tokenizer=None))
+    with pytest.raises(UserError, match=f"evals.{name}: '{name}' is the name of a split"):
+        build._load_eval(config, name, data)
 
 
 NAN, INF = float("nan"), float("inf")

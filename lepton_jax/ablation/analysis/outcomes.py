@@ -135,12 +135,15 @@ def _read_outcome(workdir: str, trial: Mapping[str, Any], metric: str, running: 
     metric_of_best, mode = trial["best"]
     best = best_step(BestConfig(metric=metric_of_best, mode=mode), rows)
     test = results.get("test", {}).get(metric) if state == "finished" else None
+    reason = trial_status(folder).get("reason", "")
+    if test is not None and not math.isfinite(float(test)):  # the record keeps NaN as a text
+        state, test, reason = "failed", None, f"test/{metric} is {test}"
     return Outcome(
         variant=trial["variant"],
         seed=trial["seed"],
         workdir=folder,
         state=state,
-        reason=trial_status(folder).get("reason", ""),
+        reason=reason,
         tuning=trial["tuning"],
         changes={k: tuple(v) for k, v in trial["changes"].items()},
         valid=dict(curve).get(best) if best is not None else None,

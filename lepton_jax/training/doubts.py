@@ -1,0 +1,85 @@
+"""What a run may do and hardly anyone wants: said before its first step, so that no number is a
+surprise.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from lepton_jax.data.labels import absent_class_warnings
+from lepton_jax.tracking.best import usual_mode
+from lepton_jax.training import optimizer
+from lepton_jax.training.build import BuiltRun
+from lepton_jax.training.program import Program
+from lepton_jax.training.state import State
+from lepton_jax.training.supervised import Fit
+from lepton_jax.trees import flatten_tree
+
+LOOKED_AT = 50
+"""Steps of a run at which its learning rate is looked at, the first and the last among them."""
+
+
+def find_doubts(built: BuiltRun) -> list[str]:
+    """Lists sentences about what a built run would do; most runs have none."""
+    data, program = built.data, built.program
+    return [
+        *absent_class_warnings(data.splits, data.spec.classes),
+        *_of_best(program),
+        *_of_rates(program),
+        *_of_batches(program),
+    ]
+
+
+def _of_best(program: Program) -> Iterator[str]:
+    best = program.config.best
+    mode = usual_mode(best.metric)
+    if mode and mode != best.mode:
+        yield (
+            f"best.metric = {best.metric!r} with best.mode = {best.mode!r} takes the worst "
+            f"checkpoint for the best; did you mean --config.best.mode={mode}?"
+        )
+
+
+def _of_rates(program: Program) -> Iterator[str]:
+    config, durations = program.config, program.durations
+    total = durations.total_steps
+    shape = config.schedule.build(total, durations.steps)
+    steps = np.unique(np.linspace(0, total - 1, LOOKED_AT).astype(int))
+    if config.optimizer.learning_rate == 0 or not any(float(shape(int(step))) for step in steps):
+        yield f"the learning rate is 0 at all {total} steps: nothing trains"
+    elif _all_frozen(program):
+        yield "optimizer.groups freezes every parameter: nothing trains"
+    for name, values in config.schedule.keys.items():
+        for value in values if isinstance(values, tuple) else ():
+            if isinstance(value, str) and durations.steps(value) >= total:
+                yield (
+                    f"schedule.{name}: {value!r} is step {durations.steps(value)}, which the run "
+                    f"of {total} steps does not reach"
+                )
+
+
+def _all_frozen(program: Program) -> bool:
+    groups = program.config.optimizer.groups
+    state: State = program.training.abstract_state()
+    if not groups or not isinstance(state.learner, Fit):
+        return False
+    labels = flatten_tree(optimizer.label_groups(program.config.optimizer, state.learner.params))
+    return all(name in groups and groups[name].learning_rate == 0 for name in labels.values())
+
+
+def _of_batches(program: Program) -> Iterator[str]:
+    config = program.config
+    if config.batch_size > program.train_examples:
+        yield (
+            f"batch_size = {config.batch_size} is more than the {program.train_examples} training "
+            "examples: every batch holds some of them several times"
+        )
+    state: State = program.training.abstract_state()
+    if isinstance(state.learner, Fit) and config.batch_size == config.accumulate:
+        running = [n for n in flatten_tree(state.learner.rest) if n.endswith((".mean", ".var"))]
+        if running:
+            each = "microbatch" if config.accumulate > 1 else "batch"
+            yield (
+                f"each {each} holds one example, of which alone BatchNorm "
+                f"({running[0].rpartition('.')[0]}) takes mean and variance"
+            )
