@@ -24,7 +24,12 @@ import numpy as np
 from lepton_jax.config.pipeline import Pipeline
 from lepton_jax.console import say
 from lepton_jax.data.account import Account
-from lepton_jax.data.decoder import Decoder, numeric_fields, require_fields
+from lepton_jax.data.decoder import (
+    Decoder,
+    numeric_fields,
+    require_fields,
+    undecoded_columns,
+)
 from lepton_jax.data.source import Columns, Split
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.io.atomic import replace_folder
@@ -61,7 +66,9 @@ class CachedColumns(Columns):
         return CachedColumns, (self.folder,)
 
 
-def cached_columns(split: Split, *, name: str, fingerprint: str, decode: Pipeline) -> Columns:
+def cached_columns(
+    split: Split, *, name: str, fingerprint: str, decode: Pipeline, first_only: bool = False
+) -> Columns:
     """Returns the numeric fields of a split after the host pipeline, memory-mapped from the cache.
 
     Main arguments:
@@ -70,6 +77,7 @@ def cached_columns(split: Split, *, name: str, fingerprint: str, decode: Pipelin
       fingerprint: names the contents of the split.
       decode: the host pipeline. A host transform of the user's own that changes under the same name
         needs another name, or an empty cache.
+      first_only: where the cache has no copy, decodes the first example and makes none.
 
     Raises:
       UserError: when examples cannot be decoded or have several shapes afterwards, or when the
@@ -88,6 +96,8 @@ def cached_columns(split: Split, *, name: str, fingerprint: str, decode: Pipelin
     if in_memory is not None:
         return Columns(require_fields(numeric_fields(in_memory.columns), name))
     decoder = Decoder(split, name, decode)
+    if first_only:
+        return undecoded_columns(decoder, split)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _locked(folder.with_suffix(".lock")):

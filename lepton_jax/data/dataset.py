@@ -13,12 +13,12 @@ import numpy as np
 
 from lepton_jax.boxes.check import check_boxes
 from lepton_jax.config.pipeline import NO_TRANSFORMS, Pipeline
-from lepton_jax.console import say
 from lepton_jax.data.account import Account
 from lepton_jax.data.cache import CachedColumns, cached_columns
 from lepton_jax.data.decoder import describe_example
+from lepton_jax.data.fields import common_fields, leave_out_unlabelled
 from lepton_jax.data.fresh import DecodedEachEpoch
-from lepton_jax.data.labels import check_labels, hides_labels
+from lepton_jax.data.labels import check_labels
 from lepton_jax.data.source import (
     Columns,
     MappedSplit,
@@ -28,7 +28,7 @@ from lepton_jax.data.source import (
     select_examples,
     source_with_texts,
 )
-from lepton_jax.data.spec import RESERVED, DataSpec, FieldSpec
+from lepton_jax.data.spec import DataSpec
 from lepton_jax.data.text.encodings import CarvesTexts, EncodesTraining, Encoding
 from lepton_jax.data.text.tokenizer import Tokenizer, train_tokenizer_once
 from lepton_jax.errors import UserError
@@ -88,6 +88,8 @@ class Dataset:
     fingerprint: str
     texts: TokenizedTexts | None = None
     description: str = "the data"
+    first_only: bool = False
+    """As `load_dataset` has it."""
     account: Account = field(default_factory=Account, compare=False)
 
     def summary(self) -> str:
@@ -139,6 +141,7 @@ def load_dataset(
     train_decode: Pipeline = NO_TRANSFORMS,
     tokenizer: "Component | str | None" = None,
     encode: "Component | None" = None,
+    first_only: bool = False,
 ) -> Dataset:
     """Decodes a source, or finds it decoded in the cache.
 
@@ -152,6 +155,8 @@ def load_dataset(
       tokenizer: what makes tokens of texts, and is trained on 'train' alone; or the text of a
         `tokenizer.json`, which is used as it is.
       encode: how examples with texts, after `decode`, become fields of tokens.
+      first_only: decodes the first example alone of splits that are not in the cache and hold no
+        texts: enough to know what the data is.
 
     A split whose labels are withheld is left out.
 
@@ -171,21 +176,24 @@ def load_dataset(
         texts = _tokenize(parts, decode, tokenizer, encoding)
         text_identity = [texts.tokenizer.digest, encode.name, dict(sorted(encode.keys.items()))]
         parts = _encode_texts(parts, texts, [decode.text, text_identity])
+    account = Account()
+    account.add(source.account)
     splits = _decode_splits(
         parts,
         source.classes,
         encoding,
         decode=NO_TRANSFORMS if texts else decode,
         train_decode=train_decode,
+        first_only=first_only and texts is None,
     )
+    splits = leave_out_unlabelled(splits, account)
     _check_splits(splits, parts, source.classes)
-    account = Account()
-    account.add(source.account)
     if not any(":" in transform.name for transform in (*decode, *train_decode)):
         note_left_out(source, encoding.reads if encoding else (), account)
     for columns in splits.values():
         if isinstance(columns, CachedColumns):
             account.add(columns.account)
+    _note_cut(splits, account)
     identity = json.dumps(
         [
             *(source.fingerprint, decode.text, carving),
@@ -198,7 +206,7 @@ def load_dataset(
     return Dataset(
         splits=splits,
         spec=DataSpec(
-            _field_specs(splits),
+            common_fields(splits),
             source.classes,
             vocabulary,
             decode_text,
@@ -210,6 +218,7 @@ def load_dataset(
         fingerprint=hashlib.sha256(identity.encode()).hexdigest(),
         texts=texts,
         description=source.description,
+        first_only=first_only,
         account=account,
     )
 
@@ -244,7 +253,7 @@ def _carve_valid(
         if len(side) == 0:
             raise UserError(
                 f"data.valid_fraction = {fraction} of {len(train)} training examples "
-                f"leaves {name!r} empty"
+                f"leaves {name!r} empty; choose another (0: no 'valid'), or another data.split_seed"
             )
         parts[name] = _Part(side, f"{source.fingerprint} {carving}")
     return parts, carving
@@ -316,8 +325,9 @@ def _decode_splits(
     *,
     decode: Pipeline,
     train_decode: Pipeline,
+    first_only: bool,
 ) -> dict[str, Columns]:
-    """Returns the splits as columns, without those that withhold their labels."""
+    """Returns the splits as columns."""
     splits: dict[str, Columns] = {}
     for name, part in parts.items():
         if train_decode and name == "train":
@@ -327,26 +337,26 @@ def _decode_splits(
                 part.split, name, classes, decode=decode, train_decode=train_decode
             )
             continue
-        columns = cached_columns(part.split, name=name, fingerprint=part.fingerprint, decode=decode)
+        columns = cached_columns(
+            part.split,
+            name=name,
+            fingerprint=part.fingerprint,
+            decode=decode,
+            first_only=first_only,
+        )
         if name == "train" and isinstance(encoding, EncodesTraining):
             columns = encoding.trained_on(columns)
-        if name != "train" and hides_labels(columns):
-            say(f"split {name!r} has no labels: it is left out")
-            continue
-        _say_how_many_were_cut(name, columns)
         splits[name] = columns
     return splits
 
 
-def _say_how_many_were_cut(name: str, columns: Columns) -> None:
-    if "cut" not in columns.columns:
-        return
-    cut = int(np.asarray(columns.columns["cut"]).sum())
-    if cut:
-        say(
-            f"split {name!r}: {cut:,} of {len(columns):,} texts have more tokens than data.encode "
-            "keeps and are truncated"
-        )
+def _note_cut(splits: Mapping[str, Columns], account: Account) -> None:
+    for name, columns in splits.items():
+        cut = columns.columns.get("cut")
+        count = 0 if cut is None else int(np.asarray(cut).sum())
+        if count:
+            what = f"texts of {name!r} cut to the tokens that data.encode keeps"
+            account.note("converted", what, count=count)
 
 
 # 4. Check.
@@ -358,33 +368,3 @@ def _check_splits(
     check_labels(splits, {name: part.split for name, part in parts.items()}, classes)
     for name, columns in splits.items():
         check_boxes(columns.columns, name, classes)
-
-
-def _field_specs(splits: Mapping[str, Columns]) -> dict[str, FieldSpec]:
-    """Returns the fields of an example, which all splits have in common.
-
-    Raises:
-      UserError: when the splits differ in them, or a field has a name that batches use themselves.
-    """
-    specs = {
-        split: {k: FieldSpec(c.shape[1:], c.dtype.name) for k, c in columns.columns.items()}
-        for split, columns in splits.items()
-    }
-    first = "train" if "train" in specs else next(iter(specs))
-    for split, fields in specs.items():
-        if fields != specs[first]:
-            raise UserError(
-                f"split {split!r} and split {first!r} differ in their fields: "
-                f"{_describe_fields(fields)} against {_describe_fields(specs[first])}"
-            )
-    for name in RESERVED:
-        if name in specs[first]:
-            raise UserError(
-                f"a field of the data is called {name!r}, a name that batches need themselves; "
-                "rename the field"
-            )
-    return specs[first]
-
-
-def _describe_fields(fields: Mapping[str, FieldSpec]) -> str:
-    return ", ".join(f"{k} {f.dtype} {list(f.shape)}" for k, f in sorted(fields.items()))

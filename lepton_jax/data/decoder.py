@@ -1,13 +1,14 @@
 """Raw examples through a host pipeline, each checked: it has the first one's fields and shapes."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from lepton_jax.config.pipeline import Pipeline
 from lepton_jax.config.user_code import blame
-from lepton_jax.data.source import Column, LazyColumn, Split, origin_of
+from lepton_jax.data.source import Column, Columns, LazyColumn, Split, labels_of, origin_of
 from lepton_jax.errors import UserError
 from lepton_jax.transforms import host
 
@@ -69,6 +70,32 @@ class Decoder:
                 f"{where}: {field!r} is {array.dtype} {list(array.shape)}, in the first "
                 f"example {wanted.dtype} {list(wanted.shape)}; {cure}"
             )
+
+
+def undecoded_columns(decoder: Decoder, split: Split) -> Columns:
+    """Returns columns of a split of which the first example alone is decoded; the others are when
+    they are asked for. Labels that the split has at hand are there.
+    """
+    index = np.arange(len(split))
+    columns: dict[str, Column] = {
+        field: LazyColumn(_DecodedField(decoder, field), index, array.shape, array.dtype)
+        for field, array in decoder(0).items()
+    }
+    labels = labels_of(split)
+    if labels is not None and columns.get("label") is not None:
+        columns["label"] = labels.astype(columns["label"].dtype)
+    return Columns(columns)
+
+
+@dataclass(frozen=True)
+class _DecodedField:
+    """int64 [n] -> one field `[n, ...]` of those examples."""
+
+    decoder: Decoder
+    name: str
+
+    def __call__(self, index: np.ndarray) -> np.ndarray:
+        return np.stack([self.decoder(int(i))[self.name] for i in index])
 
 
 def describe_example(split: Split, name: str, i: int, error: Exception | str = "") -> str:

@@ -30,10 +30,11 @@ class BuiltRun:
     evaluations: Evaluations
 
 
-def build_run(config: Config, workdir: str = "") -> BuiltRun:
+def build_run(config: Config, workdir: str = "", first_only: bool = False) -> BuiltRun:
     """Loads the data, builds the program and places it on the devices of all processes.
 
-    `workdir`: the run's, if it has one yet; the tokenizer in its record is used.
+    `workdir`: the run's, if it has one yet; the tokenizer in its record is used. `first_only`: as
+    `load_dataset` has it, for a run that takes no step.
 
     Raises:
       UserError: for data, components, metrics or a strategy that do not fit each other, for what
@@ -49,7 +50,7 @@ def build_run(config: Config, workdir: str = "") -> BuiltRun:
 
 def _build_run(config: Config, workdir: str) -> BuiltRun:
     text = Record.open(workdir).tokenizer_text() if workdir and Record.exists(workdir) else ""
-    data = load_data(config, tokenizer=text)
+    data = load_data(config, tokenizer=text, first_only=first_only)
     program = build_program(config, data)
     program.training.traced.refuse_constants()
     layout = build_layout(program)
@@ -61,7 +62,9 @@ def _build_run(config: Config, workdir: str) -> BuiltRun:
     return BuiltRun(data, program, layout, evaluations)
 
 
-def load_data(config: Config, source: Component | None = None, tokenizer: str = "") -> Dataset:
+def load_data(
+    config: Config, source: Component | None = None, tokenizer: str = "", first_only: bool = False
+) -> Dataset:
     """Loads the data that a config names, or another source treated in the same way.
 
     `tokenizer`: the text of the run's tokenizer.json, if it has one already.
@@ -87,6 +90,7 @@ def _load_data(config: Config, component: Component, tokenizer: str) -> Dataset:
         train_decode=section.train_decode,
         tokenizer=tokenizer or section.tokenizer,
         encode=section.encode,
+        first_only=first_only,
     )
 
 
@@ -125,7 +129,7 @@ def _load_eval(config: Config, name: str, data: Dataset) -> Columns:
         )
     if section.source is not None:
         text = data.tokenizer.text if data.tokenizer else ""
-        other = load_data(config, section.source, text)
+        other = load_data(config, section.source, text, data.first_only)
         if other.spec != data.spec:
             raise UserError(
                 f"evals.{name}.source does not fit the run's own source: got {other.spec}, "

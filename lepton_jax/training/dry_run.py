@@ -7,6 +7,8 @@ import jax
 from lepton_jax.cluster.environment import Launch
 from lepton_jax.cluster.processes import join_processes
 from lepton_jax.config.config import Config
+from lepton_jax.console import say
+from lepton_jax.data.labels import absent_class_warnings
 from lepton_jax.errors import UserError
 from lepton_jax.training.build import BuiltRun, build_run
 from lepton_jax.training.doubts import find_doubts
@@ -15,7 +17,8 @@ from lepton_jax.training.runtime import runtime
 
 
 def describe_run(config: Config, launch: Launch) -> tuple[dict[str, Any], str]:
-    """Loads the data, builds the program and places it, as `train` would; takes no step.
+    """Loads the data, builds the program and places it, as `train` would; takes no step. Of images
+    that are not in the cache yet the first of each split is decoded.
 
     Returns:
       Facts about the run by name, and a table that says how each parameter is sharded.
@@ -27,12 +30,14 @@ def describe_run(config: Config, launch: Launch) -> tuple[dict[str, Any], str]:
         join_processes(launch, config.patience, config.heartbeat) as processes,
         runtime(config.precision),
     ):
-        return _describe(processes.attempt("prepare", lambda: build_run(config)))
+        return _describe(processes.attempt("prepare", lambda: build_run(config, first_only=True)))
 
 
 def _describe(built: BuiltRun) -> tuple[dict[str, Any], str]:
     data, program, layout = built.data, built.program, built.layout
     config = program.config
+    for sentence in absent_class_warnings(data.splits, data.spec.classes):
+        say(f"warning: {sentence}")
     count = sum(leaf.size for leaf in layout.parameters.values())
     facts = {
         "model": config.model.name,

@@ -81,6 +81,66 @@ def test_fingerprint_covers_source_decoding_and_carving():
     assert fingerprint() == variants[0]
 
 
+def load(source, **keys):
+    return load_dataset(source, decode=pipelines.read(""), valid_fraction=0.0, split_seed=0, **keys)
+
+
+LABEL = np.array([0, 1, 2, 0], np.int32)
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        pytest.param({"x": np.arange(4), "label": np.full(4, -1, np.int32)}, id="withheld"),
+        pytest.param({"x": np.arange(4)}, id="absent"),
+    ],
+)
+def test_a_test_without_labels_is_left_out_and_counted(test):
+    splits = {"train": Columns({"x": np.arange(4), "label": LABEL}), "test": Columns(test)}
+    data = load(Source(splits, ("a", "b", "c"), "f", "made here"))
+    assert data.summary() == (
+        "made here: train 4 examples of 3 classes; left out: 4 examples of 'test', "
+        "which has no labels"
+    )
+
+
+def test_other_fields_that_a_split_lacks_are_refused():
+    splits = {"train": {"x": np.arange(4), "y": np.arange(4)}, "test": {"x": np.arange(4)}}
+    with pytest.raises(UserError, match="'test' and split 'train' differ in their fields: x int32"):
+        load(source_of(splits))
+
+
+class Counted:
+    """Examples that count how often one was read."""
+
+    labels = LABEL
+
+    def __init__(self):
+        self.read = []
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, i):
+        self.read.append(i)
+        return {"image": np.full((2, 2, 1), i, np.uint8), "label": self.labels[i]}
+
+
+def test_a_look_at_the_data_decodes_the_first_example_and_the_cache_is_used_where_it_is():
+    split = Counted()
+    source = Source({"train": split, "test": split}, ("a", "b", "c"), "counted", "made here")
+    looked = load(source, first_only=True)
+    assert split.read == [0, 0]
+    assert looked.spec.fields["image"] == FieldSpec((2, 2, 1), "uint8")
+    assert looked.splits["test"].labels.tolist() == [0, 1, 2, 0]
+    assert looked.splits["test"].columns["image"][3].max() == 3
+    whole = load(source)
+    assert (whole.fingerprint, whole.spec) == (looked.fingerprint, looked.spec)
+    split.read.clear()
+    assert load(source, first_only=True).splits["train"].columns["image"][3].max() == 3
+    assert split.read == []
+
+
 @pytest.mark.parametrize(
     ("splits", "problem"),
     [

@@ -175,17 +175,6 @@ def test_a_label_that_names_no_class_is_named(tmp_path):
         load_dataset(source, decode=pipelines.read(""), valid_fraction=0.0, split_seed=0)
 
 
-def test_a_split_that_hides_its_labels_is_left_out(capsys):
-    image = np.zeros((6, 4, 4, 3), np.uint8)
-    train = Columns({"image": image, "label": np.array([0, 1, 2, 0, 2, 1], np.int32)})
-    hidden = Columns({"image": image, "label": np.full(6, -1, np.int32)})
-    source = Source({"train": train, "test": hidden}, CLASSES, "x", "made here")
-    assert list(
-        load_dataset(source, decode=pipelines.read(""), valid_fraction=0.0, split_seed=0).splits
-    ) == ["train"]
-    assert "split 'test' has no labels: it is left out" in capsys.readouterr().err
-
-
 def test_classes_without_examples_are_named_when_a_run_begins(tmp_path, capsys):
     np.savez(
         tmp_path / "few.npz",

@@ -54,13 +54,13 @@ def test_the_vocabulary_is_of_the_training_split_alone_when_valid_is_carved():
     assert (np.asarray(data.splits["valid"].columns["tokens"])[:, 0] == 1).all()
 
 
-def test_a_text_too_long_is_refused_by_its_number_or_cut_and_counted(capsys):
+def test_a_text_too_long_is_refused_by_its_number_or_cut_and_counted():
     long = {"train": texts("a", "a b"), "test": texts("a b", "b b b b a")}
     with pytest.raises(UserError, match=r"'test', example 1.* 5 tokens, more than 4.*truncate"):
         load(long)
     for _ in range(2):  # also when it is found encoded
         data = load(long, long="truncate")
-        assert "split 'test': 1 of 2 texts" in capsys.readouterr().err
+        assert "converted: 1 text of 'test' cut to the tokens" in str(data.account)
     test = data.splits["test"].columns
     np.testing.assert_array_equal(test["cut"], [False, True])
     np.testing.assert_array_equal(test["length"], [2, 4])

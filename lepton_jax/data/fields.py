@@ -1,0 +1,55 @@
+"""The fields that all splits of a data set have in common."""
+
+from collections.abc import Mapping
+
+from lepton_jax.data.account import Account
+from lepton_jax.data.labels import hides_labels
+from lepton_jax.data.source import Columns
+from lepton_jax.data.spec import RESERVED, FieldSpec
+from lepton_jax.errors import UserError
+
+
+def leave_out_unlabelled(splits: Mapping[str, Columns], account: Account) -> dict[str, Columns]:
+    """Returns the splits without those whose labels 'train' has and they have not, or withhold.
+    Their examples are noted.
+    """
+    kept = {}
+    for name, columns in splits.items():
+        train = splits.get("train", columns).columns
+        if name != "train" and (
+            hides_labels(columns) or train.keys() - columns.columns.keys() == {"label"}
+        ):
+            account.note("left out", f"examples of {name!r}, which has no labels", "", len(columns))
+        else:
+            kept[name] = columns
+    return kept
+
+
+def common_fields(splits: Mapping[str, Columns]) -> dict[str, FieldSpec]:
+    """Returns the fields of an example, which all splits have in common.
+
+    Raises:
+      UserError: when the splits differ in them, or a field has a name that batches use themselves.
+    """
+    specs = {
+        split: {k: FieldSpec(c.shape[1:], c.dtype.name) for k, c in columns.columns.items()}
+        for split, columns in splits.items()
+    }
+    first = "train" if "train" in specs else next(iter(specs))
+    for split, fields in specs.items():
+        if fields != specs[first]:
+            raise UserError(
+                f"split {split!r} and split {first!r} differ in their fields: "
+                f"{_describe_fields(fields)} against {_describe_fields(specs[first])}"
+            )
+    for name in RESERVED:
+        if name in specs[first]:
+            raise UserError(
+                f"a field of the data is called {name!r}, a name that batches need themselves; "
+                "rename the field"
+            )
+    return specs[first]
+
+
+def _describe_fields(fields: Mapping[str, FieldSpec]) -> str:
+    return ", ".join(f"{k} {f.dtype} {list(f.shape)}" for k, f in sorted(fields.items()))
