@@ -19,6 +19,7 @@ from lepton_jax.data.decoder import describe_example
 from lepton_jax.data.fields import common_fields, leave_out_unlabelled
 from lepton_jax.data.fresh import DecodedEachEpoch
 from lepton_jax.data.labels import check_labels
+from lepton_jax.data.naming import SPLITS
 from lepton_jax.data.source import (
     Columns,
     MappedSplit,
@@ -96,7 +97,9 @@ class Dataset:
         """Returns a line about the data: `images of pets: train 900, valid 100 examples of 2
         classes; left out: 3 dangling links (cat/3.png)`.
         """
-        sizes = ", ".join(f"{name} {len(split):,}" for name, split in self.splits.items())
+        named = [name for name in SPLITS if name in self.splits]
+        named += [name for name in self.splits if name not in SPLITS]
+        sizes = ", ".join(f"{name} {len(self.splits[name]):,}" for name in named)
         classes = f" of {len(self.spec.classes):,} classes" if self.spec.classes else ""
         account = f"; {self.account}" if str(self.account) else ""
         return f"{self.description}: {sizes} examples{classes}{account}"

@@ -43,12 +43,12 @@ def build_run(config: Config, workdir: str = "", first_only: bool = False) -> Bu
     """
     with keeping_tracebacks(workdir):
         try:
-            return _build_run(config, workdir)
+            return _build_run(config, workdir, first_only)
         except Exception as e:  # noqa: BLE001  whatever the parts of a config raise
             blame(f"model {config.model.name} with task {config.task.name}", e)
 
 
-def _build_run(config: Config, workdir: str) -> BuiltRun:
+def _build_run(config: Config, workdir: str, first_only: bool) -> BuiltRun:
     text = Record.open(workdir).tokenizer_text() if workdir and Record.exists(workdir) else ""
     data = load_data(config, tokenizer=text, first_only=first_only)
     program = build_program(config, data)
@@ -74,12 +74,12 @@ def load_data(
     """
     component = source or config.data.source
     try:
-        return _load_data(config, component, tokenizer)
+        return _load_data(config, component, tokenizer, first_only)
     except Exception as e:  # noqa: BLE001  whatever a user's source or encoding raises
         blame(f"source {component.name}", e)
 
 
-def _load_data(config: Config, component: Component, tokenizer: str) -> Dataset:
+def _load_data(config: Config, component: Component, tokenizer: str, first_only: bool) -> Dataset:
     section, built = config.data, component.build()
     check_source(component.name, built)
     return dataset.load_dataset(
@@ -103,8 +103,8 @@ def build_program(config: Config, data: Dataset) -> Program:
     if "train" not in data.splits:
         there = ", ".join(data.splits)
         raise UserError(
-            f"{data.description}: has no split 'train', only {there}. A split's folder, file "
-            f"or array is called {' or '.join(SPLITS['train'])}"
+            f"{data.description}: has no split 'train', only {there}. A split's folder, file or "
+            f"array is called {' or '.join(SPLITS['train'])}. {data.account}".rstrip(". ")
         )
     return Program(config, data.spec, len(data.splits["train"]))
 

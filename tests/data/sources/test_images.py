@@ -1,16 +1,22 @@
 """Image files become pixels: upright, in 8 bits, and what is converted is counted."""
 
+import errno
 import io
+import os
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from lepton_jax.config.pipeline import NO_TRANSFORMS
 from lepton_jax.data.account import Account
+from lepton_jax.data.decoder import Decoder
+from lepton_jax.data.sources.folder import ImageFiles
 from lepton_jax.data.sources.images import is_image, read_image
-from lepton_jax.errors import UserError
+from lepton_jax.errors import UserError, WorkError
 
 RGB = np.random.default_rng(0).integers(0, 256, (10, 12, 3), dtype=np.uint8)
 
@@ -154,3 +160,14 @@ def test_a_file_is_an_image_by_its_bytes_where_its_suffix_does_not_say(tmp_path,
         (tmp_path / name).write_bytes(data)
         assert is_image(tmp_path / name) == image
     assert is_image(tmp_path / "absent.JPE")
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE, errno.ENOMEM])
+def test_a_disk_that_fails_is_no_mistake_of_the_user(monkeypatch, code):
+    def fail(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(Image, "open", fail)
+    split = ImageFiles([Path("cat/a.png")], [0])
+    with pytest.raises(WorkError, match=r"cat/a\.png: "):
+        Decoder(split, "train", NO_TRANSFORMS)(0)
