@@ -5,18 +5,23 @@ worker processes and keeps them in order: its own shuffling, batching and iterat
 used.
 """
 
+import multiprocessing
 import os
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from lepton_jax.console import say
 from lepton_jax.data.order import Order
 from lepton_jax.data.source import Columns
 from lepton_jax.data.text.buckets import cut_texts
 
 THREADS = 4
+SHARED_MEMORY = "/dev/shm"
+_LEAST_SHARED_MEMORY = 1 << 20
 AHEAD = 8
 """Batches that are ready or under way."""
 
@@ -87,6 +92,9 @@ def make_loader(
       positions: int [b], this process's share of every batch; all of it by default.
     """
     batches = Batches(columns, order, positions)
+    if workers and (fault := _fault_of_shared_memory(batches, start)):
+        say(f"no worker processes here: {fault}; threads load the batches, which are the same")
+        workers = 0
     if workers is None:
         workers = _choose_workers(batches, start, stop)
     return HostLoader(batches, start, stop, workers)
@@ -106,9 +114,45 @@ def _grain_iterator(batches: Batches, start: int, stop: int, workers: int) -> An
     if workers:
         ahead = max(1, AHEAD // workers)
         dataset = dataset.mp_prefetch(
-            grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=ahead)
+            grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=ahead),
+            worker_init_fn=_end_with_parent,
         )
     return iter(dataset)
+
+
+def _end_with_parent(index: int, count: int) -> None:
+    """Ends this worker process as soon as its parent is gone, however that ended."""
+    parent = multiprocessing.parent_process()
+
+    def wait() -> None:
+        if parent is not None:
+            parent.join()  # a pipe whose other end the kernel closes
+            os._exit(1)
+
+    threading.Thread(target=wait, name="parent", daemon=True).start()
+
+
+def _fault_of_shared_memory(batches: Batches, step: int) -> str:
+    """Returns why worker processes cannot send batches through shared memory here, or ''.
+
+    A worker that fills it would be killed without a word (SIGBUS).
+    """
+    try:
+        multiprocessing.get_context("spawn").Lock()
+        if not os.path.exists(SHARED_MEMORY):  # not Linux
+            return ""
+        free = os.statvfs(SHARED_MEMORY)
+    except OSError as e:
+        return f"{SHARED_MEMORY} cannot be used ({e.strerror})"
+    batch = sum(field.nbytes for field in batches(step).values())
+    needed = _LEAST_SHARED_MEMORY + 2 * AHEAD * batch
+    available = free.f_bavail * free.f_frsize
+    if available < needed:
+        return (
+            f"{SHARED_MEMORY} has {available / 1e6:.0f} MB free, and {needed / 1e6:.0f} MB are "
+            "needed (docker run --shm-size)"
+        )
+    return ""
 
 
 def _choose_workers(batches: Batches, start: int, stop: int) -> int:
@@ -121,6 +165,8 @@ def _choose_workers(batches: Batches, start: int, stop: int) -> int:
         return 0
     threads = _measure_rate(HostLoader(batches, start, stop, workers=0))
     if threads > _FAST_ENOUGH:
+        return 0
+    if _fault_of_shared_memory(batches, start):
         return 0
     workers = max(1, (os.cpu_count() or 2) - 1)
     processes = _measure_rate(HostLoader(batches, start, stop, workers))

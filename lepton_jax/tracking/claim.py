@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 
+from lepton_jax.console import say
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.io import files
 from lepton_jax.io.files import Path
@@ -25,6 +26,8 @@ HEARTBEAT = 20.0
 """Seconds between two signs of life."""
 SILENCE = 120.0
 """Seconds without a sign of life after which an owner on another machine counts as dead."""
+POLL = 2.0
+"""Seconds between two looks at an owner on another machine that may be dead."""
 SETTLE = 1.0
 """Seconds after which, on a remote store, the last of several claims made at once stands."""
 
@@ -41,9 +44,14 @@ class Owner:
     heartbeat: float
     token: str
 
+    @property
+    def here(self) -> bool:
+        """Whether the owner is a process of this machine, whose kernel knows if it lives."""
+        return (self.host, self.boot) == (socket.gethostname(), _boot())
+
     def lives(self) -> bool:
         """Tells whether the owner is still at work, as far as this process can know."""
-        if (self.host, self.boot) == (socket.gethostname(), _boot()):
+        if self.here:
             return _started(self.pid) == self.started
         return time.time() - self.heartbeat < SILENCE
 
@@ -52,11 +60,14 @@ class Owner:
 def claim(workdir: Path) -> Iterator[Owner | None]:
     """Holds the workdir for this process; creates the folder if there is none.
 
-    Yields the owner that died and was taken over, if there was one.
+    Yields the owner that died and was taken over, if there was one. An owner on another machine
+    that may have died is waited for, until it gives a sign of life or has been silent for SILENCE
+    seconds.
 
     Raises:
-      UserError: when a living process holds it, naming host, pid and since when; or when the
-        workdir cannot be written.
+      UserError: when a living process of this machine holds it, naming host, pid and since when; or
+        when the workdir cannot be written.
+      WorkError: when one of another machine does: it may be about to end, so to try again helps.
     """
     files.make_dir(workdir)
     now = time.time()
@@ -102,13 +113,28 @@ def read_owner(workdir: Path) -> Owner | None:
 
 
 def _take(workdir: Path, mine: Owner) -> Owner | None:
-    with ExitStack() as stack:
-        if files.is_local(workdir):
-            stack.enter_context(lock_folder(workdir))
-        owner = read_owner(workdir)
-        if owner is not None and owner.lives():
+    watched: Owner | None = None
+    began = 0.0
+    while True:
+        with ExitStack() as stack:
+            if files.is_local(workdir):
+                stack.enter_context(lock_folder(workdir))
+            owner = read_owner(workdir)
+            # An owner's clock may be wrong: what counts is how long we have seen no new sign.
+            silent = watched is not None and time.monotonic() - began >= SILENCE
+            if owner is None or not owner.lives() or (silent and owner == watched):
+                files.write_json(_file(workdir), asdict(mine))
+                break
+        if owner.here or (watched is not None and owner != watched):
             raise _refusal(workdir, owner)
-        files.write_json(_file(workdir), asdict(mine))
+        if watched is None:
+            watched, began = owner, time.monotonic()
+            say(
+                f"{os.fspath(workdir)} is held by {_describe(owner)}, whose last sign of life is "
+                f"{max(0.0, time.time() - owner.heartbeat):.0f} s old: waiting until it gives "
+                f"another, or has given none for {SILENCE:g} s"
+            )
+        time.sleep(POLL)
     if not files.is_local(workdir):
         time.sleep(SETTLE)
         winner = read_owner(workdir)
@@ -130,12 +156,20 @@ def _token(workdir: Path) -> str | None:
     return owner.token if owner else None
 
 
-def _refusal(workdir: Path, owner: Owner) -> UserError:
-    since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(owner.since))
-    return UserError(
-        f"{os.fspath(workdir)} is in use by another process: host {owner.host}, pid {owner.pid}, "
-        f"since {since}. Let it end, stop it, or choose another --workdir"
+def _refusal(workdir: Path, owner: Owner) -> UserError | WorkError:
+    kind = UserError if owner.here else WorkError
+    return kind(
+        f"{os.fspath(workdir)} is in use by another process: {_describe(owner)}. Let it end, stop "
+        "it, or choose another --workdir"
     )
+
+
+def _describe(owner: Owner) -> str:
+    try:
+        since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(owner.since))
+    except (OverflowError, ValueError, OSError, TypeError):
+        since = f"{owner.since}"
+    return f"host {owner.host}, pid {owner.pid}, since {since}"
 
 
 def _file(workdir: Path) -> str:

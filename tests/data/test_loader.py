@@ -154,3 +154,32 @@ def test_workers_start_outside_absl_app_too(tmp_path):
     for batch in by_hand(generated_images(examples=101).splits["train"], range(30)):
         digest.update(b"".join(data for *_, data in batch))
     assert done.stdout.strip() == digest.hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("lock", "free", "said"),
+    [
+        (OSError(30, "Read-only file system"), None, "cannot be used (Read-only file system)"),
+        (OSError(38, "Function not implemented"), None, "cannot be used (Function not implemented"),
+        (None, 0, "has 0 MB free, and 1 MB are needed"),
+    ],
+)
+@pytest.mark.parametrize("workers", [2, None])
+def test_without_shared_memory_the_batches_come_from_threads(
+    train, monkeypatch, capsys, lock, free, said, workers
+):
+    class Context:
+        def Lock(self):  # noqa: N802
+            if lock:
+                raise lock
+
+    class Free:
+        f_bavail, f_frsize = free, 1
+
+    monkeypatch.setattr(loader.multiprocessing, "get_context", lambda kind: Context())
+    monkeypatch.setattr(loader.os, "statvfs", lambda path: Free)
+    monkeypatch.setattr(loader, "_FAST_ENOUGH", float("inf"))
+    batches = make_loader(train, order(), 0, STEPS, workers=workers)
+    assert batches.workers == 0
+    assert bytes_of(batches) == by_hand(train, range(STEPS))
+    assert (said in capsys.readouterr().err) == (workers is not None)

@@ -101,16 +101,63 @@ def test_a_gone_pid_is_dead_however_fresh_its_heartbeat(tmp_path):
         assert dead is not None
 
 
-@pytest.mark.parametrize("elsewhere", [{"host": "other"}, {"boot": "other"}])
-def test_from_another_machine_the_heartbeat_decides(tmp_path, elsewhere):
-    left_behind(tmp_path, heartbeat=time.time() - 100, **elsewhere)
-    with pytest.raises(UserError, match="in use"), claim(tmp_path):
-        pass
-    left_behind_again = json.loads((tmp_path / "owner.json").read_text())
-    left_behind_again["heartbeat"] = time.time() - 121
-    files.write_json(tmp_path / "owner.json", left_behind_again)
+ELSEWHERE = [{"host": "other"}, {"boot": "other"}]
+
+
+@pytest.mark.parametrize("elsewhere", ELSEWHERE)
+def test_owner_on_another_machine_that_is_silent_for_long_is_taken_over_at_once(
+    tmp_path, monkeypatch, elsewhere
+):
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("waited"))
+    left_behind(tmp_path, heartbeat=time.time() - 121, **elsewhere)
     with claim(tmp_path) as dead:
         assert dead is not None
+
+
+@pytest.mark.parametrize("elsewhere", ELSEWHERE)
+@pytest.mark.parametrize("ahead", [-0.1, 0.0, 1e6, float(2**40)])
+def test_owner_on_another_machine_is_taken_over_when_it_stays_silent(
+    tmp_path, monkeypatch, capsys, elsewhere, ahead
+):
+    """Also one whose clock is wrong by days: it is its silence here that counts."""
+    monkeypatch.setattr(claim_module, "SILENCE", 0.2)
+    monkeypatch.setattr(claim_module, "POLL", 0.02)
+    left_behind(tmp_path, heartbeat=time.time() + ahead, **elsewhere)
+    with claim(tmp_path) as dead:
+        assert dead is not None
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "is held by host" in said
+
+
+@pytest.mark.parametrize("elsewhere", ELSEWHERE)
+def test_owner_on_another_machine_that_gives_a_sign_is_no_users_mistake(
+    tmp_path, monkeypatch, elsewhere
+):
+    monkeypatch.setattr(claim_module, "POLL", 0.02)
+    left_behind(tmp_path, heartbeat=time.time() - 100, **elsewhere)
+
+    def live() -> None:
+        owner = json.loads((tmp_path / "owner.json").read_text())
+        files.write_json(tmp_path / "owner.json", {**owner, "heartbeat": time.time()})
+
+    thread = threading.Timer(0.2, live)
+    thread.start()
+    with pytest.raises(WorkError, match="in use by another process: host"), claim(tmp_path):
+        pass
+    thread.join()
+
+
+def test_owner_on_another_machine_that_ends_while_it_is_waited_for_leaves_the_workdir(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(claim_module, "POLL", 0.02)
+    left_behind(tmp_path, heartbeat=time.time(), host="other")
+    thread = threading.Timer(0.2, (tmp_path / "owner.json").unlink)
+    thread.start()
+    with claim(tmp_path) as dead:
+        assert dead is None
+    thread.join()
 
 
 def test_the_owner_gives_signs_of_life(tmp_path, monkeypatch):
