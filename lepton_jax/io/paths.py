@@ -1,22 +1,58 @@
 """The folders of a user that lepton_jax keeps something in, each named by a variable."""
 
 import os
+import tempfile
 from pathlib import Path
+
+from lepton_jax.errors import UserError
 
 
 def cache_root() -> Path:
     """Returns the folder of everything that is kept between runs and could be made again.
 
-    It is $LEPTON_JAX_CACHE, or ~/.cache/lepton_jax.
+    It is $LEPTON_JAX_CACHE, or ~/.cache/lepton_jax; in the temporary folder for a user without a
+    home, as containers have them.
+
+    Raises:
+      UserError: when LEPTON_JAX_CACHE is no path on a disk.
     """
-    return Path(os.environ.get("LEPTON_JAX_CACHE") or "~/.cache/lepton_jax").expanduser()
+    given = os.environ.get("LEPTON_JAX_CACHE")
+    if given:
+        return _local_path("LEPTON_JAX_CACHE", given)
+    try:
+        return Path("~/.cache/lepton_jax").expanduser()
+    except RuntimeError:
+        return Path(tempfile.gettempdir()) / f"lepton_jax-{os.getuid()}"
 
 
 def registry_root() -> Path:
     """Returns the absolute folder of the local registry.
 
     It is $LEPTON_JAX_REGISTRY, or lepton_jax/registry in $XDG_DATA_HOME or ~/.local/share.
+
+    Raises:
+      UserError: when it is no path on a disk, or this user has no home.
     """
+    given = os.environ.get("LEPTON_JAX_REGISTRY")
+    if given:
+        return _local_path("LEPTON_JAX_REGISTRY", given).absolute()
     data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
-    root = os.environ.get("LEPTON_JAX_REGISTRY") or f"{data}/lepton_jax/registry"
-    return Path(root).expanduser().absolute()
+    try:
+        return (Path(data) / "lepton_jax" / "registry").expanduser().absolute()
+    except RuntimeError:
+        raise UserError(
+            "this user has no home for a registry; set LEPTON_JAX_REGISTRY to a folder"
+        ) from None
+
+
+def _local_path(variable: str, given: str) -> Path:
+    """Returns the path that an environment variable names."""
+    if "://" in given or "\0" in given:
+        raise UserError(
+            f"{variable}={given}: expected a folder of this machine (a registry elsewhere is "
+            "named by MLFLOW_TRACKING_URI)"
+        )
+    try:
+        return Path(given).expanduser()
+    except RuntimeError:
+        raise UserError(f"{variable}={given}: there is no such user's home") from None

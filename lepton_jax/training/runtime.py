@@ -5,6 +5,7 @@ import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import jax
 
@@ -22,12 +23,22 @@ LARGEST_INT = 2**31 - 1
 def runtime(precision: str) -> Iterator[None]:
     """Keeps compiled programs between processes, and turns float64 on if `precision` is float64."""
     tune_allocator()
-    if not jax.config.values["jax_compilation_cache_dir"]:
-        jax.config.update("jax_compilation_cache_dir", str(cache_root() / "xla"))
+    compiled = cache_root() / "xla"
+    if not jax.config.values["jax_compilation_cache_dir"] and _is_writable(compiled):
+        jax.config.update("jax_compilation_cache_dir", str(compiled))
     # JAX's default leaves out what compiles within a second, which is most small models.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     with jax.enable_x64(precision == "float64"):
         yield
+
+
+def _is_writable(folder: Path) -> bool:
+    """Tells whether a folder can be written, and creates it; JAX would warn at each compilation."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)
 
 
 def tune_allocator() -> bool:
