@@ -22,6 +22,7 @@ from lepton_jax.config.config import Config
 from lepton_jax.config.user_code import describe_value
 from lepton_jax.errors import UserError
 from lepton_jax.nn.batch import Batch, training_batch
+from lepton_jax.nn.rng import Noise
 from lepton_jax.training.functional import Functional, array_attributes
 from lepton_jax.training.learner import Learner, Tools
 from lepton_jax.training.parts import Parts
@@ -44,6 +45,8 @@ class AbstractStep:
     """Names of the model's `Hyper` numbers that it keeps outside its variables."""
     model: str
     """The name of the model."""
+    mixes_in_vain: bool
+    """Whether `data.augment` mixes labels that the loss does not read."""
 
     def refuse_constants(self) -> None:
         """Raises `UserError` for a number of the model that trials may vary and that is constant.
@@ -56,6 +59,15 @@ class AbstractStep:
                 "that share a program would all compute with one value; keep it as "
                 f"lepton_jax.nn.layers.HyperVariable(jnp.asarray({name})) and read it as "
                 f"self.{name}[...]"
+            )
+
+    def refuse_unread_labels(self) -> None:
+        """Raises `UserError` where images are mixed and their labels are not."""
+        if self.mixes_in_vain:
+            raise UserError(
+                "data.augment: mixup and cutmix mix labels too ('mixed_label', 'mixed_share'), but "
+                "the task's loss does not read them; expected a task that does, such as "
+                "image_classification"
             )
 
 
@@ -83,8 +95,9 @@ def trace_step(
     sum_names: list[str] = []
     watch = _StructureWatch(parts.functional)
     held: dict[str, bool] = {}
+    mixed: list[str] = []
 
-    def trace(numbers: Any, seed: jax.Array, hyper: Any, batch: Batch) -> Any:
+    def trace(numbers: Any, zero: jax.Array, seed: jax.Array, hyper: Any, batch: Batch) -> Any:
         hyper = {**hyper, "model": numbers}
         make = parts.make_model(hyper)
 
@@ -94,7 +107,9 @@ def trace_step(
         state = _mark_variables(init(seed, hyper, init_model=init_model))
         held.update((name, watch.holds(x)) for name, x in flatten_tree(numbers).items())
         learner, tools = learner_of(state)
-        tools, batch = dataclasses.replace(tools, model=watch.model), training_batch(batch)
+        augment = _watch_labels(tools.augment, zero, mixed)
+        tools = dataclasses.replace(tools, model=watch.model, augment=augment)
+        batch = training_batch(batch)
         plain = isinstance(learner, Supervised) and not _names_users_parts(parts.config)
         step = learner.trace_loss if plain else learner.update
         new, sums = step(tools, state.learner, batch)
@@ -104,11 +119,34 @@ def trace_step(
         return state, new, sums
 
     seed = jax.ShapeDtypeStruct((), jnp.uint32)
+    arguments = (hyper["model"], jax.ShapeDtypeStruct((), jnp.float32), seed, hyper, batch)
     make_trace = jax.make_jaxpr(trace, return_shape=True)
-    traced, shapes = parts.explained(lambda: make_trace(hyper["model"], seed, hyper, batch))
-    reaching = zip(held.items(), _reaches_outputs(traced.jaxpr), strict=False)
-    constants = tuple(name for (name, kept), reaches in reaching if kept or reaches)
-    return AbstractStep(shapes[0], tuple(sum_names), constants, parts.config.model.name)
+    traced, shapes = parts.explained(lambda: make_trace(*arguments))
+    reaching = _reaches_outputs(traced.jaxpr)
+    of_numbers = zip(held.items(), reaching, strict=False)
+    constants = tuple(name for (name, kept), reaches in of_numbers if kept or reaches)
+    in_vain = bool(mixed) and not reaching[len(held)]
+    model = parts.config.model.name
+    return AbstractStep(shapes[0], tuple(sum_names), constants, model, in_vain)
+
+
+def _watch_labels(
+    augment: Callable[[Batch, Noise], Batch], zero: jax.Array, mixed: list[str]
+) -> Callable[[Batch, Noise], Batch]:
+    """Returns `augment` with `zero` in the shares of mixed labels, to be followed from there.
+
+    `mixed` notes that there are such shares.
+    """
+
+    def watched(batch: Batch, noise: Noise) -> Batch:
+        batch = augment(batch, noise)
+        if "mixed_share" not in batch:
+            return batch
+        mixed.append("mixed_share")
+        share = batch["mixed_share"]
+        return {**batch, "mixed_share": share + zero.astype(share.dtype)}
+
+    return watched
 
 
 def _names_users_parts(config: Config) -> bool:

@@ -1,17 +1,21 @@
 """Mixup and cutmix against numpy, on one device and on eight; what a task makes of mixed labels."""
 
+import dataclasses
 import functools
+from contextlib import nullcontext
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lepton_jax.config.validation import parse_pipeline, validate_config
 from lepton_jax.data.spec import DataSpec, FieldSpec
 from lepton_jax.errors import UserError
 from lepton_jax.nn.rng import Noise, example_keys
 from lepton_jax.placement import strategies
 from lepton_jax.tasks.classification import ImageClassification
+from lepton_jax.training import build
 from lepton_jax.transforms.mix import cutmix, mixup
 
 B, H, W, K = 16, 6, 8, 5
@@ -139,3 +143,31 @@ def test_data_without_labels_is_refused_in_words(mix):
     noise = Noise(example_keys(jnp.uint32(0), jnp.int32(0), jnp.asarray(POSITION)))
     with pytest.raises(UserError, match="no field 'label'; it has image, target"):
         mix(batch, noise)
+
+
+@pytest.mark.parametrize(
+    ("task", "model", "augment", "refused"),
+    [
+        ("image_classification", "cnn", "cutmix(alpha=0.3)|mixup(alpha=0.1)", False),
+        ("image_generation_by_vae", "vae", "mixup(alpha=0.3)", True),
+        ("image_generation_by_vae", "vae", "flip", False),
+    ],
+)
+def test_a_task_that_does_not_read_mixed_labels_is_refused(
+    task: str, model: str, augment: str, refused: bool
+):
+    source = {"name": "generated_images", "examples": 20, "classes": 4, "size": (16, 16, 3)}
+    config = validate_config(
+        {
+            "model": {"name": model}, "task": {"name": task},
+            "data": {"source": source, "augment": augment},
+            "optimizer": {"name": "sgd", "learning_rate": 0.1},
+            "batch_size": 4, "train_for": "2 steps",
+        }
+    )  # fmt: skip
+    if task == "image_classification":
+        prepared = dataclasses.replace(config.data, prepare=parse_pipeline("transform", "scale"))
+        config = dataclasses.replace(config, data=prepared)
+    traced = build.build_program(config, build.load_data(config)).training.traced
+    with pytest.raises(UserError, match="does not read them") if refused else nullcontext():
+        traced.refuse_unread_labels()
