@@ -91,8 +91,10 @@ def cached_columns(
         cached = _open(folder)
         if cached is not None:  # before the split's length is asked for, which may be work
             return cached
-    if len(split) == 0:
-        raise UserError(f"split {name!r} has no examples")
+    account = Account()
+    with account.opened():  # to know its length, a split may read all its texts
+        if len(split) == 0:
+            raise UserError(f"split {name!r} has no examples")
     if in_memory is not None:
         return Columns(require_fields(numeric_fields(in_memory.columns), name))
     decoder = Decoder(split, name, decode)
@@ -103,7 +105,7 @@ def cached_columns(
         with _locked(folder.with_suffix(".lock")):
             cached = _open(folder)  # another process may have built it while we waited
             if cached is None:
-                _build(decoder, name, len(split), folder)
+                _build(decoder, name, len(split), folder, account)
                 cached = CachedColumns(folder)
             return cached
     except OSError as e:
@@ -121,14 +123,14 @@ def _open(folder: Path) -> CachedColumns | None:
         return None
 
 
-def _build(decoder: Decoder, name: str, count: int, folder: Path) -> None:
+def _build(decoder: Decoder, name: str, count: int, folder: Path, account: Account) -> None:
     for leftover in (folder, *folder.parent.glob(f".{folder.name}.*")):  # damaged, or unfinished
         if leftover.exists():
             shutil.rmtree(leftover)
     examples = _decode_all(decoder, name, count)
     sizes = {}
     with contextlib.ExitStack() as stack:
-        account = stack.enter_context(Account().opened())
+        stack.enter_context(account.opened())
         first = next(examples)
         partial = stack.enter_context(replace_folder(folder))
         partial.mkdir()

@@ -41,7 +41,7 @@ class RunReader:
             self._data = trained.data
             vocabulary = self._data.spec.vocabulary
             assert vocabulary is not None
-            self.end = vocabulary.end
+            self.end, self.unknown = vocabulary.end, vocabulary.unknown
             program = trained.program
             self._variables = program.training.variables(trained.state)
             model = program.parts.functional.merge(*self._variables)
@@ -116,7 +116,7 @@ class BundleReader:
                 "language_modelling on texts"
             )
         self.context = int(text["size"]) - 1
-        self.end = text.get("end")
+        self.end, self.unknown = text.get("end"), text.get("unknown")
         self._pad = int(text["pad"])
 
     def running(self) -> AbstractContextManager[None]:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from lepton_jax.config.schema import is_off
+from lepton_jax.console import say
 from lepton_jax.errors import WorkError
 
 UNFINISHED = "\N{REPLACEMENT CHARACTER}"
@@ -33,7 +34,8 @@ class TokenReader(Protocol):
     """A language model with its tokenizer.
 
     `source`: where it comes from, in words. `context`: the most tokens that it looks back on; None
-    for as many as there are. `end`: the token that ends a text, if one does.
+    for as many as there are. `end`: the token that ends a text, if one does. `unknown`: the token
+    of what the vocabulary lacks, if there is one.
     """
 
     @property
@@ -42,6 +44,8 @@ class TokenReader(Protocol):
     def context(self) -> int | None: ...
     @property
     def end(self) -> int | None: ...
+    @property
+    def unknown(self) -> int | None: ...
     def prompt(self, text: str, /) -> list[int]:
         """Returns the tokens of a text that goes on."""
         ...
@@ -66,6 +70,9 @@ def stream_text(
     """
     with reader.running():
         tokens[:] = reader.prompt(prompt)
+        unknown = tokens.count(reader.unknown) if reader.unknown is not None else 0
+        if unknown:
+            say(f"prompt: the vocabulary lacks {unknown:,} of its {len(tokens):,} tokens")
         shown = ""
         yield prompt
         prompt_text = reader.text(tokens)

@@ -117,6 +117,7 @@ class TokenChunks:
         ids, ends, start = [], [], 0
         for text in _texts(self.split, self.text):
             encoding = self.tokenizer.encode(text)
+            self.tokenizer.note_text(encoding, text)
             if encoding.ids:
                 end = np.fromiter((b for _, b in encoding.offsets), np.int64, len(encoding.ids))
                 # The tokens around a text have no place in it. Characters that no token stands for

@@ -216,6 +216,7 @@ class PaddedEncoder:
                 "data.encode.long='truncate' truncates it"
             )
         ids, kinds = encoding.ids, encoding.type_ids
+        self.tokenizer.note_text(encoding, *(text,) if pair is None else (text, pair))
         if not ids:
             if vocabulary.unknown is None:
                 raise UserError(

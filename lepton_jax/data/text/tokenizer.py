@@ -9,10 +9,12 @@ in a bundle, where `serving/loader.py` reads it. A trained tokenizer is cached b
 import contextlib
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
+from lepton_jax.data.account import note_decoding
 from lepton_jax.data.spec import Vocabulary
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.io.atomic import replace_file
@@ -20,6 +22,9 @@ from lepton_jax.io.paths import cache_root
 
 # Part of every digest: raise it when a tokenizer of ours is made in another way.
 _VERSION = 1
+
+SHOWN = 40
+"""Characters of a text that a note shows."""
 
 SPECIAL = {
     "pad": ("[PAD]", "<pad>", "<|pad|>", "<|finetune_right_pad_id|>"),
@@ -83,6 +88,31 @@ class Tokenizer:
         cutting = Tokenizer(self.text)
         cutting._tokenizer.enable_truncation(length)
         return cutting
+
+    @cached_property
+    def _special(self) -> re.Pattern[str] | None:
+        """The texts that are read as special tokens wherever they stand."""
+        added = json.loads(self.text).get("added_tokens") or ()
+        contents = [re.escape(t["content"]) for t in added if t.get("special")]
+        return re.compile("|".join(contents)) if contents else None
+
+    def note_text(self, encoding: Any, *texts: str) -> None:
+        """Notes, where a split is decoded, what of a text or a pair becomes other tokens than it
+        says. `encoding` is the library's `Encoding` of it.
+        """
+        for text in texts:
+            found = self._special.search(text) if self._special else None
+            if found:
+                what = f"texts with {found[0]!r}, which is read as the special token"
+                note_decoding(what, repr(text[:SHOWN]))
+        unknown, ids = self.vocabulary.unknown, encoding.ids
+        if not ids:
+            note_decoding("texts without a token", repr(texts[0][:SHOWN]))
+        elif unknown is not None and unknown in ids:
+            i = ids.index(unknown)
+            start, end = encoding.offsets[i]
+            part = texts[encoding.token_to_sequence(i) or 0][start:end]
+            note_decoding("texts with parts that the vocabulary lacks", repr(part))
 
     def encode(self, text: str, pair: str | None = None) -> Any:
         """Encodes a text, or a pair, as the library's `Encoding`: `ids`, `type_ids`, `offsets` into

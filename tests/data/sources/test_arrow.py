@@ -144,7 +144,7 @@ def test_a_truncated_image_is_named_by_file_and_row(tmp_path):
 def test_what_is_no_such_folder_or_file_is_one_clear_error(tmp_path, saved):
     with pytest.raises(UserError, match=r"neither dataset_dict\.json nor state\.json"):
         saved_dataset(path=str(tmp_path))
-    with pytest.raises(UserError, match="no .parquet file there"):
+    with pytest.raises(UserError, match=r"no \.parquet file there"):
         parquet(path=str(tmp_path / "nowhere"))
     (tmp_path / "no.parquet").write_bytes(b"hello")
     with pytest.raises(UserError, match=r"no\.parquet: not a readable Parquet file"):
