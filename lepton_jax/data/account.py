@@ -18,7 +18,14 @@ Done = Literal["left out", "joined", "renamed", "converted", "noticed"]
 _SINGULAR = {
     **{"cells": "cell", "classes": "class", "columns": "column", "examples": "example"},
     **{"files": "file", "folders": "folder", "images": "image", "labels": "label"},
-    **{"lines": "line", "links": "link", "rows": "row", "texts": "text", "values": "value"},
+    **{
+        "lines": "line",
+        "links": "link",
+        "rows": "row",
+        "splits": "split",
+        "texts": "text",
+        "values": "value",
+    },
 }
 
 SHOWN = 5

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lepton_jax.console import say
 from lepton_jax.errors import UserError
 from lepton_jax.serving.loader import Bundle
 
@@ -36,6 +37,7 @@ def gather_inputs(bundle: Bundle, inputs: Sequence[Any], examples: int) -> list[
             raw += _from_array(bundle, os.fspath(source), _read_array(os.fspath(source)))
         elif bundle.takes_text:
             encoded, cut = bundle.encode(*os.fspath(source).split("\t"))
+            _say_unknown(bundle, os.fspath(source), encoded)
             raw.append(RawInput(f"{source} (cut)" if cut else os.fspath(source), encoded))
         elif bundle.signature["inputs"].keys() == {"seed"}:
             raw.append(RawInput(f"seed {source}", {"seed": _parse_seed(os.fspath(source))}))
@@ -43,6 +45,17 @@ def gather_inputs(bundle: Bundle, inputs: Sequence[Any], examples: int) -> list[
             name = next(iter(bundle.signature["inputs"]))
             raw.append(RawInput(os.fspath(source), {name: bundle.decode(source)}))
     return raw
+
+
+def _say_unknown(bundle: Bundle, text: str, encoded: Mapping[str, np.ndarray]) -> None:
+    """Says how many tokens of a text the vocabulary of a bundle lacks, if any."""
+    how = bundle.signature["text"]
+    names, unknown = how["inputs"], how.get("unknown")
+    length = int(encoded[names["length"]]) if "length" in names else None
+    tokens = encoded[names["tokens"]][:length]
+    lacking = 0 if unknown is None else int((tokens == unknown).sum())
+    if lacking:
+        say(f"{text!r:.60}: the vocabulary lacks {lacking:,} of its {len(tokens):,} tokens")
 
 
 def expected_input(bundle: Bundle) -> str:

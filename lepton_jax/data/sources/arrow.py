@@ -179,7 +179,7 @@ def arrow_source(
         elif split == "train":
             raise UserError(f"{path}: the split 'train' has no rows")
         else:
-            account.note("left out", "split without rows", repr(split))
+            account.note("left out", "splits without rows", repr(split))
     if not parts:
         raise UserError(f"{path}: has no rows")
     columns = list(dict.fromkeys(n for part in parts.values() for n in part.table.column_names))
@@ -191,7 +191,7 @@ def arrow_source(
                 f"there are: {', '.join(columns)}"
             )
         if column != key and key in columns and key not in fields:
-            account.note("left out", f"column {key!r}, as data.source.{key} names", column)
+            account.note("left out", f"columns called {key!r}, as data.source.{key} names", column)
             columns.remove(key)
     left_out = {
         name: reason

@@ -203,9 +203,9 @@ def _note(columns: Mapping[str, LabelColumn], classes: Sequence[str], account: A
             account.note("noticed", what, ", ".join(group), len(group))
     for c in classes:
         if c.casefold() in _PLACEHOLDERS:
-            account.note("noticed", "class that is called as missing labels are", repr(c))
+            account.note("noticed", "classes called as missing labels are", repr(c))
     if "-1" in classes and set(classes) != {"-1", "1"}:
-        account.note("noticed", "class that is called as hidden labels are", "'-1'")
+        account.note("noticed", "classes called as hidden labels are", "'-1'")
     for column in columns.values():
         rows = np.isin(column.of, [i for i, v in enumerate(column.values) if _has_blanks(v)])
         if rows.any():

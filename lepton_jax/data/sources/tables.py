@@ -165,7 +165,7 @@ def _read_tables(
         _note_dividing(parts, label, account)
     columns = [c for c in dict.fromkeys(chain(*(t.names for t in tables))) if c != split]
     if label not in (None, "label") and "label" in columns:
-        account.note("left out", "column 'label', as data.source.label names", str(label))
+        account.note("left out", "columns called 'label', as data.source.label names", str(label))
         columns.remove("label")
     kinds = judge_columns(tables, [c for c in columns if c != label], written)
     if kinds.numbers and written:
@@ -250,7 +250,7 @@ def _note_dividing(parts: Mapping[str, _Part], label: str | None, account: Accou
             cure = f"; data.source.split = {name!r} divides the rows"
             cure *= any(is_split_name(v) and split_name(v) == "train" for v in values)
             shown = ", ".join(values[:5])
-            account.note("noticed", "column that names splits", f"{name!r}: {shown}{cure}")
+            account.note("noticed", "columns that name splits", f"{name!r}: {shown}{cure}")
 
 
 def _read_labels(
