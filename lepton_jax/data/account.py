@@ -15,18 +15,11 @@ from typing import Any, Literal, get_args
 
 Done = Literal["left out", "joined", "renamed", "converted", "noticed"]
 
-_SINGULAR = {
-    **{"cells": "cell", "classes": "class", "columns": "column", "examples": "example"},
-    **{"files": "file", "folders": "folder", "images": "image", "labels": "label"},
-    **{
-        "lines": "line",
-        "links": "link",
-        "rows": "row",
-        "splits": "split",
-        "texts": "text",
-        "values": "value",
-    },
-}
+_NOUNS = (
+    *("cells", "columns", "examples", "files", "folders", "images", "labels", "lines", "links"),
+    *("rows", "splits", "texts", "values"),
+)
+_SINGULAR = {**{noun: noun.removesuffix("s") for noun in _NOUNS}, "classes": "class"}
 
 SHOWN = 5
 """Notes of one kind that the line of an account shows, those of the highest counts."""

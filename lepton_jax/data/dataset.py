@@ -6,7 +6,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from lepton_jax.data.decoder import describe_example
 from lepton_jax.data.fields import common_fields, leave_out_unlabelled
 from lepton_jax.data.fresh import DecodedEachEpoch
 from lepton_jax.data.labels import check_labels
-from lepton_jax.data.naming import SPLITS
+from lepton_jax.data.naming import SPLITS, name_splits
 from lepton_jax.data.source import (
     Columns,
     MappedSplit,
@@ -169,6 +169,7 @@ def load_dataset(
     """
     if not source.splits:
         raise UserError(f"{source.description}: has no splits")
+    source = _with_our_names(source)
     encoding: Encoding | None = encode.build() if encode is not None else None
     if encoding is not None:
         source = source_with_texts(source, encoding.reads)
@@ -224,6 +225,20 @@ def load_dataset(
         first_only=first_only,
         account=account,
     )
+
+
+def _with_our_names(source: Source) -> Source:
+    """Returns the source with its splits called 'train', 'valid' and 'test', as they are meant."""
+    names = name_splits({name: name for name in source.splits}, source.description)
+    if all(ours == theirs for theirs, ours in names.items()):
+        return source
+    account = Account()
+    account.add(source.account)
+    for theirs, ours in names.items():
+        if ours != theirs:
+            account.note("renamed", "splits", f"{theirs!r} is {ours!r}")
+    splits = {names[name]: split for name, split in source.splits.items()}
+    return replace(source, splits=splits, account=account)
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,9 @@ class FieldSpec:
 
 SEED = FieldSpec((), "uint32")
 
+SHOWN = 5
+"""Names that a message lists."""
+
 
 class LeftOut(NamedTuple):
     """Why a column of the data is no field: what it holds, and where that was seen."""
@@ -105,6 +108,15 @@ class DataSpec:
         assert self.vocabulary is not None
         return self.vocabulary.decode_words(tokens)
 
+    def difference(self, other: "DataSpec") -> str:
+        """Says in what it differs from another: `the classes are 'cat', expected 'cat', 'dog'`."""
+        if self.fields != other.fields:
+            return f"the fields are {_shown_fields(self)}, expected {_shown_fields(other)}"
+        if self.classes != other.classes:
+            mine, theirs = (_shown(spec.classes) for spec in (self, other))
+            return f"the classes are {mine}, expected {theirs}"
+        return "its tokens are another vocabulary"
+
     def require(
         self, task: str, name: str, axes: int | tuple[int, ...], dtype: str = "", hint: str = ""
     ) -> FieldSpec:
@@ -127,9 +139,7 @@ class DataSpec:
         of = {"": "", "int": " of integers", "float": " of floats"}.get(dtype, f" of {dtype}")
         raise UserError(
             f"{task} needs a field {name!r}{of} with {' or '.join(map(str, ranks))} axes an "
-            "example; the data has "
-            + ", ".join(f"{k} {v.dtype} {v.shape}" for k, v in self.fields.items())
-            + (hint and f". {hint}")
+            f"example; the data has {_shown_fields(self)}" + (hint and f". {hint}")
         )
 
     def _column_hint(self, name: str, ranks: tuple[int, ...], dtype: str) -> str:
@@ -143,8 +153,8 @@ class DataSpec:
         ]
         fit += [column for column in self.columns if column not in self.fields]
         near = did_you_mean(name, fit)
-        which = " or ".join(map(repr, fit)) if fit else "..."
-        there = f"The columns of {self.origin} are {', '.join(map(repr, self.columns))}"
+        which = " or ".join(map(repr, fit[:SHOWN])) if fit else "..."
+        there = f"The columns of {self.origin} are {_shown(self.columns)}"
         key = f"data.source.{name} = {which} names the column{near}"
         return f"{there}; {key}" if self.columns else key
 
@@ -173,3 +183,12 @@ class DataSpec:
                 f"{len(self.classes)}{named}"
             )
         return self.classes
+
+
+def _shown_fields(spec: DataSpec) -> str:
+    return ", ".join(f"{k} {v.dtype} {v.shape}" for k, v in spec.fields.items())
+
+
+def _shown(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return (", ".join(map(repr, names[:SHOWN])) + more) or "none"

@@ -276,14 +276,15 @@ class Bundle:
         source = io.BytesIO(image) if isinstance(image, bytes) else image
         try:
             with Image.open(source) as opened:
-                mode = opened.mode
-                picture = opened.convert("L" if mode in ("1", "L", "LA") else "RGB")
+                if opened.mode.startswith(("I", "F")):
+                    raise InputError(f"{named}: {opened.mode!r} pixels; expected 8 bits a channel")
+                picture = opened.convert("L" if opened.mode in ("1", "L", "LA") else "RGB")
                 picture = _upright(opened, picture)
+        except InputError:
+            raise
         except Exception as e:  # noqa: BLE001  Pillow's readers raise anything on damaged files
             reason = getattr(e, "strerror", None) or "not an image that can be decoded"
             raise InputError(f"cannot read {named}: {reason}") from None
-        if mode.startswith(("I", "F")):
-            raise InputError(f"{named}: {mode!r} pixels; expected 8 bits a channel")
         for name, arguments in decoding["steps"]:
             if name not in DECODERS:
                 raise BundleError(f"the signature's decoding step {name!r:.60} is unknown here")

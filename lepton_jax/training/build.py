@@ -10,7 +10,7 @@ from lepton_jax.config.config import Config
 from lepton_jax.config.user_code import blame, keeping_tracebacks
 from lepton_jax.data import dataset
 from lepton_jax.data.dataset import Dataset
-from lepton_jax.data.naming import SPLITS
+from lepton_jax.data.naming import SPLITS, split_name
 from lepton_jax.data.source import Columns, check_source
 from lepton_jax.errors import UserError, did_you_mean
 from lepton_jax.evaluation.schedule import Evaluations
@@ -133,14 +133,16 @@ def _load_eval(config: Config, name: str, data: Dataset) -> Columns:
         other = load_data(config, section.source, text, data.first_only)
         if other.spec != data.spec:
             raise UserError(
-                f"evals.{name}.source does not fit the run's own source: got {other.spec}, "
-                f"expected {data.spec}"
+                f"evals.{name}.source does not fit the run's own source: "
+                f"{other.spec.difference(data.spec)}"
             )
+        data.account.add(other.account)
         data = other
-    if section.split not in data.splits:
+    split = section.split if section.split in data.splits else split_name(section.split)
+    if split not in data.splits:
         there = ", ".join(data.splits)
         raise UserError(
             f"evals.{name}.split = {section.split!r}: the source has {there}"
             f"{did_you_mean(section.split, data.splits)}"
         )
-    return data.splits[section.split]
+    return data.splits[split]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from lepton_jax.data.labels import absent_class_warnings
+from lepton_jax.data.spec import DataSpec
 from lepton_jax.tracking.best import usual_mode
 from lepton_jax.training import optimizer
 from lepton_jax.training.build import BuiltRun
@@ -24,10 +25,22 @@ def find_doubts(built: BuiltRun) -> list[str]:
     data, program = built.data, built.program
     return [
         *absent_class_warnings(data.splits, data.spec.classes),
+        *_of_images(data.spec),
         *_of_best(program),
         *_of_rates(program),
         *_of_batches(program),
     ]
+
+
+def _of_images(spec: DataSpec) -> Iterator[str]:
+    image = spec.fields.get("image")
+    if image is not None and len(image.shape) == 3 and image.shape[0] in (1, 3):
+        channels = image.shape[2]
+        if channels > 4 and channels == image.shape[1]:
+            yield (
+                f"images {list(image.shape)} have {channels} channels: an image is [height, width, "
+                "channels], not [channels, height, width] (images.transpose(0, 2, 3, 1))"
+            )
 
 
 def _of_best(program: Program) -> Iterator[str]:

@@ -7,8 +7,6 @@ import jax
 from lepton_jax.cluster.environment import Launch
 from lepton_jax.cluster.processes import join_processes
 from lepton_jax.config.config import Config
-from lepton_jax.console import say
-from lepton_jax.data.labels import absent_class_warnings
 from lepton_jax.errors import UserError
 from lepton_jax.training.build import BuiltRun, build_run
 from lepton_jax.training.doubts import find_doubts
@@ -36,8 +34,6 @@ def describe_run(config: Config, launch: Launch) -> tuple[dict[str, Any], str]:
 def _describe(built: BuiltRun) -> tuple[dict[str, Any], str]:
     data, program, layout = built.data, built.program, built.layout
     config = program.config
-    for sentence in absent_class_warnings(data.splits, data.spec.classes):
-        say(f"warning: {sentence}")
     count = sum(leaf.size for leaf in layout.parameters.values())
     facts = {
         "model": config.model.name,

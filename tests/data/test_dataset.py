@@ -110,6 +110,15 @@ def test_other_fields_that_a_split_lacks_are_refused():
         load(source_of(splits))
 
 
+def test_splits_of_any_source_are_called_by_our_names():
+    x = {"x": np.arange(4)}
+    data = load(source_of({"Training": x, "validation": x, "fold": x}))
+    assert set(data.splits) == {"train", "valid", "fold"}
+    assert str(data.account) == "renamed: 2 splits ('Training' is 'train')"
+    with pytest.raises(UserError, match="made here: 'val' and 'dev' both mean the split 'valid'"):
+        load(source_of({"train": x, "val": x, "dev": x}))
+
+
 class Counted:
     """Examples that count how often one was read."""
 

@@ -72,3 +72,24 @@ def test_labels_that_are_no_classes_are_refused_with_the_cure(data, said):
 
 def test_a_number_of_the_data_names_a_class():
     assert spec({"label": NUMBER}).require_classes("x") == ("no", "yes")
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (spec({"label": NUMBER}), "the fields are label int32 (), expected image uint8 (8, 8, 1)"),
+        (
+            spec({"image": IMAGE}, classes=tuple(map(str, range(1000)))),
+            "the classes are '0', '1', '2', '3', '4' and 995 more, expected 'no', 'yes'",
+        ),
+        (spec({"image": IMAGE}, classes=()), "the classes are none, expected 'no', 'yes'"),
+    ],
+)
+def test_two_data_sets_differ_in_a_few_words(other, said):
+    assert other.difference(spec({"image": IMAGE})) == said
+
+
+def test_of_many_columns_a_few_are_listed():
+    with pytest.raises(UserError, match=r"are 'c0', .*'c4' and 995 more") as error:
+        spec(TOKENS, tuple(f"c{i}" for i in range(1000))).require_classes("x")
+    assert len(str(error.value)) < 500

@@ -53,7 +53,7 @@ VARIES = {
 
 OF_THE_MACHINE = "of the machine"
 ELSEWHERE = {
-    *("code", "commit", "harness_code", "packages", "variables"),
+    *("code", "commit", "data_account", "harness_code", "packages", "variables"),
     "seconds_a_step_and_trial",
 }
 """Keys whose structure depends on where it is looked at."""

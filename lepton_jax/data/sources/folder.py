@@ -56,8 +56,8 @@ def folder(*, path: Running[str]) -> Source:
     Raises:
       UserError: naming the folder that is absent, empty or of another layout.
     """
-    root = Path(path).expanduser()
-    if not path or not root.is_dir():
+    root = Path(os.path.expanduser(path))
+    if not path or not os.path.isdir(root):
         raise UserError(f"{path or repr(path)}: {_problem(path)} (data.source.path); {LAYOUT}")
     account = Account()
     tree = _scan(root, "", account, ())
@@ -82,11 +82,14 @@ def folder(*, path: Running[str]) -> Source:
 
 
 def _problem(path: str) -> str:
-    root = Path(path).expanduser()
-    if path and root.exists():
+    root = os.path.expanduser(path)
+    if not path:
+        return "an empty path"
+    if os.path.exists(root):
         return "not a folder"
-    beside = [f.name for f in root.parent.iterdir()] if root.parent.is_dir() else []
-    return f"no such folder{did_you_mean(root.name, beside)}"
+    parent, name = os.path.split(os.path.abspath(root))
+    beside = os.listdir(parent) if os.path.isdir(parent) else []
+    return f"no such folder{did_you_mean(name, beside)}"
 
 
 @dataclass

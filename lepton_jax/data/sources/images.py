@@ -62,15 +62,16 @@ def read_image(image: str | os.PathLike[str] | bytes, name: str) -> np.ndarray:
 
     try:
         with Image.open(io.BytesIO(image) if isinstance(image, bytes) else image) as opened:
-            mode = opened.mode
-            grey = mode in ("1", "L", "LA")
+            if opened.mode.startswith(("I", "F")):
+                raise UserError(f"{name}: {opened.mode!r} pixels; expected 8 bits a channel")
+            grey = opened.mode in ("1", "L", "LA")
             pixels, conversions = _upright_pixels(opened, "L" if grey else "RGB")
+    except UserError:
+        raise
     except Exception as e:  # noqa: BLE001  Pillow's readers raise anything on damaged files
         if isinstance(e, MemoryError) or (isinstance(e, OSError) and e.errno in _TRANSIENT):
             raise WorkError(f"{name}: {e}") from None
         raise UserError(f"{name}: not a readable image: {e}") from None
-    if mode.startswith(("I", "F")):
-        raise UserError(f"{name}: {mode!r} pixels; expected 8 bits a channel")
     for what in conversions:
         note_decoding(what, name)
     return pixels[..., None] if grey else pixels

@@ -1,9 +1,13 @@
 """Images in folders by class."""
 
 import os
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from lepton_jax.data.dataset import load_dataset
@@ -292,6 +296,46 @@ def test_every_file_is_read_refused_or_counted(tmp_path, names, splits, account)
     assert bool(account) == bool(str(source.account))
 
 
+SPLITS = st.sampled_from(["train", "train", "Test", "val", "extra"])
+CLASSES = st.sampled_from(["cat", "cat", "dog", " bird", ".git"])
+BELOW = st.sampled_from(["", "", "", "2020/", "2020/more/", ".cache/", "train/"])
+FILES = st.sampled_from(["0.png", "1.JPEG", "2.bmp", "3.gif", "a.txt", ".x.png", "l.png -> /no"])
+IN_CLASSES = st.builds("{}/{}{}".format, CLASSES, BELOW, FILES)
+IN_SPLITS = st.builds("{}/{}".format, SPLITS, st.one_of(IN_CLASSES, IN_CLASSES, FILES))
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    st.one_of(
+        st.sets(st.one_of(IN_CLASSES, IN_CLASSES, FILES), min_size=2, max_size=16),
+        st.sets(st.one_of(IN_SPLITS, IN_SPLITS, FILES), min_size=4, max_size=16),
+    )
+)
+def test_in_any_tree_every_file_is_an_example_or_counted_or_the_tree_is_refused(names):
+    with tempfile.TemporaryDirectory() as root:
+        source, refusal = None, ""
+        try:
+            source = lay(Path(root), sorted(names))
+        except UserError as e:
+            refusal = str(e)
+    assert len(refusal) < 400
+    assert "\n" not in refusal
+    if source is None:
+        return
+    read = [str(p.relative_to(root)) for split in source.splits.values() for p in split.paths]
+    notes = source.account.counts["left out"]
+    hidden, _ = notes.pop("hidden files", (0, ""))
+    notes.pop("folders without images", None)
+    counted = sum(n for n, _ in notes.values())
+    seen = [n for n in names if not any(part.startswith(".") for part in n.split("/"))]
+    assert len(read) == len(set(read))
+    assert len(read) + counted == len(seen)
+    assert bool(hidden) == (len(seen) < len(names))
+    for split in source.splits.values():
+        for path, label in zip(split.paths, split.labels, strict=True):
+            assert source.classes[label] in [part.strip() for part in path.parts]
+
+
 def test_a_pipe_is_not_waited_for(tmp_path):
     lay(tmp_path, PETS)
     os.mkfifo(tmp_path / "cat" / "2.png")
@@ -303,7 +347,7 @@ def test_a_pipe_is_not_waited_for(tmp_path):
     [
         ("pest", r"pest: no such folder \(did you mean 'pets'\?\) \(data.source.path\)"),
         ("pets/README.txt", r"README.txt: not a folder"),
-        ("", r"'': no such folder \(data"),
+        ("", r"'': an empty path \(data"),
     ],
 )
 def test_a_path_that_is_no_folder(pets, name, problem):
