@@ -72,9 +72,9 @@ class _Unbreakable(io.TextIOWrapper):
 
 
 def can_show(text: str, stream: Any) -> bool:
-    """Tells whether a stream's encoding has all characters of `text`."""
+    """Tells whether a stream's encoding has all characters of `text`; a stream of texts has."""
     try:
-        text.encode(getattr(stream, "encoding", None) or "ascii")
+        text.encode(getattr(stream, "encoding", None) or "utf-8")
     except (UnicodeEncodeError, LookupError):
         return False
     return True

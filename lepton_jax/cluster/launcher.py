@@ -52,7 +52,7 @@ def launch_processes(count: int, command: Sequence[str] = ()) -> int:
                     stdout=None if i == 0 else subprocess.DEVNULL,
                     stderr=None if i == 0 else subprocess.PIPE,
                     start_new_session=True,  # a terminal's Ctrl-C comes from us, and once
-                    preexec_fn=end_with_parent,
+                    preexec_fn=_die_with_parent,
                 )
             )
         readers = [
@@ -110,10 +110,10 @@ def _own_command() -> list[str]:
     return command
 
 
-def end_with_parent(number: int = signal.SIGKILL) -> None:
-    """Asks Linux, in a child, for a signal as soon as the thread that started it is gone."""
+def _die_with_parent() -> None:
+    """Asks Linux, in a child, for SIGKILL as soon as the launcher is gone, however it ended."""
     with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(1, number)
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 @contextlib.contextmanager

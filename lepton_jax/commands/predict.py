@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lepton_jax.cli.arguments import PathText, command
 from lepton_jax.config.schema import NaturalInt
+from lepton_jax.console import can_show
 from lepton_jax.errors import UserError, WorkError
 
 if TYPE_CHECKING:
@@ -34,16 +35,22 @@ class Predictions:
         return {"id": self.id, "source": self.source, "answers": answers}
 
     def __str__(self) -> str:
-        color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-        return self.drawn(color=color)
+        blocks = can_show("░▒▓█▀", sys.stdout)
+        dumb = os.environ.get("TERM", "dumb") == "dumb" or "NO_COLOR" in os.environ
+        color = blocks and not dumb and sys.stdout.isatty()
+        return self.drawn(color=color, blocks=blocks)
 
-    def drawn(self, *, color: bool = False, columns: int = 80) -> str:
-        """Returns each answer in lines, or below the small picture of its image."""
-        from lepton_jax.plots.terminal import draw_gallery
+    def drawn(self, *, color: bool = False, columns: int = 80, blocks: bool = True) -> str:
+        """Returns each answer in lines, or below the small picture of its image.
+
+        Pictures are in shades of ASCII where the terminal has no `blocks`.
+        """
+        from lepton_jax.plots.terminal import ASCII_SHADES, SHADES, draw_gallery
 
         lines = [line for a in self.answers for line in a.lines()]
         pictures = [picture for a in self.answers if (picture := a.picture()) is not None]
-        lines += draw_gallery(pictures, color=color, columns=columns)
+        shades = SHADES if blocks else ASCII_SHADES
+        lines += draw_gallery(pictures, color=color, columns=columns, shades=shades)
         judged = [a.is_right for a in self.answers if a.is_right is not None]
         if judged:
             lines.append(f"{sum(judged)} of {len(judged)} as labelled")

@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 
 from lepton_jax.answers.kind import AnswerComparison
-from lepton_jax.cluster.launcher import end_with_parent
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.export import isolated
 from lepton_jax.export.heldout import HeldOut, find_bundle_kind, load_test_set
@@ -280,7 +279,6 @@ def _run_isolated(
                 capture_output=True,
                 text=True,
                 timeout=TIMEOUT_SECONDS,
-                preexec_fn=end_with_parent,
             )
             report = json.loads(ran.stdout) if ran.returncode == 0 else None
         except subprocess.TimeoutExpired:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 SHADES = " ░▒▓█"
+ASCII_SHADES = " .:*#"
+"""For terminals whose encoding has no blocks."""
 WIDEST = 32
 """Pixels: larger images are thinned out for the terminal."""
 GAP = "   "
@@ -14,13 +16,15 @@ Picture = tuple[np.ndarray | None, Sequence[str]]
 """An image, uint8 [H, W, 1] or [H, W, 3], or none; and the lines of its caption."""
 
 
-def draw_gallery(pictures: Sequence[Picture], *, color: bool, columns: int) -> list[str]:
+def draw_gallery(
+    pictures: Sequence[Picture], *, color: bool, columns: int, shades: str = SHADES
+) -> list[str]:
     """Returns the lines of a gallery: as many pictures side by side as fit into `columns`.
 
     With `color` two pixels share one half block in 24-bit colours; without it a pixel is two
-    characters of a shade.
+    characters of `shades`, from dark to bright.
     """
-    cells = [[*_image_lines(image, color), *caption] for image, caption in pictures]
+    cells = [[*_image_lines(image, color, shades), *caption] for image, caption in pictures]
     widths = [
         max([len(line) for line in caption] + [_width(image, color)]) for image, caption in pictures
     ]
@@ -44,7 +48,7 @@ def draw_gallery(pictures: Sequence[Picture], *, color: bool, columns: int) -> l
     return lines
 
 
-def _image_lines(image: np.ndarray | None, color: bool) -> list[str]:
+def _image_lines(image: np.ndarray | None, color: bool, shades: str) -> list[str]:
     if image is None:
         return []
     image = _thin_out(image, color)
@@ -57,8 +61,8 @@ def _image_lines(image: np.ndarray | None, color: bool) -> list[str]:
             + "\x1b[0m"
             for top, bottom in top_bottom
         ]
-    shade = (image.mean(-1) / 256 * len(SHADES)).astype(int)
-    return ["".join(SHADES[s] * 2 for s in row) for row in shade]
+    shade = (image.mean(-1) / 256 * len(shades)).astype(int)
+    return ["".join(shades[s] * 2 for s in row) for row in shade]
 
 
 def _thin_out(image: np.ndarray, color: bool) -> np.ndarray:

@@ -223,13 +223,13 @@ class Registry:
         if not version.run:
             return ["its run was deleted"]
         with self._errors():
-            if not self._client.list_artifacts(version.run, ARTIFACT):
-                return ["its files are gone"]
-            self._client.download_artifacts(version.run, ARTIFACT, str(to.parent))
+            faults = mlflow_store.download_artifact(
+                self._client, version.run, ARTIFACT, to.parent,
+                lambda there: gates.bundle_faults(there, version.id),
+            )  # fmt: skip
         copy = to.parent / ARTIFACT
-        faults = gates.bundle_faults(copy, version.id)
         if faults:
-            shutil.rmtree(copy)
+            shutil.rmtree(copy, ignore_errors=True)
         else:
             copy.rename(to)
         return faults

@@ -55,7 +55,7 @@ _MOST_ELEMENTS = 1 << 28
 _LONGEST_SIDE = 1 << 15
 """What a signature may ask for: elements of an input, and pixels of a side of an image."""
 
-MAX_FILES = 10_000
+MAX_FILES = 1_000
 """Files and folders of a bundle; a folder with more is refused before the rest is listed."""
 
 
@@ -176,7 +176,7 @@ def find_faults(folder: str | os.PathLike[str]) -> list[str]:
     except BundleError as e:
         return [str(e).removeprefix(f"{folder}/")]
     except OSError as e:
-        return [f"{e.filename or folder}: {e.strerror}"]
+        return [f"{_printable(os.fspath(e.filename or folder))}: {e.strerror}"]
     except _UNREADABLE as e:
         return [f"{MANIFEST}: cannot be read as a manifest ({type(e).__name__}: {e!s:.80})"]
     found = {} if canonical else {MANIFEST: "has been edited"}

@@ -8,10 +8,12 @@ import os
 import secrets
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from lepton_jax.console import say
 from lepton_jax.errors import UserError
@@ -97,6 +99,25 @@ def experiment_id(client: Any, uri: str, name: str) -> str:
         client.restore_experiment(experiment.experiment_id)
         say(f"MLflow's experiment {name!r} had been deleted: it is restored")
     return experiment.experiment_id
+
+
+def download_artifact(
+    client: Any, run: str, name: str, to: Path, find_faults: Callable[[Path], list[str]]
+) -> list[str]:
+    """Copies a folder among the artifacts of a run into the folder `to`.
+
+    `find_faults` says what is wrong with the copy, which is returned. What lies on this machine is
+    looked at before it is copied as well: a copy follows links, also into a device.
+    """
+    if not client.list_artifacts(run, name):
+        return ["its files are gone"]
+    stored = urlsplit(client.get_run(run).info.artifact_uri)
+    if stored.scheme in ("", "file"):
+        faults = find_faults(Path(url2pathname(stored.path)) / name)
+        if faults:
+            return faults
+    client.download_artifacts(run, name, str(to))
+    return find_faults(to / name)
 
 
 @contextmanager

@@ -16,7 +16,6 @@ from typing import Any
 from lepton_jax.ablation.run.pack import Pack
 from lepton_jax.ablation.run.run_pack import CompiledLanes, run_pack
 from lepton_jax.cluster import slurm
-from lepton_jax.cluster.launcher import end_with_parent
 from lepton_jax.console import say
 from lepton_jax.errors import UserError, did_you_mean
 from lepton_jax.io import files
@@ -96,7 +95,6 @@ def run_in_processes(packs: Sequence[Pack], workers: int) -> bool:
                     stderr=f,
                     env={**os.environ, "PYTHONPATH": _python_path(), **_gpu_share(worker, workers)},
                     start_new_session=True,  # Ctrl-C is for us; we tell them once
-                    preexec_fn=_save_without_parent,
                 )
                 running[pack.folder] = process
                 _confine_to_cpus(process.pid, worker, workers)
@@ -123,11 +121,6 @@ def run_in_processes(packs: Sequence[Pack], workers: int) -> bool:
             for process in list(running.values()):
                 process.terminate()  # they save, and stop
             return False
-
-
-def _save_without_parent() -> None:
-    """Has a pack's process save and stop when the one that started it is killed."""
-    end_with_parent(signal.SIGTERM)
 
 
 def run_on_slurm(
