@@ -16,6 +16,7 @@ from lepton_jax.ablation.question.experiment import Experiment
 from lepton_jax.ablation.question.trials import Trial, changes_from_baseline
 from lepton_jax.errors import UserError
 from lepton_jax.io import files
+from lepton_jax.io.forms import check_object
 from lepton_jax.tracking.claim import read_owner
 from lepton_jax.tracking.record import Record
 
@@ -37,8 +38,7 @@ def trial_status(trial: str) -> dict[str, Any]:
 
     Empty for a trial that runs, has not begun, or was killed.
     """
-    path = files.join_path(trial, "status.json")
-    return files.read_json(path) if files.exists(path) else {}
+    return Record(trial, writes=False).status()
 
 
 def trial_state(trial: str, running: bool) -> TrialState:
@@ -68,14 +68,49 @@ def unfinished_packs(workdir: str) -> list[str]:
     return [path for path in begun if not files.exists(files.join_path(path, "finished.json"))]
 
 
+def read_lanes(pack: str) -> dict[str, Any]:
+    """Reads a pack's pack.json: `{"at_once", "until", "lanes": [{"name", "workdir", "config"}]}`.
+
+    Raises:
+      WorkError: when it is damaged.
+    """
+    path = files.join_path(pack, "pack.json")
+    cure = "Remove it: the same `ablate` plans its trials again"
+    value = files.read_object(path, cure=cure, at_once=str, until=int, lanes=list[dict])
+    for lane in value["lanes"]:
+        check_object(lane, path, name=str, workdir=str, config=dict)
+    return value
+
+
+def read_experiment(workdir: str) -> dict[str, Any]:
+    """Reads `experiment.json`.
+
+    Raises:
+      UserError: when the workdir holds no experiment.
+      WorkError: when the file is damaged.
+    """
+    path = files.join_path(workdir, "experiment.json")
+    if not files.exists(path):
+        raise UserError(f"{workdir} holds no experiment (no experiment.json)")
+    value = files.read_object(
+        path, cure="Remove it: the same `ablate` writes it again", question=str, metric=str,
+        mode=Literal["max", "min"], baseline=str, published=dict, provenance=dict,
+        trials=list[dict],
+    )  # fmt: skip
+    for trial in value["trials"]:
+        check_object(
+            trial, path, name=str, variant=str, seed=int, tuning=dict, changes=dict, best=list[str]
+        )
+    return value
+
+
 def running_trials(workdir: str) -> set[str]:
     """Names the trials whose pack is run by a living process, here or on another machine."""
     names: set[str] = set()
     for pack in unfinished_packs(workdir):
         owner = read_owner(pack)
         if owner is not None and owner.lives():
-            lanes = files.read_json(files.join_path(pack, "pack.json"))["lanes"]
-            names |= {lane["name"] for lane in lanes}
+            names |= {lane["name"] for lane in read_lanes(pack)["lanes"]}
     return names
 
 
@@ -91,7 +126,7 @@ def write_experiment(
     """
     path = files.join_path(workdir, "experiment.json")
     if files.exists(path):
-        before = files.read_json(path)
+        before = read_experiment(workdir)
         for key, now in (("question", experiment.question), ("metric", experiment.metric)):
             if before[key] != now:
                 raise UserError(

@@ -13,8 +13,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
+from typing import get_type_hints
 
 from lepton_jax.console import say
 from lepton_jax.errors import UserError, WorkError
@@ -103,13 +104,8 @@ def read_owner(workdir: Path) -> Owner | None:
     path = _file(workdir)
     if not files.exists(path):
         return None
-    value = files.read_json(path)
-    try:
-        return Owner(**value)
-    except TypeError as e:
-        raise WorkError(
-            f"{path} is damaged: it names no owner; remove it if no run is active"
-        ) from e
+    value = files.read_object(path, cure="Remove it if no run is active", **get_type_hints(Owner))
+    return Owner(**{field.name: value[field.name] for field in fields(Owner)})
 
 
 def _take(workdir: Path, mine: Owner) -> Owner | None:

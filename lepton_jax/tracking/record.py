@@ -90,9 +90,11 @@ class Record:
         Raises:
           UserError: when there is none.
         """
-        if not cls.exists(workdir):
+        names = ("config.json", "provenance.json")
+        gone = [n for n in names if not files.exists(files.join_path(workdir, n))]
+        if gone:
             raise UserError(
-                f"{workdir} holds no record of a run (no config.json and provenance.json); "
+                f"{workdir} holds no record of a run (no {' and '.join(gone)}); "
                 "launch.py runs DIR lists those below a folder"
             )
         return cls(workdir, writes)

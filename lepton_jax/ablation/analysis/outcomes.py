@@ -9,14 +9,13 @@ from typing import Any, Literal
 from lepton_jax.ablation.question.experiment import Published
 from lepton_jax.ablation.workdir import (
     TrialState,
+    read_experiment,
     running_trials,
     trial_folder,
     trial_state,
     trial_status,
 )
 from lepton_jax.config.config import BestConfig
-from lepton_jax.errors import UserError
-from lepton_jax.io import files
 from lepton_jax.tracking.best import best_step, sign_of
 from lepton_jax.tracking.chain import Row
 from lepton_jax.tracking.record import Record
@@ -100,10 +99,7 @@ def read_results(workdir: str) -> Results:
     Raises:
       UserError: when the workdir holds no experiment.
     """
-    path = files.join_path(workdir, "experiment.json")
-    if not files.exists(path):
-        raise UserError(f"{workdir} holds no experiment (no experiment.json)")
-    experiment = files.read_json(path)
+    experiment = read_experiment(workdir)
     running = running_trials(workdir)
     outcomes = [
         _read_outcome(workdir, trial, experiment["metric"], trial["name"] in running)

@@ -169,7 +169,9 @@ def _sigterm_interrupts() -> Iterator[None]:
 def _job_id(pack: Pack) -> str:
     """Reads the id of the job that was submitted for a pack; '' where there was none."""
     path = files.join_path(pack.folder, "job.json")
-    return files.read_json(path)["job"] if files.exists(path) else ""
+    if not files.exists(path):
+        return ""
+    return files.read_object(path, cure="Remove it: its pack is submitted again", job=str)["job"]
 
 
 def _python_path() -> str:

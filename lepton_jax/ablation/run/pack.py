@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from lepton_jax.ablation.question.trials import Trial
-from lepton_jax.ablation.workdir import trial_folder, unfinished_packs
+from lepton_jax.ablation.workdir import read_lanes, trial_folder, unfinished_packs
 from lepton_jax.config.config import Config
 from lepton_jax.config.validation import validate_config
 from lepton_jax.errors import UserError
@@ -54,7 +54,7 @@ def read_pack(folder: str) -> Pack:
     Raises:
       WorkError: when pack.json is damaged.
     """
-    value = files.read_json(files.join_path(folder, "pack.json"))
+    value = read_lanes(folder)
     lanes = value["lanes"]
     return Pack(
         folder,

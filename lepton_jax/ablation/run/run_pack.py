@@ -203,7 +203,8 @@ class _PackRunner:
         """Returns the lanes a device: those with which the pack began, else as measured now."""
         path = files.join_path(self._pack.folder, "packing.json")
         if files.exists(path):
-            return files.read_json(path)["lanes_a_device"]
+            cure = "Remove it: the lanes are measured again"
+            return files.read_object(path, cure=cure, lanes_a_device=int)["lanes_a_device"]
         width = 1
         measured: dict[int, float] = {}
         if self._pack.at_once.isdigit():

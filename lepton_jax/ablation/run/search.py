@@ -60,7 +60,7 @@ class SearchDriver:
         """Whether every value of the space has been drawn."""
         self._drawn: list[Mapping[str, Any]] = []
         if files.exists(self._path):
-            draws = files.read_json(self._path)["draws"]
+            draws = files.read_object(self._path, draws=list[dict])["draws"]
             self._drawn = [_tuples_for_lists(values) for values in draws]
 
     def check(self) -> None:
