@@ -1,5 +1,6 @@
 """The form of a JSON file: which keys its object has, and of what type they are."""
 
+import json
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -53,5 +54,5 @@ def _describe(value: Any) -> str:
     """Describes a value of JSON in a few words."""
     if isinstance(value, dict | list):
         return _NAMES[type(value)]
-    text = repr(value)
+    text = json.dumps(value, ensure_ascii=False)
     return text if len(text) < 40 else f"{text[:40]}..."

@@ -115,7 +115,7 @@ class RowFile:
             if row is None:
                 raise WorkError(
                     f"{self._path} is damaged: line {number + 1} is no row of numbers. Put the "
-                    "file back, or remove the checkpoints: the run then starts over"
+                    "file back, or remove checkpoints/ and status.json: the run then starts over"
                 )
             self._rows.append(row)
         return self._rows

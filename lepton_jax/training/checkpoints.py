@@ -10,6 +10,7 @@ Orbax restores a file with a flipped byte without a word, hence the digests.
 import errno
 import hashlib
 import logging as standard
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -56,6 +57,8 @@ class Checkpoints:
         standard.getLogger("asyncio").setLevel(standard.CRITICAL)  # the same, of its futures
         _ignore_closed_loops()
         self._folder = epath.Path(workdir).resolve() / "checkpoints"
+        if os.path.lexists(self._folder) and not self._folder.is_dir():
+            raise UserError(f"{self._folder} is no folder, and is in the way of the checkpoints")
         options = ocp.CheckpointManagerOptions(
             create=keep is not None,
             read_only=keep is None,
@@ -181,6 +184,9 @@ class Checkpoints:
                 return f"{name} is missing"
             if name not in expected:
                 return f"{name} does not belong to it"
+        basis = self.basis(step)
+        if basis and basis.step != step:
+            return f"it is of step {basis.step}"
         share = sorted(files_there)[self._processes.index :: self._processes.count]
         for name, digest in _digests(folder, share).items():
             if digest != expected[name]:

@@ -44,6 +44,11 @@ def check_same_run(record: Record, config: Config, facts: dict[str, Any], longer
         raise UserError(
             "\n  ".join([f"{workdir} holds a run of another config; {hint}:", *refused])
         )
+    if record.status().get("state") == "finished" and not Checkpoints(workdir).steps():
+        raise UserError(
+            f"the run in {workdir} is finished, and its checkpoints are gone: nothing can go on "
+            "from there. Choose another --workdir; to train it again, remove its status.json"
+        )
     before = record.provenance()
     if before.get("data_fingerprint") != facts["data_fingerprint"]:
         raise UserError(f"the data has changed since the run in {workdir} began")

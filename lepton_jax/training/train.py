@@ -227,6 +227,8 @@ class _Run:
             checkpoint = self.checkpoints.restore(step, self.layout.like)
             self._say(f"going on from step {step} of {self.program.durations.total_steps}")
             return checkpoint["state"], checkpoint["sums"]
+        if self.record.has_rows():
+            self._say("there is no checkpoint: starting over from step 0")
         state, report = init_from.initial_state(self.layout)
         if report:
             self._say(report)
@@ -258,8 +260,11 @@ class _Run:
         step = best_step(self.config.best, rows, steps) or int(state.step)
         if any(metric in row for row in rows) and not best_step(self.config.best, rows):
             self._say(f"warning: {metric} was never finite; step {step} stands for the best")
-        if self.processes.share("read", record.measured_step) == step:
+        measured = self.processes.share("read", record.measured_step)
+        if measured == step:
             return
+        if measured is not None:
+            self._say(f"results.json is of step {measured}: measuring step {step}, the best left")
         if step != int(state.step):
             state = self.checkpoints.restore(step, self.layout.like)["state"]
         for name, results in self.evaluations.final(state).items():
