@@ -175,7 +175,7 @@ class Record:
         """
         if not self._checked:
             end = self.status()
-            same = "rows" not in end or self._metrics.digest() == (end["rows"], end["digest"])
+            same = "rows" not in end or self._metrics.digest() == (end["rows"], end.get("digest"))
             if not same and self.status() == end:  # else a process goes on with it at this moment
                 raise self._changed(f"is not what it was when the run ended ({end['state']})")
             self._checked = True

@@ -203,7 +203,7 @@ def test_a_rewound_record_has_the_digest_of_one_that_never_went_further(tmp_path
     assert (status["rows"], status["digest"]) == (basis.rows, basis.digest)
 
 
-@settings(deadline=None, max_examples=60, derandomize=True)
+@settings(deadline=None, max_examples=40, derandomize=True)
 @given(st.data())
 def test_any_edit_of_the_rows_is_noticed_and_undone(tmp_path_factory, data: st.DataObject):
     folder = tmp_path_factory.mktemp("edit")
@@ -215,13 +215,11 @@ def test_any_edit_of_the_rows_is_noticed_and_undone(tmp_path_factory, data: st.D
     brought = data.draw(st.binary(max_size=20) | st.sampled_from([b"\n", b"0", b"}\n{"]))
     file.write_bytes(was[:start] + brought + was[start + length :])
     own = b"".join(basis.lines)
-    record = Record.open(folder / "w")
-    try:
-        record.check(basis)
-        found = file.read_bytes()
-        assert found.startswith(own) or found + b"\n" == own
-    except WorkError as e:
-        assert "\n" not in str(e)
+    found = file.read_bytes()
+    intact = found.startswith(own) or found + b"\n" == own
+    if not intact:
+        with pytest.raises(WorkError, match=r"metrics\.jsonl (holds|differs)"):
+            Record.open(folder / "w").check(basis)
     assert resumed(folder / "w", basis) == unbroken(folder / "whole")
 
 

@@ -60,8 +60,7 @@ class SearchDriver:
         """Whether every value of the space has been drawn."""
         self._drawn: list[Mapping[str, Any]] = []
         if files.exists(self._path):
-            draws = files.read_object(self._path, draws=list[dict])["draws"]
-            self._drawn = [_tuples_for_lists(values) for values in draws]
+            self._drawn = read_draws(self._path)
 
     def check(self) -> None:
         """Checks that the ends of every range, and every choice, make a valid trial.
@@ -239,6 +238,11 @@ class SearchDriver:
             spent[bracket] += self._costs[bracket]
             brackets.append(bracket)
         return brackets
+
+
+def read_draws(path: str) -> list[Mapping[str, Any]]:
+    """Reads the values that a search has drawn. Raises `WorkError` when the file is damaged."""
+    return [_tuples_for_lists(one) for one in files.read_object(path, draws=list[dict])["draws"]]
 
 
 def _tuples_for_lists(values: Mapping[str, Any]) -> dict[str, Any]:
