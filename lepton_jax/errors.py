@@ -4,6 +4,7 @@ Imports: the standard library only, so that every part of the package may raise 
 """
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 
@@ -13,6 +14,31 @@ class UserError(Exception):
 
 class WorkError(Exception):
     """The work itself failed (it diverged, the disk is full). Exit code 1, no traceback."""
+
+
+_PASSING = frozenset(
+    {errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EBUSY}
+    | {errno.ENOSPC, errno.EDQUOT, errno.ETIMEDOUT, errno.ENOTCONN, errno.ENETDOWN, errno.ENODEV}
+    | {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ECONNREFUSED, errno.ECONNRESET, errno.ENXIO}
+    | {errno.ECONNABORTED, errno.EPIPE, errno.EINTR, errno.ETXTBSY, errno.ENOLCK}
+)
+"""What the machine, a disk or a network may have got over the next time."""
+
+
+def exit_code_of_error(error: BaseException) -> int:
+    """Returns the exit code of a command that ended with `error`: 2 for a user's mistake, else 1.
+
+    What clusters do not try again is 2. So it is 1 where something may pass that lies beneath a
+    UserError, such as an input/output error while data is read.
+    """
+    if not isinstance(error, UserError):
+        return 1
+    beneath: BaseException | None = error
+    while beneath is not None:
+        if isinstance(beneath, OSError) and beneath.errno in _PASSING:
+            return 1
+        beneath = beneath.__cause__ or beneath.__context__
+    return 2
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:

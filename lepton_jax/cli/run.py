@@ -16,7 +16,7 @@ from lepton_jax.cli.help import HELP_WORDS, format_help
 from lepton_jax.cli.parse import parse_line, split_line
 from lepton_jax.cli.table import Commands
 from lepton_jax.console import say, secure_streams
-from lepton_jax.errors import UserError, WorkError
+from lepton_jax.errors import UserError, WorkError, exit_code_of_error
 from lepton_jax.result import Result, StreamedResult, exit_code_of
 
 
@@ -50,18 +50,15 @@ def run_line(commands: Commands, line: Sequence[str]) -> tuple[int, Result | Non
     """Runs a command line. Returns its exit code, and its result if it came that far."""
     try:
         return _run(commands, line)
-    except UserError as e:
+    except (UserError, WorkError) as e:
         say(str(e))
-        return 2, None
-    except WorkError as e:
-        say(str(e))
-        return 1, None
+        return exit_code_of_error(e), None
     except Exception as e:
         explained = explain_failure(e)
         if explained is None:
             raise
         say(str(explained))
-        return 2 if isinstance(explained, UserError) else 1, None
+        return exit_code_of_error(explained), None
 
 
 def _run(commands: Commands, line: Sequence[str]) -> tuple[int, Result | None]:

@@ -17,7 +17,7 @@ from lepton_jax.cluster.peers import LAST_WORDS, Peers
 from lepton_jax.cluster.relay import Relay
 from lepton_jax.cluster.wire import listen
 from lepton_jax.console import write_to_stderr
-from lepton_jax.errors import UserError, WorkError
+from lepton_jax.errors import UserError, WorkError, exit_code_of_error
 
 T = TypeVar("T")
 
@@ -131,7 +131,7 @@ class Processes:
         """
         if self._peers is None or error is self._agreed:
             raise error
-        code = 2 if isinstance(error, UserError) else 1
+        code = exit_code_of_error(error)
         if isinstance(error, UserError | WorkError):
             text = str(error)
             write_to_stderr(text)
