@@ -10,16 +10,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, ParamSpec, TypeVar
 
 from lepton_jax.config.plain import to_plain
-from lepton_jax.config.schema import Key, coerce_value, split_annotation
+from lepton_jax.config.schema import PATH, Key, PathText, coerce_value, split_annotation
 from lepton_jax.errors import UserError
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-PATH = "path"
-PathText = Annotated[str, PATH]
-"""A file or folder: a text, or a `pathlib.Path`. A `~` is the home; it is not empty, unless that is
-the default."""
 
 
 def command(function: Callable[P, T]) -> Callable[P, T]:
@@ -58,15 +53,18 @@ def _read(value: Any, key: Key) -> Any:
     declared: Any = key.annotation
     for mark in key.marks:
         declared = Annotated[declared, mark]
-    value = coerce_value(value, declared)
-    return read_path(value, key.default) if PATH in key.marks else value
+    if PATH in key.marks:
+        return value if value == key.default else read_path(value)
+    return coerce_value(value, declared)
 
 
-def read_path(text: str, default: Any = None) -> str:
-    """Returns a path with `~` as the home. Raises `ValueError` for '' that is no `default`."""
-    if not text and default != "":
-        raise ValueError("expected a path, got '' (is a variable unset?)")
-    return os.path.expanduser(text)
+def read_path(value: Any) -> str:
+    """Returns a path, of a text or a `pathlib.Path`, with `~` as the home.
+
+    Raises:
+      ValueError: where it is none, or is empty.
+    """
+    return os.path.expanduser(coerce_value(to_plain(value), PathText))
 
 
 def list_items(value: Any) -> Sequence[Any]:

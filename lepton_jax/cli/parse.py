@@ -10,9 +10,9 @@ from typing import Any
 
 from absl import flags
 
-from lepton_jax.cli.arguments import PATH, read_path
+from lepton_jax.cli.arguments import read_path
 from lepton_jax.cli.table import Command, Commands
-from lepton_jax.config.schema import signature_keys, split_annotation
+from lepton_jax.config.schema import PATH, signature_keys, split_annotation
 from lepton_jax.errors import UserError, did_you_mean
 
 NOT_FLAGS = ("overrides", "inputs", "command")

@@ -155,7 +155,7 @@ def _executor(name: str, request: SlurmRequest) -> Iterator[Any]:
         import submitit
     except ImportError:
         raise UserError(
-            "the executor slurm needs submitit: pip install 'lepton_jax[slurm]'"
+            "the executor slurm needs submitit: pip install '.[slurm]' in the repository"
         ) from None
     if not (shutil.which("sbatch") and shutil.which("srun")):
         raise UserError(

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lepton_jax.cli.arguments import PathText, command
-from lepton_jax.config.schema import PositiveInt
+from lepton_jax.cli.arguments import command
+from lepton_jax.config.schema import PathText, PositiveInt
 
 DRAWS = 6
 """How often each example is drawn."""

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from lepton_jax.cli.arguments import PathText, command
-from lepton_jax.config.schema import NaturalInt
+from lepton_jax.cli.arguments import command
+from lepton_jax.config.schema import NaturalInt, PathText
 from lepton_jax.console import format_table
 
 if TYPE_CHECKING:

@@ -3,7 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lepton_jax.cli.arguments import PathText, command
+from lepton_jax.cli.arguments import command
+from lepton_jax.config.schema import PathText
 
 
 @dataclass(frozen=True)

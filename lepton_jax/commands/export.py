@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from lepton_jax.cli.arguments import PathText, command
+from lepton_jax.cli.arguments import command
+from lepton_jax.config.schema import PathText
 from lepton_jax.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:

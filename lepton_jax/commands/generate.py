@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
-from lepton_jax.cli.arguments import PathText, command
-from lepton_jax.config.schema import NaturalInt, PositiveInt, Seed
+from lepton_jax.cli.arguments import command
+from lepton_jax.config.schema import NaturalInt, PathText, PositiveInt, Seed
 from lepton_jax.errors import UserError
 
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from lepton_jax.cli.arguments import command
+from lepton_jax.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def plan(
     --topology=CHIP:SHAPE           compiles for these chips with their compiler: v4, v5e, v5p, v6e,
                                     a100, h100, h200; 2xv6e:4x4 are two slices. By default this
                                     machine takes a few steps
-    --price=NUMBER                  the price of one chip for an hour, for the cost of the run
+    --price=NUMBER                  the price of one of its chips for an hour, for the run's cost
 
     Examples:
       python launch.py plan --config=configs/digits_cnn.py
@@ -52,6 +53,8 @@ def plan(
     from lepton_jax.config.config_file import resolve_config
     from lepton_jax.plan.topology import parse_topology, prepare_environment
 
+    if price is not None and not topology:
+        raise UserError("plan: --price is that of a topology's chips; add --topology=CHIP:SHAPE")
     target = parse_topology(topology) if topology else None
     if target:
         prepare_environment()

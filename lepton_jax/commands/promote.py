@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from lepton_jax.cli.arguments import PathText, command
+from lepton_jax.cli.arguments import command
+from lepton_jax.config.schema import PathText
 
 if TYPE_CHECKING:
     from lepton_jax.registry.promotion import Decision

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lepton_jax.cli.arguments import command, read_path
-from lepton_jax.config.plain import to_plain
 from lepton_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ def runs(
     if len(inputs) > 1:
         raise UserError(f"runs: expected one folder, got {', '.join(inputs)}")
     try:
-        folder = read_path(to_plain(inputs[0])) if inputs else "."
+        folder = read_path(inputs[0]) if inputs else "."
     except ValueError as e:
         raise UserError(f"runs: {e}") from None
     return list_runs(folder, where or None, columns or None, sort=sort or None)

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lepton_jax.cli.arguments import PathText, command
+from lepton_jax.cli.arguments import command
 from lepton_jax.cli.parse import parse_line
 from lepton_jax.commands import worker
-from lepton_jax.config.schema import NaturalInt, PositiveInt
+from lepton_jax.config.schema import NaturalInt, PathText, PositiveInt
 from lepton_jax.errors import UserError
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lepton_jax.cli.arguments import PathText, command
-from lepton_jax.config.schema import NaturalInt, PositiveInt
+from lepton_jax.cli.arguments import command
+from lepton_jax.config.schema import NaturalInt, PathText, PositiveInt
 from lepton_jax.console import say
 
 
@@ -137,7 +137,8 @@ def train(
     if dry_run:
         from lepton_jax.training.dry_run import describe_run
 
-        return TrainDryRun(*describe_run(resolved, launch))
+        longer = longer or stretch
+        return TrainDryRun(*describe_run(resolved, launch, workdir, longer=longer))
 
     from lepton_jax.training import train
 

@@ -216,14 +216,18 @@ class Component:
         return Component(self.kind, self.name, {**self.keys, **values})
 
 
-@functools.cache
 def component_keys(kind: str, name: str) -> dict[str, Key]:
     """Returns the config keys of a component.
 
     Raises:
       ValueError: where there is none so called, or its signature says no keys of a config.
     """
-    component = resolve_component(kind, name)
+    return _keys_of(kind, name, resolve_component(kind, name))
+
+
+@functools.cache
+def _keys_of(kind: str, name: str, component: Any) -> dict[str, Key]:
+    """Reads the keys of a component; one that a notebook defines anew has its new keys."""
     if kind == "optimizer":
         return optax_keys(component)
     if any(c.__module__.startswith("flax.linen") for c in getattr(component, "__mro__", ())):

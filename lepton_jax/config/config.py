@@ -26,6 +26,7 @@ from lepton_jax.config.schema import (
     Seed,
     Strength,
     Traced,
+    means_same,
     signature_keys,
 )
 from lepton_jax.config.walk import digest_tree, to_tree, walk
@@ -258,7 +259,7 @@ def list_differences(old: Config, new: Config) -> list[str]:
     return [
         f"{k}: {before.get(k, '(absent)')!r} -> {after.get(k, '(absent)')!r}"
         for k in dict.fromkeys([*before, *after])
-        if before.get(k, REQUIRED) != after.get(k, REQUIRED)
+        if not means_same(before.get(k, REQUIRED), after.get(k, REQUIRED))
     ]
 
 

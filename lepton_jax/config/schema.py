@@ -81,6 +81,11 @@ Strength = Annotated[float, HYPER, ">= 0"]
 Duration = Annotated[str, "duration"]
 """'500 steps', '10 epochs' or '50_000 examples': a length of training."""
 
+PATH = "path"
+PathText = Annotated[str, PATH]
+"""A file or a folder. It is not empty, as an unset variable of a shell is. Its reader takes `~` as
+the home."""
+
 REQUIRED = inspect.Parameter.empty
 
 
@@ -240,6 +245,8 @@ def coerce_value(value: Any, annotation: Any) -> Any:
                 raise ValueError(f"expected {describe_type(annotation)}, got {quote(value)}")
         if "duration" in marks:
             parse_duration(value)
+        if PATH in marks and value == "":
+            raise ValueError("expected a path, got '' (is a variable unset?)")
         return value
     origin, args = typing.get_origin(annotation), typing.get_args(annotation)
     if annotation is Any:
@@ -297,6 +304,13 @@ def parse_duration(text: str) -> tuple[float, str]:
     if unit != "epochs" and length != int(length):
         raise ValueError(f"expected a whole number of {unit}, got {quote(text)}")
     return length, unit
+
+
+def means_same(a: Any, b: Any) -> bool:
+    """Tells whether two values of a key are equal, or spellings of one duration."""
+    with contextlib.suppress(ValueError, AttributeError):
+        return a == b or parse_duration(a) == parse_duration(b)
+    return False
 
 
 def _describe_value(value: Any) -> str:

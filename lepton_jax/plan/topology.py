@@ -17,8 +17,10 @@ from lepton_jax.errors import UserError, did_you_mean
 from lepton_jax.perf.chips import CHIPS, Chip
 
 KNOWN = "v4:4x4x4, v5e:2x2, v5e:16x16, v5p:2x2x1, v6e:4x4, 2xv6e:4x4 (two slices), a100:8, h100:8"
-INSTALL_TPU = "pip install 'lepton_jax[plan-tpu]' (libtpu, 0.7 GB; no TPU is needed)"
-INSTALL_GPU = "pip install 'lepton_jax[plan-gpu]' (CUDA libraries, 4.5 GB; no GPU is needed)"
+INSTALL_TPU = "pip install '.[plan-tpu]' in the repository (libtpu, 0.7 GB; no TPU is needed)"
+INSTALL_GPU = (
+    "pip install '.[plan-gpu]' in the repository (CUDA libraries, 4.5 GB; no GPU is needed)"
+)
 
 
 @dataclass(frozen=True)

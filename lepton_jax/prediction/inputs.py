@@ -1,6 +1,8 @@
-"""Raw inputs of a bundle: from image files, `.npy` files, arrays, seeds, texts or its examples."""
+"""Raw inputs of a bundle: from images, `.npy` files, arrays, seeds, texts or its examples."""
 
+import io
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,20 +33,60 @@ def gather_inputs(bundle: Bundle, inputs: Sequence[Any], examples: int) -> list[
     """
     raw = _examples(bundle, examples) if examples else []
     for i, source in enumerate(inputs):
-        if isinstance(source, np.ndarray):
-            raw += _from_array(bundle, f"array {i}", source)
-        elif os.fspath(source).endswith(".npy"):
-            raw += _from_array(bundle, os.fspath(source), _read_array(os.fspath(source)))
-        elif bundle.takes_text:
-            encoded, cut = bundle.encode(*os.fspath(source).split("\t"))
-            _say_unknown(bundle, os.fspath(source), encoded)
-            raw.append(RawInput(f"{source} (cut)" if cut else os.fspath(source), encoded))
-        elif bundle.signature["inputs"].keys() == {"seed"}:
-            raw.append(RawInput(f"seed {source}", {"seed": _parse_seed(os.fspath(source))}))
-        else:
-            name = next(iter(bundle.signature["inputs"]))
-            raw.append(RawInput(os.fspath(source), {name: bundle.decode(source)}))
+        raw += _read(bundle, i, source)
+    if not raw:
+        raise UserError(f"there is no example in {', '.join(map(str, inputs)) or 'the bundle'}")
     return raw
+
+
+def _read(bundle: Bundle, i: int, source: Any) -> list[RawInput]:
+    """Reads the `i`-th input that a user names: one, or as many as its array holds."""
+    takes_seeds = bundle.signature["inputs"].keys() == {"seed"}
+    if takes_seeds and isinstance(source, int | np.integer):
+        source = str(source)
+    if _is_picture(source):
+        source, name = _encode_picture(source, f"image {i}"), f"image {i}"
+    elif isinstance(source, bytes):
+        name = f"image {i}"
+    elif isinstance(source, str | os.PathLike):
+        source = name = os.fspath(source)
+    elif hasattr(source, "__array__"):
+        return _from_array(bundle, f"array {i}", np.asarray(source))
+    else:
+        raise UserError(
+            f"input {i}: expected {expected_input(bundle)} or an array, got {type(source).__name__}"
+        )
+    if name.endswith(".npy"):
+        return _from_array(bundle, name, _read_array(os.path.expanduser(name)))
+    if bundle.takes_text:
+        if source is not name or os.path.isfile(name):
+            what = "a file" if source is name else "an image"
+            raise UserError(f"{name} is {what}; this bundle answers texts: give the text itself")
+        encoded, cut = bundle.encode(*name.split("\t"))
+        _say_unknown(bundle, name, encoded)
+        return [RawInput(f"{name} (cut)" if cut else name, encoded)]
+    if takes_seeds:
+        return [RawInput(f"seed {name}", {"seed": _parse_seed(name)})]
+    image = bundle.decode(os.path.expanduser(source) if source is name else source)
+    return [RawInput(name, {next(iter(bundle.signature["inputs"])): image})]
+
+
+def _is_picture(source: Any) -> bool:
+    """Tells whether it is an image of Pillow, which only who has imported Pillow has."""
+    pillow = sys.modules.get("PIL.Image")
+    return pillow is not None and isinstance(source, pillow.Image)
+
+
+def _encode_picture(picture: Any, name: str) -> bytes:
+    """Returns an image of Pillow as the bytes of a PNG, turned as its EXIF says."""
+    from PIL import ImageOps
+
+    if picture.mode.startswith(("I", "F")):
+        raise UserError(f"{name}: {picture.mode!r} pixels; expected 8 bits a channel")
+    upright = ImageOps.exif_transpose(picture)
+    file = io.BytesIO()
+    upright.convert("L" if picture.mode in ("1", "L", "LA") else "RGB").save(file, "PNG")
+    return file.getvalue()
 
 
 def _say_unknown(bundle: Bundle, text: str, encoded: Mapping[str, np.ndarray]) -> None:

@@ -14,7 +14,7 @@ COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
 }
 
-_CONDITION = re.compile(r"^\s*([\w./@\-]+)\s*(!=|>=|<=|=|>|<)\s*(.*?)\s*$")
+_CONDITION = re.compile(r"^\s*([\w./@\-]+)\s*(!=|>=|<=|=|>|<)\s*(?![=<>!])(.*?)\s*$")
 
 
 def split_condition(text: str, signs: Container[str] = COMPARISONS) -> tuple[str, str, str]:

@@ -60,7 +60,7 @@ class Progress:
         # Numbers are read late, so two rows may come at once: they are one interval.
         if step > self._timed_step and now - self._timed_at >= AT_ONCE:
             speed = (step - self._timed_step) / (now - self._timed_at)
-            # The first interval holds the compilation: the second replaces it.
+            # The first interval holds the compilation: it is not shown, and the second replaces it.
             self._speed = speed if self._intervals < 2 else 0.7 * self._speed + 0.3 * speed
             self._timed_step, self._timed_at = step, now
             self._intervals += 1
@@ -100,8 +100,9 @@ class Progress:
         parts += [f"{k} {_number(v)}" for k, v in self._shown.items() if v is not None]
         spent = time.monotonic() - self._began
         taken = self._step - self._start
+        ended = self._step >= self._total
         speed = self._speed or (taken / spent if spent > 0 else 0.0)
-        if speed:
+        if speed and (ended or self._intervals > 1):
             parts.append(f"{speed * self._batch_size:,.0f} examples/s")
             left = (self._total - self._step) / speed
             parts.append(f"{_time(left)} left" if left > 0 else f"in {_time(spent)}")

@@ -5,7 +5,7 @@ import time
 from calendar import timegm
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, isnan
 from typing import Any
 
 from lepton_jax.console import format_table, say
@@ -30,6 +30,8 @@ class Runs:
     columns: tuple[str, ...]
     rows: list[dict[str, Any]]
     """One a run, with every one of `columns`; None where a run lacks it."""
+    below: int = 0
+    """Runs below the folder, whatever the conditions."""
 
     def as_json(self) -> list[dict[str, Any]]:
         """Returns the rows as plain JSON values; NaN and the infinities as strings."""
@@ -37,6 +39,8 @@ class Runs:
 
     def __str__(self) -> str:
         if not self.rows:
+            if self.below:
+                return f"none of the {self.below} runs below {self.folder} meets --where"
             return f"no runs below {self.folder}"
         cells = [list(self.columns)]
         cells += [[_format_cell(name, row[name]) for name in self.columns] for row in self.rows]
@@ -73,7 +77,7 @@ def list_runs(
     if not files.is_dir(folder):
         raise UserError(f"{folder} is not a folder")
     runs = [_facts(path, name) for path, name in _records(str(folder), "")]
-    names = {name for run in runs for name in run}
+    names, below = {name for run in runs for name in run}, len(runs)
     for name, compare, value in _conditions(where or ""):
         _check(name, names, runs)
         runs = [r for r in runs if _holds(compare, r.get(name), value)]
@@ -85,7 +89,7 @@ def list_runs(
         for name in columns:
             _check(name, names, runs)
     shown = tuple(columns or _usual(runs))
-    return Runs(str(folder), shown, [{c: run.get(c) for c in shown} for run in runs])
+    return Runs(str(folder), shown, [{c: run.get(c) for c in shown} for run in runs], below)
 
 
 def _usual(runs: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -161,8 +165,17 @@ def _conditions(where: str) -> list[tuple[str, Callable[[Any, Any], bool], str]]
                 f"--where: cannot read {text.strip()!r}; expected NAME=VALUE, or one of "
                 f"{' '.join(COMPARISONS)} between them, as in test/accuracy>0.98"
             ) from None
+        if sign not in ("=", "!=") and not _is_number(value):
+            raise UserError(f"--where: {text.strip()!r}: expected a number, got {value!r}")
         conditions.append((name, COMPARISONS[sign], value))
     return conditions
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return not isnan(float(text))
+    except ValueError:
+        return False
 
 
 def _check(name: str, names: set[str], runs: Sequence[object]) -> None:

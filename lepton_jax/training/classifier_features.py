@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -13,7 +14,7 @@ from etils import epath
 from flax import nnx
 
 from lepton_jax.config.config import Config
-from lepton_jax.config.schema import PositiveInt
+from lepton_jax.config.schema import PathText, PositiveInt
 from lepton_jax.config.validation import validate_config
 from lepton_jax.errors import UserError
 from lepton_jax.metrics.frechet import Frechet
@@ -24,7 +25,9 @@ from lepton_jax.trees import unflatten_tree
 # B batch, H height, W width, C channels, D features.
 
 
-def frechet(classes: Sequence[str], *, classifier: str, samples: PositiveInt = 5000) -> Frechet:
+def frechet(
+    classes: Sequence[str], *, classifier: PathText, samples: PositiveInt = 5000
+) -> Frechet:
     """Makes the metric `frechet`, the Frechet distance in the features of a classifier.
 
     Main arguments:
@@ -49,7 +52,7 @@ class ClassifierFeatures:
         Raises:
           UserError: when it is neither, or its model has no layer `head`.
         """
-        self._path = path
+        self._path = path = os.path.expanduser(path)
         self._config = _read_config(path)
         self._weights = {
             name: np.asarray(w, np.float32) if np.issubdtype(w.dtype, np.floating) else w

@@ -8,15 +8,23 @@ from lepton_jax.cluster.environment import Launch
 from lepton_jax.cluster.processes import join_processes
 from lepton_jax.config.config import Config
 from lepton_jax.errors import UserError
+from lepton_jax.tracking.record import Record
 from lepton_jax.training.build import BuiltRun, build_run
+from lepton_jax.training.checkpoints import Checkpoints
 from lepton_jax.training.doubts import find_doubts
+from lepton_jax.training.init_from import check_warm_start
 from lepton_jax.training.program import Program
+from lepton_jax.training.resume import check_workdir
 from lepton_jax.training.runtime import runtime
 
 
-def describe_run(config: Config, launch: Launch) -> tuple[dict[str, Any], str]:
+def describe_run(
+    config: Config, launch: Launch, workdir: str = "", *, longer: bool = False
+) -> tuple[dict[str, Any], str]:
     """Loads the data, builds the program and places it, as `train` would; takes no step. Of images
     that are not in the cache yet the first of each split is decoded.
+
+    `workdir`: where the run is to begin or to go on; it is not changed.
 
     Returns:
       Facts about the run by name, and a table that says how each parameter is sharded.
@@ -28,10 +36,14 @@ def describe_run(config: Config, launch: Launch) -> tuple[dict[str, Any], str]:
         join_processes(launch, config.patience, config.heartbeat) as processes,
         runtime(config.precision),
     ):
-        return _describe(processes.attempt("prepare", lambda: build_run(config, first_only=True)))
+        if workdir:
+            check_workdir(workdir, config, longer)
+        built = processes.attempt("prepare", lambda: build_run(config, workdir, first_only=True))
+        begun = bool(workdir and Record.exists(workdir) and Checkpoints(workdir).steps())
+        return _describe(built, "" if begun else check_warm_start(built.layout))
 
 
-def _describe(built: BuiltRun) -> tuple[dict[str, Any], str]:
+def _describe(built: BuiltRun, warm_start: str) -> tuple[dict[str, Any], str]:
     data, program, layout = built.data, built.program, built.layout
     config = program.config
     count = sum(leaf.size for leaf in layout.parameters.values())
@@ -51,6 +63,8 @@ def _describe(built: BuiltRun) -> tuple[dict[str, Any], str]:
     }
     if doubts := find_doubts(built):
         facts["warnings"] = doubts
+    if warm_start:
+        facts["init_from"] = warm_start.partition("\n")[0]
     return facts, layout.table()
 
 

@@ -4,6 +4,7 @@ Weights have names such as `conv1.kernel`; parameters and running statistics sha
 """
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -45,6 +46,20 @@ class InitialWeights(NamedTuple):
     """What else is there, a line each."""
 
 
+def check_warm_start(layout: Layout) -> str:
+    """Reads the weights that a run would start from and checks that they fit; makes no state.
+
+    Returns:
+      The report of `initial_state` on them; empty where the run draws all its weights.
+
+    Raises:
+      UserError: as `WarmStart` does.
+    """
+    config = layout.program.config
+    alpha = config.lora.alpha if config.lora else 1.0
+    return WarmStart(layout.program).match(layout.like["state"].learner, alpha)[1]
+
+
 class WarmStart:
     """The weights that a config's `init_from` and `lora.init_from` name; they are read once.
 
@@ -57,9 +72,10 @@ class WarmStart:
         self._program = program
         self._weights = None
         if config.init_from:
-            check_vocabulary(config.init_from, program.spec.vocabulary)
-            self._weights = read_initial_weights(config.init_from, program)
-        file = config.lora.init_from if config.lora else ""
+            path = os.path.expanduser(config.init_from)
+            check_vocabulary(path, program.spec.vocabulary)
+            self._weights = read_initial_weights(path, program)
+        file = os.path.expanduser(config.lora.init_from) if config.lora else ""
         self._adapters = lora.read_adapters(file) if file else None
 
     def __call__(self, state: State) -> tuple[State, str]:
@@ -70,26 +86,39 @@ class WarmStart:
           UserError: when nothing matches, when `lora` would freeze an array that was not brought,
             or when the task has a step of its own.
         """
-        if self._weights is None and self._adapters is None:
+        alpha = float(state.hyper["lora"]["alpha"]) if self._adapters is not None else 1.0
+        matched, report = self.match(state.learner, alpha)
+        if not report:
             return state, ""
         fit = state.learner
-        if not isinstance(fit, Fit):
-            raise UserError("init_from needs a task with one model; this task defines its own step")
-        fresh = flatten_tree(fit.params) | flatten_tree(fit.frozen) | flatten_tree(fit.rest)
-        matched: dict[str, np.ndarray] = {}
-        lines: list[str] = []
-        if self._weights is not None:
-            matched, lines = self._match(self._weights, fresh, fit)
-        if self._adapters is not None:
-            trained, alpha = flatten_tree(fit.params), float(state.hyper["lora"]["alpha"])
-            matched |= lora.match_adapters(self._adapters, trained, alpha)
-            lines.append(f"lora.init_from: {len(trained)} arrays taken over")
+        fresh = _arrays_of(fit)
         arrays = fresh | {name: _put_like(x, fresh[name]) for name, x in matched.items()}
         params = unflatten_tree(arrays, fit.params)
         ema = jax.tree.map(jax.numpy.copy, params) if fit.ema else fit.ema
         frozen, rest = unflatten_tree(arrays, fit.frozen), unflatten_tree(arrays, fit.rest)
         learner = dataclasses.replace(fit, params=params, rest=rest, ema=ema, frozen=frozen)
-        return dataclasses.replace(state, learner=learner), "\n".join(lines)
+        return dataclasses.replace(state, learner=learner), report
+
+    def match(self, learner: Any, alpha: float) -> tuple[dict[str, np.ndarray], str]:
+        """Returns the weights that replace arrays of `learner`, of which the shapes alone are
+        looked at, and the report on them; '' where there are none.
+
+        Raises:
+          UserError: as `__call__`, which calls it.
+        """
+        matched: dict[str, np.ndarray] = {}
+        lines: list[str] = []
+        if self._weights is None and self._adapters is None:
+            return matched, ""
+        if not isinstance(learner, Fit):
+            raise UserError("init_from needs a task with one model; this task defines its own step")
+        if self._weights is not None:
+            matched, lines = self._match(self._weights, _arrays_of(learner), learner)
+        if self._adapters is not None:
+            trained = flatten_tree(learner.params)
+            matched |= lora.match_adapters(self._adapters, trained, alpha)
+            lines.append(f"lora.init_from: {len(trained)} arrays taken over")
+        return matched, "\n".join(lines)
 
     def _match(
         self, weights: InitialWeights, fresh: Mapping[str, Any], fit: Fit
@@ -129,6 +158,10 @@ class WarmStart:
             )
         report = f"init_from {path}: {len(matched)} of {len(wanted)} arrays taken over"
         return matched, [report, *lines]
+
+
+def _arrays_of(fit: Fit) -> dict[str, Any]:
+    return flatten_tree(fit.params) | flatten_tree(fit.frozen) | flatten_tree(fit.rest)
 
 
 def read_initial_weights(path: str, program: Program) -> InitialWeights:

@@ -35,15 +35,22 @@ def explain_not_finite(
     bad = sorted(name for name, good in flatten_tree(finite).items() if not good)
     steps = checkpoints.steps()
     norm = means.get("grad_norm", float("nan"))
+    broken = [name for name, mean in means.items() if not np.isfinite(mean)]
     return (
         f"the numbers of step {step} are not finite: loss {means['loss']:.4g}, learning rate "
         f"{means['learning_rate']:.4g}, gradient norm {norm:.4g}; "
-        + (f"{len(bad)} arrays break, by name {bad[0]} first" if bad else "no array breaks")
-        + ".\nNo checkpoint has been touched by it"
-        + (f": the last one is step {steps[-1]}" if steps else "")
-        + f". The record is in {workdir}.\n"
-        "What often helps, in another --workdir: a lower optimizer.learning_rate, a longer "
+        + (f"{len(bad)} arrays break, by name {bad[0]} first" if bad else _describe(broken))
+        + f". The record is in {workdir}"
+        + (f", its last checkpoint is step {steps[-1]}" if steps else "")
+        + ".\nWhat often helps, in another --workdir: a lower optimizer.learning_rate, a longer "
         "schedule.warmup, optimizer.clip_norm=1.0.\n"
         "To see whether the data, a layer or the update caused it: "
         f"python launch.py debug --workdir={workdir} --step={step}"
     )
+
+
+def _describe(broken: list[str]) -> str:
+    """Says what is not finite where every array is."""
+    if broken:
+        return f"every array is finite, but not the mean of {', '.join(broken)}"
+    return "taken again they are finite: they lie at the end of what the dtype holds"

@@ -20,7 +20,11 @@ from lepton_jax.training.evaluation_params import (
     has_evaluation_params,
     mark_state,
 )
+from lepton_jax.training.lora import is_adapter
 from lepton_jax.trees import path_name
+
+SHOWN = 8
+"""Parameters that an error lists."""
 
 
 def build_optimizer(config: OptimizerConfig, shape: Any) -> optax.GradientTransformation:
@@ -141,8 +145,11 @@ def label_groups(config: OptimizerConfig, tree: Any) -> Any:
     if unused:
         name, group = next(iter(unused.items()))
         names = [path_name(p) for p, _ in jax.tree_util.tree_leaves_with_path(tree)]
+        there = ", ".join(names[:SHOWN]) + (f" ... ({len(names)})" if names[SHOWN:] else "")
+        cure = "; with lora the adapters alone train: --config.optimizer.groups={}"
         raise UserError(
             f"optimizer.groups.{name}.pattern = {group.pattern!r} matches no parameter"
-            f"{did_you_mean(group.pattern, names)}; there are: {', '.join(names)}"
+            f"{did_you_mean(group.pattern, names)}; there are: {there}"
+            f"{cure if any(map(is_adapter, names)) else ''}"
         )
     return labels

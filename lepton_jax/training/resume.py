@@ -16,22 +16,36 @@ def discard_failed_start(workdir: str, config: Config) -> bool:
     The mistake is most often in that config, and the corrected one may use the workdir. Returns
     whether there was such a run.
     """
-    if not Record.exists(workdir):
-        return False
-    record = Record.open(workdir)
+    is_free = Record.exists(workdir) and _is_failed_start(Record.open(workdir), config)
+    if is_free:
+        Record.open(workdir).discard()
+    return is_free
+
+
+def _is_failed_start(record: Record, config: Config) -> bool:
+    """Tells whether a run of another config than `config` failed before it recorded anything."""
     if record.config_text() == config.to_json() or record.status().get("state") != "failed":
         return False
-    if record.has_rows() or Checkpoints(workdir).steps():
-        return False
-    record.discard()
-    return True
+    return not (record.has_rows() or Checkpoints(record.workdir).steps())
 
 
-def check_same_run(record: Record, config: Config, facts: dict[str, Any], longer: bool) -> None:
-    """Checks that a record is of the run that is to go on, and warns of what changes its bits.
+def check_workdir(workdir: str, config: Config, longer: bool) -> None:
+    """Checks, without a change to it, that a run of `config` may begin or go on in `workdir`.
 
     Raises:
-      UserError: when the config or the data would make it another run.
+      UserError: when it holds a run of another config.
+    """
+    if Record.exists(workdir):
+        record = Record.open(workdir)
+        if not _is_failed_start(record, config):
+            check_same_config(record, config, longer)
+
+
+def check_same_config(record: Record, config: Config, longer: bool) -> None:
+    """Checks that a record is of a run of `config`; `longer`: but for its length.
+
+    Raises:
+      UserError: naming the computing keys that differ.
     """
     workdir = record.workdir
     changed = list_differences(saved.read_config(workdir), config)
@@ -49,7 +63,16 @@ def check_same_run(record: Record, config: Config, facts: dict[str, Any], longer
             f"the run in {workdir} is finished, and its checkpoints are gone: nothing can go on "
             "from there. Choose another --workdir; to train it again, remove its status.json"
         )
-    before = record.provenance()
+
+
+def check_same_run(record: Record, config: Config, facts: dict[str, Any], longer: bool) -> None:
+    """Checks that a record is of the run that is to go on, and warns of what changes its bits.
+
+    Raises:
+      UserError: when the config or the data would make it another run.
+    """
+    check_same_config(record, config, longer)
+    workdir, before = record.workdir, record.provenance()
     if before.get("data_fingerprint") != facts["data_fingerprint"]:
         raise UserError(f"the data has changed since the run in {workdir} began")
     for key in ("code", "harness_code", "components"):

@@ -129,7 +129,7 @@ def checkpoint_step(workdir: str, checkpoint: str) -> int:
         if wanted is not None and wanted != step:
             say(f"{workdir}: step {wanted} is the best, and has no checkpoint: taking step {step}")
         return step
-    if not checkpoint.isdigit() or int(checkpoint) not in steps:
+    if not checkpoint.isdecimal() or int(checkpoint) not in steps:
         raise UserError(
             f"--checkpoint={checkpoint}: expected 'best', 'last' or a step of {workdir}, "
             f"which has {', '.join(map(str, steps))}"
@@ -150,7 +150,7 @@ def read_weights(path: str) -> dict[str, np.ndarray]:
         return load((folder / "weights.safetensors").read_bytes())
     if (folder / "config.json").exists():
         return checkpoint_weights(path, checkpoint_step(path, "best"))
-    if folder.name.isdigit() and folder.parent.name == "checkpoints":
+    if folder.name.isdecimal() and folder.parent.name == "checkpoints":
         return checkpoint_weights(str(folder.parent.parent), int(folder.name))
     raise UserError(
         f"init_from = {path!r} is no workdir (config.json), checkpoint (checkpoints/STEP), "

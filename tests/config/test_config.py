@@ -125,6 +125,25 @@ def test_differences_name_computing_keys_only():
     assert list_differences(validate_config(GOOD), validate_config(config)) == ["seed: 0 -> 1"]
 
 
+@pytest.mark.parametrize("other", ["10 epoch", "10.0 epochs", " 10  epochs", "1e1 epochs"])
+def test_a_duration_in_other_words_is_no_difference(other: str):
+    was, now = validate_config(GOOD), validate_config(with_("train_for", other))
+    assert list_differences(was, now) == []
+    assert list_differences(was, validate_config(with_("train_for", "10 steps"))) != []
+
+
+def test_a_component_that_is_defined_anew_has_its_new_keys(monkeypatch):
+    def first(*, width: int = 1): ...
+
+    def second(*, width: int = 1, depth: int = 2): ...
+
+    module = sys.modules[__name__]
+    for component, keys in ((first, {"width"}), (second, {"width", "depth"})):
+        monkeypatch.setattr(module, "component_in_a_cell", component, raising=False)
+        config = validate_config(with_("model", {"name": f"{__name__}:component_in_a_cell"}))
+        assert config.model.keys.keys() == keys
+
+
 def test_zero_is_off_and_no_number_to_vary():
     hyper = hyper_of(validate_config(GOOD))
     assert hyper["model"] == {"dropout": 0.1}

@@ -109,7 +109,9 @@ def test_the_table_is_aligned_and_the_json_is_json(folder):
     ],
 )
 def test_where_keeps_what_meets_every_condition(folder, where, wanted):
-    assert names(list_runs(folder, where)) == wanted
+    found = list_runs(folder, where)
+    assert names(found) == wanted
+    assert wanted or str(found) == f"none of the 3 runs below {folder} meets --where"
 
 
 def test_sort_by_a_number_or_a_name_with_the_lacking_last(folder):
@@ -126,6 +128,13 @@ def test_sort_by_a_number_or_a_name_with_the_lacking_last(folder):
             "'optimizer.nme' .did you mean 'optimizer.name'",
         ),
         ({"where": "accuracy"}, "cannot read 'accuracy'; expected NAME=VALUE"),
+        ({"where": "test/accuracy => 0.9"}, "cannot read 'test/accuracy => 0.9'"),
+        ({"where": "seed==3"}, "cannot read 'seed==3'; expected NAME=VALUE"),
+        ({"where": "test/accuracy=<0.9"}, "cannot read"),
+        ({"where": "test/accuracy<>0.9"}, "cannot read"),
+        ({"where": "test/accuracy>"}, "expected a number, got ''"),
+        ({"where": "test/accuracy>high"}, "expected a number, got 'high'"),
+        ({"where": "test/accuracy>nan"}, "expected a number, got 'nan'"),
         ({"columns": ["test/acuracy"]}, "did you mean 'test/accuracy'"),
         ({"sort": "-test/acuracy"}, "did you mean 'test/accuracy'"),
     ],

@@ -7,6 +7,7 @@ from lepton_jax.ablation.question.trials import Trial, group_by_program
 from lepton_jax.errors import UserError
 from lepton_jax.training import loop
 from lepton_jax.training.build import BuiltRun, build_run
+from lepton_jax.training.init_from import check_warm_start
 from lepton_jax.training.runtime import runtime
 
 
@@ -24,6 +25,7 @@ def build_trial(trial: Trial, metric: str) -> Iterator[BuiltRun]:
         try:
             built = build_run(trial.config)
             built.evaluations.check_reported(metric)
+            check_warm_start(built.layout)
         except UserError as e:
             raise UserError(f"variant {trial.variant!r}: {e}") from None
         yield built

@@ -105,7 +105,7 @@ def check_at_once(at_once: str) -> None:
     Raises:
       UserError: when it is none.
     """
-    if at_once not in ("auto", "serial") and not (at_once.isdigit() and int(at_once) > 0):
+    if at_once not in ("auto", "serial") and not (at_once.isdecimal() and int(at_once) > 0):
         raise UserError(f"ablate: --pack={at_once}: expected auto, serial, or a number of lanes")
 
 

@@ -104,7 +104,8 @@ def import_optuna() -> Any:
         import optuna
     except ModuleNotFoundError:
         raise UserError(
-            "a search needs the package optuna: pip install 'lepton_jax[search]', or optuna>=4.5"
+            "a search needs the package optuna: pip install 'optuna>=4.5', or "
+            "'.[search]' in the repository"
         ) from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from lepton_jax.config.schema import Running
+from lepton_jax.config.schema import PathText, Running
 from lepton_jax.data.account import Account
 from lepton_jax.data.labels import HIDDEN
 from lepton_jax.data.naming import name_splits, split_name
@@ -96,7 +96,7 @@ class ArrowRows:
 
 
 def saved_dataset(
-    *, path: Running[str], image: str = "image", label: str | None = "label"
+    *, path: Running[PathText], image: str = "image", label: str | None = "label"
 ) -> Source:
     """Opens a folder that `save_to_disk` of a `datasets.Dataset` or a `DatasetDict` wrote.
 

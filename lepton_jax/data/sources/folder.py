@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lepton_jax.config.schema import Running
+from lepton_jax.config.schema import PathText, Running
 from lepton_jax.data.account import Account
 from lepton_jax.data.naming import is_hidden, is_split_name, name_splits
 from lepton_jax.data.source import Source
@@ -42,7 +42,7 @@ class ImageFiles:
         return str(self.paths[index])
 
 
-def folder(*, path: Running[str]) -> Source:
+def folder(*, path: Running[PathText]) -> Source:
     """Lists images in folders by class: `PATH/SPLIT/CLASS/*.png`, or `PATH/CLASS/*.jpg` for 'train'
     alone. Images in folders below CLASS are of that class. Sizes may vary (`data.decode`,
     `data.train_decode`).

@@ -48,7 +48,8 @@ def _make_arrays(shuffled: bool, examples: int) -> dict[str, np.ndarray]:
         from mnist1d.data import get_dataset_args, make_dataset
     except ModuleNotFoundError as e:
         raise UserError(
-            f"the source mnist1d needs the package {e.name}: pip install 'lepton_jax[mnist1d]'"
+            f"the source mnist1d needs the package {e.name}: "
+            "pip install '.[mnist1d]' in the repository"
         ) from None
     arguments = get_dataset_args()
     arguments.shuffle_seq, arguments.num_samples = shuffled, examples

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lepton_jax.config.schema import Running
+from lepton_jax.config.schema import PathText, Running
 from lepton_jax.data.account import Account
 from lepton_jax.data.naming import is_split_name, name_splits
 from lepton_jax.data.source import Columns, Source
@@ -21,7 +21,7 @@ _NO_NUMBERS = {"U": "texts", "S": "texts", "c": "complex numbers", "M": "dates",
 """Kinds of arrays that are no fields, in words; any other is of records."""
 
 
-def npz(*, path: Running[str]) -> Source:
+def npz(*, path: Running[PathText]) -> Source:
     """Reads the arrays of a `.npz` file, as `numpy.savez(path, train_image=..., train_label=...)`
     writes it.
 

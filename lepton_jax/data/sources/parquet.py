@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lepton_jax.config.schema import Running
+from lepton_jax.config.schema import PathText, Running
 from lepton_jax.console import say
 from lepton_jax.data.account import Account
 from lepton_jax.data.source import Source
@@ -27,7 +27,9 @@ ROWS = 64
 """Rows in a batch of the Arrow file."""
 
 
-def parquet(*, path: Running[str], image: str = "image", label: str | None = "label") -> Source:
+def parquet(
+    *, path: Running[PathText], image: str = "image", label: str | None = "label"
+) -> Source:
     """Opens a `.parquet` file, or a folder of them: SPLIT.parquet, SPLIT-00000-of-00003.parquet, or
     SPLIT/0000.parquet; a file of another name is 'train'.
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lepton_jax.config.schema import Later, Running
+from lepton_jax.config.schema import Later, PathText, Running
 from lepton_jax.data.account import Account
 from lepton_jax.data.labels import HIDDEN
 from lepton_jax.data.naming import SPLITS, is_split_name, name_splits, split_name
@@ -69,7 +69,7 @@ class TableRows:
 
 def csv(
     *,
-    path: Running[str],
+    path: Running[PathText],
     label: str | None = "label",
     delimiter: str = ",",
     quotes: Later[bool] = True,
@@ -105,7 +105,7 @@ def csv(
 
 
 def jsonl(
-    *, path: Running[str], label: str | None = "label", split: Later[str | None] = None
+    *, path: Running[PathText], label: str | None = "label", split: Later[str | None] = None
 ) -> Source:
     """Reads a `.jsonl` file, which is 'train', or a folder of them: SPLIT.jsonl. Every line is an
     object with the same names; `label` and `split` as in `csv`, other numbers stay numbers.

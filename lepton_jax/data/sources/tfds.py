@@ -7,12 +7,13 @@ to download it, or fail with a message about another file format.
 import contextlib
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from lepton_jax.config.schema import Later, Running
+from lepton_jax.config.schema import Later, PathText, Running
 from lepton_jax.data.naming import split_name
 from lepton_jax.data.source import Source, Split
 from lepton_jax.errors import UserError, did_you_mean
@@ -25,7 +26,7 @@ def tfds(
     dataset: str,
     label: Later[str] = "label",
     splits: Later[tuple[str, ...]] = (),
-    data_dir: Running[str | None] = None,
+    data_dir: Running[PathText | None] = None,
 ) -> Source:
     """Opens a prepared data set, e.g. `dataset='cifar10'`, `'glue/sst2'` or `'mnist:3.0.1'`.
 
@@ -44,7 +45,8 @@ def tfds(
     with _quiet():
         import tensorflow_datasets
 
-        root = data_dir or str(tensorflow_datasets.core.constants.DATA_DIR)
+        default = tensorflow_datasets.core.constants.DATA_DIR
+        root = os.path.expanduser(data_dir or str(default))
         folder = _find_prepared(root, dataset)
         builder = tensorflow_datasets.builder_from_directory(folder)
         names = _split_names(dataset, splits, tuple(builder.info.splits))

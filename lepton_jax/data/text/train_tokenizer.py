@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from lepton_jax.config.schema import PositiveInt, Running
+from lepton_jax.config.schema import PathText, PositiveInt, Running
 from lepton_jax.errors import UserError
 
 Marks = Literal["none", "end", "begin_end"]
@@ -136,7 +136,7 @@ def wordpiece(
     return _to_json(tokenizer, "[CLS]", "[SEP]")
 
 
-def read_tokenizer_file(texts: Iterator[str], *, path: Running[str]) -> str:
+def read_tokenizer_file(texts: Iterator[str], *, path: Running[PathText]) -> str:
     """Reads a `tokenizer.json` from elsewhere, as it is. `texts` are not looked at.
 
     Raises:

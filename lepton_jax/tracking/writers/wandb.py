@@ -34,7 +34,7 @@ class WandB(BatchedWriter):
             import wandb
         except ImportError as e:
             raise UserError(
-                "writers.wandb needs the package wandb: pip install 'lepton_jax[wandb]'"
+                "writers.wandb needs the package wandb: pip install '.[wandb]' in the repository"
             ) from e
         local = files.is_local(workdir)
         if mode == "offline" and not local:

@@ -11,7 +11,7 @@ from lepton_jax.errors import UserError
 
 
 def mnist1d(**keys):
-    pytest.importorskip("mnist1d", reason="pip install 'lepton_jax[mnist1d]'")
+    pytest.importorskip("mnist1d", reason="pip install '.[mnist1d]'")
     from lepton_jax.data.sources.mnist1d import mnist1d
 
     return mnist1d(**keys)
