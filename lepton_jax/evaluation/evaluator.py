@@ -186,12 +186,13 @@ class Evaluator:
         is NaN, and `not_numbers` counts them.
 
         Raises:
-          UserError: when a metric gives a result called 'loss'.
+          UserError: when a metric gives a result called 'loss', or as another metric's is called.
         """
         results: dict[str, Any] = {
             name: float(total / weight) if weight else 0.0
             for name, (total, weight) in sums["means"].items()
         }
+        given_by: dict[str, str] = {}
         for name, metric in self._metrics.items():
             batches = [rows[name] for rows in sums["gathered"] if name in rows]
             given = _join_rows(batches) if batches else sums["metrics"][name]
@@ -208,6 +209,13 @@ class Evaluator:
                     f"metric {name} gives a value called 'loss', the name of the task's loss; "
                     "rename it"
                 )
+            for key in scalar_results(values):
+                other = given_by.setdefault(key, name)
+                if not _same_metric(self._metrics[other], metric):
+                    raise UserError(
+                        f"metrics {other} and {name} both give a value called {key!r}, and one "
+                        "would take the other's place; rename it, or leave one out"
+                    )
             results |= values
         if not sums["means"]["loss"][1]:
             results["loss"] = float("nan")
@@ -242,6 +250,11 @@ def masked_batches(
         mask = (index < len(columns)).astype(np.float32)
         index = np.minimum(index, len(columns) - 1)
         yield {**columns.rows(index), "mask": mask, "seed": index.astype(np.uint32)}
+
+
+def _same_metric(a: Any, b: Any) -> bool:
+    """Tells whether two metrics measure the same, as the task's own does that a config repeats."""
+    return type(a) is type(b) and repr(getattr(a, "__dict__", a)) == repr(getattr(b, "__dict__", b))
 
 
 def to_json_value(value: Any) -> Any:

@@ -43,7 +43,7 @@ class Calibration:
         )
         filled_M = np.maximum(count_M, 1)
         return {
-            "ece": float(np.abs(hits_M - sure_M).sum() / max(count_M.sum(), 1)),
+            "ece": float(np.abs(hits_M - sure_M).sum() / (count_M.sum() or np.nan)),
             "calibration": [
                 {"examples": int(n), "accuracy": float(h), "confidence": float(c)}
                 for n, h, c in zip(count_M, hits_M / filled_M, sure_M / filled_M, strict=True)

@@ -113,8 +113,10 @@ class Perplexity:
         }
 
     def results(self, sums: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """Returns `perplexity`, infinite where a float overflows, and `bits_per_token`."""
-        nats = float(_ratio(sums["nats"], sums["tokens"]))
+        """Returns `perplexity`, infinite where a float overflows, and `bits_per_token`; NaN of no
+        token.
+        """
+        nats = float(_ratio(sums["nats"], sums["tokens"])) if sums["tokens"] else float("nan")
         with np.errstate(over="ignore"):
             perplexity = float(np.exp(np.float64(nats)))
         return {"perplexity": perplexity, "bits_per_token": nats / float(np.log(2))}
@@ -148,8 +150,9 @@ class BitsPerCharacter:
         }
 
     def results(self, sums: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """Returns `bits_per_character`."""
-        return {"bits_per_character": float(_ratio(sums["nats"], sums["characters"]) / np.log(2))}
+        """Returns `bits_per_character`; NaN of no character."""
+        bits = _ratio(sums["nats"], sums["characters"]) / np.log(2)
+        return {"bits_per_character": float(bits) if sums["characters"] else float("nan")}
 
 
 def _ratio(part: Any, total: Any) -> np.ndarray:

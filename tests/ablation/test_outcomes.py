@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from lepton_jax.ablation.analysis.outcomes import _read_outcome
+from lepton_jax.ablation.question.experiment import Experiment, Variant
+from lepton_jax.ablation.question.experiment_file import check_experiment
 from lepton_jax.tracking.record import Record
 
 
@@ -28,3 +30,20 @@ def test_a_trial_whose_result_is_no_number_has_failed(
     )
     assert (outcome.state, outcome.test) == (state, found)
     assert outcome.reason == ("" if state == "finished" else f"test/accuracy is {test}")
+
+
+@pytest.mark.parametrize(
+    ("metric", "mode", "said"),
+    [
+        ("loss", "max", True), ("perplexity", "max", True), ("accuracy", "min", True),
+        ("loss", "min", False), ("accuracy", "max", False), ("reward", "min", False),
+    ],
+)  # fmt: skip
+def test_an_experiment_that_takes_the_worst_for_the_best_is_told_so(
+    metric: str, mode: Any, said: bool, capfd
+):
+    asked = Experiment(
+        question="q", config="c.py", variants=[Variant("a")], metric=metric, mode=mode
+    )
+    check_experiment(asked, "x.py")
+    assert ("takes the worst for the best" in capfd.readouterr().err) == said

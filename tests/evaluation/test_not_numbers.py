@@ -1,6 +1,7 @@
 """An answer of NaN is no class: it is counted and said, never taken for class 0."""
 
 import math
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -15,6 +16,8 @@ from lepton_jax.config.validation import validate_config
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.evaluation.evaluator import Evaluator
 from lepton_jax.generation.text import Sampling, _token_drawer
+from lepton_jax.metrics.calibration import Calibration
+from lepton_jax.metrics.classification import BitsPerCharacter, Perplexity
 from lepton_jax.tracking.best import best_step
 from lepton_jax.training import build
 from lepton_jax.training.layout import single_device_layout
@@ -100,6 +103,42 @@ def test_a_loss_of_no_weight_is_no_number(
     assert results["box_loss"] == 0.0
     assert results["loss"] == loss if loss is not None else math.isnan(results["loss"])
     assert ("is never best" in capfd.readouterr().err) == said
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "clash"),
+    [
+        (Calibration((), bins=5), Calibration((), bins=5), False),
+        (Calibration((), bins=5), Calibration((), bins=10), True),
+        (Perplexity(()), Calibration((), bins=5), False),
+    ],
+)
+def test_a_metric_does_not_take_the_place_of_another(first: Any, second: Any, clash: bool):
+    ones = {"examples": np.ones(5), "hits": np.ones(5), "confidence": np.ones(5)}
+    tokens = {"nats": np.float64(2), "tokens": np.float64(1)}
+    sums = {
+        name: tokens if isinstance(metric, Perplexity) else ones
+        for name, metric in (("a", first), ("b", second))
+    }
+    means = {"loss": (np.float64(1), 1.0)}
+    evaluator = evaluator_of({"a": first, "b": second})
+    with pytest.raises(UserError, match="metrics a and b both") if clash else nullcontext():
+        evaluator.results({"means": means, "metrics": sums, "gathered": []})
+
+
+@pytest.mark.parametrize(
+    ("metric", "sums", "name"),
+    [
+        (Perplexity(()), {"nats": 0.0, "tokens": 0.0}, "perplexity"),
+        (Perplexity(()), {"nats": 0.0, "tokens": 0.0}, "bits_per_token"),
+        (BitsPerCharacter(()), {"nats": 0.0, "characters": 0.0}, "bits_per_character"),
+        (Calibration(()), dict.fromkeys(("examples", "hits", "confidence"), np.zeros(15)), "ece"),
+    ],
+)
+def test_a_metric_of_no_example_is_no_number_where_0_would_be_the_best(
+    metric: Any, sums: dict[str, Any], name: str
+):
+    assert math.isnan(metric.results({k: np.asarray(v) for k, v in sums.items()})[name])
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])

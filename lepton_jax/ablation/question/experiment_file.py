@@ -10,7 +10,9 @@ from lepton_jax.config import config_file
 from lepton_jax.config.config_file import call_user_function, parse_literal
 from lepton_jax.config.plain import to_plain
 from lepton_jax.config.schema import Seed, coerce_value
+from lepton_jax.console import say
 from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.tracking.best import usual_mode
 
 Seeds = tuple[Seed, ...]
 
@@ -57,7 +59,7 @@ def experiment_from_flags(
     The config may have any form that `resolve_config` takes.
 
     Without a `metric`, takes that of the config's `best`; without a `mode`, that of the config's
-    `best` if it is of the same metric, else 'max'.
+    `best` if it is of the same metric, else what the metric's name says, else 'max'.
     """
     values: dict[str, list[Any]] = {}
     for text in vary:
@@ -72,7 +74,7 @@ def experiment_from_flags(
     best = resolved.best
     metric = metric or best.metric.partition("/")[2]
     if not mode:
-        mode = best.mode if best.metric == f"valid/{metric}" else "max"
+        mode = best.mode if best.metric == f"valid/{metric}" else usual_mode(metric) or "max"
     if mode not in ("max", "min"):
         raise UserError(f"--mode={mode}: expected max or min")
     experiment = Experiment(
@@ -103,6 +105,12 @@ def check_experiment(experiment: Experiment, where: str) -> None:
     """
     if not experiment.names:
         raise UserError(f"{where}: the experiment has no variants and no searches")
+    usual = usual_mode(experiment.metric)
+    if usual and usual != experiment.mode:
+        say(
+            f"warning: {where}: metric = {experiment.metric!r} with mode = {experiment.mode!r} "
+            f"takes the worst for the best; did you mean {usual!r}?"
+        )
     seeds = _read_seeds(experiment.seeds, f"{where}: seeds")
     if not seeds:
         raise UserError(f"{where}: the experiment has no seeds")
