@@ -1,6 +1,8 @@
 """A task may bring a step of its own: a GAN from a user's folder trains, stops and goes on."""
 
 import json
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,9 @@ import pytest
 
 import lepton_jax
 from lepton_jax import api
+from lepton_jax.config.validation import validate_config
 from lepton_jax.errors import UserError
+from lepton_jax.training import build
 
 
 @pytest.fixture
@@ -46,6 +50,32 @@ def test_a_users_gan_learns_and_can_be_stopped(config: dict, tmp_path: Path):
     cut = (tmp_path / "cut/metrics.jsonl").read_text().splitlines()
     whole = (tmp_path / "whole/metrics.jsonl").read_text().splitlines()
     assert cut == whole
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, ""),
+        ({"ema": 0.9}, "ema: the task takes its own steps, which do not use tools.ema"),
+        ({"augment": "flip"}, ""),
+        ({"augment": "flip", "task": "deaf"}, "data.augment: the task takes its own steps"),
+    ],
+)
+def test_what_a_step_of_ones_own_does_not_use_is_not_asked_for(
+    config: dict, changes: dict, said: str, monkeypatch: pytest.MonkeyPatch
+):
+    import gan  # the user's
+
+    if "task" in changes:  # one that forgets to augment
+        forgets = lambda self, tools, *rest: UPDATE(self, replace(tools, augment=raw), *rest)  # noqa: E731
+        raw = lambda batch, noise: {**batch, "image": batch["image"] / 255}  # noqa: E731
+        UPDATE = gan.GAN.update
+        monkeypatch.setattr(gan.GAN, "update", forgets)
+    config["data"]["augment"] = changes.get("augment", "")
+    checked = validate_config({**config, "ema": changes.get("ema", 0.0)})
+    traced = build.build_program(checked, build.load_data(checked)).training.traced
+    with pytest.raises(UserError, match=said) if said else nullcontext():
+        traced.refuse_unused()
 
 
 def test_a_model_that_answers_to_nothing_in_the_data_is_not_exported(config: dict, tmp_path: Path):

@@ -19,6 +19,7 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
 from lepton_jax.config.config import Config
+from lepton_jax.config.schema import is_off
 from lepton_jax.config.user_code import describe_value
 from lepton_jax.errors import UserError
 from lepton_jax.nn.batch import Batch, training_batch
@@ -45,8 +46,8 @@ class AbstractStep:
     """Names of the model's `Hyper` numbers that it keeps outside its variables."""
     model: str
     """The name of the model."""
-    mixes_in_vain: bool
-    """Whether `data.augment` mixes labels that the loss does not read."""
+    in_vain: tuple[str, ...]
+    """Keys of the config that are set and that the step does not use."""
 
     def refuse_constants(self) -> None:
         """Raises `UserError` for a number of the model that trials may vary and that is constant.
@@ -61,14 +62,10 @@ class AbstractStep:
                 f"self.{name}[...]"
             )
 
-    def refuse_unread_labels(self) -> None:
-        """Raises `UserError` where images are mixed and their labels are not."""
-        if self.mixes_in_vain:
-            raise UserError(
-                "data.augment: mixup and cutmix mix labels too ('mixed_label', 'mixed_share'), but "
-                "the task's loss does not read them; expected a task that does, such as "
-                "image_classification"
-            )
+    def refuse_unused(self) -> None:
+        """Raises `UserError` for a key of the config that is set and changes nothing."""
+        for key in self.in_vain:
+            raise UserError(_IN_VAIN[key])
 
 
 def trace_step(
@@ -95,9 +92,9 @@ def trace_step(
     sum_names: list[str] = []
     watch = _StructureWatch(parts.functional)
     held: dict[str, bool] = {}
-    mixed: list[str] = []
+    use = _Use()
 
-    def trace(numbers: Any, zero: jax.Array, seed: jax.Array, hyper: Any, batch: Batch) -> Any:
+    def trace(numbers: Any, zeros: Any, seed: jax.Array, hyper: Any, batch: Batch) -> Any:
         hyper = {**hyper, "model": numbers}
         make = parts.make_model(hyper)
 
@@ -107,8 +104,8 @@ def trace_step(
         state = _mark_variables(init(seed, hyper, init_model=init_model))
         held.update((name, watch.holds(x)) for name, x in flatten_tree(numbers).items())
         learner, tools = learner_of(state)
-        augment = _watch_labels(tools.augment, zero, mixed)
-        tools = dataclasses.replace(tools, model=watch.model, augment=augment)
+        use.own_steps = not isinstance(learner, Supervised)
+        tools = use.watched(dataclasses.replace(tools, model=watch.model), zeros)
         batch = training_batch(batch)
         plain = isinstance(learner, Supervised) and not _names_users_parts(parts.config)
         step = learner.trace_loss if plain else learner.update
@@ -119,34 +116,66 @@ def trace_step(
         return state, new, sums
 
     seed = jax.ShapeDtypeStruct((), jnp.uint32)
-    arguments = (hyper["model"], jax.ShapeDtypeStruct((), jnp.float32), seed, hyper, batch)
+    zero = jax.ShapeDtypeStruct((), jnp.float32)
+    arguments = (hyper["model"], (zero, zero), seed, hyper, batch)
     make_trace = jax.make_jaxpr(trace, return_shape=True)
     traced, shapes = parts.explained(lambda: make_trace(*arguments))
     reaching = _reaches_outputs(traced.jaxpr)
     of_numbers = zip(held.items(), reaching, strict=False)
     constants = tuple(name for (name, kept), reaches in of_numbers if kept or reaches)
-    in_vain = bool(mixed) and not reaching[len(held)]
-    model = parts.config.model.name
-    return AbstractStep(shapes[0], tuple(sum_names), constants, model, in_vain)
+    unused = use.in_vain(parts.config, *reaching[len(held) : len(held) + 2])
+    return AbstractStep(shapes[0], tuple(sum_names), constants, parts.config.model.name, unused)
 
 
-def _watch_labels(
-    augment: Callable[[Batch, Noise], Batch], zero: jax.Array, mixed: list[str]
-) -> Callable[[Batch, Noise], Batch]:
-    """Returns `augment` with `zero` in the shares of mixed labels, to be followed from there.
+_IN_VAIN = {
+    "mixed_share": (
+        "data.augment: mixup and cutmix mix labels too ('mixed_label', 'mixed_share'), but the "
+        "task's loss does not read them; expected a task that does, such as image_classification"
+    ),
+    "data.augment": (
+        "data.augment: the task takes its own steps, in which it does not call tools.augment; "
+        "expected '', or `tools.augment(batch, tools.noise(batch))` in its update"
+    ),
+    "ema": (
+        "ema: the task takes its own steps, which do not use tools.ema; expected 0.0, or an "
+        "average in its state that `variables` returns"
+    ),
+}
 
-    `mixed` notes that there are such shares.
-    """
 
-    def watched(batch: Batch, noise: Noise) -> Batch:
-        batch = augment(batch, noise)
-        if "mixed_share" not in batch:
-            return batch
-        mixed.append("mixed_share")
-        share = batch["mixed_share"]
-        return {**batch, "mixed_share": share + zero.astype(share.dtype)}
+class _Use:
+    """What one trace shows of the tools that a step uses."""
 
-    return watched
+    def __init__(self) -> None:
+        self._augments = self._mixes = False
+        self.own_steps = False
+        """Whether the task takes its own steps. `Supervised` uses all tools."""
+
+    def watched(self, tools: Tools, zeros: tuple[jax.Array, jax.Array]) -> Tools:
+        """Returns the same tools, with the first of two zeros in the shares of mixed labels and the
+        second in the decay of the average: they are followed from there.
+        """
+
+        def augment(batch: Batch, noise: Noise) -> Batch:
+            self._augments = True
+            batch = tools.augment(batch, noise)
+            if "mixed_share" not in batch:
+                return batch
+            self._mixes = True
+            share = batch["mixed_share"]
+            return {**batch, "mixed_share": share + zeros[0].astype(share.dtype)}
+
+        ema = tools.ema if is_off(tools.ema) else tools.ema + zeros[1].astype(tools.ema.dtype)
+        return dataclasses.replace(tools, augment=augment, ema=ema)
+
+    def in_vain(self, config: Config, mixed: bool, averaged: bool) -> tuple[str, ...]:
+        """Returns keys of `_IN_VAIN`; the two flags say whether each zero reached the step."""
+        return (
+            *["mixed_share"] * (self._mixes and not mixed),
+            *["data.augment"]
+            * (self.own_steps and bool(config.data.augment and not self._augments)),
+            *["ema"] * (self.own_steps and config.ema != 0 and not averaged),
+        )
 
 
 def _names_users_parts(config: Config) -> bool:

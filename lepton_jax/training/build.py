@@ -53,7 +53,7 @@ def _build_run(config: Config, workdir: str, first_only: bool) -> BuiltRun:
     data = load_data(config, tokenizer=text, first_only=first_only)
     program = build_program(config, data)
     program.training.traced.refuse_constants()
-    program.training.traced.refuse_unread_labels()
+    program.training.traced.refuse_unused()
     layout = build_layout(program)
     evaluations = build_evaluations(program, layout.placement, data)
     # The values are not used here; their mistakes show now.

@@ -170,4 +170,4 @@ def test_a_task_that_does_not_read_mixed_labels_is_refused(
         config = dataclasses.replace(config, data=prepared)
     traced = build.build_program(config, build.load_data(config)).training.traced
     with pytest.raises(UserError, match="does not read them") if refused else nullcontext():
-        traced.refuse_unread_labels()
+        traced.refuse_unused()
