@@ -178,7 +178,7 @@ def fifo(bundle: Path, rng: random.Random, outside: Path) -> bool:
 
 
 def extra_fifo(bundle: Path, rng: random.Random, outside: Path) -> bool:
-    os.mkfifo(bundle / rng.choice(["x", "examples/99.png", ".verdict.json.0.part"]))
+    os.mkfifo(bundle / rng.choice(["x", "examples/99.png", ".x.part"]))
     return False
 
 

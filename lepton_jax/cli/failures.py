@@ -83,7 +83,7 @@ def _read_xla_flags(writer: int) -> None:
 
 def _explain_platforms(error: BaseException) -> str:
     wanted = os.environ.get("JAX_PLATFORMS", "")
-    said = (str(error).splitlines() or [""])[0].partition(" (set JAX_PLATFORMS")[0]
+    said = (str(error).splitlines() or [""])[0].partition(" (set JAX_PLATFORMS")[0].rstrip(".")
     there = _platforms()
     reason = f": {said}" if said else ""
     if not wanted:

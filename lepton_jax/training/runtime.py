@@ -36,7 +36,7 @@ def _is_writable(folder: Path) -> bool:
     """Tells whether a folder can be written, and creates it; JAX would warn at each compilation."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
+    except (OSError, ValueError):
         return False
     return os.access(folder, os.W_OK)
 

@@ -1,4 +1,6 @@
+import io
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -119,3 +121,46 @@ def test_coloured_drawing_has_two_pixels_a_block():
 def test_large_images_are_thinned_to_the_terminal(color):
     lines = drawing(np.full((300, 500, 3), 255, np.uint8), color).splitlines()
     assert max(line.count("█") + line.count("▀") for line in lines) <= 32
+
+
+class Terminal(io.StringIO):
+    def __init__(self, encoding, tty):
+        super().__init__()
+        self._encoding, self._tty = encoding, tty
+
+    @property
+    def encoding(self):
+        return self._encoding
+
+    def isatty(self):
+        return self._tty
+
+
+@pytest.mark.parametrize(
+    ("encoding", "term", "tty", "has"),
+    [
+        ("utf-8", "xterm", True, "\u2580"),
+        ("utf-8", "xterm", False, "\u2588"),
+        ("utf-8", "dumb", True, "\u2588"),
+        ("utf-8", None, True, "\u2588"),
+        ("latin-1", "xterm", True, "#"),
+        ("ascii", "xterm", False, "#"),
+        ("cp437", "xterm", True, "\u2580"),
+        ("no-such-encoding", "xterm", True, "#"),
+        (None, None, False, "\u2588"),
+    ],
+)
+def test_pictures_are_in_characters_that_the_terminal_has(monkeypatch, encoding, term, tty, has):
+    image = np.full((4, 4, 1), 255, np.uint8)
+    found = Predictions("id", "it", (Prediction("x", "a", 0.5, image=image),), "--bundle=b", "X")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.delenv("TERM", raising=False)
+    if term:
+        monkeypatch.setenv("TERM", term)
+    monkeypatch.setattr(sys, "stdout", Terminal(encoding, tty))
+    text = str(found)
+    monkeypatch.undo()
+    assert has in text
+    if has == "#":
+        assert text.isascii()
+    assert ("\x1b[38" in text) == (has == "\u2580")
