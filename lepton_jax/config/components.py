@@ -280,6 +280,11 @@ def resolve_component(kind: str, name: str) -> Callable[..., Any]:
             "or your own as 'my_pkg.module:Name'"
         )
     module_name, _, attribute = table.get(name, name).partition(":")
+    if module_name.endswith(".py") or "/" in module_name:
+        dotted = module_name.removesuffix(".py").strip("./").replace("/", ".")
+        raise ValueError(
+            f"{kind} {name!r}: expected a module as Python imports it, '{dotted}:{attribute}'"
+        )
     try:
         component = getattr(_import(kind, name, module_name), attribute)
     except AttributeError:

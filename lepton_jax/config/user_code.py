@@ -8,6 +8,7 @@ import importlib.util
 import inspect
 import linecache
 import os
+import re
 import sysconfig
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -25,6 +26,7 @@ _LONGEST = 240
 """Characters of a library's own message that a sentence quotes."""
 _MOST_FIELDS = 8
 TRACEBACK = "traceback.txt"
+_PLACE = re.compile(r"^(/\S+\.py):(\d+):\d+ \(.*\)$", re.M)
 
 _CURES = {
     "TracerBoolConversionError": "a traced array has no value: use jnp.where or jax.lax.cond "
@@ -59,11 +61,13 @@ def blame(
       BrokenPart: naming the part, the innermost line of the user's, and the error.
       WorkError: when the error is the machine's, such as a network that is down.
     """
-    if isinstance(error, UserError | WorkError | MemoryError) or _is_devices(error):
+    if isinstance(error, UserError | WorkError | MemoryError) or _is_environments(error):
         raise error
     line = users_line(error) or at
     said = f"{who} failed" + (f" at {line}" if line else "") + f": {describe_error(error)}"
     cure = cure or _CURES.get(type(error).__name__, "")
+    if "grad requires real- or complex-valued inputs" in str(error):
+        cure = "an nnx.Param holds floats, which are trained; keep integers in an nnx.Variable"
     if "nnx.List" in str(error):
         cure = "keep modules in nnx.List([...]) or nnx.Dict({...})"
     more = "; ".join(x for x in (got and f"it got {got}", cure) if x)
@@ -85,11 +89,10 @@ def users_line(error: BaseException | None) -> str:
     A line of another installed package is named only where there is none of the user's own files.
     """
     while error is not None:
-        frames = [
-            (frame.filename, frame.lineno or 0)
-            for frame in reversed(traceback.extract_tb(error.__traceback__))
-            if not _is_machinery(frame.filename)
-        ]
+        passed = [(f.filename, f.lineno or 0) for f in traceback.extract_tb(error.__traceback__)]
+        # Of a traced array that was kept, JAX says in the message where it comes from.
+        made = [(file, int(line)) for file, line in _PLACE.findall(str(error))]
+        frames = [f for f in reversed([*made, *passed]) if not _is_machinery(f[0])]
         own = [f for f in frames if not any(name in f[0] for name in _INSTALLED)]
         for file, number in own or frames:
             code = linecache.getline(file, number).strip()
@@ -128,7 +131,8 @@ def call_mistake(part: Callable[..., Any], args: tuple, kwargs: Mapping[str, Any
 def describe_value(value: Any) -> str:
     """Describes what crosses the border of a part: `image uint8 [8, 28, 28, 1]`."""
     if isinstance(value, Mapping):
-        fields = [f"{k} {describe_value(v)}" for k, v in value.items()]
+        inner = ((k, v, describe_value(v)) for k, v in value.items())
+        fields = [f"{k} {{{x}}}" if isinstance(v, Mapping) else f"{k} {x}" for k, v, x in inner]
         more = f" and {len(fields) - _MOST_FIELDS} more" if len(fields) > _MOST_FIELDS else ""
         return ", ".join(fields[:_MOST_FIELDS]) + more if fields else "an empty mapping"
     if hasattr(value, "dtype") and hasattr(value, "shape"):
@@ -167,22 +171,51 @@ def keeping_tracebacks(workdir: Any = "") -> Iterator[None]:
             broken = broken.__cause__
         if broken is None or broken.__cause__ is None:
             raise
-        from lepton_jax.io import files
-        from lepton_jax.io.paths import cache_root
-
-        folder = workdir or cache_root()
-        try:
-            files.make_dir(folder)
-            text = "".join(traceback.format_exception(broken.__cause__))
-            files.write_text(files.join_path(folder, TRACEBACK), text)
-        except (UserError, WorkError):  # the mistake itself is what counts
-            raise e from None
-        raise UserError(f"{e}\nTraceback: {files.join_path(folder, TRACEBACK)}") from None
+        path = write_traceback(broken.__cause__, workdir)
+        raise UserError(f"{e}\nTraceback: {path}" if path else str(e)) from None
 
 
-def _is_devices(error: BaseException) -> bool:
-    """Returns whether a device gave up, such as for want of memory."""
-    return any(c.__name__ == "JaxRuntimeError" for c in type(error).__mro__)
+def write_traceback(error: BaseException, workdir: Any = "") -> str:
+    """Writes the traceback of an error to `traceback.txt` in `workdir`, or in the cache's folder.
+
+    Returns the file's path, or '' where it cannot be written: the mistake itself is what counts.
+    """
+    from lepton_jax.io import files
+    from lepton_jax.io.paths import cache_root
+
+    folder = workdir or cache_root()
+    path = files.join_path(folder, TRACEBACK)
+    try:
+        files.make_dir(folder)
+        files.write_text(path, "".join(traceback.format_exception(error)))
+    except (UserError, WorkError):
+        return ""
+    return path
+
+
+@contextmanager
+def blaming_users_code(who: str) -> Iterator[None]:
+    """Raises one error in place of any other that came through a line of the user's, or that JAX
+    raises for what a part did before.
+
+    Raises:
+      BrokenPart: as `blame` does.
+    """
+    try:
+        yield
+    except Exception as e:
+        if users_line(e) or type(e).__name__ in _CURES:
+            blame(who, e)
+        raise
+
+
+def _is_environments(error: BaseException) -> bool:
+    """Returns whether a device gave up, such as for want of memory, or there is none as asked."""
+    if any(c.__name__ == "JaxRuntimeError" for c in type(error).__mro__):
+        return True
+    frames = traceback.extract_tb(error.__traceback__)
+    raised_in = frames[-1].filename.replace(os.sep, "/") if frames else ""
+    return raised_in.endswith(("/jax/_src/xla_bridge.py", "/jax/_src/config.py"))
 
 
 @functools.cache

@@ -80,6 +80,7 @@ class Evaluator:
         batch["seed"] = jax.ShapeDtypeStruct((size,), np.uint32)
         state = program.training.abstract_state()
         traced, shapes = jax.make_jaxpr(self._evaluate, return_shape=True)(state, batch)
+        _refuse_kept_arrays(traced.consts, f"model {program.config.model.name}")
         if self._has_users_sums:
             place = next(i for i, x in enumerate(jax.tree.leaves((state, batch))) if x is mask)
             paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(shapes)]
@@ -186,7 +187,7 @@ class Evaluator:
         is NaN, and `not_numbers` counts them.
 
         Raises:
-          UserError: when a metric gives a result called 'loss', or as another metric's is called.
+          UserError: when a metric fails, or gives a result called 'loss' or as another's is called.
         """
         results: dict[str, Any] = {
             name: float(total / weight) if weight else 0.0
@@ -271,6 +272,16 @@ def to_json_value(value: Any) -> Any:
 def scalar_results(results: Mapping[str, Any]) -> dict[str, float]:
     """Selects the numbers among the results, which the record keeps a curve of."""
     return {k: v for k, v in results.items() if isinstance(v, float)}
+
+
+def _refuse_kept_arrays(constants: list[Any], model: str) -> None:
+    """Raises `UserError` when a trace holds an array of another trace: a part has kept it."""
+    for constant in constants:
+        if isinstance(constant, jax.core.Tracer):
+            try:
+                constant + 0
+            except jax.errors.UnexpectedTracerError as e:
+                blame(f"{model} or its task", e)
 
 
 def _join_rows(batches: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

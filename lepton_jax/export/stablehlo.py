@@ -1,27 +1,18 @@
 """Exports a forward pass as one StableHLO program for CPU, GPU and TPU, for any batch size."""
 
-import contextlib
-import functools
-import os
 import re
-import traceback
 from collections.abc import Mapping
 from typing import Any
 
-import flax
 import jax
 import numpy as np
 from jax import export
 
+from lepton_jax.config.user_code import describe_error, users_line
 from lepton_jax.errors import WorkError
 
 _HALF = re.compile(r"x(?:bf16|f16)>")
 _FRAMES = "jax_traceback_in_locations_limit"
-_MACHINERY = (
-    *(os.path.dirname(str(package.__file__)) + os.sep for package in (jax, flax, np)),
-    os.path.dirname(os.path.dirname(__file__)) + os.sep,
-    *(str(module.__file__) for module in (contextlib, functools)),
-)
 PLATFORMS = ("cpu", "cuda", "tpu")
 
 
@@ -54,21 +45,14 @@ def export_program(
         exported = export.export(jax.jit(call), platforms=PLATFORMS)(weights_spec, inputs_spec)
         return bytes(exported.serialize()), bool(_HALF.search(exported.mlir_module()))
     except (NotImplementedError, TypeError, jax.errors.JAXTypeError) as e:
-        symbolic = "_DimExpr" in str(e)
+        symbolic, line = "_DimExpr" in str(e), users_line(e)
         cure = "; the batch axis has no number here: x.shape[0], never len(x)" if symbolic else ""
         raise WorkError(
             f"this model cannot be exported for {', '.join(PLATFORMS)} and any batch size"
-            f"{_users_line(e)}: {e}{cure}"
+            f"{f' ({line})' if line else ''}: {describe_error(e)}{cure}"
         ) from e
     finally:
         jax.config.update(_FRAMES, frames)
-
-
-def _users_line(error: BaseException) -> str:
-    """Returns ` (nets.py:12: code)`, the innermost line that is the user's; '' where none is."""
-    frames = traceback.extract_tb(error.__traceback__)
-    users = [frame for frame in frames if not frame.filename.startswith(_MACHINERY)]
-    return f" ({users[-1].filename}:{users[-1].lineno}: {users[-1].line})" if users else ""
 
 
 def compute_answers(

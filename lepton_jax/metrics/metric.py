@@ -8,7 +8,8 @@ the placement or the number of processes.
 What both share is `results`: plain NumPy, called on the host once an evaluation. Numbers among its
 results are recorded as a curve; anything else (a dict, a list) goes into results.json alone.
 `results` is also called once before the first step, with sums near 1 or rows of zeros, to learn the
-names of the numbers that it gives; an error then ends the run before it began.
+names of the numbers that it gives. A metric that fails on these is shown what a fresh model answers
+to some examples; an error then ends the run before it began.
 """
 
 from collections.abc import Mapping

@@ -4,6 +4,7 @@ from collections import defaultdict
 from typing import Any
 
 from lepton_jax.config.config import Config
+from lepton_jax.config.user_code import BrokenPart, keeping_tracebacks
 from lepton_jax.config.validation import change_config
 from lepton_jax.console import say
 from lepton_jax.data.dataset import Dataset
@@ -33,7 +34,7 @@ def plan_run(
       UserError: when the data is not at hand, or the topology's compiler is missing.
     """
     devices = topology.topology_devices(target) if target else ()
-    with runtime(config.precision):
+    with runtime(config.precision), keeping_tracebacks():
         data = _load_data(config)
         program = build.build_program(config, data)
         facts = _describe_run(program, data)
@@ -50,6 +51,8 @@ def plan_run(
 def _load_data(config: Config) -> Dataset:
     try:
         return build.load_data(config)
+    except BrokenPart:
+        raise
     except UserError as e:
         raise UserError(
             f"{e}\nTo plan without the data set, give the recipe its stand-in: "

@@ -27,6 +27,7 @@ from lepton_jax.nn.rng import Noise
 from lepton_jax.training.functional import Functional, array_attributes
 from lepton_jax.training.learner import Learner, Tools
 from lepton_jax.training.parts import Parts
+from lepton_jax.training.returned import check_sums
 from lepton_jax.training.state import State
 from lepton_jax.training.supervised import Supervised
 from lepton_jax.trees import flatten_tree
@@ -107,9 +108,11 @@ def trace_step(
         use.own_steps = not isinstance(learner, Supervised)
         tools = use.watched(dataclasses.replace(tools, model=watch.model), zeros)
         batch = training_batch(batch)
-        plain = isinstance(learner, Supervised) and not _names_users_parts(parts.config)
+        plain = isinstance(learner, Supervised) and not parts.are_users
         step = learner.trace_loss if plain else learner.update
         new, sums = step(tools, state.learner, batch)
+        if not isinstance(learner, Supervised):
+            check_sums(sums, learner, "update")
         if not plain:
             _check_same_state(state.learner, new)
         sum_names.extend(sorted([*sums, "learning_rate"]))
@@ -178,13 +181,6 @@ class _Use:
         )
 
 
-def _names_users_parts(config: Config) -> bool:
-    """Returns whether a part of the step is the user's own, as 'my_pkg.module:Name'."""
-    transforms = (*config.data.augment, *config.data.prepare)
-    parts = (config.model, config.task, config.optimizer, config.schedule, *transforms)
-    return any(":" in part.name for part in parts)
-
-
 def _check_same_state(before: Any, after: Any) -> None:
     """Raises `UserError` when a step changes shapes or dtypes: it could not be taken again."""
     old, new = flatten_tree(before), flatten_tree(after)
@@ -195,6 +191,11 @@ def _check_same_state(before: Any, after: Any) -> None:
                 f"a step makes another state: learner.{name} was {was} and is {is_}; expected the "
                 "same shapes and dtypes before and after"
             )
+    if jax.tree.structure(before) != jax.tree.structure(after):
+        raise UserError(
+            f"a step makes another state: it was {jax.tree.structure(before)} and is "
+            f"{jax.tree.structure(after)}"
+        )
 
 
 class _StructureWatch:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lepton_jax.config.config import Config
+from lepton_jax.config.user_code import keeping_tracebacks
 from lepton_jax.errors import UserError
 from lepton_jax.nn.batch import training_batch
 from lepton_jax.nn.rng import Noise, example_keys
@@ -32,7 +33,7 @@ def draw_augmentations(config: Config, path: str, examples: int, draws: int) -> 
         raise UserError(
             f"--examples={examples}: expected 1 to {config.batch_size}, config.batch_size"
         )
-    with runtime(config.precision):
+    with runtime(config.precision), keeping_tracebacks():
         data = build.load_data(config)
         program = build.build_program(config, data)
         field = data.spec.fields.get("image")

@@ -141,7 +141,9 @@ class _Borders:
     def _cure(self, error: Exception, failed: _Crossing) -> str:
         text = str(error)
         if isinstance(error, TypeError) and text.endswith("object is not callable"):
-            return f"a model has a method {_FORMS['__call__']}"
+            inside = failed.method == "__call__"
+            none = "`noise` is None in an evaluation" if "NoneType" in text else ""
+            return none if inside else f"a model has a method {_FORMS['__call__']}"
         if failed.method == "__call__" and "uint8" in failed.got and "dtype" in text:
             return 'data.prepare = "scale()" makes floats of bytes'
         if isinstance(error, KeyError) and error.args:

@@ -5,18 +5,19 @@ Every mistake that can show before the first step shows here.
 
 from dataclasses import dataclass
 
-from lepton_jax.config.components import Component
+import jax
+
 from lepton_jax.config.config import Config
 from lepton_jax.config.user_code import blame, keeping_tracebacks
-from lepton_jax.data import dataset
 from lepton_jax.data.dataset import Dataset
 from lepton_jax.data.naming import SPLITS, split_name
-from lepton_jax.data.source import Columns, check_source
+from lepton_jax.data.source import Columns
 from lepton_jax.errors import UserError, did_you_mean
 from lepton_jax.evaluation.schedule import Evaluations
 from lepton_jax.placement.mesh import BatchPlacement
 from lepton_jax.tracking.record import Record
 from lepton_jax.training.layout import Layout, build_layout
+from lepton_jax.training.load_data import load_data as load_data
 from lepton_jax.training.program import Program
 
 
@@ -59,40 +60,10 @@ def _build_run(config: Config, workdir: str, first_only: bool) -> BuiltRun:
     # The values are not used here; their mistakes show now.
     _ = layout.specs
     evaluations.try_out(lambda: layout.fresh()["state"])
-    _ = program.inference.input_names, program.inference.answer_name
+    abstract = program.training.abstract_state()
+    program.inference.try_out(jax.eval_shape(program.training.variables, abstract))
+    _ = program.inference.answer_name
     return BuiltRun(data, program, layout, evaluations)
-
-
-def load_data(
-    config: Config, source: Component | None = None, tokenizer: str = "", first_only: bool = False
-) -> Dataset:
-    """Loads the data that a config names, or another source treated in the same way.
-
-    `tokenizer`: the text of the run's tokenizer.json, if it has one already.
-
-    Raises:
-      UserError: when the source is no `Source`, or its data does not fit the config.
-    """
-    component = source or config.data.source
-    try:
-        return _load_data(config, component, tokenizer, first_only)
-    except Exception as e:  # noqa: BLE001  whatever a user's source or encoding raises
-        blame(f"source {component.name}", e)
-
-
-def _load_data(config: Config, component: Component, tokenizer: str, first_only: bool) -> Dataset:
-    section, built = config.data, component.build()
-    check_source(component.name, built)
-    return dataset.load_dataset(
-        built,
-        decode=section.decode,
-        valid_fraction=section.valid_fraction,
-        split_seed=section.split_seed,
-        train_decode=section.train_decode,
-        tokenizer=tokenizer or section.tokenizer,
-        encode=section.encode,
-        first_only=first_only,
-    )
 
 
 def build_program(config: Config, data: Dataset) -> Program:
@@ -107,7 +78,10 @@ def build_program(config: Config, data: Dataset) -> Program:
             f"{data.description}: has no split 'train', only {there}. A split's folder, file or "
             f"array is called {' or '.join(SPLITS['train'])}. {data.account}".rstrip(". ")
         )
-    return Program(config, data.spec, len(data.splits["train"]))
+    try:
+        return Program(config, data.spec, len(data.splits["train"]))
+    except Exception as e:  # noqa: BLE001  whatever the parts of a config raise
+        blame(f"model {config.model.name} with task {config.task.name}", e)
 
 
 def build_evaluations(program: Program, placement: BatchPlacement, data: Dataset) -> Evaluations:

@@ -3,10 +3,12 @@
 from typing import Any
 
 import jax
+from jax import export
 
 from lepton_jax.cluster.environment import Launch
 from lepton_jax.cluster.processes import join_processes
 from lepton_jax.config.config import Config
+from lepton_jax.config.user_code import describe_error, users_line
 from lepton_jax.errors import UserError
 from lepton_jax.tracking.record import Record
 from lepton_jax.training.build import BuiltRun, build_run
@@ -69,7 +71,25 @@ def _describe(built: BuiltRun, warm_start: str) -> tuple[dict[str, Any], str]:
 
 
 def _exportable(program: Program) -> str:
+    """Says what a bundle will predict from, or why there can be none: a run can be trained all the
+    same. The model is traced for a batch whose size has no number, as in an exported program.
+    """
+    inference = program.inference
     try:
-        return f"predicts from {', '.join(program.inference.input_fields)}"
-    except UserError as e:  # such a run can be trained all the same
+        fields = inference.input_fields
+        (batch,) = export.symbolic_shape("b")
+        inputs = {
+            name: jax.ShapeDtypeStruct((batch, *f.shape), f.dtype) for name, f in fields.items()
+        }
+        state = program.training.abstract_state()
+        variables = jax.eval_shape(program.training.variables, state)
+        jax.eval_shape(inference.predict, *variables, inputs)
+        return f"predicts from {', '.join(fields)}"
+    except UserError as e:
         return f"not possible: {e}"
+    except Exception as e:  # noqa: BLE001  whatever a model raises that wants a number
+        line = users_line(e)
+        return (
+            f"not possible{f' at {line}' if line else ''}: {describe_error(e)}; the batch axis "
+            "has no number in a bundle: x.shape[0], never len(x)"
+        )

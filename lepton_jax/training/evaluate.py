@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from lepton_jax.config.user_code import keeping_tracebacks
 from lepton_jax.evaluation.alignment import align_examples
 from lepton_jax.evaluation.samples import generate_samples
 from lepton_jax.plots.record import draw_record
@@ -22,7 +23,7 @@ def evaluate_checkpoint(workdir: str, split: str, checkpoint: str) -> tuple[int,
       UserError: when there is no record, checkpoint or split of that name.
     """
     config = saved.read_config(workdir)
-    with claim(workdir), runtime(config.precision):
+    with claim(workdir), runtime(config.precision), keeping_tracebacks(workdir):
         run = saved.load_run(workdir, checkpoint)
         program, placement = run.program, single_device_layout(run.program).placement
         results = build_evaluations(program, placement, run.data).split(run.state, split)

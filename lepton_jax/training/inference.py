@@ -3,6 +3,8 @@
 from functools import cached_property
 from typing import Any
 
+import jax
+
 from lepton_jax.answers.kind import Kind, find_kind, name_kind
 from lepton_jax.config.components import resolve_component
 from lepton_jax.data.spec import SEED, FieldSpec
@@ -11,6 +13,7 @@ from lepton_jax.models.model import AlignedModel
 from lepton_jax.nn.batch import Batch, Outputs
 from lepton_jax.tasks.task import AlignsAnswers, DeclaresAnswer
 from lepton_jax.training.parts import Parts
+from lepton_jax.training.returned import check_outputs
 
 
 class Inference:
@@ -24,6 +27,26 @@ class Inference:
         """Answers raw inputs `[B, ...]`: preparation, the model, and the task's `predict`."""
         model = self._parts.module(params, rest)
         return self._parts.task().predict(model, self._parts.prepare(inputs))
+
+    def try_out(self, variables: tuple[Any, Any]) -> None:
+        """Traces a prediction, where a part is the user's own and no evaluation need predict.
+
+        `variables`: shapes and dtypes of `(params, rest)`.
+
+        Raises:
+          UserError: in place of what a part raises, or when the answers are no rows by name.
+        """
+        names, fields = self.input_names, {**self._parts.spec.fields, "seed": SEED}
+        if not self._parts.are_users or not fields.keys() >= set(names):
+            return
+        size = self._parts.config.batch_size
+        inputs = {n: jax.ShapeDtypeStruct((size, *fields[n].shape), fields[n].dtype) for n in names}
+        predict = [self.predict, self.aligned] if self.aligns else [self.predict]
+        for function in predict:
+            outputs = self._parts.explained(
+                lambda function=function: jax.eval_shape(function, *variables, inputs)
+            )
+            check_outputs(outputs, size, getattr(self._parts.task(), function.__name__))
 
     @property
     def aligns(self) -> bool:

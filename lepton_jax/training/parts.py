@@ -48,6 +48,14 @@ class Parts:
         """What the model is built for: its input shape and its outputs."""
         self.functional = Functional(self.make_model(), f"model {config.model.name}")
 
+    @property
+    def are_users(self) -> bool:
+        """Whether a part of the step is the user's own, as 'my_pkg.module:Name'."""
+        config = self.config
+        transforms = (*config.data.augment, *config.data.prepare)
+        parts = (config.model, config.task, config.optimizer, config.schedule, *transforms)
+        return any(":" in part.name for part in parts)
+
     def trial_config(self, hyper: HyperTree | None) -> Config:
         """Returns the config with the numbers `hyper` in place of its own; None: its own."""
         return self.config if hyper is None else apply_hyper(self.config, hyper)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from lepton_jax.answers.kind import KeepsWorst, Kind
 from lepton_jax.config.components import Component
-from lepton_jax.config.user_code import definition_of, describe_value
+from lepton_jax.config.user_code import describe_value
 from lepton_jax.errors import UserError
 from lepton_jax.metrics.metric import GatheredMetric, Metric, SummedMetric
 from lepton_jax.nn.batch import Batch
@@ -16,9 +16,9 @@ from lepton_jax.tasks.logits import check_losses
 from lepton_jax.tasks.task import RanksExamples
 from lepton_jax.training.borders import Bordered
 from lepton_jax.training.parts import Parts
+from lepton_jax.training.returned import check_outputs, checked_sums
 from lepton_jax.training.state import State
 from lepton_jax.training.step import TrainingStep
-from lepton_jax.training.sums import checked_sums
 
 
 class Scoring:
@@ -90,23 +90,6 @@ class Scoring:
                     "and `sums` or `gathered`, as lepton_jax.metrics.metric says"
                 )
         return metrics
-
-
-def check_outputs(outputs: Any, rows: Any, function: Any) -> None:
-    """Checks what `predict` or `gathered` returned: arrays `[B, ...]` by name.
-
-    Raises:
-      UserError: for anything else.
-    """
-    if isinstance(outputs, Mapping) and all(
-        getattr(x, "shape", ())[:1] == (rows,) for x in outputs.values()
-    ):
-        return
-    line = definition_of(function)
-    raise UserError(
-        f"{function.__qualname__}{f' ({line})' if line else ''} returned "
-        f"{describe_value(outputs)}; expected arrays by name, a row for each of the {rows} examples"
-    )
 
 
 class _NamedOutputs(dict[str, jax.Array]):

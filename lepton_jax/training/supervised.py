@@ -16,7 +16,7 @@ from lepton_jax.tasks.task import CarriesState, Task, carries_state
 from lepton_jax.training.accumulate import Kept, accumulate
 from lepton_jax.training.learner import Tools
 from lepton_jax.training.lora import Adapters
-from lepton_jax.training.sums import checked_sums
+from lepton_jax.training.returned import checked_sums
 
 LORA = 1
 """Folded into the key of a model for the key of its adapters."""

@@ -15,6 +15,7 @@ from lepton_jax.cluster.environment import BY_ENVIRONMENT, Launch
 from lepton_jax.cluster.processes import Processes, join_processes
 from lepton_jax.cluster.watchdog import Watchdog
 from lepton_jax.config.config import Config
+from lepton_jax.config.user_code import blaming_users_code, keeping_tracebacks
 from lepton_jax.console import say
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.evaluation.alignment import align_examples
@@ -126,7 +127,8 @@ def train(
                 say(f"warning: {sentence}")
         run = _Run(built, record, processes, stop)
         try:
-            return run.train(facts, restarted, until)
+            with keeping_tracebacks(workdir), blaming_users_code("the run"):
+                return run.train(facts, restarted, until)
         except Exception as e:  # noqa: BLE001  `fail` raises it again, or tells the others
             record.end("failed", run.step, str(e))
             processes.fail(e)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import lepton_jax
 from lepton_jax.config import user_code
 from lepton_jax.config.components import component_keys
 from lepton_jax.config.user_code import blame
@@ -69,6 +70,9 @@ RIGHT = [
     ("metric", "ResultsJax"),
     ("metric", "Ranks"),
     ("metric", "NeedsTwoClasses"),
+    ("model", "Shares"),
+    ("model", "HalfState"),
+    ("task", "Steps"),
     ("source", "list_of_classes"),
     ("decode", "host_mutates"),
 ]
@@ -165,6 +169,18 @@ MISTAKES = [
     ("source", "splits_of_lists", "its splits are a list .*; expected {'train': split"),
     ("source", "source_raises", r"wrong.py:\d+ .*FileNotFoundError.*no/such/file.npy"),
     ("source", "empty_train", "split 'train' has no examples"),
+    ("model", "Leaks", "UnexpectedTracerError.*\nA traced array was kept after its step"),
+    ("model", "KeepsInput", "UnexpectedTracerError.*\nA traced array was kept after its step"),
+    ("model", "IntegerParameter", "keep integers in an nnx.Variable"),
+    ("model", "NeedsNoise", r"wrong.py:\d+ .noise.*\n.*`noise` is None in an evaluation"),
+    ("model", "NewVariable", r"learner.rest.cache was none and is float32 \[\]"),
+    ("task", "OnlyPredicts", r"predict .*wrong.py:\d+. returned top int32 \[\]; .* by name"),
+    ("task", "SameName", "metrics classification and mine both give a value called 'accuracy'"),
+    ("task", "StepsNoSums", r"update .*wrong.py:\d+. returned 'rest'; expected {'loss'"),
+    ("task", "StepsOfMeans", r"update .*wrong.py:\d+.: 'loss' is float32 \[\]; expected"),
+    ("task", "StepsLosesState", "a step makes another state: it was .*'rest'"),
+    ("task", "StepsWithoutVariables", "task .*StepsWithoutVariables failed: KeyError"),
+    ("task", "StepsRaise", r"update failed at .*wrong.py:\d+ .*KeyError: 'generator'"),
     ("optimizer", "no_optimizer", "returned a function; expected an optax.GradientTransformation"),
     ("optimizer", "needs_value", "'value' and 'grad'\nA step hands over grads, state and params"),
     ("optimizer", "other_updates", "another structure than the gradients"),
@@ -182,6 +198,38 @@ MISTAKES = [
 @pytest.mark.parametrize(("kind", "name", "said"), MISTAKES, ids=[n for _, n, _ in MISTAKES])
 def test_a_mistake_is_one_error_before_the_first_step(kind: str, name: str, said: str, tried):
     assert re.search(said, tried(**{kind: name}))
+
+
+def test_an_optimizer_that_needs_a_second_pass_is_told_what_takes_one(tried):
+    said = tried(changes={"optimizer__name": "optax:lbfgs"})
+    assert said.startswith("optimizer optax:lbfgs.update failed: TypeError")
+    assert "needs a task with a step of its own" in said
+
+
+@pytest.mark.parametrize("name", ["my_pkg/nets.py:Net", "nets.py:Net", "my_pkg/nets:Net"])
+def test_a_path_in_place_of_a_module_is_told_the_form(name: str, tried):
+    assert "expected a module as Python imports it" in tried(changes={"model__name": name})
+
+
+def test_a_dry_run_says_why_a_model_cannot_be_exported(tried, recipe):
+    from lepton_jax.cluster.environment import BY_ENVIRONMENT
+    from lepton_jax.training.dry_run import describe_run
+
+    config = recipe(
+        model={"name": f"{WRONG}:CountsRows"}, optimizer={"name": "sgd", "learning_rate": 0.1}
+    )
+    facts, _ = describe_run(validate_config(config), BY_ENVIRONMENT)
+    assert re.search(r"not possible at .*wrong.py:\d+ .*x.shape\[0\], never len", facts["export"])
+
+
+def test_what_fails_while_a_run_trains_is_one_error_too(tried, recipe, tmp_path: Path):
+    config = recipe(
+        **{"metrics__mine__name": f"{WRONG}:FailsLate", "train_for": "2 steps"},
+        evaluate_every="1 steps",
+    )
+    with pytest.raises(UserError, match=r"mine.results failed at .*wrong.py:\d+ .*: too many\n"):
+        lepton_jax.train(config, str(tmp_path))
+    assert "ValueError: too many" in (tmp_path / "traceback.txt").read_text()
 
 
 @pytest.mark.parametrize("model", [f"{WRONG}:Convolution", "cnn"])

@@ -648,3 +648,150 @@ def schedule_if(total: int, steps: Any) -> Any:
 
 def schedule_arity(total: int) -> Any:
     return lambda step: 1.0
+
+
+# More models.
+
+
+class IntegerParameter(Net):
+    def __init__(self, input_shape: Any, outputs: int, *, rngs: nnx.Rngs):
+        super().__init__(input_shape, outputs, rngs=rngs)
+        self.count = nnx.Param(jnp.zeros((), jnp.int32))
+
+
+class NeedsNoise(Net):
+    def __call__(self, x: Any, noise: Any = None) -> Any:
+        noise()
+        return super().__call__(x)
+
+
+class HalfState(Net):
+    def __init__(self, input_shape: Any, outputs: int, *, rngs: nnx.Rngs):
+        super().__init__(input_shape, outputs, rngs=rngs)
+        self.mean = nnx.Variable(jnp.zeros(3))
+
+    def __call__(self, x: Any, noise: Any = None) -> Any:
+        y = super().__call__(x)
+        self.mean[...] = y.mean(0).astype(jnp.bfloat16)
+        return y
+
+
+class NewVariable(Net):
+    def __call__(self, x: Any, noise: Any = None) -> Any:
+        self.cache = nnx.Variable(x.mean())
+        return super().__call__(x)
+
+
+class CountsRows(Net):
+    """No mistake for training: a bundle's batch axis has no number."""
+
+    def __call__(self, x: Any, noise: Any = None) -> Any:
+        return self.head(x.reshape(len(x), -1))
+
+
+class Shares(Net):
+    """No mistake: two layers share their weights."""
+
+    def __init__(self, input_shape: Any, outputs: int, *, rngs: nnx.Rngs):
+        super().__init__(input_shape, outputs, rngs=rngs)
+        self.again = self.head
+
+    def __call__(self, x: Any, noise: Any = None) -> Any:
+        return super().__call__(x) + self.again(x.reshape(x.shape[0], -1))
+
+
+class KeepsInput(Net):
+    """Keeps what it was given in a global, which a second trace reads."""
+
+    def __call__(self, x: Any, noise: Any = None) -> Any:
+        seen = globals().setdefault("_SEEN", [])
+        y = super().__call__(x + (seen[-1] if seen else 0))
+        seen.append(x)
+        return y
+
+
+class TiedName(Net):
+    def __init__(self, input_shape: Any, outputs: int, *, rngs: nnx.Rngs, depth: "int" = "two"):  # type: ignore[assignment]
+        super().__init__(input_shape, outputs, rngs=rngs)
+
+
+# More tasks.
+
+
+class OnlyPredicts(ImageClassification):
+    """Has no metric and ranks nothing, so that no evaluation predicts."""
+
+    surprise = None  # type: ignore[assignment]
+
+    def metrics(self) -> Any:
+        return {}
+
+    def predict(self, model: Any, batch: Any) -> Any:
+        return {"top": self.logits(model, batch, None)[0].argmax()}
+
+
+class SameName(ImageClassification):
+    def metrics(self) -> Any:
+        return {**super().metrics(), "mine": _Again(())}
+
+
+class _Again(Accuracy):
+    def results(self, sums: Any) -> Any:
+        return {"accuracy": 1.0}
+
+
+class Steps:
+    """Takes its own steps; what `update` returns is the mistake."""
+
+    def __init__(self, spec: Any):
+        self._task = ImageClassification(spec)
+        self.input_shape, self.outputs = self._task.input_shape, self._task.outputs
+        self.input_fields, self.metrics = ("image",), self._task.metrics
+        self.loss, self.predict = self._task.loss, self._task.predict
+
+    def init(self, tools: Any, key: Any) -> Any:
+        params, rest = tools.init_model(key)
+        return {"params": params, "rest": rest}
+
+    def variables(self, state: Any) -> Any:
+        return state["params"], state["rest"]
+
+    def update(self, tools: Any, state: Any, batch: Any) -> Any:
+        return state, {"loss": (jnp.zeros(()), jnp.ones(()))}
+
+
+class StepsNoSums(Steps):
+    def update(self, tools: Any, state: Any, batch: Any) -> Any:
+        return state
+
+
+class StepsOfMeans(Steps):
+    def update(self, tools: Any, state: Any, batch: Any) -> Any:
+        return state, {"loss": jnp.zeros(())}
+
+
+class StepsLosesState(Steps):
+    def update(self, tools: Any, state: Any, batch: Any) -> Any:
+        return {"params": state["params"]}, {"loss": (jnp.zeros(()), jnp.ones(()))}
+
+
+class StepsWithoutVariables(Steps):
+    def variables(self, state: Any) -> Any:
+        return state["params"]
+
+
+class StepsRaise(Steps):
+    def update(self, tools: Any, state: Any, batch: Any) -> Any:
+        return state["generator"], {}
+
+
+# What breaks while a run trains.
+
+
+class FailsLate(Accuracy):
+    """Fails on the sums of a whole split."""
+
+    def results(self, sums: Any) -> Any:
+        if sums["count"] > 2:
+            raise ValueError("too many")
+        return super().results(sums)

@@ -6,7 +6,6 @@ the training loop the compiled step of all their lanes (lanes.py).
 
 import dataclasses
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +21,7 @@ from lepton_jax.ablation.workdir import has_ended
 from lepton_jax.cluster.processes import Processes
 from lepton_jax.config.config import Config
 from lepton_jax.config.trialable import program_key
+from lepton_jax.config.user_code import BrokenPart, describe_error, users_line, write_traceback
 from lepton_jax.console import say
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.evaluation.schedule import Evaluations
@@ -94,16 +94,27 @@ def _run_and_blame(pack: Pack, cache: CompiledLanes) -> tuple[bool, str]:
     """Runs a pack. Returns whether it came to its end, and the error that failed trials of it."""
     try:
         return _run(pack, cache), ""
-    except (UserError, WorkError) as e:
-        reason = str(e)
     except Exception as e:  # noqa: BLE001  one pack's bug is not the end of the others
-        traceback.print_exc()
-        reason = f"{type(e).__name__}: {e}".partition("\n")[0]
-        if len(pack.names) > 1:
-            say(f"{pack.folder}: {reason}; going on with one trial at a time")
-            return _run_one_by_one(pack, cache)
+        # A part of the user's own may have broken by what one of the trials computed.
+        if isinstance(e, BrokenPart) or not isinstance(e, UserError | WorkError):
+            reason = _explain(e, pack.folder)
+            say(f"{pack.folder}: {reason}")
+            if len(pack.names) > 1:
+                say("going on with one trial at a time")
+                return _run_one_by_one(pack, cache)
+        else:
+            reason = str(e)
     _fail_trials(pack, reason)
     return True, reason
+
+
+def _explain(error: Exception, folder: str) -> str:
+    """Returns what failed, with the user's line and the file that holds the traceback."""
+    path = write_traceback(error.__cause__ or error, folder)
+    if isinstance(error, BrokenPart):
+        return f"{error}\nTraceback: {path}"
+    line = users_line(error)
+    return f"{describe_error(error)}{f' at {line}' if line else ''}\nTraceback: {path}"
 
 
 def _run_one_by_one(pack: Pack, cache: CompiledLanes) -> tuple[bool, str]:

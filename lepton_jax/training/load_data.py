@@ -1,0 +1,40 @@
+"""Loads the data that a config names."""
+
+from lepton_jax.config.components import Component
+from lepton_jax.config.config import Config
+from lepton_jax.config.user_code import blame
+from lepton_jax.data import dataset
+from lepton_jax.data.dataset import Dataset
+from lepton_jax.data.source import check_source
+
+
+def load_data(
+    config: Config, source: Component | None = None, tokenizer: str = "", first_only: bool = False
+) -> Dataset:
+    """Loads the data that a config names, or another source treated in the same way.
+
+    `tokenizer`: the text of the run's tokenizer.json, if it has one already.
+
+    Raises:
+      UserError: when the source is no `Source`, or its data does not fit the config.
+    """
+    component = source or config.data.source
+    try:
+        return _load_data(config, component, tokenizer, first_only)
+    except Exception as e:  # noqa: BLE001  whatever a user's source or encoding raises
+        blame(f"source {component.name}", e)
+
+
+def _load_data(config: Config, component: Component, tokenizer: str, first_only: bool) -> Dataset:
+    section, built = config.data, component.build()
+    check_source(component.name, built)
+    return dataset.load_dataset(
+        built,
+        decode=section.decode,
+        valid_fraction=section.valid_fraction,
+        split_seed=section.split_seed,
+        train_decode=section.train_decode,
+        tokenizer=tokenizer or section.tokenizer,
+        encode=section.encode,
+        first_only=first_only,
+    )
