@@ -9,12 +9,13 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from lepton_jax.config.schema import Later, PathText, Running
-from lepton_jax.data.naming import split_name
+from lepton_jax.data.account import Account
+from lepton_jax.data.naming import name_splits, split_name
 from lepton_jax.data.source import Source, Split
 from lepton_jax.errors import UserError, did_you_mean
 from lepton_jax.transforms.host import Element
@@ -48,15 +49,18 @@ def tfds(
         default = tensorflow_datasets.core.constants.DATA_DIR
         root = os.path.expanduser(data_dir or str(default))
         folder = _find_prepared(root, dataset)
-        builder = tensorflow_datasets.builder_from_directory(folder)
-        names = _split_names(dataset, splits, tuple(builder.info.splits))
-        classes = _classes(dataset, builder.info.features, label)
-        opened: dict[str, Split] = {
-            ours: _PreparedSplit(folder, theirs, label, _data_source(builder, theirs))
-            for ours, theirs in names.items()
-        }
-        for split in opened.values():  # the decoder's advice about itself comes with the first
-            split[0]
+        account = Account()
+        with _whole(folder):
+            builder = tensorflow_datasets.builder_from_directory(folder)
+            sizes = {name: split.num_examples for name, split in builder.info.splits.items()}
+            names = _split_names(dataset, splits, sizes, account)
+            classes = _classes(dataset, builder.info.features, label)
+            opened: dict[str, Split] = {
+                ours: _PreparedSplit(folder, theirs, label, _data_source(builder, theirs))
+                for ours, theirs in names.items()
+            }
+            for split in opened.values():  # the decoder's advice about itself comes with the first
+                split[0]
     fingerprint = _fingerprint(folder)
     if label != "label" or splits:
         fingerprint = hashlib.sha256(f"{fingerprint} {label} {splits}".encode()).hexdigest()
@@ -66,7 +70,20 @@ def tfds(
         fingerprint=fingerprint,
         description=f"{builder.info.full_name} of TensorFlow Datasets",
         column_keys=("label",),
+        account=account,
     )
+
+
+@contextlib.contextmanager
+def _whole(folder: str) -> Iterator[None]:
+    """Turns what TFDS raises over a folder with missing or broken files into a `UserError`."""
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as e:
+        problem = (str(e).splitlines() or [type(e).__name__])[0]
+        raise UserError(
+            f"tfds: {folder} is not whole: {problem}; prepare or copy it again"
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -106,10 +123,17 @@ def _data_source(builder: Any, name: str) -> Any:
         raise UserError(f"tfds: split {name!r}: {str(e).splitlines()[0]}") from None
 
 
-def _split_names(dataset: str, splits: tuple[str, ...], there: tuple[str, ...]) -> dict[str, str]:
-    """Returns what each of our splits is in TFDS's words."""
+def _split_names(
+    dataset: str, splits: tuple[str, ...], there: Mapping[str, int], account: Account
+) -> dict[str, str]:
+    """Returns what each of our splits is in TFDS's words. `there` are the sizes of TFDS's."""
     if not splits:
-        return {split_name(name): name for name in there}
+        for name, size in there.items():
+            if size == 0 and split_name(name) != "train":
+                account.note("left out", "splits without rows", repr(name))
+        full = {name: name for name, size in there.items() if size or name == "train"}
+        ours_of = name_splits(full, f"tfds: {dataset!r} (data.source.splits chooses)")
+        return {ours: theirs for theirs, ours in ours_of.items()}
     names = {}
     for text in splits:
         ours, equals, theirs = text.partition("=")
@@ -122,7 +146,9 @@ def _split_names(dataset: str, splits: tuple[str, ...], there: tuple[str, ...]) 
                     f"tfds: {dataset!r} has no split {name!r}{did_you_mean(name, there)}; there "
                     f"are: {', '.join(there)}"
                 )
-        names[ours] = theirs
+        if split_name(ours) in names:
+            raise UserError(f"tfds: splits: {split_name(ours)!r} stands there twice: {splits}")
+        names[split_name(ours)] = theirs
     return names
 
 
@@ -136,14 +162,19 @@ def _find_prepared(root: str, dataset: str) -> str:
 
     name, _, version = dataset.partition(":")
     folder = epath.Path(root) / name
-    versions = [f.name for f in folder.iterdir()] if folder.is_dir() else []
+    there = sorted(f.name for f in folder.iterdir()) if folder.is_dir() else []
     versions = [
         v
-        for v in versions
+        for v in there
         if re.fullmatch(r"\d+\.\d+\.\d+", v)
         and v == (version or v)
         and (folder / v / "dataset_info.json").exists()
     ]
+    unfinished = [v for v in there if re.match(r"\d+\.\d+\.\d+", v)]
+    if unfinished and not versions and not version:
+        raise UserError(
+            f"tfds: {folder} holds no finished version; there are: {', '.join(unfinished)}"
+        )
     if not versions:
         there = _prepared_names(epath.Path(root))
         others = f"; there are: {', '.join(there)}" if there else ""
@@ -154,7 +185,8 @@ def _find_prepared(root: str, dataset: str) -> str:
             "file_format='array_record').download_and_prepare()"
         )
     newest = folder / max(versions, key=lambda v: [int(part) for part in v.split(".")])
-    info = json.loads((newest / "dataset_info.json").read_text())
+    with _whole(str(newest)):
+        info = json.loads((newest / "dataset_info.json").read_text())
     form = info.get("fileFormat", "tfrecord")
     if form != "array_record":
         raise UserError(

@@ -4,6 +4,7 @@ import io
 import json
 import pathlib
 import pickle
+import re
 import sys
 
 import numpy as np
@@ -258,3 +259,48 @@ def test_real_sets_of_texts_are_read(keys, fields, classes, sizes):
     assert source.splits["train"][0].keys() == fields
     assert len(source.classes) == classes
     assert {name: len(split) for name, split in source.splits.items()} == sizes
+
+
+def unlink_shard(folder):
+    (folder / "tiny-train.array_record-00000-of-00001").unlink()
+
+
+def cut_shard(folder):
+    file = folder / "tiny-train.array_record-00000-of-00001"
+    file.write_bytes(file.read_bytes()[:100])
+
+
+@pytest.mark.parametrize(
+    ("break_it", "keys", "expected"),
+    [
+        (unlink_shard, {}, "is not whole: .*No such file"),
+        (cut_shard, {}, "is not whole: .*; prepare or copy it again"),
+        (lambda f: (f / "features.json").unlink(), {}, "is not whole: Cannot restore"),
+        (lambda f: (f / "features.json").write_text("{"), {}, "is not whole"),
+        (lambda f: (f / "dataset_info.json").write_text("{"), {}, "is not whole"),
+        (lambda f: f.rename(f"{f}.incompleteAB"), {}, "no finished version; there are: 1.0.0.inc"),
+        (None, {"splits": ("train=train", "train=val")}, "'train' stands there twice"),
+        (None, {}, "'validation' and 'val' both mean the split 'valid'"),
+        (None, {"splits": ("train=train", "validation=val")}, "{'train': 3, 'valid': 2}"),
+        (None, {"splits": ("train=train[:0%]",)}, "split 'train.:0%.'"),
+    ],
+)
+def test_a_folder_that_is_not_whole_is_refused_in_a_sentence(tmp_path, break_it, keys, expected):
+    write_set(tmp_path, sizes=(("train", 3), ("validation", 2), ("val", 2)))
+    if break_it:
+        break_it(tmp_path / "tiny/1.0.0")
+    try:
+        whole = {"splits": ("train=train",)} if break_it else {}
+        source = tfds(**{"dataset": "tiny", "data_dir": str(tmp_path), **whole, **keys})
+        said = str({name: len(split) for name, split in source.splits.items()})
+    except UserError as e:
+        said = str(e)
+    assert re.search(expected, said), said
+    assert len(said.splitlines()) == 1
+
+
+def test_a_split_without_rows_is_left_out_and_said(tmp_path):
+    write_set(tmp_path, sizes=(("train", 3), ("test", 0)))
+    source = tfds(dataset="tiny", data_dir=str(tmp_path))
+    assert list(source.splits) == ["train"]
+    assert str(source.account) == "left out: 1 split without rows ('test')"
