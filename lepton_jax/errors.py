@@ -47,6 +47,13 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
     return f" (did you mean '{near[0]}'?)" if near else ""
 
 
+def list_names(names: Iterable[str], most: int = 12) -> str:
+    """Returns names with commas between; of many the first, and how many there are."""
+    names = list(map(str, names))
+    more = f", ... ({len(names):,} in all)" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
 def quote(value: object) -> str:
     """Returns `repr(value)` for a message: a long one is cut in the middle."""
     text = repr(value)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.errors import UserError, did_you_mean, list_names
 
 RESERVED = ("position", "mask", "seed")
 """Fields that a batch has beside those of the data:
@@ -186,7 +186,7 @@ class DataSpec:
 
 
 def _shown_fields(spec: DataSpec) -> str:
-    return ", ".join(f"{k} {v.dtype} {v.shape}" for k, v in spec.fields.items())
+    return list_names(f"{k} {v.dtype} {v.shape}" for k, v in spec.fields.items())
 
 
 def _shown(names: Sequence[str]) -> str:

@@ -29,7 +29,7 @@ from lepton_jax.data.sources.arrow_tables import (
     mapped_table,
 )
 from lepton_jax.data.sources.classes import named_labels, read_labels, written_out
-from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.errors import UserError, did_you_mean, list_names
 from lepton_jax.transforms.host import Element
 
 
@@ -188,7 +188,7 @@ def arrow_source(
         if column not in (key, *columns):
             raise UserError(
                 f"{path}: no column {column!r} (data.source.{key}){did_you_mean(column, columns)}; "
-                f"there are: {', '.join(columns)}"
+                f"there are: {list_names(columns)}"
             )
         if column != key and key in columns and key not in fields:
             account.note("left out", f"columns called {key!r}, as data.source.{key} names", column)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lepton_jax.data.account import Account
-from lepton_jax.errors import UserError
+from lepton_jax.errors import UserError, list_names
 
 Row = Mapping[str, Any]
 
@@ -82,7 +82,7 @@ def read_csv(
         if len(fields) != len(names):
             raise UserError(
                 f"{file}, line {start}: {len(fields)} fields, and the first line names "
-                f"{len(names)}: {', '.join(names)} (data.source.delimiter = {delimiter!r}"
+                f"{len(names)}: {list_names(names)} (data.source.delimiter = {delimiter!r}"
                 + (f", data.source.quotes = {quotes}" if "\n" in "".join(fields) else "")
                 + ")"
             )
@@ -123,7 +123,7 @@ def read_jsonl(file: Path, content: bytes, account: Account) -> FileRows:
             row = whole
         if rows and row.keys() != rows[0].keys():
             raise UserError(
-                f"{file}, line {i}: has {', '.join(row)}; expected {', '.join(rows[0])}"
+                f"{file}, line {i}: has {list_names(row)}; expected {list_names(rows[0])}"
             )
         rows.append(row)
         numbers.append(i)
@@ -148,14 +148,14 @@ def _check_names(file: Path, names: Sequence[str], delimiter: str) -> None:
     if twice:
         raise UserError(
             f"{file}: the first line names {twice[0]!r} {Counter(names)[twice[0]]} times: "
-            f"{', '.join(names)}; give each column a name of its own"
+            f"{list_names(names)}. The first line names the columns, each by a name of its own"
         )
     others = [d for d in "\t;|," if d != delimiter and d in names[0]]
     if len(names) == 1 and others:
         columns = names[0].split(others[0])
         raise UserError(
             f"{file}: one column, {names[0]!r}, by data.source.delimiter = {delimiter!r}; with "
-            f"{others[0]!r} there are {len(columns)}: {', '.join(c.strip() for c in columns)}"
+            f"{others[0]!r} there are {len(columns)}: {list_names(c.strip() for c in columns)}"
         )
 
 

@@ -19,7 +19,7 @@ from lepton_jax.data.sources.columns import judge_columns
 from lepton_jax.data.sources.files import split_files
 from lepton_jax.data.sources.rows import FileRows, Row, read_csv, read_jsonl
 from lepton_jax.data.spec import LeftOut
-from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.errors import UserError, did_you_mean, list_names
 from lepton_jax.transforms.host import Element
 
 _DIVIDING = ("split", "fold", "set", "subset", "partition", "dataset", "usage")
@@ -28,7 +28,7 @@ _DIVIDING = ("split", "fold", "set", "subset", "partition", "dataset", "usage")
 
 @dataclass(frozen=True)
 class TableRows:
-    """The rows of a split, in memory. Elements: its columns, and `label` int32 if there is one.
+    """The rows of a split, in memory. Elements: `columns` of it, and `label` int32 if there is one.
 
     `numbers` are the columns that are numbers, with their type. The values of `objects` are Python
     objects: fields for a host transform alone.
@@ -36,6 +36,7 @@ class TableRows:
 
     rows: Sequence[Row]
     places: Sequence[tuple[Path, int]]
+    columns: Sequence[str]
     numbers: Mapping[str, type]
     objects: Collection[str]
     labels: np.ndarray | None
@@ -44,17 +45,17 @@ class TableRows:
         return len(self.rows)
 
     def __getitem__(self, index: int, /) -> Element:
-        row: Element = {}
-        for name, value in self.rows[index].items():
-            if name in self.numbers:
-                value = self.numbers[name](value)
-            elif name in self.objects and not isinstance(value, str):
-                value = np.array(None)
-                value[()] = self.rows[index][name]
-            row[name] = value
+        row = self.rows[index]
+        element: Element = {name: row[name] for name in self.columns if name in row}
+        for name, kind in self.numbers.items():
+            element[name] = kind(row[name])
+        for name in self.objects:
+            if name in element and not isinstance(row[name], str):
+                element[name] = np.array(None)
+                element[name][()] = row[name]
         if self.labels is not None:
-            row["label"] = self.labels[index]
-        return row
+            element["label"] = self.labels[index]
+        return element
 
     def origin(self, index: int, /) -> str:
         file, line = self.places[index]
@@ -175,8 +176,9 @@ def _read_tables(
     splits: dict[str, Split] = {}
     fields = [c for c in columns if c != label]
     for name, part in parts.items():
-        rows = [{c: row[c] for c in fields if c in row} for row in part.rows]
-        splits[name] = TableRows(rows, part.places, kinds.numbers, objects, labels.get(name))
+        splits[name] = TableRows(
+            part.rows, part.places, fields, kinds.numbers, objects, labels.get(name)
+        )
     _note_duplicates(parts, {label, split} - {None}, kinds.left_out, account)
     return Source(
         splits,
@@ -203,13 +205,14 @@ def _check_names(
         if name is not None and name not in first.names and (key, name) != ("label", "label"):
             raise UserError(
                 f"{path}: no column {name!r} (data.source.{key})"
-                f"{did_you_mean(name, first.names)}; there are: {', '.join(first.names)}"
+                f"{did_you_mean(name, first.names)}; there are: {list_names(first.names)}"
             )
     for table in tables:
         if not set(table.names) & set(first.names):
             raise UserError(
-                f"{table.file}: the names in its first line are {', '.join(table.names)}, and none "
-                f"is of {first.file.name}: {', '.join(first.names)}. A file needs a line of names"
+                f"{table.file}: the names in its first line are {list_names(table.names)}, and "
+                f"none is of {first.file.name}: {list_names(first.names)}. A file needs a line "
+                "of names"
             )
 
 
