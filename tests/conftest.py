@@ -15,7 +15,7 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 import fcntl
 import gc
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ import pytest
 import lepton_jax
 from lepton_jax.ablation.report import curves
 from lepton_jax.plots import figures
+from lepton_jax.tracking.chain import Basis, split_lines
+from lepton_jax.training.checkpoints import Checkpoints
 from tests.object_store import ObjectStore, mounted
 
 # Traced programs are many objects that stay; to look at all of them every few thousand new ones
@@ -77,6 +79,22 @@ def blank_figures() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for module in (figures, curves):
             patch.setattr(module, "render_figure", blank)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def rows_before_checkpoints() -> Iterator[None]:
+    """Holds every run of the suite to a law: what a checkpoint stands on is on disk before it."""
+    save = Checkpoints.save
+
+    def checked(self: Checkpoints, step: int, tree: Any, bases: Sequence[Basis | None]) -> None:
+        file = Path(self._folder).parent / "metrics.jsonl"
+        if len(bases) == 1 and bases[0] and (file.parent / "config.json").exists():
+            assert not bases[0].damage(split_lines(file.read_bytes()))
+        save(self, step, tree, bases)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Checkpoints, "save", checked)
         yield
 
 
