@@ -67,7 +67,7 @@ class CachedColumns(Columns):
 
 
 def cached_columns(
-    split: Split, *, name: str, fingerprint: str, decode: Pipeline, first_only: bool = False
+    split: Split, *, name: str, fingerprint: str, decode: Pipeline, look_only: bool = False
 ) -> Columns:
     """Returns the numeric fields of a split after the host pipeline, memory-mapped from the cache.
 
@@ -77,7 +77,7 @@ def cached_columns(
       fingerprint: names the contents of the split.
       decode: the host pipeline. A host transform of the user's own that changes under the same name
         needs another name, or an empty cache.
-      first_only: where the cache has no copy, decodes the first example and makes none.
+      look_only: where the cache has no copy, decodes a few examples and makes none.
 
     Raises:
       UserError: when examples cannot be decoded or have several shapes afterwards, or when the
@@ -98,7 +98,7 @@ def cached_columns(
     if in_memory is not None:
         return Columns(require_fields(numeric_fields(in_memory.columns), name))
     decoder = Decoder(split, name, decode)
-    if first_only:
+    if look_only:
         return undecoded_columns(decoder, split)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

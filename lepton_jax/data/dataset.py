@@ -89,7 +89,7 @@ class Dataset:
     fingerprint: str
     texts: TokenizedTexts | None = None
     description: str = "the data"
-    first_only: bool = False
+    look_only: bool = False
     """As `load_dataset` has it."""
     account: Account = field(default_factory=Account, compare=False)
 
@@ -144,7 +144,7 @@ def load_dataset(
     train_decode: Pipeline = NO_TRANSFORMS,
     tokenizer: "Component | str | None" = None,
     encode: "Component | None" = None,
-    first_only: bool = False,
+    look_only: bool = False,
 ) -> Dataset:
     """Decodes a source, or finds it decoded in the cache.
 
@@ -158,7 +158,7 @@ def load_dataset(
       tokenizer: what makes tokens of texts, and is trained on 'train' alone; or the text of a
         `tokenizer.json`, which is used as it is.
       encode: how examples with texts, after `decode`, become fields of tokens.
-      first_only: decodes the first example alone of splits that are not in the cache and hold no
+      look_only: decodes a few examples alone of splits that are not in the cache and hold no
         texts: enough to know what the data is.
 
     A split whose labels are withheld is left out.
@@ -188,7 +188,7 @@ def load_dataset(
         encoding,
         decode=NO_TRANSFORMS if texts else decode,
         train_decode=train_decode,
-        first_only=first_only and texts is None,
+        look_only=look_only and texts is None,
     )
     splits = leave_out_unlabelled(splits, account)
     _check_splits(splits, parts, source.classes)
@@ -222,7 +222,7 @@ def load_dataset(
         fingerprint=hashlib.sha256(identity.encode()).hexdigest(),
         texts=texts,
         description=source.description,
-        first_only=first_only,
+        look_only=look_only,
         account=account,
     )
 
@@ -343,7 +343,7 @@ def _decode_splits(
     *,
     decode: Pipeline,
     train_decode: Pipeline,
-    first_only: bool,
+    look_only: bool,
 ) -> dict[str, Columns]:
     """Returns the splits as columns."""
     splits: dict[str, Columns] = {}
@@ -360,7 +360,7 @@ def _decode_splits(
             name=name,
             fingerprint=part.fingerprint,
             decode=decode,
-            first_only=first_only,
+            look_only=look_only,
         )
         if name == "train" and isinstance(encoding, EncodesTraining):
             columns = encoding.trained_on(columns)

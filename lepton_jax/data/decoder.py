@@ -15,6 +15,10 @@ from lepton_jax.transforms import host
 _NARROW = {"i": np.int32, "u": np.uint32, "f": np.float32}
 
 
+LOOKED_AT = 8
+"""Examples of a split, evenly spread, that are decoded for a run that takes no step."""
+
+
 class Decoder:
     """Decodes examples: `decoder(i)` -> the numeric fields of example i after the pipeline.
 
@@ -73,13 +77,15 @@ class Decoder:
 
 
 def undecoded_columns(decoder: Decoder, split: Split) -> Columns:
-    """Returns columns of a split of which the first example alone is decoded; the others are when
-    they are asked for. Labels that the split has at hand are there.
+    """Returns columns of a split of which a few examples are decoded, the first and the last among
+    them; the others are when they are asked for. Labels that the split has at hand are there.
     """
     index = np.arange(len(split))
+    few = np.linspace(0, len(index) - 1, min(LOOKED_AT, len(index)))
+    first, *_ = [decoder(int(i)) for i in few]
     columns: dict[str, Column] = {
         field: LazyColumn(_DecodedField(decoder, field), index, array.shape, array.dtype)
-        for field, array in decoder(0).items()
+        for field, array in first.items()
     }
     labels = labels_of(split)
     if labels is not None and columns.get("label") is not None:

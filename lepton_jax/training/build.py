@@ -31,10 +31,10 @@ class BuiltRun:
     evaluations: Evaluations
 
 
-def build_run(config: Config, workdir: str = "", first_only: bool = False) -> BuiltRun:
+def build_run(config: Config, workdir: str = "", look_only: bool = False) -> BuiltRun:
     """Loads the data, builds the program and places it on the devices of all processes.
 
-    `workdir`: the run's, if it has one yet; the tokenizer in its record is used. `first_only`: as
+    `workdir`: the run's, if it has one yet; the tokenizer in its record is used. `look_only`: as
     `load_dataset` has it, for a run that takes no step.
 
     Raises:
@@ -44,14 +44,14 @@ def build_run(config: Config, workdir: str = "", first_only: bool = False) -> Bu
     """
     with keeping_tracebacks(workdir):
         try:
-            return _build_run(config, workdir, first_only)
+            return _build_run(config, workdir, look_only)
         except Exception as e:  # noqa: BLE001  whatever the parts of a config raise
             blame(f"model {config.model.name} with task {config.task.name}", e)
 
 
-def _build_run(config: Config, workdir: str, first_only: bool) -> BuiltRun:
+def _build_run(config: Config, workdir: str, look_only: bool) -> BuiltRun:
     text = Record.open(workdir).tokenizer_text() if workdir and Record.exists(workdir) else ""
-    data = load_data(config, tokenizer=text, first_only=first_only)
+    data = load_data(config, tokenizer=text, look_only=look_only)
     program = build_program(config, data)
     program.training.traced.refuse_constants()
     program.training.traced.refuse_unused()
@@ -104,7 +104,7 @@ def _load_eval(config: Config, name: str, data: Dataset) -> Columns:
         )
     if section.source is not None:
         text = data.tokenizer.text if data.tokenizer else ""
-        other = load_data(config, section.source, text, data.first_only)
+        other = load_data(config, section.source, text, data.look_only)
         if other.spec != data.spec:
             raise UserError(
                 f"evals.{name}.source does not fit the run's own source: "

@@ -40,7 +40,7 @@ def describe_run(
     ):
         if workdir:
             check_workdir(workdir, config, longer)
-        built = processes.attempt("prepare", lambda: build_run(config, workdir, first_only=True))
+        built = processes.attempt("prepare", lambda: build_run(config, workdir, look_only=True))
         begun = bool(workdir and Record.exists(workdir) and Checkpoints(workdir).steps())
         return _describe(built, "" if begun else check_warm_start(built.layout))
 

@@ -9,7 +9,7 @@ from lepton_jax.data.source import check_source
 
 
 def load_data(
-    config: Config, source: Component | None = None, tokenizer: str = "", first_only: bool = False
+    config: Config, source: Component | None = None, tokenizer: str = "", look_only: bool = False
 ) -> Dataset:
     """Loads the data that a config names, or another source treated in the same way.
 
@@ -20,12 +20,12 @@ def load_data(
     """
     component = source or config.data.source
     try:
-        return _load_data(config, component, tokenizer, first_only)
+        return _load_data(config, component, tokenizer, look_only)
     except Exception as e:  # noqa: BLE001  whatever a user's source or encoding raises
         blame(f"source {component.name}", e)
 
 
-def _load_data(config: Config, component: Component, tokenizer: str, first_only: bool) -> Dataset:
+def _load_data(config: Config, component: Component, tokenizer: str, look_only: bool) -> Dataset:
     section, built = config.data, component.build()
     check_source(component.name, built)
     return dataset.load_dataset(
@@ -36,5 +36,5 @@ def _load_data(config: Config, component: Component, tokenizer: str, first_only:
         train_decode=section.train_decode,
         tokenizer=tokenizer or section.tokenizer,
         encode=section.encode,
-        first_only=first_only,
+        look_only=look_only,
     )

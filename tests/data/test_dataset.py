@@ -135,18 +135,18 @@ class Counted:
         return {"image": np.full((2, 2, 1), i, np.uint8), "label": self.labels[i]}
 
 
-def test_a_look_at_the_data_decodes_the_first_example_and_the_cache_is_used_where_it_is():
+def test_a_look_at_the_data_decodes_a_few_examples_and_the_cache_is_used_where_it_is():
     split = Counted()
     source = Source({"train": split, "test": split}, ("a", "b", "c"), "counted", "made here")
-    looked = load(source, first_only=True)
-    assert split.read == [0, 0]
+    looked = load(source, look_only=True)
+    assert split.read == [0, 1, 2, 3] * 2
     assert looked.spec.fields["image"] == FieldSpec((2, 2, 1), "uint8")
     assert looked.splits["test"].labels.tolist() == [0, 1, 2, 0]
     assert looked.splits["test"].columns["image"][3].max() == 3
     whole = load(source)
     assert (whole.fingerprint, whole.spec) == (looked.fingerprint, looked.spec)
     split.read.clear()
-    assert load(source, first_only=True).splits["train"].columns["image"][3].max() == 3
+    assert load(source, look_only=True).splits["train"].columns["image"][3].max() == 3
     assert split.read == []
 
 
