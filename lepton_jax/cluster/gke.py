@@ -125,7 +125,7 @@ def write_manifest(
     )
     if request.out:
         try:
-            with open(request.out, "w") as f:
+            with open(request.out, "w", encoding="utf-8") as f:
                 f.write(manifest.yaml())
         except OSError as e:
             raise UserError(f"cannot write --out={request.out}: {e.strerror}") from None

@@ -104,7 +104,7 @@ def _to_tree(fields: Any, path: str = "") -> Any:
 
 def _read_json(file: str) -> Any:
     try:
-        with open(file) as f:
+        with open(file, encoding="utf-8") as f:
             tree = json.load(f)
     except OSError as e:
         raise UserError(f"cannot read the config {file}: {e.strerror}") from None
