@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -150,8 +151,10 @@ def _from_array(bundle: Bundle, name: str, array: np.ndarray) -> list[RawInput]:
 def _read_array(path: str) -> np.ndarray:
     try:
         return np.asarray(np.load(path, allow_pickle=False))
-    except (OSError, ValueError, EOFError) as e:
-        raise UserError(f"cannot read {path} as an array: {e}") from None
+    # A header may ask for any shape, and is parsed as Python's own literals are.
+    except (OSError, ValueError, EOFError, MemoryError, OverflowError, TokenError) as e:
+        said = (str(e).splitlines() or [type(e).__name__])[0]
+        raise UserError(f"cannot read {path} as an array: {said}") from None
 
 
 def _parse_seed(text: str) -> np.ndarray:

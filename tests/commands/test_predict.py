@@ -9,6 +9,7 @@ from PIL import Image
 from lepton_jax.answers.prediction import Prediction
 from lepton_jax.commands.predict import Predictions, predict
 from lepton_jax.errors import UserError, WorkError
+from lepton_jax.prediction.inputs import _read_array
 from lepton_jax.serving import loader
 from tests.graduation import flip, trained_run
 
@@ -164,3 +165,25 @@ def test_pictures_are_in_characters_that_the_terminal_has(monkeypatch, encoding,
     if has == "#":
         assert text.isascii()
     assert ("\x1b[38" in text) == (has == "\u2580")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr':'<f4','fortran_order':False,'shape':(1000000000000000000,)}\n",
+        "{'descr':'<f4','fortran_order':False,'shape':(99999999999999999999999,)}\n",
+        "{'descr':'<f4','fortran_order':False,'shape':(-1,)}\n",
+        "{'descr':'|O','fortran_order':False,'shape':(1,)}\n",
+        "{'descr':'<f4','fortran_order':False,'shape':'x'}",
+        "{'descr':'V99999999999','fortran_order':False,'shape':(2,)}\n",
+        "(" * 5000,
+        "__import__('os').system('true')",
+        "",
+    ],
+)
+def test_header_that_asks_for_anything_is_refused(tmp_path, header):
+    data = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + b"1234"
+    (tmp_path / "x.npy").write_bytes(data)
+    with pytest.raises(UserError, match=r"cannot read .*x\.npy as an array") as e:
+        _read_array(str(tmp_path / "x.npy"))
+    assert len(str(e.value).splitlines()) == 1

@@ -186,7 +186,7 @@ def _find_prepared(root: str, dataset: str) -> str:
         )
     newest = folder / max(versions, key=lambda v: [int(part) for part in v.split(".")])
     with _whole(str(newest)):
-        info = json.loads((newest / "dataset_info.json").read_text())
+        info = json.loads((newest / "dataset_info.json").read_text("utf-8"))
     form = info.get("fileFormat", "tfrecord")
     if form != "array_record":
         raise UserError(
