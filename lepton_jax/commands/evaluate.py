@@ -45,6 +45,9 @@ def evaluate(workdir: PathText, *, split: str = "test", checkpoint: str = "best"
       python launch.py evaluate --workdir=runs/digits
       python launch.py evaluate --workdir=runs/digits --split=valid --checkpoint=last
     """
+    from lepton_jax.tracking.record import Record
+
+    Record.open(workdir)  # before JAX is imported
     from lepton_jax.training.evaluate import evaluate_checkpoint
 
     step, results = evaluate_checkpoint(workdir, split, checkpoint)

@@ -34,6 +34,9 @@ def export(
       python launch.py export --workdir=runs/digits --out=bundles/digits
       python launch.py export --workdir=runs/vit --format=hugging_face --out=vit
     """
+    from lepton_jax.tracking.record import Record
+
+    Record.open(workdir)  # before JAX is imported
     from lepton_jax.export import bundle, formats
     from lepton_jax.export.exportable import prepare_export
     from lepton_jax.training import saved

@@ -119,7 +119,9 @@ def _read_python(file: str, arg: str) -> Any:
     from ml_collections import ConfigDict
 
     if not file.endswith(".py"):
-        raise UserError(f"a config is a .py file (or a record's config.json), got {file}")
+        recipe = f"configs/{file}.py"
+        near = f" (did you mean {recipe!r}?)" if os.path.isfile(recipe) else ""
+        raise UserError(f"a config is a .py file (or a record's config.json), got {file!r}{near}")
     if not os.path.isfile(file):
         raise UserError(f"there is no config file {file}{_nearest_file(file)}")
     config = call_user_function(

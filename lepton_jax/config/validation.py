@@ -282,7 +282,9 @@ def _find_contradictions(config: Config) -> Iterator[str]:
         duration = getattr(config, name)
         if parse_duration(duration)[0] == 0:
             yield f"{name} = {duration!r}: expected more than nothing"
-    for name, duration in _schedule_durations(config):
+    for name, duration in schedule_durations(config):
+        if isinstance(duration, tuple):  # points, of which a shorter run does not reach the last
+            continue
         length, its_unit = parse_duration(duration)
         if its_unit == unit and length > total:
             yield (
@@ -291,8 +293,12 @@ def _find_contradictions(config: Config) -> Iterator[str]:
             )
 
 
-def _schedule_durations(config: Config) -> Iterator[tuple[str, str]]:
+def schedule_durations(config: Config) -> Iterator[tuple[str, str | tuple[str, ...]]]:
+    """Yields the schedule's keys that are a duration, or several, with their values."""
     declared = component_keys("schedule", config.schedule.name)
     for name, value in config.schedule.keys.items():
-        if "duration" in declared[name].marks:
+        annotation, _, marks = declared[name]
+        if typing.get_origin(annotation) is tuple and value:
+            marks = split_annotation(typing.get_args(annotation)[0]).marks
+        if "duration" in marks:
             yield name, value

@@ -9,6 +9,7 @@ the mistake (not writable, not a folder, absent), a `WorkError` where the machin
 full, input/output error).
 """
 
+import contextlib
 import errno
 import json
 import math
@@ -19,7 +20,7 @@ from typing import Any, Literal
 
 from etils import epath
 
-from lepton_jax.errors import UserError, WorkError
+from lepton_jax.errors import UserError, WorkError, did_you_mean
 from lepton_jax.io.atomic import is_leftover, replace_file
 from lepton_jax.io.forms import check_object
 
@@ -152,6 +153,16 @@ def list_folder(path: Path) -> list[str]:
     """Lists the names in a folder, sorted, without what an interrupted write left behind."""
     with _naming(path, "list"):
         return sorted(p.name for p in _path(path).iterdir() if not is_leftover(p.name))
+
+
+def name_nearest(path: Path) -> str:
+    """Suggests what lies beside a path that is not there: ` (did you mean 'digits'?)`, or ''."""
+    folder, _, name = os.fspath(path).rstrip("/").rpartition("/")
+    if not name or not is_local(path) or os.path.exists(path):
+        return ""
+    with contextlib.suppress(OSError):
+        return did_you_mean(name, os.listdir(folder or "."))
+    return ""
 
 
 def make_dir(path: Path) -> None:

@@ -94,8 +94,8 @@ class Record:
         gone = [n for n in names if not files.exists(files.join_path(workdir, n))]
         if gone:
             raise UserError(
-                f"{workdir} holds no record of a run (no {' and '.join(gone)}); "
-                "launch.py runs DIR lists those below a folder"
+                f"{workdir} holds no record of a run (no {' and '.join(gone)})"
+                f"{files.name_nearest(workdir)}; launch.py runs DIR lists those below a folder"
             )
         return cls(workdir, writes)
 

@@ -5,6 +5,7 @@ from functools import cached_property
 
 from lepton_jax.config.config import Config
 from lepton_jax.config.schema import parse_duration
+from lepton_jax.config.validation import schedule_durations
 from lepton_jax.errors import UserError
 
 MOST_STEPS = 2**31
@@ -16,8 +17,8 @@ class Durations:
     """The durations of a run on `train_examples` examples an epoch.
 
     Raises:
-      UserError: when a duration of the schedule is longer than the run, or the run than steps can
-        be counted.
+      UserError: when a duration of the schedule is longer than the run, its points do not rise, or
+        the run has more steps than can be counted.
     """
 
     config: Config
@@ -29,8 +30,11 @@ class Durations:
                 f"train_for = {self.config.train_for!r} is {self.total_steps:.3g} steps; expected "
                 f"less than 2^31"
             )
-        for name, value in self.config.schedule.keys.items():
-            if isinstance(value, str) and self.steps(value) > self.total_steps:
+        for name, value in schedule_durations(self.config):
+            if isinstance(value, tuple):
+                if sorted(value, key=self.period) != list(value):
+                    raise UserError(f"schedule.{name} = {value!r}: expected points in rising order")
+            elif self.steps(value) > self.total_steps:
                 raise UserError(
                     f"schedule.{name} = {value!r} is {self.steps(value)} steps: longer than the "
                     f"run, train_for = {self.config.train_for!r} is {self.total_steps} steps"

@@ -10,15 +10,19 @@ from lepton_jax.training import saved
 from lepton_jax.training.checkpoints import Checkpoints
 
 
-def discard_failed_start(workdir: str, config: Config) -> bool:
+def free_workdir(workdir: str, config: Config, longer: bool) -> bool:
     """Frees a workdir in which a run of another config failed before it recorded anything.
 
     The mistake is most often in that config, and the corrected one may use the workdir. Returns
     whether there was such a run.
+
+    Raises:
+      UserError: as `check_workdir`, before data is read and a program is built for nothing.
     """
     is_free = Record.exists(workdir) and _is_failed_start(Record.open(workdir), config)
     if is_free:
         Record.open(workdir).discard()
+    check_workdir(workdir, config, longer)
     return is_free
 
 

@@ -37,7 +37,7 @@ from lepton_jax.training.doubts import find_doubts
 from lepton_jax.training.feed import feed_for_run
 from lepton_jax.training.longer import check_longer
 from lepton_jax.training.not_finite import explain_not_finite
-from lepton_jax.training.resume import check_same_run, discard_failed_start
+from lepton_jax.training.resume import check_same_run, free_workdir
 from lepton_jax.training.runtime import runtime
 from lepton_jax.training.state import State, Totals
 from lepton_jax.training.stopping import listen_for_stop
@@ -94,7 +94,7 @@ def train(
     with ExitStack() as stack:
         processes = stack.enter_context(join_processes(launch, config.patience, config.heartbeat))
         processes.share("claim", lambda: bool(stack.enter_context(claim(workdir))))
-        processes.share("failed start", lambda: discard_failed_start(workdir, config))
+        processes.share("failed start", lambda: free_workdir(workdir, config, longer or stretch))
         stack.enter_context(runtime(config.precision))
         stop = stack.enter_context(listen_for_stop(processes))
         built = processes.attempt("prepare", lambda: build_run(config, workdir))

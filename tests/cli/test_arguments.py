@@ -267,6 +267,25 @@ def test_what_variants_change_obeys_the_ranges(change: dict[str, Any]):
     assert key in refused(lambda: expand_trials(experiment(changes=change)))
 
 
+@pytest.mark.parametrize("name", ["evaluate", "export", "debug"])
+def test_a_workdir_that_is_not_there_is_told_at_once_with_the_nearest(name: str, tmp_path: Path):
+    (tmp_path / "digits").mkdir()
+    flags = {"evaluate": {}, "export": {"out": tmp_path / "b"}, "debug": {"step": 1}}[name]
+    said = refused(lambda: getattr(api, name)(workdir=tmp_path / "digit", **flags))
+    assert "digit holds no record of a run" in said
+    assert "(did you mean 'digits'?)" in said
+
+
+def test_a_price_is_that_of_a_topology():
+    assert "add --topology=CHIP:SHAPE" in refused(lambda: api.plan(GOOD, price=2.5))
+
+
+def test_a_recipe_is_named_by_its_file():
+    said = refused(lambda: api.plan("digits_cnn"))
+    assert "got 'digits_cnn' (did you mean 'configs/digits_cnn.py'?)" in said
+    assert "got ''" in refused(lambda: api.plan(""))
+
+
 def test_what_is_no_experiment_is_refused():
     assert "expected an experiment file or an Experiment" in refused(lambda: resolve_experiment(3))
     assert "ablate takes one of" in refused(lambda: api.ablate("w"))
