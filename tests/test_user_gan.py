@@ -4,6 +4,7 @@ import json
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ import lepton_jax
 from lepton_jax import api
 from lepton_jax.config.validation import validate_config
 from lepton_jax.errors import UserError
+from lepton_jax.nn.batch import Batch
 from lepton_jax.training import build
+from lepton_jax.training.learner import Tools
 
 
 @pytest.fixture
@@ -52,6 +55,11 @@ def test_a_users_gan_learns_and_can_be_stopped(config: dict, tmp_path: Path):
     assert cut == whole
 
 
+def scaled(batch: Batch) -> Batch:
+    """The batch with images in [0, 1]."""
+    return {**batch, "image": batch["image"] / 255}
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -67,10 +75,12 @@ def test_what_a_step_of_ones_own_does_not_use_is_not_asked_for(
     import gan  # the user's
 
     if "task" in changes:  # one that forgets to augment
-        forgets = lambda self, tools, *rest: UPDATE(self, replace(tools, augment=raw), *rest)  # noqa: E731
-        raw = lambda batch, noise: {**batch, "image": batch["image"] / 255}  # noqa: E731
-        UPDATE = gan.GAN.update
-        monkeypatch.setattr(gan.GAN, "update", forgets)
+        update = gan.GAN.update
+
+        def forgetful(self: Any, tools: Tools, *rest: Any) -> Any:
+            return update(self, replace(tools, augment=lambda batch, _: scaled(batch)), *rest)
+
+        monkeypatch.setattr(gan.GAN, "update", forgetful)
     config["data"]["augment"] = changes.get("augment", "")
     checked = validate_config({**config, "ema": changes.get("ema", 0.0)})
     traced = build.build_program(checked, build.load_data(checked)).training.traced

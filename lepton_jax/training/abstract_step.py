@@ -173,12 +173,12 @@ class _Use:
 
     def in_vain(self, config: Config, mixed: bool, averaged: bool) -> tuple[str, ...]:
         """Returns keys of `_IN_VAIN`; the two flags say whether each zero reached the step."""
-        return (
-            *["mixed_share"] * (self._mixes and not mixed),
-            *["data.augment"]
-            * (self.own_steps and bool(config.data.augment and not self._augments)),
-            *["ema"] * (self.own_steps and config.ema != 0 and not averaged),
-        )
+        unused = {
+            "mixed_share": self._mixes and not mixed,
+            "data.augment": self.own_steps and bool(config.data.augment) and not self._augments,
+            "ema": self.own_steps and config.ema != 0 and not averaged,
+        }
+        return tuple(key for key, in_vain in unused.items() if in_vain)
 
 
 def _check_same_state(before: Any, after: Any) -> None:
