@@ -17,6 +17,7 @@ def verify(bundle: PathText, *, workdir: PathText = "") -> "BundleVerdict":
     --workdir=DIR                   the run it came from, where its data is to be found
 
     The verdict lies beside the manifest and names the bundle's id. Exit code 1 if it does not hold.
+    Where you may not write into the bundle, --json prints the verdict.
 
     Example:
       python launch.py verify --bundle=bundles/digits

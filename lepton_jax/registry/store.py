@@ -215,7 +215,8 @@ class Registry:
                         f"--model={version.model}"
                     )
         except OSError as e:
-            raise WorkError(f"cannot fetch {version.name} to {target}: {e.strerror}") from None
+            reason = f"{e.strerror}; LEPTON_JAX_CACHE names another place"
+            raise WorkError(f"cannot fetch {version.name} to {target}: {reason}") from e
         return target
 
     def _download(self, version: Version, to: Path) -> list[str]:
