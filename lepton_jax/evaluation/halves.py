@@ -13,8 +13,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Literal
 
+MOST_NUMBERS = 2**24
+"""Numbers of an array that are made up, at most."""
+MOST_EQUATIONS = 500
+"""Operations that the mask reaches, at most: of more, the compilation would delay a run."""
+
 _CALLS = ("jit", "pjit", "closed_call", "core_call")
 """Primitives whose inner program is looked into."""
+
+
+class TooMuchReached(Exception):
+    """The mask reaches so much that to compute it would delay a run."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +35,8 @@ class _MadeUp:
 
     def make(self) -> jax.Array:
         """Returns floats in (0.1, 0.9), and zeros and ones of other kinds."""
+        if self.aval.size > MOST_NUMBERS:
+            raise TooMuchReached
         draw = np.random.default_rng(self.number)
         shape, dtype = self.aval.shape, self.aval.dtype
         if jnp.issubdtype(dtype, jnp.inexact):
@@ -50,6 +61,9 @@ def sums_of_made_up_batch(
       mask: which of its inputs is the mask, float32 [size].
       size: of the batch.
       wanted: which of its outputs are sums.
+
+    Raises:
+      TooMuchReached: when most of the evaluation depends on the mask.
     """
 
     def compute(mask_B: jax.Array) -> list[jax.Array]:
@@ -76,7 +90,7 @@ class _Evaluation:
     """Runs a program on values that the mask reaches, on constants, and on made-up values."""
 
     def __init__(self) -> None:
-        self._count = 0
+        self._count = self._reached = 0
 
     def make_up(self, aval: Any) -> _MadeUp:
         self._count += 1
@@ -102,6 +116,9 @@ class _Evaluation:
         if equation.primitive.name in _CALLS:
             inner = equation.params["jaxpr"]
             return self.run(inner.jaxpr, inner.consts, given)
+        self._reached += reached
+        if self._reached > MOST_EQUATIONS:
+            raise TooMuchReached
         arrays = [_array(x) for x in given]
         with equation.ctx.manager:
             parameters = equation.primitive.get_bind_params(equation.params)
