@@ -10,7 +10,7 @@ looks at the model.
 import json
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -118,48 +118,52 @@ class Decided(Protocol):
 def decide(registry: Decided, model: str, event: Event) -> None:
     """Writes a decision into the history of a model, and carries it out."""
     with registry.alone():
+        key = new_key()
         if event["action"] == "refuse":
-            registry.tag(model, new_key(), event)
+            registry.tag(model, key, event)
         else:
-            registry.tag(model, new_key(), {**event, "done": False})
-            carry_out(registry, model)
+            registry.tag(model, key, {**event, "done": False})
+            carry_out(registry, model, [key])
 
 
-def carry_out(registry: Decided, model: str) -> None:
-    """Points aliases, and sets the gate, as the decisions say that are not done yet.
+def carry_out(registry: Decided, model: str, keys: Collection[str]) -> None:
+    """Points aliases, and sets the gate, where the decisions with these keys touch them.
 
     What was last decided holds. On a server another process may decide at the same moment, so the
     history is read again after each move until both agree.
     """
     with registry.alone():
-        while _move_one(registry, model):
-            pass
-        for key, event in undone(read_events(registry.entry(model).tags)).items():
-            registry.tag(model, key, {**event, "done": True})
+        while True:
+            entry = registry.entry(model)
+            events = read_events(entry.tags)
+            if not any(_move(registry, entry, events, key) for key in keys):
+                break
+        for key in keys:
+            if events[key].get("done") is False:
+                registry.tag(model, key, {**events[key], "done": True})
 
 
-def _move_one(registry: Decided, model: str) -> bool:
-    """Moves what the last decisions disagree with; returns whether there was such a thing."""
-    entry = registry.entry(model)
-    events = read_events(entry.tags)
-    for key, event in undone(events).items():
-        if event["action"] == "gate":
-            wanted = list(decided_gate(events))
-            if entry.tags.get(GATE_TAG) != json.dumps(wanted):
-                registry.tag(model, GATE_TAG, wanted)
-                return True
-        elif (number := decided_alias(events, alias := event["alias"])) is not None and str(
-            entry.aliases.get(alias)
-        ) != str(number):
-            try:
-                registry.point(model, alias, number)
-            except WorkError as e:
-                if e.__cause__ is None or not is_missing(e.__cause__):
-                    raise
-                why = f"version {event['version']} was deleted"
-                registry.tag(model, key, {**event, "done": True, "failed": why})
-            return True
-    return False
+def _move(registry: Decided, entry: Any, events: Mapping[str, Event], key: str) -> bool:
+    """Makes what a decision touches agree with the last one; returns whether it did not."""
+    event, model = events[key], entry.name
+    if event["action"] == "gate":
+        wanted = list(decided_gate(events))
+        if entry.tags.get(GATE_TAG) == json.dumps(wanted):
+            return False
+        registry.tag(model, GATE_TAG, wanted)
+        return True
+    number = decided_alias(events, event["alias"])
+    if number is None or str(entry.aliases.get(event["alias"])) == str(number):
+        return False
+    try:
+        registry.point(model, event["alias"], number)
+    except WorkError as e:
+        if e.__cause__ is None or not is_missing(e.__cause__):
+            raise
+        lost = next(k for k in reversed(events) if events[k].get("version") == number)
+        why = {"done": True, "failed": f"version {number} was deleted"}
+        registry.tag(model, lost, {**events[lost], **why})
+    return True
 
 
 def say_event(event: Event) -> str:

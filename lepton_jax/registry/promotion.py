@@ -134,6 +134,7 @@ def roll_back_alias(model: str, alias: str = "staging") -> Decision:
     """
     _check_alias(alias)
     registry = Registry()
+    registry.check_model(model)
     with registry.alone():
         current = registry.aliases(model).get(alias)
         if current is None:

@@ -264,7 +264,7 @@ class Registry:
             return aliases | {alias: number for alias, number in decided.items() if number}
         for event in half_done.values():
             say(f"{model}: carrying out what was decided {event['time']} and left half done")
-        history.carry_out(self, model)
+        history.carry_out(self, model, half_done)
         return self.aliases(model)
 
     def events(self, model: str) -> list[history.Event]:
