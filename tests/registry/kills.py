@@ -1,6 +1,8 @@
 """Kills what changes a registry at random moments.
 
-`python -m tests.registry.kills WHAT COUNT FOLDER`: WHAT is one of the situations of `main`. This process imports what a registry needs and opens none; each act and each check is a fork of it,
+`python -m tests.registry.kills WHAT COUNT FOLDER`: WHAT is one of the situations of `main`.
+
+This process imports what a registry needs and opens none; each act and each check is a fork of it,
 so that hundreds of kills take minutes. It prints a line for each kill, and fails with the first
 registry that is not whole.
 """
