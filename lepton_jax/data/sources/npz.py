@@ -13,12 +13,15 @@ from lepton_jax.config.schema import PathText, Running
 from lepton_jax.data.account import Account
 from lepton_jax.data.naming import is_split_name, name_splits
 from lepton_jax.data.source import Columns, Source
-from lepton_jax.data.sources.classes import label_column, read_labels
+from lepton_jax.data.sources.classes import label_column, named_labels, read_labels
 from lepton_jax.data.spec import LeftOut
-from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.errors import UserError
 
 _NO_NUMBERS = {"U": "texts", "S": "texts", "c": "complex numbers", "M": "dates", "m": "durations"}
 """Kinds of arrays that are no fields, in words; any other is of records."""
+
+MOST_CLASSES = 1_000_000
+"""Greater labels are numbers that name no class."""
 
 
 def npz(*, path: Running[PathText]) -> Source:
@@ -138,25 +141,22 @@ def _read_classes(
     kinds = {label.dtype.kind for label in labels.values()}
     if kinds <= {"i", "u"}:
         most = max((int(label.max()) for label in labels.values() if label.size), default=-1)
-        return names or tuple(map(str, range(most + 1)))
+        return names or tuple(map(str, range(most + 1 if most < MOST_CLASSES else 0)))
     if not (kinds <= {"U", "S"} or (kinds == {"b"} and names is None)):
         return names or ()
+    columns = {
+        split: label_column(
+            _texts(path, split, label), lambda i, split=split: f"{path}, {split}_label[{i}]"
+        )
+        for split, label in labels.items()
+    }
     if names is not None:
-        for split, label in labels.items():
-            splits[split]["label"] = _numbered(path, split, label, names)
-        return names
-    values = {split: _texts(path, split, label) for split, label in labels.items()}
-    read = read_labels(
-        {
-            split: label_column(of_split, lambda i, s=split: f"{path}, {s}_label[{i}]")
-            for split, of_split in values.items()
-        },
-        "label",
-        account,
-    )
-    for split, label in read.of.items():
+        classes, numbers = names, named_labels(columns, names, "label")
+    else:
+        classes, numbers = read_labels(columns, "label", account)
+    for split, label in numbers.items():
         splits[split]["label"] = label
-    return read.classes
+    return classes
 
 
 def _texts(path: str, split: str, label: np.ndarray) -> list[Any]:
@@ -164,16 +164,6 @@ def _texts(path: str, split: str, label: np.ndarray) -> list[Any]:
         return [v.decode() if isinstance(v, bytes) else v for v in label.tolist()]
     except UnicodeDecodeError as e:
         raise UserError(f"{path}: the labels of {split!r} are not UTF-8: {e}") from None
-
-
-def _numbered(path: str, split: str, label: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
-    number = {name: i for i, name in enumerate(names)}
-    texts = _texts(path, split, label)
-    for i, text in enumerate(texts):
-        if text not in number:
-            near = did_you_mean(text, names)
-            raise UserError(f"{path}, {split}_label[{i}]: {text!r} is not one of 'classes'{near}")
-    return np.array([number[text] for text in texts], np.int32)
 
 
 def _left_out(splits: Mapping[str, dict[str, np.ndarray]]) -> dict[str, LeftOut]:

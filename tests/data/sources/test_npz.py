@@ -1,9 +1,15 @@
 """Arrays in .npz files."""
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lepton_jax.data.dataset import load_dataset
+from lepton_jax.data.naming import split_name
 from lepton_jax.data.sources.npz import npz
 from lepton_jax.errors import UserError
 from tests.data import pipelines
@@ -86,7 +92,7 @@ def test_npz_fingerprint_is_of_the_contents(tmp_path, arrays):
         ),
         pytest.param(
             {"train_label": np.array(["cat", "dgo"]), "classes": np.array(["cat", "dog"])},
-            r"train_label\[1\]: 'dgo' is not one of 'classes' \(did you mean 'dog'\?\)",
+            r"train_label\[1\]: class 'dgo' is not one of 'train' \(did you mean 'dog'\?\)",
             id="a text that is no class",
         ),
         pytest.param(
@@ -146,6 +152,7 @@ def test_labels_of_an_npz_are_classes(tmp_path, label, classes, numbers):
         pytest.param(np.eye(4, dtype=np.float32), r"argmax\(-1\)", id="one-hot"),
         pytest.param(np.eye(4, dtype=bool), r"argmax\(-1\)", id="one-hot of truth values"),
         pytest.param(np.zeros(4, "M8[s]"), "The column 'label' holds dates", id="dates"),
+        pytest.param(2**30 + np.arange(4), "two named classes; .* has 0", id="numbers"),
         pytest.param(np.zeros(4, np.int64), "two named classes; .* has 1, '0'", id="one class"),
     ],
 )
@@ -224,3 +231,42 @@ def test_flipped_byte_in_npz_is_noticed(tmp_path):
     path.write_bytes(damaged)
     with pytest.raises(UserError, match=r"bad\.npz: not a readable"):
         npz(path=str(path))
+
+
+KEYS = st.builds(
+    "{}_{}".format,
+    st.sampled_from(["train", "train", "Test", "val", "dev"]),
+    st.sampled_from(["image", "label", "id", "name"]),
+)
+ARRAYS = st.builds(
+    lambda values, shape, kind: np.resize(np.array(values, np.int64), shape).astype(kind),
+    st.lists(st.sampled_from([0, 1, 2, -1, 2**31, 2**40, -(2**62)]), min_size=1, max_size=4),
+    st.sampled_from([(4,), (4,), (4,), (4, 1), (4, 2, 2, 1), (3,), (0,), ()]),
+    st.sampled_from([*"bBhHiIlLefdg?UScmM", ">i8", ">f4"]),
+)
+
+
+@settings(max_examples=80, deadline=None, derandomize=True)
+@given(st.dictionaries(KEYS, ARRAYS, min_size=1, max_size=5))
+def test_of_any_arrays_every_one_is_a_field_or_left_out_or_the_file_is_refused(arrays):
+    arrays = {k: a.view("M8[s]") if a.dtype.kind == "M" else a for k, a in arrays.items()}
+    data, refusal = None, ""
+    with tempfile.TemporaryDirectory() as root:
+        np.savez(Path(root) / "a.npz", **arrays)
+        try:
+            data = load(Path(root) / "a.npz")
+        except UserError as e:
+            refusal = str(e)
+    assert len(refusal) < 500
+    assert "\n" not in refusal
+    if data is None:
+        return
+    names = {key.partition("_")[2] for key in arrays}
+    assert names - data.spec.fields.keys() == data.spec.left_out.keys() & names
+    for key, array in arrays.items():
+        split, _, field = key.partition("_")
+        columns = data.splits.get(split_name(split))
+        if columns is None:
+            assert f"examples of {split_name(split)!r}" in str(data.account)
+        elif field in columns.columns and array.dtype.kind in "biu":
+            np.testing.assert_array_equal(columns.columns[field], array)
