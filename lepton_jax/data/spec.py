@@ -113,8 +113,8 @@ class DataSpec:
         if self.fields != other.fields:
             return f"the fields are {_shown_fields(self)}, expected {_shown_fields(other)}"
         if self.classes != other.classes:
-            mine, theirs = (_shown(spec.classes) for spec in (self, other))
-            return f"the classes are {mine}, expected {theirs}"
+            mine, theirs = (list_names(map(repr, x.classes), SHOWN) for x in (self, other))
+            return f"the classes are {mine or 'none'}, expected {theirs or 'none'}"
         return "its tokens are another vocabulary"
 
     def require(
@@ -154,7 +154,7 @@ class DataSpec:
         fit += [column for column in self.columns if column not in self.fields]
         near = did_you_mean(name, fit)
         which = " or ".join(map(repr, fit[:SHOWN])) if fit else "..."
-        there = f"The columns of {self.origin} are {_shown(self.columns)}"
+        there = f"The columns of {self.origin} are {list_names(map(repr, self.columns))}"
         key = f"data.source.{name} = {which} names the column{near}"
         return f"{there}; {key}" if self.columns else key
 
@@ -187,8 +187,3 @@ class DataSpec:
 
 def _shown_fields(spec: DataSpec) -> str:
     return list_names(f"{k} {v.dtype} {v.shape}" for k, v in spec.fields.items())
-
-
-def _shown(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return (", ".join(map(repr, names[:SHOWN])) + more) or "none"

@@ -1,6 +1,5 @@
 """How an image file, or the bytes of one, becomes pixels."""
 
-import errno
 import io
 import os
 from collections.abc import Iterator
@@ -8,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lepton_jax.config.user_code import describe_error
 from lepton_jax.data.account import note_decoding
-from lepton_jax.errors import UserError, WorkError
+from lepton_jax.errors import UserError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -23,12 +23,6 @@ _TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
 _SUFFIXES = (
     *(".apng", ".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"),
     *(".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),
-)
-
-# What another try may not meet: a disk, a network or a machine that is short of something.
-_TRANSIENT = (
-    *(errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.ENOMEM, errno.EMFILE),
-    *(errno.ENFILE, errno.ENODEV, errno.ENXIO, errno.EHOSTDOWN, errno.ENOTCONN),
 )
 
 # Formats that a file of any other suffix may have. Pillow knows more, some of which only name what
@@ -56,7 +50,6 @@ def read_image(image: str | os.PathLike[str] | bytes, name: str) -> np.ndarray:
 
     Raises:
       UserError: naming it, when it is no image, truncated, or has 16 bits a channel.
-      WorkError: when the disk or the machine fails to read it.
     """
     from PIL import Image
 
@@ -66,12 +59,10 @@ def read_image(image: str | os.PathLike[str] | bytes, name: str) -> np.ndarray:
                 raise UserError(f"{name}: {opened.mode!r} pixels; expected 8 bits a channel")
             grey = opened.mode in ("1", "L", "LA")
             pixels, conversions = _upright_pixels(opened, "L" if grey else "RGB")
-    except UserError:
+    except (UserError, MemoryError):
         raise
     except Exception as e:  # noqa: BLE001  Pillow's readers raise anything on damaged files
-        if isinstance(e, MemoryError) or (isinstance(e, OSError) and e.errno in _TRANSIENT):
-            raise WorkError(f"{name}: {e}") from None
-        raise UserError(f"{name}: not a readable image: {e}") from None
+        raise UserError(f"{name}: not a readable image: {describe_error(e)}") from None
     for what in conversions:
         note_decoding(what, name)
     return pixels[..., None] if grey else pixels

@@ -2,14 +2,13 @@
 
 import hashlib
 import os
-import zipfile
-import zlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from lepton_jax.config.schema import PathText, Running
+from lepton_jax.config.user_code import describe_error
 from lepton_jax.data.account import Account
 from lepton_jax.data.naming import is_split_name, name_splits
 from lepton_jax.data.source import Columns, Source
@@ -82,16 +81,21 @@ def _read_arrays(path: str) -> dict[str, np.ndarray]:
                 if key in arrays:
                     raise UserError(f"{path}: holds {key!r} twice")
                 arrays[key] = file[key]
+                if not isinstance(arrays[key], np.ndarray):  # the bytes of another file
+                    raise UserError(f"{path}: {key!r} is no array")
         return arrays
     except FileNotFoundError:
         raise UserError(f"{path or repr(path)}: no such file (data.source.path)") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as e:
+    except (UserError, MemoryError):
+        raise
+    except Exception as e:  # noqa: BLE001  numpy raises anything on a damaged file
         if "Object arrays" in str(e):
             raise UserError(
                 f"{path}: {key!r} holds Python objects, expected a .npz file of plain arrays; "
                 f"save it by its type, as {key}.astype(str), or leave it out"
             ) from None
-        raise UserError(f"{path}: not a readable .npz file of plain arrays: {e}") from None
+        said = describe_error(e)
+        raise UserError(f"{path}: not a readable .npz file of plain arrays: {said}") from None
 
 
 def _split_key(path: str, key: str) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from lepton_jax.data.account import Account
 from lepton_jax.data.decoder import Decoder
 from lepton_jax.data.sources.folder import ImageFiles
 from lepton_jax.data.sources.images import is_image, read_image
-from lepton_jax.errors import UserError, WorkError
+from lepton_jax.errors import UserError, exit_code_of_error
 
 RGB = np.random.default_rng(0).integers(0, 256, (10, 12, 3), dtype=np.uint8)
 
@@ -169,5 +169,6 @@ def test_a_disk_that_fails_is_no_mistake_of_the_user(monkeypatch, code):
 
     monkeypatch.setattr(Image, "open", fail)
     split = ImageFiles([Path("cat/a.png")], [0])
-    with pytest.raises(WorkError, match=r"cat/a\.png: "):
+    with pytest.raises(UserError, match=r"cat/a\.png: not a readable image: ") as error:
         Decoder(split, "train", NO_TRANSFORMS)(0)
+    assert exit_code_of_error(error.value) == 1
