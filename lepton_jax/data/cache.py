@@ -39,6 +39,8 @@ from lepton_jax.io.paths import cache_root
 # when the files of a folder change.
 _VERSION = 2
 _REPORT_EVERY_S = 5.0
+_LONGEST = 255
+"""Bytes that file systems allow a name."""
 
 
 class CachedColumns(Columns):
@@ -168,7 +170,10 @@ def _write_header(file: BinaryIO, examples: int, array: np.ndarray) -> None:
 
 
 def _file(folder: Path, field: str) -> Path:
-    return folder / f"{quote(field, safe='')}.npy"
+    name = f"{quote(field, safe='')}.npy"
+    if len(name) > _LONGEST:
+        raise UserError(f"a field of the data has too long a name, {field[:40]!r}...; rename it")
+    return folder / name
 
 
 @contextlib.contextmanager

@@ -30,7 +30,7 @@ from lepton_jax.data.source import (
     source_with_texts,
 )
 from lepton_jax.data.spec import DataSpec
-from lepton_jax.data.text.encodings import CarvesTexts, EncodesTraining, Encoding
+from lepton_jax.data.text.encodings import FIELDS, CarvesTexts, EncodesTraining, Encoding
 from lepton_jax.data.text.tokenizer import Tokenizer, train_tokenizer_once
 from lepton_jax.errors import UserError
 from lepton_jax.transforms import host
@@ -194,6 +194,10 @@ def load_dataset(
     _check_splits(splits, parts, source.classes)
     if not any(":" in transform.name for transform in (*decode, *train_decode)):
         note_left_out(source, encoding.reads if encoding else (), account)
+    made = FIELDS & {*source.columns} - {*encoding.reads} if encoding else ()
+    if made:
+        what = "columns called as fields that data.encode makes"
+        account.note("noticed", what, ", ".join(sorted(made)), len(made))
     for columns in splits.values():
         if isinstance(columns, CachedColumns):
             account.add(columns.account)

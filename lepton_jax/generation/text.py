@@ -9,6 +9,7 @@ import numpy as np
 
 from lepton_jax.config.schema import is_off
 from lepton_jax.console import say
+from lepton_jax.data.text.tokenizer import check_text
 from lepton_jax.errors import WorkError
 
 UNFINISHED = "\N{REPLACEMENT CHARACTER}"
@@ -69,6 +70,7 @@ def stream_text(
       tokens: becomes the tokens of the prompt and of all that has been drawn so far.
     """
     with reader.running():
+        check_text(prompt)
         tokens[:] = reader.prompt(prompt)
         unknown = tokens.count(reader.unknown) if reader.unknown is not None else 0
         if unknown:

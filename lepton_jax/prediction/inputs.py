@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from lepton_jax.console import say
+from lepton_jax.data.text.tokenizer import check_text
 from lepton_jax.errors import UserError
 from lepton_jax.serving.loader import Bundle
 
@@ -63,6 +64,7 @@ def _read(bundle: Bundle, i: int, source: Any) -> list[RawInput]:
         if source is not name or os.path.isfile(name):
             what = "a file" if source is name else "an image"
             raise UserError(f"{name} is {what}; this bundle answers texts: give the text itself")
+        check_text(name)
         encoded, cut = bundle.encode(*name.split("\t"))
         _say_unknown(bundle, name, encoded)
         return [RawInput(f"{name} (cut)" if cut else name, encoded)]

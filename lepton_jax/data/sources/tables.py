@@ -150,7 +150,10 @@ def _read_tables(
     for name, files in split_files(path, suffixes, account).items():
         tables = []
         for file in files:
-            content = file.read_bytes()
+            try:
+                content = file.read_bytes()
+            except OSError as e:
+                raise UserError(f"{file}: {e.strerror}") from e
             digest.update(f"{name} ".encode() + hashlib.sha256(content).digest())
             tables.append(read(file, content, account))
             if not tables[-1].rows:

@@ -129,7 +129,9 @@ class TokenChunks:
             start += len(text)
         stream = np.concatenate(ids) if ids else np.empty(0, np.int32)
         if len(stream) < 2:
-            raise UserError(f"the texts have {len(stream)} tokens, expected two or more")
+            raise UserError(
+                f"the texts in {self.text!r} have {len(stream)} tokens, expected two or more"
+            )
         return stream, np.concatenate(ends)
 
     def __len__(self) -> int:

@@ -11,9 +11,15 @@ import numpy as np
 
 from lepton_jax.config.schema import PositiveInt
 from lepton_jax.data.source import Columns, MappedSplit, Split
-from lepton_jax.data.text.tokenizer import Tokenizer
+from lepton_jax.data.text.tokenizer import Tokenizer, check_text
 from lepton_jax.errors import UserError, did_you_mean
 from lepton_jax.transforms.host import Element
+
+FIELDS = frozenset(
+    {"tokens", "length", "kinds", "cut", "characters", "source", "source_length", "target"}
+    | {"target_length"}
+)
+"""The fields that encodings make, in the place of columns of the same name."""
 
 Long = Literal["refuse", "truncate"]
 """What is done with a text of more tokens than there is room for."""
@@ -252,4 +258,8 @@ def text_in_field(example: Element, field: str) -> str:
         raise UserError(f"the text in {field!r} is missing (null)")
     if not isinstance(text, str):
         raise UserError(f"{field!r} holds a {type(text).__name__}, expected a text")
+    try:
+        check_text(text)
+    except UserError as e:
+        raise UserError(f"{field!r}: {e}") from None
     return text

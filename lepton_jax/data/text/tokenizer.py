@@ -122,6 +122,7 @@ class Tokenizer:
 
     def encode_prompt(self, text: str) -> list[int]:
         """Returns the tokens of a text to be continued: a begin before it, and no end after it."""
+        check_text(text)
         begin = self.vocabulary.begin
         ids = self._tokenizer.encode(text, add_special_tokens=False).ids
         return ids if begin is None else [begin, *ids]
@@ -129,6 +130,17 @@ class Tokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         """Returns the text of tokens, without those that stand around a text or for padding."""
         return self._tokenizer.decode(list(map(int, ids)))
+
+
+def check_text(text: str) -> None:
+    """Raises `UserError` for half a character (a surrogate), which is in no text of UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as e:
+        raise UserError(
+            f"the text holds half a character, {text[e.start]!r}, behind {e.start} others; "
+            "expected UTF-8"
+        ) from None
 
 
 def train_tokenizer_once(

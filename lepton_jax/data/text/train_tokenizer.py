@@ -143,7 +143,7 @@ def read_tokenizer_file(texts: Iterator[str], *, path: Running[PathText]) -> str
       UserError: when the file cannot be read.
     """
     try:
-        return Path(path).expanduser().read_text("utf-8")
+        return Path(path).expanduser().read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as e:
         raise UserError(f"data.tokenizer.path = {path!r}: {e}") from None
 

@@ -8,8 +8,11 @@ import sys
 
 import pytest
 
+from lepton_jax.data.account import Account
 from lepton_jax.data.text import train_tokenizer
+from lepton_jax.data.text.encodings import PaddedEncoder, text_in_field
 from lepton_jax.data.text.tokenizer import Tokenizer, train_tokenizer_once
+from lepton_jax.data.text.train_tokenizer import read_tokenizer_file, words
 from lepton_jax.errors import UserError
 
 TEXTS = [
@@ -174,3 +177,33 @@ def test_one_from_elsewhere_is_taken_as_it_is(tmp_path):
         train_tokenizer.read_tokenizer_file(iter(()), path=str(tmp_path / "absent.json"))
     with pytest.raises(UserError, match="not a readable tokenizer"):
         Tokenizer("{}")
+
+
+def test_half_a_character_is_refused_in_a_sentence():
+    tokenizer = Tokenizer(words(iter(["a b"])))
+    with pytest.raises(UserError, match=r"half a character, '\\ud83d', behind 2 others"):
+        tokenizer.encode_prompt("a \ud83d")
+    with pytest.raises(UserError, match=r"'text': the text holds half a character"):
+        text_in_field({"text": "\udcff"}, "text")
+
+
+def test_a_tokenizer_file_with_a_byte_order_mark_is_read(tmp_path):
+    file = tmp_path / "tokenizer.json"
+    file.write_text(words(iter(["a b"])), "utf-8-sig")
+    assert len(Tokenizer(read_tokenizer_file(iter(()), path=str(file))).vocabulary) == 4
+
+
+def test_what_a_text_says_and_its_tokens_do_not_is_counted():
+    tokenizer = Tokenizer(words(iter(["a b"])))
+    encode = PaddedEncoder(tokenizer, 4, "truncate")
+    with Account().opened() as account:
+        for text in ("a b", "a [PAD]", "q a", "q", ""):
+            encode(text)
+    assert account.as_json()["converted"] == {
+        "texts with '[PAD]', which is read as the special token": {
+            "count": 1,
+            "first": "'a [PAD]'",
+        },
+        "texts with parts that the vocabulary lacks": {"count": 2, "first": "'q'"},
+        "texts without a token": {"count": 1, "first": "''"},
+    }
