@@ -32,7 +32,7 @@ from lepton_jax.data.source import (
 from lepton_jax.data.spec import DataSpec
 from lepton_jax.data.text.encodings import FIELDS, CarvesTexts, EncodesTraining, Encoding
 from lepton_jax.data.text.tokenizer import Tokenizer, train_tokenizer_once
-from lepton_jax.errors import UserError
+from lepton_jax.errors import UserError, list_names
 from lepton_jax.transforms import host
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ def load_dataset(
     texts: TokenizedTexts | None = None
     text_identity: list[Any] = []
     if encode is not None and encoding is not None and tokenizer is not None:
-        texts = _tokenize(parts, decode, tokenizer, encoding)
+        texts = _tokenize(parts, decode, tokenizer, encoding, source.description)
         text_identity = [texts.tokenizer.digest, encode.name, dict(sorted(encode.keys.items()))]
         parts = _encode_texts(parts, texts, [decode.text, text_identity])
     account = Account()
@@ -298,7 +298,11 @@ def carve_indices(examples: int, fraction: float, seed: int) -> tuple[np.ndarray
 
 
 def _tokenize(
-    parts: Mapping[str, _Part], decode: Pipeline, tokenizer: "Component | str", encoding: Encoding
+    parts: Mapping[str, _Part],
+    decode: Pipeline,
+    tokenizer: "Component | str",
+    encoding: Encoding,
+    description: str,
 ) -> TokenizedTexts:
     """Gets the tokenizer: `tokenizer` itself where it is a text, or one trained on 'train'."""
     pipeline = host.build_pipeline(decode)
@@ -310,7 +314,9 @@ def _tokenize(
         name = f"data.tokenizer.path = {tokenizer.keys['path']!r}"
         return TokenizedTexts(Tokenizer(text, name), encoding, raw)
     if "train" not in raw:
-        raise UserError("there is no split 'train' to train data.tokenizer on")
+        raise UserError(
+            f"{description} has no split 'train' to train data.tokenizer on, only {list_names(raw)}"
+        )
 
     def texts() -> Iterator[str]:
         for i in range(len(raw["train"])):

@@ -151,7 +151,7 @@ def require_fields(fields: dict[str, Any], split: str) -> dict[str, Any]:
     """
     if not fields:
         raise UserError(
-            f"split {split!r} has no numeric field; text needs a host transform of your own in "
-            "data.decode ('my_pkg.module:Name') that turns it into numbers"
+            f"split {split!r} has no numeric field; texts need data.tokenizer and data.encode, or "
+            "a host transform of your own in data.decode ('my_pkg.module:Name')"
         )
     return fields

@@ -237,7 +237,9 @@ def test_examples_must_agree(root):
         load(Grows(), "")
     with pytest.raises(UserError, match=r"has fields \['b'\], the first example \['a'\]"):
         load(Changes(), "")
-    with pytest.raises(UserError, match="no numeric field; text needs a host transform"):
+    with pytest.raises(
+        UserError, match=r"no numeric field; texts need data\.tokenizer and data\.encode"
+    ):
         load(Text(), "")
     with pytest.raises(UserError, match="split 'train' has no examples"):
         load(Counted(0))

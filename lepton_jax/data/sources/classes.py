@@ -19,6 +19,7 @@ NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 _PLACEHOLDERS = ("nan", "none", "null", "n/a", "na", "?", "-", "unknown")
 _WRITTEN_OUT = 1000
+_MANY = 20
 
 
 @dataclass(frozen=True)
@@ -204,6 +205,10 @@ def _note(columns: Mapping[str, LabelColumn], classes: Sequence[str], account: A
     for c in classes:
         if c.casefold() in _PLACEHOLDERS:
             account.note("noticed", "classes called as missing labels are", repr(c))
+    train = columns.get("train")
+    single = 0 if train is None else int((np.bincount(train.of) == 1).sum())
+    if single > _MANY and 2 * single > len(classes):
+        account.note("noticed", "classes with one row in 'train'", "", single)
     if "-1" in classes and set(classes) != {"-1", "1"}:
         account.note("noticed", "classes called as hidden labels are", "'-1'")
     for column in columns.values():

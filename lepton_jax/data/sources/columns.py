@@ -1,6 +1,6 @@
 """The columns of a table of Python values: which hold numbers, and which are no fields, and why."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -16,11 +16,11 @@ LARGEST = float(np.finfo(np.float32).max)
 
 @dataclass(frozen=True)
 class Kinds:
-    """What columns hold: `int` or `float` of those that are nothing but numbers, and why others are
-    no fields. A column that is in neither is a field as it is, such as a list of numbers.
+    """What columns hold: what makes numbers of the values of those that are nothing but numbers, or
+    lists of them, and why others are no fields. A column that is in neither is a field as it is.
     """
 
-    numbers: dict[str, type]
+    numbers: dict[str, Callable[[Any], Any]]
     left_out: dict[str, LeftOut]
 
 
@@ -32,7 +32,7 @@ def judge_columns(tables: Sequence[FileRows], names: Iterable[str], written: boo
     kinds = Kinds({}, {})
     for name in names:
         lacking = [t for t in tables if name not in t.names]
-        judged: type | LeftOut | None
+        judged: Callable[[Any], Any] | LeftOut | None
         if lacking:
             judged = LeftOut("values in some files alone", f"not in {lacking[0].file}")
         else:
@@ -55,14 +55,16 @@ def parse_number(text: str) -> int | float | None:
     return number if isfinite(number) else None
 
 
-def _judge(tables: Sequence[FileRows], name: str, written: bool) -> type | LeftOut | None:
+def _judge(
+    tables: Sequence[FileRows], name: str, written: bool
+) -> Callable[[Any], Any] | LeftOut | None:
     first: str | None = None
     gap = wide_int = wide_float = ""
     whole = True
     for table in tables:
         for i, row in enumerate(table.rows):
             value = row[name]
-            kind, number = _kind_of(value, written)
+            kind, numbers = _kind_of(value, written)
             if kind == "nothing":
                 gap = gap or table.origin(i)
                 continue
@@ -71,7 +73,7 @@ def _judge(tables: Sequence[FileRows], name: str, written: bool) -> type | LeftO
             first = kind
             if kind == "texts" and written:
                 return LeftOut("texts")
-            if number is not None:
+            for number in numbers:
                 whole = whole and isinstance(number, int)
                 if not -(2**31) <= number < 2**31:
                     wide_int = wide_int or table.origin(i)
@@ -79,14 +81,26 @@ def _judge(tables: Sequence[FileRows], name: str, written: bool) -> type | LeftO
                     wide_float = wide_float or table.origin(i)
     if first is None:
         return LeftOut("nothing")
-    if first in ("texts", "objects"):
+    if first in ("texts", "objects", "lists of other things than numbers"):
         return LeftOut(first)
     if gap:
         return LeftOut(f"{first} with gaps", f"the first in {gap}")
-    if first != "numbers":
+    if first.endswith("truth values"):
         return None
     wide = wide_int if whole else wide_float
-    return LeftOut("numbers of more than 32 bits", wide) if wide else int if whole else float
+    if wide:
+        return LeftOut(f"{first} of more than 32 bits", wide)
+    if first == "lists":
+        return _whole_array if whole else _float_array
+    return int if whole else float
+
+
+def _whole_array(value: Any) -> np.ndarray:
+    return np.asarray(value, np.int64)
+
+
+def _float_array(value: Any) -> np.ndarray:
+    return np.asarray(value, np.float64)
 
 
 def shortened(value: Any) -> str:
@@ -95,19 +109,31 @@ def shortened(value: Any) -> str:
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
-def _kind_of(value: Any, written: bool) -> tuple[str, int | float | None]:
-    """Returns what a value is, in words, and its number if it is one."""
+def _kind_of(value: Any, written: bool) -> tuple[str, Sequence[int | float]]:
+    """Returns what a value is, in words, and the numbers in it."""
     if value is None:
-        return "nothing", None
+        return "nothing", ()
     if isinstance(value, str):
         if not written:
-            return "texts", None
+            return "texts", ()
         number = parse_number(value)
         if number is not None:
-            return "numbers", number
-        return ("texts" if value.strip() else "nothing"), None
+            return "numbers", (number,)
+        return ("texts" if value.strip() else "nothing"), ()
     if isinstance(value, bool):
-        return "truth values", None
+        return "truth values", ()
     if isinstance(value, int | float):
-        return "numbers", value
-    return ("lists" if isinstance(value, list) else "objects"), None
+        return "numbers", (value,)
+    if not isinstance(value, list):
+        return "objects", ()
+    try:
+        array = np.asarray(value)
+    except ValueError:  # lists of several lengths
+        return "lists of other things than numbers", ()
+    if array.dtype.kind == "b":
+        return "lists of truth values", ()
+    if array.dtype.kind not in "iuf":
+        return "lists of other things than numbers", ()
+    if not array.size:
+        return "lists", ()
+    return "lists", (array.min().item(), array.max().item())

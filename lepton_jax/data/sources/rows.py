@@ -15,15 +15,18 @@ from lepton_jax.errors import UserError, list_names
 
 Row = Mapping[str, Any]
 
-_BINARY = {
+_FORMS = {
     b"\x1f\x8b": "a gzip file; unpack it",
     b"PK\x03\x04": "a zip file or a workbook of Excel; unpack it, or save the sheet as CSV",
     b"\xd0\xcf\x11\xe0": "a workbook of Excel; save the sheet as CSV",
     b"PAR1": "a Parquet file; data.source.name = 'parquet' reads it",
+    b"version https://git-lfs": "a pointer of Git LFS, not the file; git lfs pull gets it",
+    b"<!doctype html": "a web page",
+    b"<html": "a web page",
     b"\xff\xfe": "UTF-16; expected UTF-8",
     b"\xfe\xff": "UTF-16; expected UTF-8",
 }
-"""What files of other forms begin with."""
+"""What files of other forms begin with, in any case of letters."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -131,8 +134,8 @@ def read_jsonl(file: Path, content: bytes, account: Account) -> FileRows:
 
 
 def _decode(file: Path, content: bytes) -> str:
-    for begin, form in _BINARY.items():
-        if content.startswith(begin):
+    for begin, form in _FORMS.items():
+        if content[: len(begin)].lower() == begin.lower():
             raise UserError(f"{file}: is {form}")
     try:
         return content.decode("utf-8-sig")
@@ -144,6 +147,8 @@ def _decode(file: Path, content: bytes) -> str:
 
 
 def _check_names(file: Path, names: Sequence[str], delimiter: str) -> None:
+    if names[0].startswith(("{", "[{")):
+        raise UserError(f"{file}: holds JSON; data.source.name = 'jsonl' reads an object a line")
     twice = [name for name, n in Counter(names).items() if n > 1 and name]
     if twice:
         raise UserError(

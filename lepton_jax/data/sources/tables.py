@@ -28,16 +28,16 @@ _DIVIDING = ("split", "fold", "set", "subset", "partition", "dataset", "usage")
 
 @dataclass(frozen=True)
 class TableRows:
-    """The rows of a split, in memory. Elements: `columns` of it, and `label` int32 if there is one.
+    """The rows of a split, in memory. Elements: `columns`, and `label` int32 if there is one.
 
-    `numbers` are the columns that are numbers, with their type. The values of `objects` are Python
-    objects: fields for a host transform alone.
+    `numbers` are the columns of numbers, with what makes them of their values. The values of
+    `objects` are Python objects: fields for a host transform alone.
     """
 
     rows: Sequence[Row]
     places: Sequence[tuple[Path, int]]
     columns: Sequence[str]
-    numbers: Mapping[str, type]
+    numbers: Mapping[str, Callable[[Any], Any]]
     objects: Collection[str]
     labels: np.ndarray | None
 
@@ -159,6 +159,7 @@ def _read_tables(
             if not tables[-1].rows:
                 raise UserError(f"{file}: has no rows")
         parts[name] = _join(tables)
+    parts = _without_others(parts, label, account)
     first = parts.get("train", next(iter(parts.values()))).tables[0]
     tables = [table for part in parts.values() for table in part.tables]
     _check_names(path, tables, first, label, split)
@@ -198,6 +199,22 @@ def _read_tables(
 def _join(tables: Sequence[FileRows]) -> _Part:
     rows = [row for table in tables for row in table.rows]
     return _Part(tables, rows, [(t.file, line) for t in tables for line in t.lines])
+
+
+def _without_others(
+    parts: Mapping[str, _Part], label: str | None, account: Account
+) -> dict[str, _Part]:
+    """Leaves out what lies beside 'train' and is no split of the same data: it has a name of its
+    own, and lacks a column of 'train', as Kaggle's sample_submission.csv does.
+    """
+    kept = dict(parts)
+    for name, part in parts.items():
+        if "train" in parts and not is_split_name(name):
+            lacking = {*parts["train"].tables[0].names} - {*part.tables[0].names, label}
+            if lacking:
+                account.note("left out", "files with other columns", part.tables[0].file.name)
+                del kept[name]
+    return kept
 
 
 def _check_names(

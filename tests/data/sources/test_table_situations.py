@@ -229,6 +229,28 @@ CSV = {
         {"label": "kind"},
         "classes a b;.*left out: 1 column called 'label', as data.source.label names",
     ),
+    "a file beside the splits": (
+        {
+            "train.csv": f"text,label\n{ROWS}",
+            "test.csv": "text\nx\n",
+            "sample_submission.csv": "id,label\n1,pos\n",
+        },
+        {},
+        r"^test 1, train 2;.*left out: 1 file with other columns \(sample_submission.csv\)",
+    ),
+    "a class for each row": (
+        "n,label\n" + "".join(f"1,name {i}\n" for i in range(30)),
+        {},
+        "noticed: 30 classes with one row in 'train'",
+    ),
+    "a file without a line of names": (
+        ",".join(["5"] + ["0"] * 784) + "\n",
+        {},
+        r"names '0' 784 times: 5, 0, .*\(785 in all\). The first line names the columns",
+    ),
+    "JSON in a csv": ('{"text": "a"}\n', {}, "holds JSON; data.source.name = 'jsonl'"),
+    "a pointer of Git LFS": ("version https://git-lfs.github.com\n", {}, "git lfs pull gets it"),
+    "a web page": ("<!DOCTYPE html>\n<html>\n", {}, "is a web page"),
     "gzip": (b"\x1f\x8b\x08\0", {}, "is a gzip file; unpack it"),
     "a workbook": (b"PK\x03\x04", {}, "workbook of Excel"),
     "Parquet": (b"PAR1", {}, "data.source.name = 'parquet'"),
@@ -286,6 +308,19 @@ JSONL = {
     ),
     "printed on many lines": ('{\n  "x": 1\n}\n', "line 1: not JSON"),
     "line separators in texts": ('{"x": "a\u2028b", "label": 1}\n', "train 1"),
+    "lists of whole numbers and others": (
+        '{"x": [1, 2], "label": 1}\n{"x": [0.5, 2], "label": 2}\n',
+        "unused ; $",
+    ),
+    "a list with a gap": (
+        '{"x": [1, null], "label": 1}\n',
+        "x: lists of other things than numbers",
+    ),
+    "lists in lists of two lengths": ('{"x": [[1], [2, 3]], "label": 1}\n', "x: lists of other"),
+    "wide numbers in lists": (
+        '{"x": [1099511627776], "label": 1}\n',
+        "x: lists of more than 32 bits",
+    ),
     "number of 5,000 digits": (
         '{"x": ' + "1" * 5000 + "}\n",
         "line 1: not JSON: Exceeds the limit",
