@@ -50,6 +50,24 @@ def test_digest_is_checked_again_when_a_version_is_fetched(bundle, registry_root
     assert not list((registry_root.parent / "cache").rglob("manifest.json"))
 
 
+@pytest.mark.parametrize(
+    "hostile", ["device", *(pytest.param(x, marks=pytest.mark.slow) for x in ("fifo", "folder"))]
+)
+def test_copy_with_links_and_pipes_is_refused_before_it_is_copied(bundle, registry_root, hostile):
+    version = register_bundle(str(bundle), "digits")
+    copy = stored(registry_root, version)
+    (copy / "weights.safetensors").unlink()
+    if hostile == "device":
+        (copy / "weights.safetensors").symlink_to("/dev/zero")
+    elif hostile == "fifo":
+        os.mkfifo(copy / "weights.safetensors")
+    else:
+        (copy / "more").symlink_to("/proc/self")
+    with pytest.raises(WorkError, match="is not the bundle that was registered"):
+        Registry().fetch(version, fresh=True)
+    assert not list((registry_root.parent / "cache").rglob("weights.safetensors"))
+
+
 def test_swapped_bundle_is_noticed(made, registry_root):
     version = register_bundle(str(made[20]), "digits")
     shutil.rmtree(stored(registry_root, version))
