@@ -34,6 +34,10 @@ def parse_line(commands: Commands, line: Sequence[str]) -> tuple[dict[str, Any],
     own_words, command_line = split_line(command, words)
     parameters = inspect.signature(command).parameters
     values = _define_flags(parameters)
+    try:
+        own_words = values.read_flags_from_files([name, *own_words])[1:]  # --flagfile
+    except flags.Error as e:
+        raise UserError(f"{name}: {e}") from None
     overrides, rest = _take_overrides(own_words)
     if overrides and "overrides" not in parameters:
         raise UserError(f"{name} takes no --config overrides: {', '.join(overrides)}")

@@ -1,5 +1,6 @@
 """The command `submit`."""
 
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -61,6 +62,7 @@ def submit(
     from lepton_jax.cluster.slurm import SlurmRequest
     from lepton_jax.cluster.submit import CommandLine, Request, submit_command
 
+    command = shlex.split(command[0]) if len(command) == 1 else command
     if not command or command[0] == "submit":
         raise UserError("submit: a command is missing, such as: train --config=... --workdir=...")
     arguments, _ = parse_line(worker.all_commands(), command)

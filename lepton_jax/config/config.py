@@ -22,6 +22,7 @@ from lepton_jax.config.schema import (
     Later,
     PositiveInt,
     Rate,
+    RegularExpression,
     Running,
     Seed,
     Strength,
@@ -94,7 +95,7 @@ class DataConfig:
 class OptimizerGroup:
     """Parameters that the optimizer treats differently from the others."""
 
-    pattern: str
+    pattern: RegularExpression
     """A regular expression that finds the group's parameters by their paths."""
     learning_rate: Strength = 1.0
     """Multiplies the optimizer's learning rate; 0.0 freezes the group."""
@@ -144,9 +145,9 @@ class LoraConfig:
     """The inner size of A B."""
     alpha: Annotated[float, HYPER, "> 0"]
     """Scales A B, together with `rank`."""
-    pattern: str = r"\.(q|v)\.kernel$"
+    pattern: RegularExpression = r"\.(q|v)\.kernel$"
     """A regular expression of the paths of the matrices W; by default of queries and values."""
-    train: str = ""
+    train: RegularExpression = ""
     """A regular expression that finds further parameters to train whole, such as a new last layer;
     '': none."""
     init_from: str = ""

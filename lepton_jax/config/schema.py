@@ -15,7 +15,7 @@ import contextlib
 import dataclasses
 import functools
 import inspect
-import math
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -56,10 +56,10 @@ so that the fingerprints of published runs stay what they were. A `Later[Hyper]`
 because earlier checkpoints hold no number for it."""
 
 RANGES: dict[str, Callable[[Any], bool]] = {
-    "> 0": lambda v: v > 0,
+    "> 0": lambda v: v > 2**-150,  # which float32 rounds to 0
     ">= 0": lambda v: v >= 0,
     ">= 1": lambda v: v >= 1,
-    "in [0, 1)": lambda v: 0 <= v < 1,
+    "in [0, 1)": lambda v: 0 <= v < 1 - 2**-25,  # which float32 rounds to 1
     "in [0, 1]": lambda v: 0 <= v <= 1,
     "in (0, 1]": lambda v: 0 < v <= 1,
     "in [0, 10]": lambda v: 0 <= v <= 10,
@@ -80,6 +80,10 @@ Strength = Annotated[float, HYPER, ">= 0"]
 
 Duration = Annotated[str, "duration"]
 """'500 steps', '10 epochs' or '50_000 examples': a length of training."""
+
+PATTERN = "pattern"
+RegularExpression = Annotated[str, PATTERN]
+"""It is searched for in names; it is one that `re` can read."""
 
 PATH = "path"
 PathText = Annotated[str, PATH]
@@ -245,6 +249,8 @@ def coerce_value(value: Any, annotation: Any) -> Any:
                 raise ValueError(f"expected {describe_type(annotation)}, got {quote(value)}")
         if "duration" in marks:
             parse_duration(value)
+        if PATTERN in marks:
+            _check_pattern(value)
         if PATH in marks and value == "":
             raise ValueError("expected a path, got '' (is a variable unset?)")
         return value
@@ -272,7 +278,7 @@ def coerce_value(value: Any, annotation: Any) -> Any:
     elif annotation is float:
         if isinstance(value, int | float) and not isinstance(value, bool):
             with contextlib.suppress(OverflowError):  # an int that no float holds
-                if math.isfinite(value):
+                if abs(float(value)) < 2**128:  # what float32 holds; NaN is not
                     return float(value)
             raise ValueError(f"expected a finite number, got {quote(value)}")
     elif annotation is int:
@@ -281,6 +287,13 @@ def coerce_value(value: Any, annotation: Any) -> Any:
     elif isinstance(annotation, type) and isinstance(value, annotation):
         return value
     raise ValueError(f"expected {describe_type(annotation)}, got {_describe_value(value)}")
+
+
+def _check_pattern(text: str) -> None:
+    try:
+        re.compile(text)
+    except re.error as e:
+        raise ValueError(f"expected a regular expression: {e}") from None
 
 
 def parse_duration(text: str) -> tuple[float, str]:

@@ -251,6 +251,8 @@ def _read_mapping(tree: Any, item: Any, key: Key, path: str, faults: Faults) -> 
     values = {}
     for name, section in tree.items():
         where = join_key(path, name)
+        if not name:
+            faults.add(path, "expected a name for each section, got ''")
         if item is Component:
             values[name] = _read_component(section, _kind_of(key), where, faults, name)
         elif _is_section(item):

@@ -170,6 +170,18 @@ def test_a_mistake_on_a_command_line_has_one_sentence(words: list[str], said: st
     assert said in refused(lambda: parse_line(COMMANDS, words))
 
 
+def test_a_file_of_flags_may_hold_overrides(tmp_path: Path):
+    (tmp_path / "flags").write_text("--config.seed=7\n--dry_run\n")
+    arguments = parse_line(COMMANDS, [*TRAIN, f"--flagfile={tmp_path}/flags"])[0]
+    assert (arguments["overrides"], arguments["dry_run"]) == ({"seed": "7"}, True)
+    assert "nowhere" in refused(lambda: parse_line(COMMANDS, [*TRAIN, "--flagfile=nowhere"]))
+
+
+def test_a_command_to_submit_may_be_one_text():
+    said = refused(lambda: api.submit("trian --workdir=w", executor="gke"))
+    assert "there is no command 'trian' (did you mean 'train'?)" in said
+
+
 def test_a_value_may_be_the_next_word_and_negative():
     words = [*TRAIN, "--config.seed", "3", "--config.schedule.end", "-1"]
     assert parse_line(COMMANDS, words)[0]["overrides"] == {"seed": "3", "schedule.end": "-1"}

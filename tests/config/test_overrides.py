@@ -36,13 +36,27 @@ def refused(call: Callable[[], Any]) -> str:
 
 BELOW, ABOVE = -1e-9, 1.0
 OUT_OF_RANGE = {
-    "optimizer.learning_rate": (BELOW, math.inf, math.nan, "nan", "inf", "1e400", 10**400),
+    "optimizer.groups": (
+        {"a": {"pattern": "x", "learning_rate": -1}},
+        {"a": {"pattern": "x", "weight_decay": math.inf}},
+        {"a": {"pattern": "*.bias"}},
+        {"a": {"pattern": "("}},
+        {"": {"pattern": "x"}},
+    ),
+    "lora": (
+        {"rank": 0, "alpha": 1.0},
+        {"rank": 2, "alpha": 0.0},
+        {"rank": 2, "alpha": 1e-60},
+        {"rank": 2, "alpha": 1.0, "pattern": "[q"},
+        {"rank": 2, "alpha": 1.0, "train": "*"},
+    ),
+    "optimizer.learning_rate": (1e39, BELOW, math.inf, math.nan, "nan", "inf", "1e400", 10**400),
     "optimizer.weight_decay": (-1, math.inf),
-    "optimizer.clip_norm": (0, -1, math.nan, "-1"),
-    "optimizer.b1": (ABOVE, 1.5, BELOW, math.nan),
+    "optimizer.clip_norm": (1e-60, 0, -1, math.nan, "-1"),
+    "optimizer.b1": (1 - 1e-9, ABOVE, 1.5, BELOW, math.nan),
     "optimizer.b2": (ABOVE, -0.9),
     "optimizer.eps": (-1e-8,),
-    "ema": (ABOVE, -0.1, math.nan),
+    "ema": (1 - 1e-12, ABOVE, -0.1, math.nan),
     "model.dropout": (ABOVE, -0.5),
     "model.features": ((16, -1), (0,), "(16,-1)"),
     "task.label_smoothing": (ABOVE, -0.1),
