@@ -260,7 +260,8 @@ def _carve_valid(
     source: Source, encoding: Encoding | None, fraction: float, seed: int
 ) -> tuple[dict[str, _Part], str | None]:
     """Returns the source's splits, and how 'valid' was carved from 'train'; None if it was not."""
-    parts = {name: _Part(split, source.fingerprint) for name, split in source.splits.items()}
+    contents = f"{source.fingerprint}{source.reading}"
+    parts = {name: _Part(split, contents) for name, split in source.splits.items()}
     if fraction == 0 or "train" not in parts or "valid" in parts:
         return parts, None
     train = source.splits["train"]
@@ -277,7 +278,7 @@ def _carve_valid(
                 f"data.valid_fraction = {fraction} of {len(train)} training examples "
                 f"leaves {name!r} empty; choose another (0: no 'valid'), or another data.split_seed"
             )
-        parts[name] = _Part(side, f"{source.fingerprint} {carving}")
+        parts[name] = _Part(side, f"{contents} {carving}")
     return parts, carving
 
 

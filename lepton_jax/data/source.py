@@ -81,6 +81,9 @@ class Source:
     """The columns that are no fields, such as texts, which an encoding may read."""
     account: Account = field(default_factory=Account, compare=False)
     """What was left out, joined, renamed or converted."""
+    reading: str = ""
+    """Changes when the source comes to read the same data otherwise: decoded copies are made anew,
+    and the fingerprint stays."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -150,6 +150,18 @@ def test_a_look_at_the_data_decodes_a_few_examples_and_the_cache_is_used_where_i
     assert split.read == []
 
 
+def test_data_that_is_read_otherwise_is_decoded_anew_and_is_the_same_data():
+    before, after = Counted(), Counted()
+
+    def read(split, reading):
+        splits = {"train": split}
+        return load(Source(splits, ("a", "b", "c"), "reading", "here", reading=reading))
+
+    assert read(before, "").fingerprint == read(after, "2").fingerprint
+    assert read(before, "").splits.keys() == read(after, "2").splits.keys()
+    assert (before.read, after.read) == ([0, 1, 2, 3], [0, 1, 2, 3])
+
+
 @pytest.mark.parametrize(
     ("splits", "problem"),
     [

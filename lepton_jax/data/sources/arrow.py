@@ -210,6 +210,7 @@ def arrow_source(
         classes,
         identity,
         f"Arrow tables of {path}",
+        reading="2",
         column_keys=("image", "label"),
         columns=tuple(columns),
         left_out=left_out,

@@ -78,7 +78,8 @@ def folder(*, path: Running[PathText]) -> Source:
             identity = f"{where} {stat.st_size} {stat.st_mtime_ns}\n"
             digest.update(identity.encode(errors="surrogateescape"))
         splits[split] = ImageFiles([f for f, _ in files], [label for _, label in files])
-    return Source(splits, classes, digest.hexdigest(), f"images of {path}", account=account)
+    described = f"images of {path}"
+    return Source(splits, classes, digest.hexdigest(), described, reading="2", account=account)
 
 
 def _problem(path: str) -> str:

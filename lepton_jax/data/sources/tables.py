@@ -189,6 +189,7 @@ def _read_tables(
         classes,
         digest.hexdigest(),
         f"tables of {path}",
+        reading="2",
         column_keys=("label",),
         columns=tuple(columns),
         left_out=kinds.left_out,

@@ -1,5 +1,6 @@
 """Encoded images in Parquet files and in folders that `datasets` saved."""
 
+import io
 import json
 import pickle
 
@@ -7,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from lepton_jax.data.dataset import load_dataset
 from lepton_jax.data.sources.arrow import saved_dataset
@@ -152,3 +154,16 @@ def test_what_is_no_such_folder_or_file_is_one_clear_error(tmp_path, saved):
     (saved / "train" / "state.json").unlink()
     with pytest.raises(UserError, match=r"train/state\.json: No such file"):
         saved_dataset(path=str(saved))
+
+
+def test_an_image_in_a_table_is_turned_as_exif_says(tmp_path):
+    image = Image.fromarray(np.zeros((10, 12, 3), np.uint8))
+    exif, buffer = Image.Exif(), io.BytesIO()
+    exif[0x0112] = 6
+    image.save(buffer, "JPEG", exif=exif)
+    row = {"bytes": buffer.getvalue(), "path": "phone.jpg"}
+    pq.write_table(pa.table({"image": [row] * 2, "label": [0, 1]}), tmp_path / "a.parquet")
+    source = parquet(path=str(tmp_path / "a.parquet"))
+    data = load_dataset(source, decode=pipelines.read(""), valid_fraction=0.0, split_seed=0)
+    assert data.splits["train"].columns["image"].shape == (2, 12, 10, 3)
+    assert "2 images turned upright, as EXIF says" in str(data.account)
