@@ -101,7 +101,7 @@ def piecewise(
     The points are counted from the start of the run.
     """
     begin = steps(warmup)
-    points = sorted(max(0, steps(point) - begin) for point in at)
+    points = [max(0, steps(point) - begin) for point in at]
     levels = [optax.constant_schedule(factor**n) for n in range(len(at) + 1)]
     return _after_warmup(begin, optax.join_schedules(levels, points))
 

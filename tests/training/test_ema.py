@@ -135,3 +135,18 @@ def test_schedule_free_without_groups_is_what_optax_evaluates():
     expected = schedule_free_eval_params(of_optax, optax.apply_updates(PARAMS, other))
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "arrays", "elsewhere"),
+    [
+        (SCHEDULE_FREE, ["params.a", "optimizer.max_lr", "optimizer.z.a"], True),
+        (SCHEDULE_FREE, ["optimizer.1.inner_states.g.inner_state.max_lr"], True),
+        (f"{__name__}:anchored", ["params.a"], True),
+        ("adam", ["params.max_lr", "optimizer.0.mu.max_lr_head", "optimizer.0.count"], False),
+    ],
+)
+def test_a_checkpoint_tells_whether_its_parameters_are_those_to_evaluate(
+    name: str, arrays: list[str], elsewhere: bool
+):
+    assert optimizer.evaluates_elsewhere(section(name=name, learning_rate=0.1), arrays) == elsewhere

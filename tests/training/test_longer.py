@@ -88,17 +88,3 @@ def test_fewer_steps_than_were_taken_are_refused(
 ):
     with pytest.raises(UserError, match=r"the run in W has taken 100; expected more"):
         go_on("100 steps", after, 100, stretch, **schedule)
-
-
-def test_points_of_a_schedule_may_stand_in_any_order():
-    rates = [
-        [float(config("100 steps", name="piecewise", at=at).schedule.build(100, steps)(step))
-         for step in range(0, 100, 10)]
-        for at in (("30 steps", "60 steps"), ("60 steps", "30 steps"))
-    ]  # fmt: skip
-    assert rates[0] == rates[1] == pytest.approx([1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01, 0.01])
-
-
-def steps(duration: str) -> int:
-    """Reads '30 steps'."""
-    return int(duration.split()[0])
