@@ -22,13 +22,15 @@ from lepton_jax.data.sources.arrow_tables import (
     Part,
     arrow_labels,
     check_shards,
+    holds_images,
     image_of_scalar,
     is_image,
     is_text,
     left_out_columns,
     mapped_table,
 )
-from lepton_jax.data.sources.classes import named_labels, read_labels, written_out
+from lepton_jax.data.sources.classes import named_labels, read_labels, refuse_missing, written_out
+from lepton_jax.data.sources.columns import lacks_columns
 from lepton_jax.errors import UserError, did_you_mean, list_names
 from lepton_jax.transforms.host import Element
 
@@ -182,6 +184,7 @@ def arrow_source(
             account.note("left out", "splits without rows", repr(split))
     if not parts:
         raise UserError(f"{path}: has no rows")
+    _leave_out_others(parts, shown_files, label, account)
     columns = list(dict.fromkeys(n for part in parts.values() for n in part.table.column_names))
     fields = {image: "image"} if label is None else {image: "image", label: "label"}
     for column, key in fields.items():
@@ -218,6 +221,21 @@ def arrow_source(
     )
 
 
+def _leave_out_others(
+    parts: dict[str, Part],
+    shown_files: Mapping[str, tuple[str, ...]],
+    label: str | None,
+    account: Account,
+) -> None:
+    """Leaves out what lies beside 'train' and is no split of the same data: see `lacks_columns`."""
+    for name, part in list(parts.items()):
+        if "train" in parts and lacks_columns(
+            name, part.table.column_names, parts["train"].table.column_names, label
+        ):
+            account.note("left out", "files with other columns", shown_files[name][0])
+            del parts[name]
+
+
 def _labels(
     parts: Mapping[str, Part],
     features: Mapping[str, Mapping[str, Any]],
@@ -231,9 +249,13 @@ def _labels(
     if label is None or not having or ("train" in parts and "train" not in having):
         return (), {}
     kinds = [part.table.schema.field(label).type for part in having.values()]
-    if any(is_image(kind) or pa.types.is_floating(kind) for kind in kinds):
+    if all(holds_images(part, label) for part in having.values()):
         return (), {}
     columns = {name: arrow_labels(part, label) for name, part in having.items()}
+    if any(map(pa.types.is_floating, kinds)):
+        for name, column in columns.items():
+            refuse_missing(column, [None if v is None else "" for v in column.values], label, name)
+        return (), {}
     classes = _declared_classes(features, label)
     if classes:
         labels = named_labels(columns, classes, label)

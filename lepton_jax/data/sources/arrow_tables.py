@@ -76,18 +76,41 @@ def image_of_scalar(value: pa.Scalar, where: str) -> np.ndarray:
         if data["bytes"] is None and data["path"]:
             return read_image(data["path"], data["path"])
         data = data["bytes"]
-    return read_image(data or b"", where)
+    if not data:
+        raise UserError(f"{where}: the image is missing")
+    return read_image(data, where)
 
 
 def arrow_labels(part: Part, name: str) -> LabelColumn:
-    """Returns the labels of a split, each distinct value once."""
+    """Returns the labels of a split, each distinct value once.
+
+    Raises:
+      UserError: for a column of times.
+    """
     column = part.table.column(name)
+    if pa.types.is_temporal(column.type):
+        raise UserError(
+            f"{part.origin(0)}: the label in {name!r} is a {column.type}; expected one text, whole "
+            "number or truth value (data.source.label names the column)"
+        )
     try:
         values = column.unique()
         of = pc.index_in(column, value_set=values)
     except pa.ArrowException:  # of lists and structs
         return label_column(column.to_pylist(), part.origin)
     return LabelColumn(values.to_pylist(), of.to_numpy(), part.origin)
+
+
+def holds_images(part: Part, name: str) -> bool:
+    """Returns whether a column holds encoded images, by its type and its first row."""
+    column = part.table.column(name)
+    if not is_image(column.type):
+        return False
+    try:
+        image_of_scalar(column[0], part.origin(0))
+    except UserError:
+        return False
+    return True
 
 
 def left_out_columns(parts: Sequence[Part], image: str, label: str | None) -> dict[str, LeftOut]:
@@ -123,17 +146,18 @@ def _judge(parts: Sequence[Part], name: str, image: str) -> LeftOut | None:
         if column.null_count:
             gap = int(pc.index(column.is_null(), True).as_py())
             return LeftOut(f"{first} with gaps", f"the first in {part.origin(gap)}")
-        if first == "lists" and pc.list_flatten(column).null_count:
-            return LeftOut("lists with gaps", part.origin(0))
+        if first == "lists":
+            flat = pc.list_flatten(column)
+            if flat.null_count:
+                return LeftOut("lists with gaps", part.origin(0))
+            if _kind(flat.type) == "numbers" and _first_wide(flat) is not None:
+                return LeftOut("lists of more than 32 bits", part.origin(0))
         if first == "numbers":
             wide = _first_wide(column)
             if wide is not None:
                 return LeftOut("numbers of more than 32 bits", part.origin(wide))
-        if first == "images" and len(column):
-            try:
-                image_of_scalar(column[0], part.origin(0))
-            except UserError:
-                return LeftOut("bytes that are no images", part.origin(0))
+        if first == "images" and not holds_images(part, name):
+            return LeftOut("bytes that are no images", part.origin(0))
     return None
 
 

@@ -65,7 +65,7 @@ def read_labels(
     """
     names = {split: _names(column, name) for split, column in columns.items()}
     first = "train" if "train" in columns else next(iter(columns))
-    _refuse_missing(columns[first], names[first], name, first)
+    refuse_missing(columns[first], names[first], name, first)
     classes = _sorted_classes([n for n in names[first] if n is not None], columns[first], name)
     number = {c: i for i, c in enumerate(classes)}
     of = {}
@@ -90,7 +90,7 @@ def named_labels(
         if split != "train" and all(n is None for n in names):
             of[split] = np.full(len(column.of), HIDDEN)
             continue
-        _refuse_missing(column, names, name, split)
+        refuse_missing(column, names, name, split)
         if not all(isinstance(v, int) for v in column.values):
             of[split] = _numbers(split, column, names, number, name)
         else:
@@ -136,9 +136,8 @@ def _class_name(value: Any) -> str | None:
     raise TypeError
 
 
-def _refuse_missing(
-    column: LabelColumn, names: Sequence[str | None], name: str, split: str
-) -> None:
+def refuse_missing(column: LabelColumn, names: Sequence[str | None], name: str, split: str) -> None:
+    """Raises `UserError`, naming the first row, where a value of a column names no class."""
     missing = np.isin(column.of, [i for i, n in enumerate(names) if n is None])
     if missing.any():
         raise UserError(
@@ -180,7 +179,7 @@ def _numbers(
     hidden = {n for n in names if n is not None} <= {"-1"} - number.keys()
     if split != "train" and (hidden or all(n is None for n in names)):
         return np.full(len(column.of), HIDDEN, np.int32)
-    _refuse_missing(column, names, name, split)
+    refuse_missing(column, names, name, split)
     numbers = []
     for i, label in enumerate(names):
         assert label is not None

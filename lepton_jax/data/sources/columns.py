@@ -1,12 +1,13 @@
 """The columns of a table of Python values: which hold numbers, and which are no fields, and why."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
 import numpy as np
 
+from lepton_jax.data.naming import is_split_name
 from lepton_jax.data.sources.classes import NUMBER
 from lepton_jax.data.sources.rows import FileRows
 from lepton_jax.data.spec import LeftOut
@@ -101,6 +102,15 @@ def _whole_array(value: Any) -> np.ndarray:
 
 def _float_array(value: Any) -> np.ndarray:
     return np.asarray(value, np.float64)
+
+
+def lacks_columns(
+    split: str, names: Collection[str], train: Collection[str], label: str | None
+) -> bool:
+    """Returns whether what lies beside 'train' is no split of the same data: it has a name of its
+    own, and lacks a column of 'train', as Kaggle's sample_submission.csv does.
+    """
+    return not is_split_name(split) and bool({*train} - {*names, label})
 
 
 def shortened(value: Any) -> str:

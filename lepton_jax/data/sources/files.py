@@ -47,6 +47,11 @@ def split_files(
     if not groups:
         raise UserError(_no_file(path, root, suffixes))
     splits = name_splits(names, path)
+    partitions = sorted({f.parent.name for group in groups.values() for f in group})
+    partitions = [name for name in partitions if "=" in name]
+    if partitions:
+        what = "columns that folders are named after"
+        account.note("left out", what, ", ".join(partitions[:SHOWN]))
     for thing, group in groups.items():
         if len(group) > 1:
             where = group[0].relative_to(root).as_posix()
@@ -55,7 +60,11 @@ def split_files(
 
 
 def _is_seen(file: Path, root: Path) -> bool:
-    return not any(map(is_hidden, file.relative_to(root).parts))
+    """Returns whether no name on the way is hidden. Folders such as _temporary and _delta_log are
+    of Spark and its like, and no part of the data.
+    """
+    *folders, name = file.relative_to(root).parts
+    return not (is_hidden(name) or any(f.startswith("_") or is_hidden(f) for f in folders))
 
 
 def _named_by(file: Path, root: Path) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from lepton_jax.data.labels import HIDDEN
 from lepton_jax.data.naming import SPLITS, is_split_name, name_splits, split_name
 from lepton_jax.data.source import Source, Split
 from lepton_jax.data.sources.classes import label_column, read_labels
-from lepton_jax.data.sources.columns import judge_columns
+from lepton_jax.data.sources.columns import judge_columns, lacks_columns
 from lepton_jax.data.sources.files import split_files
 from lepton_jax.data.sources.rows import FileRows, Row, read_csv, read_jsonl
 from lepton_jax.data.spec import LeftOut
@@ -205,16 +205,15 @@ def _join(tables: Sequence[FileRows]) -> _Part:
 def _without_others(
     parts: Mapping[str, _Part], label: str | None, account: Account
 ) -> dict[str, _Part]:
-    """Leaves out what lies beside 'train' and is no split of the same data: it has a name of its
-    own, and lacks a column of 'train', as Kaggle's sample_submission.csv does.
-    """
+    """Leaves out what lies beside 'train' and is no split of the same data: see `lacks_columns`."""
     kept = dict(parts)
     for name, part in parts.items():
-        if "train" in parts and not is_split_name(name):
-            lacking = {*parts["train"].tables[0].names} - {*part.tables[0].names, label}
-            if lacking:
-                account.note("left out", "files with other columns", part.tables[0].file.name)
-                del kept[name]
+        first = part.tables[0]
+        if "train" in parts and lacks_columns(
+            name, first.names, parts["train"].tables[0].names, label
+        ):
+            account.note("left out", "files with other columns", first.file.name)
+            del kept[name]
     return kept
 
 

@@ -55,6 +55,26 @@ SITUATIONS = {
     "labels in lists": ({**WHOLE, "label": [[0], [1]]}, r"the label in 'label' is a list, \[0\]"),
     "labels in structs": ({**WHOLE, "label": [{"a": 1}] * 2}, "the label in 'label' is a dict"),
     "dates as labels": ({**WHOLE, "label": [datetime.date(2020, 1, 1)] * 2}, "is a date"),
+    "times as labels": (
+        {**WHOLE, "label": pa.array([1, 2], pa.timestamp("ns"))},
+        r"the label in 'label' is a timestamp\[ns\]",
+    ),
+    "bytes as labels": ({**WHOLE, "label": [b"a", b"b"]}, "the label in 'label' is a bytes, b'a'"),
+    "a missing number to predict": ({**WHOLE, "label": [0.5, None]}, "row 1: the label is missing"),
+    "an image that is missing": ({"image": [jpeg(0), None], "label": [0, 1]}, "image is missing"),
+    "wide numbers in lists": ({**WHOLE, "v": [[2**40], [1]]}, "v: lists of more than 32 bits"),
+    "folders that other programs keep": (
+        {"part-0.parquet": WHOLE, "_temporary/0/part-0.parquet": WHOLE},
+        "^train 2;",
+    ),
+    "folders named after a column": (
+        {"year=2020/part-0.parquet": WHOLE, "year=2021/part-0.parquet": WHOLE},
+        r"^train 4;.*left out: 1 column that folders are named after \(year=2020, year=2021\)",
+    ),
+    "a file beside the splits": (
+        {"train.parquet": TEXT, "test.parquet": {"text": ["x"]}, "sample.parquet": {"id": [1]}},
+        "^(test 1, train 2|train 2, test 1);.*left out: 1 file with other columns",
+    ),
     "labels declared": (declared(WHOLE, ["cat", "dog"]), "classes cat dog"),
     "a declared label is null": (
         declared({"label": [0, None]}, ["cat", "dog"]),
