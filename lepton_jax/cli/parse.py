@@ -116,7 +116,8 @@ def _flag_error(error: flags.Error, parameters: Mapping[str, inspect.Parameter])
 
 def _take_overrides(words: list[str]) -> tuple[dict[str, str], list[str]]:
     """Splits words into `--config.path=value`, as a dict, and the rest."""
-    overrides, rest = {}, []
+    overrides: dict[str, str] = {}
+    rest: list[str] = []
     remaining = iter(words)
     for word in remaining:
         match = re.match(r"--?config\.([\w.]+)(?:=(.*))?$", word, re.S)

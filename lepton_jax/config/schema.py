@@ -78,6 +78,7 @@ Probability = Annotated[float, HYPER, "in [0, 1]"]
 Strength = Annotated[float, HYPER, ">= 0"]
 """How strong an augmentation is; trials may vary it."""
 
+DURATION = "expected a duration such as '500 steps', '10 epochs' or '50_000 examples'"
 Duration = Annotated[str, "duration"]
 """'500 steps', '10 epochs' or '50_000 examples': a length of training."""
 
@@ -243,6 +244,8 @@ def coerce_value(value: Any, annotation: Any) -> Any:
     """
     _, _, marks = declared = split_annotation(annotation)
     if marks:
+        if "duration" in marks and not isinstance(value, str):
+            raise ValueError(f"{DURATION}, got {_describe_value(value)}")
         value = coerce_value(value, declared.annotation)
         for mark in marks:
             if value is not None and mark in RANGES and not RANGES[mark](value):
@@ -310,10 +313,7 @@ def parse_duration(text: str) -> tuple[float, str]:
         length = -1.0
     if unit not in ("steps", "epochs", "examples") or not 0 <= length < float("inf"):
         near = did_you_mean(unit, ("steps", "epochs", "examples"))
-        raise ValueError(
-            f"expected a duration such as '500 steps', '10 epochs' or '50_000 examples', "
-            f"got {quote(text)}{near}"
-        )
+        raise ValueError(f"{DURATION}, got {quote(text)}{near}")
     if unit != "epochs" and length != int(length):
         raise ValueError(f"expected a whole number of {unit}, got {quote(text)}")
     return length, unit

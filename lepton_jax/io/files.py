@@ -165,6 +165,23 @@ def name_nearest(path: Path) -> str:
     return ""
 
 
+def check_can_make(folder: Path) -> None:
+    """Checks, without a change, that a local folder is there to be written to, or can be made.
+
+    Raises:
+      UserError: naming the folder or file that is in the way.
+    """
+    if not is_local(folder):
+        return
+    there = os.path.abspath(folder)
+    while not os.path.lexists(there):
+        there = os.path.dirname(there)
+    if not os.path.isdir(there):
+        raise UserError(f"cannot create {os.fspath(folder)}: {there} is no folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"cannot write {os.fspath(folder)}: {there}: permission denied")
+
+
 def make_dir(path: Path) -> None:
     """Creates a folder and those above it; it may exist."""
     with _naming(path, "create"):

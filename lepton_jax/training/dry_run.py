@@ -10,6 +10,7 @@ from lepton_jax.cluster.processes import join_processes
 from lepton_jax.config.config import Config
 from lepton_jax.config.user_code import describe_error, users_line
 from lepton_jax.errors import UserError
+from lepton_jax.io import files
 from lepton_jax.tracking.record import Record
 from lepton_jax.training.build import BuiltRun, build_run
 from lepton_jax.training.checkpoints import Checkpoints
@@ -39,6 +40,7 @@ def describe_run(
         runtime(config.precision),
     ):
         if workdir:
+            files.check_can_make(workdir)
             check_workdir(workdir, config, longer)
         built = processes.attempt("prepare", lambda: build_run(config, workdir, look_only=True))
         begun = bool(workdir and Record.exists(workdir) and Checkpoints(workdir).steps())

@@ -30,6 +30,11 @@ class Durations:
                 f"train_for = {self.config.train_for!r} is {self.total_steps:.3g} steps; expected "
                 f"less than 2^31"
             )
+        if self.config.profile and self.config.profile[0] >= self.total_steps:
+            raise UserError(
+                f"profile = {self.config.profile}: its first step is none of the run's "
+                f"{self.total_steps}, counted from 0"
+            )
         for name, value in schedule_durations(self.config):
             if isinstance(value, tuple):
                 if sorted(value, key=self.period) != list(value):

@@ -307,14 +307,29 @@ def test_what_is_no_experiment_is_refused():
 @pytest.mark.parametrize(
     ("vary", "overrides", "said"),
     [
-        (["ema=0.1,0.2", "ema=0.3"], {}, "ema is in another --vary too; give it once"),
-        (["ema=0.1,0.2"], {"ema": 0.3}, "ema is in another --config.ema too; give it once"),
+        (["ema=0.1,0.2", "ema=0.3"], {}, "ema: it is in another --vary too; give it once"),
+        (["ema=0.1,0.2"], {"ema": 0.3}, "ema: it is in another --config.ema too; give it once"),
         (["ema"], {}, "expected KEY=VALUE,VALUE"),
         (["ema=0.1,0.1"], {}, "two variants are called"),
+        (["=0.1"], {}, "expected KEY=VALUE,VALUE"),
+        ([{"ema": 0.1}], {}, "expected KEY=VALUE,VALUE"),
+        ([{"ema": ()}], {}, "expected KEY=VALUE,VALUE"),
+        ([3], {}, "expected KEY=VALUE,VALUE"),
+        (["ema=0.1,1.5"], {}, "expected float in [0, 1), got 1.5"),
+        (["seed=1,2"], {}, "changes the seed; use Experiment.seeds"),
     ],
 )
 def test_a_key_varies_in_one_place(vary: list[str], overrides: dict[str, Any], said: str):
-    assert said in refused(lambda: experiment_from_flags(GOOD, overrides, vary, 1, "", ""))
+    def trials() -> Any:
+        return expand_trials(experiment_from_flags(GOOD, overrides, vary, 1, "", ""))
+
+    assert said in refused(trials)
+
+
+@pytest.mark.parametrize("vary", [["ema=0.5,0.25"], [{"ema": [0.5, np.float32(0.25)]}]], ids=str)
+def test_what_varies_may_be_a_text_or_a_mapping(vary: Any):
+    found = expand_trials(experiment_from_flags(GOOD, {"seed": 3}, vary, 1, "", ""))
+    assert [t.config.ema for t in found] == [0.5, 0.25]
 
 
 @pytest.mark.parametrize("bounds", [(0, float("inf")), (float("nan"), 1), (1, 0)], ids=str)

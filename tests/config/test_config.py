@@ -57,7 +57,7 @@ def with_(path: str, value: object) -> dict:
         ("batch_size", 1.5, "batch_size = 1.5: expected int"),
         ("accumulate", 3, "accumulate = 3: does not divide batch_size = 32"),
         ("train_for", "10 epoks", "'10 epoks' (did you mean 'epochs'?)"),
-        ("train_for", 10, "train_for = 10: expected str"),
+        ("train_for", 10, "train_for = 10: expected a duration such as"),
         ("train_for", "0 steps", "train_for = '0 steps': expected more than nothing"),
         ("schedule.warmup", "11 epochs", "longer than the run, train_for = '10 epochs'"),
         ("optimizer.beta1", 0.9, "optimizer.beta1: no such key (did you mean 'b1'?)"),

@@ -367,6 +367,13 @@ def test_a_run_has_no_more_steps_than_can_be_counted():
         assert "less than 2^31" in refused(lambda given=given: Durations(given, 320))
 
 
+def test_a_profile_begins_within_the_run():
+    given = GOOD | {"profile": (100, 5)}
+    said = refused(lambda: Durations(validate_config(given), 320))
+    assert "profile = (100, 5): its first step is none of the run's 100" in said
+    assert Durations(validate_config(GOOD | {"profile": (99, 5)}), 320).total_steps == 100
+
+
 def test_groups_without_a_parameter_under_lora_name_the_cure():
     groups = {"norms": {"pattern": "norm"}}
     config = resolve_config(GOOD, {"optimizer.groups": groups})[0].optimizer

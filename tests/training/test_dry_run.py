@@ -47,6 +47,13 @@ def test_a_dry_run_tells_of_the_weights_and_of_the_run_that_goes_on(
     assert sorted(f.name for f in base.iterdir()) == before
 
 
+def test_a_workdir_that_cannot_be_made_is_told_before_the_start(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    for workdir in (tmp_path / "file", tmp_path / "file/w"):
+        with pytest.raises(UserError, match="file is no folder"):
+            api.train(RECIPE, workdir, dry_run=True)
+
+
 @pytest.mark.slow
 def test_a_start_that_fails_leaves_the_workdir_to_the_next_config(tmp_path: Path):
     with pytest.raises(UserError, match="is no workdir"):

@@ -50,7 +50,7 @@ def load_experiment(path: str) -> Experiment:
 def experiment_from_flags(
     config: Any,
     overrides: Mapping[str, Any],
-    vary: Sequence[str],
+    vary: Sequence[Any],
     seeds: int,
     metric: str,
     mode: str,
@@ -62,14 +62,11 @@ def experiment_from_flags(
     `best` if it is of the same metric, else what the metric's name says, else 'max'.
     """
     values: dict[str, list[Any]] = {}
-    for text in vary:
-        key, equals, options = text.partition("=")
-        if not equals or not options:
-            raise UserError(f"--vary {text!r}: expected KEY=VALUE,VALUE,...")
+    for key, options in (pair for given in vary for pair in _read_vary(given)):
         if key in values or key in overrides:
             elsewhere = "--vary" if key in values else f"--config.{key}"
-            raise UserError(f"--vary {text!r}: {key} is in another {elsewhere} too; give it once")
-        values[key] = _options(options)
+            raise UserError(f"--vary {key}: it is in another {elsewhere} too; give it once")
+        values[key] = options
     resolved, _ = config_file.resolve_config(config, overrides)
     best = resolved.best
     metric = metric or best.metric.partition("/")[2]
@@ -87,6 +84,19 @@ def experiment_from_flags(
     )
     check_experiment(experiment, "the command line")
     return experiment
+
+
+def _read_vary(given: Any) -> list[tuple[str, list[Any]]]:
+    """Reads `'KEY=VALUE,VALUE'`, or a mapping from keys to their values, as keys and values."""
+    if isinstance(given, Mapping):
+        given = to_plain(given)
+        if all(isinstance(options, list | tuple) and options for options in given.values()):
+            return [(key, list(options)) for key, options in given.items()]
+    elif isinstance(given, str):
+        key, _, options = given.partition("=")
+        if key and options:
+            return [(key, _options(options))]
+    raise UserError(f"--vary {given!r:.60}: expected KEY=VALUE,VALUE,...")
 
 
 def _options(text: str) -> list[Any]:
