@@ -141,7 +141,8 @@ class _View:
             if last:
                 self._say_incomplete(reason)
                 return
-            self._say_failure(reason)
+            if not self._ending.is_set():
+                self._say_failure(reason)
             self._ending.wait(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
         self._built.set()
