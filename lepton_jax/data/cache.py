@@ -98,9 +98,13 @@ def cached_columns(
     account = Account()
     with account.opened():  # to know its length, a split may read all its texts
         if len(split) == 0:
-            raise UserError(f"split {name!r} has no examples")
+            raise UserError(f"split {name!r} has no examples; leave it out of the data")
     if in_memory is not None:
-        return Columns(require_fields(numeric_fields(in_memory.columns), name))
+        try:
+            fields = numeric_fields(in_memory.columns)
+        except UserError as e:
+            raise UserError(f"split {name!r}: {e}") from None
+        return Columns(require_fields(fields, name))
     decoder = Decoder(split, name, decode)
     if look_only:
         return undecoded_columns(decoder, split)

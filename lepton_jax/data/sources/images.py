@@ -70,14 +70,16 @@ def read_image(image: str | os.PathLike[str] | bytes, name: str) -> np.ndarray:
 
 def _upright_pixels(opened: "Image", mode: str) -> tuple[np.ndarray, list[str]]:
     """Returns the pixels of an opened file in a mode, and what was converted, in words."""
+    from PIL.Image import Transpose
+
     conversions = list(_conversions(opened))
     picture = opened.convert(mode)
     try:
-        turn = _TURNS.get(opened.getexif().get(_ORIENTATION))
+        turn = _TURNS.get(opened.getexif().get(_ORIENTATION, 1))
     except Exception:  # noqa: BLE001  damaged EXIF says nothing
         turn = None
     if turn is not None:
-        picture = picture.transpose(turn)
+        picture = picture.transpose(Transpose(turn))
         conversions.append("images turned upright, as EXIF says")
     return np.asarray(picture), conversions
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -149,9 +149,7 @@ def _read_classes(
     if not (kinds <= {"U", "S"} or (kinds == {"b"} and names is None)):
         return names or ()
     columns = {
-        split: label_column(
-            _texts(path, split, label), lambda i, split=split: f"{path}, {split}_label[{i}]"
-        )
+        split: label_column(_texts(path, split, label), _origin(path, split))
         for split, label in labels.items()
     }
     if names is not None:
@@ -161,6 +159,11 @@ def _read_classes(
     for split, label in numbers.items():
         splits[split]["label"] = label
     return classes
+
+
+def _origin(path: str, split: str) -> Callable[[int], str]:
+    """Returns a function that says where a label lies."""
+    return lambda i: f"{path}, {split}_label[{i}]"
 
 
 def _texts(path: str, split: str, label: np.ndarray) -> list[Any]:
