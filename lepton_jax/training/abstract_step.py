@@ -108,12 +108,12 @@ def trace_step(
         use.own_steps = not isinstance(learner, Supervised)
         tools = use.watched(dataclasses.replace(tools, model=watch.model), zeros)
         batch = training_batch(batch)
-        plain = isinstance(learner, Supervised) and not parts.are_users
-        step = learner.trace_loss if plain else learner.update
-        new, sums = step(tools, state.learner, batch)
-        if not isinstance(learner, Supervised):
-            check_sums(sums, learner, "update")
-        if not plain:
+        if isinstance(learner, Supervised) and not parts.are_users:
+            new, sums = learner.trace_loss(tools, state.learner, batch)
+        else:
+            new, sums = learner.update(tools, state.learner, batch)
+            if not isinstance(learner, Supervised):
+                check_sums(sums, learner, "update")
             _check_same_state(state.learner, new)
         sum_names.extend(sorted([*sums, "learning_rate"]))
         return state, new, sums
@@ -191,10 +191,10 @@ def _check_same_state(before: Any, after: Any) -> None:
                 f"a step makes another state: learner.{name} was {was} and is {is_}; expected the "
                 "same shapes and dtypes before and after"
             )
-    if jax.tree.structure(before) != jax.tree.structure(after):
+    structure = str(jax.tree.structure(before))
+    if structure != str(jax.tree.structure(after)):
         raise UserError(
-            f"a step makes another state: it was {jax.tree.structure(before)} and is "
-            f"{jax.tree.structure(after)}"
+            f"a step makes another state: it was {structure} and is {jax.tree.structure(after)}"
         )
 
 

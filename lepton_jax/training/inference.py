@@ -1,6 +1,6 @@
 """Answers of a model to raw inputs, and what is known of them before any is given."""
 
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -43,9 +43,8 @@ class Inference:
         inputs = {n: jax.ShapeDtypeStruct((size, *fields[n].shape), fields[n].dtype) for n in names}
         predict = [self.predict, self.aligned] if self.aligns else [self.predict]
         for function in predict:
-            outputs = self._parts.explained(
-                lambda function=function: jax.eval_shape(function, *variables, inputs)
-            )
+            trace = partial(jax.eval_shape, function, *variables, inputs)
+            outputs = self._parts.explained(trace)
             check_outputs(outputs, size, getattr(self._parts.task(), function.__name__))
 
     @property

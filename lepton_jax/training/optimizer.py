@@ -111,7 +111,7 @@ def _call_optimizer(
                 "pass needs a task with a step of its own (lepton_jax.training.learner.Learner)"
             )
             blame(f"optimizer {config.name}.update", e, cure=cure * missing)
-        if jax.tree.structure(updates) != jax.tree.structure(grads):
+        if str(jax.tree.structure(updates)) != str(jax.tree.structure(grads)):
             raise UserError(
                 f"optimizer {config.name}.update returned updates of another structure than the "
                 f"gradients: {jax.tree.structure(updates)}; expected one for each parameter"

@@ -53,7 +53,7 @@ def small(recipe) -> Any:
         ("model", "OnlyEvaluates", "model.gain is marked Hyper"),
         ("model", "InitializesAndCloses", "model.gain is marked Hyper"),
         ("model", "JaxArray", "model.gain: .*JAX array as a plain attribute.*NumPy.*HyperVariable"),
-        ("task", "Vector", r"'loss' is a tuple .float64 .16\], float64.*of scalars"),
+        ("task", "Vector", r"'loss' is a tuple .float32 .16\], float32.*of scalars"),
         ("task", "Bare", r"loss .* returned float64 \[\]; expected {'loss': .total, weight"),
         ("task", "NoFields", "has no input_fields"),
         ("task", "Unsaid", "`surprise` needs '.*', but `predict` returns 'logits'"),
