@@ -28,14 +28,22 @@ def command(function: Callable[P, T]) -> Callable[P, T]:
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> T:
         given = signature.bind(*args, **kwargs)
-        for name, value in given.arguments.items():
-            p = signature.parameters[name]
-            try:
-                given.arguments[name] = _read(value, split_annotation(p.annotation, p.default))
-            except ValueError as e:
-                raise UserError(f"{function.__name__}: --{name}: {e}") from None
+        given.arguments.update(check_arguments(function, given.arguments))
         return function(*given.args, **given.kwargs)
 
+    return checked
+
+
+def check_arguments(function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns arguments as the parameters of `function` take them. Raises as `command` does."""
+    parameters = inspect.signature(function).parameters
+    checked = {}
+    for name, value in given.items():
+        p = parameters[name]
+        try:
+            checked[name] = _read(value, split_annotation(p.annotation, p.default))
+        except ValueError as e:
+            raise UserError(f"{function.__name__}: --{name}: {e}") from None
     return checked
 
 

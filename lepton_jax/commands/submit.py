@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lepton_jax.cli.arguments import command
+from lepton_jax.cli.arguments import check_arguments, command
 from lepton_jax.cli.parse import parse_line
 from lepton_jax.commands import worker
 from lepton_jax.config.schema import NaturalInt, PathText, PositiveInt
@@ -66,6 +66,7 @@ def submit(
     if not command or command[0] == "submit":
         raise UserError("submit: a command is missing, such as: train --config=... --workdir=...")
     arguments, _ = parse_line(worker.all_commands(), command)
+    arguments = check_arguments(worker.all_commands()[command[0]], arguments)
     if "config" in arguments:
         from lepton_jax.config.config_file import resolve_config
 

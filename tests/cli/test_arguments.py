@@ -177,6 +177,13 @@ def test_a_file_of_flags_may_hold_overrides(tmp_path: Path):
     assert "nowhere" in refused(lambda: parse_line(COMMANDS, [*TRAIN, "--flagfile=nowhere"]))
 
 
+def test_a_command_is_judged_before_it_is_submitted():
+    words = ["generate", "--workdir=w", "--tokens=-5"]
+    assert "generate: --tokens: expected int > 0" in refused(
+        lambda: api.submit(words, executor="slurm")
+    )
+
+
 def test_a_command_to_submit_may_be_one_text():
     said = refused(lambda: api.submit("trian --workdir=w", executor="gke"))
     assert "there is no command 'trian' (did you mean 'train'?)" in said
