@@ -51,7 +51,7 @@ def secure_streams() -> None:
             setattr(sys, name, stream)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    if isinstance(sys.stderr, io.TextIOWrapper):
+    if type(sys.stderr) is io.TextIOWrapper:  # not one that catches what is written, or this again
         sys.stderr = _Unbreakable(sys.stderr)
 
 
