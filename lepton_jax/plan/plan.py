@@ -35,7 +35,7 @@ def plan_run(
     """
     devices = topology.topology_devices(target) if target else ()
     with runtime(config.precision), keeping_tracebacks():
-        data = _load_data(config)
+        data = _load_data(config, look_only=target is not None)
         program = build.build_program(config, data)
         facts = _describe_run(program, data)
         if target is None:
@@ -48,9 +48,9 @@ def plan_run(
         return facts
 
 
-def _load_data(config: Config) -> Dataset:
+def _load_data(config: Config, look_only: bool) -> Dataset:
     try:
-        return build.load_data(config)
+        return build.load_data(config, look_only=look_only)
     except BrokenPart:
         raise
     except UserError as e:

@@ -1,5 +1,6 @@
 """Image files become pixels: upright, in 8 bits, and what is converted is counted."""
 
+import contextlib
 import errno
 import io
 import os
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from lepton_jax.config.pipeline import NO_TRANSFORMS
@@ -17,6 +20,7 @@ from lepton_jax.data.decoder import Decoder
 from lepton_jax.data.sources.folder import ImageFiles
 from lepton_jax.data.sources.images import is_image, read_image
 from lepton_jax.errors import UserError, exit_code_of_error
+from lepton_jax.serving.loader import Bundle, InputError
 
 RGB = np.random.default_rng(0).integers(0, 256, (10, 12, 3), dtype=np.uint8)
 
@@ -172,3 +176,39 @@ def test_a_disk_that_fails_is_no_mistake_of_the_user(monkeypatch, code):
     with pytest.raises(UserError, match=r"cat/a\.png: not a readable image: ") as error:
         Decoder(split, "train", NO_TRANSFORMS)(0)
     assert exit_code_of_error(error.value) == 1
+
+
+class _Loader(Bundle):
+    """A bundle that decodes images and does nothing else."""
+
+    def __init__(self):
+        self.signature = {"decoding": {"steps": []}}
+
+
+MUTATED = [encode(RGB, form) for form in ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")]
+
+
+@pytest.mark.filterwarnings("ignore")
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(
+    st.sampled_from(MUTATED),
+    st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=4),
+    st.floats(0.1, 1.5),
+)
+def test_of_mutated_images_training_and_a_bundle_read_the_same_or_both_refuse(data, bytes_, end):
+    mutated = bytearray(data)
+    for place, byte in bytes_:
+        mutated[int(place * (len(mutated) - 1))] = byte
+    mutated = bytes(mutated[: int(end * len(mutated))])
+    read, served, refusal = None, None, ""
+    try:
+        read = read_image(mutated, "a.png")
+    except UserError as e:
+        refusal = str(e)
+    with contextlib.suppress(InputError):
+        served = _Loader().decode(mutated)
+    assert len(refusal) < 400
+    assert "\n" not in refusal
+    assert (read is None) == (served is None)
+    if read is not None:
+        np.testing.assert_array_equal(read, served)
