@@ -61,7 +61,7 @@ def _judge(
 ) -> Callable[[Any], Any] | LeftOut | None:
     first: str | None = None
     gap = wide_int = wide_float = ""
-    whole = True
+    whole, some_whole = True, False
     for table in tables:
         for i, row in enumerate(table.rows):
             value = row[name]
@@ -76,6 +76,7 @@ def _judge(
                 return LeftOut("texts")
             for number in numbers:
                 whole = whole and isinstance(number, int)
+                some_whole = some_whole or isinstance(number, int)
                 if not -(2**31) <= number < 2**31:
                     wide_int = wide_int or table.origin(i)
                 if isfinite(number) and abs(number) > LARGEST:
@@ -91,13 +92,9 @@ def _judge(
     wide = wide_int if whole else wide_float
     if wide:
         return LeftOut(f"{first} of more than 32 bits", wide)
-    if first == "lists":
-        return _whole_array if whole else _float_array
+    if first == "lists":  # those of one kind stay lists, as host transforms of users expect
+        return _float_array if some_whole and not whole else None
     return int if whole else float
-
-
-def _whole_array(value: Any) -> np.ndarray:
-    return np.asarray(value, np.int64)
 
 
 def _float_array(value: Any) -> np.ndarray:
