@@ -1,11 +1,13 @@
 """The command `augment`."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from lepton_jax.cli.arguments import command
 from lepton_jax.config.schema import PathText, PositiveInt
+from lepton_jax.errors import UserError
 
 DRAWS = 6
 """How often each example is drawn."""
@@ -50,8 +52,14 @@ def augment(
           --config.data.augment='flip|mixup(0.2)'
     """
     from lepton_jax.config.config_file import resolve_config
+    from lepton_jax.io.files import is_local
 
     resolved, _ = resolve_config(config, overrides or {})
+    folder = os.path.dirname(out) or "."
+    if not out.endswith(".png"):
+        raise UserError(f"augment: --out={out}: expected a name that ends in .png")
+    if is_local(out) and not os.path.isdir(folder):
+        raise UserError(f"augment: --out={out}: there is no folder {folder}")
 
     from lepton_jax.training.augment import draw_augmentations
 

@@ -295,6 +295,22 @@ def test_a_workdir_that_is_not_there_is_told_at_once_with_the_nearest(name: str,
     assert "(did you mean 'digits'?)" in said
 
 
+@pytest.mark.parametrize(
+    ("out", "said"), [("x.jpg", "ends in .png"), ("no/x.png", "there is no folder no")]
+)
+def test_a_picture_that_cannot_be_written_is_told_first(
+    out: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert said in refused(lambda: api.augment(GOOD, out=out))
+
+
+def test_a_folder_of_runs_that_is_not_there_is_told_with_the_nearest(tmp_path: Path):
+    (tmp_path / "runs").mkdir()
+    assert "(did you mean 'runs'?)" in refused(lambda: api.runs(tmp_path / "rusn"))
+    assert "expected a path, got ''" in refused(lambda: api.runs(""))
+
+
 def test_a_price_is_that_of_a_topology():
     assert "add --topology=CHIP:SHAPE" in refused(lambda: api.plan(GOOD, price=2.5))
 
