@@ -1,5 +1,6 @@
 """What is evaluated where it is not what trains: moving averages, and optimizers that say so."""
 
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -8,9 +9,14 @@ import numpy as np
 import optax
 import pytest
 from optax.contrib import schedule_free_eval_params, schedule_free_sgd
+from safetensors.numpy import load_file
 
+import lepton_jax
+from lepton_jax import api
 from lepton_jax.config.validation import validate_config
-from lepton_jax.training import build, optimizer
+from lepton_jax.errors import UserError
+from lepton_jax.training import build, optimizer, saved
+from lepton_jax.training.checkpoints import Checkpoints
 from lepton_jax.training.ema import decay_at
 from lepton_jax.training.runtime import runtime
 from tests.training.test_learner import CONFIG
@@ -150,3 +156,40 @@ def test_a_checkpoint_tells_whether_its_parameters_are_those_to_evaluate(
     name: str, arrays: list[str], elsewhere: bool
 ):
     assert optimizer.evaluates_elsewhere(section(name=name, learning_rate=0.1), arrays) == elsewhere
+
+
+@pytest.mark.slow
+def test_a_schedule_free_run_is_recorded_exported_and_taken_over_at_its_average(tmp_path: Path):
+    config = {
+        **CONFIG, "precision": "float32", "train_for": "20 steps", "writers": {},
+        "optimizer": {"name": "optax.contrib:schedule_free_adamw", "learning_rate": 1e-2},
+    }  # fmt: skip
+    workdir, bundle = str(tmp_path / "run"), str(tmp_path / "bundle")
+    lepton_jax.train(config, workdir)
+    run = saved.load_run(workdir)
+    trained = Checkpoints(workdir).arrays(run.step, "state.learner.params.")["head.kernel"]
+    assert np.abs(run.weights["head.kernel"] - trained).max() > 1e-3
+    recorded = [row for row in run.record.rows() if row["step"] == run.step and "valid/loss" in row]
+    measured = api.evaluate(workdir, split="valid").results["loss"]
+    assert measured == pytest.approx(recorded[-1]["valid/loss"], rel=1e-5)
+    with pytest.raises(UserError, match=r"export the run .* and give the bundle"):
+        lepton_jax.train({**config, "init_from": workdir}, str(tmp_path / "other"))
+    api.export(workdir, bundle)
+    exported = load_file(f"{bundle}/weights.safetensors")["head.kernel"]
+    np.testing.assert_array_equal(exported, run.weights["head.kernel"])
+    lepton_jax.train({**config, "init_from": bundle}, str(tmp_path / "other"))
+
+
+@pytest.mark.slow
+def test_an_average_over_few_steps_answers_as_well_as_the_last_one(tmp_path: Path):
+    accuracy = {}
+    for ema in (0.0, 0.9999):
+        config = {
+            **CONFIG, "precision": "float32", "train_for": "300 steps", "writers": {}, "ema": ema,
+            "model": {"name": "mlp", "features": (16,)},
+            "optimizer": {"name": "adamw", "learning_rate": 1e-3},
+            "data": {"source": {"name": "generated_images"}, "prepare": "scale()"},
+        }  # fmt: skip
+        run = lepton_jax.train(config, str(tmp_path / str(ema)))
+        accuracy[ema] = run.results["test"]["accuracy"]
+    assert accuracy[0.9999] > accuracy[0.0] - 0.1
