@@ -25,7 +25,7 @@ def describe_run(
     config: Config, launch: Launch, workdir: str = "", *, longer: bool = False
 ) -> tuple[dict[str, Any], str]:
     """Loads the data, builds the program and places it, as `train` would; takes no step. Of images
-    that are not in the cache yet the first of each split is decoded.
+    that are not in the cache yet a few of each split are decoded.
 
     `workdir`: where the run is to begin or to go on; it is not changed.
 

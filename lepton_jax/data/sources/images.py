@@ -51,7 +51,7 @@ def read_image(image: str | os.PathLike[str] | bytes, name: str) -> np.ndarray:
     Raises:
       UserError: naming it, when it is no image, truncated, or has 16 bits a channel.
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(io.BytesIO(image) if isinstance(image, bytes) else image) as opened:
@@ -61,6 +61,10 @@ def read_image(image: str | os.PathLike[str] | bytes, name: str) -> np.ndarray:
             pixels, conversions = _upright_pixels(opened, "L" if grey else "RGB")
     except (UserError, MemoryError):
         raise
+    except UnidentifiedImageError:
+        size = len(image) if isinstance(image, bytes) else os.path.getsize(image)
+        why = "its bytes are of no format that Pillow reads" if size else "it is empty"
+        raise UserError(f"{name}: not a readable image: {why}") from None
     except Exception as e:  # noqa: BLE001  Pillow's readers raise anything on damaged files
         raise UserError(f"{name}: not a readable image: {describe_error(e)}") from None
     for what in conversions:

@@ -158,6 +158,16 @@ def test_what_cannot_be_read_is_refused_in_a_line(data):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("data", "why"), [(b"", "it is empty"), (b"%PDF-1.4", "its bytes are of no format that Pillow")]
+)
+def test_what_is_no_image_is_said_without_the_words_of_a_library(tmp_path, data, why):
+    (tmp_path / "a.png").write_bytes(data)
+    for image in (data, tmp_path / "a.png"):
+        with pytest.raises(UserError, match=f"^cat/a.png: not a readable image: {why}"):
+            read_image(image, "cat/a.png")
+
+
 @pytest.mark.parametrize(("data", "image"), [(encode(RGB, "JPEG"), True), (b"%PDF-1.4", False)])
 def test_a_file_is_an_image_by_its_bytes_where_its_suffix_does_not_say(tmp_path, data, image):
     for name in ("a", "a.bin"):
