@@ -17,6 +17,7 @@ from lepton_jax.config.schema import Later, PathText, Running
 from lepton_jax.data.account import Account
 from lepton_jax.data.naming import name_splits, split_name
 from lepton_jax.data.source import Source, Split
+from lepton_jax.data.spec import LeftOut
 from lepton_jax.errors import UserError, did_you_mean
 from lepton_jax.transforms.host import Element
 from lepton_jax.trees import flatten_dict
@@ -59,8 +60,8 @@ def tfds(
                 ours: _PreparedSplit(folder, theirs, label, _data_source(builder, theirs))
                 for ours, theirs in names.items()
             }
-            for split in opened.values():  # the decoder's advice about itself comes with the first
-                split[0]
+            # The decoder's advice about itself comes with the first example.
+            examples = [split[0] for split in opened.values()]
     fingerprint = _fingerprint(folder)
     if label != "label" or splits:
         fingerprint = hashlib.sha256(f"{fingerprint} {label} {splits}".encode()).hexdigest()
@@ -70,6 +71,12 @@ def tfds(
         fingerprint=fingerprint,
         description=f"{builder.info.full_name} of TensorFlow Datasets",
         column_keys=("label",),
+        columns=tuple(examples[0]),
+        left_out={
+            name: LeftOut("texts")
+            for name, value in examples[0].items()
+            if isinstance(value, bytes | str)
+        },
         account=account,
     )
 

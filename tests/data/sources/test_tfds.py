@@ -76,6 +76,7 @@ def test_set_is_read_by_name(tmp_path):
     source = tfds(dataset="tiny", data_dir=str(tmp_path))
     assert {name: len(split) for name, split in source.splits.items()} == {"train": 7, "valid": 3}
     assert source.classes == ("ant", "bee", "cow")
+    assert source.left_out == {"id": ("texts", "")}
     element = source.splits["train"][4]
     np.testing.assert_array_equal(element["image"], image_of(4))
     assert (element["label"], element["id"], element["box/size"]) == (1, b"train_4", 104)
