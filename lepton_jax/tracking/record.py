@@ -17,6 +17,7 @@ no NaN and no infinities; they are written as the strings 'nan', 'inf' and '-inf
 turns into floats again.
 """
 
+import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -149,7 +150,12 @@ class Record:
     def results(self) -> dict[str, Any]:
         """Reads `{split: {metric: value}}`; empty when nothing has been evaluated."""
         cure = "Remove it, then `evaluate` measures again"
-        return self._optional("results.json", cure, each=dict)
+        results = self._optional("results.json", cure, each=dict)
+        digest = results.pop("digest", None)
+        if digest is not None and digest != _digest_of(results):
+            path = self.path("results.json")
+            raise WorkError(f"{path} is damaged: it is not what was measured. {cure}")
+        return results
 
     def measured_step(self) -> int | None:
         """Returns the step whose results the record holds; None when they are absent or damaged."""
@@ -274,7 +280,7 @@ class Record:
             say(f"{e}; it is written anew")
             before = {}
         merged = {**before, split: files.replace_non_finite(dict(results))}
-        files.write_json(self.path("results.json"), merged)
+        files.write_json(self.path("results.json"), {**merged, "digest": _digest_of(merged)})
 
     def end(self, state: End, step: int, reason: str = "") -> None:
         """Notes how the run ended. A run that is killed ends without this, and is called lost."""
@@ -305,3 +311,8 @@ class Record:
             f"{self.path('metrics.jsonl')} {how}. Put the file back, or let the checkpoint do it: "
             f"python launch.py train --config={self.path('config.json')} --workdir={self.workdir}"
         )
+
+
+def _digest_of(results: Mapping[str, Any]) -> dict[str, str]:
+    """Returns what results.json says of itself beside its splits."""
+    return {"sha256": text_digest(json.dumps(results, sort_keys=True))}

@@ -123,8 +123,8 @@ def _facts(workdir: str, name: str) -> dict[str, Any]:
     try:
         record = Record.open(workdir)
         facts: dict[str, Any] = flatten_dict(record.config())
-        provenance, results, rows = record.provenance(), record.results(), record.rows()
-        digests = {start.get("config") for start in record.starts()}
+        starts, results, rows = record.starts(), record.results(), record.rows()
+        provenance, digests = starts[0], {start.get("config") for start in starts}
         if None not in digests and text_digest(record.config_text()) not in digests:
             say(f"{name}: config.json was edited after the run began")
         for row in rows:

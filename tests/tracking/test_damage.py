@@ -206,6 +206,22 @@ def test_damaged_results_are_measured_again_and_the_others_stay(tmp_path: Path, 
     assert "results.json is damaged" in capsys.readouterr().err
 
 
+def test_an_edited_result_is_not_read(tmp_path: Path):
+    record = Record.create(tmp_path, "{}\n", {})
+    record.write_results("test", {"accuracy": 0.91, "loss": float("nan")})
+    record.write_results("valid", {"accuracy": 0.9})
+    file = tmp_path / "results.json"
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps(dict(reversed(content.items()))))  # order and spaces do no harm
+    assert record.results()["test"] == {"accuracy": 0.91, "loss": "nan"}
+    file.write_text(file.read_text().replace("0.91", "0.99"))
+    with pytest.raises(WorkError, match="it is not what was measured"):
+        record.results()
+    del content["digest"]  # as version 0.1 leaves it
+    file.write_text(json.dumps(content))
+    assert record.results()["valid"] == {"accuracy": 0.9}
+
+
 def test_runs_name_what_is_wrong_with_a_record(tmp_path: Path, capsys):
     for name in ("intact", "cut", "edited"):
         record = Record.create(tmp_path / name, '{"seed": 0}', {})

@@ -16,6 +16,7 @@ from lepton_jax.ablation.workdir import (
     trial_status,
 )
 from lepton_jax.config.config import BestConfig
+from lepton_jax.errors import WorkError
 from lepton_jax.tracking.best import best_step, sign_of
 from lepton_jax.tracking.chain import Row
 from lepton_jax.tracking.record import Record
@@ -126,6 +127,11 @@ def _read_outcome(workdir: str, trial: Mapping[str, Any], metric: str, running: 
     if state != "waiting":
         record = Record.open(folder, writes=False)
         rows, timings, results = record.rows(), record.timings(), record.results()
+    if state == "finished" and "test" not in results:
+        raise WorkError(
+            f"{folder} is finished, and its results of test are gone: "
+            f"python launch.py evaluate --workdir={folder}"
+        )
     name = f"valid/{metric}"
     curve = tuple((row["step"], row[name]) for row in rows if name in row)
     metric_of_best, mode = trial["best"]
