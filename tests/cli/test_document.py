@@ -101,12 +101,12 @@ LEAVES = st.one_of(
 KEYS = st.one_of(st.text(), st.integers(), st.none(), st.tuples(st.text(), st.integers()))
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=8, deadline=None, derandomize=True)
 @given(
     st.recursive(
         LEAVES,
         lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner) | st.tuples(inner, inner),
-        max_leaves=12,
+        max_leaves=8,
     )
 )
 def test_every_nesting_of_them_is_json(value):

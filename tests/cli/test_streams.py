@@ -170,12 +170,18 @@ def test_json_of_a_number_that_json_lacks_is_json(capsys):
     ("env", "code", "said"),
     [
         ({"XLA_FLAGS": "--xla_foo=1"}, 2, "XLA_FLAGS=--xla_foo=1: Unknown flag"),
-        ({"XLA_FLAGS": "/nonexistent"}, 2, "XLA_FLAGS=/nonexistent: Could not open"),
         ({"XLA_FLAGS": "--xla_cpu_enable_fast_math=false"}, 0, ""),
-        (
+        pytest.param(
+            {"XLA_FLAGS": "/nonexistent"},
+            2,
+            "XLA_FLAGS=/nonexistent: Could not open",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
             {"XLA_FLAGS": "--xla_force_host_platform_device_count=8x"},
             2,
             "Couldn't interpret value 8x",
+            marks=pytest.mark.slow,
         ),
     ],
 )
