@@ -30,7 +30,7 @@ from lepton_jax.data.sources.arrow_tables import (
     mapped_table,
 )
 from lepton_jax.data.sources.classes import named_labels, read_labels, refuse_missing, written_out
-from lepton_jax.data.sources.columns import lacks_columns
+from lepton_jax.data.sources.columns import DIVIDING, lacks_columns, note_dividing
 from lepton_jax.errors import UserError, did_you_mean, list_names
 from lepton_jax.transforms.host import Element
 
@@ -201,6 +201,10 @@ def arrow_source(
         for name, reason in left_out_columns(list(parts.values()), image, label).items()
         if name in columns
     }
+    for name in columns if len(parts) == 1 else ():
+        table = next(iter(parts.values())).table
+        if name.casefold() in DIVIDING and name != label and is_text(table.schema.field(name).type):
+            note_dividing(name, table.column(name).unique().to_pylist(), account)
     classes, labels = _labels(parts, features, label, account)
     objects = frozenset(name for name, reason in left_out.items() if reason.kind != "texts")
     splits: dict[str, Split] = {

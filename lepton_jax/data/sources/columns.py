@@ -7,12 +7,17 @@ from typing import Any
 
 import numpy as np
 
+from lepton_jax.data.account import Account
 from lepton_jax.data.naming import is_split_name
 from lepton_jax.data.sources.classes import NUMBER
 from lepton_jax.data.sources.rows import FileRows
 from lepton_jax.data.spec import LeftOut
 
 LARGEST = float(np.finfo(np.float32).max)
+
+
+DIVIDING = frozenset({"split", "fold", "set", "subset", "partition", "dataset", "usage"})
+"""What columns are called that say of which split a row is, in small letters."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,12 @@ def _judge(
 
 def _float_array(value: Any) -> np.ndarray:
     return np.asarray(value, np.float64)
+
+
+def note_dividing(name: str, values: Sequence[Any], account: Account, cure: str = "") -> None:
+    """Notes a column that seems to say of which split a row is; `values`: those that it has."""
+    shown = ", ".join(map(str, values[:5]))
+    account.note("noticed", "columns of names of splits", f"{name!r}: {shown}{cure}")
 
 
 def lacks_columns(

@@ -12,18 +12,15 @@ import numpy as np
 from lepton_jax.config.schema import Later, PathText, Running
 from lepton_jax.data.account import Account
 from lepton_jax.data.labels import HIDDEN
-from lepton_jax.data.naming import SPLITS, is_split_name, name_splits, split_name
+from lepton_jax.data.naming import SPLITS, name_splits, split_name
 from lepton_jax.data.source import Source, Split
 from lepton_jax.data.sources.classes import label_column, read_labels
-from lepton_jax.data.sources.columns import judge_columns, lacks_columns
+from lepton_jax.data.sources.columns import DIVIDING, judge_columns, lacks_columns, note_dividing
 from lepton_jax.data.sources.files import split_files
 from lepton_jax.data.sources.rows import FileRows, Row, read_csv, read_jsonl
 from lepton_jax.data.spec import LeftOut
 from lepton_jax.errors import UserError, did_you_mean, list_names
 from lepton_jax.transforms.host import Element
-
-_DIVIDING = ("split", "fold", "set", "subset", "partition", "dataset", "usage")
-"""What columns are called that say of which split a row is."""
 
 
 @dataclass(frozen=True)
@@ -264,16 +261,14 @@ def _divide(path: str, parts: Mapping[str, _Part], column: str) -> dict[str, _Pa
 
 
 def _note_dividing(parts: Mapping[str, _Part], label: str | None, account: Account) -> None:
-    """Notes a column that says of which split a row is, and that nobody named."""
-    for table in chain(*(part.tables for part in parts.values())):
-        for name in table.names:
-            if name.casefold() not in _DIVIDING or name == label or len(parts) > 1:
-                continue
-            values = list(dict.fromkeys(str(row[name]).strip() for row in table.rows))
+    """Notes a column of a single split that seems to say of which split a row is."""
+    for name in next(iter(parts.values())).tables[0].names:
+        if name.casefold() in DIVIDING and name != label and len(parts) == 1:
+            (part,) = parts.values()
+            values = list(dict.fromkeys(str(row.get(name)).strip() for row in part.rows))
             cure = f"; data.source.split = {name!r} divides the rows"
-            cure *= any(is_split_name(v) and split_name(v) == "train" for v in values)
-            shown = ", ".join(values[:5])
-            account.note("noticed", "columns that name splits", f"{name!r}: {shown}{cure}")
+            cure *= "train" in map(split_name, values)
+            note_dividing(name, values, account, cure)
 
 
 def _read_labels(

@@ -159,6 +159,10 @@ SITUATIONS = {
         "t: dates or times",
     ),
     "decimals": ({**WHOLE, "d": [decimal.Decimal("1.5")] * 2}, "d: decimals"),
+    "a column of splits": (
+        {**WHOLE, "split": ["train", "test"]},
+        r"split: texts ; noticed: 1 column of names of splits \('split': train, test\)",
+    ),
     "structs": ({**WHOLE, "s": [{"a": 1}] * 2}, "s: objects"),
     "a column of nulls": ({**WHOLE, "n": pa.nulls(2)}, "n: nothing"),
     "bytes that are no images": ({**WHOLE, "b": [b"abc", b"d"]}, "b: bytes that are no images"),

@@ -189,7 +189,7 @@ CSV = {
     "a column of splits": (
         "n,label,split\n1,a,train\n2,b,test\n",
         {},
-        r"noticed: 1 column that name splits.*data.source.split = 'split' divides the rows",
+        r"noticed: 1 column of names of splits.*data.source.split = 'split' divides the rows",
     ),
     "a column of folds": ("n,label,fold\n1,a,0\n2,b,1\n", {}, r"'fold': 0, 1\)$"),
     "divided by a column": (
