@@ -71,7 +71,13 @@ class CachedColumns(Columns):
 
 
 def cached_columns(
-    split: Split, *, name: str, fingerprint: str, decode: Pipeline, look_only: bool = False
+    split: Split,
+    *,
+    name: str,
+    fingerprint: str,
+    decode: Pipeline,
+    look_only: bool = False,
+    source: str = "",
 ) -> Columns:
     """Returns the numeric fields of a split after the host pipeline, memory-mapped from the cache.
 
@@ -82,6 +88,7 @@ def cached_columns(
       decode: the host pipeline. A host transform of the user's own that changes under the same name
         needs another name, or an empty cache.
       look_only: where the cache has no copy, decodes a few examples and makes none.
+      source: where the split comes from, for messages.
 
     Raises:
       UserError: when examples cannot be decoded or have several shapes afterwards, or when the
@@ -95,15 +102,16 @@ def cached_columns(
         cached = _open(folder)
         if cached is not None:  # before the split's length is asked for, which may be work
             return cached
+    where = f"{source}: " if source else ""
     account = Account()
     with account.opened():  # to know its length, a split may read all its texts
         if len(split) == 0:
-            raise UserError(f"split {name!r} has no examples; leave it out of the data")
+            raise UserError(f"{where}split {name!r} has no examples; leave it out of the data")
     if in_memory is not None:
         try:
             fields = numeric_fields(in_memory.columns)
         except UserError as e:
-            raise UserError(f"split {name!r}: {e}") from None
+            raise UserError(f"{where}split {name!r}: {e}") from None
         return Columns(require_fields(fields, name))
     decoder = Decoder(split, name, decode)
     if look_only:

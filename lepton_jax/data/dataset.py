@@ -6,7 +6,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,10 +16,10 @@ from lepton_jax.config.pipeline import NO_TRANSFORMS, Pipeline
 from lepton_jax.data.account import Account
 from lepton_jax.data.cache import CachedColumns, cached_columns
 from lepton_jax.data.decoder import describe_example
-from lepton_jax.data.fields import common_fields, leave_out_unlabelled
+from lepton_jax.data.fields import common_fields, leave_out_unlabelled, note_cut_texts
 from lepton_jax.data.fresh import DecodedEachEpoch
 from lepton_jax.data.labels import check_labels
-from lepton_jax.data.naming import SPLITS, name_splits
+from lepton_jax.data.naming import SPLITS
 from lepton_jax.data.source import (
     Columns,
     MappedSplit,
@@ -27,6 +27,7 @@ from lepton_jax.data.source import (
     Split,
     note_left_out,
     select_examples,
+    source_with_our_names,
     source_with_texts,
 )
 from lepton_jax.data.spec import DataSpec
@@ -169,7 +170,7 @@ def load_dataset(
     """
     if not source.splits:
         raise UserError(f"{source.description}: has no splits")
-    source = _with_our_names(source)
+    source = source_with_our_names(source)
     encoding: Encoding | None = encode.build() if encode is not None else None
     if encoding is not None:
         source = source_with_texts(source, encoding.reads)
@@ -184,7 +185,7 @@ def load_dataset(
     account.add(source.account)
     splits = _decode_splits(
         parts,
-        source.classes,
+        source,
         encoding,
         decode=NO_TRANSFORMS if texts else decode,
         train_decode=train_decode,
@@ -201,7 +202,7 @@ def load_dataset(
     for columns in splits.values():
         if isinstance(columns, CachedColumns):
             account.add(columns.account)
-    _note_cut(splits, account)
+    note_cut_texts(splits, account)
     identity = json.dumps(
         [
             *(source.fingerprint, decode.text, carving),
@@ -229,20 +230,6 @@ def load_dataset(
         look_only=look_only,
         account=account,
     )
-
-
-def _with_our_names(source: Source) -> Source:
-    """Returns the source with its splits called 'train', 'valid' and 'test', as they are meant."""
-    names = name_splits({name: name for name in source.splits}, source.description)
-    if all(ours == theirs for theirs, ours in names.items()):
-        return source
-    account = Account()
-    account.add(source.account)
-    for theirs, ours in names.items():
-        if ours != theirs:
-            account.note("renamed", "splits", f"{theirs!r} is {ours!r}")
-    splits = {names[name]: split for name, split in source.splits.items()}
-    return replace(source, splits=splits, account=account)
 
 
 @dataclass(frozen=True)
@@ -349,7 +336,7 @@ def _encode_texts(
 
 def _decode_splits(
     parts: Mapping[str, _Part],
-    classes: tuple[str, ...],
+    source: Source,
     encoding: Encoding | None,
     *,
     decode: Pipeline,
@@ -361,9 +348,9 @@ def _decode_splits(
     for name, part in parts.items():
         if train_decode and name == "train":
             if len(part.split) == 0:
-                raise UserError("split 'train' has no examples")
+                raise UserError(f"{source.description}: split 'train' has no examples")
             splits[name] = DecodedEachEpoch(
-                part.split, name, classes, decode=decode, train_decode=train_decode
+                part.split, name, source.classes, decode=decode, train_decode=train_decode
             )
             continue
         columns = cached_columns(
@@ -372,20 +359,12 @@ def _decode_splits(
             fingerprint=part.fingerprint,
             decode=decode,
             look_only=look_only,
+            source=source.description,
         )
         if name == "train" and isinstance(encoding, EncodesTraining):
             columns = encoding.trained_on(columns)
         splits[name] = columns
     return splits
-
-
-def _note_cut(splits: Mapping[str, Columns], account: Account) -> None:
-    for name, columns in splits.items():
-        cut = columns.columns.get("cut")
-        count = 0 if cut is None else int(np.asarray(cut).sum())
-        if count:
-            what = f"texts of {name!r} cut to the tokens that data.encode keeps"
-            account.note("converted", what, count=count)
 
 
 # 4. Check.

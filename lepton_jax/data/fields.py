@@ -1,6 +1,8 @@
-"""The fields that all splits of a data set have in common."""
+"""The fields that all splits of a data set have in common, and what is left out for them."""
 
 from collections.abc import Mapping
+
+import numpy as np
 
 from lepton_jax.data.account import Account
 from lepton_jax.data.labels import hides_labels
@@ -25,6 +27,16 @@ def leave_out_unlabelled(splits: Mapping[str, Columns], account: Account) -> dic
     return kept
 
 
+def note_cut_texts(splits: Mapping[str, Columns], account: Account) -> None:
+    """Notes how many texts of each split were cut to fit."""
+    for name, columns in splits.items():
+        cut = columns.columns.get("cut")
+        count = 0 if cut is None else int(np.asarray(cut).sum())
+        if count:
+            what = f"texts of {name!r} cut to the tokens that data.encode keeps"
+            account.note("converted", what, count=count)
+
+
 def common_fields(splits: Mapping[str, Columns]) -> dict[str, FieldSpec]:
     """Returns the fields of an example, which all splits have in common.
 
@@ -38,9 +50,15 @@ def common_fields(splits: Mapping[str, Columns]) -> dict[str, FieldSpec]:
     first = "train" if "train" in specs else next(iter(specs))
     for split, fields in specs.items():
         if fields != specs[first]:
+            cure = ""
+            if fields.get("image") != specs[first].get("image"):
+                cure = (
+                    "; data.decode makes the images of every split, and data.train_decode those of "
+                    "'train' in its place: both must make one shape"
+                )
             raise UserError(
                 f"split {split!r} and split {first!r} differ in their fields: "
-                f"{_describe_fields(fields)} against {_describe_fields(specs[first])}"
+                f"{_describe_fields(fields)} against {_describe_fields(specs[first])}{cure}"
             )
     for name in RESERVED:
         if name in specs[first]:

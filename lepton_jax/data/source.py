@@ -15,6 +15,7 @@ import numpy as np
 
 from lepton_jax.config.user_code import describe_value
 from lepton_jax.data.account import SHOWN, Account
+from lepton_jax.data.naming import name_splits
 from lepton_jax.data.spec import LeftOut, Vocabulary
 from lepton_jax.errors import UserError
 from lepton_jax.transforms.host import Element
@@ -247,6 +248,20 @@ def source_with_texts(source: Source, names: Collection[str]) -> Source:
         for name, split in source.splits.items()
     }
     return replace(source, splits=splits)
+
+
+def source_with_our_names(source: Source) -> Source:
+    """Returns the source with its splits called 'train', 'valid' and 'test', as they are meant."""
+    names = name_splits({name: name for name in source.splits}, source.description)
+    if all(ours == theirs for theirs, ours in names.items()):
+        return source
+    account = Account()
+    account.add(source.account)
+    for theirs, ours in names.items():
+        if ours != theirs:
+            account.note("renamed", "splits", f"{theirs!r} is {ours!r}")
+    splits = {names[name]: split for name, split in source.splits.items()}
+    return replace(source, splits=splits, account=account)
 
 
 def note_left_out(source: Source, read: Collection[str], account: Account) -> None:

@@ -136,10 +136,11 @@ class DataSpec:
         if field is None and name in self.left_out:
             kind, where = self.left_out[name]
             hint = f"The column {name!r} holds {kind}" + (f" ({where})" if where else "")
+        near = did_you_mean(name, self.fields) if field is None and not hint else ""
         of = {"": "", "int": " of integers", "float": " of floats"}.get(dtype, f" of {dtype}")
         raise UserError(
             f"{task} needs a field {name!r}{of} with {' or '.join(map(str, ranks))} axes an "
-            f"example; the data has {_shown_fields(self)}" + (hint and f". {hint}")
+            f"example; the data has {_shown_fields(self)}{near}" + (hint and f". {hint}")
         )
 
     def _column_hint(self, name: str, ranks: tuple[int, ...], dtype: str) -> str:

@@ -70,6 +70,13 @@ def test_labels_that_are_no_classes_are_refused_with_the_cure(data, said):
     assert "\n" not in str(error.value)
 
 
+def test_a_field_of_nearly_the_name_is_named():
+    with pytest.raises(
+        UserError, match=r"has images uint8 \(8, 8, 1\) \(did you mean 'images'\?\)"
+    ):
+        DataSpec({"images": IMAGE}, ()).require("image classification", "image", 3)
+
+
 def test_a_number_of_the_data_names_a_class():
     assert spec({"label": NUMBER}).require_classes("x") == ("no", "yes")
 
