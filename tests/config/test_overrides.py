@@ -225,7 +225,7 @@ def test_none_unsets_a_text():
     for none in (None, "None"):
         found = resolve_config(given, {"init_from": none, "data.augment": none})[0]
         assert found.init_from == found.data.augment.text == ""
-    assert "train_for = None: expected str" in refused(
+    assert "train_for = None: expected a duration" in refused(
         lambda: resolve_config(given, {"train_for": "None"})
     )
 
