@@ -34,12 +34,12 @@ PLACES = {
 
 
 @pytest.fixture
-def tried(recipe) -> Any:
-    """`tried(model="Net")`: builds a small run with parts of wrong.py, and returns what it says."""
+def small(recipe) -> Any:
+    """`small(model="Net")`: a small config with parts of wrong.py, and with other `changes`."""
 
-    def build(workdir: str = "", *, changes: Any = None, **parts: str) -> str:
+    def config(changes: Any = None, **parts: str) -> dict[str, Any]:
         keys = {PLACES[k]: f"{WRONG}:{v}" for k, v in {"source": "tiny", **parts}.items()}
-        config = recipe(
+        return recipe(
             **{
                 "model": {"name": f"{WRONG}:Net"},
                 "task": {"name": "image_classification"},
@@ -52,8 +52,17 @@ def tried(recipe) -> Any:
                 **(changes or {}),
             }
         )
+
+    return config
+
+
+@pytest.fixture
+def tried(small) -> Any:
+    """`tried(model="Net")`: builds the run of a small config, and returns what that says."""
+
+    def build(workdir: str = "", **parts: Any) -> str:
         try:
-            config = validate_config(config)
+            config = validate_config(small(**parts))
             with runtime("float32"):
                 build_run(config, workdir)
         except UserError as e:
@@ -211,22 +220,17 @@ def test_a_path_in_place_of_a_module_is_told_the_form(name: str, tried):
     assert "expected a module as Python imports it" in tried(changes={"model__name": name})
 
 
-def test_a_dry_run_says_why_a_model_cannot_be_exported(tried, recipe):
+def test_a_dry_run_says_why_a_model_cannot_be_exported(small):
     from lepton_jax.cluster.environment import BY_ENVIRONMENT
     from lepton_jax.training.dry_run import describe_run
 
-    config = recipe(
-        model={"name": f"{WRONG}:CountsRows"}, optimizer={"name": "sgd", "learning_rate": 0.1}
-    )
+    config = small(model="CountsRows")
     facts, _ = describe_run(validate_config(config), BY_ENVIRONMENT)
     assert re.search(r"not possible at .*wrong.py:\d+ .*x.shape\[0\], never len", facts["export"])
 
 
-def test_what_fails_while_a_run_trains_is_one_error_too(tried, recipe, tmp_path: Path):
-    config = recipe(
-        **{"metrics__mine__name": f"{WRONG}:FailsLate", "train_for": "2 steps"},
-        evaluate_every="1 steps",
-    )
+def test_what_fails_while_a_run_trains_is_one_error_too(small, tmp_path: Path):
+    config = small({"train_for": "1 steps", "evaluate_every": "1 steps"}, metric="FailsLate")
     with pytest.raises(UserError, match=r"mine.results failed at .*wrong.py:\d+ .*: too many\n"):
         lepton_jax.train(config, str(tmp_path))
     assert "ValueError: too many" in (tmp_path / "traceback.txt").read_text()
