@@ -70,7 +70,12 @@ class Record:
                 "back, or choose another --workdir"
             )
         files.make_dir(workdir)
-        for name in ("status.json", "mlflow.json", "wandb.json"):  # of a run that was discarded
+        for name in (
+            "status.json",
+            "traceback.txt",
+            "mlflow.json",
+            "wandb.json",
+        ):  # of a failed start
             files.remove(record.path(name))
         # config.json comes last: a folder without it was killed before there was a record.
         facts = files.replace_non_finite({**provenance, "config": text_digest(config_json)})

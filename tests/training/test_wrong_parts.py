@@ -17,6 +17,7 @@ from lepton_jax.config.user_code import blame
 from lepton_jax.config.validation import parse_pipeline, validate_config
 from lepton_jax.data.decoder import Decoder
 from lepton_jax.errors import UserError, WorkError
+from lepton_jax.tracking.record import Record
 from lepton_jax.training.build import build_run
 from lepton_jax.training.runtime import runtime
 
@@ -255,6 +256,12 @@ def test_the_traceback_is_kept_in_the_workdir_or_in_the_cache(tried, tmp_path: P
     monkeypatch.setenv("LEPTON_JAX_CACHE", str(tmp_path / "cache"))
     tried(model="Raises")
     assert (tmp_path / "cache" / "traceback.txt").read_text() == text
+
+
+def test_a_run_that_begins_leaves_no_traceback_of_a_start_that_failed(tried, tmp_path: Path):
+    tried(str(tmp_path), model="Raises")
+    Record.create(tmp_path, "{}\n", {})
+    assert not (tmp_path / "traceback.txt").exists()
 
 
 def test_a_mistake_that_needs_no_traceback_leaves_none(tried, tmp_path: Path):
