@@ -31,7 +31,8 @@ def doubts(examples: int, statistics: bool, changes: dict[str, Any]) -> list[str
         train_examples=examples,
         training=SimpleNamespace(abstract_state=lambda: state),
     )
-    data = SimpleNamespace(splits={}, spec=SimpleNamespace(classes=()))
+    spec = SimpleNamespace(classes=(), fields={})
+    data = SimpleNamespace(splits={}, spec=spec)
     return find_doubts(cast(BuiltRun, SimpleNamespace(data=data, program=program)))
 
 
