@@ -87,7 +87,7 @@ def assert_carried_out(registry):
 
 
 @given(decisions=DECISIONS, kills=st.lists(st.integers(0, 4), max_size=8))
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=30, deadline=None, derandomize=True)
 def test_kill_at_any_write_leaves_what_the_next_one_finishes(decisions, kills):
     registry, written = InMemory(), 0
     kills = list(kills)
@@ -109,7 +109,7 @@ def test_kill_at_any_write_leaves_what_the_next_one_finishes(decisions, kills):
 
 
 @given(schedule=st.lists(st.integers(0, 2), max_size=40), versions=st.permutations([1, 2, 3]))
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=20, deadline=None, derandomize=True)
 def test_several_that_decide_at_once_leave_the_alias_where_the_last_decision_says(
     schedule, versions
 ):

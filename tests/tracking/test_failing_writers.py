@@ -61,6 +61,14 @@ def a_run(record, build, *, breaks=None, heals=None) -> bool:
     return views.close()
 
 
+@pytest.fixture
+def said(monkeypatch) -> list[str]:
+    """The lines that writers say."""
+    lines: list[str] = []
+    monkeypatch.setattr(views_module, "say", lambda text: lines.extend(text.splitlines()))
+    return lines
+
+
 def warnings(capsys) -> list[str]:
     said = capsys.readouterr().err
     assert "Traceback" not in said
@@ -87,23 +95,20 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 @pytest.mark.parametrize("everywhere", [False, True], ids=["when logging", "always"])
 def test_mlflow_that_fails_for_a_while_is_said_once_and_caught_up(
-    tmp_path, server, capsys, fault, everywhere
+    tmp_path, server, said, fault, everywhere
 ):
     record = Record.create(tmp_path / "run", "{}", {})
-    failed_at = []
 
     def breaks():
-        server.everywhere = everywhere
-        server.fault = lambda: failed_at.append(1) or fault()
+        server.fault, server.everywhere = fault, everywhere
 
     def heals():
-        wait_for(lambda: failed_at)
+        wait_for(lambda: said)
         server.fault = None
 
     assert a_run(
         record, lambda: MLflow(record.workdir, CONFIG, uri=server.uri), breaks=breaks, heals=heals
     )
-    said = warnings(capsys)
     assert [line for line in said if line.startswith("warning: writers.it failed: ")] == said[:1]
     assert said[1].startswith("The run goes on, and its record is whole.")
     assert said[2:] == ["writers.it has caught up: it shows the whole run"]
@@ -112,15 +117,14 @@ def test_mlflow_that_fails_for_a_while_is_said_once_and_caught_up(
     assert server.runs["run0"]["params"]["model.name"] == "cnn"
 
 
-def test_mlflow_that_stays_away_ends_no_run_and_the_next_start_shows_all(tmp_path, server, capsys):
+def test_mlflow_that_stays_away_ends_no_run_and_the_next_start_shows_all(tmp_path, server, said):
     record = Record.create(tmp_path / "run", "{}", {})
     build = partial(MLflow, record.workdir, CONFIG, uri=server.uri)
 
     def breaks():
         server.fault, server.everywhere = FAULTS["503"], True
 
-    assert not a_run(record, build, breaks=breaks)
-    said = warnings(capsys)
+    assert not a_run(record, build, breaks=breaks, heals=lambda: wait_for(lambda: said))
     assert len(said) == 4
     assert said[2].startswith(f"warning: writers.it does not show all of {record.workdir}: MLflow")
     assert said[3].endswith(f"--config={record.workdir}/config.json --workdir={record.workdir}")
@@ -228,7 +232,7 @@ def replace_by_a_file(folder):
 
 
 @pytest.mark.parametrize("lose", [lose_folder, lose_files, replace_by_a_file])
-def test_tensorboard_whose_files_are_lost_is_written_again(tmp_path, capsys, lose):
+def test_tensorboard_whose_files_are_lost_is_written_again(tmp_path, said, lose):
     record = Record.create(tmp_path / "run", "{}", {})
     folder = tmp_path / "run/tensorboard"
 
@@ -237,18 +241,18 @@ def test_tensorboard_whose_files_are_lost_is_written_again(tmp_path, capsys, los
         lose(folder)
 
     def heals():
+        wait_for(lambda: said)
         if folder.is_file():
             folder.unlink()
 
     assert a_run(record, lambda: TensorBoard(record.workdir, CONFIG), breaks=breaks, heals=heals)
-    said = warnings(capsys)
     assert len(said) == 3, said
     assert {k: [s for s, _ in v] for k, v in scalars(folder).items()} == {
         k: list(STEPS) for k in values(1)
     }
 
 
-def test_tensorboard_on_a_full_disk_is_written_when_there_is_room(tmp_path, capsys, monkeypatch):
+def test_tensorboard_on_a_full_disk_is_written_when_there_is_room(tmp_path, said, monkeypatch):
     record = Record.create(tmp_path / "run", "{}", {})
     full, append = [], files.append_bytes
 
@@ -262,7 +266,7 @@ def test_tensorboard_on_a_full_disk_is_written_when_there_is_room(tmp_path, caps
     monkeypatch.setattr(files, "append_bytes", append_if_room)
 
     def heals():
-        wait_for(lambda: len(full) > 1)
+        wait_for(lambda: said)
         full.clear()
 
     assert a_run(
@@ -271,7 +275,7 @@ def test_tensorboard_on_a_full_disk_is_written_when_there_is_room(tmp_path, caps
         breaks=lambda: full.append(0),
         heals=heals,
     )
-    assert "the disk is full" in warnings(capsys)[0]
+    assert "the disk is full" in said[0]
     found = scalars(tmp_path / "run/tensorboard")
     assert {k: [s for s, _ in v] for k, v in found.items()} == {k: list(STEPS) for k in values(1)}
 
@@ -309,27 +313,26 @@ class Own:
     ],
     ids=lambda e: type(e).__name__,
 )  # fmt: skip
-def test_writer_of_ones_own_may_raise_anything_while_the_run_goes_on(tmp_path, capsys, error):
+def test_writer_of_ones_own_may_raise_anything_while_the_run_goes_on(tmp_path, said, error):
     record = Record.create(tmp_path / "run", "{}", {})
     shown: list[int] = []
-    assert a_run(record, Own(shown, error))
+    assert a_run(record, Own(shown, error), heals=lambda: wait_for(lambda: said))
     assert shown == list(STEPS)
-    said = warnings(capsys)
     assert len(said) == 3
     assert type(error).__name__ in said[0] or str(error) in said[0]
 
 
 def test_writer_that_always_fails_is_said_twice_and_tried_ever_more_seldom(tmp_path, capsys):
     record = Record.create(tmp_path / "run", "{}", {})
-    own = Own([], RuntimeError("broken"), times=10**9)
+    own, began = Own([], RuntimeError("broken"), times=10**9), time.monotonic()
     views = Views({"it": own}, record.rows(), record.workdir)
     for step in STEPS:
         views(step, values(step))
-    time.sleep(0.5)
+    wait_for(lambda: own.counted >= 4)
+    assert time.monotonic() - began >= 0.02 + 0.04 + 0.08
     tried = own.counted
-    assert 3 <= tried <= 7  # after 0.02, 0.06, 0.14, 0.3 and 0.62 s
     assert not views.close()
-    assert own.counted == tried + 1
+    assert own.counted <= tried + 2
     assert len(warnings(capsys)) == 4
 
 
@@ -338,7 +341,7 @@ def test_writer_that_hangs_is_not_waited_for(tmp_path, capsys, monkeypatch):
     record = Record.create(tmp_path / "run", "{}", {})
     began = time.monotonic()
     assert not a_run(record, lambda: lambda step, values: time.sleep(30))
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 15
     assert "does not show all of" in warnings(capsys)[-2]
 
 
@@ -347,17 +350,17 @@ def test_writer_that_hangs_when_it_is_built_holds_up_no_run(tmp_path, capsys, mo
     record = Record.create(tmp_path / "run", "{}", {})
     began = time.monotonic()
     assert not a_run(record, lambda: time.sleep(30))
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 15
     assert warnings(capsys)[0] == "warning: writers.it failed: no answer for 0.1 s"
 
 
 def test_slow_writer_is_waited_for_while_it_gives_signs_of_life(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(views_module, "PATIENCE", 0.15)
+    monkeypatch.setattr(views_module, "PATIENCE", 1.0)
     record = Record.create(tmp_path / "run", "{}", {})
     shown: list[int] = []
 
     def slow(step, values):
-        time.sleep(0.04)
+        time.sleep(0.1)
         shown.append(step)
 
     assert a_run(record, lambda: slow)
@@ -366,7 +369,7 @@ def test_slow_writer_is_waited_for_while_it_gives_signs_of_life(tmp_path, capsys
 
 
 def test_one_writer_that_hangs_holds_up_no_other(tmp_path, monkeypatch):
-    monkeypatch.setattr(views_module, "PATIENCE", 0.2)
+    monkeypatch.setattr(views_module, "PATIENCE", 1.0)
     shown: list[int] = []
     views = Views(
         {

@@ -6,5 +6,5 @@ with `(step, values)`, and has a `close()` if it needs one. A config names a wri
 
 At every start a writer is told the whole record so far, then each line as it is logged. It skips
 what it has shown before. So a view never shows a step twice, and catches up on what a kill took
-from it.
+from it. One that fails is built anew and told the record in the same way; it never ends a run.
 """
