@@ -85,7 +85,7 @@ class Checkpoints:
         """
         if step in self._manager.all_steps():
             return
-        self._bases[step] = [basis and basis.as_json() for basis in bases]
+        self._bases[step] = [basis.as_json() if basis else None for basis in bases]
         leaves = {"format": FORMAT, **flatten_tree(tree)}
         with self._failing():
             self._manager.save(step, args=ocp.args.StandardSave(leaves))

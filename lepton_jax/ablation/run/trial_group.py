@@ -226,7 +226,7 @@ class TrialGroup:
     def _basis(self, i: int, step: int) -> Basis | None:
         """Returns what a checkpoint of a lane stands on; None where its trial has ended."""
         record = self._records.get(i)
-        return record and record.basis(step, self._trials[i][0])
+        return record.basis(step, self._trials[i][0]) if record else None
 
     def _flush(self) -> None:
         for record in self._records.values():
