@@ -91,8 +91,9 @@ def claim(workdir: Path) -> Iterator[Owner | None]:
     finally:
         ended.set()
         thread.join()
-        if _token(workdir) == mine.token:
-            files.remove(_file(workdir))
+        with suppress(UserError, WorkError):  # what the run came to does not depend on this file
+            if _token(workdir) == mine.token:
+                files.remove(_file(workdir))
 
 
 def read_owner(workdir: Path) -> Owner | None:

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -267,3 +268,12 @@ def test_a_workdir_that_cannot_be_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot create"), claim(tmp_path / "file" / "run"):
         pass
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"\xff", None])
+def test_a_run_ends_well_whatever_became_of_its_owner_file(tmp_path, content):
+    with claim(tmp_path):
+        if content is None:
+            shutil.rmtree(tmp_path)
+        else:
+            (tmp_path / "owner.json").write_bytes(content)
