@@ -160,7 +160,7 @@ def _move(registry: Decided, entry: Any, events: Mapping[str, Event], key: str) 
     except WorkError as e:
         if e.__cause__ is None or not is_missing(e.__cause__):
             raise
-        lost = next(k for k in reversed(events) if events[k].get("version") == number)
+        lost = next(k for k in reversed(list(events)) if events[k].get("version") == number)
         why = {"done": True, "failed": f"version {number} was deleted"}
         registry.tag(model, lost, {**events[lost], **why})
     return True

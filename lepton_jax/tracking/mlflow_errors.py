@@ -26,9 +26,20 @@ _KNOWN: tuple[tuple[str, type[Exception], str], ...] = (
         "{store} cannot be written: the disk is full; make room, then run the same command again",
     ),
     (
-        r"readonly database|read-only|Permission denied",
+        r"readonly database|read-only",
         UserError,
         "{store} cannot be written by this user; ask its owner, " + ELSEWHERE,
+    ),
+    (
+        r"Permission denied",
+        UserError,
+        "{store} cannot be opened by this user ({reason}); ask its owner, " + ELSEWHERE,
+    ),
+    (
+        r"disk I/O error",
+        WorkError,
+        "{store} cannot be read or written: disk I/O error. Look at the disk (is it full?), then "
+        "run the same command again",
     ),
     (
         r"unable to open database file",

@@ -179,6 +179,8 @@ def test_database_that_is_not_whole_is_one_sentence_with_a_way_out(registry_root
         ("(sqlite3.OperationalError) database or disk is full", WorkError, "make room"),
         ("attempt to write a readonly database", UserError, "LEPTON_JAX_REGISTRY"),
         ("unable to open database file", UserError, "LEPTON_JAX_REGISTRY"),
+        ("[Errno 13] Permission denied: '/r'", UserError, "cannot be opened by this user"),
+        ("disk I/O error", WorkError, "Look at the disk"),
         ("database disk image is malformed\n[SQL: SELECT 1]", WorkError, "/r/artifacts"),
         ("Can't locate revision identified by 'x'", WorkError, "upgrade mlflow-skinny"),
         ("duplicate column name: step", WorkError, "mlflow db upgrade sqlite:////r/registry.db"),
