@@ -6,6 +6,7 @@ import re
 import sys
 import traceback
 
+from lepton_jax.config.user_code import lacks_platform
 from lepton_jax.errors import UserError, WorkError
 
 _CURES = {
@@ -14,6 +15,9 @@ _CURES = {
     errno.ENOSPC: "; make room, then give the same command again",
     errno.EDQUOT: "; make room, then give the same command again",
 }
+
+_GAVE_UP = re.compile("RESOURCE_EXHAUSTED|UNAVAILABLE|DEADLINE_EXCEEDED|ABORTED")
+"""How XLA begins to say what is no bug of a program."""
 
 _SAFE_FLAGS = re.compile(
     r"(--xla_(force_host_platform_device_count|backend_optimization_level)=\d+\s*)*"
@@ -29,8 +33,10 @@ def explain_failure(error: BaseException) -> UserError | WorkError | None:
     """
     frames = traceback.extract_tb(error.__traceback__)
     raised_in = frames[-1].filename.replace(os.sep, "/") if frames else ""
-    if "/jax/_src/xla_bridge.py" in raised_in:
+    if lacks_platform(error):
         return WorkError(_explain_platforms(error))
+    if _GAVE_UP.match(str(error)) and type(error).__name__ == "JaxRuntimeError":
+        return WorkError(f"the device gave up: {str(error).splitlines()[0]}{_where(frames)}")
     if raised_in.endswith("/jax/_src/config.py") and isinstance(error, ValueError):
         return UserError(f"an environment variable of JAX cannot be read: {error}")
     if isinstance(error, MemoryError):

@@ -215,7 +215,21 @@ def _is_environments(error: BaseException) -> bool:
         return True
     frames = traceback.extract_tb(error.__traceback__)
     raised_in = frames[-1].filename.replace(os.sep, "/") if frames else ""
-    return raised_in.endswith(("/jax/_src/xla_bridge.py", "/jax/_src/config.py"))
+    return lacks_platform(error) or raised_in.endswith("/jax/_src/config.py")
+
+
+def lacks_platform(error: BaseException) -> bool:
+    """Returns whether JAX finds no device of the platform that it was asked for.
+
+    JAX takes its own frames out of some of these, whose last one is then another file of JAX.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    raised_in = frames[-1].filename.replace(os.sep, "/") if frames else ""
+    return (
+        raised_in.endswith("/jax/_src/xla_bridge.py")
+        or str(error).startswith("Unable to initialize backend")
+        or (isinstance(error, AssertionError) and not str(error) and "/jax/_src/" in raised_in)
+    )
 
 
 @functools.cache

@@ -189,7 +189,7 @@ def test_a_model_that_asks_for_the_number_of_examples_is_refused_at_its_line():
         image = inputs["image"]
         return {"flat": weights["scale"] * image.reshape(len(image), -1)}
 
-    said = r"test_bundle\.py:\d+: return .*len\(image\).*x\.shape\[0\], never len"
+    said = r"test_bundle\.py:\d+ \(return .*len\(image\).*x\.shape\[0\], never len"
     with pytest.raises(WorkError, match=said):
         export_program(
             forward, {"scale": np.ones(1, np.float32)}, {"image": FieldSpec((2, 2, 1), "uint8")}
