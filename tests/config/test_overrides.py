@@ -61,6 +61,12 @@ OUT_OF_RANGE = {
     "model.features": ((16, -1), (0,), "(16,-1)"),
     "task.label_smoothing": (ABOVE, -0.1),
     "data.valid_fraction": (ABOVE, -0.1),
+    "data.source": (
+        {"name": "generated_images", "examples": 0},
+        {"name": "generated_images", "classes": -1},
+        {"name": "generated_images", "size": (8, 0, 1)},
+        {"name": "generated_tokens", "length": 0},
+    ),
     "data.split_seed": (-1, 2**32, "4294967296"),
     "data.workers": (-1,),
     "data.buckets": ((0, 8), (-1,)),

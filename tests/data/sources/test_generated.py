@@ -109,8 +109,3 @@ def test_generated_images_can_be_learned_and_are_always_the_same():
     again = generated_images(size=(6, 5, 3), classes=4, examples=80).splits["train"].columns
     np.testing.assert_array_equal(again["image"], train["image"])
     assert train["image"][0, 0, 0].tolist() == [122, 138, 79]
-
-
-def test_generated_images_refuse_nothing():
-    with pytest.raises(UserError, match="examples=0"):
-        generated_images(examples=0)
