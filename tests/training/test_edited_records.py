@@ -9,10 +9,13 @@ from typing import Any
 import jax
 import pytest
 
+from lepton_jax.commands.train import TrainingResult
 from lepton_jax.config.config_file import resolve_config
 from lepton_jax.errors import UserError, WorkError
+from lepton_jax.tracking.chain import Basis
 from lepton_jax.tracking.record import Record
 from lepton_jax.training.checkpoints import Checkpoints, newest_basis
+from lepton_jax.training.resume import check_same_run
 from lepton_jax.training.saved import checkpoint_step, read_config, read_weights
 from tests.golden.make_old import OLD
 
@@ -200,3 +203,47 @@ def test_things_beside_the_checkpoints_do_no_harm(run: Path):
     (run / "checkpoints/12 copy").mkdir()
     assert Checkpoints(str(run)).steps() == steps
     assert newest_basis(str(run)) is not None
+
+
+@pytest.mark.parametrize("state", ["finished", "stopped", ""])
+def test_a_finished_run_without_checkpoints_is_not_trained_again(run: Path, state: str):
+    """A run that was killed before its first checkpoint starts over; one that ended does not."""
+    shutil.rmtree(run / "checkpoints")
+    record = Record.open(run)
+    if state:
+        record.end(state, LAST)  # type: ignore[arg-type]
+    else:
+        (run / "status.json").unlink()
+    config = read_config(str(run))
+    if state == "finished":
+        with pytest.raises(UserError, match="its checkpoints are gone: nothing can go on"):
+            check_same_run(record, config, {"data_fingerprint": None}, longer=False)
+    else:
+        check_same_run(record, config, {"data_fingerprint": None}, longer=False)
+
+
+def test_a_checkpoint_of_several_runs_holds_what_each_stands_on(tmp_path: Path):
+    config, _ = resolve_config("configs/digits_cnn.py:tiny", {})
+    bases: list[Basis | None] = [None]
+    for i in (1, 2):
+        record = Record.create(tmp_path / str(i), config.to_json(), {})
+        record.log(1, {"train/loss": float(i)})
+        record.log(2, {"train/loss": 0.0})
+        bases.append(record.basis(1, config))
+    checkpoints = Checkpoints(str(tmp_path), keep=set)
+    checkpoints.save(1, {"state": jax.numpy.ones(2)}, bases)
+    checkpoints.wait()
+    assert checkpoints.basis(1, run=0) is None
+    found = [checkpoints.basis(1, run=i) for i in (1, 2)]
+    assert [basis and basis.parsed() for basis in found] == [
+        [{"step": 1, "train/loss": 1.0}], [{"step": 1, "train/loss": 2.0}],
+    ]  # fmt: skip
+    assert checkpoints.damage(1) == ""
+    checkpoints.close()
+
+
+def test_a_finished_run_that_is_given_again_says_that_nothing_was_left():
+    again = TrainingResult("w", 12, 12, {}, stopped=False, taken=0)
+    assert str(again).startswith("Nothing was left to do: the run has its 12 steps.")
+    first = TrainingResult("w", 12, 12, {}, stopped=False, taken=12)
+    assert str(first).startswith("Trained 12 steps.")
