@@ -378,7 +378,8 @@ class Bundle:
         Raises:
           BundleError: when they are not inputs of the signature.
         """
-        path, examples = "examples/examples.safetensors", {}
+        path = "examples/examples.safetensors"
+        examples: dict[str, dict[str, np.ndarray]] = {}
         for name, array in self._arrays(path).items():
             group, _, field = name.partition(".")
             examples.setdefault(group, {})[field] = array
