@@ -379,11 +379,10 @@ class Bundle:
           BundleError: when they are not inputs of the signature.
         """
         path = "examples/examples.safetensors"
-        examples: dict[str, dict[str, np.ndarray]] = {}
+        groups: dict[str, dict[str, np.ndarray]] = {"inputs": {}, "outputs": {}, "truth": {}}
         for name, array in self._arrays(path).items():
             group, _, field = name.partition(".")
-            examples.setdefault(group, {})[field] = array
-        groups = {"inputs": {}, "outputs": {}, "truth": {}} | examples
+            groups.setdefault(group, {})[field] = array
         counts = {x.shape[:1] for fields in groups.values() for x in fields.values()}
         try:
             if len(groups) != 3 or len(counts) != 1:
