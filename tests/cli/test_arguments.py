@@ -101,7 +101,7 @@ def test_python_is_told_what_an_argument_may_be(given: dict[str, Any], said: str
         ({"inputs": Path("a.png")}, {"inputs": [Path("a.png")]}),
         ({"inputs": (f"{i}.png" for i in range(2))}, {"inputs": ["0.png", "1.png"]}),
     ],
-    ids=str,
+    ids=lambda value: str(value).split(" at 0x")[0],
 )
 def test_python_may_give_what_means_the_same(
     given: dict[str, Any], taken: dict[str, Any], monkeypatch: pytest.MonkeyPatch

@@ -85,7 +85,7 @@ class Point:
         (slice(1), "slice(None, 1, None)"),
         (int, "<class 'int'>"),
     ],
-    ids=repr,
+    ids=lambda value: repr(value).split(" at 0x")[0],
 )
 def test_each_kind_of_value_has_its_form(value, expected):
     text = format_document(value)
