@@ -237,11 +237,19 @@ class Checkpoints:
         return _Failing(self)
 
 
+def list_steps(workdir: str) -> list[int]:
+    """Lists the steps of a run's checkpoints, without Orbax: it would begin JAX's backends, which
+    all processes of a run have to do at once.
+    """
+    folder = files.join_path(workdir, "checkpoints")
+    names = files.list_folder(folder) if files.is_dir(folder) else []
+    return sorted(int(name) for name in names if name.isdigit())
+
+
 def newest_basis(workdir: str) -> Basis | None:
     """Reads what the newest checkpoint of a run stands on, without Orbax; None where none says."""
     folder = epath.Path(files.join_path(workdir, "checkpoints"))
-    names = files.list_folder(folder) if files.is_dir(folder) else []
-    for step in sorted((int(name) for name in names if name.isdigit()), reverse=True):
+    for step in reversed(list_steps(workdir)):
         if basis := read_basis(folder, step):
             return basis
     return None

@@ -7,7 +7,7 @@ from lepton_jax.console import say
 from lepton_jax.errors import UserError
 from lepton_jax.tracking.record import Record
 from lepton_jax.training import saved
-from lepton_jax.training.checkpoints import Checkpoints
+from lepton_jax.training.checkpoints import list_steps
 
 
 def free_workdir(workdir: str, config: Config, longer: bool) -> bool:
@@ -30,7 +30,7 @@ def _is_failed_start(record: Record, config: Config) -> bool:
     """Tells whether a run of another config than `config` failed before it recorded anything."""
     if record.config_text() == config.to_json() or record.status().get("state") != "failed":
         return False
-    return not (record.has_rows() or Checkpoints(record.workdir).steps())
+    return not (record.has_rows() or list_steps(record.workdir))
 
 
 def check_workdir(workdir: str, config: Config, longer: bool) -> None:
@@ -62,7 +62,7 @@ def check_same_config(record: Record, config: Config, longer: bool) -> None:
         raise UserError(
             "\n  ".join([f"{workdir} holds a run of another config; {hint}:", *refused])
         )
-    if record.status().get("state") == "finished" and not Checkpoints(workdir).steps():
+    if record.status().get("state") == "finished" and not list_steps(workdir):
         raise UserError(
             f"the run in {workdir} is finished, and its checkpoints are gone: nothing can go on "
             "from there. Choose another --workdir; to train it again, remove its status.json"
