@@ -6,7 +6,7 @@ from lepton_jax.config.config import Config
 from lepton_jax.console import say
 from lepton_jax.errors import UserError
 from lepton_jax.training import saved
-from lepton_jax.training.checkpoints import Checkpoints
+from lepton_jax.training.checkpoints import list_steps
 from lepton_jax.training.durations import Durations
 from lepton_jax.training.program import Program
 
@@ -17,7 +17,7 @@ def check_longer(workdir: str, program: Program, stretch: bool) -> None:
     Raises:
       UserError: as `compare_lengths`.
     """
-    done = max(Checkpoints(workdir).steps(), default=0)
+    done = max(list_steps(workdir), default=0)
     old = saved.read_config(workdir)
     compare_lengths(old, program.config, program.train_examples, done, stretch, workdir)
 
