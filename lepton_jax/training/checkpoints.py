@@ -66,9 +66,16 @@ class Checkpoints:
             preservation_policy=_Keep(keep) if keep else None,
             async_options=ocp.AsyncOptions(post_finalization_callback=self._write_digests),
         )
-        self._manager = ocp.CheckpointManager(
-            self._folder, options=options, item_handlers=ocp.StandardCheckpointHandler()
-        )
+        try:
+            self._manager = ocp.CheckpointManager(
+                self._folder, options=options, item_handlers=ocp.StandardCheckpointHandler()
+            )
+        except (ValueError, TypeError) as e:  # of a file of the form that Orbax does not expect
+            raise WorkError(
+                f"{self._folder}/*/_CHECKPOINT_METADATA: one of these is damaged ({e}); they tell "
+                "when a checkpoint was written and nothing else: remove it and give the command "
+                "again"
+            ) from None
 
     def steps(self) -> list[int]:
         """Returns the steps of all checkpoints, in order."""

@@ -175,6 +175,16 @@ def test_a_damaged_checkpoint_is_passed_by(run: Path, damage: Callable[[Path], N
     assert said in heard[0]
 
 
+@pytest.mark.parametrize("content", [b"[]", b'{"commit_timestamp_nsecs": "soon"}', b"[1]"])
+def test_times_of_a_checkpoint_in_another_form_are_named(run: Path, content: bytes):
+    times = run / "checkpoints" / str(LAST) / "_CHECKPOINT_METADATA"
+    times.write_bytes(content)
+    with pytest.raises(WorkError, match="_CHECKPOINT_METADATA: one of these is damaged"):
+        Checkpoints(str(run))
+    times.unlink()
+    assert LAST in Checkpoints(str(run)).steps()
+
+
 def test_a_checkpoint_under_another_name_is_passed_by(run: Path):
     shutil.copytree(run / "checkpoints" / str(LAST), run / "checkpoints" / str(LAST + 5))
     heard: list[str] = []
