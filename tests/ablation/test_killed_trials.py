@@ -18,8 +18,8 @@ from lepton_jax.training.checkpoints import Checkpoints
 from tests.ablation.packs import run_packed
 
 ROOT = Path(__file__).parent.parent.parent
-KILLS = int(os.environ.get("KILLS", "5"))
-"""How often the real command is killed; `KILLS=40` is what a release is tried with."""
+KILLS = int(os.environ.get("LEPTON_JAX_TEST_KILLS") or 5)
+"""How often the real command is killed; `LEPTON_JAX_TEST_KILLS=40` is what a release is tried with."""
 SHORT = {
     "train_for": "6 steps", "batch_size": 8, "evaluate_every": "2 steps", "log_every": "1 steps",
     "writers": {}, "data.source.examples": 60,
