@@ -90,7 +90,8 @@ def rows_before_checkpoints() -> Iterator[None]:
     def checked(self: Checkpoints, step: int, tree: Any, bases: Sequence[Basis | None]) -> None:
         file = Path(self._folder).parent / "metrics.jsonl"
         if len(bases) == 1 and bases[0] and (file.parent / "config.json").exists():
-            assert not bases[0].damage(split_lines(file.read_bytes()))
+            rows = file.read_bytes() if file.exists() else b""
+            assert not bases[0].damage(split_lines(rows))
         save(self, step, tree, bases)
 
     with pytest.MonkeyPatch.context() as patch:

@@ -121,8 +121,8 @@ def test_worker_processes_never_start_a_backend(train, tmp_path):
     assert bytes_of(batches) == by_hand(train, range(STEPS))
     batches.close()
     witnesses = {file.name: file.read_text() for file in tmp_path.iterdir()}
+    witnesses.pop(str(os.getpid()), None)  # which measures a batch
     assert len(witnesses) == 2
-    assert str(os.getpid()) not in witnesses
     assert set(witnesses.values()) == {"False"}
 
 
