@@ -15,7 +15,7 @@ import pytest
 from tests.laws import assert_same_run, read_leaves
 
 ROOT = Path(__file__).parent.parent.parent
-STEPS = 400
+STEPS = 200
 FLAGS = (
     "--config=configs/digits_cnn.py",
     "--config.model.features=(8, 16)",
