@@ -54,7 +54,7 @@ def list_names(names: Iterable[str], most: int = 12) -> str:
     return ", ".join(names[:most]) + more
 
 
-def quote(value: object) -> str:
-    """Returns `repr(value)` for a message: a long one is cut in the middle."""
+def quote(value: object, most: int = 120) -> str:
+    """Returns `repr(value)` for a message; one longer than `most` is cut in the middle."""
     text = repr(value)
-    return text if len(text) <= 120 else f"{text[:80]}...{text[-30:]}"
+    return text if len(text) <= most else f"{text[: most * 2 // 3]}...{text[-most // 4 :]}"

@@ -59,7 +59,7 @@ def test_a_number_is_guessed_explained_and_shown_beside_the_truth(config, tmp_pa
 @pytest.mark.parametrize(
     ("task", "said"),
     [
-        ({"inputs": ("x", "z")}, r"needs a field 'z' of floats.*the data has x float32 \(\), y"),
+        ({"inputs": ("x", "z")}, r"needs a field 'z' of floats.*the data has x float32 \[\], y"),
         ({"name": "regression:Confused"}, r"answer = 'clas' \(did you mean 'class'"),
         ({"name": "regression:Fragile"}, "broken.results failed at .*nobody was measured"),
     ],

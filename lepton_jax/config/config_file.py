@@ -7,22 +7,18 @@ component (`--config.model.name=...`) starts its section from that component's d
 
 import ast
 import copy
-import importlib.util
-import inspect
 import json
 import os
-import sys
-import traceback
-import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from typing import Any
 
 from lepton_jax.config.config import Config
 from lepton_jax.config.plain import to_plain
+from lepton_jax.config.user_file import call_user_function
 from lepton_jax.config.validation import start_anew, validate_config
 from lepton_jax.config.walk import join_key
-from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.errors import UserError, quote
 from lepton_jax.trees import flatten_dict
 
 Overrides = Mapping[str, Any]
@@ -111,7 +107,7 @@ def _read_json(file: str) -> Any:
     except (ValueError, RecursionError) as e:
         raise UserError(f"{file} is not JSON: {e}") from None
     if not isinstance(tree, dict):
-        raise UserError(f"{file}: expected a config, an object of sections, got {tree!r:.60}")
+        raise UserError(f"{file}: expected a config, an object of sections, got {quote(tree)}")
     return tree
 
 
@@ -122,8 +118,6 @@ def _read_python(file: str, arg: str) -> Any:
         recipe = f"configs/{file}.py"
         near = f" (did you mean {recipe!r}?)" if os.path.isfile(recipe) else ""
         raise UserError(f"a config is a .py file (or a record's config.json), got {file!r}{near}")
-    if not os.path.isfile(file):
-        raise UserError(f"there is no config file {file}{_nearest_file(file)}")
     config = call_user_function(
         file,
         "get_config",
@@ -136,78 +130,6 @@ def _read_python(file: str, arg: str) -> Any:
             "expected an ml_collections.ConfigDict"
         )
     return config
-
-
-def load_user_function(file: str, name: str, expected: str) -> Callable[..., Any]:
-    """Imports a user's Python file and returns its function of that name.
-
-    `expected`: a sentence on what such a file defines, for the errors.
-    Raises:
-      UserError: naming the file and the line of what is wrong.
-    """
-    if not os.path.isfile(file):
-        raise UserError(f"there is no file {file}{_nearest_file(file)}")
-    # Dataclasses look their module up, under a name that is that of no module one can import.
-    spec = importlib.util.spec_from_file_location(f"<{file}>", file)
-    if spec is None or spec.loader is None:
-        raise UserError(f"{file} is no Python file; {expected}")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    try:
-        run_user_code(spec.loader.exec_module, file, module)
-    except SyntaxError as e:
-        raise UserError(f"{e.filename}:{e.lineno}: syntax error: {e.msg}") from None
-    function = getattr(module, name, None)
-    if not callable(function):
-        public = [n for n in vars(module) if not n.startswith("_")]
-        near = did_you_mean(name, public)
-        raise UserError(f"{file} has no function {name}(){near}; {expected}")
-    return function
-
-
-def call_user_function(file: str, name: str, arg: str, expected: str) -> Any:
-    """Calls the function of that name in a user's Python file with `arg`, unless it is `''`.
-
-    Raises:
-      UserError: as `load_user_function`; when the function takes no argument, or not this one,
-        which its annotation tells: `arg: Literal["", "tiny"] = ""`; or when it raises.
-    """
-    function = load_user_function(file, name, expected)
-    if arg:
-        _check_argument(function, file, name, arg)
-    return run_user_code(function, file, *([arg] if arg else []))
-
-
-def _check_argument(function: Callable[..., Any], file: str, name: str, arg: str) -> None:
-    parameters = [*inspect.signature(function).parameters]
-    if not parameters:
-        raise UserError(f"{file}: {name}() takes no argument, got ':{arg}'")
-    hints: dict[str, Any] = {}
-    with suppress(Exception):  # an annotation may name what is not there
-        hints = typing.get_type_hints(function)
-    annotation = hints.get(parameters[0])
-    known = [c for c in typing.get_args(annotation) if c] if _is_literal(annotation) else [arg]
-    if arg not in known:
-        there = ", ".join(f":{c}" for c in known) or "none"
-        raise UserError(f"{file} has no form ':{arg}'{did_you_mean(arg, known)}; it has: {there}")
-
-
-def _is_literal(annotation: Any) -> bool:
-    return typing.get_origin(annotation) is typing.Literal
-
-
-def run_user_code(function: Callable[..., Any], file: str, *args: Any) -> Any:
-    """Calls `function`, which a user's file defines or is.
-
-    Raises:
-      UserError: with the file and the line, in place of what the user's code raised.
-    """
-    try:
-        return function(*args)
-    except (SyntaxError, UserError):
-        raise
-    except Exception as e:  # noqa: BLE001  whatever the user's file raises is the user's to see
-        raise UserError(f"{_locate(e, file)}: {type(e).__name__}: {e}") from None
 
 
 def _override(config: Any, overrides: Overrides) -> list[str]:
@@ -232,7 +154,7 @@ def _override(config: Any, overrides: Overrides) -> list[str]:
             try:
                 target[name] = value
             except (TypeError, ValueError, OverflowError) as e:
-                raise UserError(f"--config.{path}={value!r:.60}: {e}") from None
+                raise UserError(f"--config.{path}={quote(value)}: {e}") from None
     return notes
 
 
@@ -274,17 +196,3 @@ def parse_literal(text: str) -> Any:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return text
-
-
-def _nearest_file(file: str) -> str:
-    """Suggests the file of the folder whose name is nearest."""
-    folder = os.path.dirname(file) or "."
-    if not os.path.isdir(folder):
-        return f" (nor a folder {folder})"
-    return did_you_mean(os.path.basename(file), os.listdir(folder))
-
-
-def _locate(error: Exception, file: str) -> str:
-    """Names the last line of `file` that the error passed: `config.py:12`."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
-    return f"{file}:{frames[-1].lineno}" if frames else file

@@ -7,7 +7,7 @@ import numpy as np
 from lepton_jax.data.account import Account
 from lepton_jax.data.labels import hides_labels
 from lepton_jax.data.source import Columns
-from lepton_jax.data.spec import RESERVED, FieldSpec
+from lepton_jax.data.spec import RESERVED, FieldSpec, describe_fields
 from lepton_jax.errors import UserError
 
 
@@ -58,7 +58,7 @@ def common_fields(splits: Mapping[str, Columns]) -> dict[str, FieldSpec]:
                 )
             raise UserError(
                 f"split {split!r} and split {first!r} differ in their fields: "
-                f"{_describe_fields(fields)} against {_describe_fields(specs[first])}{cure}"
+                f"{describe_fields(fields)} against {describe_fields(specs[first])}{cure}"
             )
     for name in RESERVED:
         if name in specs[first]:
@@ -67,7 +67,3 @@ def common_fields(splits: Mapping[str, Columns]) -> dict[str, FieldSpec]:
                 "rename the field"
             )
     return specs[first]
-
-
-def _describe_fields(fields: Mapping[str, FieldSpec]) -> str:
-    return ", ".join(f"{k} {f.dtype} {list(f.shape)}" for k, f in sorted(fields.items()))

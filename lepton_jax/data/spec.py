@@ -111,7 +111,8 @@ class DataSpec:
     def difference(self, other: "DataSpec") -> str:
         """Says in what it differs from another: `the classes are 'cat', expected 'cat', 'dog'`."""
         if self.fields != other.fields:
-            return f"the fields are {_shown_fields(self)}, expected {_shown_fields(other)}"
+            mine, theirs = (describe_fields(x.fields) for x in (self, other))
+            return f"the fields are {mine}, expected {theirs}"
         if self.classes != other.classes:
             mine, theirs = (list_names(map(repr, x.classes), SHOWN) for x in (self, other))
             return f"the classes are {mine or 'none'}, expected {theirs or 'none'}"
@@ -140,7 +141,7 @@ class DataSpec:
         of = {"": "", "int": " of integers", "float": " of floats"}.get(dtype, f" of {dtype}")
         raise UserError(
             f"{task} needs a field {name!r}{of} with {' or '.join(map(str, ranks))} axes an "
-            f"example; the data has {_shown_fields(self)}{near}" + (hint and f". {hint}")
+            f"example; the data has {describe_fields(self.fields)}{near}" + (hint and f". {hint}")
         )
 
     def _column_hint(self, name: str, ranks: tuple[int, ...], dtype: str) -> str:
@@ -186,5 +187,6 @@ class DataSpec:
         return self.classes
 
 
-def _shown_fields(spec: DataSpec) -> str:
-    return list_names(f"{k} {v.dtype} {v.shape}" for k, v in spec.fields.items())
+def describe_fields(fields: Mapping[str, FieldSpec]) -> str:
+    """Returns fields in words: `image uint8 [28, 28, 1], label int32 []`."""
+    return list_names(f"{k} {v.dtype} {list(v.shape)}" for k, v in fields.items())

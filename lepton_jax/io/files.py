@@ -22,7 +22,7 @@ from etils import epath
 
 from lepton_jax.errors import UserError, WorkError, did_you_mean
 from lepton_jax.io.atomic import is_leftover, replace_file
-from lepton_jax.io.forms import check_object
+from lepton_jax.io.forms import check_object, object_of_pairs
 
 Path = str | os.PathLike[str]
 
@@ -110,7 +110,7 @@ def read_text(path: Path) -> str:
 def read_json(path: Path) -> Any:
     """Reads JSON. Raises `WorkError` when the file holds none, or a key twice."""
     try:
-        return json.loads(read_text(path), object_pairs_hook=_object)
+        return json.loads(read_text(path), object_pairs_hook=object_of_pairs)
     except (ValueError, RecursionError) as e:
         raise WorkError(f"{os.fspath(path)} is damaged: it is not JSON ({e})") from e
 
@@ -156,12 +156,18 @@ def list_folder(path: Path) -> list[str]:
 
 
 def name_nearest(path: Path) -> str:
-    """Suggests what lies beside a path that is not there: ` (did you mean 'digits'?)`, or ''."""
-    folder, _, name = os.fspath(path).rstrip("/").rpartition("/")
+    """Suggests what lies beside a path that is not there: ` (did you mean 'digits'?)`, or ''.
+
+    Where its folder is not there either, it says so: ` (nor a folder runs)`.
+    """
+    folder, name = os.path.split(os.fspath(path).rstrip("/"))
     if not name or not is_local(path) or os.path.exists(path):
         return ""
+    folder = folder or "."
+    if not os.path.isdir(folder):
+        return f" (nor a folder {folder})"
     with contextlib.suppress(OSError):
-        return did_you_mean(name, os.listdir(folder or "."))
+        return did_you_mean(name, os.listdir(folder))
     return ""
 
 
@@ -215,16 +221,6 @@ def replace_non_finite(value: Any, by: Literal["text", "null"] = "text") -> Any:
         return [replace_non_finite(v, by) for v in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value) if by == "text" else None
-    return value
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Makes an object of JSON. Raises `ValueError` for a key that is there twice."""
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {twice!r} is there twice")
     return value
 
 

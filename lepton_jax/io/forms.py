@@ -1,6 +1,7 @@
 """The form of a JSON file: which keys its object has, and of what type they are."""
 
 import json
+from collections import Counter
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -24,6 +25,19 @@ def check_object(value: Any, where: str, **keys: Any) -> None:
         if not _has_form(value.get(key), form):
             got = _describe(value[key]) if key in value else "none"
             raise WorkError(f"{where} is damaged: {key!r}: expected {_name_form(form)}, got {got}")
+
+
+def object_of_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Makes an object of JSON, as a hook of `json.loads`.
+
+    Raises:
+      ValueError: for a key that is there twice.
+    """
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        names = Counter(name for name, _ in pairs)
+        raise ValueError(f"the key {names.most_common(1)[0][0]!r} is there twice")
+    return value
 
 
 def _has_form(value: Any, form: Any) -> bool:

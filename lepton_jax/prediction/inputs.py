@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from lepton_jax.config.user_code import describe_error
 from lepton_jax.console import say
 from lepton_jax.data.text.tokenizer import check_text
-from lepton_jax.errors import UserError
+from lepton_jax.errors import UserError, quote
 from lepton_jax.serving.loader import Bundle
 
 
@@ -100,7 +101,7 @@ def _say_unknown(bundle: Bundle, text: str, encoded: Mapping[str, np.ndarray]) -
     tokens = encoded[names["tokens"]][:length]
     lacking = 0 if unknown is None else int((tokens == unknown).sum())
     if lacking:
-        say(f"{text!r:.60}: the vocabulary lacks {lacking:,} of its {len(tokens):,} tokens")
+        say(f"{quote(text, 60)}: the vocabulary lacks {lacking:,} of its {len(tokens):,} tokens")
 
 
 def expected_input(bundle: Bundle) -> str:
@@ -155,8 +156,7 @@ def _read_array(path: str) -> np.ndarray:
         return np.asarray(np.load(path, allow_pickle=False))
     # A header may ask for any shape, and is parsed as Python's own literals are.
     except (OSError, ValueError, EOFError, MemoryError, OverflowError, TokenError) as e:
-        said = (str(e).splitlines() or [type(e).__name__])[0]
-        raise UserError(f"cannot read {path} as an array: {said}") from None
+        raise UserError(f"cannot read {path} as an array: {describe_error(e)}") from None
 
 
 def _parse_seed(text: str) -> np.ndarray:

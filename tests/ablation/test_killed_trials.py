@@ -19,7 +19,7 @@ from tests.ablation.packs import run_packed
 
 ROOT = Path(__file__).parent.parent.parent
 KILLS = int(os.environ.get("LEPTON_JAX_TEST_KILLS") or 5)
-"""How often the real command is killed; `LEPTON_JAX_TEST_KILLS=40` is what a release is tried with."""
+"""How often the real command is killed; a release is tried with `LEPTON_JAX_TEST_KILLS=40`."""
 SHORT = {
     "train_for": "6 steps", "batch_size": 8, "evaluate_every": "2 steps", "log_every": "1 steps",
     "writers": {}, "data.source.examples": 60,

@@ -223,7 +223,7 @@ def test_a_broken_config_file_is_one_sentence(tmp_path, text: str, said: str):
 
 
 def test_a_missing_config_file_names_the_nearest(config_path: str):
-    with pytest.raises(UserError, match=r"there is no config file .*did you mean 'recipe.py'"):
+    with pytest.raises(UserError, match=r"there is no file .*did you mean 'recipe.py'"):
         config_file.load_config(config_path.replace("recipe", "recpe"))
 
 
@@ -245,7 +245,7 @@ def test_a_fault_that_needs_no_component_imports_no_jax(tmp_path):
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stdout.strip() == "False"
-    assert done.stderr.startswith("there is no config file no.py")
+    assert done.stderr.startswith("there is no file no.py")
 
 
 def test_config_dict_and_dict_are_the_same_config():

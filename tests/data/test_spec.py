@@ -50,7 +50,7 @@ def spec(fields, columns=(), classes=("no", "yes")):
             spec({"label": FieldSpec((), "float32")}), r"labels\.astype\(int\)", id="floats"
         ),
         pytest.param(
-            spec({"label": FieldSpec((), "bool")}), r"of integers.*label bool \(\)", id="bools"
+            spec({"label": FieldSpec((), "bool")}), r"of integers.*label bool \[\]", id="bools"
         ),
         pytest.param(
             spec({"label": NUMBER}, classes=("cat",)),
@@ -72,7 +72,7 @@ def test_labels_that_are_no_classes_are_refused_with_the_cure(data, said):
 
 def test_a_field_of_nearly_the_name_is_named():
     with pytest.raises(
-        UserError, match=r"has images uint8 \(8, 8, 1\) \(did you mean 'images'\?\)"
+        UserError, match=r"has images uint8 \[8, 8, 1\] \(did you mean 'images'\?\)"
     ):
         DataSpec({"images": IMAGE}, ()).require("image classification", "image", 3)
 
@@ -84,7 +84,7 @@ def test_a_number_of_the_data_names_a_class():
 @pytest.mark.parametrize(
     ("other", "said"),
     [
-        (spec({"label": NUMBER}), "the fields are label int32 (), expected image uint8 (8, 8, 1)"),
+        (spec({"label": NUMBER}), "the fields are label int32 [], expected image uint8 [8, 8, 1]"),
         (
             spec({"image": IMAGE}, classes=tuple(map(str, range(1000)))),
             "the classes are '0', '1', '2', '3', '4', ... (1,000 in all), expected 'no', 'yes'",

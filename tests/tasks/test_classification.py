@@ -36,7 +36,7 @@ def test_a_signal_counts_as_an_image_of_the_same_numbers(shape):
     ("data", "problem"),
     [
         (spec("image", (4, 4, 1)), "needs a field 'signal' with 1 or 2 axes an example"),
-        (spec("signal", (4, 4, 1)), r"the data has signal \w+ \(4, 4, 1\), label int32 \(\)"),
+        (spec("signal", (4, 4, 1)), r"the data has signal \w+ \[4, 4, 1\], label int32 \[\]"),
         (spec("signal", (4,), ("a",)), "at least two named classes; the data has 1, 'a'"),
     ],
 )

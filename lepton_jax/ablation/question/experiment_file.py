@@ -7,11 +7,12 @@ from typing import Any
 
 from lepton_jax.ablation.question.experiment import Distribution, Experiment, Search, Variant, grid
 from lepton_jax.config import config_file
-from lepton_jax.config.config_file import call_user_function, parse_literal
+from lepton_jax.config.config_file import parse_literal
 from lepton_jax.config.plain import to_plain
 from lepton_jax.config.schema import Seed, coerce_value
+from lepton_jax.config.user_file import call_user_function
 from lepton_jax.console import say
-from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.errors import UserError, did_you_mean, quote
 from lepton_jax.tracking.best import usual_mode
 
 Seeds = tuple[Seed, ...]
@@ -26,7 +27,7 @@ def resolve_experiment(given: Any) -> Experiment:
     if isinstance(given, str | os.PathLike):
         return load_experiment(os.fspath(given))
     if not isinstance(given, Experiment):
-        raise UserError(f"expected an experiment file or an Experiment, got {given!r:.60}")
+        raise UserError(f"expected an experiment file or an Experiment, got {quote(given)}")
     check_experiment(given, "the experiment")
     return given
 
@@ -96,7 +97,7 @@ def _read_vary(given: Any) -> list[tuple[str, list[Any]]]:
         key, _, options = given.partition("=")
         if key and options:
             return [(key, _options(options))]
-    raise UserError(f"--vary {given!r:.60}: expected KEY=VALUE,VALUE,...")
+    raise UserError(f"--vary {quote(given)}: expected KEY=VALUE,VALUE,...")
 
 
 def _options(text: str) -> list[Any]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from lepton_jax.data.account import Account
 from lepton_jax.data.labels import HIDDEN
-from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.errors import UserError, did_you_mean, quote
 
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 """A number as tables have it written, without blanks round it."""
@@ -115,10 +115,10 @@ def _names(column: LabelColumn, name: str) -> list[str | None]:
             names.append(_class_name(value))
         except TypeError:
             where = column.origin(int(np.argmax(column.of == i)))
-            shown = repr(value) if len(repr(value)) < 40 else f"{repr(value)[:37]}..."
             raise UserError(
-                f"{where}: the label in {name!r} is a {type(value).__name__}, {shown}; expected "
-                "one text, whole number or truth value (data.source.label names the column)"
+                f"{where}: the label in {name!r} is a {type(value).__name__}, {quote(value, 40)}; "
+                "expected one text, whole number or truth value (data.source.label names the "
+                "column)"
             ) from None
     return names
 

@@ -12,6 +12,7 @@ from lepton_jax.data.naming import is_split_name
 from lepton_jax.data.sources.classes import NUMBER
 from lepton_jax.data.sources.rows import FileRows
 from lepton_jax.data.spec import LeftOut
+from lepton_jax.errors import quote
 
 LARGEST = float(np.finfo(np.float32).max)
 
@@ -75,7 +76,7 @@ def _judge(
                 gap = gap or table.origin(i)
                 continue
             if kind != (first or kind):
-                return LeftOut(f"{first} and {kind}", f"{shortened(value)} in {table.origin(i)}")
+                return LeftOut(f"{first} and {kind}", f"{quote(value, 40)} in {table.origin(i)}")
             first = kind
             if kind == "texts" and written:
                 return LeftOut("texts")
@@ -119,12 +120,6 @@ def lacks_columns(
     own, and lacks a column of 'train', as Kaggle's sample_submission.csv does.
     """
     return not is_split_name(split) and bool({*train} - {*names, label})
-
-
-def shortened(value: Any) -> str:
-    """Returns a value as Python writes it, of a long one the beginning."""
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def _kind_of(value: Any, written: bool) -> tuple[str, Sequence[int | float]]:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from lepton_jax.data.account import Account
 from lepton_jax.data.naming import is_hidden, is_split_name, name_splits
-from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.errors import UserError, list_names
+from lepton_jax.io.files import name_nearest
 
 _SHARD = re.compile(r"-\d+-of-\d+.*$")
 _PART = re.compile(r"\d+|data|part.*")
@@ -90,8 +91,5 @@ def _no_file(path: str, root: Path, suffixes: tuple[str, ...]) -> str:
     wanted = f"{path}: no {' or '.join(suffixes)} file there (data.source.path)"
     if root.is_dir():
         there = sorted(f.name for f in root.iterdir() if not is_hidden(f.name))
-        more = ", ..." if len(there) > SHOWN else ""
-        return f"{wanted}; there are: {', '.join(there[:SHOWN])}{more}" if there else wanted
-    if root.parent.is_dir():
-        return wanted + did_you_mean(root.name, [f.name for f in root.parent.iterdir()])
-    return wanted
+        return f"{wanted}; there are: {list_names(there, SHOWN)}" if there else wanted
+    return wanted + name_nearest(root)

@@ -15,6 +15,7 @@ from lepton_jax.data.naming import is_hidden, is_split_name, name_splits
 from lepton_jax.data.source import Source
 from lepton_jax.data.sources.images import is_image, read_image
 from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.io.files import name_nearest
 from lepton_jax.transforms.host import Element
 
 LAYOUT = "expected SPLIT/CLASS/*.png or CLASS/*.png, with SPLIT train, valid or test"
@@ -56,9 +57,10 @@ def folder(*, path: Running[PathText]) -> Source:
     Raises:
       UserError: naming the folder that is absent, empty or of another layout.
     """
-    root = Path(os.path.expanduser(path))
-    if not path or not os.path.isdir(root):
-        raise UserError(f"{path or repr(path)}: {_problem(path)} (data.source.path); {LAYOUT}")
+    root = Path(path).expanduser()
+    if not root.is_dir():
+        problem = "not a folder" if root.exists() else f"no such folder{name_nearest(root)}"
+        raise UserError(f"{path}: {problem} (data.source.path); {LAYOUT}")
     account = Account()
     tree = _scan(root, "", account, ())
     images = {
@@ -80,17 +82,6 @@ def folder(*, path: Running[PathText]) -> Source:
         splits[split] = ImageFiles([f for f, _ in files], [label for _, label in files])
     described = f"images of {path}"
     return Source(splits, classes, digest.hexdigest(), described, reading="2", account=account)
-
-
-def _problem(path: str) -> str:
-    root = os.path.expanduser(path)
-    if not path:
-        return "an empty path"
-    if os.path.exists(root):
-        return "not a folder"
-    parent, name = os.path.split(os.path.abspath(root))
-    beside = os.listdir(parent) if os.path.isdir(parent) else []
-    return f"no such folder{did_you_mean(name, beside)}"
 
 
 @dataclass

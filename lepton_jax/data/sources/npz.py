@@ -15,6 +15,7 @@ from lepton_jax.data.source import Columns, Source
 from lepton_jax.data.sources.classes import label_column, named_labels, read_labels
 from lepton_jax.data.spec import LeftOut
 from lepton_jax.errors import UserError
+from lepton_jax.io.files import name_nearest
 
 _NO_NUMBERS = {"U": "texts", "S": "texts", "c": "complex numbers", "M": "dates", "m": "durations"}
 """Kinds of arrays that are no fields, in words; any other is of records."""
@@ -85,7 +86,8 @@ def _read_arrays(path: str) -> dict[str, np.ndarray]:
                     raise UserError(f"{path}: {key!r} is no array")
         return arrays
     except FileNotFoundError:
-        raise UserError(f"{path or repr(path)}: no such file (data.source.path)") from None
+        near = name_nearest(os.path.expanduser(path))
+        raise UserError(f"{path}: no such file{near} (data.source.path)") from None
     except (UserError, MemoryError):
         raise
     except Exception as e:  # noqa: BLE001  numpy raises anything on a damaged file

@@ -12,6 +12,7 @@ from typing import Any
 
 from lepton_jax.data.account import Account
 from lepton_jax.errors import UserError, list_names
+from lepton_jax.io.forms import object_of_pairs
 
 Row = Mapping[str, Any]
 
@@ -109,7 +110,7 @@ def read_jsonl(file: Path, content: bytes, account: Account) -> FileRows:
         if not line.strip():
             continue
         try:
-            row = json.loads(line, object_pairs_hook=_object)
+            row = json.loads(line, object_pairs_hook=object_of_pairs)
         except ValueError as e:
             raise UserError(f"{file}, line {i}: not JSON: {e}") from None
         except RecursionError:
@@ -173,14 +174,6 @@ def _explain(error: reader.Error, quotes: bool) -> str:
     else:
         return str(error)
     return f"{problem}; data.source.quotes = False takes quotation marks for text" * quotes
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    row = dict(pairs)
-    if len(row) != len(pairs):
-        twice = next(k for k, n in Counter(k for k, _ in pairs).items() if n > 1)
-        raise ValueError(f"the name {twice!r} stands there twice")
-    return row
 
 
 def _without_surrogates(value: Any) -> Any:

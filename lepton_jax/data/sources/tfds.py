@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lepton_jax.config.schema import Later, PathText, Running
+from lepton_jax.config.user_code import describe_error
 from lepton_jax.data.account import Account
 from lepton_jax.data.naming import name_splits, split_name
 from lepton_jax.data.source import Source, Split
@@ -87,9 +88,8 @@ def _whole(folder: str) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError, ValueError, KeyError, TypeError) as e:
-        problem = (str(e).splitlines() or [type(e).__name__])[0]
         raise UserError(
-            f"tfds: {folder} is not whole: {problem}; prepare or copy it again"
+            f"tfds: {folder} is not whole: {describe_error(e)}; prepare or copy it again"
         ) from None
 
 

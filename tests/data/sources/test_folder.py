@@ -347,12 +347,11 @@ def test_a_pipe_is_not_waited_for(tmp_path):
     [
         ("pest", r"pest: no such folder \(did you mean 'pets'\?\) \(data.source.path\)"),
         ("pets/README.txt", r"README.txt: not a folder"),
-        ("", r"'': an empty path \(data"),
     ],
 )
 def test_a_path_that_is_no_folder(pets, name, problem):
     with pytest.raises(UserError, match=problem):
-        folder(path=str(pets.parent / name) if name else "")
+        folder(path=str(pets.parent / name))
 
 
 def test_a_file_of_another_suffix_is_read_if_its_bytes_are_an_image(pets):

@@ -300,7 +300,7 @@ JSONL = {
     "objects": ('{"x": {"y": 1}, "label": 1}\n', "x: objects"),
     "nothing at all": ('{"x": null, "label": 1}\n', "x: nothing"),
     "more names in a row": ('{"x": 1}\n{"x": 1, "y": 2}\n', "line 2: has x, y; expected x"),
-    "a name twice": ('{"x": 1, "x": 2}\n', "line 1: not JSON: the name 'x' stands there twice"),
+    "a name twice": ('{"x": 1, "x": 2}\n', "line 1: not JSON: the key 'x' is there twice"),
     "brackets without end": ('{"x": ' + "[" * 100_000, "line 1: too many brackets"),
     "an array": (
         '[{"x": 1}, {"x": 2}]\n',

@@ -276,7 +276,7 @@ def cut_shard(folder):
     [
         (unlink_shard, {}, "is not whole: .*No such file"),
         (cut_shard, {}, "is not whole: .*; prepare or copy it again"),
-        (lambda f: (f / "features.json").unlink(), {}, "is not whole: Cannot restore"),
+        (lambda f: (f / "features.json").unlink(), {}, "is not whole: ValueError: Cannot restore"),
         (lambda f: (f / "features.json").write_text("{"), {}, "is not whole"),
         (lambda f: (f / "dataset_info.json").write_text("{"), {}, "is not whole"),
         (lambda f: f.rename(f"{f}.incompleteAB"), {}, "no finished version; there are: 1.0.0.inc"),
