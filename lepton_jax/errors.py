@@ -1,11 +1,12 @@
-"""The two ways in which a command ends badly without it being a bug of ours.
+"""The two ways in which a command ends badly without it being a bug of ours, and their words.
 
 Imports: the standard library only, so that every part of the package may raise them.
 """
 
 import difflib
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 class UserError(Exception):
@@ -23,6 +24,12 @@ _PASSING = frozenset(
     | {errno.ECONNABORTED, errno.EPIPE, errno.EINTR, errno.ETXTBSY, errno.ENOLCK}
 )
 """What the machine, a disk or a network may have got over the next time."""
+
+
+_LONGEST = 240
+"""Characters of a library's own message that a sentence quotes."""
+
+_MOST_FIELDS = 8
 
 
 def exit_code_of_error(error: BaseException) -> int:
@@ -58,3 +65,41 @@ def quote(value: object, most: int = 120) -> str:
     """Returns `repr(value)` for a message; one longer than `most` is cut in the middle."""
     text = repr(value)
     return text if len(text) <= most else f"{text[: most * 2 // 3]}...{text[-most // 4 :]}"
+
+
+def describe_error(error: BaseException) -> str:
+    """Returns the type and the first line of an error's message: `KeyError: 'label'`."""
+    text = str(error).strip().partition("\n")[0]
+    text = text if len(text) <= _LONGEST else text[:_LONGEST] + " ..."
+    return type(error).__name__ + (f": {text}" if text else "")
+
+
+def describe_value(value: Any) -> str:
+    """Describes arrays and fields by dtype and shape: `image uint8 [8, 28, 28, 1]`; others briefly.
+
+    The names of a mapping's fields stand before them.
+    """
+    if isinstance(value, Mapping):
+        inner = ((k, v, describe_value(v)) for k, v in value.items())
+        fields = [f"{k} {{{x}}}" if isinstance(v, Mapping) else f"{k} {x}" for k, v, x in inner]
+        more = f" and {len(fields) - _MOST_FIELDS} more" if len(fields) > _MOST_FIELDS else ""
+        return ", ".join(fields[:_MOST_FIELDS]) + more if fields else "an empty mapping"
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        return f"{value.dtype} {list(value.shape)}"
+    if isinstance(value, tuple | list):
+        inside = ", ".join(describe_value(v) for v in value[:_MOST_FIELDS])
+        return f"a {type(value).__name__} ({inside})"
+    if value is None or isinstance(value, bool | int | float):
+        return repr(value)
+    if isinstance(value, str):
+        return quote(value, 40)
+    return f"a {type(value).__name__}"
+
+
+def describe_arguments(args: tuple[Any, ...]) -> str:
+    """Describes the arrays, sizes and fields among the arguments of a part."""
+    return ", ".join(
+        describe_value(a)
+        for a in args
+        if isinstance(a, Mapping | tuple | list | int | float | str) or hasattr(a, "dtype")
+    )

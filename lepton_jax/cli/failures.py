@@ -6,7 +6,7 @@ import re
 import sys
 import traceback
 
-from lepton_jax.config.user_code import lacks_platform
+from lepton_jax.config.user_code import lacks_platform, misreads_environment
 from lepton_jax.errors import UserError, WorkError
 
 _CURES = {
@@ -32,12 +32,11 @@ def explain_failure(error: BaseException) -> UserError | WorkError | None:
     time: a WorkError.
     """
     frames = traceback.extract_tb(error.__traceback__)
-    raised_in = frames[-1].filename.replace(os.sep, "/") if frames else ""
     if lacks_platform(error):
         return WorkError(_explain_platforms(error))
     if _GAVE_UP.match(str(error)) and type(error).__name__ == "JaxRuntimeError":
         return WorkError(f"the device gave up: {str(error).splitlines()[0]}{_where(frames)}")
-    if raised_in.endswith("/jax/_src/config.py") and isinstance(error, ValueError):
+    if misreads_environment(error):
         return UserError(f"an environment variable of JAX cannot be read: {error}")
     if isinstance(error, MemoryError):
         return WorkError(f"the memory of this machine is used up{_where(frames)}")

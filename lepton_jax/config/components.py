@@ -14,16 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from lepton_jax.config.schema import REQUIRED, Key, optax_keys, signature_keys
-from lepton_jax.config.user_code import (
-    blame,
-    call_mistake,
-    definition_of,
+from lepton_jax.config.user_code import blame, call_mistake, definition_of, users_line
+from lepton_jax.errors import (
+    UserError,
+    WorkError,
     describe_arguments,
     describe_error,
     describe_value,
-    users_line,
+    did_you_mean,
 )
-from lepton_jax.errors import UserError, WorkError, did_you_mean
 
 TABLES: dict[str, dict[str, str]] = {
     "model": {

@@ -1,6 +1,6 @@
 """What a user's code raises, as one error that names the part, the line and what the part got.
 
-Imports: the standard library only, because components are resolved before anything heavy is loaded.
+Imports nothing heavy: components are resolved before JAX is loaded.
 """
 
 import functools
@@ -15,16 +15,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
-from lepton_jax.errors import UserError, WorkError
+from lepton_jax.errors import UserError, WorkError, describe_error
 
 _MACHINERY = ("jax", "jaxlib", "flax", "optax", "numpy", "lepton_jax")
 _INSTALLED = ("site-packages", "dist-packages")
 _MISTAKEN_PATHS = (
     FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError,
 )  # fmt: skip
-_LONGEST = 240
-"""Characters of a library's own message that a sentence quotes."""
-_MOST_FIELDS = 8
 TRACEBACK = "traceback.txt"
 _PLACE = re.compile(r"^(/\S+\.py):(\d+):\d+ \(.*\)$", re.M)
 
@@ -76,13 +73,6 @@ def blame(
     raise kind(said + (f"\n{more[0].upper()}{more[1:]}" if more else "")) from error
 
 
-def describe_error(error: BaseException) -> str:
-    """Returns the type and the first line of an error's message: `KeyError: 'label'`."""
-    text = str(error).strip().partition("\n")[0]
-    text = text if len(text) <= _LONGEST else text[:_LONGEST] + " ..."
-    return type(error).__name__ + (f": {text}" if text else "")
-
-
 def users_line(error: BaseException | None) -> str:
     """Returns the innermost line of an error that is the user's, `nets.py:12 (code)`; '' for none.
 
@@ -126,35 +116,6 @@ def call_mistake(part: Callable[..., Any], args: tuple, kwargs: Mapping[str, Any
     except ValueError:  # written in C
         return ""
     return ""
-
-
-def describe_value(value: Any) -> str:
-    """Describes what crosses the border of a part: `image uint8 [8, 28, 28, 1]`."""
-    if isinstance(value, Mapping):
-        inner = ((k, v, describe_value(v)) for k, v in value.items())
-        fields = [f"{k} {{{x}}}" if isinstance(v, Mapping) else f"{k} {x}" for k, v, x in inner]
-        more = f" and {len(fields) - _MOST_FIELDS} more" if len(fields) > _MOST_FIELDS else ""
-        return ", ".join(fields[:_MOST_FIELDS]) + more if fields else "an empty mapping"
-    if hasattr(value, "dtype") and hasattr(value, "shape"):
-        return f"{value.dtype} {list(value.shape)}"
-    if isinstance(value, tuple | list):
-        inside = ", ".join(describe_value(v) for v in value[:_MOST_FIELDS])
-        return f"a {type(value).__name__} ({inside})"
-    if value is None or isinstance(value, bool | int | float):
-        return repr(value)
-    if isinstance(value, str):
-        return repr(value[:40])
-    return f"a {type(value).__name__}"
-
-
-def describe_arguments(args: tuple[Any, ...]) -> str:
-    """Describes the arrays, sizes and fields among the arguments of a part."""
-    said = [
-        describe_value(a)
-        for a in args
-        if isinstance(a, Mapping | tuple | list | int | float | str) or hasattr(a, "dtype")
-    ]
-    return ", ".join(said)
 
 
 @contextmanager
@@ -213,9 +174,12 @@ def _is_environments(error: BaseException) -> bool:
     """Returns whether a device gave up, such as for want of memory, or there is none as asked."""
     if any(c.__name__ == "JaxRuntimeError" for c in type(error).__mro__):
         return True
-    frames = traceback.extract_tb(error.__traceback__)
-    raised_in = frames[-1].filename.replace(os.sep, "/") if frames else ""
-    return lacks_platform(error) or raised_in.endswith("/jax/_src/config.py")
+    return lacks_platform(error) or misreads_environment(error)
+
+
+def misreads_environment(error: BaseException) -> bool:
+    """Returns whether JAX cannot read one of its variables in the environment."""
+    return isinstance(error, ValueError) and _raised_in(error).endswith("/jax/_src/config.py")
 
 
 def lacks_platform(error: BaseException) -> bool:
@@ -223,13 +187,18 @@ def lacks_platform(error: BaseException) -> bool:
 
     JAX takes its own frames out of some of these, whose last one is then another file of JAX.
     """
-    frames = traceback.extract_tb(error.__traceback__)
-    raised_in = frames[-1].filename.replace(os.sep, "/") if frames else ""
+    raised_in = _raised_in(error)
     return (
         raised_in.endswith("/jax/_src/xla_bridge.py")
         or str(error).startswith("Unable to initialize backend")
         or (isinstance(error, AssertionError) and not str(error) and "/jax/_src/" in raised_in)
     )
+
+
+def _raised_in(error: BaseException) -> str:
+    """Returns the file that raised an error, with '/' in its path; '' where that is not known."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return frames[-1].filename.replace(os.sep, "/") if frames else ""
 
 
 @functools.cache

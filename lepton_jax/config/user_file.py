@@ -10,8 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from lepton_jax.config.user_code import describe_error
-from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.errors import UserError, describe_error, did_you_mean
 
 
 def load_user_function(file: str, name: str, expected: str) -> Callable[..., Any]:

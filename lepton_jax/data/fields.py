@@ -7,8 +7,8 @@ import numpy as np
 from lepton_jax.data.account import Account
 from lepton_jax.data.labels import hides_labels
 from lepton_jax.data.source import Columns
-from lepton_jax.data.spec import RESERVED, FieldSpec, describe_fields
-from lepton_jax.errors import UserError
+from lepton_jax.data.spec import RESERVED, FieldSpec
+from lepton_jax.errors import UserError, describe_value
 
 
 def leave_out_unlabelled(splits: Mapping[str, Columns], account: Account) -> dict[str, Columns]:
@@ -58,7 +58,7 @@ def common_fields(splits: Mapping[str, Columns]) -> dict[str, FieldSpec]:
                 )
             raise UserError(
                 f"split {split!r} and split {first!r} differ in their fields: "
-                f"{describe_fields(fields)} against {describe_fields(specs[first])}{cure}"
+                f"{describe_value(fields)} against {describe_value(specs[first])}{cure}"
             )
     for name in RESERVED:
         if name in specs[first]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from lepton_jax.errors import UserError, did_you_mean, list_names
+from lepton_jax.errors import UserError, describe_value, did_you_mean, list_names
 
 RESERVED = ("position", "mask", "seed")
 """Fields that a batch has beside those of the data:
@@ -111,7 +111,7 @@ class DataSpec:
     def difference(self, other: "DataSpec") -> str:
         """Says in what it differs from another: `the classes are 'cat', expected 'cat', 'dog'`."""
         if self.fields != other.fields:
-            mine, theirs = (describe_fields(x.fields) for x in (self, other))
+            mine, theirs = (describe_value(x.fields) for x in (self, other))
             return f"the fields are {mine}, expected {theirs}"
         if self.classes != other.classes:
             mine, theirs = (list_names(map(repr, x.classes), SHOWN) for x in (self, other))
@@ -141,7 +141,7 @@ class DataSpec:
         of = {"": "", "int": " of integers", "float": " of floats"}.get(dtype, f" of {dtype}")
         raise UserError(
             f"{task} needs a field {name!r}{of} with {' or '.join(map(str, ranks))} axes an "
-            f"example; the data has {describe_fields(self.fields)}{near}" + (hint and f". {hint}")
+            f"example; the data has {describe_value(self.fields)}{near}" + (hint and f". {hint}")
         )
 
     def _column_hint(self, name: str, ranks: tuple[int, ...], dtype: str) -> str:
@@ -185,8 +185,3 @@ class DataSpec:
                 f"{len(self.classes)}{named}"
             )
         return self.classes
-
-
-def describe_fields(fields: Mapping[str, FieldSpec]) -> str:
-    """Returns fields in words: `image uint8 [28, 28, 1], label int32 []`."""
-    return list_names(f"{k} {v.dtype} {list(v.shape)}" for k, v in fields.items())

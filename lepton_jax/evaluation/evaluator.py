@@ -10,16 +10,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from lepton_jax.config.user_code import (
-    BrokenPart,
-    blame,
-    definition_of,
-    describe_value,
-    users_line,
-)
+from lepton_jax.config.user_code import BrokenPart, blame, definition_of, users_line
 from lepton_jax.console import say
 from lepton_jax.data.source import Columns
-from lepton_jax.errors import UserError
+from lepton_jax.errors import UserError, describe_value
 from lepton_jax.evaluation.halves import TooMuchReached, sums_of_made_up_batch
 from lepton_jax.evaluation.program import EvaluatedProgram, State
 from lepton_jax.evaluation.worst import WorstExamples, list_worst

@@ -8,8 +8,8 @@ import jax
 import numpy as np
 from jax import export
 
-from lepton_jax.config.user_code import describe_error, users_line
-from lepton_jax.errors import WorkError
+from lepton_jax.config.user_code import users_line
+from lepton_jax.errors import WorkError, describe_error
 
 _HALF = re.compile(r"x(?:bf16|f16)>")
 _FRAMES = "jax_traceback_in_locations_limit"

@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from lepton_jax.config.user_code import describe_error
 from lepton_jax.console import say
 from lepton_jax.data.text.tokenizer import check_text
-from lepton_jax.errors import UserError, quote
+from lepton_jax.errors import UserError, describe_error, quote
 from lepton_jax.serving.loader import Bundle
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lepton_jax.config.user_code import definition_of, describe_value
-from lepton_jax.errors import UserError
+from lepton_jax.config.user_code import definition_of
+from lepton_jax.errors import UserError, describe_value
 
 
 def read_logits(model: Any, outputs: Any, shape: tuple[Any, ...], task: Any) -> jax.Array:

@@ -20,8 +20,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 from lepton_jax.config.config import Config
 from lepton_jax.config.schema import is_off
-from lepton_jax.config.user_code import describe_value
-from lepton_jax.errors import UserError
+from lepton_jax.errors import UserError, describe_value
 from lepton_jax.nn.batch import Batch, training_batch
 from lepton_jax.nn.rng import Noise
 from lepton_jax.training.functional import Functional, array_attributes

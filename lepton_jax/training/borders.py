@@ -13,8 +13,8 @@ from unittest import mock
 
 from flax import nnx
 
-from lepton_jax.config.user_code import blame, definition_of, describe_value
-from lepton_jax.errors import UserError, WorkError, did_you_mean
+from lepton_jax.config.user_code import blame, definition_of
+from lepton_jax.errors import UserError, WorkError, describe_value, did_you_mean
 from lepton_jax.nn.rng import Noise
 
 T = TypeVar("T")

@@ -8,8 +8,8 @@ from jax import export
 from lepton_jax.cluster.environment import Launch
 from lepton_jax.cluster.processes import join_processes
 from lepton_jax.config.config import Config
-from lepton_jax.config.user_code import describe_error, users_line
-from lepton_jax.errors import UserError
+from lepton_jax.config.user_code import users_line
+from lepton_jax.errors import UserError, describe_error
 from lepton_jax.io import files
 from lepton_jax.tracking.record import Record
 from lepton_jax.training.build import BuiltRun, build_run

@@ -13,8 +13,8 @@ import optax
 from lepton_jax.config.components import Component, component_keys, resolve_component
 from lepton_jax.config.config import OptimizerConfig
 from lepton_jax.config.schema import is_off
-from lepton_jax.config.user_code import blame, describe_value
-from lepton_jax.errors import UserError, WorkError, did_you_mean
+from lepton_jax.config.user_code import blame
+from lepton_jax.errors import UserError, WorkError, describe_value, did_you_mean
 from lepton_jax.training.evaluation_params import (
     evaluated_params,
     has_evaluation_params,

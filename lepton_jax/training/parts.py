@@ -10,9 +10,8 @@ from flax import nnx
 from lepton_jax.config.config import Config
 from lepton_jax.config.pipeline import Pipeline
 from lepton_jax.config.trialable import apply_hyper
-from lepton_jax.config.user_code import describe_value
 from lepton_jax.data.spec import DataSpec
-from lepton_jax.errors import UserError
+from lepton_jax.errors import UserError, describe_value
 from lepton_jax.nn.batch import Batch
 from lepton_jax.nn.rng import Noise
 from lepton_jax.tasks.task import Task, check_task

@@ -5,8 +5,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from lepton_jax.config.user_code import definition_of, describe_value
-from lepton_jax.errors import UserError
+from lepton_jax.config.user_code import definition_of
+from lepton_jax.errors import UserError, describe_value
 from lepton_jax.models.model import Model
 from lepton_jax.nn.batch import Batch, Sums
 from lepton_jax.nn.rng import Noise

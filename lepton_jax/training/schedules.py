@@ -15,8 +15,8 @@ import optax
 
 from lepton_jax.config.components import Component
 from lepton_jax.config.schema import Duration
-from lepton_jax.config.user_code import blame, definition_of, describe_value
-from lepton_jax.errors import UserError
+from lepton_jax.config.user_code import blame, definition_of
+from lepton_jax.errors import UserError, describe_value
 from lepton_jax.training.durations import Durations
 
 Steps = Callable[[str], int]

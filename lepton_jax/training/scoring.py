@@ -8,8 +8,7 @@ import jax.numpy as jnp
 
 from lepton_jax.answers.kind import KeepsWorst, Kind
 from lepton_jax.config.components import Component
-from lepton_jax.config.user_code import describe_value
-from lepton_jax.errors import UserError
+from lepton_jax.errors import UserError, describe_value
 from lepton_jax.metrics.metric import GatheredMetric, Metric, SummedMetric
 from lepton_jax.nn.batch import Batch
 from lepton_jax.tasks.logits import check_losses

@@ -16,8 +16,7 @@ from lepton_jax.boxes.geometry import move_box_fields
 from lepton_jax.config.components import resolve_component
 from lepton_jax.config.pipeline import Pipeline
 from lepton_jax.config.schema import PositiveInt
-from lepton_jax.config.user_code import describe_value
-from lepton_jax.errors import UserError
+from lepton_jax.errors import UserError, describe_value
 
 Element = dict[str, Any]
 """One raw example: arrays (images `[H, W, C]` may vary in size), numbers, or text as bytes."""

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import lepton_jax
-from lepton_jax.config import user_code
+from lepton_jax import errors
 from lepton_jax.config.components import component_keys
 from lepton_jax.config.user_code import blame
 from lepton_jax.config.validation import parse_pipeline, validate_config
@@ -341,4 +341,4 @@ def test_values_are_described_by_shape_and_dtype():
         "'cat'": "cat",
         "a set": {1},
     }
-    assert [user_code.describe_value(v) for v in described.values()] == list(described)
+    assert [errors.describe_value(v) for v in described.values()] == list(described)

@@ -21,9 +21,9 @@ from lepton_jax.ablation.workdir import has_ended
 from lepton_jax.cluster.processes import Processes
 from lepton_jax.config.config import Config
 from lepton_jax.config.trialable import program_key
-from lepton_jax.config.user_code import BrokenPart, describe_error, users_line, write_traceback
+from lepton_jax.config.user_code import BrokenPart, users_line, write_traceback
 from lepton_jax.console import say
-from lepton_jax.errors import UserError, WorkError
+from lepton_jax.errors import UserError, WorkError, describe_error
 from lepton_jax.evaluation.schedule import Evaluations
 from lepton_jax.io import files
 from lepton_jax.tracking import provenance

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lepton_jax.config.user_code import describe_error
 from lepton_jax.data.account import note_decoding
-from lepton_jax.errors import UserError
+from lepton_jax.errors import UserError, describe_error
 
 if TYPE_CHECKING:
     from PIL.Image import Image

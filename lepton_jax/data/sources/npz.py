@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 
 from lepton_jax.config.schema import PathText, Running
-from lepton_jax.config.user_code import describe_error
 from lepton_jax.data.account import Account
 from lepton_jax.data.naming import is_split_name, name_splits
 from lepton_jax.data.source import Columns, Source
 from lepton_jax.data.sources.classes import label_column, named_labels, read_labels
 from lepton_jax.data.spec import LeftOut
-from lepton_jax.errors import UserError
+from lepton_jax.errors import UserError, describe_error
 from lepton_jax.io.files import name_nearest
 
 _NO_NUMBERS = {"U": "texts", "S": "texts", "c": "complex numbers", "M": "dates", "m": "durations"}

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from lepton_jax.config.schema import Later, PathText, Running
-from lepton_jax.config.user_code import describe_error
 from lepton_jax.data.account import Account
 from lepton_jax.data.naming import name_splits, split_name
 from lepton_jax.data.source import Source, Split
 from lepton_jax.data.spec import LeftOut
-from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.errors import UserError, describe_error, did_you_mean
 from lepton_jax.transforms.host import Element
 from lepton_jax.trees import flatten_dict
 
