@@ -8,16 +8,14 @@ shows in the files' sizes is repaired by decoding again; a flipped bit is not no
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
-from urllib.parse import quote
+from urllib.parse import quote as quote_url
 
 import numpy as np
 
@@ -31,8 +29,9 @@ from lepton_jax.data.decoder import (
     undecoded_columns,
 )
 from lepton_jax.data.source import Columns, Split
-from lepton_jax.errors import UserError, WorkError
+from lepton_jax.errors import UserError, WorkError, quote
 from lepton_jax.io.atomic import replace_folder
+from lepton_jax.io.lock import lock_path
 from lepton_jax.io.paths import cache_root
 
 # Part of every digest: raise it when a host transform of ours changes what it computes.
@@ -118,7 +117,9 @@ def cached_columns(
         return undecoded_columns(decoder, split)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(folder.with_suffix(".lock")):
+        lock = folder.with_suffix(".lock")
+        lock.touch()
+        with lock_path(lock, lambda: say("waiting for another process that decodes the same data")):
             cached = _open(folder)  # another process may have built it while we waited
             if cached is None:
                 _build(decoder, name, len(split), folder, account)
@@ -140,9 +141,6 @@ def _open(folder: Path) -> CachedColumns | None:
 
 
 def _build(decoder: Decoder, name: str, count: int, folder: Path, account: Account) -> None:
-    for leftover in (folder, *folder.parent.glob(f".{folder.name}.*")):  # damaged, or unfinished
-        if leftover.exists():
-            shutil.rmtree(leftover)
     examples = _decode_all(decoder, name, count)
     sizes = {}
     with contextlib.ExitStack() as stack:
@@ -184,19 +182,7 @@ def _write_header(file: BinaryIO, examples: int, array: np.ndarray) -> None:
 
 
 def _file(folder: Path, field: str) -> Path:
-    name = f"{quote(field, safe='')}.npy"
+    name = f"{quote_url(field, safe='')}.npy"
     if len(name) > _LONGEST:
-        raise UserError(f"a field of the data has too long a name, {field[:40]!r}...; rename it")
+        raise UserError(f"a field of the data has too long a name, {quote(field, 40)}; rename it")
     return folder / name
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Lets one process in at a time; the kernel frees the lock of a process that died."""
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("waiting for another process that decodes the same data")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield

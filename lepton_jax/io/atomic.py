@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from lepton_jax.io.lock import try_to_lock_folder
+
 _TRIES = 10
 """How often a folder that other processes replace at the same time is moved out of the way."""
 
@@ -113,7 +115,7 @@ def _folder_aside(target: Path) -> Iterator[Path]:
     while True:
         aside = target.parent / f".{target.name}.{secrets.token_hex(4)}{_ASIDE}"
         aside.mkdir(0o700)
-        descriptor = _lock(aside)
+        descriptor = try_to_lock_folder(aside)
         if descriptor is None or aside.exists():  # else another's `_clean_up` was quicker
             break
         os.close(descriptor)
@@ -129,7 +131,7 @@ def _clean_up(target: Path) -> None:
     """Removes the temporary folders of makers that were killed; moves an old folder back first."""
     with suppress(OSError):  # a folder that cannot be listed
         for aside in target.parent.glob(f".{_escaped(target.name)}.*{_ASIDE}"):
-            descriptor = _lock(aside)
+            descriptor = try_to_lock_folder(aside)
             if descriptor is not None:
                 _move_back(aside, target)
                 shutil.rmtree(aside, ignore_errors=True)
@@ -141,25 +143,6 @@ def _move_back(aside: Path, target: Path) -> None:
     olds = sorted(aside.glob("old*"))
     if olds and not os.path.lexists(target):
         olds[-1].rename(target)
-
-
-def _lock(folder: Path) -> int | None:
-    """Locks a folder until the descriptor that is returned is closed, or this process ends.
-
-    Returns None when another process holds it, when it is gone, or where folders have no locks.
-    """
-    import fcntl
-
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        return None
-    return descriptor
 
 
 def _sync(folder: Path) -> None:

@@ -1,4 +1,7 @@
-"""Lets one process of a machine at a time change what lies in a folder."""
+"""Locks a file or a folder, so that one process of a machine at a time changes what it stands for.
+
+The kernel frees a lock when its process ends, in whatever way.
+"""
 
 import os
 import time
@@ -7,22 +10,22 @@ from contextlib import contextmanager, suppress
 
 
 @contextmanager
-def lock_folder(
-    folder: str | os.PathLike[str], waiting: Callable[[], None] | None = None
+def lock_path(
+    path: str | os.PathLike[str], waiting: Callable[[], None] | None = None
 ) -> Iterator[None]:
-    """Holds a lock on a folder. The kernel frees it when its process ends, in whatever way.
+    """Holds the lock of a file or a folder; waits for it as long as another process holds it.
 
     Args:
       waiting: called once if another process holds the lock for longer than a second or two.
 
     Raises:
-      OSError: when there is no such folder.
+      OSError: when there is no such file or folder.
     """
     import fcntl
 
-    descriptor = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        with suppress(OSError):  # network disks that cannot lock a folder
+        with suppress(OSError):  # network disks that have no locks
             if not _taken_soon(descriptor):
                 if waiting is not None:
                     waiting()
@@ -30,6 +33,25 @@ def lock_folder(
         yield
     finally:
         os.close(descriptor)
+
+
+def try_to_lock_folder(folder: str | os.PathLike[str]) -> int | None:
+    """Locks a folder until the descriptor that is returned is closed, or this process ends.
+
+    Returns None when another process holds it, when it is gone, or where folders have no locks.
+    """
+    import fcntl
+
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def _taken_soon(descriptor: int) -> bool:

@@ -21,7 +21,7 @@ from lepton_jax.console import say
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.io import files
 from lepton_jax.io.files import Path
-from lepton_jax.io.lock import lock_folder
+from lepton_jax.io.lock import lock_path
 
 HEARTBEAT = 20.0
 """Seconds between two signs of life."""
@@ -115,7 +115,7 @@ def _take(workdir: Path, mine: Owner) -> Owner | None:
     while True:
         with ExitStack() as stack:
             if files.is_local(workdir):
-                stack.enter_context(lock_folder(workdir))
+                stack.enter_context(lock_path(workdir))
             owner = read_owner(workdir)
             # An owner's clock may be wrong: what counts is how long we have seen no new sign.
             silent = watched is not None and time.monotonic() - began >= SILENCE

@@ -18,7 +18,7 @@ from urllib.request import url2pathname
 from lepton_jax.console import say
 from lepton_jax.errors import UserError
 from lepton_jax.io import files
-from lepton_jax.io.lock import lock_folder
+from lepton_jax.io.lock import lock_path
 from lepton_jax.io.paths import registry_root
 from lepton_jax.tracking.mlflow_errors import is_taken, mlflow_errors, name_of_store
 
@@ -127,7 +127,7 @@ def alone(uri: str) -> Iterator[None]:
     if database is None:
         yield
         return
-    with lock_folder(
+    with lock_path(
         database.parent,
         lambda: say(f"waiting for another process that changes {name_of_store(uri)}"),
     ):
