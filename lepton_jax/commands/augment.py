@@ -48,7 +48,7 @@ def augment(
 
     Examples:
       python launch.py augment --config=configs/cifar10_resnet20.py:synthetic
-      python launch.py augment --config=configs/digits_cnn.py --out=mixed.png \
+      python launch.py augment --config=configs/digits_cnn.py --out=mixed.png \\
           --config.data.augment='flip|mixup(0.2)'
     """
     from lepton_jax.config.config_file import resolve_config

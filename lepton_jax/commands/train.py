@@ -103,7 +103,7 @@ def train(
     --config=FILE.py[:ARG]          the recipe; also a record's config.json
     --config.path.to.key=value      overrides one key of it
     --workdir=DIR                   where the record goes: config, metrics, checkpoints, results
-    --longer                        go on beyond the record's own train_for
+    --longer                        go on with a --config.train_for longer than the record's
     --stretch                       the same, with the schedule drawn anew over the whole length
     --dry_run                       only describe the run, and how its parameters would be sharded
     --processes=N                   start N processes of this command here, and watch them
@@ -116,6 +116,8 @@ def train(
       python launch.py train --config=configs/digits_cnn.py --workdir=runs/digits
       python launch.py train --config=configs/digits_cnn.py --workdir=runs/sgd \\
           --config.optimizer.name=sgd --config.optimizer.learning_rate=0.1
+      python launch.py train --config=configs/digits_cnn.py --workdir=runs/digits --stretch \\
+          --config.train_for='60 epochs'
       python launch.py train --config=configs/digits_cnn.py --workdir=runs/two --processes=2
 
     SIGTERM or Ctrl-C, to any of several processes, saves and stops; the same command goes on.

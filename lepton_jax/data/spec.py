@@ -139,9 +139,10 @@ class DataSpec:
             hint = f"The column {name!r} holds {kind}" + (f" ({where})" if where else "")
         near = did_you_mean(name, self.fields) if field is None and not hint else ""
         of = {"": "", "int": " of integers", "float": " of floats"}.get(dtype, f" of {dtype}")
+        wanted = "one number" if ranks == (0,) else f"{' or '.join(map(str, ranks))} axes"
         raise UserError(
-            f"{task} needs a field {name!r}{of} with {' or '.join(map(str, ranks))} axes an "
-            f"example; the data has {describe_value(self.fields)}{near}" + (hint and f". {hint}")
+            f"{task} needs a field {name!r}{of} with {wanted} an example; the data has "
+            f"{describe_value(self.fields)}{near}" + (hint and f". {hint}")
         )
 
     def _column_hint(self, name: str, ranks: tuple[int, ...], dtype: str) -> str:

@@ -154,7 +154,7 @@ class Record:
 
     def results(self) -> dict[str, Any]:
         """Reads `{split: {metric: value}}`; empty when nothing has been evaluated."""
-        cure = "Remove it, then `evaluate` measures again"
+        cure = "`evaluate` and `train` measure again"
         results = self._optional("results.json", cure, each=dict)
         digest = results.pop("digest", None)
         if digest is not None and digest != _digest_of(results):
@@ -282,7 +282,7 @@ class Record:
         try:
             before = self.results()
         except WorkError as e:
-            say(f"{e}; it is written anew")
+            say(str(e))
             before = {}
         merged = {**before, split: files.replace_non_finite(dict(results))}
         files.write_json(self.path("results.json"), {**merged, "digest": _digest_of(merged)})

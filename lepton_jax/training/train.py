@@ -266,7 +266,7 @@ class _Run:
         if measured == step:
             return
         if measured is not None:
-            self._say(f"results.json is of step {measured}: measuring step {step}, the best left")
+            self._say(f"results.json is of step {measured}: measuring step {step}, now the best")
         if step != int(state.step):
             state = self.checkpoints.restore(step, self.layout.like)["state"]
         for name, results in self.evaluations.final(state).items():

@@ -100,7 +100,7 @@ def test_metrics_are_of_words_and_of_whole_sequences():
 
 
 def test_data_of_another_kind_is_refused():
-    with pytest.raises(UserError, match="needs a field 'target_length' of integers with 0 axes"):
+    with pytest.raises(UserError, match="'target_length' of integers with one number"):
         Translation(DataSpec({**FIELDS, "target_length": FieldSpec((2,), "int32")}, (), WORDS))
     with pytest.raises(UserError, match="has a begin and an end"):
         Translation(DataSpec(FIELDS, (), Vocabulary(("a", "b"))))

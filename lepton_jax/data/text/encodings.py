@@ -244,7 +244,7 @@ def text_in_field(example: Element, field: str) -> str:
     if field not in example:
         raise UserError(
             f"no field {field!r}{did_you_mean(field, example)}; there are: {', '.join(example)} "
-            "(data.encode says which hold texts)"
+            "(the keys of data.encode, such as data.encode.text, say which hold texts)"
         )
     text = example[field]
     if isinstance(text, np.ndarray):
