@@ -7,12 +7,11 @@ import numpy as np
 
 from lepton_jax.data.decoder import describe_example
 from lepton_jax.data.source import Columns, Split, labels_of
-from lepton_jax.errors import UserError
+from lepton_jax.data.spec import SHOWN
+from lepton_jax.errors import UserError, list_names
 
 HIDDEN = -1
 """The label of test examples whose labels are not published, as TensorFlow Datasets has it."""
-
-SHOWN = 5
 
 
 def check_label(
@@ -54,9 +53,8 @@ def absent_class_warnings(splits: Mapping[str, Columns], classes: tuple[str, ...
             continue
         absent = np.flatnonzero(np.bincount(labels, minlength=len(classes)) == 0)
         if len(absent):
-            names = ", ".join(repr(classes[k]) for k in absent[:SHOWN])
-            more = f" and {len(absent) - SHOWN} more" if len(absent) > SHOWN else ""
-            warnings.append(f"split {name!r} has no example of class {names}{more}")
+            names = list_names((repr(classes[k]) for k in absent), SHOWN)
+            warnings.append(f"split {name!r} has no example of class {names}")
     return warnings
 
 

@@ -13,9 +13,9 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from lepton_jax.data.account import SHOWN, Account
+from lepton_jax.data.account import Account
 from lepton_jax.data.naming import name_splits
-from lepton_jax.data.spec import LeftOut, Vocabulary
+from lepton_jax.data.spec import SHOWN, LeftOut, Vocabulary
 from lepton_jax.errors import UserError, describe_value
 from lepton_jax.transforms.host import Element
 

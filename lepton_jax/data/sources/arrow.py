@@ -29,8 +29,15 @@ from lepton_jax.data.sources.arrow_tables import (
     left_out_columns,
     mapped_table,
 )
-from lepton_jax.data.sources.classes import named_labels, read_labels, refuse_missing, written_out
+from lepton_jax.data.sources.classes import (
+    named_labels,
+    read_labels,
+    refuse_missing,
+    withhold_others,
+    written_out,
+)
 from lepton_jax.data.sources.columns import DIVIDING, lacks_columns, note_dividing
+from lepton_jax.data.spec import SHOWN
 from lepton_jax.errors import UserError, did_you_mean, list_names
 from lepton_jax.transforms.host import Element
 
@@ -270,12 +277,7 @@ def _labels(
             if numbers != classes:
                 ours = np.asarray([HIDDEN, *map(int, classes)], np.int32)
                 classes, labels = numbers, {n: ours[of + 1] for n, of in labels.items()}
-    hidden = {
-        name: np.full(part.table.num_rows, HIDDEN, np.int32)
-        for name, part in parts.items()
-        if name not in having
-    }
-    return classes, {**labels, **hidden}
+    return classes, withhold_others(labels, {n: p.table.num_rows for n, p in parts.items()})
 
 
 def _declared_classes(features: Mapping[str, Mapping[str, Any]], label: str) -> tuple[str, ...]:
@@ -288,7 +290,7 @@ def _declared_classes(features: Mapping[str, Mapping[str, Any]], label: str) -> 
     if len(declared) > 1:
         (one, here), (other, there) = list(declared.items())[:2]
         raise UserError(
-            f"{there}: the classes of {label!r} are {', '.join(other[:5])}, and in {here} they are "
-            f"{', '.join(one[:5])}; all files need the same classes in the same order"
+            f"{there}: the classes of {label!r} are {list_names(other, SHOWN)}, and in {here} they "
+            f"are {list_names(one, SHOWN)}; all files need the same classes in the same order"
         )
     return next(iter(declared), ())

@@ -98,6 +98,17 @@ def named_labels(
     return of
 
 
+def withhold_others(
+    labels: Mapping[str, np.ndarray], examples: Mapping[str, int]
+) -> dict[str, np.ndarray]:
+    """Returns the labels int [N] of all splits; a split that `labels` lacks withholds them.
+
+    `examples`: N of each split.
+    """
+    hidden = {name: np.full(n, HIDDEN, np.int32) for name, n in examples.items()}
+    return {**hidden, **labels}
+
+
 def written_out(classes: tuple[str, ...]) -> tuple[str, ...]:
     """Returns '0', '1', ... to the greatest of `classes` where they are numbers and not far apart:
     a label is then its own number.

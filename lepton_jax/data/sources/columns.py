@@ -11,7 +11,7 @@ from lepton_jax.data.account import Account
 from lepton_jax.data.naming import is_split_name
 from lepton_jax.data.sources.classes import NUMBER
 from lepton_jax.data.sources.rows import FileRows
-from lepton_jax.data.spec import LeftOut
+from lepton_jax.data.spec import SHOWN, LeftOut
 from lepton_jax.errors import quote
 
 LARGEST = float(np.finfo(np.float32).max)
@@ -109,7 +109,7 @@ def _float_array(value: Any) -> np.ndarray:
 
 def note_dividing(name: str, values: Sequence[Any], account: Account, cure: str = "") -> None:
     """Notes a column that seems to say of which split a row is; `values`: those that it has."""
-    shown = ", ".join(map(str, values[:5]))
+    shown = ", ".join(map(str, values[:SHOWN]))
     account.note("noticed", "columns of names of splits", f"{name!r}: {shown}{cure}")
 
 

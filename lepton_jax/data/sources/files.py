@@ -5,12 +5,12 @@ from pathlib import Path
 
 from lepton_jax.data.account import Account
 from lepton_jax.data.naming import is_hidden, is_split_name, name_splits
+from lepton_jax.data.spec import SHOWN
 from lepton_jax.errors import UserError, list_names
 from lepton_jax.io.files import name_nearest
 
 _SHARD = re.compile(r"-\d+-of-\d+.*$")
 _PART = re.compile(r"\d+|data|part.*")
-SHOWN = 5
 
 
 def split_files(

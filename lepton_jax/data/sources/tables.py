@@ -11,14 +11,13 @@ import numpy as np
 
 from lepton_jax.config.schema import Later, PathText, Running
 from lepton_jax.data.account import Account
-from lepton_jax.data.labels import HIDDEN
 from lepton_jax.data.naming import SPLITS, name_splits, split_name
 from lepton_jax.data.source import Source, Split
-from lepton_jax.data.sources.classes import label_column, read_labels
+from lepton_jax.data.sources.classes import label_column, read_labels, withhold_others
 from lepton_jax.data.sources.columns import DIVIDING, judge_columns, lacks_columns, note_dividing
 from lepton_jax.data.sources.files import split_files
 from lepton_jax.data.sources.rows import FileRows, Row, read_csv, read_jsonl
-from lepton_jax.data.spec import LeftOut
+from lepton_jax.data.spec import SHOWN, LeftOut
 from lepton_jax.errors import UserError, did_you_mean, list_names
 from lepton_jax.transforms.host import Element
 
@@ -249,7 +248,7 @@ def _divide(path: str, parts: Mapping[str, _Part], column: str) -> dict[str, _Pa
         index.setdefault(name, []).append(i)
     names = name_splits({name: name for name in index}, f"the column {column!r} of {path}")
     if "train" not in names.values():
-        shown = ", ".join(map(repr, list(index)[:5]))
+        shown = list_names(map(repr, index), SHOWN)
         raise UserError(
             f"{path}: no row is of 'train' by the column {column!r} (data.source.split), which has "
             f"{shown}; expected {', '.join(SPLITS)}"
@@ -290,12 +289,7 @@ def _read_labels(
         label,
         account,
     )
-    hidden = {
-        name: np.full(len(part.rows), HIDDEN, np.int32)
-        for name, part in parts.items()
-        if name not in having
-    }
-    return classes, {**labels, **hidden}
+    return classes, withhold_others(labels, {name: len(p.rows) for name, p in parts.items()})
 
 
 def _note_duplicates(

@@ -16,14 +16,14 @@ from typing import Any
 
 from lepton_jax.data.account import note_decoding
 from lepton_jax.data.spec import Vocabulary
-from lepton_jax.errors import UserError, WorkError
+from lepton_jax.errors import UserError, WorkError, quote
 from lepton_jax.io.atomic import replace_file
 from lepton_jax.io.paths import cache_root
 
 # Part of every digest: raise it when a tokenizer of ours is made in another way.
 _VERSION = 1
 
-SHOWN = 40
+_SHOWN = 40
 """Characters of a text that a note shows."""
 
 SPECIAL = {
@@ -104,10 +104,10 @@ class Tokenizer:
             found = self._special.search(text) if self._special else None
             if found:
                 what = f"texts with {found[0]!r}, which is read as the special token"
-                note_decoding(what, repr(text[:SHOWN]))
+                note_decoding(what, quote(text, _SHOWN))
         unknown, ids = self.vocabulary.unknown, encoding.ids
         if not ids:
-            note_decoding("texts without a token", repr(texts[0][:SHOWN]))
+            note_decoding("texts without a token", quote(texts[0], _SHOWN))
         elif unknown is not None and unknown in ids:
             i = ids.index(unknown)
             start, end = encoding.offsets[i]
