@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 from lepton_jax.console import say
-from lepton_jax.errors import UserError, WorkError, did_you_mean
+from lepton_jax.errors import UserError, WorkError, did_you_mean, list_names
 from lepton_jax.io.atomic import replace_folder
 from lepton_jax.io.paths import cache_root
 from lepton_jax.io.timestamps import utc_timestamp
@@ -26,6 +26,7 @@ from lepton_jax.registry import gates, history
 from lepton_jax.serving import loader
 from lepton_jax.tracking import mlflow_store
 from lepton_jax.tracking.mlflow_errors import (
+    database_of,
     is_missing,
     is_taken,
     mlflow_errors,
@@ -74,15 +75,12 @@ class Registry:
 
     def __init__(self, uri: str | None = None):
         self._uri = uri or mlflow_store.store_uri()
-        database = mlflow_store.database_of(self._uri)
+        database = database_of(self._uri)
         self.where = str(database or without_password(self._uri))
         self._alone = False
-        self._uploaded = ""
         self._client: Any = None
         if mlflow_store.store_exists(self._uri):
             self._connect()
-
-    # Versions.
 
     def add(self, folder: Path, model: str) -> Version:
         """Registers the bundle in `folder` as a new version of `model`.
@@ -100,11 +98,11 @@ class Registry:
             if there := self._same(model, identity):
                 self.fetch(there[0], fresh=True, intact=folder)
                 return there[0]
-            self._upload(folder, model, identity)
+            run = self._upload(folder, model, identity)
             # On a server another process may have registered the same bundle at this moment:
             # both see the same versions now, and the first one stands.
             first, *others = self._same(model, identity)
-            for mine in [v for v in others if v.run == self._uploaded]:
+            for mine in [v for v in others if v.run == run]:
                 with self._errors():
                     self._client.delete_model_version(model, str(mine.version))
                     self._client.delete_run(mine.run)
@@ -114,25 +112,22 @@ class Registry:
         """Lists the versions that are this bundle and still have a run, the oldest first."""
         return [v for v in self.versions(model) if v.id == identity and v.run]
 
-    def _upload(self, folder: Path, model: str, identity: str) -> None:
+    def _upload(self, folder: Path, model: str, identity: str) -> str:
+        """Makes a version of a bundle. Returns the id of the run that holds it."""
         from mlflow.entities import Metric
 
         metrics, now = gates.read_metrics(folder), int(time.time() * 1000)
         with self._errors():
             experiment = mlflow_store.experiment_id(self._client, self._uri, EXPERIMENT)
             run = self._client.create_run(experiment, run_name=model, tags={ID_TAG: identity})
-            self._uploaded = run.info.run_id
-            self._client.log_batch(
-                self._uploaded, [Metric(k, v, now, 0) for k, v in metrics.items()]
-            )
-            self._client.log_artifacts(self._uploaded, str(folder), ARTIFACT)
-            self._client.set_terminated(self._uploaded)
+            id_ = run.info.run_id
+            self._client.log_batch(id_, [Metric(k, v, now, 0) for k, v in metrics.items()])
+            self._client.log_artifacts(id_, str(folder), ARTIFACT)
+            self._client.set_terminated(id_)
             self._client.create_model_version(
-                model,
-                source=f"runs:/{self._uploaded}/{ARTIFACT}",
-                run_id=self._uploaded,
-                tags={ID_TAG: identity},
+                model, source=f"runs:/{id_}/{ARTIFACT}", run_id=id_, tags={ID_TAG: identity}
             )
+        return id_
 
     def models(self) -> list[str]:
         """Lists the names of all registered models, sorted."""
@@ -152,7 +147,7 @@ class Registry:
         """Looks a version up. Raises `UserError` naming those there are if it is not among them."""
         versions = {v.version: v for v in self.versions(model)}
         if number not in versions:
-            there = ", ".join(map(str, versions)) or "none"
+            there = list_names(versions) or "none"
             raise UserError(f"{model} has no version {number} in {self.where}; there are: {there}")
         return versions[number]
 
@@ -245,8 +240,6 @@ class Registry:
             self._client.log_artifacts(version.run, str(intact), ARTIFACT)
         say(f"{version.name} in {self.where} was damaged: restored from {intact}")
 
-    # Aliases, the gate and the history.
-
     def aliases(self, model: str) -> dict[str, int]:
         """Returns `{'staging': 3}`. Raises `UserError` when there is no such model.
 
@@ -310,7 +303,7 @@ class Registry:
         check_name(model)
         names = self.models()
         if model not in names:
-            there = ", ".join(names) or "none; register one: python launch.py register --help"
+            there = list_names(names) or "none; register one: python launch.py register --help"
             raise UserError(
                 f"no model is called {model!r} in {self.where}{did_you_mean(model, names)}; "
                 f"there are: {there}"
@@ -335,7 +328,7 @@ class Registry:
             self._client.search_registered_models(max_results=1)  # a server is asked here
 
     def _writable(self) -> bool:
-        database = mlflow_store.database_of(self._uri)
+        database = database_of(self._uri)
         return database is None or all(
             os.access(path, os.W_OK) for path in (database, database.parent)
         )

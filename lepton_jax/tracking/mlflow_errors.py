@@ -122,14 +122,14 @@ def explain_mlflow_error(error: Exception, uri: str) -> UserError | WorkError:
     """Returns the sentence about an error of the store at `uri`, to be raised."""
     text = without_password(str(error).strip())
     reason = _shorten(text) or type(error).__name__
-    store, path = name_of_store(uri), _database(uri)
+    store, path = name_of_store(uri), database_of(uri)
     if isinstance(error, ModuleNotFoundError):
         return UserError(f"{store} needs the package {error.name!r}: pip install it")
     said = f"{type(error).__name__} {getattr(error, 'error_code', '')} {text}"
     for pattern, kind, sentence in _KNOWN:
         if re.search(pattern, said):
-            folder = Path(path).parent if path else ""
-            facts = {"store": store, "path": path, "folder": folder, "reason": reason}
+            folder = path.parent if path else ""
+            facts = {"store": store, "path": path or "", "folder": folder, "reason": reason}
             return kind(sentence.format(**facts, uri=without_password(uri)))  # type: ignore[return-value]
     for cause in _CAUSES:
         if cause in text:
@@ -139,7 +139,7 @@ def explain_mlflow_error(error: Exception, uri: str) -> UserError | WorkError:
 
 def name_of_store(uri: str) -> str:
     """Returns what messages call the store at `uri`."""
-    path = _database(uri)
+    path = database_of(uri)
     return f"the database {path}" if path else f"MLflow at {without_password(uri)}"
 
 
@@ -148,9 +148,11 @@ def without_password(text: str) -> str:
     return re.sub(r"://[^/@\s]+@", "://", text)
 
 
-def _database(uri: str) -> str:
-    """Returns the file of a SQLite store; '' for any other."""
-    return uri.removeprefix("sqlite:///").partition("?")[0] if uri.startswith("sqlite:///") else ""
+def database_of(uri: str) -> Path | None:
+    """Returns the file of a SQLite store; None for a server, and for a store in memory."""
+    if not uri.startswith("sqlite:///") or ":memory:" in uri:
+        return None
+    return Path(uri.removeprefix("sqlite:///").partition("?")[0])
 
 
 def _shorten(text: str) -> str:

@@ -20,7 +20,7 @@ from lepton_jax.errors import UserError
 from lepton_jax.io import files
 from lepton_jax.io.lock import lock_path
 from lepton_jax.io.paths import registry_root
-from lepton_jax.tracking.mlflow_errors import is_taken, mlflow_errors, name_of_store
+from lepton_jax.tracking.mlflow_errors import database_of, is_taken, mlflow_errors, name_of_store
 
 LOCK_SECONDS = 5.0
 """How long a database that another process has locked is waited for."""
@@ -29,13 +29,6 @@ LOCK_SECONDS = 5.0
 def store_uri() -> str:
     """Returns the address of the store, of which nothing need be there yet."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{registry_root()}/registry.db"
-
-
-def database_of(uri: str) -> Path | None:
-    """Returns the file of a SQLite store; None for a server."""
-    if not uri.startswith("sqlite:///") or ":memory:" in uri:
-        return None
-    return Path(uri.removeprefix("sqlite:///").partition("?")[0])
 
 
 def store_exists(uri: str) -> bool:

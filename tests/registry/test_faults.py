@@ -345,7 +345,7 @@ def test_two_that_register_one_bundle_at_once_on_a_server_get_one_version(
 
     def together(self, *arguments):
         barrier.wait(10)
-        upload(self, *arguments)
+        return upload(self, *arguments)
 
     monkeypatch.setattr(Registry, "_upload", together)
     found: list[int] = []
