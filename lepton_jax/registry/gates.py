@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lepton_jax.errors import UserError
+from lepton_jax.errors import UserError, list_names
 from lepton_jax.serving import loader
 from lepton_jax.tracking.conditions import COMPARISONS, split_condition
 from lepton_jax.trees import flatten_dict
@@ -106,7 +106,7 @@ def unmet_conditions(gate: Iterable[Condition], metrics: Mapping[str, float]) ->
     for c in gate:
         value = metrics.get(c.metric)
         if value is None:
-            there = ", ".join(sorted(metrics)) or "none"
+            there = list_names(sorted(metrics)) or "none"
             what = f"the gate asks for {c}, but the bundle states no {c.metric!r} (it has: {there})"
             cure = "run: python launch.py evaluate --workdir=DIR, and export again"
             refusals.append(Refusal("metric missing", what, cure))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lepton_jax.errors import UserError, WorkError, did_you_mean
+from lepton_jax.errors import UserError, WorkError, did_you_mean, list_names
 from lepton_jax.io.timestamps import utc_timestamp
 from lepton_jax.registry import gates, history
 from lepton_jax.registry.store import Registry, Version, check_name
@@ -176,7 +176,7 @@ def set_gate(model: str, conditions: Sequence[str] | None = None) -> Gate:
         stated = sorted({name for v in registry.versions(model) for name in v.metrics})
         for condition in wanted:
             if condition.metric not in stated:
-                there = ", ".join(stated) or "none"
+                there = list_names(stated) or "none"
                 raise UserError(
                     f"gate '{condition}': no version of {model} states {condition.metric!r}"
                     f"{did_you_mean(condition.metric, stated)}; they state: {there}"

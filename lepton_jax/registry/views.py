@@ -1,6 +1,5 @@
 """What the registry holds, for people to read: `list`, `show` and `diff`."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -136,8 +135,8 @@ def diff_versions(first: str, second: str) -> VersionDifference:
 def _statements(folder: Path) -> dict[str, Any]:
     statements: dict[str, Any] = {}
     for name in ("lineage", "metrics", "signature"):
-        statements |= flatten_dict({name: json.loads((folder / f"{name}.json").read_bytes())})
-    manifest = json.loads((folder / loader.MANIFEST).read_bytes())
+        statements |= flatten_dict({name: loader.read_object(folder, f"{name}.json")})
+    manifest = loader.read_object(folder, loader.MANIFEST)
     digests = {f"file {f['path']}": f["sha256"][:12] for f in manifest["files"]}
     # The JSON files are compared above, statement by statement.
     compared = statements | {k: v for k, v in digests.items() if not k.endswith(".json")}
