@@ -9,10 +9,6 @@ from lepton_jax.errors import UserError
 from lepton_jax.export.exportable import Exportable
 from lepton_jax.export.lineage import scrub_values
 from lepton_jax.serving import loader
-from lepton_jax.serving.loader import MANIFEST, bundle_id
-
-NOT_LISTED = "not listed in the manifest"
-"""How the loader's sentence on a file that does not belong to a bundle ends."""
 
 
 def describe_replaced(target: Path, model: Exportable, out: str, replace: bool) -> str:
@@ -26,13 +22,14 @@ def describe_replaced(target: Path, model: Exportable, out: str, replace: bool) 
     if not any(target.iterdir()):
         return ""
     try:
-        bundle_files = loader.read_object(target, MANIFEST).keys() == {"files", "format_version"}
+        manifest = loader.read_object(target, loader.MANIFEST)
     except loader.BundleError:
-        bundle_files = False
-    if not bundle_files:
+        manifest = {}
+    if manifest.keys() != {"files", "format_version"}:
         raise UserError(f"--out={out} exists and is no bundle; give a folder that does not exist")
     faults = loader.find_faults(target)
-    own = [f.removesuffix(": " + NOT_LISTED) for f in faults if f.endswith(NOT_LISTED)]
+    end = f": {loader.NOT_LISTED}"
+    own = [f.removesuffix(end) for f in faults if f.endswith(end)]
     if own:
         more = f" and {len(own) - 1} more files" if len(own) > 1 else ""
         raise UserError(
@@ -45,23 +42,25 @@ def describe_replaced(target: Path, model: Exportable, out: str, replace: bool) 
         lineage = loader.read_object(target, "lineage.json")
     except loader.BundleError:
         return ""  # damaged
-    named = f"{bundle_id(target)[:19]} (step {lineage.get('step')}, {_judgement(target)})"
+    judgement = "verified" if _is_verified(target) else "not verified"
+    named = f"{loader.bundle_id(target)[:19]} (step {lineage.get('step')}, {judgement})"
     if not _is_same_run(lineage, model):
         raise UserError(
             f"--out={out} holds the bundle of another run, {named}; choose another --out, or give "
             "--replace to put this one in its place"
         )
-    replaced = f"{out} held {named} of the same run, and holds the new one: verify it again"
-    return replaced if _judgement(target) == "verified" else ""
+    if not _is_verified(target):
+        return ""
+    return f"{out} held {named} of the same run, and holds the new one: verify it again"
 
 
-def _judgement(target: Path) -> str:
+def _is_verified(target: Path) -> bool:
+    """Tells whether the bundle in a folder has a verdict, which is good and its own."""
     try:
         verdict = loader.read_object(target, loader.VERDICT)
     except loader.BundleError:
-        return "not verified"
-    good = verdict.get("ok") is True and verdict.get("id") == bundle_id(target)
-    return "verified" if good else "not verified"
+        return False
+    return verdict.get("ok") is True and verdict.get("id") == loader.bundle_id(target)
 
 
 def _is_same_run(lineage: Mapping[str, Any], model: Exportable) -> bool:
@@ -71,5 +70,5 @@ def _is_same_run(lineage: Mapping[str, Any], model: Exportable) -> bool:
     if lineage.get("config_fingerprint") == model.fingerprint:
         return True
     theirs, config = lineage.get("config"), json.loads(json.dumps(scrub_values(model.config)))
-    length = "train_for"
-    return isinstance(theirs, dict) and {**theirs, length: ""} == {**config, length: ""}
+    any_length = {"train_for": ""}
+    return isinstance(theirs, dict) and theirs | any_length == config | any_length

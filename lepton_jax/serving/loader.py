@@ -28,6 +28,9 @@ VERDICT = "verdict.json"
 UNLISTED = frozenset({MANIFEST, VERDICT})
 """Files of a bundle that its manifest does not list: itself, and the verdict about the bundle."""
 
+NOT_LISTED = "not listed in the manifest"
+"""How the sentence of `find_faults` about a file that does not belong to a bundle ends."""
+
 MAX_BATCH = 256
 """Larger batches are split, and smaller ones padded to a power of two: few shapes to compile."""
 
@@ -182,7 +185,7 @@ def find_faults(folder: str | os.PathLike[str]) -> list[str]:
     found = {} if canonical else {MANIFEST: "has been edited"}
     found |= {p: there[p] for p in sorted(there) if there[p]}
     extra = sorted(there.keys() - listed.keys() - UNLISTED)
-    found |= {p: "not listed in the manifest" for p in extra if not there[p]}
+    found |= {p: NOT_LISTED for p in extra if not there[p]}
     for path, (size, digest) in listed.items():
         if path not in there:  # a path that leads out of the folder is never among `there`
             found[path] = "missing"
