@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from lepton_jax.config.config import Config
+from lepton_jax.config.user_code import TRACEBACK
 from lepton_jax.console import say
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.io import files
@@ -30,6 +31,11 @@ from lepton_jax.io.timestamps import utc_timestamp
 from lepton_jax.tracking.chain import Basis, Row, text_digest
 from lepton_jax.tracking.rows import RowFile
 from lepton_jax.tracking.seldom import SeldomWriter
+
+NEEDED = ("config.json", "provenance.json")
+"""The files without which a folder holds no record."""
+LEFT_BY_FAILED_START = ("status.json", TRACEBACK, "mlflow.json", "wandb.json")
+"""What a run that failed before it recorded anything may leave to the next one in its workdir."""
 
 End = Literal["finished", "stopped", "pruned", "failed"]
 
@@ -70,12 +76,7 @@ class Record:
                 "back, or choose another --workdir"
             )
         files.make_dir(workdir)
-        for name in (
-            "status.json",
-            "traceback.txt",
-            "mlflow.json",
-            "wandb.json",
-        ):  # of a failed start
+        for name in LEFT_BY_FAILED_START:
             files.remove(record.path(name))
         # config.json comes last: a folder without it was killed before there was a record.
         facts = files.replace_non_finite({**provenance, "config": text_digest(config_json)})
@@ -96,9 +97,7 @@ class Record:
         Raises:
           UserError: when there is none.
         """
-        names = ("config.json", "provenance.json")
-        gone = [n for n in names if not files.exists(files.join_path(workdir, n))]
-        if gone:
+        if gone := _missing_files(workdir):
             raise UserError(
                 f"{workdir} holds no record of a run (no {' and '.join(gone)})"
                 f"{files.name_nearest(workdir)}; launch.py runs DIR lists those below a folder"
@@ -108,10 +107,7 @@ class Record:
     @staticmethod
     def exists(workdir: Path) -> bool:
         """Tells whether there is a record in `workdir`."""
-        return all(
-            files.exists(files.join_path(workdir, name))
-            for name in ("config.json", "provenance.json")
-        )
+        return not _missing_files(workdir)
 
     def path(self, *names: str) -> str:
         """Returns the path of a file in the workdir."""
@@ -316,6 +312,11 @@ class Record:
             f"{self.path('metrics.jsonl')} {how}. Put the file back, or let the checkpoint do it: "
             f"python launch.py train --config={self.path('config.json')} --workdir={self.workdir}"
         )
+
+
+def _missing_files(workdir: Path) -> list[str]:
+    """Lists the files of `NEEDED` that a folder lacks."""
+    return [name for name in NEEDED if not files.exists(files.join_path(workdir, name))]
 
 
 def _digest_of(results: Mapping[str, Any]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from lepton_jax.tracking.best import sign_of
 from lepton_jax.tracking.chain import text_digest
 from lepton_jax.tracking.claim import read_owner
 from lepton_jax.tracking.conditions import COMPARISONS, split_condition
-from lepton_jax.tracking.record import Record
+from lepton_jax.tracking.record import NEEDED, Record
 from lepton_jax.trees import flatten_dict
 
 _SKIPPED = {"checkpoints", "tensorboard", "wandb", "__pycache__"}
@@ -112,9 +112,8 @@ def _records(folder: str, name: str) -> Iterator[tuple[str, str]]:
 
 def _is_part(folder: str) -> bool:
     """Tells whether a folder holds a record of which config.json or provenance.json is gone."""
-    names = ("config.json", "provenance.json")
     return files.exists(files.join_path(folder, "metrics.jsonl")) and any(
-        files.exists(files.join_path(folder, name)) for name in names
+        files.exists(files.join_path(folder, name)) for name in NEEDED
     )
 
 
