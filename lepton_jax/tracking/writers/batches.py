@@ -51,10 +51,7 @@ def read_note(path: str, *keys: str) -> dict[str, Any]:
     if not files.exists(path):
         return {}
     try:
-        note = files.read_json(path)
+        return files.read_object(path, **dict.fromkeys(keys, str))
     except WorkError:
-        note = None
-    if not isinstance(note, dict) or not all(isinstance(note.get(key), str) for key in keys):
         say(f"warning: {path} is damaged: the whole record is shown as a new run")
         return {}
-    return note

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Protocol, runtime_checkable
 
 from lepton_jax.config.config import Config
+from lepton_jax.config.user_code import describe_error
 from lepton_jax.console import say
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.tracking.chain import Row
@@ -207,9 +208,7 @@ def _explain_mistake(key: str, error: BaseException) -> str:
 
 def _reason(error: BaseException) -> str:
     """Returns the first line of an error; with its kind and place where it is not one of ours."""
-    first = (str(error).strip().splitlines() or [""])[0][:300]
     if isinstance(error, UserError | WorkError):
-        return first
+        return str(error).partition("\n")[0]
     at = traceback.extract_tb(error.__traceback__)[-1]
-    kind = f"{type(error).__name__}: {first}".removesuffix(": ")
-    return f"{kind} ({at.filename}:{at.lineno})"
+    return f"{describe_error(error)} ({at.filename}:{at.lineno})"
