@@ -12,6 +12,7 @@ from lepton_jax.tracking.best import usual_mode
 from lepton_jax.training import optimizer
 from lepton_jax.training.build import BuiltRun
 from lepton_jax.training.program import Program
+from lepton_jax.training.schedules import build_schedule
 from lepton_jax.training.state import State
 from lepton_jax.training.supervised import Fit
 from lepton_jax.trees import flatten_tree
@@ -56,7 +57,7 @@ def _of_best(program: Program) -> Iterator[str]:
 def _of_rates(program: Program) -> Iterator[str]:
     config, durations = program.config, program.durations
     total = durations.total_steps
-    shape = config.schedule.build(total, durations.steps)
+    shape = build_schedule(config.schedule, durations)
     steps = np.unique(np.linspace(0, total - 1, LOOKED_AT).astype(int))
     if config.optimizer.learning_rate == 0 or not any(float(shape(int(step))) for step in steps):
         yield f"the learning rate is 0 at all {total} steps: nothing trains"

@@ -9,6 +9,7 @@ from lepton_jax.training import saved
 from lepton_jax.training.checkpoints import list_steps
 from lepton_jax.training.durations import Durations
 from lepton_jax.training.program import Program
+from lepton_jax.training.schedules import build_schedule
 
 
 def check_longer(workdir: str, program: Program, stretch: bool) -> None:
@@ -65,5 +66,5 @@ def compare_lengths(
 
 def learning_rate(config: Config, durations: Durations, step: int) -> float:
     """Returns the learning rate of the step that follows `step` steps."""
-    schedule = config.schedule.build(durations.total_steps, durations.steps)
+    schedule = build_schedule(config.schedule, durations)
     return config.optimizer.learning_rate * float(schedule(step))
