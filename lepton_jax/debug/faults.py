@@ -14,6 +14,7 @@ from lepton_jax.debug.observe import ObservedStep
 from lepton_jax.debug.operation import FaultyOperation, Kind
 from lepton_jax.debug.replay import Snapshot
 from lepton_jax.debug.taps import BrokenModule
+from lepton_jax.errors import list_names
 from lepton_jax.trees import flatten_tree
 
 LARGE = 1e4
@@ -80,7 +81,7 @@ def _in_batch(snapshot: Snapshot, step: ObservedStep) -> Fault | None:
             return Fault(
                 "batch",
                 f"field {name!r}: {counts}",
-                (f"examples of the train split: {_list_some(rows.tolist())}", source),
+                (f"examples of the train split: {list_names(rows.tolist(), LISTED)}", source),
                 _kind(counts),
             )
     return None
@@ -164,7 +165,7 @@ def _not_finite(tree: Any) -> dict[str, NumberCounts]:
 def _describe(bad: Mapping[str, NumberCounts], of: str) -> tuple[str, tuple[str, ...], Kind]:
     """Returns what, details and kind of a fault in named arrays, of which the first counts."""
     (name, counts), *others = bad.items()
-    more = (f"also: {_list_some([k for k, _ in others])}",) if others else ()
+    more = (f"also: {list_names((k for k, _ in others), LISTED)}",) if others else ()
     return f"{name}: {counts} ({len(bad)} {of})", more, _kind(counts)
 
 
@@ -182,8 +183,3 @@ def _kind(counts: NumberCounts) -> Kind:
 
 def _value(x: Any) -> str:
     return f"{float(np.asarray(concrete_value(x))):.4g}"
-
-
-def _list_some(items: list[Any]) -> str:
-    more = f" and {len(items) - LISTED} more" if len(items) > LISTED else ""
-    return ", ".join(map(str, items[:LISTED])) + more

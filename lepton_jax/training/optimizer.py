@@ -14,7 +14,7 @@ from lepton_jax.config.components import Component, component_keys, resolve_comp
 from lepton_jax.config.config import OptimizerConfig
 from lepton_jax.config.schema import is_off
 from lepton_jax.config.user_code import blame
-from lepton_jax.errors import UserError, WorkError, describe_value, did_you_mean
+from lepton_jax.errors import UserError, describe_value, did_you_mean, list_names
 from lepton_jax.training.evaluation_params import (
     evaluated_params,
     has_evaluation_params,
@@ -22,9 +22,6 @@ from lepton_jax.training.evaluation_params import (
 )
 from lepton_jax.training.lora import is_adapter
 from lepton_jax.trees import path_name
-
-SHOWN = 8
-"""Parameters that an error lists."""
 
 
 def build_optimizer(config: OptimizerConfig, shape: Any) -> optax.GradientTransformation:
@@ -102,8 +99,6 @@ def _call_optimizer(
     def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> Any:
         try:
             updates, state = made.update(grads, state, params, **extra)
-        except (UserError, WorkError):
-            raise
         except Exception as e:  # noqa: BLE001  whatever a user's optimizer raises
             missing = isinstance(e, TypeError) and "missing" in str(e)
             cure = (
@@ -145,11 +140,10 @@ def label_groups(config: OptimizerConfig, tree: Any) -> Any:
     if unused:
         name, group = next(iter(unused.items()))
         names = [path_name(p) for p, _ in jax.tree_util.tree_leaves_with_path(tree)]
-        there = ", ".join(names[:SHOWN]) + (f" ... ({len(names)})" if names[SHOWN:] else "")
         cure = "; with lora the adapters alone train: --config.optimizer.groups={}"
         raise UserError(
             f"optimizer.groups.{name}.pattern = {group.pattern!r} matches no parameter"
-            f"{did_you_mean(group.pattern, names)}; there are: {there}"
+            f"{did_you_mean(group.pattern, names)}; there are: {list_names(names, most=8)}"
             f"{cure if any(map(is_adapter, names)) else ''}"
         )
     return labels
