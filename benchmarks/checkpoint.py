@@ -17,6 +17,7 @@ from lepton_jax.training import build, loop
 from lepton_jax.training.checkpoints import Checkpoints
 from lepton_jax.training.feed import DeviceFeed
 from lepton_jax.training.layout import build_layout
+from lepton_jax.training.load_data import load_data
 from lepton_jax.training.runtime import runtime
 
 MEGABYTES = 100
@@ -68,7 +69,7 @@ def _every_hundred_steps(pairs: int) -> Line:
     config, _ = config_file.load_config(case.config, case.overrides)
     steps = 200
     with runtime(config.precision), tempfile.TemporaryDirectory() as folder:
-        data = build.load_data(config)
+        data = load_data(config)
         program = build.build_program(config, data)
         placed = build_layout(program)
         feed = DeviceFeed(placed, data.splits["train"])

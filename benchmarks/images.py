@@ -26,6 +26,7 @@ from lepton_jax.data.loader import make_loader
 from lepton_jax.training import build
 from lepton_jax.training.feed import DeviceFeed, build_order
 from lepton_jax.training.layout import build_layout
+from lepton_jax.training.load_data import load_data
 from lepton_jax.training.runtime import runtime
 
 ROOT = Path(__file__).parent.parent
@@ -78,7 +79,7 @@ def augmentation(pairs: int) -> list[Line]:
 
 def steps_of(config: Config, steps: int) -> Callable[[], float]:
     """Takes some steps of a run, with its data on the device; the seconds that it took."""
-    data = build.load_data(config)
+    data = load_data(config)
     placed = build_layout(build.build_program(config, data))
     feed = DeviceFeed(placed, data.splits["train"])
     zeros = placed.empty_sums()
@@ -135,7 +136,7 @@ def streaming() -> Line:
 
 def _rate(config: Config, workers: int) -> float:
     """Images a second of the stream, with no step beside it."""
-    data = build.load_data(config)
+    data = load_data(config)
     train = data.splits["train"]
     order = build_order(config, train)
     batches = make_loader(train, order, 0, 24, workers=workers)

@@ -28,6 +28,7 @@ from lepton_jax.tracking.record import Record
 from lepton_jax.training import build, loop
 from lepton_jax.training.feed import DeviceFeed
 from lepton_jax.training.layout import Layout, build_layout
+from lepton_jax.training.load_data import load_data
 from lepton_jax.training.program import Program
 from lepton_jax.training.runtime import runtime
 from lepton_jax.training.state import State, Totals
@@ -123,7 +124,7 @@ class Recorder(Silent):
 def measure(config: Config, steps: int, pairs: int) -> list[float]:
     """The bare loop's seconds over ours."""
     with runtime(config.precision), tempfile.TemporaryDirectory() as folder:
-        data = build.load_data(config)
+        data = load_data(config)
         program = build.build_program(config, data)
         placed = build_layout(program)
         feed = DeviceFeed(placed, data.splits["train"])

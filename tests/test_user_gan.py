@@ -16,6 +16,7 @@ from lepton_jax.errors import UserError
 from lepton_jax.nn.batch import Batch
 from lepton_jax.training import build
 from lepton_jax.training.learner import Tools
+from lepton_jax.training.load_data import load_data
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ def test_what_a_step_of_ones_own_does_not_use_is_not_asked_for(
         monkeypatch.setattr(gan.GAN, "update", forgetful)
     config["data"]["augment"] = changes.get("augment", "")
     checked = validate_config({**config, "ema": changes.get("ema", 0.0)})
-    traced = build.build_program(checked, build.load_data(checked)).training.traced
+    traced = build.build_program(checked, load_data(checked)).training.traced
     with pytest.raises(UserError, match=said) if said else nullcontext():
         traced.refuse_unused()
 

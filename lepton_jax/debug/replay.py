@@ -17,6 +17,7 @@ from lepton_jax.training import build, init_from
 from lepton_jax.training.checkpoints import Checkpoints
 from lepton_jax.training.feed import build_batch, build_feed, build_order, fits_on_device
 from lepton_jax.training.layout import Layout, build_layout, single_device_layout
+from lepton_jax.training.load_data import load_data
 from lepton_jax.training.program import Program
 from lepton_jax.training.state import State
 
@@ -48,7 +49,7 @@ def replay_step(workdir: str, step: int, config: Config) -> Snapshot:
       UserError: when there is no such step, or the data is not that of the run.
     """
     record = Record.open(workdir)
-    data = build.load_data(config, tokenizer=record.tokenizer_text())
+    data = load_data(config, tokenizer=record.tokenizer_text())
     program = build.build_program(config, data)
     total = program.durations.total_steps
     if not 0 <= step < total:

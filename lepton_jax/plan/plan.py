@@ -14,6 +14,7 @@ from lepton_jax.plan.compile import CompiledStep, compile_step
 from lepton_jax.plan.estimate import Estimate, count_domains, estimate_step, link_seconds
 from lepton_jax.training import build
 from lepton_jax.training.layout import build_layout
+from lepton_jax.training.load_data import load_data
 from lepton_jax.training.program import Program
 from lepton_jax.training.runtime import runtime
 
@@ -50,7 +51,7 @@ def plan_run(
 
 def _load_data(config: Config, look_only: bool) -> Dataset:
     try:
-        return build.load_data(config, look_only=look_only)
+        return load_data(config, look_only=look_only)
     except BrokenPart:
         raise
     except UserError as e:

@@ -15,6 +15,7 @@ from lepton_jax.nn.rng import Noise, example_keys
 from lepton_jax.plots import figures
 from lepton_jax.training import build
 from lepton_jax.training.feed import build_order
+from lepton_jax.training.load_data import load_data
 from lepton_jax.training.runtime import runtime
 
 
@@ -34,7 +35,7 @@ def draw_augmentations(config: Config, path: str, examples: int, draws: int) -> 
             f"--examples={examples}: expected 1 to {config.batch_size}, config.batch_size"
         )
     with runtime(config.precision), keeping_tracebacks():
-        data = build.load_data(config)
+        data = load_data(config)
         program = build.build_program(config, data)
         field = data.spec.fields.get("image")
         if field is None or len(field.shape) != 3:

@@ -17,7 +17,7 @@ from lepton_jax.evaluation.schedule import Evaluations
 from lepton_jax.placement.mesh import BatchPlacement
 from lepton_jax.tracking.record import Record
 from lepton_jax.training.layout import Layout, build_layout
-from lepton_jax.training.load_data import load_data as load_data
+from lepton_jax.training.load_data import load_data
 from lepton_jax.training.program import Program
 
 

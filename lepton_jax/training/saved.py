@@ -19,9 +19,10 @@ from lepton_jax.tracking.best import best_step
 from lepton_jax.tracking.chain import text_digest
 from lepton_jax.tracking.record import Record
 from lepton_jax.training import lora, optimizer
-from lepton_jax.training.build import build_program, load_data
+from lepton_jax.training.build import build_program
 from lepton_jax.training.checkpoints import Checkpoints, newest_basis
 from lepton_jax.training.layout import single_device_layout
+from lepton_jax.training.load_data import load_data
 from lepton_jax.training.program import Program
 from lepton_jax.training.state import State
 from lepton_jax.trees import flatten_tree, unflatten_tree

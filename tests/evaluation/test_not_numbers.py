@@ -21,6 +21,7 @@ from lepton_jax.metrics.classification import BitsPerCharacter, Perplexity
 from lepton_jax.tracking.best import best_step
 from lepton_jax.training import build
 from lepton_jax.training.layout import single_device_layout
+from lepton_jax.training.load_data import load_data
 from tests.training.test_learner import CONFIG
 
 
@@ -46,7 +47,7 @@ def measured(most: int, **changes: Any) -> tuple[dict[str, Any], int, int]:
             "model": {"name": f"{__name__}:Broken", "most": most}, **changes,
         }
     )  # fmt: skip
-    data = build.load_data(config)
+    data = load_data(config)
     program = build.build_program(config, data)
     layout = single_device_layout(program)
     state = program.training.init(jnp.uint32(0), program.training.hyper())

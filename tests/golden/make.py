@@ -22,8 +22,9 @@ from lepton_jax.ablation.question.experiment_file import load_experiment
 from lepton_jax.ablation.question.trials import expand_trials
 from lepton_jax.config.config_file import load_config
 from lepton_jax.config.trialable import hyper_of, program_key
-from lepton_jax.training.build import build_program, load_data
+from lepton_jax.training.build import build_program
 from lepton_jax.training.layout import single_device_layout
+from lepton_jax.training.load_data import load_data
 from lepton_jax.trees import flatten_tree
 from tests.golden import shapes
 from tests.golden.compare import write

@@ -15,6 +15,7 @@ from lepton_jax.metrics.detection import AveragePrecision
 from lepton_jax.placement import strategies
 from lepton_jax.training import build
 from lepton_jax.training.layout import Layout
+from lepton_jax.training.load_data import load_data
 
 TRUE = np.array([[[0.1, 0.1, 0.3, 0.3], [0.5, 0.5, 0.9, 0.9]], [[0.2, 0.2, 0.6, 0.6], [0] * 4]])
 AWAY = (0.6, 0.1, 0.8, 0.3)
@@ -102,7 +103,7 @@ PLACEMENTS = {
 def test_every_example_is_gathered_once_and_in_order(place):
     """13 examples in batches of 8: the last one is padded."""
     config = config_file.load_config("configs/bccd_detector.py:tiny")[0]
-    data = build.load_data(config)
+    data = load_data(config)
     program = build.build_program(config, data)
     layout = Layout(program, place(jax.devices()))
     train = data.splits["train"]

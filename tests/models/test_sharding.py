@@ -11,6 +11,7 @@ from lepton_jax.config.components import resolve_component
 from lepton_jax.placement import strategies
 from lepton_jax.training import build
 from lepton_jax.training.layout import Layout
+from lepton_jax.training.load_data import load_data
 from lepton_jax.trees import flatten_tree
 
 RECIPES = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))
@@ -63,7 +64,7 @@ def specs(name, shape, outputs, keys, mesh):
 )
 def test_a_tiny_recipe_can_be_spread(path):
     config = config_file.load_config(f"{path}:tiny")[0]
-    program = build.build_program(config, build.load_data(config))
+    program = build.build_program(config, load_data(config))
     for mesh in MESHES:
         layout = Layout(program, strategies.mesh(jax.devices(), **mesh))
         assert layout.specs.keys() == layout.parameters.keys(), mesh

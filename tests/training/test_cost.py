@@ -11,6 +11,7 @@ from lepton_jax.perf.chips import CHIPS, find_chip
 from lepton_jax.perf.utilization import Utilization
 from lepton_jax.training import build
 from lepton_jax.training.cost import model_flops, step_flops
+from lepton_jax.training.load_data import load_data
 
 DECODER: dict[str, Any] = {
     "model": {"name": "transformer", "layers": 2, "width": 32, "heads": 2},
@@ -28,7 +29,7 @@ def config() -> Config:
 
 
 def program_of(config: Config):
-    return build.build_program(config, build.load_data(config))
+    return build.build_program(config, load_data(config))
 
 
 def test_a_step_of_a_decoder_costs_what_the_formula_says(config: Config):

@@ -18,6 +18,7 @@ from lepton_jax.errors import UserError
 from lepton_jax.training import build, optimizer, saved
 from lepton_jax.training.checkpoints import Checkpoints
 from lepton_jax.training.ema import decay_at
+from lepton_jax.training.load_data import load_data
 from lepton_jax.training.runtime import runtime
 from tests.training.test_learner import CONFIG
 from tests.training.test_optimizer import PARAMS, section
@@ -43,7 +44,7 @@ def trained(steps: int, **changes: Any) -> tuple[list[Any], list[Any]]:
     """The kernels that train and those that are evaluated, before the first and after each step."""
     config = validate_config({**CONFIG, **changes})
     with runtime("float64"):
-        data = build.load_data(config)
+        data = load_data(config)
         training = build.build_program(config, data).training
         columns = data.splits["train"].rows(np.arange(config.batch_size))
         columns["image"] = (columns["image"] / 255).astype(np.float64)

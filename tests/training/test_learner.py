@@ -10,6 +10,7 @@ import pytest
 from lepton_jax.config.validation import validate_config
 from lepton_jax.training import build
 from lepton_jax.training.accumulate import accumulate
+from lepton_jax.training.load_data import load_data
 from lepton_jax.training.runtime import runtime
 
 BATCH, RATE = 12, 0.5
@@ -44,7 +45,7 @@ def softmax_regression(kernel: Any, bias: Any, image: Any, label: Any) -> dict[s
 def test_a_step_descends_the_mean_gradient_of_the_whole_batch(accumulated: int):
     config = validate_config(CONFIG | {"accumulate": accumulated})
     with runtime("float64"):
-        data = build.load_data(config)
+        data = load_data(config)
         training = build.build_program(config, data).training
         columns = data.splits["train"].rows(np.arange(BATCH))
         columns["image"] = (columns["image"] / 255).astype(np.float64)

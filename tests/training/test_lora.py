@@ -19,6 +19,7 @@ from lepton_jax.errors import UserError
 from lepton_jax.io.weight_files import read_safetensors
 from lepton_jax.training import build, init_from, saved
 from lepton_jax.training.layout import single_device_layout
+from lepton_jax.training.load_data import load_data
 from lepton_jax.training.lora import ALPHA, adapter_specs, merge_adapters
 from lepton_jax.training.state import State
 from lepton_jax.trees import flatten_tree
@@ -38,7 +39,7 @@ def losses(workdir: Path, name: str = "train/loss") -> list[float]:
 def first(config: dict[str, Any]) -> tuple[Any, State]:
     """The program of a config and its state before the first step."""
     made = validate_config(config)
-    program = build.build_program(made, build.load_data(made))
+    program = build.build_program(made, load_data(made))
     return program, init_from.initial_state(single_device_layout(program))[0]
 
 

@@ -13,6 +13,7 @@ from lepton_jax.errors import UserError
 from lepton_jax.training import build
 from lepton_jax.training.accumulate import accumulate
 from lepton_jax.training.durations import Durations
+from lepton_jax.training.load_data import load_data
 from lepton_jax.training.step import TrainingStep
 
 CONFIG: dict[str, Any] = {
@@ -73,7 +74,7 @@ def test_means_are_totals_over_weights_and_zero_where_nothing_was_counted():
 
 def test_the_names_of_sums_are_those_of_a_step_though_only_the_loss_was_traced():
     config = validate_config(CONFIG)
-    program = build.build_program(config, build.load_data(config))
+    program = build.build_program(config, load_data(config))
     training = program.training
     batch = {
         name: jnp.zeros((32, *f.shape), f.dtype) for name, f in program.spec.fields.items()

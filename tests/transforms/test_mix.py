@@ -16,6 +16,7 @@ from lepton_jax.nn.rng import Noise, example_keys
 from lepton_jax.placement import strategies
 from lepton_jax.tasks.classification import ImageClassification
 from lepton_jax.training import build
+from lepton_jax.training.load_data import load_data
 from lepton_jax.transforms.mix import cutmix, mixup
 
 B, H, W, K = 16, 6, 8, 5
@@ -168,6 +169,6 @@ def test_a_task_that_does_not_read_mixed_labels_is_refused(
     if task == "image_classification":
         prepared = dataclasses.replace(config.data, prepare=parse_pipeline("transform", "scale"))
         config = dataclasses.replace(config, data=prepared)
-    traced = build.build_program(config, build.load_data(config)).training.traced
+    traced = build.build_program(config, load_data(config)).training.traced
     with pytest.raises(UserError, match="does not read them") if refused else nullcontext():
         traced.refuse_unused()

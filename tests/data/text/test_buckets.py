@@ -18,6 +18,7 @@ from lepton_jax.errors import UserError
 from lepton_jax.training import build
 from lepton_jax.training.feed import CompiledAhead, DeviceFeed
 from lepton_jax.training.layout import build_layout
+from lepton_jax.training.load_data import load_data
 
 RECIPE = str(Path(__file__).parents[3] / "configs/trec_cnn.py")
 N, B, T = 1003, 32, 40
@@ -78,7 +79,7 @@ def test_the_programs_of_all_lengths_are_compiled_in_threads_beside_each_other(
 ):
     monkeypatch.setattr("lepton_jax.training.feed.REPORT_EVERY", 0.0)
     config, _ = config_file.load_config(f"{RECIPE}:tiny", {"data.buckets": "(6, 8, 12, 40)"})
-    data = build.load_data(config)
+    data = load_data(config)
     placed = build_layout(build.build_program(config, data))
     steps = range(12)
     said: list[str] = []
