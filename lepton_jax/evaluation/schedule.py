@@ -29,6 +29,8 @@ class Evaluations:
     ):
         self._program, self._placement = program, placement
         self._splits, self._evals = splits, evals
+        self._final_names: list[str] = []
+        """What is measured at the end, 'test/accuracy', as `try_out` has found."""
 
     def placed_on(self, placement: BatchPlacement) -> "Evaluations":
         """Returns the same evaluations, computed on another placement."""
@@ -81,9 +83,9 @@ class Evaluations:
         Raises:
           UserError: when a part of the user's own fails, or `best.metric` is not measured.
         """
-        self._fresh_state = fresh_state
-        names, metric = self._result_names(self.while_training), self._program.config.best.metric
-        self._result_names(self.at_end)
+        names = self._result_names(self.while_training, fresh_state)
+        self._final_names = self._result_names(self.at_end, fresh_state)
+        metric = self._program.config.best.metric
         if names and metric not in names:
             raise UserError(
                 f"best.metric = {metric!r} is not measured while training"
@@ -91,21 +93,28 @@ class Evaluations:
             )
 
     def check_reported(self, metric: str) -> None:
-        """Checks that `test/METRIC` is measured at the end. Raises `UserError` otherwise."""
-        names = self._result_names(self.at_end)
-        if f"test/{metric}" not in names:
-            there = [name.removeprefix("test/") for name in names if name.startswith("test/")]
+        """Checks, once `try_out` was called, that `test/METRIC` is measured at the end.
+
+        Raises:
+          UserError: when it is not.
+        """
+        there = [n.removeprefix("test/") for n in self._final_names if n.startswith("test/")]
+        if metric not in there:
             raise UserError(
                 f"metric = {metric!r} is not measured on 'test'{did_you_mean(metric, there)}; "
                 + (f"there are: {', '.join(there)}" if there else "the data has no such split")
             )
 
-    def _result_names(self, evaluations: Mapping[str, tuple[Evaluator, Columns]]) -> list[str]:
+    def _result_names(
+        self,
+        evaluations: Mapping[str, tuple[Evaluator, Columns]],
+        fresh_state: Callable[[], State],
+    ) -> list[str]:
         """Lists the names of the numbers that these evaluations give, 'valid/loss'."""
         return [
             f"{name}/{key}"
             for name, (measure, columns) in evaluations.items()
-            for key in measure.names(columns, self._fresh_state)
+            for key in measure.names(columns, fresh_state)
         ]
 
     @cached_property

@@ -1,8 +1,6 @@
 """Opens a bundle, which lies in a folder or in the registry."""
 
-import os
-
-from lepton_jax.errors import UserError
+from lepton_jax.registry import gates
 from lepton_jax.registry.store import Registry
 from lepton_jax.serving import loader
 
@@ -22,12 +20,9 @@ def open_bundle(bundle: str | None, model: str | None) -> tuple[loader.Bundle, s
       BundleError: when the bundle is damaged.
     """
     if bundle is not None:
-        if not os.path.isdir(bundle):
-            raise UserError(f"--bundle={bundle}: there is no such folder")
-        return loader.load_bundle(bundle), bundle
+        return loader.load_bundle(gates.bundle_folder(bundle)), bundle
     assert model is not None
     registry = Registry()
     version = registry.resolve(model)
-    return loader.load_bundle(
-        registry.fetch(version), version.id
-    ), f"{version.name} from the registry"
+    opened = loader.load_bundle(registry.fetch(version), version.id)
+    return opened, f"{version.name} from the registry"

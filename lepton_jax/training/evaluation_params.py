@@ -10,7 +10,6 @@ params) -> params`::
     my_optimizer.evaluation_params = lambda state, params: ...
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -27,9 +26,9 @@ class Evaluable(NamedTuple):
     state: Any
 
 
-def has_evaluation_params(component: Callable[..., Any]) -> bool:
+def has_evaluation_params(config: OptimizerConfig) -> bool:
     """Tells whether an optimizer of the user's own is evaluated elsewhere than it trains."""
-    return hasattr(component, "evaluation_params")
+    return hasattr(resolve_component("optimizer", config.name), "evaluation_params")
 
 
 def mark_state(inner: optax.GradientTransformation) -> optax.GradientTransformation:

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import optax
 
-from lepton_jax.config.components import Component, component_keys, resolve_component
+from lepton_jax.config.components import Component, component_keys
 from lepton_jax.config.config import OptimizerConfig
 from lepton_jax.config.schema import is_off
 from lepton_jax.config.user_code import blame
@@ -55,7 +55,7 @@ def _build_group(
     decay = given * decay_factor if decays else 0.0
     own_decay = "weight_decay" in component_keys("optimizer", config.name)
     inner = _call_optimizer(config, learning_rate, **({"weight_decay": decay} if own_decay else {}))
-    if has_evaluation_params(resolve_component("optimizer", config.name)):
+    if has_evaluation_params(config):
         inner = mark_state(inner)
     if own_decay:
         return inner
@@ -74,8 +74,9 @@ def evaluates_elsewhere(config: OptimizerConfig, names: Iterable[str]) -> bool:
 
     `names`: the arrays of a checkpoint, in which a schedule-free optimizer keeps `z` and `max_lr`.
     """
-    own = has_evaluation_params(resolve_component("optimizer", config.name))
-    return own or any(re.match(r"optimizer\.(.*\.)?max_lr$", name) for name in names)
+    return has_evaluation_params(config) or any(
+        re.match(r"optimizer\.(.*\.)?max_lr$", name) for name in names
+    )
 
 
 def _call_optimizer(

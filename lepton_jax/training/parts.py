@@ -17,6 +17,7 @@ from lepton_jax.nn.rng import Noise
 from lepton_jax.tasks.task import Task, check_task
 from lepton_jax.training.borders import Bordered, explained
 from lepton_jax.training.functional import Functional
+from lepton_jax.training.returned import are_rows
 
 T = TypeVar("T")
 
@@ -114,15 +115,9 @@ class Parts:
 def _run(pipeline: Pipeline, batch: Batch, noise: Noise | None) -> Batch:
     for transform in pipeline:
         given, batch = batch, transform.build(batch, noise)
-        if not isinstance(batch, Mapping) or not all(
-            getattr(x, "shape", ())[:1] == _rows(given) for x in batch.values()
-        ):
+        if not are_rows(batch, next(iter(given.values())).shape[0]):
             raise UserError(
                 f"transform {transform.name} got {describe_value(given)} and returned "
                 f"{describe_value(batch)}; expected all fields, [B, ...] of as many examples"
             )
     return batch
-
-
-def _rows(batch: Batch) -> tuple[Any, ...]:
-    return next(iter(batch.values())).shape[:1]

@@ -54,12 +54,17 @@ def check_outputs(outputs: Any, rows: Any, function: Any) -> None:
     Raises:
       UserError: for anything else.
     """
-    if isinstance(outputs, Mapping) and all(
-        getattr(x, "shape", ())[:1] == (rows,) for x in outputs.values()
-    ):
+    if are_rows(outputs, rows):
         return
     line = definition_of(function)
     raise UserError(
         f"{function.__qualname__}{f' ({line})' if line else ''} returned "
         f"{describe_value(outputs)}; expected arrays by name, a row for each of the {rows} examples"
+    )
+
+
+def are_rows(values: Any, rows: Any) -> bool:
+    """Tells whether `values` are arrays `[B, ...]` by name, B = `rows`, which may be symbolic."""
+    return isinstance(values, Mapping) and all(
+        getattr(x, "shape", ())[:1] == (rows,) for x in values.values()
     )

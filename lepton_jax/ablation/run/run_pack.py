@@ -110,11 +110,12 @@ def _run_and_blame(pack: Pack, cache: CompiledLanes) -> tuple[bool, str]:
 
 def _explain(error: Exception, folder: str) -> str:
     """Returns what failed, with the user's line and the file that holds the traceback."""
+    said = str(error)
+    if not isinstance(error, BrokenPart):
+        line = users_line(error)
+        said = describe_error(error) + (f" at {line}" if line else "")
     path = write_traceback(error.__cause__ or error, folder)
-    if isinstance(error, BrokenPart):
-        return f"{error}\nTraceback: {path}"
-    line = users_line(error)
-    return f"{describe_error(error)}{f' at {line}' if line else ''}\nTraceback: {path}"
+    return f"{said}\nTraceback: {path}" if path else said
 
 
 def _run_one_by_one(pack: Pack, cache: CompiledLanes) -> tuple[bool, str]:

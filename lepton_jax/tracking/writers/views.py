@@ -12,9 +12,8 @@ from functools import partial
 from typing import Protocol, runtime_checkable
 
 from lepton_jax.config.config import Config
-from lepton_jax.config.user_code import describe_error
 from lepton_jax.console import say
-from lepton_jax.errors import UserError, WorkError
+from lepton_jax.errors import UserError, WorkError, describe_error
 from lepton_jax.tracking.chain import Row
 from lepton_jax.tracking.record import Record
 
