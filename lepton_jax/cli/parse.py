@@ -58,7 +58,7 @@ def parse_line(commands: Commands, line: Sequence[str]) -> tuple[dict[str, Any],
         if values[p.name].present > 1 and p.annotation != Sequence[str]:
             raise UserError(f"{name}: --{p.name} is given twice; expected it once")
         if values[p.name].present and PATH in split_annotation(p.annotation).marks:
-            try:
+            try:  # a flag that is given is no default, so that '' is a mistake: --out=$UNSET
                 read_path(arguments[p.name])
             except ValueError as e:
                 raise UserError(f"{name}: --{p.name}: {e}") from None

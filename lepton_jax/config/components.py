@@ -317,7 +317,8 @@ def _import(kind: str, name: str, module: str) -> Any:
         where = f"{e.filename}:{e.lineno}"
         raise ValueError(f"{kind} {name!r}: syntax error at {where}: {e.msg}") from None
     except (Exception, SystemExit) as e:  # noqa: BLE001  whatever a user's file raises
-        where = f" at {users_line(e)}" if users_line(e) else ""
+        line = users_line(e)
+        where = f" at {line}" if line else ""
         raise ValueError(
             f"{kind} {name!r}: the import of {module!r} failed{where}: {describe_error(e)}"
         ) from None

@@ -16,7 +16,13 @@ from lepton_jax.config.pipeline import NO_TRANSFORMS, Pipeline
 from lepton_jax.data.account import Account
 from lepton_jax.data.cache import CachedColumns, cached_columns
 from lepton_jax.data.decoder import describe_example
-from lepton_jax.data.fields import common_fields, leave_out_unlabelled, note_cut_texts
+from lepton_jax.data.fields import (
+    common_fields,
+    leave_out_unlabelled,
+    note_cut_texts,
+    note_left_out,
+    note_replaced,
+)
 from lepton_jax.data.fresh import DecodedEachEpoch
 from lepton_jax.data.labels import check_labels
 from lepton_jax.data.naming import SPLITS
@@ -25,13 +31,12 @@ from lepton_jax.data.source import (
     MappedSplit,
     Source,
     Split,
-    note_left_out,
     select_examples,
     source_with_our_names,
     source_with_texts,
 )
 from lepton_jax.data.spec import DataSpec
-from lepton_jax.data.text.encodings import FIELDS, CarvesTexts, EncodesTraining, Encoding
+from lepton_jax.data.text.encodings import CarvesTexts, EncodesTraining, Encoding
 from lepton_jax.data.text.tokenizer import Tokenizer, train_tokenizer_once
 from lepton_jax.errors import UserError, list_names
 from lepton_jax.transforms import host
@@ -195,10 +200,8 @@ def load_dataset(
     _check_splits(splits, parts, source.classes)
     if not any(":" in transform.name for transform in (*decode, *train_decode)):
         note_left_out(source, encoding.reads if encoding else (), account)
-    made = FIELDS & {*source.columns} - {*encoding.reads} if encoding else ()
-    if made:
-        what = "columns called as fields that data.encode makes"
-        account.note("noticed", what, ", ".join(sorted(made)), len(made))
+    if encoding is not None:
+        note_replaced(source.columns, encoding.reads, account)
     for columns in splits.values():
         if isinstance(columns, CachedColumns):
             account.add(columns.account)

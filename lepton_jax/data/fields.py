@@ -1,13 +1,14 @@
 """The fields that all splits of a data set have in common, and what is left out for them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
 from lepton_jax.data.account import Account
 from lepton_jax.data.labels import hides_labels
-from lepton_jax.data.source import Columns
-from lepton_jax.data.spec import RESERVED, FieldSpec
+from lepton_jax.data.source import Columns, Source
+from lepton_jax.data.spec import RESERVED, SHOWN, FieldSpec
+from lepton_jax.data.text.encodings import FIELDS
 from lepton_jax.errors import UserError, describe_value
 
 
@@ -25,6 +26,26 @@ def leave_out_unlabelled(splits: Mapping[str, Columns], account: Account) -> dic
         else:
             kept[name] = columns
     return kept
+
+
+def note_left_out(source: Source, read: Collection[str], account: Account) -> None:
+    """Notes the columns that are no fields and that no encoding reads, by what they hold. A host
+    transform of the user's own may read any of them: with one this is not called.
+    """
+    by_kind: dict[str, list[str]] = {}
+    for name, (kind, where) in source.left_out.items():
+        if name not in read:
+            by_kind.setdefault(kind, []).append(f"{name}: {where}" if where else name)
+    for kind, names in by_kind.items():
+        account.note("left out", f"columns of {kind}", ", ".join(names[:SHOWN]), len(names))
+
+
+def note_replaced(columns: Collection[str], read: Collection[str], account: Account) -> None:
+    """Notes the columns in whose place an encoding, which does not read them, makes its fields."""
+    replaced = FIELDS & {*columns} - {*read}
+    if replaced:
+        what = "columns called as fields that data.encode makes"
+        account.note("noticed", what, ", ".join(sorted(replaced)), len(replaced))
 
 
 def note_cut_texts(splits: Mapping[str, Columns], account: Account) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from lepton_jax.data.account import Account
 from lepton_jax.data.naming import name_splits
-from lepton_jax.data.spec import SHOWN, LeftOut, Vocabulary
+from lepton_jax.data.spec import LeftOut, Vocabulary
 from lepton_jax.errors import UserError, describe_value
 from lepton_jax.transforms.host import Element
 
@@ -261,18 +261,6 @@ def source_with_our_names(source: Source) -> Source:
             account.note("renamed", "splits", f"{theirs!r} is {ours!r}")
     splits = {names[name]: split for name, split in source.splits.items()}
     return replace(source, splits=splits, account=account)
-
-
-def note_left_out(source: Source, read: Collection[str], account: Account) -> None:
-    """Notes the columns that are no fields and that no encoding reads, by what they hold. A host
-    transform of the user's own may read any of them: with one this is not called.
-    """
-    by_kind: dict[str, list[str]] = {}
-    for name, (kind, where) in source.left_out.items():
-        if name not in read:
-            by_kind.setdefault(kind, []).append(f"{name}: {where}" if where else name)
-    for kind, names in by_kind.items():
-        account.note("left out", f"columns of {kind}", ", ".join(names[:SHOWN]), len(names))
 
 
 def check_source(name: str, source: Any) -> None:

@@ -129,6 +129,7 @@ def left_out_columns(parts: Sequence[Part], image: str, label: str | None) -> di
 
 
 def _judge(parts: Sequence[Part], name: str, image: str) -> LeftOut | None:
+    """Returns why a column is no field, or None: it is one."""
     first: str | None = None
     for part in parts:
         if name not in part.table.column_names:

@@ -65,6 +65,7 @@ def parse_number(text: str) -> int | float | None:
 def _judge(
     tables: Sequence[FileRows], name: str, written: bool
 ) -> Callable[[Any], Any] | LeftOut | None:
+    """Returns what makes numbers of a column, why it is no field, or None: it is one as it is."""
     first: str | None = None
     gap = wide_int = wide_float = ""
     whole, some_whole = True, False

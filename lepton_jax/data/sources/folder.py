@@ -111,7 +111,7 @@ def _scan(path: Path, where: str, account: Account, above: tuple[_Identity, ...]
 
     `above`: the folders that it lies in.
     """
-    found = _Folder(where, _identity(path))
+    listed = _Folder(where, _identity(path))
     try:
         entries = sorted(os.scandir(path), key=lambda entry: entry.name)
     except OSError as e:
@@ -122,20 +122,20 @@ def _scan(path: Path, where: str, account: Account, above: tuple[_Identity, ...]
         if is_hidden(entry.name):
             account.note("left out", "hidden files", name)
         elif below.is_dir():
-            if _identity(below) in (*above, found.identity):
+            if _identity(below) in (*above, listed.identity):
                 account.note("left out", "links to a folder above", name)
             else:
-                found.folders.append(_scan(below, name, account, (*above, found.identity)))
+                listed.folders.append(_scan(below, name, account, (*above, listed.identity)))
         elif not below.is_file():
             kind = "links to nothing" if below.is_symlink() else "devices, pipes or sockets"
             account.note("left out", kind, name)
         elif is_image(below):
-            found.images.append(below)
+            listed.images.append(below)
         else:
             suffix = below.suffix.lower()
             kind = f"{suffix} files" if suffix else "files without a suffix"
             account.note("left out", kind, name)
-    return found
+    return listed
 
 
 def _identity(path: Path) -> _Identity:

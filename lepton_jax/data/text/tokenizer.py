@@ -101,9 +101,9 @@ class Tokenizer:
         says. `encoding` is the library's `Encoding` of it.
         """
         for text in texts:
-            found = self._special.search(text) if self._special else None
-            if found:
-                what = f"texts with {found[0]!r}, which is read as the special token"
+            special = self._special.search(text) if self._special else None
+            if special:
+                what = f"texts with {special[0]!r}, which is read as the special token"
                 note_decoding(what, quote(text, _SHOWN))
         unknown, ids = self.vocabulary.unknown, encoding.ids
         if not ids:
