@@ -78,7 +78,11 @@ def check_same_run(record: Record, config: Config, facts: dict[str, Any], longer
     check_same_config(record, config, longer)
     workdir, before = record.workdir, record.provenance()
     if before.get("data_fingerprint") != facts["data_fingerprint"]:
-        raise UserError(f"the data has changed since the run in {workdir} began")
+        raise UserError(
+            f"the data has changed since the run in {workdir} began: put it back, or train on "
+            "the new data in another --workdir\n"
+            f"--config.init_from={workdir} begins there with the weights of this run"
+        )
     for key in ("code", "harness_code", "components"):
         if before.get(key) != facts.get(key):
             say("warning: the code has changed since this run began: provenance.json holds both")
