@@ -50,8 +50,9 @@ def read_note(path: str, *keys: str) -> dict[str, Any]:
     """Reads the small file in a workdir that names its run in a tracker; {} if it names none."""
     if not files.exists(path):
         return {}
+    form: dict[str, Any] = dict.fromkeys(keys, str)
     try:
-        return files.read_object(path, **dict.fromkeys(keys, str))
+        return files.read_object(path, **form)
     except WorkError:
         say(f"warning: {path} is damaged: the whole record is shown as a new run")
         return {}
