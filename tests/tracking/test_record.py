@@ -275,7 +275,7 @@ def test_kill_9_at_random_moments_tears_nothing_and_loses_nothing_flushed(tmp_pa
     whole = unbroken(tmp_path / "whole", last)
     workdir = tmp_path / "killed"
     killed = 0
-    for _ in range(10):
+    for _ in range(6):
         acknowledged = run_writer(workdir, last, kill_after=rng.uniform(0.0, 0.4))
         if acknowledged[-1] == "done":
             break
