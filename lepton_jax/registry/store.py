@@ -147,7 +147,7 @@ class Registry:
         """Looks a version up. Raises `UserError` naming those there are if it is not among them."""
         versions = {v.version: v for v in self.versions(model)}
         if number not in versions:
-            there = list_names(versions) or "none"
+            there = list_names(map(str, versions)) or "none"
             raise UserError(f"{model} has no version {number} in {self.where}; there are: {there}")
         return versions[number]
 
