@@ -169,6 +169,7 @@ class Picky:
 """
 
 
+@pytest.mark.slow
 def test_an_error_is_that_of_the_trial_whose_it_is(tmp_path: Path, monkeypatch):
     """A user's metric divides by zero for the one trial that answers nothing in particular."""
     (tmp_path / "picky.py").write_text(PICKY)

@@ -246,6 +246,7 @@ def test_mistakes_are_named(small, tmp_path: Path):
             api.debug(str(tmp_path), step)
 
 
+@pytest.mark.slow
 def test_the_command_prints_one_json_document(small, tmp_path: Path):
     lepton_jax.train(small(train_for="2 steps"), str(tmp_path))
     command = [sys.executable, "launch.py", "debug", f"--workdir={tmp_path}", "--step=1", "--json"]

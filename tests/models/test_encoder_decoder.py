@@ -88,7 +88,13 @@ def test_equals_the_same_network_in_numpy(keys):
     np.testing.assert_allclose(weights, aligned, atol=1e-4)
 
 
-@pytest.mark.parametrize("keys", [{}, OTHERWISE], ids=["sinusoidal", "learned"])
+@pytest.mark.parametrize(
+    "keys",
+    [
+        pytest.param({}, id="sinusoidal", marks=pytest.mark.slow),
+        pytest.param(OTHERWISE, id="learned"),
+    ],
+)
 def test_reading_by_a_cache_equals_the_whole_prefix(keys):
     m = model(**keys)
     read = nnx.jit(lambda m, tokens, cache: m.read(tokens, cache))

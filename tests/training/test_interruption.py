@@ -129,7 +129,8 @@ def damaged(workdir: Path, how: str) -> Path:
     return newest(workdir)
 
 
-@pytest.mark.parametrize("how", ["flipped bit", pytest.param("truncated", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["flipped bit", "truncated"])
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
     whole: Path, tmp_path: Path, how: str
 ):

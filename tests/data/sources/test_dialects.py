@@ -175,7 +175,7 @@ def cache(tmp_path_factory):
         yield
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=70, deadline=None, derandomize=True)
 @given(table=tables(), how=dialects())
 def test_a_table_in_any_dialect_is_read_as_it_was_written(tmp_path_factory, table, how):
     folder_ = tmp_path_factory.mktemp("table")
@@ -200,7 +200,7 @@ def spoil_two_labels(columns, label):
 MISTAKES = [spoil_missing_label, spoil_foreign_class, spoil_two_labels]
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(table=tables(), how=dialects(), spoil=st.sampled_from(MISTAKES))
 def test_one_mistake_in_a_table_is_named_with_its_file(tmp_path_factory, table, how, spoil):
     folder_ = tmp_path_factory.mktemp("table")
@@ -235,7 +235,7 @@ TURNS = {
 """What each orientation of EXIF does to the pixels that are stored, by the standard's table."""
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(
     suffix=st.sampled_from(sorted(FORMATS)),
     grey=st.booleans(),
