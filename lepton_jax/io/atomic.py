@@ -43,11 +43,7 @@ def replace_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             os.remove(aside)
         raise
     # The rename itself is in the folder, which a power cut can lose as well.
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    _sync(folder)
 
 
 def is_leftover(name: str) -> bool:
@@ -70,7 +66,7 @@ def replace_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     _clean_up(target)
     with _folder_aside(target) as aside:
         yield aside / "new"
-        _sync(aside / "new")
+        _sync_all(aside / "new")
         for i in range(_TRIES):
             try:
                 if exchange(aside / "new", target):
@@ -145,20 +141,24 @@ def _move_back(aside: Path, target: Path) -> None:
         olds[-1].rename(target)
 
 
-def _sync(folder: Path) -> None:
+def _sync_all(folder: Path) -> None:
     """Writes the files of a folder to the disk: a power cut after the exchange must not lose them.
 
     Links are not followed.
     """
     for path, _, names in os.walk(folder):
         for name in [path, *(os.path.join(path, n) for n in names)]:
-            if os.path.islink(name):
-                continue
-            descriptor = os.open(name, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            if not os.path.islink(name):
+                _sync(name)
+
+
+def _sync(path: str) -> None:
+    """Writes a file, or the entries of a folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _escaped(name: str) -> str:
