@@ -77,8 +77,9 @@ def _all_frozen(program: Program) -> bool:
     state: State = program.training.abstract_state()
     if not groups or not isinstance(state.learner, Fit):
         return False
-    labels = flatten_tree(optimizer.label_groups(program.config.optimizer, state.learner.params))
-    return all(name in groups and groups[name].learning_rate == 0 for name in labels.values())
+    params = state.learner.params
+    frozen = optimizer.frozen_by_groups(program.config.optimizer, params)
+    return len(frozen) == len(flatten_tree(params))
 
 
 def _of_batches(program: Program) -> Iterator[str]:

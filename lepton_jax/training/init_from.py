@@ -219,12 +219,10 @@ def _frozen_report(state: State, config: Config) -> str:
         return ""
     frozen = {"lora": sum(x.size for x in fit.frozen.values())}
     if config.optimizer.groups:
-        groups = flatten_tree(optimizer.label_groups(config.optimizer, fit.params))
-        for name, x in flatten_tree(fit.params).items():
-            group = config.optimizer.groups.get(groups[name])
-            if group and group.learning_rate == 0:
-                key = f"optimizer.groups.{groups[name]}"
-                frozen[key] = frozen.get(key, 0) + x.size
+        params = flatten_tree(fit.params)
+        for name, group in optimizer.frozen_by_groups(config.optimizer, fit.params).items():
+            key = f"optimizer.groups.{group}"
+            frozen[key] = frozen.get(key, 0) + params[name].size
     total = sum(x.size for x in jax.tree.leaves((fit.params, fit.frozen)))
     counts = ", ".join(f"{count:,} by {key}" for key, count in frozen.items() if count)
     return f"of {total:,} parameters these are frozen: {counts}" if counts else ""

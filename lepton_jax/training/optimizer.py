@@ -21,7 +21,7 @@ from lepton_jax.training.evaluation_params import (
     mark_state,
 )
 from lepton_jax.training.lora import is_adapter
-from lepton_jax.trees import path_name
+from lepton_jax.trees import flatten_tree, path_name
 
 
 def build_optimizer(config: OptimizerConfig, shape: Any) -> optax.GradientTransformation:
@@ -148,3 +148,14 @@ def label_groups(config: OptimizerConfig, tree: Any) -> Any:
             f"{cure if any(map(is_adapter, names)) else ''}"
         )
     return labels
+
+
+def frozen_by_groups(config: OptimizerConfig, tree: Any) -> dict[str, str]:
+    """Returns the parameters that a group freezes, by name, each with its group.
+
+    Raises:
+      UserError: as `label_groups`.
+    """
+    labels = flatten_tree(label_groups(config, tree))
+    frozen = {name for name, group in config.groups.items() if group.learning_rate == 0}
+    return {name: group for name, group in labels.items() if group in frozen}
