@@ -1,10 +1,12 @@
-"""What commands show on a terminal: messages on stderr, and tables of padded columns.
+"""What commands show on a terminal: messages on stderr, command lines, tables of padded columns.
 
 Who listens decides nothing: what cannot be written to stderr is not said, and the work goes on.
 """
 
 import io
 import os
+import shlex
+import shutil
 import sys
 from collections.abc import Container, Sequence
 from contextlib import suppress
@@ -78,6 +80,55 @@ def can_show(text: str, stream: Any) -> bool:
     except (UnicodeEncodeError, LookupError):
         return False
     return True
+
+
+def format_command(line: str, **flags: object) -> str:
+    """Returns a command line that can be pasted: the program as it was started here, then `line`.
+
+    A flag `workdir="my runs/1"` becomes `--workdir='my runs/1'`, at the end.
+    """
+    words = (f"--{name}={shlex.quote(str(value))}" for name, value in flags.items())
+    return " ".join((format_program(), line, *words))
+
+
+def format_program() -> str:
+    """Returns the words that start the command line: `lepton`, `.venv/bin/python launch.py` or
+    `python -m lepton_jax`, whichever this process was started by.
+
+    A process that was started otherwise, such as a notebook's, gets what works there.
+    """
+    program = sys.argv[0] if sys.argv else ""
+    python = _shorten_program(sys.executable or "python", "python", "python3")
+    if os.path.basename(program) == "launch.py":
+        return f"{python} {shlex.quote(_shorten_path(program))}"
+    package = os.path.dirname(os.path.abspath(__file__))
+    if os.path.basename(program) != "lepton":
+        installed = os.path.join(os.path.dirname(sys.executable or ""), "lepton")
+        if program.startswith(package) or not os.path.isfile(installed):
+            return f"{python} -m lepton_jax"
+        program = installed
+    return _shorten_program(program, "lepton")
+
+
+def _shorten_program(path: str, *names: str) -> str:
+    """Returns the name by which PATH finds the program `path`, or its path, from here if below."""
+
+    def identify(file: str) -> tuple[str, str]:  # a venv's python is a link to another's
+        return os.path.realpath(os.path.dirname(file)), os.path.realpath(file)
+
+    for name in names:
+        if (found := shutil.which(name)) and identify(found) == identify(path):
+            return name
+    near = _shorten_path(path)
+    return shlex.quote(near if os.sep in near else os.path.join(os.curdir, near))
+
+
+def _shorten_path(path: str) -> str:
+    """Returns a path from the current folder, where it lies below that; else as it is."""
+    with suppress(OSError):  # the current folder is gone
+        near = os.path.relpath(path)
+        return path if near.startswith(os.pardir) else near
+    return path
 
 
 def format_table(rows: Sequence[Sequence[str]], *, right: Container[int] = ()) -> list[str]:

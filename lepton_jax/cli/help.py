@@ -3,6 +3,7 @@
 import inspect
 
 from lepton_jax.cli.table import Command
+from lepton_jax.console import format_command, format_program
 
 HELP_WORDS = ("-h", "--help", "-help")
 
@@ -14,4 +15,5 @@ def format_help(name: str, command: Command) -> str:
     usage.append("[--flags]")
     usage += [f"[{p.name.upper()} ...]" for p in parameters if p.name == "inputs"]
     usage += ["COMMAND [--flags]" for p in parameters if p.name == "command"]
-    return f"usage: python launch.py {name} {' '.join(usage)}\n\n{inspect.getdoc(command) or ''}"
+    told = (inspect.getdoc(command) or "").replace("python launch.py", format_program())
+    return f"usage: {format_command(' '.join([name, *usage]))}\n\n{told}"

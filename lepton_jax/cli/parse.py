@@ -13,6 +13,7 @@ from absl import flags
 from lepton_jax.cli.arguments import read_path
 from lepton_jax.cli.table import Command, Commands
 from lepton_jax.config.schema import PATH, signature_keys, split_annotation
+from lepton_jax.console import format_command
 from lepton_jax.errors import UserError, did_you_mean
 
 NOT_FLAGS = ("overrides", "inputs", "command")
@@ -41,7 +42,7 @@ def parse_line(commands: Commands, line: Sequence[str]) -> tuple[dict[str, Any],
     overrides, rest = _take_overrides(own_words)
     if overrides and "overrides" not in parameters:
         raise UserError(f"{name} takes no --config overrides: {', '.join(overrides)}")
-    help_line = f"\nTry: python launch.py {name} --help"
+    help_line = f"\nTry: {format_command(f'{name} --help')}"
     try:
         inputs = values([name, *rest])[1:]
     except flags.Error as e:

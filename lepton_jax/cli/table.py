@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lepton_jax.console import format_command
 from lepton_jax.errors import UserError, did_you_mean
 
 Command = Callable[..., Any]
@@ -24,13 +25,14 @@ class Commands:
             near = did_you_mean(name, self.summaries)
             there = "" if near else f"\nThere are: {', '.join(self.summaries)}"
             raise UserError(
-                f"there is no command {name!r}{near}{there}\nTry: python launch.py --help"
+                f"there is no command {name!r}{near}{there}\nTry: {format_command('--help')}"
             )
         return self.find(name)
 
     def overview(self) -> str:
         """Returns every command with its line, as `--help` shows it."""
         width = max(map(len, self.summaries)) + 2
-        lines = ["usage: python launch.py COMMAND [--flags]", ""]
+        lines = [f"usage: {format_command('COMMAND [--flags]')}", ""]
         lines += [f"  {name:<{width}}{summary}" for name, summary in self.summaries.items()]
-        return "\n".join([*lines, "", "python launch.py COMMAND --help tells more, with examples."])
+        more = f"{format_command('COMMAND --help')} tells more, with examples."
+        return "\n".join([*lines, "", more])

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lepton_jax.cluster.wire import free_port
-from lepton_jax.console import say
+from lepton_jax.console import format_command, say
 from lepton_jax.errors import UserError
 
 GRACE = 10.0
@@ -105,7 +105,7 @@ def _own_command() -> list[str]:
     if len(command) == len(words):
         raise UserError(
             "several processes are started from a command line: "
-            "python launch.py train --processes=2 ..."
+            + format_command("train --processes=2 ...")
         )
     return command
 

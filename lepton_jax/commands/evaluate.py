@@ -5,6 +5,7 @@ from typing import Any
 
 from lepton_jax.cli.arguments import command
 from lepton_jax.config.schema import PathText
+from lepton_jax.console import format_command
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Evaluated:
         lines += [f"  {name:<{width}}  {value:.4f}" for name, value in numbers.items()]
         lines.append(
             f"Written to {self.workdir}/results.json; next: "
-            f"python launch.py export --workdir={self.workdir} --out={self.workdir}/bundle"
+            + format_command("export", workdir=self.workdir, out=f"{self.workdir}/bundle")
         )
         return "\n".join(lines)
 

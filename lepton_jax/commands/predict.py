@@ -1,6 +1,7 @@
 """The command `predict`."""
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lepton_jax.cli.arguments import command
 from lepton_jax.config.schema import NaturalInt, PathText
-from lepton_jax.console import can_show
+from lepton_jax.console import can_show, format_command
 from lepton_jax.errors import UserError, WorkError
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Predictions:
         if self.note:
             lines.append(self.note)
         lines.append(f"Answered by {self.source}, {self.id}")
-        lines.append(f"next: python launch.py predict {self.flag} {self.takes}")
+        lines.append(f"next: {format_command(f'predict {self.flag} {self.takes}')}")
         return "\n".join(lines)
 
 
@@ -101,5 +102,5 @@ def predict(
         raise UserError(str(e)) from None
     except loader.BundleError as e:
         raise WorkError(str(e)) from None
-    flag = f"--bundle={bundle}" if bundle else f"--model={model}"
+    flag = f"--bundle={shlex.quote(bundle)}" if bundle else f"--model={shlex.quote(model)}"
     return Predictions(loaded.id, source, answers, flag, expected_input(loaded), note)

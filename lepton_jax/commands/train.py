@@ -6,7 +6,7 @@ from typing import Any
 
 from lepton_jax.cli.arguments import command
 from lepton_jax.config.schema import NaturalInt, PathText, PositiveInt
-from lepton_jax.console import say
+from lepton_jax.console import format_command, say
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,10 @@ class TrainingResult:
             return (
                 f"Stopped at step {self.step} of {self.total_steps}, all saved.\n"
                 f"The record is in {self.workdir}; the same command goes on from there, or resume "
-                f"with: python launch.py train --config={self.workdir}/config.json "
-                f"--workdir={self.workdir}"
+                "with: "
+                + format_command(
+                    "train", config=f"{self.workdir}/config.json", workdir=self.workdir
+                )
             )
         from lepton_jax.evaluation.evaluator import scalar_results
 
@@ -48,7 +50,7 @@ class TrainingResult:
             lines.append("test: " + ", ".join(f"{k} {v:.4g}" for k, v in test.items()))
         lines.append(
             f"The record is in {self.workdir}; next: "
-            f"python launch.py export --workdir={self.workdir} --out={self.workdir}/bundle"
+            + format_command("export", workdir=self.workdir, out=f"{self.workdir}/bundle")
         )
         return "\n".join(lines)
 

@@ -20,7 +20,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from lepton_jax.answers.kind import find_kind
-from lepton_jax.console import say
+from lepton_jax.console import format_command, say
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.export import stablehlo
 from lepton_jax.export.exportable import Exportable
@@ -54,7 +54,7 @@ class ExportedBundle:
         return (
             f"Exported step {self.step}: {self.files} files, {self.bytes / 1e6:.2f} MB\n"
             f"{self.id}\n"
-            f"The bundle is in {self.path}; next: python launch.py verify --bundle={self.path}"
+            f"The bundle is in {self.path}; next: {format_command('verify', bundle=self.path)}"
         )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from etils import epath
 
+from lepton_jax.console import format_command
 from lepton_jax.errors import UserError
 from lepton_jax.io.weight_files import is_pretrained
 from lepton_jax.models.hugging_face.folder import write_pretrained
@@ -76,5 +77,5 @@ def export_adapters(run: SavedRun, out: str, replace: bool = False) -> ExportedW
         )
     learner: Any = run.program.training.learner(run.state)[0]
     size = lora.write_adapters(file, learner.evaluated(fit), config.lora.alpha)
-    load = f"python launch.py train ... --config.init_from=BASE --config.lora.init_from={out}"
+    load = format_command("train ... --config.init_from=BASE", **{"config.lora.init_from": out})
     return ExportedWeights(out, run.step, f"{len(fit.params)} arrays, {size / 1e6:.2f} MB", load)

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from lepton_jax.answers.kind import AnswerComparison
+from lepton_jax.console import format_command
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.export import isolated
 from lepton_jax.export.heldout import HeldOut, find_bundle_kind, load_test_set
@@ -84,13 +85,13 @@ class BundleVerdict:
             lines.append(
                 f"Verified; {self.not_kept}"
                 if self.not_kept
-                else f"Verified; the verdict is in {self.path}/{loader.VERDICT}; next: python "
-                f"launch.py register --bundle={self.path} --model=NAME"
+                else f"Verified; the verdict is in {self.path}/{loader.VERDICT}; next: "
+                + format_command("register", bundle=self.path, model="NAME")
             )
         else:
             lines.append(
                 f"{self.path} is NOT verified; next: export it again: "
-                f"python launch.py export --workdir=DIR --out={self.path}"
+                + format_command("export --workdir=DIR", out=self.path)
             )
         return "\n".join(lines)
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from lepton_jax.console import format_command
 from lepton_jax.errors import UserError, list_names
 from lepton_jax.serving import loader
 from lepton_jax.tracking.conditions import COMPARISONS, split_condition
@@ -67,7 +68,7 @@ def bundle_folder(bundle: str) -> Path:
 
 def check_verified(folder: Path) -> Refusal | None:
     """Checks that a bundle is the one that was verified. Returns None if it is, or why not."""
-    cure = f"run: python launch.py verify --bundle={folder}"
+    cure = f"run: {format_command('verify', bundle=folder)}"
     try:
         identity = loader.bundle_id(folder)
     except loader.BundleError as e:
@@ -108,7 +109,7 @@ def unmet_conditions(gate: Iterable[Condition], metrics: Mapping[str, float]) ->
         if value is None:
             there = list_names(sorted(metrics)) or "none"
             what = f"the gate asks for {c}, but the bundle states no {c.metric!r} (it has: {there})"
-            cure = "run: python launch.py evaluate --workdir=DIR, and export again"
+            cure = f"run: {format_command('evaluate --workdir=DIR')}, and export again"
             refusals.append(Refusal("metric missing", what, cure))
         elif not COMPARISONS[c.compare](value, c.bound):
             what = f"{c.metric} is {value:.6g}, must be {c.compare} {c.bound:g}"

@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from lepton_jax.console import format_command
 from lepton_jax.errors import WorkError
 from lepton_jax.tracking.mlflow_errors import is_missing
 
@@ -61,7 +62,7 @@ def read_gate(model: str, tags: Mapping[str, str]) -> tuple[str, ...]:
         pass
     raise WorkError(
         f"the gate of {model} is damaged (tag {GATE_TAG}: {tags[GATE_TAG][:80]!r}); set it again: "
-        f"python launch.py registry gate --model={model} --require='test/accuracy>=0.98'"
+        + format_command("registry gate", model=model, require="test/accuracy>=0.98")
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from lepton_jax.console import format_command
 from lepton_jax.errors import UserError, WorkError, did_you_mean, list_names
 from lepton_jax.io.timestamps import utc_timestamp
 from lepton_jax.registry import gates, history
@@ -44,7 +45,7 @@ class Decision:
         return (
             f"{reference} now points to {name} ({was})"
             + (met if self.action == "promote" else "")
-            + f"\n{self.id}\nnext: python launch.py predict --model={reference} --examples=8"
+            + f"\n{self.id}\nnext: {format_command('predict', model=reference, examples=8)}"
         )
 
 
@@ -61,7 +62,8 @@ class History:
     def __str__(self) -> str:
         lines = [f"{e['time']}  {history.say_event(e)}" for e in self.events]
         lines = lines or [f"{self.model} has no history yet"]
-        return "\n".join([*lines, f"next: python launch.py registry show --model={self.model}"])
+        following = format_command("registry show", model=self.model)
+        return "\n".join([*lines, f"next: {following}"])
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class Gate:
         asked = ", ".join(("verified", *self.conditions))
         return (
             f"gate of {self.model}: {asked}\n"
-            f"next: python launch.py promote --model={self.model} --to=staging"
+            f"next: {format_command('promote', model=self.model, to='staging')}"
         )
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
-from lepton_jax.console import say
+from lepton_jax.console import format_command, say
 from lepton_jax.errors import UserError, WorkError, did_you_mean, list_names
 from lepton_jax.io.atomic import replace_folder
 from lepton_jax.io.paths import cache_root
@@ -63,7 +63,7 @@ class Version:
     def __str__(self) -> str:
         return (
             f"{self.name} is {self.id}, registered {self.created}\n"
-            f"next: python launch.py promote --model={self.name} --to=staging"
+            f"next: {format_command('promote', model=self.name, to='staging')}"
         )
 
 
@@ -206,8 +206,8 @@ class Registry:
                     raise WorkError(
                         f"{version.name} in {self.where} is not the bundle that was registered as "
                         f"{version.id}: {'; '.join(faults[:3])}{more}\nDo not use it. To restore "
-                        "it from that bundle: python launch.py register --bundle=DIR "
-                        f"--model={version.model}"
+                        "it from that bundle: "
+                        + format_command("register --bundle=DIR", model=version.model)
                     )
         except OSError as e:
             reason = f"{e.strerror}; LEPTON_JAX_CACHE names another place"
@@ -303,7 +303,8 @@ class Registry:
         check_name(model)
         names = self.models()
         if model not in names:
-            there = list_names(names) or "none; register one: python launch.py register --help"
+            cure = f"none; register one: {format_command('register --help')}"
+            there = list_names(names) or cure
             raise UserError(
                 f"no model is called {model!r} in {self.where}{did_you_mean(model, names)}; "
                 f"there are: {there}"

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lepton_jax.console import format_table
+from lepton_jax.console import format_command, format_table
 from lepton_jax.registry.store import Registry, Version
 from lepton_jax.serving import loader
 from lepton_jax.trees import flatten_dict
@@ -34,9 +34,7 @@ class ModelList:
         )
         hint = "show --model=NAME" if rows else "register --bundle=DIR --model=NAME"
         command = f"registry {hint}" if rows else hint
-        return "\n".join(
-            [*lines, f"The registry is {self.where}; next: python launch.py {command}"]
-        )
+        return "\n".join([*lines, f"The registry is {self.where}; next: {format_command(command)}"])
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,8 @@ class ModelDetails:
         asked = ", ".join(("verified", *self.gate))
         lines = [f"{self.model}, gate: {asked}"]
         lines += format_table([("version", "aliases", "bundle", "registered", *names), *rows])
-        return "\n".join([*lines, f"next: python launch.py promote --model={self.model}/VERSION"])
+        following = format_command("promote", model=f"{self.model}/VERSION")
+        return "\n".join([*lines, f"next: {following}"])
 
 
 @dataclass(frozen=True)
@@ -85,9 +84,8 @@ class VersionDifference:
         lines = format_table([("", self.first, self.second), *rows]) if rows else []
         same = [] if rows else [f"{self.first} and {self.second} are the same bundle"]
         model = self.second.partition("/")[0]
-        return "\n".join(
-            [*lines, *same, f"next: python launch.py registry history --model={model}"]
-        )
+        following = format_command("registry history", model=model)
+        return "\n".join([*lines, *same, f"next: {following}"])
 
 
 def list_models() -> ModelList:

@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 from lepton_jax.config.config import Config
 from lepton_jax.config.user_code import TRACEBACK
-from lepton_jax.console import say
+from lepton_jax.console import format_command, say
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.io import files
 from lepton_jax.io.files import Path
@@ -100,7 +100,8 @@ class Record:
         if gone := _missing_files(workdir):
             raise UserError(
                 f"{workdir} holds no record of a run (no {' and '.join(gone)})"
-                f"{files.name_nearest(workdir)}; launch.py runs DIR lists those below a folder"
+                f"{files.name_nearest(workdir)}; {format_command('runs DIR')} lists those below "
+                "a folder"
             )
         return cls(workdir, writes)
 
@@ -310,7 +311,7 @@ class Record:
     def _changed(self, how: str) -> WorkError:
         return WorkError(
             f"{self.path('metrics.jsonl')} {how}. Put the file back, or let the checkpoint do it: "
-            f"python launch.py train --config={self.path('config.json')} --workdir={self.workdir}"
+            + format_command("train", config=self.path("config.json"), workdir=self.workdir)
         )
 
 

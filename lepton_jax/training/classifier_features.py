@@ -16,6 +16,7 @@ from flax import nnx
 from lepton_jax.config.config import Config
 from lepton_jax.config.schema import PathText, PositiveInt
 from lepton_jax.config.validation import validate_config
+from lepton_jax.console import format_command
 from lepton_jax.errors import UserError
 from lepton_jax.metrics.frechet import Frechet
 from lepton_jax.training import saved
@@ -119,7 +120,7 @@ def _read_config(path: str) -> Config:
     if not (folder / "config.json").exists():
         raise UserError(
             f"metric frechet: classifier = {path!r} is no workdir (config.json) or bundle "
-            "(lineage.json); train an image classifier there first: python launch.py train "
-            f"--config=... --workdir={path}"
+            "(lineage.json); train an image classifier there first: "
+            + format_command("train --config=...", workdir=path)
         )
     return saved.read_config(path)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lepton_jax.console import format_command
 from lepton_jax.data.dataset import Dataset
 from lepton_jax.training.checkpoints import Checkpoints
 from lepton_jax.training.feed import build_batch
@@ -45,7 +46,7 @@ def explain_not_finite(
         + ".\nWhat often helps, in another --workdir: a lower optimizer.learning_rate, a longer "
         "schedule.warmup, optimizer.clip_norm=1.0.\n"
         "To see whether the data, a layer or the update caused it: "
-        f"python launch.py debug --workdir={workdir} --step={step}"
+        + format_command("debug", workdir=workdir, step=step)
     )
 
 

@@ -12,7 +12,7 @@ from etils import epath
 from lepton_jax.config.config import Config, list_differences
 from lepton_jax.config.user_code import keeping_tracebacks
 from lepton_jax.config.validation import validate_config
-from lepton_jax.console import say
+from lepton_jax.console import format_command, say
 from lepton_jax.data.dataset import Dataset
 from lepton_jax.errors import UserError
 from lepton_jax.tracking.best import best_step
@@ -171,8 +171,8 @@ def checkpoint_weights(workdir: str, step: int) -> dict[str, np.ndarray]:
     if not averaged and optimizer.evaluates_elsewhere(config.optimizer, leaves):
         raise UserError(
             f"init_from = {workdir!r}: its optimizer {config.optimizer.name} trains other "
-            f"parameters than it evaluates; export the run (python launch.py export "
-            f"--workdir={workdir} --out=DIR) and give the bundle"
+            "parameters than it evaluates; export the run "
+            f"({format_command('export', workdir=workdir, out='DIR')}) and give the bundle"
         )
 
     def select(*prefixes: str) -> dict[str, np.ndarray]:

@@ -14,6 +14,7 @@ import pytest
 from lepton_jax.cli.run import run_line
 from lepton_jax.cli.table import Commands
 from lepton_jax.commands import find_command
+from lepton_jax.console import format_command
 
 ROOT = Path(__file__).parent.parent.parent
 COMMANDS = Commands(runpy.run_path(str(ROOT / "launch.py"))["COMMANDS"], find_command)
@@ -57,7 +58,8 @@ def test_help_of_every_command_has_an_example(capsys: pytest.CaptureFixture[str]
         code, _ = run_line(COMMANDS, [command, "--help"])
         shown = capsys.readouterr().out
         assert code == 0
-        assert f"python launch.py {command}" in shown, command
+        assert format_command(command) in shown, command
+        assert "launch.py" not in shown, command  # this process was not started by it
         assert "Example" in shown, command
 
 

@@ -12,6 +12,7 @@ import pytest
 
 import lepton_jax
 from lepton_jax import api
+from lepton_jax.console import format_command
 from lepton_jax.debug.replay import replay_step
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.nn.layers import Conv
@@ -67,7 +68,7 @@ def fails(config: dict[str, Any], workdir: Path) -> int:
     with pytest.raises(WorkError, match=r"the numbers of step \d+ are not finite") as e:
         lepton_jax.train(config, str(workdir))
     command = str(e.value).splitlines()[-1]
-    assert f"python launch.py debug --workdir={workdir} --step=" in command
+    assert f"{format_command('debug', workdir=workdir)} --step=" in command
     return int(command.rpartition("=")[2])
 
 

@@ -28,12 +28,15 @@ class Said(NamedTuple):
 def launch(*argv: str, err: TextIO | None = None) -> Said:
     """Runs `python launch.py ARGV` in this process. `err` takes stderr in the place of the result.
 
-    `sys.argv` begins with the bare `launch.py`, so a record names no folder of this machine.
+    `sys.argv` begins with the bare `launch.py`, and PATH with the folder of this Python: so neither
+    a record nor a message names a folder of this machine.
     """
+    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
     streams = io.StringIO(), err or io.StringIO()
     with (
         mock.patch.object(sys, "argv", ["launch.py", *argv]),
         mock.patch.object(sys, "path", list(sys.path)),
+        mock.patch.dict(os.environ, PATH=path),
         contextlib.redirect_stdout(streams[0]),
         contextlib.redirect_stderr(streams[1]),
     ):

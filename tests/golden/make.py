@@ -169,7 +169,8 @@ def checkpoint_leaves(name: str) -> dict[str, Any]:
 def help_texts() -> dict[str, str]:
     """Returns what `launch.py --help` and `launch.py COMMAND --help` print."""
     names = ["", *commands()]
-    return {name or "launch.py": launch(*filter(None, [name]), "--help").out for name in names}
+    with inside(ROOT):
+        return {name or "launch.py": launch(*filter(None, [name]), "--help").out for name in names}
 
 
 def flags() -> dict[str, dict[str, Any]]:

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from lepton_jax.console import format_command, format_program
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.registry import gates, history, views
 from lepton_jax.registry.history import GATE_TAG
@@ -44,7 +45,7 @@ def test_unverified_bundle_is_refused_and_gets_no_version(bundle):
     (bundle / loader.VERDICT).unlink()
     decision = promote_version(bundle=str(bundle), model="digits")
     assert kinds(decision) == ["unverified"]
-    assert f"python launch.py verify --bundle={bundle}" in str(decision)
+    assert format_command("verify", bundle=bundle) in str(decision)
     assert Registry().models() == []
     with pytest.raises(WorkError, match="not registered: unverified"):
         register_bundle(str(bundle), "digits")
@@ -221,7 +222,7 @@ def test_listing_showing_and_comparing(made):
     assert "the same bundle" in str(same)
     for result in (listing, shown, found):
         json.dumps(result.as_json())
-        assert "next: python launch.py" in str(result).splitlines()[-1]
+        assert f"next: {format_program()}" in str(result).splitlines()[-1]
 
 
 def test_two_at_one_moment_keep_both_decisions(bundle, monkeypatch):

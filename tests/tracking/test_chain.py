@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lepton_jax.config.config import Config
+from lepton_jax.console import format_command
 from lepton_jax.errors import WorkError
 from lepton_jax.io import files
 from lepton_jax.tracking.chain import START, Basis, Chain, split_lines
@@ -105,7 +106,7 @@ def test_a_changed_row_is_named_and_put_back(tmp_path: Path, capsys, how: str):
     file.write_bytes(EDITS[how](file.read_bytes()))
     with pytest.raises(WorkError, match=r"metrics\.jsonl (holds|differs)") as e:
         Record.open(tmp_path / "w").check(basis)
-    assert "python launch.py train --config=" in str(e.value)
+    assert format_command("train --config=") in str(e.value)
     assert "\n" not in str(e.value)
     assert resumed(tmp_path / "w", basis) == unbroken(tmp_path / "whole")
     said = capsys.readouterr().err

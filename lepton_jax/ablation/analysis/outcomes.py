@@ -16,6 +16,7 @@ from lepton_jax.ablation.workdir import (
     trial_status,
 )
 from lepton_jax.config.config import BestConfig
+from lepton_jax.console import format_command
 from lepton_jax.errors import WorkError
 from lepton_jax.tracking.best import best_step, sign_of
 from lepton_jax.tracking.chain import Row
@@ -130,7 +131,7 @@ def _read_outcome(workdir: str, trial: Mapping[str, Any], metric: str, running: 
     if state == "finished" and "test" not in results:
         raise WorkError(
             f"{folder} is finished, and its results of test are gone: "
-            f"python launch.py evaluate --workdir={folder}"
+            + format_command("evaluate", workdir=folder)
         )
     name = f"valid/{metric}"
     curve = tuple((row["step"], row[name]) for row in rows if name in row)
@@ -152,6 +153,7 @@ def _read_outcome(workdir: str, trial: Mapping[str, Any], metric: str, running: 
         test=test,
         curve=curve,
         device_seconds=sum(t["seconds"] / t.get("lanes", 1) for t in timings if "seconds" in t),
-        command=f"python launch.py train --config={folder}/config.json --workdir=runs/"
-        + trial["name"],
+        command=format_command(
+            "train", config=f"{folder}/config.json", workdir=f"runs/{trial['name']}"
+        ),
     )

@@ -15,7 +15,7 @@ from lepton_jax.ablation.run.lane_count import pad_to_multiple
 from lepton_jax.ablation.run.lanes import Lanes
 from lepton_jax.ablation.workdir import has_ended
 from lepton_jax.config.config import Config
-from lepton_jax.console import say
+from lepton_jax.console import format_command, say
 from lepton_jax.evaluation.evaluator import Evaluator
 from lepton_jax.evaluation.schedule import Evaluations, recorded_scalars
 from lepton_jax.tracking.best import best_step
@@ -241,9 +241,8 @@ class TrialGroup:
         bad_step_of = self._to_host(bad_steps)
         for i in [i for i in self._records if bad_step_of[i] >= 0]:
             step, workdir = int(bad_step_of[i]), self._records[i].workdir
-            reason = (
-                f"the numbers of step {step} were not finite; what broke: "
-                f"python launch.py debug --workdir={workdir} --step={step}"
+            reason = f"the numbers of step {step} were not finite; what broke: " + format_command(
+                "debug", workdir=workdir, step=step
             )
             self._end_record(i, "failed", step, reason)
 

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Protocol, runtime_checkable
 
 from lepton_jax.config.config import Config
-from lepton_jax.console import say
+from lepton_jax.console import format_command, say
 from lepton_jax.errors import UserError, WorkError, describe_error
 from lepton_jax.tracking.chain import Row
 from lepton_jax.tracking.record import Record
@@ -179,8 +179,8 @@ class _View:
     def _say_incomplete(self, reason: str) -> None:
         say(
             f"warning: {self._key} does not show all of {self._workdir}: {reason}\n"
-            "The record is whole. To show the rest: python launch.py train "
-            f"--config={self._workdir}/config.json --workdir={self._workdir}"
+            "The record is whole. To show the rest: "
+            + format_command("train", config=f"{self._workdir}/config.json", workdir=self._workdir)
         )
 
 
