@@ -17,16 +17,16 @@ TO_HEAR = 5.0
 
 
 class Watchdog:
-    """Ends the run, exit code 1, when no beat comes for `patience` seconds; prints all stacks.
+    """Ends the run, exit code 1, when no beat comes for `timeout` seconds; prints all stacks.
 
     with Watchdog(600, processes) as watchdog:
         watchdog.beat("step 120")
 
-    A beat holds good until the next one, so `patience` must exceed the longest compilation.
+    A beat holds good until the next one, so `timeout` must exceed the longest compilation.
     """
 
-    def __init__(self, patience: float, processes: Processes):
-        self._patience, self._processes = patience, processes
+    def __init__(self, timeout: float, processes: Processes):
+        self._timeout, self._processes = timeout, processes
         self._last = (0, "the start", time.monotonic())
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
@@ -46,10 +46,10 @@ class Watchdog:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._ended.wait(self._patience / 10):
+        while not self._ended.wait(self._timeout / 10):
             _, what, since = self._last
-            if time.monotonic() - since > self._patience:
-                self._end(f"no progress for {self._patience:g} s after {what}")
+            if time.monotonic() - since > self._timeout:
+                self._end(f"no progress for {self._timeout:g} s after {what}")
 
     def _end(self, text: str) -> None:
         if self._processes.count > 1:

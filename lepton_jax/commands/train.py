@@ -20,6 +20,8 @@ class TrainingResult:
     stopped: bool
     taken: int
     """How many of the steps this command took; the others were in the record."""
+    ended_early: str = ""
+    """Why the run ended before its last step; '' where it did not."""
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -46,6 +48,8 @@ class TrainingResult:
         lines = [f"Trained {self.step} steps."]
         if not self.taken:
             lines = [f"Nothing was left to do: the run has its {self.step} steps."]
+        if self.ended_early:
+            lines.append(f"The run {self.ended_early}.")
         if test:
             lines.append("test: " + ", ".join(f"{k} {v:.4g}" for k, v in test.items()))
         lines.append(
@@ -105,7 +109,8 @@ def train(
     --config=FILE.py[:ARG]          the recipe; also a record's config.json
     --config.path.to.key=value      overrides one key of it
     --workdir=DIR                   where the record goes: config, metrics, checkpoints, results
-    --longer                        go on with a --config.train_for longer than the record's
+    --longer                        go on with a --config.train_for longer than the record's, or
+                                      with other --config.early_stopping keys
     --stretch                       the same, with the schedule drawn anew over the whole length
     --dry_run                       only describe the run, and how its parameters would be sharded
     --processes=N                   start N processes of this command here, and watch them
@@ -151,7 +156,13 @@ def train(
         command=train.default_command(), launch=launch,
     )  # fmt: skip
     return TrainingResult(
-        run.workdir, run.step, run.total_steps, run.results, run.stopped, run.step - run.first
+        run.workdir,
+        run.step,
+        run.total_steps,
+        run.results,
+        run.stopped,
+        run.step - run.first,
+        str(run.ended_early or ""),
     )
 
 

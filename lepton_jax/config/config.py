@@ -165,6 +165,19 @@ class BestConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EarlyStoppingConfig:
+    """Ends the run before `train_for` once `best.metric` no longer improves.
+
+    The schedule stays the one that is drawn over `train_for`.
+    """
+
+    patience: PositiveInt
+    """The number of evaluations in a row without an improvement after which the run ends."""
+    min_delta: Annotated[float, ">= 0"] = 0.0
+    """An improvement is better than the last one by more than this."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvalConfig:
     """A further evaluation: a split of the run's own source, or of another one."""
 
@@ -216,9 +229,11 @@ class Config:
     """The time between evaluations on 'valid'."""
     best: BestConfig = BestConfig()
     """How the best checkpoint is chosen."""
+    early_stopping: Later[EarlyStoppingConfig | None] = None
+    """When the run ends early; None: it takes all steps of `train_for`."""
     strategy: Running[StrategyChoice] = JIT_STRATEGY
     """Where the step runs. It changes the speed, never what is computed."""
-    patience: Running[PositiveInt] = 1800
+    hang_timeout: Running[PositiveInt] = 1800
     """Seconds without a step, an evaluation or a save after which the run ends as hung."""
     heartbeat: Running[PositiveInt] = 30
     """Seconds of silence after which one of several processes is lost; a killed one is at once."""

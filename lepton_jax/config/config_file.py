@@ -15,6 +15,7 @@ from typing import Any
 
 from lepton_jax.config.config import Config
 from lepton_jax.config.plain import to_plain
+from lepton_jax.config.renamed import refuse_old_name
 from lepton_jax.config.user_file import call_user_function
 from lepton_jax.config.validation import start_anew, validate_config
 from lepton_jax.config.walk import join_key
@@ -143,6 +144,7 @@ def _override(config: Any, overrides: Overrides) -> list[str]:
         if not isinstance(config, dict):  # types are judged by the schema, which sees all values
             stack.enter_context(config.ignore_type())
         for path in sorted(values, key=lambda p: (not p.endswith(".name"), p.count("."))):
+            refuse_old_name(path, values[path])
             *sections, name = path.split(".")
             target = _enter_section(config, sections, path)
             now, value = _value_of(target, name), values[path]

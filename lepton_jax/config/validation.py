@@ -13,6 +13,7 @@ from lepton_jax.config.components import TABLES, Component, component_keys
 from lepton_jax.config.config import Config, OptimizerConfig
 from lepton_jax.config.pipeline import Pipeline, parse_calls
 from lepton_jax.config.plain import to_plain
+from lepton_jax.config.renamed import rename_keys
 from lepton_jax.config.schema import (
     REQUIRED,
     Key,
@@ -45,7 +46,7 @@ def validate_config(
       UserError: listing every fault: the key, what was given, what is allowed, the nearest name.
     """
     faults = Faults()
-    config = _read_section(to_plain(tree), Config, "", faults)
+    config = _read_section(rename_keys(to_plain(tree)), Config, "", faults)
     if not faults:
         faults.extend(_find_contradictions(config))
     if faults:

@@ -85,7 +85,13 @@ class Evaluations:
         """
         names = self._result_names(self.while_training, fresh_state)
         self._final_names = self._result_names(self.at_end, fresh_state)
-        metric = self._program.config.best.metric
+        config = self._program.config
+        metric = config.best.metric
+        if config.early_stopping and not names:
+            raise UserError(
+                "early_stopping: nothing is measured while training, as the data has no split "
+                "'valid'; expected data.valid_fraction above 0"
+            )
         if names and metric not in names:
             raise UserError(
                 f"best.metric = {metric!r} is not measured while training"

@@ -70,5 +70,5 @@ def _is_same_run(lineage: Mapping[str, Any], model: Exportable) -> bool:
     if lineage.get("config_fingerprint") == model.fingerprint:
         return True
     theirs, config = lineage.get("config"), json.loads(json.dumps(scrub_values(model.config)))
-    any_length = {"train_for": ""}
+    any_length = {"train_for": "", "early_stopping": None}
     return isinstance(theirs, dict) and theirs | any_length == config | any_length

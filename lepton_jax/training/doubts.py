@@ -2,6 +2,7 @@
 surprise.
 """
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -28,6 +29,7 @@ def find_doubts(built: BuiltRun) -> list[str]:
         *absent_class_warnings(data.splits, data.spec.classes),
         *_of_images(data.spec),
         *_of_best(program),
+        *_of_early_stopping(program),
         *_of_rates(program),
         *_of_batches(program),
     ]
@@ -52,6 +54,19 @@ def _of_best(program: Program) -> Iterator[str]:
             f"best.metric = {best.metric!r} with best.mode = {best.mode!r} takes the worst "
             f"checkpoint for the best; did you mean --config.best.mode={mode}?"
         )
+
+
+def _of_early_stopping(program: Program) -> Iterator[str]:
+    config, durations = program.config, program.durations
+    if config.early_stopping:
+        patience = config.early_stopping.patience
+        evaluations = durations.total_steps / max(durations.period(config.evaluate_every), 1.0)
+        if patience >= evaluations:
+            yield (
+                f"early_stopping.patience = {patience} evaluations never pass: the run of "
+                f"{durations.total_steps} steps has {math.ceil(evaluations)}, one every "
+                f"{config.evaluate_every}"
+            )
 
 
 def _of_rates(program: Program) -> Iterator[str]:

@@ -36,7 +36,7 @@ def describe_run(
       UserError: for whatever `train` would have found before its first step.
     """
     with (
-        join_processes(launch, config.patience, config.heartbeat) as processes,
+        join_processes(launch, config.hang_timeout, config.heartbeat) as processes,
         runtime(config.precision),
     ):
         if workdir:
@@ -65,11 +65,27 @@ def _describe(built: BuiltRun, warm_start: str) -> tuple[dict[str, Any], str]:
         "fingerprint": config.fingerprint(),
         "export": _exportable(program),
     }
+    if config.early_stopping:
+        facts["early_stopping"] = _earliest_end(program)
     if doubts := find_doubts(built):
         facts["warnings"] = doubts
     if warm_start:
         facts["init_from"] = warm_start.partition("\n")[0]
     return facts, layout.table()
+
+
+def _earliest_end(program: Program) -> str:
+    """Says when a run with early stopping may end: its first evaluation is an improvement."""
+    config, durations = program.config, program.durations
+    assert config.early_stopping is not None
+    every, total = durations.period(config.evaluate_every), durations.total_steps
+    step = min(total, round((config.early_stopping.patience + 1) * max(every, 1.0)))
+    times = config.early_stopping.patience
+    return (
+        f"after {times} evaluations (every {config.evaluate_every}) without a better "
+        f"{config.best.metric}, at step {step:,} at the earliest; the schedule is drawn over "
+        f"{total:,} steps"
+    )
 
 
 def _exportable(program: Program) -> str:

@@ -1,10 +1,12 @@
-"""A run that goes on beyond the length that it began with: which steps are left, at which rate."""
+"""A run that goes on beyond where it was to end: which steps are left, at which rate."""
 
 import math
 
 from lepton_jax.config.config import Config
 from lepton_jax.console import say
 from lepton_jax.errors import UserError
+from lepton_jax.tracking.early_stopping import early_stop
+from lepton_jax.tracking.record import Record
 from lepton_jax.training import saved
 from lepton_jax.training.checkpoints import list_steps
 from lepton_jax.training.durations import Durations
@@ -16,11 +18,26 @@ def check_longer(workdir: str, program: Program, stretch: bool) -> None:
     """Checks that the run in `workdir` can go on as `program`, of another length perhaps.
 
     Raises:
-      UserError: as `compare_lengths`.
+      UserError: as `compare_lengths`; or when early stopping leaves no step to go on with.
     """
     done = max(list_steps(workdir), default=0)
     old = saved.read_config(workdir)
-    compare_lengths(old, program.config, program.train_examples, done, stretch, workdir)
+    new = program.config
+    compare_lengths(old, new, program.train_examples, done, stretch, workdir)
+    same_end = (old.early_stopping, old.train_for) == (new.early_stopping, new.train_for)
+    if same_end or new.early_stopping is None:
+        return
+    ended = early_stop(new, Record.open(workdir).rows(), program.durations.total_steps)
+    if ended and ended.step < done:
+        raise UserError(
+            f"the run in {workdir} has taken {done} steps, and early_stopping would have ended it "
+            f"at step {ended.step}; expected a larger patience, or another --workdir"
+        )
+    if ended:
+        raise UserError(
+            f"the run in {workdir} {ended}; it goes on with a larger "
+            "--config.early_stopping.patience or with --config.early_stopping=None"
+        )
 
 
 def compare_lengths(

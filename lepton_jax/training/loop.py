@@ -8,7 +8,7 @@ checkpoint, so that a checkpoint is never ahead of the record.
 import collections
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 
@@ -34,6 +34,15 @@ class Feed(Protocol):
         ...
 
 
+class AfterEvaluation(NamedTuple):
+    """What an observer wants after an evaluation."""
+
+    save: bool
+    """Whether to save a checkpoint now."""
+    stop: bool
+    """Whether the run has come to its end, though steps are left: early stopping."""
+
+
 class Observer(Protocol):
     """What the loop calls to record, evaluate and save: a run, or several runs in lanes.
 
@@ -55,8 +64,8 @@ class Observer(Protocol):
         """Records where the time of the interval that ends at `step` went (`perf.clock.Clock`)."""
         ...
 
-    def evaluate(self, step: int, state: State) -> bool:
-        """Evaluates a state and records what comes out. Returns whether it is the best so far."""
+    def evaluate(self, step: int, state: State) -> AfterEvaluation:
+        """Evaluates a state and records what comes out."""
         ...
 
     def save_checkpoint(self, step: int, state: State, sums: Totals) -> None:
@@ -167,14 +176,15 @@ def run_steps(
                 jax.tree.map(lambda x: x.copy_to_host_async(), sums)
                 sums = zeros
                 observer.record_timing(step, clock.read(step))
-            best = False
+            save = False
             if is_due(step, every.evaluate, total):
                 settle()
                 with clock("device"):
                     sums.values.block_until_ready()
                 with clock("evaluate"):
-                    best = observer.evaluate(step, state)
-            if best or is_due(step, every.checkpoint, total) or stopping:
+                    save, ended = observer.evaluate(step, state)
+                stopping = stopping or ended
+            if save or is_due(step, every.checkpoint, total) or stopping:
                 settle()
                 with clock("checkpoint"):
                     observer.save_checkpoint(step, state, sums)

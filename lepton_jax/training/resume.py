@@ -46,19 +46,19 @@ def check_workdir(workdir: str, config: Config, longer: bool) -> None:
 
 
 def check_same_config(record: Record, config: Config, longer: bool) -> None:
-    """Checks that a record is of a run of `config`; `longer`: but for its length.
+    """Checks that a record is of a run of `config`; `longer`: but for where it ends.
 
     Raises:
       UserError: naming the computing keys that differ.
     """
     workdir = record.workdir
     changed = list_differences(saved.read_config(workdir), config)
-    length = [c for c in changed if c.startswith("train_for:")]
+    length = [c for c in changed if c.startswith(("train_for:", "early_stopping."))]
     refused = [c for c in changed if not (longer and c in length)]
     if refused:
         hint = "choose another --workdir"
         if refused == length:
-            hint = "to train longer, add --longer; for a shorter run choose another --workdir"
+            hint = "to go on for longer, add --longer; for a shorter run choose another --workdir"
         raise UserError(
             "\n  ".join([f"{workdir} holds a run of another config; {hint}:", *refused])
         )

@@ -26,6 +26,7 @@ from lepton_jax.plots.record import draw_record
 from lepton_jax.tracking import provenance
 from lepton_jax.tracking.best import best_step
 from lepton_jax.tracking.claim import claim
+from lepton_jax.tracking.early_stopping import EarlyStop, describe_checkpoint, early_stop
 from lepton_jax.tracking.progress import Progress
 from lepton_jax.tracking.record import Record
 from lepton_jax.tracking.writers.views import Views, open_views
@@ -53,11 +54,12 @@ class RunOutcome:
     step: int
     total_steps: int
     results: Mapping[str, Any]
+    ended_early: EarlyStop | None
 
     @property
     def stopped(self) -> bool:
         """Whether steps are left."""
-        return self.step < self.total_steps
+        return self.step < self.total_steps and self.ended_early is None
 
 
 SAME = (
@@ -92,7 +94,9 @@ def train(
       WorkError: when a step gives non-finite values, or the record cannot be written.
     """
     with ExitStack() as stack:
-        processes = stack.enter_context(join_processes(launch, config.patience, config.heartbeat))
+        processes = stack.enter_context(
+            join_processes(launch, config.hang_timeout, config.heartbeat)
+        )
         processes.share("claim", lambda: bool(stack.enter_context(claim(workdir))))
         processes.share("failed start", lambda: free_workdir(workdir, config, longer or stretch))
         stack.enter_context(runtime(config.precision))
@@ -149,7 +153,7 @@ class _Run:
         self.config, self.record = built.program.config, record
         self.processes, self.stop = processes, stop
         self.checkpoints = Checkpoints(record.workdir, self._steps_to_keep, processes)
-        self.watchdog = Watchdog(self.config.patience, processes)
+        self.watchdog = Watchdog(self.config.hang_timeout, processes)
         self.step = 0
 
     def train(self, facts: Mapping[str, Any], restarted: bool, until: int) -> RunOutcome:
@@ -158,9 +162,10 @@ class _Run:
         state, sums = self._begin()
         self.step = first = int(state.step)
         total = program.durations.total_steps
-        steps = range(first, min(total, until or total))
         if restarted:
             record.resume(first, config.to_json(), facts, self.checkpoints.basis(first))
+        ended = early_stop(config, record.rows(), total)
+        steps = range(first, first if ended else min(total, until or total))
         every = loop.Every.of_config(config, program.durations.period)
         self._open_displays(first, total)
         self.processes.on_loss(self._explain_loss)
@@ -182,11 +187,13 @@ class _Run:
                 record.flush()
                 self.checkpoints.wait()
             step = int(state.step)
-            if step == total:
-                self._finish(state)
+            ended = early_stop(config, record.rows(), total)
+            if ended or step == total:
+                self._finish(state, ended)
             self.checkpoints.close()
-            record.end("finished" if step == total else "stopped", step)
-        return RunOutcome(record.workdir, first, step, total, record.results())
+            done = "finished" if ended or step == total else "stopped"
+            record.end(done, step, str(ended or ""))
+        return RunOutcome(record.workdir, first, step, total, record.results(), ended)
 
     def record_interval(self, step: int, sums: Totals, state: State) -> None:
         """Records the means of an interval. Raises `NotFinite` when the state has frozen."""
@@ -198,13 +205,15 @@ class _Run:
         """Records where an interval's time went, and the utilization of the devices."""
         self.record.time(step, {**values, **self.utilization(values["steps_per_second"])})
 
-    def evaluate(self, step: int, state: State) -> bool:
-        """Measures every split but `test`; returns whether the state is the best so far."""
+    def evaluate(self, step: int, state: State) -> loop.AfterEvaluation:
+        """Measures every split but `test`. The best state so far is saved."""
         self.watchdog.beat(f"the evaluation after step {step}")
         values = self.evaluations.during(state)
         if values:
             self._log(step, values)
-        return best_step(self.config.best, self.record.rows()) == step
+        rows, total = self.record.rows(), self.program.durations.total_steps
+        best = best_step(self.config.best, rows) == step
+        return loop.AfterEvaluation(best, early_stop(self.config, rows, total) is not None)
 
     def save_checkpoint(self, step: int, state: State, sums: Totals) -> None:
         """Starts saving a checkpoint. Raises `NotFinite` rather than save a frozen state."""
@@ -254,19 +263,23 @@ class _Run:
             self.progress.update(step, values)
         self.views(step, values)
 
-    def _finish(self, state: State) -> None:
-        """Measures `test` once, with the best checkpoint, and draws the record's pictures."""
-        record, placement = self.record, self.layout.placement
-        steps = self.checkpoints.steps()
+    def _finish(self, state: State, ended: EarlyStop | None) -> None:
+        """Measures `test` with the best checkpoint, unless the record holds that."""
+        record, steps = self.record, self.checkpoints.steps()
         metric, rows = self.config.best.metric, record.rows()
         step = best_step(self.config.best, rows, steps) or int(state.step)
         if any(metric in row for row in rows) and not best_step(self.config.best, rows):
             self._say(f"warning: {metric} was never finite; step {step} stands for the best")
         measured = self.processes.share("read", record.measured_step)
-        if measured == step:
-            return
-        if measured is not None:
+        if measured not in (None, step):
             self._say(f"results.json is of step {measured}: measuring step {step}, now the best")
+        if measured != step:
+            self._measure(step, state)
+        record.write_results("checkpoint", describe_checkpoint(self.config, step, ended))
+
+    def _measure(self, step: int, state: State) -> None:
+        """Measures `test` with the checkpoint of `step`, and draws the record's pictures."""
+        record, placement = self.record, self.layout.placement
         if step != int(state.step):
             state = self.checkpoints.restore(step, self.layout.like)["state"]
         for name, results in self.evaluations.final(state).items():
@@ -277,7 +290,6 @@ class _Run:
             figures.draw_learning_curves(record.rows(), f"{record.workdir}/curves.png")
             answer = self.program.inference.answer
             draw_record(record, self.data, images, alignments, answer)
-        record.write_results("checkpoint", {"step": step, "best": self.config.best.metric})
 
     def _steps_to_keep(self, steps: list[int]) -> set[int]:
         """Selects the last checkpoints and the best one."""

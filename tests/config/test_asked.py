@@ -35,20 +35,25 @@ SECTIONS = {
     "encoding": "data.encode", "optimizer": "optimizer", "schedule": "schedule",
     "strategy": "strategy", "metric": "metrics.mine", "writer": "writers.mine",
 }  # fmt: skip
-TOP = ["batch_size", "accumulate", "ema", "seed", "patience", "heartbeat", "keep_last", "train_for",
-       "evaluate_every", "log_every", "checkpoint_every", "precision", "init_from", "profile",
-       "data.valid_fraction", "data.split_seed", "data.workers", "data.placement", "data.order",
-       "data.buckets", "data.augment", "data.decode", "best.mode", "optimizer.learning_rate",
-       "optimizer.clip_norm", "optimizer.weight_decay", "lora.rank", "lora.alpha"]  # fmt: skip
+TOP = [
+    "batch_size", "accumulate", "ema", "seed", "hang_timeout", "heartbeat", "keep_last",
+    "train_for", "early_stopping.patience", "early_stopping.min_delta", "evaluate_every",
+    "log_every", "checkpoint_every", "precision", "init_from", "profile", "data.valid_fraction",
+    "data.split_seed", "data.workers", "data.placement", "data.order", "data.buckets",
+    "data.augment", "data.decode", "best.mode", "optimizer.learning_rate",
+    "optimizer.clip_norm", "optimizer.weight_decay", "lora.rank", "lora.alpha",
+]  # fmt: skip
 
 NEVER_NEGATIVE = {
     "learning_rate", "weight_decay", "clip_norm", "momentum", "eps", "dropout", "batch_size",
     "accumulate", "seed", "split_seed", "ema", "label_smoothing", "layers", "width", "heads",
-    "features", "hidden", "rank", "alpha", "patience", "heartbeat", "keep_last", "valid_fraction",
+    "features", "hidden", "rank", "alpha", "hang_timeout", "heartbeat", "keep_last",
+    "valid_fraction", "patience", "min_delta",
     "b1", "b2", "vocabulary", "length", "top_k", "workers", "filters", "context", "depth",
 }  # fmt: skip
 NEVER_ZERO = {
-    "batch_size", "accumulate", "patience", "heartbeat", "keep_last", "clip_norm", "rank", "alpha",
+    "batch_size", "accumulate", "hang_timeout", "heartbeat", "keep_last", "clip_norm", "rank",
+    "alpha", "patience",
     "heads", "features", "width", "filters", "length", "context",
 }  # fmt: skip
 BELOW_ONE = {"dropout", "ema", "b1", "b2", "valid_fraction", "momentum"}

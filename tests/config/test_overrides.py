@@ -77,7 +77,7 @@ OUT_OF_RANGE = {
     "batch_size": (0, -8, 10**30),
     "accumulate": (0, -1),
     "keep_last": (0, -1),
-    "patience": (0, -1),
+    "hang_timeout": (0, -1),
     "profile": ((-1, 5), (0, 0)),
     "train_for": ("0 steps", "-3 steps", "nan epochs", "1e400 steps", "1.5 steps"),
     "evaluate_every": ("0 epochs", "-1 epochs"),
@@ -301,7 +301,7 @@ NUMBERS = st.one_of(
     st.integers(), st.floats(), st.just(2**32 - 1), st.booleans(), st.none(), st.text(max_size=5)
 )
 NUMERIC_KEYS = [
-    "seed", "batch_size", "accumulate", "ema", "keep_last", "patience", "data.valid_fraction",
+    "seed", "batch_size", "accumulate", "ema", "keep_last", "hang_timeout", "data.valid_fraction",
     "data.split_seed", "data.workers", "optimizer.learning_rate", "optimizer.weight_decay",
     "optimizer.clip_norm", "optimizer.b1", "optimizer.b2", "optimizer.eps", "model.dropout",
     "model.hidden", "task.label_smoothing", "schedule.end",

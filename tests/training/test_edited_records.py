@@ -88,7 +88,7 @@ def test_an_edited_config_is_refused_by_its_keys(run: Path, changes: dict[str, A
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"keep_last": 7}, {"writers": {}}, {"patience": 100}, {"checkpoint_every": "9 steps"}],
+    [{}, {"keep_last": 7}, {"writers": {}}, {"hang_timeout": 100}, {"checkpoint_every": "9 steps"}],
 )
 def test_other_spaces_and_running_keys_are_no_edit(run: Path, capsys, changes: dict[str, Any]):
     edit_config(run, **changes)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lepton_jax.training.loop import Every, NotFinite, is_due, run_steps
+from lepton_jax.training.loop import AfterEvaluation, Every, NotFinite, is_due, run_steps
 from lepton_jax.training.state import Totals
 
 NEVER = 1e9
@@ -63,10 +63,12 @@ class CountingFeed:
 
 
 class Notes:
-    """An observer that notes its calls; `best` and `stop`: at which steps it says so."""
+    """An observer that notes its calls; `best`, `last`, `stop`: at which steps it says so."""
 
-    def __init__(self, calls: list[Any], best: int = -1, stop: int = -1, bad: int = -1):
-        self.calls, self.best, self.stop, self.bad = calls, best, stop, bad
+    def __init__(
+        self, calls: list[Any], best: int = -1, last: int = -1, stop: int = -1, bad: int = -1
+    ):
+        self.calls, self.best, self.last, self.stop, self.bad = calls, best, last, stop, bad
 
     def record_interval(self, step: int, sums: Totals, state: Any) -> None:
         assert isinstance(sums.values, np.ndarray)
@@ -78,10 +80,10 @@ class Notes:
         assert values["steps_per_second"] > 0
         self.calls.append(("timing", step))
 
-    def evaluate(self, step: int, state: Any) -> bool:
+    def evaluate(self, step: int, state: Any) -> AfterEvaluation:
         assert int(state) == step
         self.calls.append(("evaluate", step))
-        return step == self.best
+        return AfterEvaluation(step == self.best, step == self.last)
 
     def save_checkpoint(self, step: int, state: Any, sums: Totals) -> None:
         assert int(state) == step
@@ -154,6 +156,12 @@ def test_a_run_that_is_stopped_saves_and_takes_no_more_steps():
     assert only(calls, "interval", "checkpoint", "end") == [
         ("interval", 2, [0 + 1, 2]), ("checkpoint", 3, [2, 1]), ("end", 3),
     ]  # fmt: skip
+
+
+def test_a_run_that_ends_early_saves_after_the_evaluation_and_takes_no_more_steps():
+    calls = run(Every(log=4, evaluate=3, checkpoint=NEVER), range(12), last=6)
+    assert [call[1] for call in only(calls, "step")] == [0, 1, 2, 3, 4, 5]
+    assert calls[-3:] == [("evaluate", 6), ("checkpoint", 6, [4 + 5, 2]), ("end", 6)]
 
 
 def test_a_run_that_is_stopped_before_its_first_step_takes_none():

@@ -255,7 +255,7 @@ def _train_one_by_one(pack: Pack) -> bool:
         except WorkError as e:
             say(f"{workdir}: {e}")
             continue
-        if run.step < (pack.until or run.total_steps):
+        if run.stopped and run.step < (pack.until or run.total_steps):
             return False
     return True
 

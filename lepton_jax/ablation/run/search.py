@@ -129,7 +129,8 @@ class SearchDriver:
         status = trial_status(folder) if Record.exists(folder) else {}
         if status.get("state") == "failed":
             return (-math.inf,) * len(rungs)
-        reached = [rung for rung in rungs if rung <= status.get("step", 0)]
+        ended = status.get("state") == "finished"  # at its last step, or early
+        reached = [rung for rung in rungs if ended or rung <= status.get("step", 0)]
         if not reached:
             return ()
         rows = Record.open(folder, writes=False).rows()

@@ -20,6 +20,7 @@ from lepton_jax.evaluation.evaluator import Evaluator
 from lepton_jax.evaluation.schedule import Evaluations, recorded_scalars
 from lepton_jax.tracking.best import best_step
 from lepton_jax.tracking.chain import Basis
+from lepton_jax.tracking.early_stopping import EarlyStop, describe_checkpoint, early_stop
 from lepton_jax.tracking.progress import Progress
 from lepton_jax.tracking.record import End, Record
 from lepton_jax.training import init_from, loop
@@ -66,6 +67,7 @@ class TrialGroup:
         configs = [config for config, _ in trials]
         self._configs = pad_to_multiple(configs, lanes.count)
         self._checkpoints = Checkpoints(folder, keep=lambda steps: set(steps[-1:]))
+        self._no_sums = jax.device_get(lanes.program.training.empty_sums())
         self._saved = time.monotonic()
         self._flushed = 0.0
 
@@ -76,6 +78,9 @@ class TrialGroup:
             return True
         self._best_states = start["kept"]
         program = self._program
+        self._find_early_stops()
+        if self._ended_early:
+            self._end(start["state"], start["sums"], first)
         every = loop.Every.of_config(program.config, program.durations.period)
         size = program.config.batch_size * len(self._trials)
         self._progress = Progress(self._until, batch_size=size, start=first)
@@ -90,7 +95,8 @@ class TrialGroup:
             if self._records and step < self._until:
                 self._flush()
                 return False
-            self._end(state, step)
+            if self._records:
+                self._end(state, self._lanes.empty_sums(), step)
         finally:
             self._checkpoints.close()
             for record in self._records.values():
@@ -194,8 +200,11 @@ class TrialGroup:
         for record in self._records.values():
             record.time(step, {**values, "lanes": len(self._trials)})
 
-    def evaluate(self, step: int, state: State) -> bool:
-        """Evaluates all lanes, and keeps the states of those that are the best so far."""
+    def evaluate(self, step: int, state: State) -> loop.AfterEvaluation:
+        """Evaluates all lanes, and keeps the states of those that are the best so far.
+
+        Trials that end early here do so in `save_checkpoint`, which gets the sums as well.
+        """
         measured = self._measure(self._evaluations.while_training, state)
         improved = np.zeros(self._lanes.count, bool)
         for i, record in self._records.items():
@@ -204,10 +213,16 @@ class TrialGroup:
             improved[i] = self._best_step(i) == step
         if improved.any():
             self._best_states = self._lanes.select(improved, state, self._best_states)
-        return False
+        self._find_early_stops()
+        some_end = bool(self._ended_early)
+        return loop.AfterEvaluation(some_end, self._ended_early.keys() == self._records.keys())
 
     def save_checkpoint(self, step: int, state: State, sums: Totals) -> None:
-        """Saves all lanes, unless the last checkpoint is too young."""
+        """Ends the trials that end early, and saves all lanes unless the last time is too near."""
+        if self._ended_early:
+            self._end(state, sums, step)
+        if not self._records:
+            return
         now = time.monotonic()
         if now - self._saved < APART and not self.should_stop(step):
             return
@@ -219,6 +234,15 @@ class TrialGroup:
 
     def should_stop(self, step: int) -> bool:
         return self._stop(step) or not self._records
+
+    def _find_early_stops(self) -> None:
+        """Finds the lanes whose trials have come to an early end by their rows."""
+        total = self._program.durations.total_steps
+        self._ended_early: dict[int, EarlyStop] = {
+            i: ended
+            for i, record in self._records.items()
+            if (ended := early_stop(self._trials[i][0], record.rows(), total))
+        }
 
     def _best_step(self, i: int) -> int | None:
         return best_step(self._trials[i][0].best, self._records[i].rows())
@@ -246,27 +270,29 @@ class TrialGroup:
             )
             self._end_record(i, "failed", step, reason)
 
-    def _end(self, state: State, step: int) -> None:
-        """Writes each trial's checkpoints, its best and its last; at the end of a run, its results
-        on `test` as well.
+    def _end(self, state: State, sums: Totals, step: int) -> None:
+        """Ends the trials that end early, or else all. Writes the checkpoints of each, its best and
+        its last; at the end of a run, its results on `test` as well.
         """
-        complete = step == self._program.durations.total_steps
-        best = {i: self._best_step(i) for i in self._records}
-        unmeasured = np.array([best.get(i) is None for i in range(self._lanes.count)])
+        total, early = self._program.durations.total_steps, self._ended_early
+        self._ended_early = {}
+        lanes, complete = list(early or self._records), bool(early) or step == total
+        best = {i: self._best_step(i) for i in lanes}
+        unmeasured = np.array([i in best and best[i] is None for i in range(self._lanes.count)])
         self._best_states = self._lanes.select(unmeasured, state, self._best_states)
         measured = self._measure(self._evaluations.at_end, self._best_states) if complete else []
         last_states, best_states = self._to_host(state), self._to_host(self._best_states)
-        sums = jax.device_get(self._program.training.empty_sums())
+        last_sums = self._to_host(sums)
         self._flush()  # what a trial's own checkpoints stand on is written before them
-        for i in list(self._records):
+        for i in lanes:
             config, workdir = self._trials[i]
             at = best[i] or step
             # One after another: Orbax mixes up what several managers of a process save at once.
             checkpoints = Checkpoints(workdir, keep={at, step}.intersection)
             if at != step:
-                tree = {"state": _take_lane(best_states, i), "sums": sums}
+                tree = {"state": _take_lane(best_states, i), "sums": self._no_sums}
                 checkpoints.save(at, tree, [self._basis(i, at)])
-            tree = {"state": _take_lane(last_states, i), "sums": sums}
+            tree = {"state": _take_lane(last_states, i), "sums": _take_lane(last_sums, i)}
             checkpoints.save(step, tree, [self._basis(i, step)])
             checkpoints.wait()
             checkpoints.close()
@@ -274,8 +300,11 @@ class TrialGroup:
                 record = self._records[i]
                 for name, results in measured[i].items():
                     record.write_results(name, {**results, "step": at})
-                record.write_results("checkpoint", {"step": at, "best": config.best.metric})
-            self._end_record(i, "finished" if complete else "stopped", step)
+                ended = early.get(i)
+                record.write_results("checkpoint", describe_checkpoint(config, at, ended))
+                self._end_record(i, "finished", step, str(ended or ""))
+            else:
+                self._end_record(i, "stopped", step)
 
     def _end_record(self, i: int, state: End, step: int, reason: str = "") -> None:
         """Ends and closes a lane's record."""
