@@ -28,7 +28,7 @@ from lepton_jax.tracking.best import best_step
 from lepton_jax.tracking.claim import claim
 from lepton_jax.tracking.early_stopping import EarlyStop, describe_checkpoint, early_stop
 from lepton_jax.tracking.progress import Progress
-from lepton_jax.tracking.record import Record
+from lepton_jax.tracking.record import End, Record
 from lepton_jax.tracking.writers.views import Views, open_views
 from lepton_jax.training import init_from, loop
 from lepton_jax.training.build import BuiltRun, build_run
@@ -191,7 +191,7 @@ class _Run:
             if ended or step == total:
                 self._finish(state, ended)
             self.checkpoints.close()
-            done = "finished" if ended or step == total else "stopped"
+            done: End = "finished" if ended or step == total else "stopped"
             record.end(done, step, str(ended or ""))
         return RunOutcome(record.workdir, first, step, total, record.results(), ended)
 
