@@ -1,4 +1,4 @@
-"""Every command of `launch.py` as a function that a notebook can call.
+"""Every command of the command line as a function that a notebook can call.
 
 Parameters are the command's flags. Each returns a record of what it did: `str()` of it is what the
 command line prints, `as_json()` what `--json` prints. Importing this module is light: a command

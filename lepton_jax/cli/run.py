@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
+from lepton_jax import __version__
 from lepton_jax.cli.document import format_document
 from lepton_jax.cli.failures import check_xla_flags, explain_failure
 from lepton_jax.cli.help import HELP_WORDS, format_help
@@ -64,6 +65,9 @@ def run_line(commands: Commands, line: Sequence[str]) -> tuple[int, Result | Non
 def _run(commands: Commands, line: Sequence[str]) -> tuple[int, Result | None]:
     if not line or line[0] in (*HELP_WORDS, "help"):
         _show([commands.overview(), "\n"])
+        return 0, None
+    if line[0] == "--version":
+        _show([f"lepton_jax {__version__}\n"])
         return 0, None
     name, *words = line
     command = commands[name]

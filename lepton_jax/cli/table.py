@@ -1,5 +1,6 @@
 """The table of commands that the command line is handed."""
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +16,15 @@ Command = Callable[..., Any]
 class Commands:
     """Every command: its name with a line that says what it does, and how to find it."""
 
-    summaries: Mapping[str, str]
+    groups: Mapping[str, Mapping[str, str]]
+    """`{heading: {name: line}}`, in the order in which `--help` lists them."""
     find: Callable[[str], Command]
     """Returns the command of a name that is in the table."""
+
+    @functools.cached_property
+    def summaries(self) -> dict[str, str]:
+        """The line of each command by its name."""
+        return {name: line for group in self.groups.values() for name, line in group.items()}
 
     def __getitem__(self, name: str) -> Command:
         """Returns a command. Raises `UserError` for a name that is none, with the nearest one."""
@@ -32,7 +39,9 @@ class Commands:
     def overview(self) -> str:
         """Returns every command with its line, as `--help` shows it."""
         width = max(map(len, self.summaries)) + 2
-        lines = [f"usage: {format_command('COMMAND [--flags]')}", ""]
-        lines += [f"  {name:<{width}}{summary}" for name, summary in self.summaries.items()]
+        lines = [f"usage: {format_command('COMMAND [--flags]')}"]
+        for heading, group in self.groups.items():
+            lines += ["", *filter(None, [heading])]
+            lines += [f"  {name:<{width}}{line}" for name, line in group.items()]
         more = f"{format_command('COMMAND --help')} tells more, with examples."
         return "\n".join([*lines, "", more])

@@ -1,14 +1,14 @@
-"""The commands of `launch.py`: one file a command, with its function, its help and its result.
+"""The commands: their table, and one file a command, with its function, its help and its result.
 
 The help is the function's docstring, and its parameters are the flags. What a command does lies in
 a room of its own, imported when the command is called: importing a command is light.
 """
 
 import importlib
-import inspect
-import pkgutil
 from collections.abc import Callable
 from typing import Any
+
+from lepton_jax.cli.table import Commands
 
 
 def find_command(name: str) -> Callable[..., Any]:
@@ -17,8 +17,33 @@ def find_command(name: str) -> Callable[..., Any]:
     return command
 
 
-def list_commands() -> dict[str, str]:
-    """Returns every command with the first line of its help."""
-    modules = (module.name for module in pkgutil.iter_modules(__path__))
-    names = sorted(set(modules) - {"worker"})
-    return {name: (inspect.getdoc(find_command(name)) or "").partition("\n")[0] for name in names}
+COMMANDS = Commands(
+    {
+        "from a config to a record": {
+            "plan": "estimate what a run needs and how long it takes",
+            "train": "train a config, or resume its run",
+            "evaluate": "measure a run's checkpoint on a split",
+            "augment": "draw training images, original and augmented",
+            "submit": "submit a command to Slurm, or write it as a Kubernetes JobSet",
+            "debug": "replay one step and find its first non-finite value",
+            "runs": "list and compare the runs below a folder",
+        },
+        "from a question to an answer": {
+            "ablate": "run an experiment's trials, packed, and answer its question",
+            "reproduce": "run an experiment and compare it with published numbers",
+            "watch": "show the progress of an experiment",
+            "pack": "run one pack of an experiment's trials (what executors call)",
+        },
+        "from a record to a model that answers": {
+            "export": "write a run's model as a self-contained bundle",
+            "verify": "prove, in a clean process, that a bundle computes what it says",
+            "register": "add a verified bundle to the registry as a new version",
+            "promote": "move 'staging' or 'production' to a version that meets the gate",
+            "registry": "show and change versions, aliases and gates",
+            "predict": "answer inputs with a bundle or a registered model",
+            "generate": "generate text with a language model's run, bundle or version",
+        },
+    },
+    find_command,
+)
+"""Every command, in the order in which `--help` lists them."""

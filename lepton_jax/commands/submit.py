@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lepton_jax.cli.arguments import check_arguments, command
 from lepton_jax.cli.parse import parse_line
-from lepton_jax.commands import worker
+from lepton_jax.commands import COMMANDS, worker
 from lepton_jax.config.schema import NaturalInt, PathText, PositiveInt
 from lepton_jax.errors import UserError
 
@@ -65,8 +65,8 @@ def submit(
     command = shlex.split(command[0]) if len(command) == 1 else command
     if not command or command[0] == "submit":
         raise UserError("submit: a command is missing, such as: train --config=... --workdir=...")
-    arguments, _ = parse_line(worker.all_commands(), command)
-    arguments = check_arguments(worker.all_commands()[command[0]], arguments)
+    arguments, _ = parse_line(COMMANDS, command)
+    arguments = check_arguments(COMMANDS[command[0]], arguments)
     if "config" in arguments:
         from lepton_jax.config.config_file import resolve_config
 

@@ -9,8 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from lepton_jax.cli import run
-from lepton_jax.cli.table import Commands
-from lepton_jax.commands import find_command, list_commands
+from lepton_jax.commands import COMMANDS
 from lepton_jax.console import secure_streams
 from lepton_jax.result import Result, was_stopped
 
@@ -19,17 +18,12 @@ POD_COMMAND = ("python", "-m", "lepton_jax.commands.worker")
 STOPPED = 143
 
 
-def all_commands() -> Commands:
-    """Returns every command there is, for a process that has no `launch.py`."""
-    return Commands(list_commands(), find_command)
-
-
 def run_line(line: Sequence[str]) -> tuple[int, Result | None]:
     """Runs a command line in this process. Returns its exit code, and its result if there is one.
 
     A module-level function, so that a job can name it in a pickle.
     """
-    return run.run_line(all_commands(), line)
+    return run.run_line(COMMANDS, line)
 
 
 def main(line: Sequence[str]) -> int:

@@ -19,13 +19,11 @@ from lepton_jax.ablation.question.trials import expand_trials
 from lepton_jax.cli.arguments import command, list_items
 from lepton_jax.cli.parse import parse_line
 from lepton_jax.cli.table import Commands
-from lepton_jax.commands import find_command, list_commands
+from lepton_jax.commands import COMMANDS, find_command
 from lepton_jax.config.schema import PATH, RANGES, PathText, PositiveInt, Seed, split_annotation
 from lepton_jax.config.validation import validate_config
 from lepton_jax.errors import UserError
 from tests.config.test_config import GOOD
-
-COMMANDS = Commands(list_commands(), find_command)
 
 
 def refused(call: Callable[[], Any]) -> str:
@@ -122,7 +120,7 @@ def test_one_array_and_one_image_are_one_input():
 
 
 def parse(*words: str) -> dict[str, Any]:
-    return parse_line(Commands({"do": ""}, lambda name: do), ["do", *words])[0]
+    return parse_line(Commands({"": {"do": ""}}, lambda name: do), ["do", *words])[0]
 
 
 @pytest.mark.parametrize(

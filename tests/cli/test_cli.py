@@ -2,7 +2,6 @@
 
 import json
 import os
-import runpy
 import subprocess
 import sys
 import textwrap
@@ -12,12 +11,10 @@ from pathlib import Path
 import pytest
 
 from lepton_jax.cli.run import run_line
-from lepton_jax.cli.table import Commands
-from lepton_jax.commands import find_command
+from lepton_jax.commands import COMMANDS
 from lepton_jax.console import format_command
 
 ROOT = Path(__file__).parent.parent.parent
-COMMANDS = Commands(runpy.run_path(str(ROOT / "launch.py"))["COMMANDS"], find_command)
 DIGITS = "--config=configs/digits_cnn.py:tiny"
 
 

@@ -1,7 +1,7 @@
 """One file a command, and one table of them: what a command is, and what its result can do."""
 
 import inspect
-import runpy
+import pkgutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 import lepton_jax
-from lepton_jax import api
+from lepton_jax import api, commands
 from lepton_jax.cli.parse import parse_line
 from lepton_jax.cli.run import run_line
 from lepton_jax.cli.table import Commands
-from lepton_jax.commands import find_command, list_commands
+from lepton_jax.commands import COMMANDS, find_command
 from lepton_jax.errors import UserError, WorkError
 
 ROOT = Path(__file__).parent.parent.parent
@@ -34,18 +34,18 @@ class Result:
 
 
 def run(result: object, *words: str) -> int:
-    return run_line(Commands({"do": "does"}, lambda name: lambda: result), ["do", *words])[0]
+    return run_line(Commands({"": {"do": "does"}}, lambda name: lambda: result), ["do", *words])[0]
 
 
-def test_the_front_door_the_folder_and_the_api_hold_the_same_commands():
-    table = runpy.run_path(str(ROOT / "launch.py"))["COMMANDS"]
-    assert table.keys() == list_commands().keys()
-    for name in table:
+def test_the_table_the_folder_and_the_api_hold_the_same_commands():
+    files = {module.name for module in pkgutil.iter_modules(commands.__path__)}
+    assert COMMANDS.summaries.keys() == files - {"worker"}
+    for name in COMMANDS.summaries:
         assert getattr(api, name) is find_command(name)
 
 
 def test_a_command_says_the_type_of_each_flag_and_of_what_it_returns():
-    for name in list_commands():
+    for name in COMMANDS.summaries:
         signature = inspect.signature(find_command(name))
         assert signature.return_annotation is not signature.empty, name
         assert all(p.annotation is not p.empty for p in signature.parameters.values()), name
@@ -75,7 +75,7 @@ def test_an_error_is_one_line_on_stderr(
     def fail() -> None:
         raise error
 
-    assert run_line(Commands({"do": ""}, lambda name: fail), ["do"]) == (code, None)
+    assert run_line(Commands({"": {"do": ""}}, lambda name: fail), ["do"]) == (code, None)
     assert capsys.readouterr() == ("", f"{error}\n")
 
 
@@ -101,7 +101,7 @@ def test_flags_have_the_types_of_the_parameters():
         dry: bool = False,
     ) -> None: ...
 
-    commands = Commands({"do": ""}, lambda name: do)
+    commands = Commands({"": {"do": ""}}, lambda name: do)
     assert parse_line(commands, ["do"]) == (
         {
             "inputs": (), "count": 1, "rate": 0.5, "price": None, "names": [], "vary": [],
@@ -131,7 +131,7 @@ def test_a_flag_of_another_type_says_what_is_expected(flag: str, said: str):
     def do(*, count: int = 1, price: float | None = None) -> None: ...
 
     with pytest.raises(UserError) as refused:
-        parse_line(Commands({"do": ""}, lambda name: do), ["do", flag])
+        parse_line(Commands({"": {"do": ""}}, lambda name: do), ["do", flag])
     assert str(refused.value).startswith(said)
 
 

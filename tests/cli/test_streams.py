@@ -41,7 +41,7 @@ def work(kept: str) -> Said:
     print("of a library as well", file=sys.stderr)
     return Said()
 
-main(Commands({{"work": "works"}}, lambda name: work))
+main(Commands({{"": {{"work": "works"}}}}, lambda name: work))
 """
 
 
@@ -104,7 +104,7 @@ class Judged:
 
 
 def run_command(command, *words: str) -> tuple[int, str, str]:
-    return run_line(Commands({"work": "works"}, lambda name: command), ["work", *words])  # type: ignore[return-value]
+    return run_line(Commands({"": {"work": "works"}}, lambda name: command), ["work", *words])  # type: ignore[return-value]
 
 
 def test_reader_that_leaves_does_not_make_a_bad_result_good(tmp_path):

@@ -14,7 +14,7 @@ from lepton_jax.cli import run
 from lepton_jax.cli.table import Commands
 from lepton_jax.cluster import gke, slurm
 from lepton_jax.cluster.submit import CommandLine, submit_command
-from lepton_jax.commands import worker
+from lepton_jax.commands import COMMANDS, worker
 from lepton_jax.errors import UserError
 
 TINY = "--config=configs/digits_cnn.py:tiny"
@@ -76,7 +76,7 @@ def test_without_slurm_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, 
 def test_the_command_line_ends_with_the_command(capsys: pytest.CaptureFixture[str]):
     own = ["--executor=gke", "--topology=v5e-16", "--image=i", "--json"]
     for separator in ([], ["--"]):
-        code, _ = run.run_line(worker.all_commands(), ["submit", *own, *separator, *TRAIN])
+        code, _ = run.run_line(COMMANDS, ["submit", *own, *separator, *TRAIN])
         assert code == 0
         container = job_of(json.loads(capsys.readouterr().out)["jobset"])["template"]["spec"]
         assert container["containers"][0]["command"][3:] == TRAIN
@@ -156,8 +156,8 @@ def test_a_pod_that_was_stopped_does_not_count_as_done(
     monkeypatch: pytest.MonkeyPatch, stopped: bool, code: int
 ):
     result = type("Result", (), {"stopped": stopped})()
-    commands = Commands({"evaluate": ""}, lambda name: lambda workdir: result)
-    monkeypatch.setattr(worker, "all_commands", lambda: commands)
+    commands = Commands({"": {"evaluate": ""}}, lambda name: lambda workdir: result)
+    monkeypatch.setattr(worker, "COMMANDS", commands)
     assert worker.main(["evaluate", "--workdir=w"]) == code
 
 

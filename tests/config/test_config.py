@@ -239,8 +239,8 @@ def test_a_fault_that_needs_no_component_imports_no_jax(tmp_path):
     check = (
         "import sys, atexit; atexit.register(lambda: print('jax' in sys.modules))\n"
         "from lepton_jax.cli.run import main\n"
-        "from lepton_jax.commands.worker import all_commands\n"
-        f"main(all_commands(), {arguments})"
+        "from lepton_jax.commands import COMMANDS\n"
+        f"main(COMMANDS, {arguments})"
     )
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True)
     assert done.returncode == 2

@@ -11,7 +11,7 @@ import pytest
 
 from lepton_jax import api
 from lepton_jax.cli.parse import parse_line
-from lepton_jax.commands.worker import all_commands
+from lepton_jax.commands import COMMANDS
 from lepton_jax.config.validation import change_config, validate_config
 from lepton_jax.errors import UserError
 from lepton_jax.plan import remedies
@@ -87,7 +87,7 @@ def test_data_that_is_not_at_hand_says_how_to_plan_without(tmp_path, recipe):
 
 def test_a_price_is_a_number():
     with pytest.raises(UserError, match="--price=cheap"):
-        parse_line(all_commands(), ["plan", "--config=configs/digits_cnn.py:tiny", "--price=cheap"])
+        parse_line(COMMANDS, ["plan", "--config=configs/digits_cnn.py:tiny", "--price=cheap"])
 
 
 def test_remedies_are_changes_that_the_config_allows(recipe):
