@@ -28,7 +28,12 @@ def write_to_stderr(text: str) -> None:
 
 def error_stream() -> TextIO:
     """Returns stderr, or a stream that keeps nothing where this process has none."""
-    return sys.stderr or open(os.devnull, "w", encoding="utf-8")
+    return sys.stderr or null_stream()
+
+
+def null_stream() -> TextIO:
+    """Returns a stream that keeps nothing."""
+    return open(os.devnull, "w", encoding="utf-8")
 
 
 def secure_streams() -> None:

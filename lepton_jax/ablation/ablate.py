@@ -15,7 +15,7 @@ from lepton_jax.ablation.analysis.answer import answer_question
 from lepton_jax.ablation.analysis.comparison import analyse
 from lepton_jax.ablation.analysis.outcomes import read_results
 from lepton_jax.ablation.question.experiment import Experiment
-from lepton_jax.ablation.question.trials import expand_trials
+from lepton_jax.ablation.question.trials import Trial, expand_trials
 from lepton_jax.ablation.report.html import write_report
 from lepton_jax.ablation.run.executors import choose_executor
 from lepton_jax.ablation.run.feasibility import BuiltPrograms
@@ -30,6 +30,7 @@ from lepton_jax.ablation.run.search import SearchDriver
 from lepton_jax.ablation.workdir import has_ended, trial_folder, write_experiment
 from lepton_jax.cluster.slurm import RunLine, SlurmRequest
 from lepton_jax.console import say
+from lepton_jax.formats import count_things, format_seconds
 from lepton_jax.tracking import provenance
 from lepton_jax.tracking.claim import claim
 
@@ -112,14 +113,15 @@ def ablate(
             pack.write()
         done = run_packs(packs)
         if packs:
-            count = sum(len(pack.names) for pack in packs)
-            say(f"{count} trials in {time.monotonic() - began:.0f} s")
+            trials = count_things(sum(len(pack.names) for pack in packs), "trial")
+            say(f"{trials} in {format_seconds(time.monotonic() - began)}")
         return done
 
     def plan(due: Sequence[DueTrial]) -> list[Pack]:
         return plan_packs(workdir, due, at_once=at_once, workers=workers)
 
     with claim(workdir):
+        say(describe_trials(experiment, trials, workdir))
         programs.check(trials)
         for search in searches:
             search.check()
@@ -140,6 +142,19 @@ def ablate(
         for search in searches:
             search.write_journal()
         return write_summary(workdir, stopped=not done)
+
+
+def describe_trials(experiment: Experiment, trials: Sequence[Trial], workdir: str) -> str:
+    """Says how many trials an experiment has and why, and how many have ended."""
+    variants = count_things(len({trial.variant for trial in trials}), "variant")
+    seeds = ", ".join(map(str, experiment.seeds))
+    text = f"trials    {len(trials):,}: {variants} x {count_things(len(experiment.seeds), 'seed')}"
+    text += f" ({seeds}), in {workdir}"
+    for search in experiment.searches:
+        text += f"; and a search of {count_things(search.trials, 'draw')}, {search.name}"
+    if ended := sum(has_ended(trial_folder(workdir, trial.name)) for trial in trials):
+        text += f"; {ended:,} have ended"
+    return text
 
 
 def write_summary(workdir: str, *, stopped: bool) -> AblationResult:

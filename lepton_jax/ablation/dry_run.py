@@ -15,6 +15,7 @@ from lepton_jax.ablation.run.lanes import Lanes, can_be_lanes
 from lepton_jax.ablation.run.pack import check_at_once
 from lepton_jax.ablation.run.search import SearchDriver
 from lepton_jax.ablation.workdir import has_ended, trial_folder
+from lepton_jax.formats import count_things
 
 SHOWN = 12
 """Trials that are listed by name."""
@@ -68,9 +69,9 @@ class AblationDryRun:
         }  # fmt: skip
 
     def __str__(self) -> str:
-        trials, programs = len(self.trials), _counted(len(self.programs), "program")
+        trials, programs = len(self.trials), count_things(len(self.programs), "program")
         have = "has" if self.ended == 1 else "have"
-        of_these = f"{_counted(trials, 'trial')}, of which {self.ended} {have} ended:"
+        of_these = f"{count_things(trials, 'trial')}, of which {self.ended} {have} ended:"
         lines = [self.question, "", of_these]
         lines += [f"  {name}" for name in self.trials[:SHOWN]]
         if trials > SHOWN:
@@ -79,22 +80,16 @@ class AblationDryRun:
         for p in self.programs:
             how = "" if p.together else ", one after another (streamed data, or not strategy jit)"
             cost = f"{_at_most(p.seconds)} of this device" if p.seconds else "cost unknown"
-            steps = _counted(p.steps, "step")
-            lines.append(f"  {_counted(len(p.trials), 'trial')} x {steps}, {cost}{how}")
+            steps = count_things(p.steps, "step")
+            lines.append(f"  {count_things(len(p.trials), 'trial')} x {steps}, {cost}{how}")
         for s in self.searches:
             cost = f"about {s.seconds:,.0f} s of this device" if s.seconds else "cost unknown"
-            lines.append(
-                f"search {s.name}: {_counted(s.trials, 'draw')}, {s.runs:.1f} whole runs, {cost}"
-            )
+            draws = count_things(s.trials, "draw")
+            lines.append(f"search {s.name}: {draws}, {s.runs:.1f} whole runs, {cost}")
         total = sum(p.seconds for p in self.programs) + sum(s.seconds for s in self.searches)
         if total:
             lines.append(f"In all {_at_most(total)} of this device, evaluations left out.")
         return "\n".join(lines)
-
-
-def _counted(number: int, name: str) -> str:
-    """Writes a number of things: '1 program', '2 programs'."""
-    return f"{number:,} {name}" if number == 1 else f"{number:,} {name}s"
 
 
 def _at_most(seconds: float) -> str:

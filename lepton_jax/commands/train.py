@@ -1,12 +1,15 @@
 """The command `train`."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from lepton_jax.cli.arguments import command
 from lepton_jax.config.schema import NaturalInt, PathText, PositiveInt
 from lepton_jax.console import format_command, say
+from lepton_jax.tracking.best import BestStep
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,8 @@ class TrainingResult:
     """How many of the steps this command took; the others were in the record."""
     ended_early: str = ""
     """Why the run ended before its last step; '' where it did not."""
+    best: BestStep | None = None
+    """The best checkpoint; None where `config.best.metric` was never measured."""
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -29,34 +34,49 @@ class TrainingResult:
             "step": self.step,
             "total_steps": self.total_steps,
             "stopped": self.stopped,
+            "best": None if self.best is None else asdict(self.best),
             "results": self.results,
         }
 
     def __str__(self) -> str:
+        best = f"The best is {self.best}." if self.best else ""
         if self.stopped:
-            return (
-                f"Stopped at step {self.step} of {self.total_steps}, all saved.\n"
+            done = f"Stopped at step {self.step:,} of {self.total_steps:,}, all saved."
+            lines = [
+                f"{done} {best}".rstrip(),
                 f"The record is in {self.workdir}; the same command goes on from there, or resume "
                 "with: "
                 + format_command(
                     "train", config=f"{self.workdir}/config.json", workdir=self.workdir
-                )
-            )
-        from lepton_jax.evaluation.evaluator import scalar_results
-
-        test = scalar_results(self.results.get("test", {}))
-        lines = [f"Trained {self.step} steps."]
+                ),
+            ]
+            return "\n".join(lines)
+        done = f"Trained {self.step:,} steps."
         if not self.taken:
-            lines = [f"Nothing was left to do: the run has its {self.step} steps."]
+            done = f"Nothing was left to do: the run has its {self.step:,} steps."
+        lines = [f"{done} {best}".rstrip()]
         if self.ended_early:
             lines.append(f"The run {self.ended_early}.")
-        if test:
-            lines.append("test: " + ", ".join(f"{k} {v:.4g}" for k, v in test.items()))
+        lines += self._results()
         lines.append(
             f"The record is in {self.workdir}; next: "
             + format_command("export", workdir=self.workdir, out=f"{self.workdir}/bundle")
         )
         return "\n".join(lines)
+
+    def _results(self) -> Iterator[str]:
+        """Yields lines on the test, on pictures to open, and on where trackers show the run."""
+        from lepton_jax.evaluation.evaluator import scalar_results
+        from lepton_jax.io import files
+        from lepton_jax.tracking.writers.links import find_links
+
+        if test := scalar_results(self.results.get("test", {})):
+            yield "test: " + ", ".join(f"{k} {v:.4g}" for k, v in test.items())
+        names = files.list_folder(self.workdir) if files.is_dir(self.workdir) else []
+        if pictures := sorted(name for name in names if name.endswith(".png")):
+            yield f"pictures: {', '.join(files.join_path(self.workdir, n) for n in pictures)}"
+        for tracker, link in find_links(self.workdir).items():
+            yield f"{tracker}: {link}"
 
 
 @dataclass(frozen=True)
@@ -65,7 +85,7 @@ class TrainDryRun:
 
     facts: dict[str, Any]
     table: str
-    """How each parameter is sharded."""
+    """Each parameter: shape, number, share of the whole, and how it is sharded."""
 
     def as_json(self) -> dict[str, Any]:
         return self.facts
@@ -112,7 +132,7 @@ def train(
     --longer                        go on with a --config.train_for longer than the record's, or
                                       with other --config.early_stopping keys
     --stretch                       the same, with the schedule drawn anew over the whole length
-    --dry_run                       only describe the run, and how its parameters would be sharded
+    --dry_run                       only describe the run, its parameters and their sharding
     --processes=N                   start N processes of this command here, and watch them
     --coordinator=HOST:PORT         one process of several: where process 0 is to be reached,
     --num_processes=N                 how many there are,
@@ -140,7 +160,7 @@ def train(
 
     for note in notes:
         say(note)
-    from lepton_jax.cluster.environment import Launch
+    from lepton_jax.cluster.environment import Launch, find_slot
 
     launch = Launch(coordinator, num_processes, process_id)
     if dry_run:
@@ -149,21 +169,27 @@ def train(
         longer = longer or stretch
         return TrainDryRun(*describe_run(resolved, launch, workdir, longer=longer))
 
+    if find_slot(launch, resolved.hang_timeout) is None:  # before data are read
+        from lepton_jax.training.finished import find_finished
+        from lepton_jax.training.resume import check_workdir
+
+        check_workdir(workdir, resolved, longer or stretch)
+        if found := find_finished(resolved, workdir):
+            step = found.record.status()["step"]
+            results = found.record.results()
+            return TrainingResult(workdir, step, step, results, False, 0, best=found.best)
+
     from lepton_jax.training import train
 
     run = train.train(
         resolved, workdir, longer=longer, stretch=stretch,
-        command=train.default_command(), launch=launch,
+        command=[os.path.basename(sys.argv[0]), *sys.argv[1:]], launch=launch,
     )  # fmt: skip
+    taken = run.step - run.first
     return TrainingResult(
-        run.workdir,
-        run.step,
-        run.total_steps,
-        run.results,
-        run.stopped,
-        run.step - run.first,
-        str(run.ended_early or ""),
-    )
+        run.workdir, run.step, run.total_steps, run.results, run.stopped, taken,
+        str(run.ended_early or ""), run.best,
+    )  # fmt: skip
 
 
 def _format(value: Any) -> str:

@@ -8,6 +8,7 @@ A pattern is a regular expression searched in the parameter's name; the first th
 Axes align to the last dimensions, so that one rule serves a layer and a stack of layers.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -82,32 +83,21 @@ def shard_also_over(axis: str, spec: P, shape: tuple[int, ...], mesh: Mesh) -> P
     return spec
 
 
-LARGEST = 8
-"""Replicated parameters that the table lists by name."""
-
-
-def sharding_table(params: Mapping[str, Any], specs: Specs, mesh: Mesh) -> str:
-    """Formats how parameters are sharded, a line each: name, shape, axes, bytes a device.
-
-    Of replicated parameters the `LARGEST` have a line each, and the others share one.
+def parameter_table(params: Mapping[str, Any], specs: Specs, mesh: Mesh) -> str:
+    """Formats the parameters of a model, a line each, and their sum: name, shape, dtype, number,
+    share of the whole, how they are spread, bytes a device.
     """
-    replicated = [name for name in params if not any(specs[name])]
-    listed = set(sorted(replicated, key=lambda name: -params[name].size)[:LARGEST])
-    rows, rest = [], 0
+    whole, total_bytes = sum(leaf.size for leaf in params.values()), 0
+    rows = []
     for name, leaf in params.items():
         spec = specs[name]
-        parts = 1
-        for axis in spec:
-            parts *= mesh.shape[axis] if axis else 1
+        parts = math.prod(mesh.shape[axis] if axis else 1 for axis in spec)
         size = leaf.size * leaf.dtype.itemsize // parts
-        if any(spec) or name in listed:
-            how = " x ".join(str(a or "-") for a in spec) if any(spec) else "replicated"
-            rows.append((name, "x".join(map(str, leaf.shape)) or "scalar", how, f"{size:,}"))
-        else:
-            rest += size
-    if len(replicated) > len(listed):
-        rows.append(
-            (f"{len(replicated) - len(listed)} smaller ones", "", "replicated", f"{rest:,}")
-        )
-    head = ("parameter", "shape", "spread over", "bytes a device")
-    return "\n".join(format_table([head, *rows], right=(3,)))
+        total_bytes += size
+        shape = "x".join(map(str, leaf.shape)) or "scalar"
+        how = " x ".join(str(a or "-") for a in spec) if any(spec) else "replicated"
+        share = f"{leaf.size / whole:.1%}"
+        rows.append((name, shape, str(leaf.dtype), f"{leaf.size:,}", share, how, f"{size:,}"))
+    head = ("parameter", "shape", "dtype", "number", "share", "spread over", "bytes a device")
+    total = ("all", "", "", f"{whole:,}", "100.0%", "", f"{total_bytes:,}")
+    return "\n".join(format_table([head, *rows, total], right=(3, 4, 6)))

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lepton_jax.console import format_table
+from lepton_jax.formats import format_bytes
 
 Facts = Mapping[str, Any]
 """What `plan --json` prints; see `plan.plan_run`."""
@@ -14,15 +15,6 @@ def format_plan(facts: Facts) -> str:
     lines = _run(facts)
     lines += _compiled(facts) if "topology" in facts else _measured(facts)
     return "\n".join(lines)
-
-
-def format_bytes(count: float) -> str:
-    """Returns a number of bytes in binary units: `1.50 GiB`."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if abs(count) < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.2f} {unit}"
-        count /= 1024
-    return f"{count:.2f} TiB"
 
 
 def format_count(count: float) -> str:

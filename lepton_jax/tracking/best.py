@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from lepton_jax.config.config import BestConfig
@@ -37,21 +38,41 @@ def usual_mode(metric: str) -> Mode | None:
     return "max" if says(HIGHER) else None
 
 
-def best_step(
+@dataclass(frozen=True)
+class BestStep:
+    """The best step of a run, and by what."""
+
+    step: int
+    metric: str
+    value: float
+
+    def __str__(self) -> str:
+        return f"step {self.step:,}, {self.metric} {self.value:.4g}"
+
+
+def find_best(
     best: BestConfig, rows: Iterable[Mapping[str, Any]], among: Sequence[int] | None = None
-) -> int | None:
-    """Returns the earliest step with the best value of the metric; None where there is none.
+) -> BestStep | None:
+    """Finds the earliest step with the best value of the metric; None where there is none.
 
     Main arguments:
       rows: those of a record. A value that is not finite does not count.
       among: the steps to choose from; None: every step.
     """
     sign = sign_of(best.mode)
-    winner: tuple[float, int] | None = None
+    found: BestStep | None = None
     for row in rows:
         measured = best.metric in row and math.isfinite(row[best.metric])
         if measured and (among is None or row["step"] in among):
-            value = sign * row[best.metric]
-            if winner is None or value > winner[0]:
-                winner = (value, row["step"])
-    return None if winner is None else winner[1]
+            value = row[best.metric]
+            if found is None or sign * value > sign * found.value:
+                found = BestStep(row["step"], best.metric, value)
+    return found
+
+
+def best_step(
+    best: BestConfig, rows: Iterable[Mapping[str, Any]], among: Sequence[int] | None = None
+) -> int | None:
+    """Returns the step that `find_best` finds."""
+    found = find_best(best, rows, among)
+    return None if found is None else found.step

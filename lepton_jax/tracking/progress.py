@@ -1,28 +1,56 @@
-"""How far a run is: one live line on a terminal, plain lines anywhere else. Writes to stderr."""
+"""How far a run is, in one line that says first what is asked for most. Writes to stderr.
 
+    ━━━━━━━╸────── step   488/1,219  0:14 left  train/loss 0.1931  valid/loss 0.0475 (best 0.0469 at
+    451)  epoch 12.0/30  train/accuracy 0.9481  1,708 examples/s  lr 0.00098
+
+On a terminal as much of it is shown as fits; `live_line.py` says where it is drawn.
+"""
+
+import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TextIO
 
-from rich.console import Console, OverflowMethod
-from rich.live import Live
+from rich.console import OverflowMethod
 from rich.text import Text
 
+from lepton_jax.config.config import BestConfig
 from lepton_jax.console import can_show, error_stream
+from lepton_jax.formats import format_clock, format_metric, format_seconds
+from lepton_jax.placement.mesh import IN_FLIGHT
+from lepton_jax.tracking.bar import choose_bar, make_bar
+from lepton_jax.tracking.best import sign_of
+from lepton_jax.tracking.live_line import open_live_line
 
-EVERY = 10.0
-"""Seconds between plain lines."""
-AT_ONCE = 0.01
-"""Seconds between two updates below which they count as one."""
-REFRESH = 0.2
-"""Seconds between two drawings of the live line."""
+WINDOW = 5.0
+"""Seconds of the first window in which the speed is measured; each one is twice the last."""
+LONG = 1.0
+"""Seconds of an evaluation or a save from which on the line says that one is on its way."""
+NARROWEST, LEAST = 4, 8
+"""Columns of the bar: below the first there is none, and metrics leave it the second."""
+
+RATE = "train/learning_rate"
+
+
+@dataclass(frozen=True)
+class OneOfSeveral:
+    """What a progress says of trials that run beside or after others."""
+
+    name: str
+    """Which these are: `trials 9-16/48`."""
+    left_of_all: Callable[[float], float]
+    """Given the seconds left of these, returns those left of all."""
 
 
 class Progress:
-    """Shows step, chosen metrics, examples/s and the time left.
+    """Shows the steps of a run, the time left, the best so far and chosen metrics.
 
-    with Progress(total=1000, batch_size=64, show=("train/loss", "valid/accuracy")) as progress:
-        progress.update(50, {"train/loss": 0.4})
+    with Progress(total=1000, batch_size=64, show=("train/loss",)) as progress:
+        for step in range(1000):
+            progress.advance(step)  # `step` steps are dispatched
+        progress.update(1000, {"train/loss": 0.4})
     """
 
     def __init__(
@@ -32,54 +60,92 @@ class Progress:
         batch_size: int,
         start: int = 0,
         show: Sequence[str] = ("train/loss",),
+        best: BestConfig | None = None,
+        epochs: float = 0.0,
+        among: OneOfSeveral | None = None,
         stream: TextIO | None = None,
     ):
-        """Takes the steps of the run, `total`, and those before, `start`; `show` names metrics
-        as the record does.
+        """Takes the steps of the run, `total`, and those before, `start`.
+
+        Main arguments:
+          show: names of metrics as the record has them.
+          best: by which metric the best step is found, and shown.
+          epochs: those of the whole run; 0.0: not shown.
+        Other arguments:
+          among: which these are, where others run as well.
         """
         self._total, self._start, self._batch_size = total, start, batch_size
-        self._shown: dict[str, float | None] = dict.fromkeys(show)
-        self._step = self._timed_step = start
-        self._began = self._timed_at = time.monotonic()
-        self._drawn = float("-inf")
-        self._speed, self._intervals = 0.0, 0
-        self._pending = False
+        self._values: dict[str, float] = {}
+        self._show, self._best, self._epochs = show, best, epochs
+        self._best_value: tuple[float, int] | None = None
+        self._among = among
+        self._done, self._dispatched = start, start - 1
+        self._began = self._compiling = time.monotonic()
+        self._marks: list[tuple[float, int]] = []
+        """Times and steps: the window of the speed goes from the first to now."""
+        self._last = (self._began, start)
+        self._aside, self._closed = "", False
+        self._asides: dict[str, float] = {}
+        """What else was done, and the seconds that it took the last time."""
+        self._aside_seconds, self._asides_since = 0.0, total
         stream = stream or error_stream()
-        terminal = stream.isatty()  # rich would let FORCE_COLOR make a terminal of a pipe
-        self._console = Console(file=stream, force_terminal=terminal, highlight=False)
+        self._bar = choose_bar(stream)
         self._overflow: OverflowMethod = "ellipsis" if can_show("…", stream) else "crop"
-        self._live: Live | None = None
-        if terminal and not self._console.is_dumb_terminal:
-            self._live = Live(console=self._console, auto_refresh=False)
-            self._live.start()
+        self._place = open_live_line(stream, self.line)
+
+    def remember(self, step: int, values: Mapping[str, float]) -> None:
+        """Takes in a row of the record that is older than this process; draws nothing."""
+        self._values.update(values)
+        if self._best and math.isfinite(value := values.get(self._best.metric, math.nan)):
+            sign = sign_of(self._best.mode)
+            if self._best_value is None or sign * value > sign * self._best_value[0]:
+                self._best_value = value, step
 
     def update(self, step: int, values: Mapping[str, float]) -> None:
-        """Shows that `step` steps are done. Metrics that `values` lacks keep their last number."""
-        self._shown.update({k: v for k, v in values.items() if k in self._shown})
-        now = time.monotonic()
-        # Numbers are read late, so two rows may come at once: they are one interval.
-        if step > self._timed_step and now - self._timed_at >= AT_ONCE:
-            speed = (step - self._timed_step) / (now - self._timed_at)
-            # The first interval holds the compilation: it is not shown, and the second replaces it.
-            self._speed = speed if self._intervals < 2 else 0.7 * self._speed + 0.3 * speed
-            self._timed_step, self._timed_at = step, now
-            self._intervals += 1
-        self._step = max(self._step, step)
-        self._pending = True
-        if now - self._drawn >= (REFRESH if self._live else EVERY):
-            self._draw(now)
+        """Shows metrics of `step`, which is done. Others keep their last number."""
+        self.remember(step, values)
+        self._note_done(step)
+        self._place.draw(news=True, last=self._done >= self._total)
+
+    def advance(self, step: int) -> None:
+        """Notes that `step` steps are dispatched. The first of them waits for its compilation."""
+        if self._dispatched < self._start:
+            self._compiling = time.monotonic()
+        elif self._dispatched == self._start < step and not self._among:
+            self.say(f"compiled  in {time.monotonic() - self._compiling:.1f} s")
+        self._dispatched = step
+        self._note_done(step - IN_FLIGHT)  # more are not dispatched and not done
+        self._place.draw()
+
+    @contextmanager
+    def aside(self, what: str) -> Iterator[None]:
+        """Shows that the run is at something that is no step, such as 'evaluating'.
+
+        It counts for the time left, but for the first time, in which it compiles.
+        """
+        began, first = time.monotonic(), what not in self._asides
+        if first or self._asides[what] > LONG:
+            self._aside = what
+        try:
+            yield
+        finally:
+            self._aside = ""
+            spent = self._asides[what] = time.monotonic() - began
+            if first:
+                self._asides_since = min(self._done, self._asides_since)
+            else:
+                self._aside_seconds += spent
+            self._marks = [(at + spent, step) for at, step in self._marks]
+            self._last = (self._last[0] + spent, self._last[1])
 
     def say(self, message: str) -> None:
         """Prints a line of its own, above the live one."""
-        self._console.print(Text(message), soft_wrap=True)
+        self._place.say(message)
 
     def close(self) -> None:
         """Shows the last update, and ends the live line."""
-        if self._pending:
-            self._draw(time.monotonic())
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
+        self._closed = True
+        self._place.close()
 
     def __enter__(self) -> "Progress":
         return self
@@ -87,34 +153,81 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _draw(self, now: float) -> None:
-        self._drawn, self._pending = now, False
-        if self._live is not None:
-            line = Text(self._line(), no_wrap=True, overflow=self._overflow)
-            self._live.update(line, refresh=True)
-        else:
-            self._console.print(Text(self._line()), soft_wrap=True)
+    def _note_done(self, step: int) -> None:
+        if step <= self._done:
+            return
+        self._done, self._last = step, (time.monotonic(), step)
+        if not self._marks:
+            self._marks = [self._last]
+        elif self._last[0] - self._marks[-1][0] > WINDOW + self._marks[-1][0] - self._marks[0][0]:
+            # The speed is that of the last half at least: it follows a change, and does not jump.
+            self._marks = [self._marks[-1], self._last]
 
-    def _line(self) -> str:
-        parts = [f"step {self._step:,}/{self._total:,}"]
-        parts += [f"{k} {_number(v)}" for k, v in self._shown.items() if v is not None]
-        spent = time.monotonic() - self._began
-        taken = self._step - self._start
-        ended = self._step >= self._total
-        speed = self._speed or (taken / spent if spent > 0 else 0.0)
-        if speed and (ended or self._intervals > 1):
-            parts.append(f"{speed * self._batch_size:,.0f} examples/s")
-            left = (self._total - self._step) / speed
-            parts.append(f"{_time(left)} left" if left > 0 else f"in {_time(spent)}")
-        return "  ".join(parts)
+    def _seconds_a_step(self) -> float:
+        """Returns the seconds of a step, evaluations and saves shared out; 0.0: not known yet."""
+        if not self._marks:
+            return 0.0
+        (began, first), (now, last) = self._marks[0], self._last
+        if last <= first or now <= began:
+            return 0.0
+        aside = self._aside_seconds / max(last - self._asides_since, 1)
+        return (now - began) / (last - first) + aside
 
+    def line(self, columns: int | None) -> Text:
+        """Makes the line: all of it, or what fits into so many columns, with a bar."""
+        parts = self._parts()
+        if columns is None:
+            return Text("  ".join(parts))
+        widest, shown = max(columns // 10, LEAST), 2 + bool(self._among)
+        lengths = [len(part) + 2 for part in parts]
+        while shown < len(parts) and widest + 1 + sum(lengths[: shown + 1]) - 2 <= columns:
+            shown += 1
+        text = "  ".join(parts[:shown])
+        if len(text) > columns:
+            text = " ".join(text.split())
+        width = min(widest, columns - len(text) - 1)
+        line = Text(no_wrap=True, overflow=self._overflow)
+        if width >= NARROWEST:
+            line.append_text(make_bar(width, self._done / max(self._total, 1), self._bar)).append(
+                " "
+            )
+        return line.append(text)
 
-def _number(value: float) -> str:
-    return f"{value:.4f}" if 1e-3 <= abs(value) < 1e4 or value == 0 else f"{value:.3g}"
+    def _parts(self) -> list[str]:
+        """Returns the parts of the line, the most wanted first."""
+        now = time.monotonic()
+        seconds, left = self._seconds_a_step(), self._total - self._done
+        total = f"{self._total:,}"
+        parts = [self._among.name] if self._among else []
+        parts.append(f"step {self._done:>{len(total)},}/{total}")
+        if self._aside:
+            parts.append(self._aside)
+        elif self._dispatched == self._start and left and not self._marks:
+            parts.append(f"compiling {format_seconds(now - self._compiling)}")
+        elif self._closed or not left:
+            parts.append(f"in {format_seconds(now - self._began)}")
+        elif seconds:
+            until = max(left * seconds - (now - self._last[0]), 0.0)
+            parts.append(f"{format_seconds(until)} left")
+            if self._among:
+                parts.append(f"all done {format_clock(self._among.left_of_all(until))}")
+        metrics = [self._metric(name) for name in self._show if name in self._values]
+        parts += metrics[:2]
+        if self._epochs:
+            digits = 1 if self._epochs >= 10 else 2
+            epoch = self._epochs * self._done / self._total
+            whole = f"{self._epochs:.{digits}f}".rstrip("0").rstrip(".")
+            parts.append(f"epoch {epoch:.{digits}f}/{whole}")
+        parts += metrics[2:]
+        if seconds:
+            parts.append(f"{self._batch_size / seconds:,.0f} examples/s")
+        if RATE in self._values:
+            parts.append(f"lr {self._values[RATE]:.3g}")
+        return parts
 
-
-def _time(seconds: float) -> str:
-    """Formats seconds as `0:07`, `12:34` or `3:02:05`."""
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
+    def _metric(self, name: str) -> str:
+        text = f"{name} {format_metric(self._values[name])}"
+        if self._best is None or name != self._best.metric or self._best_value is None:
+            return text
+        value, step = self._best_value
+        return f"{text} (best {format_metric(value)} at {step:,})"

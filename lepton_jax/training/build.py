@@ -3,6 +3,7 @@
 Every mistake that can show before the first step shows here.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
@@ -17,6 +18,7 @@ from lepton_jax.evaluation.schedule import Evaluations
 from lepton_jax.placement.mesh import BatchPlacement
 from lepton_jax.tracking.record import Record
 from lepton_jax.training.layout import Layout, build_layout
+from lepton_jax.training.lines import data_line, model_line, steps_line
 from lepton_jax.training.load_data import load_data
 from lepton_jax.training.program import Program
 
@@ -31,11 +33,17 @@ class BuiltRun:
     evaluations: Evaluations
 
 
-def build_run(config: Config, workdir: str = "", look_only: bool = False) -> BuiltRun:
+def build_run(
+    config: Config,
+    workdir: str = "",
+    look_only: bool = False,
+    tell: Callable[[str], None] = lambda line: None,
+) -> BuiltRun:
     """Loads the data, builds the program and places it on the devices of all processes.
 
     `workdir`: the run's, if it has one yet; the tokenizer in its record is used. `look_only`: as
-    `load_dataset` has it, for a run that takes no step.
+    `load_dataset` has it, for a run that takes no step. `tell`: is told each line of
+    lines.py once it is known.
 
     Raises:
       UserError: for data, components, metrics or a strategy that do not fit each other, for what
@@ -44,18 +52,23 @@ def build_run(config: Config, workdir: str = "", look_only: bool = False) -> Bui
     """
     with keeping_tracebacks(workdir):
         try:
-            return _build_run(config, workdir, look_only)
+            return _build_run(config, workdir, look_only, tell)
         except Exception as e:  # noqa: BLE001  whatever the parts of a config raise
             blame(f"model {config.model.name} with task {config.task.name}", e)
 
 
-def _build_run(config: Config, workdir: str, look_only: bool) -> BuiltRun:
+def _build_run(
+    config: Config, workdir: str, look_only: bool, tell: Callable[[str], None]
+) -> BuiltRun:
     text = Record.open(workdir).tokenizer_text() if workdir and Record.exists(workdir) else ""
     data = load_data(config, tokenizer=text, look_only=look_only)
+    tell(data_line(data))
     program = build_program(config, data)
     program.training.traced.refuse_constants()
     program.training.traced.refuse_unused()
     layout = build_layout(program)
+    tell(model_line(layout))
+    tell(steps_line(layout))
     evaluations = build_evaluations(program, layout.placement, data)
     # The values are not used here; their mistakes show now.
     _ = layout.specs

@@ -1,19 +1,12 @@
-"""Checkpoints: Orbax writes them, digests of ours say whether they are intact.
-
-    checkpoints/STEP/                what Orbax wrote, asynchronously, and committed as a whole
-    checkpoints/STEP/record.json     the rows and the config that it stands on (tracking/chain.py)
-    checkpoints/STEP/digests.json    SHA-256 of every file of it, committed with it
-
-Orbax restores a file with a flipped byte without a word, hence the digests.
+"""Checkpoints: Orbax writes them, digests of ours say whether they are intact
+(`checkpoint_files.py`).
 """
 
 import errno
-import hashlib
 import logging as standard
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -26,14 +19,17 @@ from lepton_jax.cluster.processes import Processes
 from lepton_jax.errors import UserError, WorkError, did_you_mean
 from lepton_jax.io import files
 from lepton_jax.tracking.chain import Basis
+from lepton_jax.training.checkpoint_files import (
+    DIGESTS,
+    RECORD,
+    digest_files,
+    find_damage,
+    list_files,
+    read_basis,
+)
 from lepton_jax.trees import flatten_tree, unflatten_tree
 
 FORMAT = 1
-READERS = 4
-DIGESTS = "digests.json"
-RECORD = "record.json"
-WRITTEN_LAST = (DIGESTS, "_CHECKPOINT_METADATA", "commit_success.txt")
-"""Files of a step that change in the commit itself; nothing is restored from them."""
 
 
 class Checkpoints:
@@ -178,27 +174,8 @@ class Checkpoints:
 
     def _damage(self, step: int) -> str:
         """Says what is wrong with this process's share of the files."""
-        folder = self._folder / str(step)
-        if not (folder / DIGESTS).exists():
-            return f"it has no {DIGESTS}"
-        try:
-            expected = files.read_object(folder / DIGESTS)
-        except WorkError:
-            return f"its {DIGESTS} is damaged"
-        files_there = _files_of(folder)
-        for name in sorted(set(expected) | set(files_there)):
-            if name not in files_there:
-                return f"{name} is missing"
-            if name not in expected:
-                return f"{name} does not belong to it"
-        basis = self.basis(step)
-        if basis and basis.step != step:
-            return f"it is of step {basis.step}"
-        share = sorted(files_there)[self._processes.index :: self._processes.count]
-        for name, digest in _digests(folder, share).items():
-            if digest != expected[name]:
-                return f"{name} has changed since it was written"
-        return ""
+        share = slice(self._processes.index, None, self._processes.count)
+        return find_damage(self._folder / str(step), share)
 
     def shapes(self, step: int) -> dict[str, tuple[int, ...]]:
         """Returns the shape of each leaf of a checkpoint, by name."""
@@ -238,46 +215,10 @@ class Checkpoints:
                 step = folder.name.split(".")[0]  # what follows is of Orbax, until the commit
                 if step.isdigit() and (bases := self._bases.pop(int(step), None)):
                     files.write_json(folder / RECORD, bases)
-                files.write_json(folder / DIGESTS, _digests(folder, _files_of(folder)))
+                files.write_json(folder / DIGESTS, digest_files(folder, list_files(folder)))
 
     def _failing(self) -> "_Failing":
         return _Failing(self)
-
-
-def list_steps(workdir: str) -> list[int]:
-    """Lists the steps of a run's checkpoints, without Orbax: it would begin JAX's backends, which
-    all processes of a run have to do at once.
-    """
-    folder = files.join_path(workdir, "checkpoints")
-    names = files.list_folder(folder) if files.is_dir(folder) else []
-    return sorted(int(name) for name in names if name.isdigit())
-
-
-def newest_basis(workdir: str) -> Basis | None:
-    """Reads what the newest checkpoint of a run stands on, without Orbax; None where none says."""
-    folder = epath.Path(files.join_path(workdir, "checkpoints"))
-    for step in reversed(list_steps(workdir)):
-        if basis := read_basis(folder, step):
-            return basis
-    return None
-
-
-def read_basis(checkpoints: epath.Path, step: int, run: int = 0) -> Basis | None:
-    """Reads record.json of a step in a folder of checkpoints.
-
-    None where there is none, as in those of lepton_jax 0.1, or where its digest does not fit.
-    """
-    folder = checkpoints / str(step)
-    if not ((folder / RECORD).exists() and (folder / DIGESTS).exists()):
-        return None
-    try:
-        digests = files.read_object(folder / DIGESTS)
-        if digests.get(RECORD) != _digests(folder, [RECORD])[RECORD]:
-            return None
-        basis = files.read_json(folder / RECORD)[run]
-    except WorkError:
-        return None  # whoever restores the checkpoint is told of the damage
-    return basis and Basis(**basis)
 
 
 class _Failing:
@@ -322,35 +263,6 @@ class _Keep(policies.PreservationPolicy):
     def should_preserve(self, checkpoints: Any, *, context: Any) -> list[bool]:
         kept = self._keep([c.step for c in checkpoints])
         return [c.step in kept for c in checkpoints]
-
-
-def _files_of(folder: epath.Path) -> list[str]:
-    """Lists the files of a checkpoint, relative to it, without those of its commit."""
-    return sorted(
-        str(path.relative_to(folder))
-        for path in _files_below(folder)
-        if not (path.parent == folder and path.name in WRITTEN_LAST)
-    )
-
-
-def _digests(folder: epath.Path, names: Sequence[str]) -> dict[str, str]:
-    def digest(name: str) -> str:
-        sha256 = hashlib.sha256()
-        with (folder / name).open("rb") as f:
-            while block := f.read(1 << 20):
-                sha256.update(block)
-        return sha256.hexdigest()
-
-    with ThreadPoolExecutor(READERS) as pool:  # hashing and reading let go of the interpreter
-        return dict(zip(names, pool.map(digest, names), strict=True))
-
-
-def _files_below(folder: epath.Path) -> Iterator[epath.Path]:
-    for path in folder.iterdir():
-        if path.is_dir():
-            yield from _files_below(path)
-        else:
-            yield path
 
 
 def _one_device() -> Any:

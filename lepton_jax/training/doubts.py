@@ -10,8 +10,8 @@ import numpy as np
 from lepton_jax.data.labels import absent_class_warnings
 from lepton_jax.data.spec import DataSpec
 from lepton_jax.tracking.best import usual_mode
-from lepton_jax.training import optimizer
 from lepton_jax.training.build import BuiltRun
+from lepton_jax.training.lines import count_trained
 from lepton_jax.training.program import Program
 from lepton_jax.training.schedules import build_schedule
 from lepton_jax.training.state import State
@@ -76,7 +76,7 @@ def _of_rates(program: Program) -> Iterator[str]:
     steps = np.unique(np.linspace(0, total - 1, LOOKED_AT).astype(int))
     if config.optimizer.learning_rate == 0 or not any(float(shape(int(step))) for step in steps):
         yield f"the learning rate is 0 at all {total} steps: nothing trains"
-    elif _all_frozen(program):
+    elif count_trained(program) == 0:
         yield "optimizer.groups freezes every parameter: nothing trains"
     for name, values in config.schedule.keys.items():
         for value in values if isinstance(values, tuple) else ():
@@ -85,16 +85,6 @@ def _of_rates(program: Program) -> Iterator[str]:
                     f"schedule.{name}: {value!r} is step {durations.steps(value)}, which the run "
                     f"of {total} steps does not reach"
                 )
-
-
-def _all_frozen(program: Program) -> bool:
-    groups = program.config.optimizer.groups
-    state: State = program.training.abstract_state()
-    if not groups or not isinstance(state.learner, Fit):
-        return False
-    params = state.learner.params
-    frozen = optimizer.frozen_by_groups(program.config.optimizer, params)
-    return len(frozen) == len(flatten_tree(params))
 
 
 def _of_batches(program: Program) -> Iterator[str]:

@@ -30,7 +30,7 @@ def describe_run(
     `workdir`: where the run is to begin or to go on; it is not changed.
 
     Returns:
-      Facts about the run by name, and a table that says how each parameter is sharded.
+      Facts about the run by name, and a table of its parameters that says how each is sharded.
 
     Raises:
       UserError: for whatever `train` would have found before its first step.

@@ -86,8 +86,8 @@ class Layout:
         return self.placement.put(self.program.training.empty_sums(), self.placement.replicated)
 
     def table(self) -> str:
-        """Formats for people how each parameter is sharded and what the state takes a device."""
-        parameters = rules.sharding_table(self.parameters, self.specs, self.placement.mesh)
+        """Formats for people each parameter, its sharding, and what the state takes a device."""
+        parameters = rules.parameter_table(self.parameters, self.specs, self.placement.mesh)
         parts: Counter[str] = Counter()
         leaves = jax.tree_util.tree_leaves_with_path(self._abstract.learner)
         for (path, leaf), where in zip(leaves, jax.tree.leaves(self.state.learner), strict=True):

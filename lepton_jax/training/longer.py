@@ -8,7 +8,7 @@ from lepton_jax.errors import UserError
 from lepton_jax.tracking.early_stopping import early_stop
 from lepton_jax.tracking.record import Record
 from lepton_jax.training import saved
-from lepton_jax.training.checkpoints import list_steps
+from lepton_jax.training.checkpoint_files import list_steps
 from lepton_jax.training.durations import Durations
 from lepton_jax.training.program import Program
 from lepton_jax.training.schedules import build_schedule

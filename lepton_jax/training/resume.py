@@ -6,8 +6,8 @@ from lepton_jax.config.config import Config, list_differences
 from lepton_jax.console import say
 from lepton_jax.errors import UserError
 from lepton_jax.tracking.record import Record
-from lepton_jax.training import saved
-from lepton_jax.training.checkpoints import list_steps
+from lepton_jax.training.checkpoint_files import list_steps
+from lepton_jax.training.recorded_config import read_config
 
 
 def free_workdir(workdir: str, config: Config, longer: bool) -> bool:
@@ -52,7 +52,7 @@ def check_same_config(record: Record, config: Config, longer: bool) -> None:
       UserError: naming the computing keys that differ.
     """
     workdir = record.workdir
-    changed = list_differences(saved.read_config(workdir), config)
+    changed = list_differences(read_config(workdir), config)
     length = [c for c in changed if c.startswith(("train_for:", "early_stopping."))]
     refused = [c for c in changed if not (longer and c in length)]
     if refused:

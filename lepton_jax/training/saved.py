@@ -9,21 +9,21 @@ import jax
 import numpy as np
 from etils import epath
 
-from lepton_jax.config.config import Config, list_differences
+from lepton_jax.config.config import Config
 from lepton_jax.config.user_code import keeping_tracebacks
-from lepton_jax.config.validation import validate_config
 from lepton_jax.console import format_command, say
 from lepton_jax.data.dataset import Dataset
 from lepton_jax.errors import UserError
 from lepton_jax.tracking.best import best_step
-from lepton_jax.tracking.chain import text_digest
 from lepton_jax.tracking.record import Record
 from lepton_jax.training import lora, optimizer
 from lepton_jax.training.build import build_program
-from lepton_jax.training.checkpoints import Checkpoints, newest_basis
+from lepton_jax.training.checkpoint_files import newest_basis
+from lepton_jax.training.checkpoints import Checkpoints
 from lepton_jax.training.layout import single_device_layout
 from lepton_jax.training.load_data import load_data
 from lepton_jax.training.program import Program
+from lepton_jax.training.recorded_config import read_config as read_config
 from lepton_jax.training.state import State
 from lepton_jax.trees import flatten_tree, unflatten_tree
 
@@ -70,35 +70,6 @@ def load_run(workdir: str, checkpoint: str = "best") -> SavedRun:
     like = single_device_layout(program).like
     state = Checkpoints(workdir).restore(step, like)["state"]
     return SavedRun(workdir, record, config, data, program, state, step)
-
-
-def read_config(workdir: str) -> Config:
-    """Reads and validates the config of a record.
-
-    Raises:
-      UserError: when config.json was edited, naming the keys.
-    """
-    record = Record.open(workdir)
-    file = record.path("config.json")
-    config = validate_config(record.config(), file)
-    starts = record.starts()
-    # By its bytes, or by its fingerprint: other spaces and other running keys do no harm.
-    if text_digest(record.config_text()) in {start.get("config") for start in starts}:
-        return config
-    if config.fingerprint() in {start.get("fingerprint") for start in starts}:
-        return config
-    basis = newest_basis(workdir)
-    if basis is None and "config" not in starts[0]:  # of lepton_jax 0.1, by its fingerprint alone
-        say(f"warning: {file} has another fingerprint than the run had; was it edited?")
-        return config
-    was = validate_config(basis.config, file) if basis else None
-    edited = list_differences(was, config) if was else ["no checkpoint says what"]
-    if edited:  # else a component has other keys than it had
-        raise UserError(
-            f"{file} was edited after the run began ({'; '.join(edited[:5])}): put that back, or "
-            "train the new config in another --workdir"
-        )
-    return config
 
 
 def _open_checked(workdir: str) -> Record:

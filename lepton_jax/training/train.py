@@ -1,11 +1,8 @@
 """`train`: a config becomes a record. Everything around the loop happens here, in order."""
 
 import contextlib
-import os
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -24,10 +21,10 @@ from lepton_jax.perf.utilization import Utilization
 from lepton_jax.plots import figures
 from lepton_jax.plots.record import draw_record
 from lepton_jax.tracking import provenance
-from lepton_jax.tracking.best import best_step
+from lepton_jax.tracking.best import best_step, find_best
 from lepton_jax.tracking.claim import claim
 from lepton_jax.tracking.early_stopping import EarlyStop, describe_checkpoint, early_stop
-from lepton_jax.tracking.progress import Progress
+from lepton_jax.tracking.progress import OneOfSeveral
 from lepton_jax.tracking.record import End, Record
 from lepton_jax.tracking.writers.views import Views, open_views
 from lepton_jax.training import init_from, loop
@@ -36,31 +33,14 @@ from lepton_jax.training.checkpoints import Checkpoints
 from lepton_jax.training.cost import model_flops
 from lepton_jax.training.doubts import find_doubts
 from lepton_jax.training.feed import feed_for_run
+from lepton_jax.training.lines import open_progress, record_line
 from lepton_jax.training.longer import check_longer
 from lepton_jax.training.not_finite import explain_not_finite
+from lepton_jax.training.outcome import RunOutcome
 from lepton_jax.training.resume import check_same_run, free_workdir
 from lepton_jax.training.runtime import runtime
 from lepton_jax.training.state import State, Totals
 from lepton_jax.training.stopping import listen_for_stop
-
-
-@dataclass(frozen=True)
-class RunOutcome:
-    """How far a run went, and the results of its record."""
-
-    workdir: str
-    first: int
-    """The step from which it went on."""
-    step: int
-    total_steps: int
-    results: Mapping[str, Any]
-    ended_early: EarlyStop | None
-
-    @property
-    def stopped(self) -> bool:
-        """Whether steps are left."""
-        return self.step < self.total_steps and self.ended_early is None
-
 
 SAME = (
     "fingerprint", "data_fingerprint", "seed", "code", "harness_code", "components", "python",
@@ -78,6 +58,7 @@ def train(
     command: list[str],
     until: int = 0,
     launch: Launch = BY_ENVIRONMENT,
+    among: OneOfSeveral | None = None,
 ) -> RunOutcome:
     """Trains `config` in `workdir`, or goes on where a run of it stopped.
 
@@ -88,6 +69,8 @@ def train(
       longer: lets `train_for` differ from the record's.
       stretch: as `longer`, also where the schedule is drawn anew over the other length.
       until: stops after so many steps of the whole run; 0: at its end.
+    Other arguments:
+      among: which trial this is, where others run as well: no lines at the start are said then.
 
     Raises:
       UserError: when the workdir holds another run, or is in use.
@@ -99,9 +82,11 @@ def train(
         )
         processes.share("claim", lambda: bool(stack.enter_context(claim(workdir))))
         processes.share("failed start", lambda: free_workdir(workdir, config, longer or stretch))
+        tell = say if processes.first and not among else (lambda line: None)
+        tell(record_line(workdir))
         stack.enter_context(runtime(config.precision))
         stop = stack.enter_context(listen_for_stop(processes))
-        built = processes.attempt("prepare", lambda: build_run(config, workdir))
+        built = processes.attempt("prepare", lambda: build_run(config, workdir, tell=tell))
         collected = provenance.collect_provenance(command)
         facts = provenance.describe_origin(collected, config, built.data)
         check_same(processes, {name: facts[name] for name in SAME})
@@ -124,12 +109,10 @@ def train(
             )
         record = Record.open(workdir, writes=processes.first)
         stack.callback(record.close)
-        if processes.first:
-            say(built.data.summary())
         if processes.first and not restarted:
             for sentence in find_doubts(built):
                 say(f"warning: {sentence}")
-        run = _Run(built, record, processes, stop)
+        run = _Run(built, record, processes, stop, among)
         try:
             with keeping_tracebacks(workdir), blaming_users_code("the run"):
                 return run.train(facts, restarted, until)
@@ -147,11 +130,12 @@ class _Run:
         record: Record,
         processes: Processes,
         stop: Callable[[int], bool],
+        among: OneOfSeveral | None = None,
     ):
         self.program, self.data = built.program, built.data
         self.layout, self.evaluations = built.layout, built.evaluations
         self.config, self.record = built.program.config, record
-        self.processes, self.stop = processes, stop
+        self.processes, self.stop, self.among = processes, stop, among
         self.checkpoints = Checkpoints(record.workdir, self._steps_to_keep, processes)
         self.watchdog = Watchdog(self.config.hang_timeout, processes)
         self.step = 0
@@ -167,7 +151,7 @@ class _Run:
         ended = early_stop(config, record.rows(), total)
         steps = range(first, first if ended else min(total, until or total))
         every = loop.Every.of_config(config, program.durations.period)
-        self._open_displays(first, total)
+        self._open_displays(first, min(total, until or total))
         self.processes.on_loss(self._explain_loss)
         feed = feed_for_run(
             self.layout, self.data, steps, record.workdir, self.processes, self._say
@@ -190,10 +174,11 @@ class _Run:
             ended = early_stop(config, record.rows(), total)
             if ended or step == total:
                 self._finish(state, ended)
+            best = find_best(config.best, record.rows(), self.checkpoints.steps())
             self.checkpoints.close()
             done: End = "finished" if ended or step == total else "stopped"
             record.end(done, step, str(ended or ""))
-        return RunOutcome(record.workdir, first, step, total, record.results(), ended)
+        return RunOutcome(record.workdir, first, step, total, record.results(), best, ended)
 
     def record_interval(self, step: int, sums: Totals, state: State) -> None:
         """Records the means of an interval. Raises `NotFinite` when the state has frozen."""
@@ -208,7 +193,8 @@ class _Run:
     def evaluate(self, step: int, state: State) -> loop.AfterEvaluation:
         """Measures every split but `test`. The best state so far is saved."""
         self.watchdog.beat(f"the evaluation after step {step}")
-        values = self.evaluations.during(state)
+        with self.progress.aside("evaluating"):
+            values = self.evaluations.during(state)
         if values:
             self._log(step, values)
         rows, total = self.record.rows(), self.program.durations.total_steps
@@ -223,11 +209,13 @@ class _Run:
             raise loop.NotFinite(bad_step, state)
         self.record.flush()  # what a checkpoint stands on is written before it
         basis = self.record.basis(step, self.config)
-        self.checkpoints.save(step, {"state": state, "sums": sums}, [basis])
+        with self.progress.aside("saving"):
+            self.checkpoints.save(step, {"state": state, "sums": sums}, [basis])
 
     def should_stop(self, step: int) -> bool:
         """Tells whether a signal asked the run to save and stop."""
         self.watchdog.beat(f"step {step}")
+        self.progress.advance(step)
         return self.stop(step)
 
     def _begin(self) -> tuple[State, Totals]:
@@ -249,8 +237,9 @@ class _Run:
         """Opens what shows the run while it trains: trackers, progress and utilization."""
         config, record = self.config, self.record
         self.views = open_views(config, record) if self.processes.first else Views({})
-        show = ("train/loss", "train/accuracy", config.best.metric)
-        self.progress = Progress(total, batch_size=config.batch_size, start=first, show=show)
+        self.progress = open_progress(
+            self.program, record, range(first, total), self.processes.first, self.among
+        )
         devices = list(self.layout.placement.mesh.devices.flat)
         self.utilization = Utilization(lambda: model_flops(self.program), devices, config.precision)
 
@@ -259,8 +248,7 @@ class _Run:
         self.step = step
         self.record.log(step, values)
         self.record.flush(force=False)
-        if self.processes.first:
-            self.progress.update(step, values)
+        self.progress.update(step, values)
         self.views(step, values)
 
     def _finish(self, state: State, ended: EarlyStop | None) -> None:
@@ -282,6 +270,8 @@ class _Run:
         record, placement = self.record, self.layout.placement
         if step != int(state.step):
             state = self.checkpoints.restore(step, self.layout.like)["state"]
+        if self.evaluations.at_end:
+            self._say(f"evaluating {' and '.join(self.evaluations.at_end)} at step {step:,}")
         for name, results in self.evaluations.final(state).items():
             record.write_results(name, {**results, "step": step})
         images = generate_samples(self.program, placement, state)
@@ -307,8 +297,3 @@ class _Run:
     def _say(self, message: str) -> None:
         if self.processes.first:
             say(message)
-
-
-def default_command() -> list[str]:
-    """Returns the command line of this process, the program by its name alone."""
-    return [os.path.basename(sys.argv[0]), *sys.argv[1:]]

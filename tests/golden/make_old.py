@@ -20,6 +20,7 @@ import importlib.metadata
 import io
 import json
 import os
+import re
 import shutil
 import signal
 from collections.abc import Mapping
@@ -73,7 +74,7 @@ PACKAGES = ("flax", "jax", "jaxlib", "ml_collections", "numpy", "optax", "orbax-
 
 
 class Stopper(io.StringIO):
-    """A stderr that asks the run to save and stop when it reads that ten steps are done.
+    """A stderr that asks the run to save and stop when it reads the first line of its progress.
 
     `times`: how often it has to read it; each pack of an experiment says it anew.
     """
@@ -84,7 +85,7 @@ class Stopper(io.StringIO):
 
     def write(self, text: str) -> int:
         """Keeps the text, and sends SIGTERM to this process when it has been read often enough."""
-        self._left -= text.count("step 10/")
+        self._left -= sum(now != last for now, last in re.findall(r"step +(\d+)/(\d+)", text))
         if self._left == 0:
             self._left = -1
             os.kill(os.getpid(), signal.SIGTERM)

@@ -89,10 +89,13 @@ def test_moments_can_be_spread_over_the_copies_of_their_parameter():
 
 def test_the_table_says_what_is_where():
     place = strategies.mesh(jax.devices(), fsdp=4, tensor=2, data=1)
-    text = rules.sharding_table(PARAMS, place.specs(PARAMS, RULES), place.mesh)
+    text = rules.parameter_table(PARAMS, place.specs(PARAMS, RULES), place.mesh)
     line = next(x for x in text.splitlines() if x.startswith("blocks.attention"))
-    assert line.split() == ["blocks.attention.kernel", "3x16x8", "-", "x", "fsdp", "x", "tensor",
+    whole = sum(leaf.size for leaf in PARAMS.values())
+    assert line.split() == ["blocks.attention.kernel", "3x16x8", "float32", f"{3 * 16 * 8:,}",
+                            f"{3 * 16 * 8 / whole:.1%}", "-", "x", "fsdp", "x", "tensor",
                             f"{3 * 16 * 8 * 4 // 8:,}"]  # fmt: skip
+    assert text.splitlines()[-1].split()[:2] == ["all", f"{whole:,}"]
     assert "replicated" in text
 
 

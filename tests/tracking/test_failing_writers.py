@@ -13,6 +13,7 @@ from lepton_jax.io import files
 from lepton_jax.tracking.record import Record
 from lepton_jax.tracking.writers import views as views_module
 from lepton_jax.tracking.writers.batches import BatchedWriter
+from lepton_jax.tracking.writers.links import find_links
 from lepton_jax.tracking.writers.mlflow import MLflow
 from lepton_jax.tracking.writers.tensorboard import TensorBoard
 from lepton_jax.tracking.writers.views import Views
@@ -443,9 +444,13 @@ def test_missing_package_of_tensorboard_is_an_error_before_the_first_step(tmp_pa
         Views({"tensorboard": partial(TensorBoard, str(tmp_path), {})})
 
 
-def test_note_names_the_run_and_the_store(tmp_path, server):
+def test_note_names_the_run_the_store_and_the_page(tmp_path, server):
     MLflow(str(tmp_path), CONFIG, uri=server.uri)
     assert json.loads((tmp_path / "mlflow.json").read_text()) == {
         "uri": server.uri,
         "run_id": "run0",
+        "link": f"{server.uri}/#/experiments/1/runs/run0",
     }
+    assert find_links(str(tmp_path)) == {"MLflow": f"{server.uri}/#/experiments/1/runs/run0"}
+    (tmp_path / "mlflow.json").write_text("{")
+    assert find_links(str(tmp_path)) == {}

@@ -4,9 +4,15 @@ import pty
 import re
 import sys
 import threading
+import time
+from collections.abc import Iterator
 
 import pytest
 
+from lepton_jax.config.config import BestConfig
+from lepton_jax.formats import format_clock, format_seconds
+from lepton_jax.placement.mesh import IN_FLIGHT
+from lepton_jax.tracking import live_line
 from lepton_jax.tracking import progress as progress_module
 from lepton_jax.tracking.progress import Progress
 
@@ -24,18 +30,54 @@ def clock(monkeypatch):
     return Clock(monkeypatch)
 
 
-def test_piped_lines_come_first_last_and_seldom_between(clock):
+def run(
+    progress: Progress, clock: Clock, steps: range, *, compiling: float, each: float
+) -> Iterator[int]:
+    """Takes steps as the loop does, dispatched ahead; yields each that is done."""
+    progress.advance(steps.start)
+    clock.now += compiling
+    for step in range(steps.start + 1, steps.stop + 1):
+        if step - steps.start > IN_FLIGHT:
+            clock.now += each
+        progress.advance(step)
+        yield step
+    clock.now += each * min(IN_FLIGHT, len(steps))
+
+
+def lines_of(stream: io.StringIO) -> list[str]:
+    return stream.getvalue().splitlines()
+
+
+def left(line: str) -> float:
+    """Seconds that a line says are left."""
+    found = re.search(r"(?:(\d+):)?(\d+):(\d\d) left", line)
+    assert found, line
+    hours, minutes, seconds = (int(x or 0) for x in found.groups())
+    return 3600 * hours + 60 * minutes + seconds
+
+
+def test_piped_lines_come_with_the_first_numbers_and_then_ever_more_seldom(clock):
     stream = io.StringIO()
-    with Progress(1000, batch_size=64, show=("train/loss",), stream=stream) as progress:
-        for step in range(1, 1001):
-            clock.now += 0.025
-            progress.update(step, {"train/loss": 1 / step, "train/grad_norm": 3.0})
-    lines = stream.getvalue().splitlines()
-    assert len(lines) == 4  # at 0, 10 and 20 seconds, and the last
-    assert lines[0] == "step 1/1,000  train/loss 1.0000"
-    assert lines[1] == "step 401/1,000  train/loss 0.0025  2,560 examples/s  0:15 left"
-    assert lines[-1] == "step 1,000/1,000  train/loss 0.0010  2,560 examples/s  in 0:25"
+    with Progress(36_000, batch_size=64, stream=stream) as progress:
+        for step in run(progress, clock, range(36_000), compiling=50, each=1.0):
+            if step % 50 == 0:
+                progress.update(step - 50, {"train/loss": 1 / step, "train/grad_norm": 3.0})
+        progress.update(36_000, {"train/loss": 0.25})
+    first, *lines = lines_of(stream)
+    assert first == "compiled  in 50.0 s"
+    assert lines[0].startswith("step     10/36,000  9:59:")
+    assert lines[-1].startswith("step 36,000/36,000  in 10:00:50  train/loss 0.2500  64 examples/s")
+    assert 600 < len(lines) < 650  # in ten hours, a minute apart
     assert "\x1b" not in stream.getvalue()
+    assert "grad_norm" not in stream.getvalue()
+
+
+def test_a_file_hears_of_steps_that_are_slow(clock):
+    stream = io.StringIO()
+    with Progress(100, batch_size=1, stream=stream) as progress:
+        for _ in run(progress, clock, range(100), compiling=1, each=11.0):
+            pass
+    assert re.match(r"step +\d+/100", lines_of(stream)[1])
 
 
 def test_a_line_is_never_broken_or_coloured_when_piped(clock, monkeypatch):
@@ -46,43 +88,70 @@ def test_a_line_is_never_broken_or_coloured_when_piped(clock, monkeypatch):
         clock.now += 1
         p.update(10, {"train/loss": 1e-5, "valid/accuracy": 0.5})
         p.say("checkpoint 5 is damaged: going back one, which is a long sentence [bold]")
-    first, second = stream.getvalue().splitlines()
-    assert first == "step 10/10  train/loss 1e-05  valid/accuracy 0.5000  10 examples/s  in 0:01"
-    assert second.endswith("a long sentence [bold]")
+    first, second = lines_of(stream)
+    assert first.endswith("a long sentence [bold]")
+    assert second == "step 10/10  in 0:01  train/loss 1e-05  valid/accuracy 0.5000"
 
 
-def test_the_compilation_is_not_taken_for_the_speed(clock):
+@pytest.mark.parametrize("start", [0, 900], ids=["afresh", "resumed"])
+def test_the_time_left_is_right_from_the_first_line(clock, start: int):
     stream = io.StringIO()
-    with Progress(10_000, batch_size=10, start=0, stream=stream) as progress:
+    with Progress(1000, batch_size=10, start=start, stream=stream) as progress:
+        for step in run(progress, clock, range(start, 1000), compiling=300, each=0.5):
+            if step % 25 == 0:
+                progress.update(step - 25, {"train/loss": 1.0})
+                last = lines_of(stream)[-1]
+                if "left" in last and step - start < 60:
+                    done = step - IN_FLIGHT - (step % 25)
+                    assert left(last) == pytest.approx((1000 - done) * 0.5, abs=13)
+    shown = [line for line in lines_of(stream) if "left" in line]
+    assert "20 examples/s" in shown[0]
+
+
+def test_evaluations_count_for_the_time_left_but_not_their_compilation(clock):
+    stream = io.StringIO()
+    with Progress(400, batch_size=1, stream=stream) as progress:
+        for step in run(progress, clock, range(400), compiling=9, each=0.1):
+            if step % 40 == 0:
+                with progress.aside("evaluating"):
+                    clock.now += 4 if step > 40 else 60
+                clock.now += IN_FLIGHT * 0.1  # for what is in flight is waited
+                progress.update(step, {"valid/loss": 1.0})
+                if step == 40:
+                    assert left(lines_of(stream)[-1]) == pytest.approx(36, abs=2)
+                if step == 200:  # left are five evaluations of 4 s and 200 steps
+                    assert left(lines_of(stream)[-1]) == pytest.approx(48, abs=8)
+
+
+def test_the_speed_follows_a_change(clock):
+    stream = io.StringIO()
+    with Progress(3000, batch_size=1, stream=stream) as progress:
+        for _ in run(progress, clock, range(1000), compiling=1, each=0.1):
+            pass
+        for step in range(1001, 2001):
+            clock.now += 1.0
+            progress.advance(step)
+    assert left(lines_of(stream)[-1]) == pytest.approx(1000, rel=0.1)
+
+
+def test_the_best_so_far_is_shown_of_earlier_lives_too(clock):
+    stream = io.StringIO()
+    best = BestConfig(metric="valid/accuracy", mode="max")
+    show = ("train/loss", "valid/accuracy")
+    with Progress(
+        100, batch_size=1, start=20, show=show, best=best, epochs=4.0, stream=stream
+    ) as progress:
+        progress.remember(10, {"valid/accuracy": 0.75})
+        progress.remember(20, {"valid/accuracy": 0.5})
+        progress.update(30, {"train/loss": 12345.6, "train/learning_rate": 1e-3})
         clock.now += 60
-        progress.update(100, {})
-        clock.now += 1
-        progress.update(200, {})
-    assert "1,000 examples/s" in stream.getvalue().splitlines()[-1]
-
-
-def test_a_resumed_run_counts_only_its_own_steps(clock):
-    stream = io.StringIO()
-    with Progress(1000, batch_size=10, start=900, stream=stream) as progress:
-        clock.now += 60  # with the compilation
-        progress.update(925, {})
-        clock.now += 10
-        progress.update(975, {})
-    first, second = stream.getvalue().splitlines()
-    assert first == "step 925/1,000"
-    assert second == "step 975/1,000  50 examples/s  0:05 left"
-
-
-def test_a_metric_stays_until_the_next_and_unknown_numbers_are_shown(clock):
-    stream = io.StringIO()
-    with Progress(10, batch_size=1, show=("train/loss", "valid/loss"), stream=stream) as progress:
-        progress.update(1, {"valid/loss": float("nan")})
-        progress.update(2, {"train/loss": 12345.6})
-    assert (
-        stream.getvalue()
-        .splitlines()[-1]
-        .startswith("step 2/10  train/loss 1.23e+04  valid/loss nan")
+        progress.update(40, {"valid/accuracy": float("nan")})
+    first, second = lines_of(stream)
+    assert first == (
+        "step  30/100  train/loss 1.23e+04  valid/accuracy 0.5000 (best 0.7500 at 10)"
+        "  epoch 1.20/4  lr 0.001"
     )
+    assert "valid/accuracy nan (best 0.7500 at 10)" in second
 
 
 def test_nothing_heard_nothing_shown():
@@ -90,6 +159,22 @@ def test_nothing_heard_nothing_shown():
     with Progress(10, batch_size=1, stream=stream):
         pass
     assert stream.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    ("columns", "shown"),
+    [
+        (30, "step   500/1,000  0:05 left"),
+        (40, "━━━━──── step   500/1,000  0:05 left"),
+        (80, "━━━━──── step   500/1,000  0:05 left  train/loss 0.2500  epoch 4.50/9"),
+    ],
+)
+def test_what_is_asked_for_most_fits_a_narrow_terminal(clock, columns: int, shown: str):
+    with Progress(1000, batch_size=8, epochs=9.0, stream=io.StringIO()) as progress:
+        for _ in run(progress, clock, range(500), compiling=1, each=0.01):
+            pass
+        progress.update(500, {"train/loss": 0.25})
+        assert progress.line(columns).plain == shown
 
 
 def test_a_terminal_shows_one_live_line(monkeypatch):
@@ -110,25 +195,32 @@ def test_a_terminal_shows_one_live_line(monkeypatch):
 
     reader = threading.Thread(target=read)
     reader.start()
-    monkeypatch.setattr(progress_module, "REFRESH", 0.0)
+    monkeypatch.setattr(live_line, "REFRESH", 200.0)
     with os.fdopen(slave, "w") as stream, Progress(30, batch_size=8, stream=stream) as progress:
-        for step in range(1, 31):
-            progress.update(step, {"train/loss": 1 / step})
+        for step in range(31):
+            progress.advance(step)
+            if step:
+                progress.update(step, {"train/loss": 1 / step})
             if step == 10:
                 progress.say("a note")
+            time.sleep(0.01)
     reader.join()
     os.close(master)
     text = received.decode()
     assert "\x1b[2K" in text  # the line is redrawn in place
-    screen = _screen(text)
-    assert screen[0] == "a note"
-    assert re.fullmatch(r"step 30/30  train/loss 0\.0333  [\d,]+ examples/s  in 0:00", screen[1])
-    assert len(screen) == 2
+    screen = [re.sub(r"\x1b\[[\d;]*m", "", line) for line in _screen(text)]
+    assert screen[0].startswith("compiled  in 0.0 s")
+    assert screen[1] == "a note"
+    assert re.fullmatch(
+        r"━{10} step 30/30  in 0:00  train/loss 0\.0333  [\d,]+ examples/s", screen[2]
+    )
+    assert len(screen) == 3
     assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1  # the cursor is given back
 
 
 def _screen(text: str) -> list[str]:
     """What is left on a terminal after `text`: carriage return, erase line, up one line."""
+    text = re.sub(r"\x1b\[[\d;]*m", "", text)
     lines, row = [""], 0
     for token in re.findall(r"\x1b\[[?\d;]*[A-Za-z]|\r\n|[\r\n]|[^\x1b\r\n]+", text):
         if token in ("\r\n", "\n"):
@@ -148,5 +240,16 @@ def test_it_writes_to_stderr(capsys):
         progress.update(1, {})
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith("step 1/10")
+    assert err.startswith("step  1/10")
     assert sys.stderr is not None
+
+
+def test_durations_and_times_of_day_read_at_once(monkeypatch):
+    assert [format_seconds(s) for s in (7, 754, 10_925, 352_800)] == [
+        "0:07", "12:34", "3:02:05", "4 d 02:00",
+    ]  # fmt: skip
+    monkeypatch.setattr(progress_module.time, "time", lambda: 1_700_000_000.0)
+    monkeypatch.setattr(progress_module.time, "localtime", time.gmtime)
+    assert format_clock(3600) == "at 23:13"
+    assert format_clock(7200) == "on Wed at 00:13"
+    assert format_clock(30 * 86400) == "on 14 Dec 2023"

@@ -14,7 +14,8 @@ from lepton_jax.config.config_file import resolve_config
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.tracking.chain import Basis
 from lepton_jax.tracking.record import Record
-from lepton_jax.training.checkpoints import Checkpoints, newest_basis
+from lepton_jax.training.checkpoint_files import newest_basis
+from lepton_jax.training.checkpoints import Checkpoints
 from lepton_jax.training.resume import check_same_run
 from lepton_jax.training.saved import checkpoint_step, read_config, read_weights
 from tests.golden.make_old import OLD

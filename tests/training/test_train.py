@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +164,16 @@ def test_start_up_prefers_the_own_checkpoint_then_init_from(
 ):
     config = recipe(init_from=str(finished), train_for="10 steps", seed=5, model__dropout=0.3)
     train(config, tmp_path / "tuned")
-    assert "arrays taken over" in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert "arrays taken over" in said
+    lines = [
+        line for line in said.splitlines() if re.match("(record|data|model|steps|compiled)  ", line)
+    ]
+    assert [line.split()[0] for line in lines] == ["record", "data", "model", "steps", "compiled"]
+    assert lines[0] == f"record    {tmp_path}/tuned"
+    assert re.search(r"mlp, [\d,]+ parameters \([\d.]+ KiB\), for image_classification", lines[2])
+    assert lines[3].startswith("steps     10 (")
+    assert "evaluating test at step 10" in said
     assert (
         read_rows(tmp_path / "tuned")[0]["train/loss"] < read_rows(finished)[0]["train/loss"] - 0.2
     )

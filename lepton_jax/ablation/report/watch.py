@@ -2,19 +2,25 @@
 
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from lepton_jax.ablation.analysis.outcomes import Outcome, Results, read_results
 from lepton_jax.ablation.workdir import ENDED
+from lepton_jax.formats import format_clock, format_metric, format_seconds
+from lepton_jax.tracking.bar import choose_bar, make_bar
 from lepton_jax.tracking.best import sign_of
 
 EVERY = 2.0
 """Seconds between two looks."""
+WIDEST = 60
+"""Columns of the bar, at most."""
 
 
 @dataclass(frozen=True)
@@ -42,33 +48,46 @@ class ExperimentStatus:
         return max(outcomes, key=lambda o: sign * (o.valid or 0.0), default=None)
 
     def __str__(self) -> str:
-        results, best = self.results, self._best
-        counts = ", ".join(f"{n} {state}" for state, n in results.states.items())
-        lines = [results.question, f"Trials: {counts}"]
+        return "\n".join([self.results.question, self._counts, *self._outlook])
+
+    @property
+    def _counts(self) -> str:
+        ended, total = _count_ended(self.results), len(self.results.outcomes)
+        counts = ", ".join(f"{n} {state}" for state, n in self.results.states.items())
+        return f"{ended} of {total} trials have ended: {counts}"
+
+    @property
+    def _outlook(self) -> Iterator[str]:
+        """Yields lines on the best trial so far, and on the time left."""
+        best = self._best
         if best is not None:
-            lines.append(
-                f"Best so far, valid/{results.metric} {best.valid:.4f}: {best.variant}, "
+            yield (
+                f"Best so far, valid/{self.results.metric} {best.valid:.4f}: {best.variant}, "
                 f"seed {best.seed} ({best.workdir})"
             )
         if self.left:
-            lines.append(f"About {self.left / 60:.0f} minutes left")
-        return "\n".join(lines)
+            yield f"About {format_seconds(self.left)} left: all done {format_clock(self.left)}"
 
-    def table(self) -> Table:
-        """Makes a table with a row a variant, below what `str` says."""
-        table = Table(title=str(self), title_justify="left", title_style="")
-        for column in ("variant", "finished", "running", "failed", "waiting", "best on valid"):
-            table.add_column(column)
+    def show(self, console: Console) -> Group:
+        """Makes what a terminal shows: a bar over what `str` says, and a row a variant."""
+        share = _count_ended(self.results) / max(len(self.results.outcomes), 1)
+        width = min(console.width, WIDEST)
+        bar = make_bar(width, share, choose_bar(console.file))
+        table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
+        table.add_column("variant", overflow="fold")
+        for column in ("done", "run", "fail", "wait", "best"):
+            table.add_column(column, justify="right", no_wrap=True)
         sign = sign_of(self.results.mode)
         for variant in self.results.variants:
             outcomes = [o for o in self.results.outcomes if o.variant == variant]
             states = ("finished", "running", "failed")
             counts = [sum(o.state == state for o in outcomes) for state in states]
             values = [o.valid for o in outcomes if o.valid is not None]
-            best = f"{max(values, key=lambda v: sign * v):.4f}" if values else ""
+            best = format_metric(max(values, key=lambda v: sign * v)) if values else ""
             waiting = len(outcomes) - sum(counts)
             table.add_row(variant, *map(str, counts), str(waiting), best)
-        return table
+        lines = [Text(line) for line in (self._counts, *self._outlook)]
+        return Group(Text(self.results.question, style="bold"), bar, *lines, Text(), table)
 
 
 def read_status(workdir: str, began: float | None = None, ended_then: int = 0) -> ExperimentStatus:
@@ -96,11 +115,13 @@ def watch(workdir: str) -> ExperimentStatus:
         return status
     began, ended_then = time.monotonic(), _count_ended(status.results)
     try:
-        with Live(status.table(), console=Console(), auto_refresh=False, transient=True) as live:
+        console = Console()
+        shown = status.show(console)
+        with Live(shown, console=console, auto_refresh=False, transient=True) as live:
             while status.left != 0.0:
                 time.sleep(EVERY)
                 status = read_status(workdir, began, ended_then)
-                live.update(status.table(), refresh=True)
+                live.update(status.show(console), refresh=True)
     except KeyboardInterrupt:
         pass
     return status

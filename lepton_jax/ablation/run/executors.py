@@ -15,9 +15,11 @@ from typing import Any
 
 from lepton_jax.ablation.run.pack import Pack
 from lepton_jax.ablation.run.run_pack import CompiledLanes, run_pack
+from lepton_jax.ablation.run.trial_queue import TrialQueue, shorten_name
 from lepton_jax.cluster import slurm
 from lepton_jax.console import say
 from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.formats import count_things
 from lepton_jax.io import files
 
 EXECUTORS = ("inprocess", "processes", "slurm")
@@ -66,9 +68,13 @@ def check_executor(name: str, workers: int) -> None:
 
 def run_here(packs: Sequence[Pack], cache: CompiledLanes) -> bool:
     """Runs one pack after another in this process. Returns as `Executor`."""
+    queue = TrialQueue([name for pack in packs for name in pack.names])
     for number, pack in enumerate(packs, 1):
-        say(f"pack {number} of {len(packs)}: {len(pack.names)} trials, such as {pack.names[0]}")
-        result = run_pack(pack.folder, cache)
+        ends = map(shorten_name, (pack.names[0], pack.names[-1]))
+        names = " to ".join(dict.fromkeys(ends))
+        trials = count_things(len(pack.names), "trial")
+        say(f"pack {number} of {len(packs)}: {trials}, {names}")
+        result = run_pack(pack.folder, cache, queue)
         if result.error:
             say(str(result))
         if result.stopped:
@@ -82,6 +88,7 @@ def run_in_processes(packs: Sequence[Pack], workers: int) -> bool:
     A process that is killed leaves its trials 'lost'; the others go on. Returns as `Executor`.
     """
     free = list(range(workers))
+    queue = TrialQueue([name for pack in packs for name in pack.names])
     running: dict[str, subprocess.Popen[bytes]] = {}
 
     def run_one(pack: Pack) -> None:
@@ -107,7 +114,8 @@ def run_in_processes(packs: Sequence[Pack], workers: int) -> bool:
         elif code:
             say(f"{pack.folder}: exit code {code}; its log is {log}")
         else:
-            say(f"{pack.folder}: {len(pack.names)} trials done")
+            queue.note_ended(pack.names)
+            say(f"{pack.folder} is done: {queue}")
 
     with _sigterm_interrupts(), ThreadPoolExecutor(workers) as pool:
         futures = [pool.submit(run_one, pack) for pack in packs]
@@ -142,9 +150,13 @@ def run_on_slurm(
             say(f"submitted {len(new)} packs as jobs {jobs[0]} to {jobs[-1]}; logs: {request.logs}")
         try:
             waiting = list(packs)
+            queue = TrialQueue([name for pack in packs for name in pack.names])
             while waiting:
                 time.sleep(POLL)
                 jobs_left = slurm.queued_job_ids()
+                for pack in [p for p in waiting if p.finished]:
+                    queue.note_ended(pack.names)
+                    say(f"{pack.folder} is done: {queue}")
                 waiting = [p for p in waiting if not p.finished and _job_id(p) in jobs_left]
         except KeyboardInterrupt:
             say("no longer waiting; the jobs go on, and the same command waits again")

@@ -4,10 +4,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from lepton_jax.ablation.question.trials import Trial, group_by_program
+from lepton_jax.console import say
 from lepton_jax.errors import UserError
 from lepton_jax.training import loop
 from lepton_jax.training.build import BuiltRun, build_run
 from lepton_jax.training.init_from import check_warm_start
+from lepton_jax.training.lines import data_line
 from lepton_jax.training.runtime import runtime
 
 
@@ -49,6 +51,8 @@ class BuiltPrograms:
         for key, group in group_by_program(trials).items():
             if key not in self._durations:
                 with build_trial(group[0], self._metric) as built:
+                    if not self._durations:
+                        say(data_line(built.data))
                     durations, config = built.program.durations, group[0].config
                     intervals = (config.log_every, config.evaluate_every)
                     periods = [durations.period(interval) for interval in intervals]

@@ -17,6 +17,7 @@ from lepton_jax.ablation.run.lane_count import choose_lanes, is_out_of_memory
 from lepton_jax.ablation.run.lanes import Lanes, can_be_lanes
 from lepton_jax.ablation.run.pack import Pack, read_pack
 from lepton_jax.ablation.run.trial_group import TrialGroup
+from lepton_jax.ablation.run.trial_queue import TrialQueue
 from lepton_jax.ablation.workdir import has_ended
 from lepton_jax.cluster.processes import Processes
 from lepton_jax.config.config import Config
@@ -73,8 +74,12 @@ class CompiledLanes:
     """By lanes a device."""
 
 
-def run_pack(folder: str, cache: CompiledLanes | None = None) -> PackResult:
+def run_pack(
+    folder: str, cache: CompiledLanes | None = None, queue: TrialQueue | None = None
+) -> PackResult:
     """Runs the pack in a folder; goes on where it stopped.
+
+    `queue`: the trials of all packs that this process runs.
 
     What became of each trial is written into its record. How many ran at once, and what was
     measured to decide that, is written into the pack's packing.json.
@@ -84,16 +89,17 @@ def run_pack(folder: str, cache: CompiledLanes | None = None) -> PackResult:
     """
     pack = read_pack(folder)
     with claim(pack.folder):
-        done, error = _run_and_blame(pack, cache or CompiledLanes())
+        queue = queue or TrialQueue(pack.names)
+        done, error = _run_and_blame(pack, cache or CompiledLanes(), queue)
         if done:
             _mark_finished(pack)
     return PackResult(folder, len(pack.names), stopped=not done, error=error)
 
 
-def _run_and_blame(pack: Pack, cache: CompiledLanes) -> tuple[bool, str]:
+def _run_and_blame(pack: Pack, cache: CompiledLanes, queue: TrialQueue) -> tuple[bool, str]:
     """Runs a pack. Returns whether it came to its end, and the error that failed trials of it."""
     try:
-        return _run(pack, cache), ""
+        return _run(pack, cache, queue), ""
     except Exception as e:  # noqa: BLE001  one pack's bug is not the end of the others
         # A part of the user's own may have broken by what one of the trials computed.
         if isinstance(e, BrokenPart) or not isinstance(e, UserError | WorkError):
@@ -101,7 +107,7 @@ def _run_and_blame(pack: Pack, cache: CompiledLanes) -> tuple[bool, str]:
             say(f"{pack.folder}: {reason}")
             if len(pack.names) > 1:
                 say("going on with one trial at a time")
-                return _run_one_by_one(pack, cache)
+                return _run_one_by_one(pack, cache, queue)
         else:
             reason = str(e)
     _fail_trials(pack, reason)
@@ -118,7 +124,7 @@ def _explain(error: Exception, folder: str) -> str:
     return f"{said}\nTraceback: {path}" if path else said
 
 
-def _run_one_by_one(pack: Pack, cache: CompiledLanes) -> tuple[bool, str]:
+def _run_one_by_one(pack: Pack, cache: CompiledLanes, queue: TrialQueue) -> tuple[bool, str]:
     """Runs each trial as a pack of its own. Returns as `_run_and_blame`, the first error."""
     first_error = ""
     for i, name in enumerate(pack.names):
@@ -130,14 +136,14 @@ def _run_one_by_one(pack: Pack, cache: CompiledLanes) -> tuple[bool, str]:
             configs=pack.configs[i : i + 1],
         )
         one.write()
-        done, error = _run_and_blame(one, cache)
+        done, error = _run_and_blame(one, cache, queue)
         first_error = first_error or error
         if not done:
             return False, first_error
     return True, first_error
 
 
-def _run(pack: Pack, cache: CompiledLanes) -> bool:
+def _run(pack: Pack, cache: CompiledLanes, queue: TrialQueue) -> bool:
     """Runs a pack's trials as lanes, or one after another. Returns whether it came to its end."""
     config = pack.configs[0]
     # One after another means on one device: several at once are another program.
@@ -148,8 +154,8 @@ def _run(pack: Pack, cache: CompiledLanes) -> bool:
         if cache.key != key or cache.built is None:
             cache.key, cache.built, cache.by_width = key, build_run(config), {}
         if can_be_lanes(cache.built):
-            return _PackRunner(pack, cache.built, devices, cache.by_width).run()
-    return _train_one_by_one(pack)
+            return _PackRunner(pack, cache.built, devices, cache.by_width, queue).run()
+    return _train_one_by_one(pack, queue)
 
 
 class _PackRunner:
@@ -161,9 +167,10 @@ class _PackRunner:
         built: BuiltRun,
         devices: Sequence[Any],
         by_width: dict[int, tuple[Lanes, Evaluations]],
+        queue: TrialQueue,
     ):
         self._pack, self._built, self._devices = pack, built, devices
-        self._by_width = by_width
+        self._by_width, self._queue = by_width, queue
         self._collected = provenance.collect_provenance(sys.argv)
 
     def run(self) -> bool:
@@ -198,8 +205,9 @@ class _PackRunner:
                 stop,
                 tokenizer.text if tokenizer else "",
             )
-            if not group.run():
-                return False
+            with self._queue.running(self._pack.names[start : start + lanes.count]) as among:
+                if not group.run(among):
+                    return False
             unshown = _show_trials([*unshown, *together])
         return True
 
@@ -245,13 +253,17 @@ class _PackRunner:
         return origin | {"pack": self._pack.folder}
 
 
-def _train_one_by_one(pack: Pack) -> bool:
+def _train_one_by_one(pack: Pack, queue: TrialQueue) -> bool:
     """Trains one trial after another as `train` does, where trials cannot be lanes."""
-    for config, workdir in zip(pack.configs, pack.workdirs, strict=True):
+    for name, config, workdir in zip(pack.names, pack.configs, pack.workdirs, strict=True):
         if has_ended(workdir):
+            queue.note_ended([name])
             continue
         try:
-            run = train(config, workdir, longer=False, until=pack.until, command=sys.argv)
+            with queue.running([name]) as among:
+                run = train(
+                    config, workdir, longer=False, until=pack.until, command=sys.argv, among=among
+                )
         except WorkError as e:
             say(f"{workdir}: {e}")
             continue

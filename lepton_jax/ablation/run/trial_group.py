@@ -21,10 +21,11 @@ from lepton_jax.evaluation.schedule import Evaluations, recorded_scalars
 from lepton_jax.tracking.best import best_step
 from lepton_jax.tracking.chain import Basis
 from lepton_jax.tracking.early_stopping import EarlyStop, describe_checkpoint, early_stop
-from lepton_jax.tracking.progress import Progress
+from lepton_jax.tracking.progress import OneOfSeveral, Progress
 from lepton_jax.tracking.record import End, Record
 from lepton_jax.training import init_from, loop
-from lepton_jax.training.checkpoints import Checkpoints, newest_basis
+from lepton_jax.training.checkpoint_files import newest_basis
+from lepton_jax.training.checkpoints import Checkpoints
 from lepton_jax.training.layout import single_device_layout
 from lepton_jax.training.state import State, Totals
 
@@ -71,8 +72,11 @@ class TrialGroup:
         self._saved = time.monotonic()
         self._flushed = 0.0
 
-    def run(self) -> bool:
-        """Runs the trials. Returns whether every one came to its end, or to `until`."""
+    def run(self, among: OneOfSeveral) -> bool:
+        """Runs the trials. Returns whether every one came to its end, or to `until`.
+
+        `among`: which these are of all.
+        """
         start, first = self._start()
         if not self._records:
             return True
@@ -83,7 +87,7 @@ class TrialGroup:
             self._end(start["state"], start["sums"], first)
         every = loop.Every.of_config(program.config, program.durations.period)
         size = program.config.batch_size * len(self._trials)
-        self._progress = Progress(self._until, batch_size=size, start=first)
+        self._progress = Progress(self._until, batch_size=size, start=first, among=among)
         try:
             with self._progress:
                 state = loop.run_steps(
@@ -205,7 +209,8 @@ class TrialGroup:
 
         Trials that end early here do so in `save_checkpoint`, which gets the sums as well.
         """
-        measured = self._measure(self._evaluations.while_training, state)
+        with self._progress.aside("evaluating"):
+            measured = self._measure(self._evaluations.while_training, state)
         improved = np.zeros(self._lanes.count, bool)
         for i, record in self._records.items():
             if values := recorded_scalars(measured[i]):
@@ -233,6 +238,7 @@ class TrialGroup:
         self._saved = now
 
     def should_stop(self, step: int) -> bool:
+        self._progress.advance(step)
         return self._stop(step) or not self._records
 
     def _find_early_stops(self) -> None:

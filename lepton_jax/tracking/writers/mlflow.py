@@ -84,13 +84,19 @@ class MLflow(BatchedWriter):
 
     def _new_run(self, experiment: str) -> str:
         name = os.path.basename(self._workdir.rstrip("/"))
+        id_ = mlflow_store.experiment_id(self._client, self._uri, experiment)
         run = self._client.create_run(
-            mlflow_store.experiment_id(self._client, self._uri, experiment),
+            id_,
             run_name=name,
             tags={"workdir": self._workdir},
         )
         # Noted at once: a retry after what fails later must not create another.
-        files.write_json(self._note, {"uri": self._uri, "run_id": run.info.run_id})
+        note = {"uri": self._uri, "run_id": run.info.run_id}
+        if self._uri.startswith(("http://", "https://")):
+            scheme, _, server = self._uri.rstrip("/").partition("://")
+            server = server.rpartition("@")[2]  # without a password
+            note["link"] = f"{scheme}://{server}/#/experiments/{id_}/runs/{run.info.run_id}"
+        files.write_json(self._note, note)
         return run.info.run_id
 
     def _log_params(self, config: Mapping[str, Any], there: Mapping[str, str]) -> None:

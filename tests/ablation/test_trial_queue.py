@@ -1,0 +1,40 @@
+"""What the lines of an experiment say: which trials of how many, and when all are done."""
+
+import re
+
+import pytest
+
+from lepton_jax.ablation.run import trial_queue
+from lepton_jax.ablation.run.trial_queue import TrialQueue
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Seconds, as the test tells them."""
+    now = [50.0]
+    monkeypatch.setattr(trial_queue.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_trials_are_named_and_what_is_left_of_all_is_by_those_before(clock: list[float]):
+    queue = TrialQueue([f"t{i}" for i in range(12)])
+    with queue.running(["t0", "t1", "t2", "t3"]) as among:
+        assert among.name == "trials 1-4/12"
+        clock[0] += 60
+        assert among.left_of_all(40.0) == pytest.approx(40 + 2 * 100)
+        clock[0] += 40
+    assert re.fullmatch(r"4 of 12 trials, all done at \d\d:\d\d|.* on .*", str(queue))
+    with queue.running(["t4"]) as among:
+        assert among.name == "t4 5/12"
+        assert among.left_of_all(25.0) == pytest.approx(25 + 7 * 25)
+    queue.note_ended([f"t{i}" for i in range(12)])
+    assert str(queue) == "12 of 12 trials"
+
+
+def test_trials_that_had_ended_are_not_counted_twice(clock: list[float]):
+    queue = TrialQueue(["a-name-that-is-far-too-long-for-a-line", "b"])
+    with queue.running(["a-name-that-is-far-too-long-for-a-line"]) as among:
+        assert among.name == "a-name-that-is-far-to... 1/2"
+    with queue.running(["a-name-that-is-far-too-long-for-a-line"]) as among:
+        clock[0] += 10
+        assert among.left_of_all(0.0) == pytest.approx(10)
