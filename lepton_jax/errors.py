@@ -1,16 +1,32 @@
 """The two ways in which a command ends badly without it being a bug of ours, and their words.
 
-Imports: the standard library only, so that every part of the package may raise them.
+Imports: the standard library and `nearest`, so that every part of the package may raise them.
 """
 
-import difflib
 import errno
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from lepton_jax.nearest import find_nearest
 
 
 class UserError(Exception):
-    """Something given to us is wrong (a key, a file, a flag). Exit code 2, no traceback."""
+    """Something given to us is wrong (a key, a file, a flag). Exit code 2, no traceback.
+
+    What to try is told to the command line: `try_line` is a whole one; `instead` is a text of the
+    one that was given and what was probably meant by it, `('runs/digit', 'runs/digits')`.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        instead: tuple[str, str] | None = None,
+        try_line: Sequence[str] | None = None,
+    ):
+        super().__init__(message)
+        self.instead = instead
+        self.try_line = try_line
 
 
 class WorkError(Exception):
@@ -50,8 +66,8 @@ def exit_code_of_error(error: BaseException) -> int:
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """` (did you mean 'x'?)` for the nearest of `choices`, or `''` when none is near."""
-    near = difflib.get_close_matches(str(name), list(choices), n=1, cutoff=0.55)
-    return f" (did you mean '{near[0]}'?)" if near else ""
+    near = find_nearest(str(name), choices)
+    return f" (did you mean '{near}'?)" if near else ""
 
 
 def list_names(names: Iterable[str], most: int = 12) -> str:

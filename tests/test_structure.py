@@ -13,8 +13,8 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "lepton_jax"
 
 ROOMS = [
-    "errors", "console", "formats", "result", "trees", "io", "config", "perf", "nn", "boxes",
-    "metrics", "answers", "models", "transforms", "data", "tasks", "placement", "cluster",
+    "nearest", "errors", "console", "formats", "result", "trees", "io", "config", "perf", "nn",
+    "boxes", "metrics", "answers", "models", "transforms", "data", "tasks", "placement", "cluster",
     "tracking", "evaluation", "plots", "training", "debug", "plan", "serving", "export",
     "registry", "prediction", "generation", "ablation", "cli", "commands", "api", "__main__",
 ]  # fmt: skip

@@ -5,16 +5,16 @@ Imports absl and the standard library, so that `--help` and mistakes are answere
 
 import inspect
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from absl import flags
 
 from lepton_jax.cli.arguments import read_path
+from lepton_jax.cli.mistakes import explain_flag, explain_words
 from lepton_jax.cli.table import Command, Commands
-from lepton_jax.config.schema import PATH, signature_keys, split_annotation
-from lepton_jax.console import format_command
-from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.config.schema import PATH, split_annotation
+from lepton_jax.errors import UserError
 
 NOT_FLAGS = ("overrides", "inputs", "command")
 """Parameters that are no flags: `--config.path.to.key=value`, what stands without a flag, and a
@@ -28,10 +28,18 @@ def parse_line(commands: Commands, line: Sequence[str]) -> tuple[dict[str, Any],
     line behind the flags `command`, where the command has such a parameter.
 
     Raises:
-      UserError: for a command or a flag that is none, or when a flag is missing.
+      UserError: for a command or a flag that is none, or when a flag is missing; with the line to
+        try.
     """
-    name, *words = line
-    command = commands[name]
+    command = commands.find_of(line)
+    try:
+        return _parse_words(line[0], command, line[1:])
+    except UserError as e:
+        e.try_line = e.try_line or [line[0], "--help"]
+        raise
+
+
+def _parse_words(name: str, command: Command, words: Sequence[str]) -> tuple[dict[str, Any], bool]:
     own_words, command_line = split_line(command, words)
     parameters = inspect.signature(command).parameters
     values = _define_flags(parameters)
@@ -40,22 +48,24 @@ def parse_line(commands: Commands, line: Sequence[str]) -> tuple[dict[str, Any],
     except flags.Error as e:
         raise UserError(f"{name}: {e}") from None
     overrides, rest = _take_overrides(own_words)
+    names = [p for p in parameters if p not in NOT_FLAGS]
     if overrides and "overrides" not in parameters:
-        raise UserError(f"{name} takes no --config overrides: {', '.join(overrides)}")
-    help_line = f"\nTry: {format_command(f'{name} --help')}"
+        given = ", ".join(f"--config.{path}" for path in overrides)
+        raise UserError(f"{name} takes no --config overrides: a record has its config; got {given}")
     try:
         inputs = values([name, *rest])[1:]
-    except flags.Error as e:
-        raise UserError(f"{name}: {_flag_error(e, parameters)}{help_line}") from None
+    except (flags.Error, ValueError) as e:  # the latter for --noNAME=VALUE
+        raise explain_flag(name, str(e), words, names, "overrides" in parameters) from None
     if inputs and "inputs" not in parameters:
-        near = " (did you mean --config=?)" if inputs[0].partition(":")[0].endswith(".py") else ""
-        raise UserError(f"{name}: unexpected argument {inputs[0]!r}{near}{help_line}")
-    arguments = {p: getattr(values, p) for p in parameters if p not in NOT_FLAGS}
+        open_ = [p for p in names if parameters[p].default is inspect.Parameter.empty]
+        missing = [p for p in open_ if getattr(values, p) is None]
+        raise explain_words(name, inputs, words, names, missing, "overrides" in parameters)
+    arguments = {p: getattr(values, p) for p in names}
     for p in parameters.values():
         if p.name not in arguments:
             continue
         if p.default is p.empty and arguments[p.name] is None:
-            raise UserError(f"{name}: --{p.name} is missing{help_line}")
+            raise UserError(f"{name}: --{p.name} is missing")
         if values[p.name].present > 1 and p.annotation != Sequence[str]:
             raise UserError(f"{name}: --{p.name} is given twice; expected it once")
         if values[p.name].present and PATH in split_annotation(p.annotation).marks:
@@ -67,12 +77,12 @@ def parse_line(commands: Commands, line: Sequence[str]) -> tuple[dict[str, Any],
     return arguments | {k: v for k, v in others.items() if k in parameters}, values.json
 
 
-def split_line(command: Command, words: list[str]) -> tuple[list[str], list[str]]:
+def split_line(command: Command, words: Sequence[str]) -> tuple[list[str], list[str]]:
     """Splits the words behind a command's name: its own, and a command line that it takes."""
     if "command" not in inspect.signature(command).parameters:
-        return words, []
+        return [*words], []
     end = next((i for i, word in enumerate(words) if not word.startswith("-")), len(words))
-    return words[:end], words[end:]
+    return [*words[:end]], [*words[end:]]
 
 
 def _define_flags(parameters: Mapping[str, inspect.Parameter]) -> flags.FlagValues:
@@ -99,27 +109,11 @@ def _define_flags(parameters: Mapping[str, inspect.Parameter]) -> flags.FlagValu
     return values
 
 
-def _flag_error(error: flags.Error, parameters: Mapping[str, inspect.Parameter]) -> str:
-    if unknown := re.match(r"Unknown command line flag '(.*?)'", str(error)):
-        flag = unknown[1]
-        if "overrides" in parameters:
-            from lepton_jax.config.config import Config
-
-            if flag.partition(".")[0] in signature_keys(Config):
-                return f"no flag --{flag} (did you mean 'config.{flag}'?)"
-        names = [p for p in parameters if p not in NOT_FLAGS]
-        return f"no flag --{flag}{did_you_mean(flag, [*names, 'json'])}"
-    no_number = r"flag (--.*): (could not convert string to float|invalid literal for int)"
-    if match := re.match(no_number, str(error), re.S):
-        return f"{match[1]}: expected a {'whole ' if 'int' in match[2] else ''}number"
-    return str(error)
-
-
-def _take_overrides(words: list[str]) -> tuple[dict[str, str], list[str]]:
+def _take_overrides(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     """Splits words into `--config.path=value`, as a dict, and the rest."""
     overrides: dict[str, str] = {}
     rest: list[str] = []
-    remaining = iter(words)
+    remaining: Iterator[str] = iter(words)
     for word in remaining:
         match = re.match(r"--?config\.([\w.]+)(?:=(.*))?$", word, re.S)
         if not match:

@@ -5,6 +5,7 @@ depend on who reads what is printed.
 """
 
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterable, Sequence
@@ -16,7 +17,7 @@ from lepton_jax.cli.failures import check_xla_flags, explain_failure
 from lepton_jax.cli.help import HELP_WORDS, format_help
 from lepton_jax.cli.parse import parse_line, split_line
 from lepton_jax.cli.table import Commands
-from lepton_jax.console import say, secure_streams
+from lepton_jax.console import format_command, say, secure_streams
 from lepton_jax.errors import UserError, WorkError, exit_code_of_error
 from lepton_jax.result import Result, StreamedResult, exit_code_of
 
@@ -52,14 +53,42 @@ def run_line(commands: Commands, line: Sequence[str]) -> tuple[int, Result | Non
     try:
         return _run(commands, line)
     except (UserError, WorkError) as e:
-        say(str(e))
+        _say_error(e, line)
         return exit_code_of_error(e), None
     except Exception as e:
         explained = explain_failure(e)
         if explained is None:
             raise
-        say(str(explained))
+        _say_error(explained, line)
         return exit_code_of_error(explained), None
+
+
+def _say_error(error: UserError | WorkError, line: Sequence[str]) -> None:
+    """Says what is wrong, and below it the command to try where there is one."""
+    say(f"error: {error}")
+    if words := _line_to_try(error, line):
+        say(f"Try: {format_command(' '.join(map(_quote, words)))}")
+
+
+def _quote(word: str) -> str:
+    """Quotes a word for a shell; of a flag the value alone: `--config.train_for='5 epochs'`."""
+    name, sign, value = word.partition("=")
+    flag = sign and name.startswith("--")
+    return f"{name}={shlex.quote(value) if value else ''}" if flag else shlex.quote(word)
+
+
+def _line_to_try(error: UserError | WorkError, line: Sequence[str]) -> Sequence[str]:
+    if not isinstance(error, UserError):
+        return ()
+    if error.try_line or not error.instead:
+        return error.try_line or ()
+    given, meant = error.instead
+    for i, word in enumerate(line):
+        if word == given or word.startswith((f"{given}=", f"{given}.")):
+            return [*line[:i], meant + word[len(given) :], *line[i + 1 :]]
+        if word.endswith(f"={given}"):
+            return [*line[:i], word[: -len(given)] + meant, *line[i + 1 :]]
+    return ()
 
 
 def _run(commands: Commands, line: Sequence[str]) -> tuple[int, Result | None]:
@@ -70,7 +99,7 @@ def _run(commands: Commands, line: Sequence[str]) -> tuple[int, Result | None]:
         _show([f"lepton_jax {__version__}\n"])
         return 0, None
     name, *words = line
-    command = commands[name]
+    command = commands.find_of(line)
     if any(word in HELP_WORDS for word in split_line(command, words)[0]):
         _show([format_help(name, command), "\n"])
         return 0, None

@@ -1,12 +1,13 @@
 """The table of commands that the command line is handed."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lepton_jax.console import format_command
-from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.errors import UserError
+from lepton_jax.nearest import find_nearest
 
 Command = Callable[..., Any]
 """A function whose parameters are flags and whose docstring is the help; returns a `Result`."""
@@ -26,15 +27,31 @@ class Commands:
         """The line of each command by its name."""
         return {name: line for group in self.groups.values() for name, line in group.items()}
 
-    def __getitem__(self, name: str) -> Command:
-        """Returns a command. Raises `UserError` for a name that is none, with the nearest one."""
-        if name not in self.summaries:
-            near = did_you_mean(name, self.summaries)
-            there = "" if near else f"\nThere are: {', '.join(self.summaries)}"
+    def find_of(self, line: Sequence[str]) -> Command:
+        """Returns the command that a command line begins with.
+
+        Raises:
+          UserError: for a name that is none, with the nearest one and the line to try.
+        """
+        name, *words = line
+        if name in self.summaries:
+            return self.find(name)
+        if name.startswith("-"):
+            first = next((word for word in words if word in self.summaries), None)
+            rest = [word for word in line if word != first]
             raise UserError(
-                f"there is no command {name!r}{near}{there}\nTry: {format_command('--help')}"
+                f"{name} stands before the command; expected COMMAND [--flags]",
+                try_line=[first, *rest] if first else ["--help"],
             )
-        return self.find(name)
+        near = find_nearest(name, self.summaries)
+        if near:
+            raise UserError(
+                f"there is no command {name!r} (did you mean {near!r}?)", try_line=[near, *words]
+            )
+        raise UserError(
+            f"there is no command {name!r}; there are: {', '.join(self.summaries)}",
+            try_line=["--help"],
+        )
 
     def overview(self) -> str:
         """Returns every command with its line, as `--help` shows it."""

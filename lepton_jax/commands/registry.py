@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from lepton_jax.cli.arguments import command
-from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.errors import UserError
+from lepton_jax.nearest import find_nearest
 from lepton_jax.result import Result
 
 
@@ -29,8 +30,12 @@ def registry(
     actions = ("list", "show", "diff", "history", "rollback", "gate")
     action, *rest = inputs or ("list",)
     if action not in actions:
-        near = did_you_mean(action, actions)
-        raise UserError(f"registry: no action {action!r}{near}; there are: {', '.join(actions)}")
+        near = find_nearest(action, actions)
+        hint = f" (did you mean {near!r}?)" if near else ""
+        raise UserError(
+            f"registry: no action {action!r}{hint}; there are: {', '.join(actions)}",
+            instead=(action, near) if near else None,
+        )
     if len(rest) != (2 if action == "diff" else 0):
         raise UserError(
             "registry diff takes two versions, e.g. digits/1 digits@staging; the others"

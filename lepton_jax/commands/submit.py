@@ -65,8 +65,12 @@ def submit(
     command = shlex.split(command[0]) if len(command) == 1 else command
     if not command or command[0] == "submit":
         raise UserError("submit: a command is missing, such as: train --config=... --workdir=...")
-    arguments, _ = parse_line(COMMANDS, command)
-    arguments = check_arguments(COMMANDS[command[0]], arguments)
+    try:
+        arguments, _ = parse_line(COMMANDS, command)
+    except UserError as e:
+        e.try_line = None  # which would be a line without `submit`
+        raise
+    arguments = check_arguments(COMMANDS.find_of(command), arguments)
     if "config" in arguments:
         from lepton_jax.config.config_file import resolve_config
 

@@ -273,10 +273,13 @@ def resolve_component(kind: str, name: str) -> Callable[..., Any]:
     """
     table = TABLES[kind]
     if ":" not in name and name not in table:
-        choices = ", ".join(sorted(table))
+        near = did_you_mean(name, table)
+        tfds = f"; a data set of TFDS is name='tfds' with dataset={name!r}"
         raise ValueError(
-            f"no {kind} is called {name!r}{did_you_mean(name, table)}; there are: {choices}, "
-            "or your own as 'my_pkg.module:Name'"
+            f"no {kind} is called {name!r}{near}"
+            + (tfds if kind == "source" and name.isidentifier() else "")
+            + ("" if near else f"; there are: {', '.join(sorted(table))}")
+            + ", or your own as 'my_pkg.module:Name'"
         )
     module_name, _, attribute = table.get(name, name).partition(":")
     if module_name.endswith(".py") or "/" in module_name:

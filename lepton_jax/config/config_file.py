@@ -73,8 +73,8 @@ def _validate_overridden(fields: Any, overrides: Overrides, name: str) -> tuple[
     if isinstance(fields, FrozenConfigDict):
         fields = ConfigDict(fields)
     notes = _override(fields, overrides)
-    name = f"{name} with overrides" if overrides else name
-    return validate_config(_to_tree(fields), name, notes), notes
+    given = flatten_dict(to_plain(overrides))
+    return validate_config(_to_tree(fields), name, notes, given), notes
 
 
 def _to_tree(fields: Any, path: str = "") -> Any:

@@ -245,13 +245,13 @@ def coerce_value(value: Any, annotation: Any) -> Any:
     _, _, marks = declared = split_annotation(annotation)
     if marks:
         if "duration" in marks and not isinstance(value, str):
-            raise ValueError(f"{DURATION}, got {_describe_value(value)}")
+            raise ValueError(f"{DURATION}, got {quote(value)}")
         value = coerce_value(value, declared.annotation)
         for mark in marks:
             if value is not None and mark in RANGES and not RANGES[mark](value):
                 raise ValueError(f"expected {describe_type(annotation)}, got {quote(value)}")
         if "duration" in marks:
-            parse_duration(value)
+            value = _spell_unit(value)
         if PATTERN in marks:
             _check_pattern(value)
         if PATH in marks and value == "":
@@ -289,14 +289,16 @@ def coerce_value(value: Any, annotation: Any) -> Any:
             return value
     elif isinstance(annotation, type) and isinstance(value, annotation):
         return value
-    raise ValueError(f"expected {describe_type(annotation)}, got {_describe_value(value)}")
+    raise ValueError(
+        f"expected {describe_type(annotation)}, got {quote(value)}{_near(value, annotation)}"
+    )
 
 
 def _check_pattern(text: str) -> None:
     try:
         re.compile(text)
     except re.error as e:
-        raise ValueError(f"expected a regular expression: {e}") from None
+        raise ValueError(f"expected a regular expression, got {quote(text)}: {e}") from None
 
 
 def parse_duration(text: str) -> tuple[float, str]:
@@ -319,6 +321,17 @@ def parse_duration(text: str) -> tuple[float, str]:
     return length, unit
 
 
+def _spell_unit(text: str) -> str:
+    """Returns a duration with its unit in the plural: '1 epoch' and '1 epochs' are one config.
+
+    Raises:
+      ValueError: as `parse_duration`.
+    """
+    _, unit = parse_duration(text)
+    number = text.strip().partition(" ")[0]
+    return text if text.endswith(unit) else f"{number} {unit}"
+
+
 def means_same(a: Any, b: Any) -> bool:
     """Tells whether two values of a key are equal, or spellings of one duration."""
     with contextlib.suppress(ValueError, AttributeError):
@@ -326,5 +339,11 @@ def means_same(a: Any, b: Any) -> bool:
     return False
 
 
-def _describe_value(value: Any) -> str:
-    return f"{quote(value)} ({type(value).__name__})"
+def _near(value: Any, annotation: Any) -> str:
+    """Says which value of the type was meant by one that is none: `3` by 3.0, `true` by 'yes'."""
+    if annotation is int and isinstance(value, float) and value.is_integer():
+        return f" (did you mean {int(value)}?)"
+    word = str(value).lower()
+    if annotation is bool and word in ("yes", "on", "1", "no", "off", "0"):
+        return f" (did you mean {'true' if word in ('yes', 'on', '1') else 'false'}?)"
+    return ""

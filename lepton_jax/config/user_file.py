@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from lepton_jax.errors import UserError, describe_error, did_you_mean
+from lepton_jax.nearest import find_nearest
 
 
 def load_user_function(file: str, name: str, expected: str) -> Callable[..., Any]:
@@ -20,10 +21,14 @@ def load_user_function(file: str, name: str, expected: str) -> Callable[..., Any
     Raises:
       UserError: naming the file and the line of what is wrong.
     """
-    from lepton_jax.io.files import name_nearest
+    from lepton_jax.io.files import find_nearest_path, name_nearest
 
     if not os.path.isfile(file):
-        raise UserError(f"there is no file {file}{name_nearest(file)}")
+        nearest = find_nearest_path(file)
+        raise UserError(
+            f"there is no file {file}{name_nearest(file)}",
+            instead=(file, nearest) if nearest else None,
+        )
     # Dataclasses look their module up, under a name that is that of no module one can import.
     spec = importlib.util.spec_from_file_location(f"<{file}>", file)
     if spec is None or spec.loader is None:
@@ -65,8 +70,11 @@ def _check_argument(function: Callable[..., Any], file: str, name: str, arg: str
     annotation = hints.get(parameters[0])
     known = [c for c in typing.get_args(annotation) if c] if _is_literal(annotation) else [arg]
     if arg not in known:
-        there = ", ".join(f":{c}" for c in known) or "none"
-        raise UserError(f"{file} has no form ':{arg}'{did_you_mean(arg, known)}; it has: {there}")
+        there, near = ", ".join(f":{c}" for c in known) or "none", find_nearest(arg, known)
+        raise UserError(
+            f"{file} has no form ':{arg}'{did_you_mean(arg, known)}; it has: {there}",
+            instead=(f"{file}:{arg}", f"{file}:{near}") if near else None,
+        )
 
 
 def _is_literal(annotation: Any) -> bool:

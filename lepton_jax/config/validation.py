@@ -6,7 +6,8 @@ A component's section (`model`, `task`, ...) is checked against the component's 
 
 import dataclasses
 import typing
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from lepton_jax.config.components import TABLES, Component, component_keys
@@ -24,37 +25,81 @@ from lepton_jax.config.schema import (
     split_annotation,
 )
 from lepton_jax.config.walk import join_key, to_tree
-from lepton_jax.errors import UserError, did_you_mean, quote
+from lepton_jax.errors import UserError, quote
+from lepton_jax.nearest import find_nearest, spell_duration
 
 
-class Faults(list[str]):
-    """What is wrong with a config, a line each."""
+@dataclass(frozen=True)
+class KeyFault:
+    """What is wrong with the key at `path`; `''` is the whole config."""
 
-    def add(self, path: str, problem: str) -> None:
-        """Adds a problem of the key at `path`; `''` is the whole config."""
-        self.append(f"{path}: {problem}" if path else problem)
+    path: str
+    problem: str
+    meant: str = ""
+    """What was probably meant: the key's path with what stands for its value, if that is known."""
+    given: str = ""
+    """What was given, in the form of `meant`."""
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.problem}" if self.path else self.problem
+
+
+class Faults(list[KeyFault]):
+    """What is wrong with a config."""
+
+    def add(self, path: str, problem: str, given: str = "", meant: str = "") -> None:
+        """Adds a problem of the key at `path`; see `KeyFault`."""
+        self.append(KeyFault(path, problem, meant, given))
 
 
 def validate_config(
-    tree: Mapping[str, Any], name: str = "the config", notes: Sequence[str] = ()
+    tree: Mapping[str, Any],
+    name: str = "the config",
+    notes: Sequence[str] = (),
+    overrides: Collection[str] = (),
 ) -> Config:
     """Reads nested mappings as a `Config`, with every default filled in.
 
-    `notes`: what was dropped from the config, which an error tells where a key is missing.
+    Main arguments:
+      name: where the config comes from, such as its file.
+      notes: what was dropped from the config, which an error tells where a key is missing.
+      overrides: the paths of the keys that a command line gave.
 
     Raises:
       UserError: listing every fault: the key, what was given, what is allowed, the nearest name.
+        What the command line gave is named as it is written there, `--config.KEY`.
     """
     faults = Faults()
     config = _read_section(rename_keys(to_plain(tree)), Config, "", faults)
     if not faults:
-        faults.extend(_find_contradictions(config))
+        faults.extend(KeyFault(*found) for found in _find_contradictions(config))
     if faults:
-        problems = "1 problem" if len(faults) == 1 else f"{len(faults)} problems"
-        if any(": missing;" in fault for fault in faults):
-            faults.extend(notes)
-        raise UserError("\n  ".join([f"config error: {problems} in {name}", *faults]))
+        raise _error_of(faults, name, notes, overrides)
     return config
+
+
+def _error_of(
+    faults: Sequence[KeyFault], name: str, notes: Sequence[str], overrides: Collection[str]
+) -> UserError:
+    """Returns the error for a config with faults: one line for one, a line each for several."""
+
+    def on_command_line(fault: KeyFault) -> bool:
+        ours, is_missing = f"{fault.path}.", fault.problem.startswith("missing;")
+        chosen = f"{fault.path.rpartition('.')[0]}.name" in overrides  # another component
+        given = any(ours.startswith(f"{k}.") or f"{k}.".startswith(ours) for k in overrides)
+        return chosen if is_missing else given
+
+    there = [on_command_line(fault) for fault in faults]
+    lines = [f"--config.{f}" if given else str(f) for f, given in zip(faults, there, strict=True)]
+    missing = any(fault.problem.startswith("missing;") for fault in faults)
+    told = [*lines, *(notes if missing else ())]
+    if len(faults) > 1:
+        places = [f"in {name}"] * (not all(there)) + ["on the command line"] * any(there)
+        return UserError("\n  ".join([f"{len(faults)} problems {' and '.join(places)}:", *told]))
+    (fault,) = faults
+    where = "" if all(there) else f"{name}: "
+    instead = (f"--config.{fault.given}", f"--config.{fault.meant}") if fault.meant else None
+    return UserError(where + "; ".join(told), instead=instead)
 
 
 def change_config(config: Config, change: Mapping[str, Any], name: str = "the config") -> Config:
@@ -111,7 +156,7 @@ def parse_pipeline(kind: str, text: str) -> Pipeline:
         faults = Faults()
         keys = _read_keys(dict(zip(declared, args, strict=False)) | kwargs, declared, "", faults)
         if faults:
-            raise ValueError(f"{name}: " + "; ".join(faults))
+            raise ValueError(f"{name}: " + "; ".join(map(str, faults)))
         transforms.append(Component(kind, name, keys))
     return Pipeline(text, tuple(transforms))
 
@@ -133,7 +178,7 @@ def _read_optimizer(tree: Mapping[str, Any], path: str, faults: Faults) -> Any:
         try:
             of_optax = component_keys("optimizer", name)
         except ValueError as e:
-            faults.add(f"{path}.name", str(e))
+            _add_unknown_component("optimizer", name, f"{path}.name", str(e), faults)
             return None
     # The optimizer's own default, e.g. adamw's weight decay, is the section's default.
     of_section = {
@@ -155,9 +200,7 @@ def _read_keys(
     """Checks the values of a section against its keys, and fills in the defaults."""
     for name in tree:
         if name not in keys:
-            near = did_you_mean(name, keys)
-            allowed = "" if near else f"; there are: {', '.join(keys)}" if keys else "; none is"
-            faults.add(join_key(path, name), f"no such key{near}{allowed}")
+            _add_unknown(name, tree[name], keys, path, faults)
     values = {}
     for name, key in keys.items():
         where = join_key(path, name)
@@ -172,6 +215,20 @@ def _read_keys(
         else:  # a default section, with its own defaults filled in
             values[name] = _read_value(to_tree(key.default), key, where, faults)
     return values
+
+
+def _add_unknown(name: str, value: Any, keys: Mapping[str, Key], path: str, faults: Faults) -> None:
+    """Adds the fault that a section has no key of that name, with the one that was meant."""
+    where, near = join_key(path, name), find_nearest(name, keys)
+    if near is None:
+        allowed = f"; there are: {', '.join(keys)}" if keys else "; none is"
+        faults.add(where, f"no such key{allowed}")
+    elif near == "train_for" and isinstance(value, int | float):
+        duration = spell_duration(name, value)
+        problem = f"no such key (did you mean train_for = {duration!r}?)"
+        faults.add(where, problem, f"{where}={value}", f"train_for={duration}")
+    else:
+        faults.add(where, f"no such key (did you mean {near!r}?)", where, join_key(path, near))
 
 
 def _is_section(annotation: Any) -> bool:
@@ -211,7 +268,7 @@ def _read_value(value: Any, key: Key, path: str, faults: Faults) -> Any:
             marked = Annotated[marked, mark]
         return coerce_value(value, marked)
     except ValueError as e:
-        faults.append(f"{path} = {quote(value)}: {e}" if value != "" else f"{path}: {e}")
+        faults.add(path, str(e))
         return None
 
 
@@ -238,10 +295,16 @@ def _read_component(
     try:
         declared = component_keys(kind, name)
     except ValueError as e:
-        faults.add(join_key(path, "name"), str(e))
+        _add_unknown_component(kind, name, join_key(path, "name"), str(e), faults)
         return None
     keys = {k: v for k, v in tree.items() if k != "name"}
     return Component(kind, name, _read_keys(keys, declared, path, faults))
+
+
+def _add_unknown_component(kind: str, name: str, path: str, problem: str, faults: Faults) -> None:
+    near = find_nearest(name, TABLES[kind])
+    given, meant = (f"{path}={name}", f"{path}={near}") if near else ("", "")
+    faults.add(path, problem, given, meant)
 
 
 def _read_mapping(tree: Any, item: Any, key: Key, path: str, faults: Faults) -> Any:
@@ -263,36 +326,38 @@ def _read_mapping(tree: Any, item: Any, key: Key, path: str, faults: Faults) -> 
     return values
 
 
-def _find_contradictions(config: Config) -> Iterator[str]:
-    """Yields what no single key shows: values that cannot go together."""
+def _find_contradictions(config: Config) -> Iterator[tuple[str, str]]:
+    """Yields what no single key shows, values that cannot go together: a key and its problem."""
     if config.batch_size % config.accumulate:
         yield (
-            f"accumulate = {config.accumulate}: does not divide batch_size = {config.batch_size}"
+            "accumulate",
+            f"{config.accumulate} does not divide batch_size = {config.batch_size}",
         )
     if config.data.train_decode and config.data.placement == "device":
         yield (
-            "data.placement = 'device': data.train_decode makes examples anew in every epoch, so "
-            "they cannot be kept on the device; expected 'auto' or 'stream'"
+            "data.placement",
+            "'device': data.train_decode makes examples anew in every epoch, so they cannot be "
+            "kept on the device; expected 'auto' or 'stream'",
         )
     if (config.data.tokenizer is None) != (config.data.encode is None):
-        yield ("data.tokenizer, data.encode: texts need both keys, got one of them")
+        yield "", "data.tokenizer, data.encode: texts need both keys, got one of them"
     if config.data.tokenizer is not None and config.data.train_decode:
-        yield "data.train_decode: texts are encoded only once; expected ''"
+        yield "data.train_decode", "texts are encoded only once; expected ''"
     total, unit = parse_duration(config.train_for)
     if total == 0:
-        yield f"train_for = {config.train_for!r}: expected more than nothing"
+        yield "train_for", f"expected more than nothing, got {config.train_for!r}"
     for name in ("evaluate_every", "log_every", "checkpoint_every"):
         duration = getattr(config, name)
         if parse_duration(duration)[0] == 0:
-            yield f"{name} = {duration!r}: expected more than nothing"
+            yield name, f"expected more than nothing, got {duration!r}"
     for name, duration in schedule_durations(config):
         if isinstance(duration, tuple):  # points, of which a shorter run does not reach the last
             continue
         length, its_unit = parse_duration(duration)
         if its_unit == unit and length > total:
             yield (
-                f"schedule.{name} = {duration!r}: longer than the run, "
-                f"train_for = {config.train_for!r}"
+                f"schedule.{name}",
+                f"{duration!r} is longer than the run, train_for = {config.train_for!r}",
             )
 
 

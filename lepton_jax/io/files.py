@@ -20,9 +20,10 @@ from typing import Any, Literal
 
 from etils import epath
 
-from lepton_jax.errors import UserError, WorkError, did_you_mean
+from lepton_jax.errors import UserError, WorkError
 from lepton_jax.io.atomic import is_leftover, replace_file
 from lepton_jax.io.forms import check_object, object_of_pairs
+from lepton_jax.nearest import find_nearest
 
 Path = str | os.PathLike[str]
 
@@ -155,20 +156,40 @@ def list_folder(path: Path) -> list[str]:
         return sorted(p.name for p in _path(path).iterdir() if not is_leftover(p.name))
 
 
-def name_nearest(path: Path) -> str:
+def name_nearest(path: Path, holding: str = "") -> str:
     """Suggests what lies beside a path that is not there: ` (did you mean 'digits'?)`, or ''.
 
-    Where its folder is not there either, it says so: ` (nor a folder runs)`.
+    Where its folder is not there either, it says so: ` (nor a folder runs)`. `holding`: see
+    `find_nearest_path`.
+    """
+    folder = os.path.dirname(os.fspath(path).rstrip("/"))
+    if nearest := find_nearest_path(path, holding):
+        shown = nearest if os.path.dirname(nearest) != folder else os.path.basename(nearest)
+        return f" (did you mean {shown!r}?)"
+    if is_local(path) and folder and not os.path.isdir(folder):
+        return f" (nor a folder {folder})"
+    return ""
+
+
+def find_nearest_path(path: Path, holding: str = "") -> str | None:
+    """Finds what was probably meant by a local path that is not there, or holds nothing; or None.
+
+    It lies beside it, or has the same name in `runs/`. `holding`: a folder that has a file of this
+    name, such as config.json.
     """
     folder, name = os.path.split(os.fspath(path).rstrip("/"))
-    if not name or not is_local(path) or os.path.exists(path):
-        return ""
-    folder = folder or "."
-    if not os.path.isdir(folder):
-        return f" (nor a folder {folder})"
+    if not name or not is_local(path) or (os.path.exists(path) and not holding):
+        return None
+
+    def fits(candidate: str) -> bool:
+        return not holding or os.path.exists(os.path.join(candidate, holding))
+
     with contextlib.suppress(OSError):
-        return did_you_mean(name, os.listdir(folder))
-    return ""
+        there = [n for n in os.listdir(folder or ".") if fits(os.path.join(folder, n))]
+        if nearest := find_nearest(name, [n for n in there if n != name]):
+            return os.path.join(folder, nearest)
+    below = os.path.join("runs", name)
+    return below if holding and not folder and os.path.exists(below) and fits(below) else None
 
 
 def check_can_make(folder: Path) -> None:

@@ -18,6 +18,7 @@ turns into floats again.
 """
 
 import json
+import os
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -98,10 +99,12 @@ class Record:
           UserError: when there is none.
         """
         if gone := _missing_files(workdir):
+            nearest = files.find_nearest_path(workdir, holding=NEEDED[0])
             raise UserError(
                 f"{workdir} holds no record of a run (no {' and '.join(gone)})"
-                f"{files.name_nearest(workdir)}; {format_command('runs DIR')} lists those below "
-                "a folder"
+                f"{files.name_nearest(workdir, holding=NEEDED[0])}",
+                instead=(str(workdir), nearest) if nearest else None,
+                try_line=None if nearest else ["runs", os.path.dirname(str(workdir)) or "."],
             )
         return cls(workdir, writes)
 

@@ -151,10 +151,16 @@ TRAIN = ("train", "--config=configs/digits_cnn.py", "--workdir=w")
         ([*TRAIN, "--config.model.normalize", "--dry_run"], "such as --config.model.normalize=tru"),
         ([*TRAIN, "--config.seed=1", "--config.seed=2"], "--config.seed is given twice: '1' and"),
         ([*TRAIN, "--config.seed=1", "--config.seed", "1"], "--config.seed is given twice"),
-        ([*TRAIN, "--optimizer.learning_rate=1"], "did you mean 'config.optimizer.learning_rate'?"),
-        ([*TRAIN, "--seed=1"], "no flag --seed (did you mean 'config.seed'?)"),
-        ([*TRAIN, "--batch_size", "3"], "did you mean 'config.batch_size'?"),
-        (["train", "configs/digits_cnn.py", "--workdir=w"], "(did you mean --config=?)"),
+        (
+            [*TRAIN, "--optimizer.learning_rate=1"],
+            "did you mean --config.optimizer.learning_rate=1?",
+        ),
+        ([*TRAIN, "--seed=1"], "no flag --seed (did you mean --config.seed=1?)"),
+        ([*TRAIN, "--batch_size", "3"], "(did you mean --config.batch_size=3?)"),
+        (
+            ["train", "configs/digits_cnn.py", "--workdir=w"],
+            "(did you mean --config=configs/digits_cnn.py?)",
+        ),
         (["train", "--config=configs/digits_cnn.py", "--workdir="], "train: --workdir: expected a"),
         (["verify", "--bundle=b", "--workdir="], "verify: --workdir: expected a path, got ''"),
         (["reproduce", "--experiment=e.py", "--workdir="], "reproduce: --workdir: expected a pat"),
@@ -286,7 +292,9 @@ def test_what_variants_change_obeys_the_ranges(change: dict[str, Any]):
 
 @pytest.mark.parametrize("name", ["evaluate", "export", "debug"])
 def test_a_workdir_that_is_not_there_is_told_at_once_with_the_nearest(name: str, tmp_path: Path):
-    (tmp_path / "digits").mkdir()
+    for folder in ("digits", "digis"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "digits/config.json").write_text("{}")  # the other one holds no run
     flags = {"evaluate": {}, "export": {"out": tmp_path / "b"}, "debug": {"step": 1}}[name]
     said = refused(lambda: getattr(api, name)(workdir=tmp_path / "digit", **flags))
     assert "digit holds no record of a run" in said

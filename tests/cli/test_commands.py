@@ -76,7 +76,7 @@ def test_an_error_is_one_line_on_stderr(
         raise error
 
     assert run_line(Commands({"": {"do": ""}}, lambda name: fail), ["do"]) == (code, None)
-    assert capsys.readouterr() == ("", f"{error}\n")
+    assert capsys.readouterr() == ("", f"error: {error}\n")
 
 
 def test_a_result_is_shown_or_written_as_one_document(capsys: pytest.CaptureFixture[str]):
@@ -124,7 +124,7 @@ def test_flags_have_the_types_of_the_parameters():
     [
         ("--price=cheap", "do: --price=cheap: expected a number"),
         ("--count=1.5", "do: --count=1.5: expected a whole number"),
-        ("--cuont=1", "do: no flag --cuont (did you mean 'count'?)"),
+        ("--cuont=1", "do: no flag --cuont (did you mean --count=1?)"),
     ],
 )
 def test_a_flag_of_another_type_says_what_is_expected(flag: str, said: str):

@@ -55,7 +55,7 @@ def test_a_flag_with_blanks_is_quoted_as_a_shell_reads_it(venv: Path):
 
 
 def test_what_a_mistake_says_to_try_can_be_pasted():
-    started = [sys.executable, "-m", "lepton_jax", "train", "--workdr=w"]
+    started = [sys.executable, "-m", "lepton_jax", "train", "--longer=maybe"]
     done = subprocess.run(started, capture_output=True, text=True, cwd=ROOT)
     line = done.stderr.splitlines()[-1].removeprefix("Try: ")
     again = subprocess.run(line, shell=True, capture_output=True, text=True, cwd=ROOT)

@@ -37,7 +37,7 @@ def job_of(jobset: dict[str, Any]) -> dict[str, Any]:
         (["submit", "train"], GKE, "a command is missing"),
         (["trian"], GKE, "no command 'trian' (did you mean 'train'?)"),
         (["train", TINY], GKE, "train: --workdir is missing"),
-        ([*TRAIN, "--workdr=x"], GKE, "no flag --workdr (did you mean 'workdir'?)"),
+        ([*TRAIN, "--workdr=x"], GKE, "no flag --workdr (did you mean --workdir=x?)"),
         ([*TRAIN, "--config.seeed=1"], GKE, "did you mean 'seed'?"),
         (TRAIN, {"executor": "slrum"}, "no executor 'slrum' (did you mean 'slurm'?)"),
         (TRAIN, {**GKE, "nodes": 2}, "--nodes is a flag of --executor=slurm"),

@@ -47,18 +47,19 @@ def with_(path: str, value: object) -> dict:
         (
             "model.features",
             ("a",),
-            "model.features = ('a',): expected a tuple of int > 0, got ('a',)",
+            "model.features: expected a tuple of int > 0, got ('a',)",
         ),
         ("model.padding", "same", "expected 'SAME' or 'VALID', got 'same'"),
-        ("model.dropout", 1.0, "model.dropout = 1.0: expected float in [0, 1), got 1.0"),
-        ("batch_size", 0, "batch_size = 0: expected int > 0, got 0"),
-        ("batch_size", "128", "batch_size = '128': expected int, got '128' (str)"),
-        ("batch_size", True, "batch_size = True: expected int"),
-        ("batch_size", 1.5, "batch_size = 1.5: expected int"),
-        ("accumulate", 3, "accumulate = 3: does not divide batch_size = 32"),
+        ("model.dropout", 1.0, "model.dropout: expected float in [0, 1), got 1.0"),
+        ("batch_size", 0, "batch_size: expected int > 0, got 0"),
+        ("batch_size", "128", "batch_size: expected int, got '128'"),
+        ("batch_size", True, "batch_size: expected int, got True"),
+        ("batch_size", 1.5, "batch_size: expected int, got 1.5"),
+        ("batch_size", 1e3, "batch_size: expected int, got 1000.0 (did you mean 1000?)"),
+        ("accumulate", 3, "accumulate: 3 does not divide batch_size = 32"),
         ("train_for", "10 epoks", "'10 epoks' (did you mean 'epochs'?)"),
-        ("train_for", 10, "train_for = 10: expected a duration such as"),
-        ("train_for", "0 steps", "train_for = '0 steps': expected more than nothing"),
+        ("train_for", 10, "train_for: expected a duration such as"),
+        ("train_for", "0 steps", "train_for: expected more than nothing, got '0 steps'"),
         ("schedule.warmup", "11 epochs", "longer than the run, train_for = '10 epochs'"),
         ("optimizer.beta1", 0.9, "optimizer.beta1: no such key (did you mean 'b1'?)"),
         ("optimizer.name", "adamx", "no optimizer is called 'adamx' (did you mean 'adamax'?)"),
@@ -67,7 +68,7 @@ def with_(path: str, value: object) -> dict:
         ("data.augment", "pad_crop(os.getcwd())", "arguments must be plain literals"),
         ("data.augment", "flip||flip", "has an empty part"),
         ("best.mode", "maximum", "expected 'max' or 'min', got 'maximum'"),
-        ("seed", -1, "seed = -1: expected int in [0, 2^32)"),
+        ("seed", -1, "seed: expected int in [0, 2^32), got -1"),
         ("evals", {"x": {"splt": "test"}}, "evals.x.splt: no such key (did you mean 'split'?)"),
         ("writers", {"tensorbord": {}}, "no writer is called 'tensorbord'"),
         ("model", "cnn", "model: expected a section"),
@@ -80,7 +81,7 @@ def test_a_fault_names_key_value_and_what_is_allowed(path: str, value: object, s
     with pytest.raises(UserError) as e:
         validate_config(with_(path, value))
     assert said in str(e.value)
-    assert "1 problem in" in str(e.value)
+    assert str(e.value).startswith("the config: ")
 
 
 def test_every_fault_is_listed_at_once():
@@ -89,7 +90,7 @@ def test_every_fault_is_listed_at_once():
     with pytest.raises(UserError) as e:
         validate_config(config, "configs/x.py")
     lines = str(e.value).splitlines()
-    assert lines[0] == "config error: 4 problems in configs/x.py"
+    assert lines[0] == "4 problems in configs/x.py:"
     assert len(lines) == 5
 
 
@@ -245,7 +246,7 @@ def test_a_fault_that_needs_no_component_imports_no_jax(tmp_path):
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stdout.strip() == "False"
-    assert done.stderr.startswith("there is no file no.py")
+    assert done.stderr.startswith("error: there is no file no.py")
 
 
 def test_config_dict_and_dict_are_the_same_config():

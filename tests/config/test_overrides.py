@@ -91,7 +91,7 @@ OUT_OF_RANGE = {
     ids=lambda x: str(x)[:24],
 )
 def test_a_number_out_of_its_range_is_refused_by_name(key: str, value: Any):
-    assert f"\n  {key}" in refused(lambda: resolve_config(GOOD, {key: value}))
+    assert refused(lambda: resolve_config(GOOD, {key: value})).startswith(f"--config.{key}")
 
 
 def test_of_every_float_of_a_component_something_is_known():
@@ -231,7 +231,7 @@ def test_none_unsets_a_text():
     for none in (None, "None"):
         found = resolve_config(given, {"init_from": none, "data.augment": none})[0]
         assert found.init_from == found.data.augment.text == ""
-    assert "train_for = None: expected a duration" in refused(
+    assert "--config.train_for: expected a duration" in refused(
         lambda: resolve_config(given, {"train_for": "None"})
     )
 

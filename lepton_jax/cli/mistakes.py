@@ -1,0 +1,189 @@
+"""Says what was meant by a flag or a word that a command does not take, with the line to try.
+
+Knows the flags of other tools and the ways in which they set a config's keys: `--lr=0.1`,
+`--optimizer.lr=0.1`, `--set seed=3`, `seed=3`.
+"""
+
+import dataclasses
+import functools
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from lepton_jax.config.schema import signature_keys
+from lepton_jax.errors import UserError, list_names
+from lepton_jax.nearest import NAMES, find_meant, find_nearest, spell_duration
+
+_SETS = ("set", "override", "overrides", "cfg_options", "o", "opt", "option")
+"""Flags of other tools behind which `key=value` stands."""
+
+_ANSWERS = {
+    "resume": "the same command goes on where its run stopped",
+    "auto_resume": "the same command goes on where its run stopped",
+    "verbose": "progress is on stderr already, and --json gives all there is to know",
+    "v": "progress is on stderr already, and --json gives all there is to know",
+    "quiet": "what is said on stderr can be left out with 2>/dev/null",
+    "gpus": "--config.strategy.name=mesh takes all devices that JAX finds, jit the first one",
+    "devices": "--config.strategy.name=mesh takes all devices that JAX finds, jit the first one",
+    "gpu": "a GPU that JAX finds is taken; the variable JAX_PLATFORMS names others",
+    "device": "a GPU that JAX finds is taken; the variable JAX_PLATFORMS names others",
+    "cpu": "set the variable JAX_PLATFORMS=cpu",
+}
+"""By a flag of other tools, what to do here."""
+
+
+def explain_flag(
+    command: str, said: str, words: Sequence[str], names: Sequence[str], overrides: bool
+) -> UserError:
+    """Returns the error for a flag that was refused.
+
+    Args:
+      said: why, in absl's words.
+      words: what stood behind the command.
+      names: the command's flags.
+      overrides: whether the command takes `--config.key=value`.
+    """
+    unknown = re.match(r"Unknown command line flag '(.*?)'", said)
+    if not unknown:
+        return UserError(f"{command}: {_translate(said)}")
+    flag = unknown[1]
+    problem = f"{command}: no flag --{flag}"
+    at = next((i for i, word in enumerate(words) if _flag_of(word) == flag), None)
+    if at is None:  # in a --flagfile
+        return UserError(f"{problem}; there are: {_list(names)}")
+    _, sign, value = words[at].partition("=")
+    following = words[at + 1] if at + 1 < len(words) and words[at + 1][:1] != "-" else ""
+    if flag in _ANSWERS and flag not in names:
+        rest = [command, *words[:at], *words[at + 1 :]]
+        return UserError(f"{problem}: {_ANSWERS[flag]}", try_line=rest)
+    if overrides and flag.replace("-", "_") in _SETS:
+        key, equals, value = (value or following).partition("=")
+        meant = f"--config.{_repair_path(key)}={value}" if equals else "--config.KEY=VALUE"
+        return _meant(problem, [command, *words], at, meant, 1 if sign else 2)
+    name = _find_meant(flag, [*names, "json", "help"], overrides)
+    if name is None:
+        return UserError(f"{problem}; there are: {_list(names)}")
+    if name.startswith("config.") and not sign:
+        meant = _spell(name, flag, following) if following else f"--{name}=VALUE"
+        return _meant(problem, [command, *words], at, meant, 2)
+    meant = _spell(name, flag, value) if sign else f"--{name}"
+    return _meant(problem, [command, *words], at, meant)
+
+
+def explain_words(
+    command: str,
+    inputs: Sequence[str],
+    words: Sequence[str],
+    names: Sequence[str],
+    missing: Sequence[str],
+    overrides: bool,
+) -> UserError:
+    """Returns the error for words without a flag where a command takes none; see `explain_flag`.
+
+    `missing`: the flags that were not given and must be.
+    """
+    problem = f"{command}: unexpected argument {inputs[0]!r}"
+    open_, meant = [*missing], {}
+    for word in inputs:
+        name, sign, value = word.partition("=")
+        files = [n for n in ("config", "experiment") if n in (open_ or names)]
+        is_file = word.partition(":")[0].endswith(".py")
+        if sign and re.fullmatch(r"[\w.\-]+", name):
+            key = _find_meant(name.removeprefix("config."), names, overrides)
+            meant[word] = _spell(key, name, value) if key else ""
+        elif is_file and files:
+            meant[word] = f"--{files[0]}={word}"
+        elif open_ and not is_file:
+            meant[word] = f"--{open_[0]}={word}"
+        else:
+            meant[word] = ""
+        open_ = [n for n in open_ if not meant[word].startswith(f"--{n}=")]
+    if not all(meant.values()):
+        return UserError(f"{problem}; it takes flags: {_list(names)}")
+    line = [command, *(meant.get(word, word) for word in words)]
+    shown = " ".join(map(_quote_value, meant.values()))
+    return UserError(f"{problem} (did you mean {shown}?)", try_line=line)
+
+
+def _find_meant(flag: str, names: Sequence[str], overrides: bool) -> str | None:
+    """Returns the flag, or `config.KEY`, that a flag of another name probably means."""
+    if "." in flag:
+        return f"config.{_repair_path(flag.removeprefix('config.'))}" if overrides else None
+    keys = _config_keys() if overrides else ()
+    for find in (find_meant, find_nearest):
+        if near := find(flag, names):
+            return near
+        if key := find(flag, keys):
+            return f"config.{key}"
+    return None
+
+
+def _repair_path(path: str) -> str:
+    """Returns a path of config keys whose misspelt parts are put right, as far as they are known.
+
+    A component's own keys are known only when it is imported.
+    """
+    path = path.replace("-", "_")
+    head, dot, rest = path.partition(".")
+    head = find_nearest(head, [key for key in _config_keys() if "." not in key]) or head
+    below = [key.partition(".")[2] for key in _config_keys() if key.startswith(f"{head}.")]
+    return f"{head}.{find_nearest(rest, below) or rest}" if dot else head
+
+
+@functools.cache
+def _config_keys() -> tuple[str, ...]:
+    """Returns the paths of sections and keys of every config, and of what most models have."""
+    from lepton_jax.config.components import Component
+    from lepton_jax.config.config import Config
+
+    def below(section: Any, path: str) -> Iterator[str]:
+        for name, key in signature_keys(section).items():
+            yield f"{path}{name}"
+            if dataclasses.is_dataclass(key.annotation) and key.annotation is not Component:
+                yield from below(key.annotation, f"{path}{name}.")
+
+    keys = [*below(Config, "")]
+    return (*keys, *(n for n in NAMES if "." in n and n.partition(".")[0] in keys))
+
+
+def _spell(name: str, flag: str, value: str) -> str:
+    """Spells `--NAME=VALUE`; a bare number of epochs or steps becomes a duration."""
+    if name == "config.train_for" and re.fullmatch(r"[\d_.]+", value):
+        value = spell_duration(flag, value)
+    return f"--{name}={value}"
+
+
+def _meant(problem: str, line: Sequence[str], at: int, meant: str, taken: int = 1) -> UserError:
+    """Returns the error with what was meant by `taken` words from word `at` of a command, and the
+    line in which it is put right."""
+    put_right = [*line[: at + 1], meant, *line[at + 1 + taken :]]
+    return UserError(
+        f"{problem} (did you mean {_quote_value(meant)}?)",
+        try_line=None if meant.endswith("VALUE") else put_right,
+    )
+
+
+def _quote_value(word: str) -> str:
+    name, sign, value = word.partition("=")
+    return f"{name}={shlex.quote(value)}" if sign else word
+
+
+def _translate(said: str) -> str:
+    """Returns absl's sentence on a flag in our words."""
+    no_number = r"flag (--.*): (could not convert string to float|invalid literal for int)"
+    if match := re.match(no_number, said, re.S):
+        return f"{match[1]}: expected a {'whole ' if 'int' in match[2] else ''}number"
+    if match := re.match(r"flag (--\S+?)=(.*): \(?'Non-boolean argument", said, re.S):
+        return f"{match[1]}={match[2]}: expected {match[1]} alone, or {match[1]}=false"
+    if match := re.match(r"Missing value for flag (--\S+)", said):
+        return f"{match[1]} has no value; expected {match[1]}=VALUE"
+    return said
+
+
+def _flag_of(word: str) -> str:
+    return word.lstrip("-").partition("=")[0] if word.startswith("-") else ""
+
+
+def _list(names: Sequence[str]) -> str:
+    return list_names([f"--{name}" for name in names], most=14)
