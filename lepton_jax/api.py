@@ -8,9 +8,12 @@ imports what it needs when it is called.
 from lepton_jax.commands.ablate import ablate as ablate
 from lepton_jax.commands.augment import augment as augment
 from lepton_jax.commands.debug import debug as debug
+from lepton_jax.commands.describe import describe as describe
+from lepton_jax.commands.env import env as env
 from lepton_jax.commands.evaluate import evaluate as evaluate
 from lepton_jax.commands.export import export as export
 from lepton_jax.commands.generate import generate as generate
+from lepton_jax.commands.list import list as list
 from lepton_jax.commands.pack import pack as pack
 from lepton_jax.commands.plan import plan as plan
 from lepton_jax.commands.predict import predict as predict

@@ -13,7 +13,7 @@ from lepton_jax.answers.prediction import Prediction, as_lists, first_image
 
 
 class ClassKind:
-    """`label` int32 [B], the most probable class, and `probabilities` float32 [B, K]."""
+    """A class: `label` int32 [B], the most probable one, and `probabilities` float32 [B, K]."""
 
     outputs = ("label", "probabilities")
     metric = "accuracy"

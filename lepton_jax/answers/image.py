@@ -4,6 +4,6 @@ from lepton_jax.answers.numbers import NumbersKind
 
 
 class ImageKind(NumbersKind):
-    """`image` uint8 [B, H, W, C]: drawn in the terminal, as numbers are where one is a picture."""
+    """An image: `image` uint8 [B, H, W, C], drawn in the terminal."""
 
     outputs = ("image",)

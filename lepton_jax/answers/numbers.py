@@ -6,7 +6,7 @@ from lepton_jax.answers.prediction import Prediction, as_lists, first_image
 
 
 class NumbersKind:
-    """Any outputs. A kind of your own may be a subclass of it."""
+    """Any other outputs. A kind of your own may be a subclass of it."""
 
     outputs: tuple[str, ...] = ()
 

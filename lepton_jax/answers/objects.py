@@ -18,7 +18,7 @@ LEAST = 0.3
 
 
 class ObjectsKind:
-    """`boxes` float32 [B, D, 4], `labels` int32 [B, D] and `scores` float32 [B, D].
+    """Objects: `boxes` float32 [B, D, 4], `labels` int32 [B, D] and `scores` float32 [B, D].
 
     A label of -1 is no object. The objects of an image are a set: their order says only whose score
     is greater.

@@ -6,7 +6,7 @@ from lepton_jax.answers.prediction import Prediction, as_lists
 
 
 class TextKind(NumbersKind):
-    """`tokens` int32 [B, T], of which the first `length` int32 [B] count."""
+    """A text: `tokens` int32 [B, T], of which the first `length` int32 [B] count."""
 
     outputs = ("tokens", "length")
 

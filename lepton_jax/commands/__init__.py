@@ -43,6 +43,11 @@ COMMANDS = Commands(
             "predict": "answer inputs with a bundle or a registered model",
             "generate": "generate text with a language model's run, bundle or version",
         },
+        "what there is to choose, and what is installed": {
+            "list": "list models, recipes, optimizers and all else that has a name",
+            "describe": "say every key of a component or of the config, and what it means",
+            "env": "show versions, devices, caches, the registry and extras",
+        },
     },
     find_command,
 )

@@ -215,9 +215,15 @@ def split_annotation(annotation: Any, default: Any = REQUIRED) -> Key:
     return Key(annotation, default, marks)
 
 
+_WORDS = {"duration": "duration", PATTERN: "regular expression", PATH: "path"}
+"""What texts with these marks are called."""
+
+
 def describe_type(annotation: Any) -> str:
     """Says a type in the words of an error message: `int > 0`, `'a' or 'b'`, `int or None`."""
     annotation, _, marks = split_annotation(annotation)
+    if words := [_WORDS[mark] for mark in marks if mark in _WORDS]:
+        return words[0]
     if bounds := [mark for mark in marks if mark in RANGES]:
         return " ".join([describe_type(annotation), *bounds])
     origin, args = typing.get_origin(annotation), typing.get_args(annotation)

@@ -18,6 +18,9 @@ class Calibration:
 
     ECE = sum over the bins of (examples in it / all) * |accuracy in it - mean confidence in it|;
     bin m holds the confidences in ((m - 1) / M, m / M].
+
+    Keys:
+      bins: the number of bins of confidence, M.
     """
 
     def __init__(self, classes: Sequence[str], *, bins: PositiveInt = 15):

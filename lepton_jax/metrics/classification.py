@@ -68,6 +68,9 @@ class TopK:
 
     Of equally probable classes the lower index counts first.
 
+    Keys:
+      k: how many of the most probable classes count.
+
     Raises:
       UserError: when there are at most `k` classes, so that the accuracy would be 1.
     """

@@ -121,8 +121,20 @@ class Bert(_Encoder):
     ):
         """Builds the model for `input_shape` (T, V), T the length of the longest text.
 
-        Other keys are those of the decoder-only `Transformer`. The defaults are BERT-base: without
-        the last layer 109,482,240 parameters at T = 512 and V = 30,522.
+        The defaults are BERT-base: without the last layer 109,482,240 parameters at T = 512 and V =
+        30,522.
+
+        Keys:
+          layers: the number of layers.
+          width: the size of a token's vector.
+          heads: the attention heads of a layer; they divide `width`.
+          mlp_width: the hidden units of a layer's feed-forward part; None: 4 x `width`.
+          dropout: the rate of dropout on the embedding, and on what attention and the feed-forward
+            part add.
+          scan: whether the layers are stacked, `[L, ...]`, and compiled as one; it changes no
+            result.
+          remat: what the backward pass computes again to save memory: nothing, all of a layer
+            ('full'), or all but its matrix products ('dots').
         """
         super().__init__(
             input_shape,
@@ -168,7 +180,20 @@ class BertMLM(_Encoder):
         remat: Running[Remat] = "none",
         rngs: nnx.Rngs,
     ):
-        """Builds the model for `input_shape` (T, V) and `outputs` V. Other keys are `Bert`'s."""
+        """Builds the model for `input_shape` (T, V) and `outputs` V.
+
+        Keys:
+          layers: the number of layers.
+          width: the size of a token's vector.
+          heads: the attention heads of a layer; they divide `width`.
+          mlp_width: the hidden units of a layer's feed-forward part; None: 4 x `width`.
+          dropout: the rate of dropout on the embedding, and on what attention and the feed-forward
+            part add.
+          scan: whether the layers are stacked, `[L, ...]`, and compiled as one; it changes no
+            result.
+          remat: what the backward pass computes again to save memory: nothing, all of a layer
+            ('full'), or all but its matrix products ('dots').
+        """
         super().__init__(
             input_shape,
             layers=layers,

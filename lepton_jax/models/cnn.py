@@ -55,7 +55,13 @@ class CNN(nnx.Module):
     ):
         """Builds the model for `input_shape` (H, W, C).
 
-        `features`: the channels of each block. `dropout`: before the last layer.
+        Keys:
+          features: the channels of each block of convolution, ReLU and pooling.
+          hidden: the units of the dense layer before the last one.
+          padding: a convolution keeps the size of the image ('SAME'), or takes two pixels off its
+            height and its width ('VALID').
+          normalize: whether each convolution is followed by batch normalisation.
+          dropout: the rate of dropout before the last layer.
         """
         height, width, channels = input_shape
         self.blocks: nnx.List[ConvBlock] = nnx.List()

@@ -39,7 +39,9 @@ class Conv1D(nnx.Module):
     ):
         """Builds the model for `input_shape` (T,) or (T, C).
 
-        `features`, `kernels`: the channels and the width of each convolution.
+        Keys:
+          features: the channels of each convolution.
+          kernels: the width of each convolution, in steps of time.
         """
         if len(features) != len(kernels):
             raise UserError(

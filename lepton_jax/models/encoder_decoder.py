@@ -31,7 +31,9 @@ from lepton_jax.nn.token_batch import TokenBatch
 
 
 class EncoderDecoder(nnx.Module):
-    """A source and the target's tokens so far to logits `[B, T, V]` of each next token.
+    """A Transformer that translates (Vaswani et al. 2017).
+
+    A source and the target's tokens so far become logits `[B, T, V]` of each next token.
 
     The default is pre-norm (Xiong et al. 2020), which needs no warm-up; `norm_order='post'` is as
     published. Embeddings are multiplied by sqrt(D); there is no dropout on the attention's
@@ -65,11 +67,25 @@ class EncoderDecoder(nnx.Module):
         remat: Running[Remat] = "none",
         rngs: nnx.Rngs,
     ):
-        """Builds the model for `input_shape` ((S, V), (T, V)), the longest source and target.
+        """Builds the model for `input_shape` ((S, V), (T, V)), the longest source and target, and
+        `outputs` V.
 
-        `outputs`: V. `layers`: of the encoder, and of the decoder. `shared`: source, target and
-        output layer share one embedding, else there are three. `mlp_width`: 4 x `width` by
-        default. `scan` and `remat` are as in the decoder-only `Transformer`.
+        Keys:
+          layers: the number of layers of the encoder, and of the decoder.
+          width: the size of a token's vector.
+          heads: the attention heads of a layer; they divide `width`.
+          mlp_width: the hidden units of a layer's feed-forward part; None: 4 x `width`.
+          mlp: the activation of the feed-forward part; 'gelu' is its tanh form.
+          norm_order: whether a layer's parts are normalised before ('pre') or after them ('post').
+          positions: how a token's position is added to its vector: fixed sines and cosines, or
+            learned vectors.
+          shared: whether source, target and output layer share one embedding; else there are three.
+          dropout: the rate of dropout on the embedding, and on what attention and the feed-forward
+            part add.
+          scan: whether the layers are stacked, `[L, ...]`, and compiled as one; it changes no
+            result.
+          remat: what the backward pass computes again to save memory: nothing, all of a layer
+            ('full'), or all but its matrix products ('dots').
         """
         check_width(width, heads)
         if positions == "sinusoidal" and width % 2:

@@ -62,9 +62,12 @@ class FCOS(nnx.Module):
     ):
         """Builds the model for `input_shape` (H, W, C).
 
-        `blocks`: the residual blocks of each stage; the first stage is at stride 4, each later one
-        halves the image. `width`: the channels of the stem; the stages have 2, 4, 8 ... times as
-        many. `features`: the channels of the towers. `tower`: the convolutions of a tower.
+        Keys:
+          blocks: the residual blocks of each stage; the first stage is at stride 4, each later one
+            halves the image.
+          width: the channels of the stem; the stages have 2, 4, 8 ... times as many.
+          features: the channels of the towers.
+          tower: the convolutions of a tower.
         """
         height, breadth, channels = input_shape
         if height % STRIDE or breadth % STRIDE:

@@ -149,11 +149,14 @@ class GoogLeNet(nnx.Module):
     ):
         """Builds the model for `input_shape` (H, W, C).
 
-        `stem`: the first convolution is 7 x 7 with stride 2 ('imagenet'), and inception begins at
-        an eighth of the image; or it is 3 x 3 with stride 1 ('cifar'), and inception begins at a
-        fourth. `normalize`: batch normalisation after every convolution (Ioffe & Szegedy 2015)
-        instead of the two local response normalisations. `auxiliary`: the weight of the losses of
-        the two auxiliary classifiers; 0.0 removes them. `dropout`: before the last layer.
+        Keys:
+          stem: the first convolution is 7 x 7 with stride 2 ('imagenet'), and inception begins at
+            an eighth of the image; or it is 3 x 3 with stride 1 ('cifar'), and inception begins at
+            a fourth.
+          normalize: batch normalisation after every convolution (Ioffe & Szegedy 2015) instead of
+            the two local response normalisations.
+          auxiliary: the weight of the losses of the two auxiliary classifiers; 0.0 removes them.
+          dropout: the rate of dropout before the last layer.
         """
 
         def conv(cin: int, cout: int, kernel: int, stride: int = 1) -> ConvRelu:

@@ -41,8 +41,11 @@ class KimCNN(nnx.Module):
     ):
         """Builds the model for `input_shape` (T, V).
 
-        `windows`: the filters' lengths in words. `filters`: their number for each length. `width`:
-        the size of a token's vector.
+        Keys:
+          windows: the filters' lengths in words.
+          filters: the number of filters of each length.
+          width: the size of a token's vector.
+          dropout: the rate of dropout before the last layer.
         """
         _, V = input_shape
 

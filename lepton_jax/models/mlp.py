@@ -34,8 +34,10 @@ class MLP(nnx.Module):
     ):
         """Builds the model for any `input_shape`.
 
-        `features`: the width of each hidden layer. `residual`: each hidden layer but the first
-        computes x + relu(Wx + b). `dropout`: after each hidden layer.
+        Keys:
+          features: the width of each hidden layer; (): logistic regression.
+          residual: whether each hidden layer but the first computes x + relu(Wx + b).
+          dropout: the rate of dropout after each hidden layer.
         """
         if residual and len(set(features)) > 1:
             raise UserError(

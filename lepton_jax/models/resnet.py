@@ -105,10 +105,15 @@ class ResNet(nnx.Module):
     ):
         """Builds the model for `input_shape` (H, W, C).
 
-        `blocks`: the number of blocks of each stage. `width`: the channels of the first stage; each
-        later one halves the image and doubles the channels. `stem`: a 7 x 7 convolution with stride
-        2 and a pool, or a 3 x 3 convolution. `zero_residual`: each block is initialised as its
-        shortcut (Goyal et al. 2017, 5.1).
+        Keys:
+          blocks: the number of blocks of each stage.
+          bottleneck: whether a block is convolutions of 1 x 1, 3 x 3 and 1 x 1, with four times as
+            many channels at its end, instead of two of 3 x 3.
+          width: the channels of the first stage; each later one halves the image and doubles the
+            channels.
+          stem: a 7 x 7 convolution with stride 2 and a pool ('imagenet'), or a 3 x 3 convolution
+            ('cifar').
+          zero_residual: whether each block is initialised as its shortcut (Goyal et al. 2017, 5.1).
         """
         kernel, stride = (7, 2) if stem == "imagenet" else (3, 1)
         self.stem = ResNetConv(input_shape[-1], width, kernel, stride, rngs=rngs)

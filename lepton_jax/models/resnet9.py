@@ -104,7 +104,8 @@ class ResNet9(nnx.Module):
     ):
         """Builds the model for `input_shape` (H, W, C).
 
-        `width`: the channels after the first halving; each further halving doubles them.
+        Keys:
+          width: the channels after the first halving; each further halving doubles them.
         """
         height, image_width, channels = input_shape
         if min(height, image_width) < SMALLEST:

@@ -35,8 +35,10 @@ class GRU(nnx.Module):
     ):
         """Builds the model for `input_shape` (T,) or (T, C).
 
-        `bidirectional`: a second cell runs from the last step to the first (Schuster & Paliwal
-        1997).
+        Keys:
+          hidden: the units of a cell.
+          bidirectional: whether a second cell runs from the last step to the first (Schuster &
+            Paliwal 1997).
         """
         length, *rest = input_shape
         channels = rest[0] if rest else 1

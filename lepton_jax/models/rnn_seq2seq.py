@@ -52,8 +52,13 @@ class RNNSeq2Seq(nnx.Module):
     ):
         """Builds the model for `input_shape` ((S, V), (T, V)) and `outputs` V.
 
-        `width`: the size of the embedding, which source and target share. `hidden`: the units of a
-        layer. `dropout`: on embeddings, between layers and before the last one.
+        Keys:
+          cell: the kind of recurrent cell.
+          layers: the number of recurrent layers of the encoder, and of the decoder.
+          width: the size of a token's vector, which source and target share.
+          hidden: the units of a layer.
+          bidirectional: whether half of the encoder's units run from the last token to the first.
+          dropout: the rate of dropout on embeddings, between layers and before the last one.
 
         Raises:
           UserError: when a bidirectional encoder's `hidden` cannot be halved.

@@ -48,10 +48,16 @@ class RNNText(nnx.Module):
     ):
         """Builds the model for `input_shape` (T, V) and `outputs` K.
 
-        `width`: the size of the embedding. `hidden`: the units of a layer, in each direction.
-        `pooling`: the mean or the maximum of each output over the text's tokens; or `last`, the
-        last output of each direction. `dropout`: on the embedding, between layers and before the
-        last one.
+        Keys:
+          cell: the kind of recurrent cell.
+          layers: the number of recurrent layers.
+          width: the size of a token's vector.
+          hidden: the units of a layer, in each direction.
+          bidirectional: whether each layer has a second cell that runs from the last token to the
+            first.
+          pooling: the mean or the maximum of each output over the text's tokens; or 'last', the
+            last output of each direction.
+          dropout: the rate of dropout on the embedding, between layers and before the last one.
         """
         _, vocabulary = input_shape
         self.tokens = Embedding(vocabulary, width, std=EMBEDDING_STD, rngs=rngs)
@@ -117,9 +123,13 @@ class RNNLM(nnx.Module):
     ):
         """Builds the model for `input_shape` (T, V) and `outputs` V.
 
-        `width`: the size of the embedding. `hidden`: the units of a layer, by default `width`.
-        `tied`: the embedding is the output matrix, too. `dropout`: on the embedding, between layers
-        and before the last one.
+        Keys:
+          cell: the kind of recurrent cell.
+          layers: the number of recurrent layers.
+          width: the size of a token's vector.
+          hidden: the units of a layer; None: `width`.
+          tied: whether the embedding is the output matrix, too.
+          dropout: the rate of dropout on the embedding, between layers and before the last one.
 
         Raises:
           UserError: when `tied` is True and `hidden` is not `width`.

@@ -71,11 +71,28 @@ class Transformer(nnx.Module):
     ):
         """Builds the model for `input_shape` (T, V), T the context, and `outputs` V.
 
-        `kv_heads`: as many as `heads` by default. `mlp_width`: 4 x `width` by default. `mlp`:
-        "gelu" is its tanh form. `epsilon`: of the norms. `tied`: the embedding is the output
-        matrix, too. `scan`: the layers are stacked `[L, ...]` and compiled as one. `remat`: the
-        backward pass recomputes nothing, all of a layer ("full"), or all but its matrix products
-        ("dots"). Neither `scan` nor `remat` changes the results.
+        Keys:
+          layers: the number of layers.
+          width: the size of a token's vector.
+          heads: the attention heads of a layer; they divide `width`.
+          kv_heads: the heads of keys and values, which groups of `heads` share; None: as many as
+            `heads`.
+          mlp: the activation of the feed-forward part: GELU in its tanh form or exact, or SwiGLU
+            (Shazeer 2020).
+          mlp_width: the hidden units of a layer's feed-forward part; None: 4 x `width`.
+          norm: layer normalisation, or RMS normalisation.
+          epsilon: what the norms add to the variance.
+          positions: learned vectors that are added to the tokens' ones, or a rotation of queries
+            and keys ('rope').
+          rope_base: the base of the rotation's wavelengths; for 'rope' alone.
+          tied: whether the embedding is the output matrix, too.
+          bias: whether linear layers and layer norms have biases.
+          dropout: the rate of dropout on the embedding, and on what attention and the feed-forward
+            part add.
+          scan: whether the layers are stacked, `[L, ...]`, and compiled as one; it changes no
+            result.
+          remat: what the backward pass computes again to save memory: nothing, all of a layer
+            ('full'), or all but its matrix products ('dots').
         """
         kv_heads = heads if kv_heads is None else kv_heads
         check_width(width, heads, kv_heads)

@@ -66,7 +66,9 @@ class PixelAttention(nnx.Module):
 
 
 class UNet(nnx.Module):
-    """Images `[B, H, W, C]` at times `[B]` to a field `[B, H, W, outputs[-1]]`, initially zero.
+    """A U-Net: images `[B, H, W, C]` at times `[B]` to a field `[B, H, W, outputs[-1]]`.
+
+    The field is initially zero.
 
     Raises:
       UserError: when a width is no multiple of 8, or the image cannot be halved so many times.
@@ -90,9 +92,12 @@ class UNet(nnx.Module):
     ):
         """Builds the model for `input_shape` (H, W, C).
 
-        `widths`: the channels at each resolution; each resolution is half of the one before, the
-        last one has attention. `blocks`: the number of blocks at each other resolution, down and
-        up. `patch`: the side of the squares of pixels that are first moved into channels.
+        Keys:
+          widths: the channels at each resolution; each resolution is half of the one before, the
+            last one has attention.
+          blocks: the number of blocks at each other resolution, down and up.
+          patch: the side of the squares of pixels that are first moved into channels.
+          dropout: the rate of dropout inside each block.
         """
         _check(input_shape, widths, patch)
         time = 4 * widths[0]

@@ -14,7 +14,9 @@ from lepton_jax.nn.rng import Noise
 
 
 class VAE(nnx.Module):
-    """q(z | x), a diagonal Gaussian, and p(x | z), independent Bernoulli pixels.
+    """A variational autoencoder of images.
+
+    It is q(z | x), a diagonal Gaussian, and p(x | z), independent Bernoulli pixels.
 
     Each is an MLP with ReLU; the decoder has the encoder's widths in reverse order.
     """
@@ -35,7 +37,9 @@ class VAE(nnx.Module):
     ):
         """Builds the model for `input_shape` and `outputs` (H, W, C).
 
-        `hidden`: the encoder's widths, from the image on. `latent`: Z.
+        Keys:
+          hidden: the encoder's widths, from the image on; the decoder has them in reverse order.
+          latent: the size Z of the latent vector.
         """
         self.latent = latent
         self.encoder, width = _layers(math.prod(input_shape), hidden, rngs)

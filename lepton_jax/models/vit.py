@@ -69,9 +69,23 @@ class ViT(nnx.Module):
     ):
         """Builds the model for `input_shape` (H, W, C).
 
-        `pool`: the output layer sees a class token beside the patches ('token'), or the mean of all
-        patches. `mlp`: GELU's tanh form, or exact GELU. `epsilon`: of the norms. `dropout`, `scan`
-        and `remat` are as in the decoder-only `Transformer`.
+        Keys:
+          patch: the side of a patch in pixels; the patches tile the image.
+          layers: the number of layers.
+          width: the size of a patch's vector.
+          heads: the attention heads of a layer; they divide `width`.
+          positions: how a patch's position is added to its vector: learned vectors, or fixed sines
+            and cosines.
+          pool: what the output layer sees: a class token beside the patches ('token'), or the mean
+            of all patches.
+          mlp: the activation of the feed-forward part: GELU in its tanh form, or exact.
+          epsilon: what the norms add to the variance.
+          dropout: the rate of dropout on the embedding, and on what attention and the feed-forward
+            part add.
+          scan: whether the layers are stacked, `[L, ...]`, and compiled as one; it changes no
+            result.
+          remat: what the backward pass computes again to save memory: nothing, all of a layer
+            ('full'), or all but its matrix products ('dots').
         """
         height, image_width, channels = input_shape
         _check(height, image_width, patch, width, heads, positions)

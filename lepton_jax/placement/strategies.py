@@ -33,7 +33,9 @@ def pmap(devices: Devices, *, devices_used: PositiveInt | None = None) -> Placem
     """Places a replica of the state on each device, and a shard of the batch: data parallelism.
 
     The step reduces by explicit collectives: what `jax.pmap` did, as `jit(shard_map(step))`.
-    `devices_used`: all of them by default.
+
+    Keys:
+      devices_used: how many devices; None: all of them.
     """
     devices = _first(devices, devices_used, "strategy.devices_used")
     return Placement("pmap", _mesh({"data": len(devices)}, devices), manual=True)
@@ -49,13 +51,14 @@ def mesh(
 ) -> Placement:
     """Places one program over a mesh of data x fsdp x tensor devices.
 
-    Main arguments:
-      data: replicas; by default as many as the other axes leave.
-      fsdp: shards the batch, and parameters and optimizer state, which are gathered where they are
-        used.
-      tensor: shards the layers themselves, as the model's sharding rules say.
-      spread_moments: shards optimizer state and averages over `data` as well; only the parameters
-        are replicated (ZeRO-1, Rajbhandari et al. 2020).
+    Keys:
+      data: the replicas; None: as many as the other axes leave.
+      fsdp: over how many devices the batch, parameters and optimizer state are sharded; parameters
+        are gathered where they are used.
+      tensor: over how many devices the layers themselves are sharded, as the model's sharding rules
+        say.
+      spread_moments: whether optimizer state and averages are sharded over `data` as well; only the
+        parameters are then replicated (ZeRO-1, Rajbhandari et al. 2020).
     """
     if data is None:
         data, left = divmod(len(devices), fsdp * tensor)

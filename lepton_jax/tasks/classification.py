@@ -35,8 +35,11 @@ class Classification:
     """How many axes an example's input may have."""
 
     def __init__(self, spec: DataSpec, *, label_smoothing: Rate = 0.0):
-        """Checks the data. `label_smoothing`: the probability that training spreads evenly over all
-        classes (Szegedy et al. 2016).
+        """Checks the data.
+
+        Keys:
+          label_smoothing: the probability that training spreads evenly over all classes (Szegedy et
+            al. 2016).
         """
         task = f"{self.field} classification"
         self.input_shape = spec.require(task, self.field, self.axes).shape
@@ -120,7 +123,7 @@ class Classification:
 
 
 class ImageClassification(Classification):
-    """Fields: `image` [B, H, W, C] and `label` int32 [B]."""
+    """Classifies images. Fields: `image` [B, H, W, C] and `label` int32 [B]."""
 
     field = "image"
     axes = (3,)
@@ -128,8 +131,13 @@ class ImageClassification(Classification):
     def __init__(
         self, spec: DataSpec, *, label_smoothing: Rate = 0.0, flip_averaging: bool = False
     ):
-        """Checks the data. `flip_averaging`: evaluations and predictions average the probabilities
-        of each image and its mirror image (Krizhevsky et al. 2012). It doubles their work.
+        """Checks the data.
+
+        Keys:
+          label_smoothing: the probability that training spreads evenly over all classes (Szegedy et
+            al. 2016).
+          flip_averaging: whether evaluations and predictions average the probabilities of each
+            image and its mirror image (Krizhevsky et al. 2012). It doubles their work.
         """
         super().__init__(spec, label_smoothing=label_smoothing)
         self._flip_averaging = flip_averaging
@@ -145,7 +153,7 @@ class ImageClassification(Classification):
 
 
 class SignalClassification(Classification):
-    """Fields: `signal` [B, T] or [B, T, C] and `label` int32 [B]."""
+    """Classifies signals. Fields: `signal` [B, T] or [B, T, C] and `label` int32 [B]."""
 
     field = "signal"
     axes = (1, 2)

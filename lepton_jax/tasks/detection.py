@@ -35,7 +35,9 @@ FIELDS = {"image": (3, ""), "boxes": (2, "float"), "labels": (1, "int")}
 
 
 class ObjectDetection:
-    """Fields: `image` [B, H, W, C], `boxes` float32 [B, N, 4] and `labels` int32 [B, N].
+    """Finds objects in images.
+
+    Fields: `image` [B, H, W, C], `boxes` float32 [B, N, 4] and `labels` int32 [B, N].
 
     Boxes are (ymin, xmin, ymax, xmax) in [0, 1]; -1 labels padding. The model gives for each of a
     grid of locations `classes` [B, h, w, K], `sides` [B, h, w, 4] and `centerness` [B, h, w], as
@@ -55,9 +57,13 @@ class ObjectDetection:
         threshold: Annotated[float, "in [0, 1)"] = 0.05,
         most: PositiveInt = 100,
     ):
-        """Checks the data. Of two answers of one class whose intersection over union is above
-        `overlap`, the one of the greater score stays. An image has at most `most` answers, each
-        with a score above `threshold`.
+        """Checks the data.
+
+        Keys:
+          overlap: of two answers of one class whose intersection over union is above it, the one of
+            the greater score stays.
+          threshold: the score above which an answer counts.
+          most: the most answers of an image.
         """
         hint = "data.decode='pad_boxes(...)' makes boxes and labels of TFDS's objects"
         for name, (axes, dtype) in FIELDS.items():

@@ -43,14 +43,20 @@ class _Generation:
 
 
 class AutoencodedGeneration(_Generation):
-    """By a variational autoencoder of binary images (Kingma & Welling 2014): white is every pixel
-    above `threshold`.
+    """Generates binary images by a variational autoencoder (Kingma & Welling 2014).
+
+    White is every pixel above `threshold`.
 
     The model has `encode(x, noise)`, giving mean and log-variance [B, Z] of q(z | x),
     `decode(z, noise)`, giving logits [B, H, W, C], and `latent`, Z.
     """
 
     def __init__(self, spec: DataSpec, *, threshold: Annotated[int, "in [0, 255]"] = 127):
+        """Checks the data.
+
+        Keys:
+          threshold: the grey level above which a pixel is white.
+        """
         super().__init__(spec)
         self._threshold = threshold
 
@@ -81,9 +87,10 @@ class AutoencodedGeneration(_Generation):
 
 
 class FlowGeneration(_Generation):
-    """By flow matching (Lipman et al. 2023) with straight conditional paths, the optimal transport
-    of its section 4.1 with sigma_min = 0: x_t = (1 - t) x_0 + t x_1 from noise x_0 to an image x_1
-    in [-1, 1].
+    """Generates images by flow matching (Lipman et al. 2023).
+
+    The conditional paths are straight, the optimal transport of its section 4.1 with
+    sigma_min = 0: x_t = (1 - t) x_0 + t x_1 from noise x_0 to an image x_1 in [-1, 1].
 
     The model is called with x_t [B, H, W, C], t [B] in [0, 1] and noise, and gives velocities.
     """
@@ -95,8 +102,12 @@ class FlowGeneration(_Generation):
         sampler: Literal["euler", "heun"] = "heun",
         sampling_steps: PositiveInt = 20,
     ):
-        """Checks the data. `sampler`: the solver of the ordinary differential equation, in
-        `sampling_steps` equal steps; Heun's calls the model twice a step.
+        """Checks the data.
+
+        Keys:
+          sampler: the solver of the ordinary differential equation; Heun's calls the model twice a
+            step.
+          sampling_steps: the number of its equal steps.
         """
         super().__init__(spec)
         self._sampler = sampler

@@ -22,7 +22,9 @@ from lepton_jax.tasks.texts import count_padding, select_text
 
 
 class LanguageModelling:
-    """Fields: `tokens` int32 [B, T + 1], the first T of which are the input and the last T the
+    """Predicts each token of a text from those before it.
+
+    Fields: `tokens` int32 [B, T + 1], the first T of which are the input and the last T the
     targets; and perhaps `length` int32 [B], how many of the T + 1 count: the others are padding,
     at the end.
 
@@ -35,9 +37,12 @@ class LanguageModelling:
     answer = "class"
 
     def __init__(self, spec: DataSpec, *, carry: Later[bool] = False):
-        """Checks the data. `carry`: in training each row of the batch goes on from the recurrent
-        state at the end of the batch before (truncated backpropagation through time, Mikolov et
-        al. 2010). It needs `data.order` 'contiguous'. Evaluations begin each example anew.
+        """Checks the data.
+
+        Keys:
+          carry: whether in training each row of the batch goes on from the recurrent state at the
+            end of the batch before (truncated backpropagation through time, Mikolov et al. 2010).
+            It needs `data.order` 'contiguous'. Evaluations begin each example anew.
         """
         self.carries = carry
         self._padded = "length" in spec.fields

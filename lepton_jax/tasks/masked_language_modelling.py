@@ -24,7 +24,9 @@ MASKED, REPLACED = 0.8, 0.1
 
 
 class MaskedLanguageModelling:
-    """Fields: `tokens` int32 [B, T], `length` int32 [B], and of pairs `kinds` int32 [B, T].
+    """Guesses tokens of a text that are hidden from the model (Devlin et al. 2019).
+
+    Fields: `tokens` int32 [B, T], `length` int32 [B], and of pairs `kinds` int32 [B, T].
 
     The model, built for `input_shape` (T, V) and `outputs` V, is called with a `TokenBatch` and
     gives logits [B, T, V].
@@ -36,7 +38,11 @@ class MaskedLanguageModelling:
     answer = "text"
 
     def __init__(self, spec: DataSpec, *, rate: Probability = 0.15):
-        """Checks the data. `rate`: the share of tokens to be guessed; each is drawn by itself."""
+        """Checks the data.
+
+        Keys:
+          rate: the share of tokens to be guessed; each is drawn by itself.
+        """
         task = "masked language modelling"
         tokens = spec.require(task, "tokens", 1, "int")
         spec.require(task, "length", 0, "int")

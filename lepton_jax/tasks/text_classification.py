@@ -14,7 +14,9 @@ from lepton_jax.tasks.texts import count_cut, count_padding, select_text
 
 
 class TextClassification(Classification):
-    """Fields: `tokens` int32 [B, T], `length` int32 [B], of pairs `kinds` int32 [B, T], and `label`
+    """Classifies texts, and pairs of texts.
+
+    Fields: `tokens` int32 [B, T], `length` int32 [B], of pairs `kinds` int32 [B, T], and `label`
     int32 [B].
 
     The model, built for `input_shape` (T, V) and K classes, is called with a `TokenBatch`.
@@ -27,6 +29,12 @@ class TextClassification(Classification):
     axes = (1,)
 
     def __init__(self, spec: DataSpec, *, label_smoothing: Rate = 0.0):
+        """Checks the data.
+
+        Keys:
+          label_smoothing: the probability that training spreads evenly over all classes (Szegedy et
+            al. 2016).
+        """
         super().__init__(spec, label_smoothing=label_smoothing)
         if spec.vocabulary is None or "length" not in spec.fields:
             raise UserError(

@@ -27,7 +27,9 @@ FIELDS = {"source": 1, "source_length": 0, "target": 1, "target_length": 0}
 
 
 class Translation:
-    """Fields: `source` int32 [B, S] and `target` int32 [B, T + 1], from its begin to its end, of
+    """Translates texts.
+
+    Fields: `source` int32 [B, S] and `target` int32 [B, T + 1], from its begin to its end, of
     one vocabulary; `source_length` and `target_length` int32 [B] say how many of their tokens
     count: the others are padding, at the end.
 
@@ -51,9 +53,11 @@ class Translation:
     ):
         """Checks the data.
 
-        `label_smoothing`: the probability that is spread evenly over all tokens in training.
-        `beam`: the number of beginnings that the search keeps; 1 is greedy decoding.
-        `length_penalty`: alpha of `beam_search`.
+        Keys:
+          label_smoothing: the probability that training spreads evenly over all tokens.
+          beam: the number of beginnings that the search keeps; 1 is greedy decoding.
+          length_penalty: how much longer texts are preferred, alpha of `beam_search`; 0.0: not at
+            all.
         """
         for name, axes in FIELDS.items():
             spec.require("translation", name, axes, "int")

@@ -31,9 +31,9 @@ def frechet(
 ) -> Frechet:
     """Makes the metric `frechet`, the Frechet distance in the features of a classifier.
 
-    Main arguments:
+    Keys:
       classifier: the workdir of a run, whose best checkpoint is taken, or a bundle.
-      samples: of how many seeds the generated images are.
+      samples: the number of generated images.
 
     Raises:
       UserError: when `classifier` names no run or bundle of an image classifier.

@@ -48,7 +48,11 @@ def build_schedule(component: Component, durations: Durations) -> optax.Schedule
 
 
 def constant(total: int, steps: Steps, *, warmup: Duration = "0 steps") -> optax.Schedule:
-    """Makes a schedule: linear warm-up to 1, then 1."""
+    """Makes a schedule: linear warm-up to 1, then 1.
+
+    Keys:
+      warmup: the time over which the rate rises linearly from 0 to its peak.
+    """
     return _after_warmup(steps(warmup), optax.constant_schedule(1.0))
 
 
@@ -58,6 +62,10 @@ def cosine(
     """Makes a schedule: linear warm-up, then half a cosine from 1 to `end`.
 
     Loshchilov & Hutter 2017, SGDR, eq. 5.
+
+    Keys:
+      warmup: the time over which the rate rises linearly from 0 to its peak.
+      end: the share of the peak at the end of the run.
     """
     begin = steps(warmup)
     return _after_warmup(begin, optax.cosine_decay_schedule(1.0, max(1, total - begin), end))
@@ -66,7 +74,12 @@ def cosine(
 def linear(
     total: int, steps: Steps, *, warmup: Duration = "0 steps", end: Share = 0.0
 ) -> optax.Schedule:
-    """Makes a schedule: linear warm-up, then a line from 1 to `end`."""
+    """Makes a schedule: linear warm-up, then a line from 1 to `end`.
+
+    Keys:
+      warmup: the time over which the rate rises linearly from 0 to its peak.
+      end: the share of the peak at the end of the run.
+    """
     begin = steps(warmup)
     return _after_warmup(begin, optax.linear_schedule(1.0, end, max(1, total - begin)))
 
@@ -82,6 +95,11 @@ def one_cycle(
     """Makes a schedule: from `start` up to 1 at `peak_at` of the run, then down to `end`.
 
     Smith & Topin 2017.
+
+    Keys:
+      peak_at: the share of the run after which the rate is at its peak.
+      start: the share of the peak at the first step.
+      end: the share of the peak at the end of the run.
     """
     peak = max(1, round(total * peak_at))
     down = optax.linear_schedule(1.0, end, max(1, total - peak))
@@ -98,7 +116,10 @@ def piecewise(
 ) -> optax.Schedule:
     """Makes a schedule: linear warm-up, then 1, times `factor` from each point of `at` on.
 
-    The points are counted from the start of the run.
+    Keys:
+      at: when the rate is multiplied by `factor`, counted from the start of the run.
+      factor: what the rate is multiplied by at each point.
+      warmup: the time over which the rate rises linearly from 0 to its peak.
     """
     begin = steps(warmup)
     points = [max(0, steps(point) - begin) for point in at]
@@ -110,6 +131,9 @@ def rsqrt(total: int, steps: Steps, *, warmup: Duration = "1_000 steps") -> opta
     """Makes a schedule: linear warm-up, then sqrt(warmup / step).
 
     Vaswani et al. 2017, eq. 3, with peak 1.
+
+    Keys:
+      warmup: the time over which the rate rises linearly from 0 to its peak.
     """
     begin = max(1, steps(warmup))
     return _after_warmup(begin, lambda count: (begin / (count + begin)) ** 0.5)

@@ -20,17 +20,32 @@ Duller = Callable[[jax.Array], jax.Array]
 
 
 def brightness(batch: Batch, noise: Noise | None, *, strength: Strength) -> Batch:
-    """Changes the brightness of each image: blends it with black."""
+    """Changes the brightness of each image: blends it with black.
+
+    Keys:
+      strength: the factor of the blend is between 1 - `strength` (but not below 0) and 1 +
+        `strength`, uniformly; 0.0: off.
+    """
     return _blend(batch, noise, strength, black_image)
 
 
 def contrast(batch: Batch, noise: Noise | None, *, strength: Strength) -> Batch:
-    """Changes the contrast of each image: blends it with its mean grey."""
+    """Changes the contrast of each image: blends it with its mean grey.
+
+    Keys:
+      strength: the factor of the blend is between 1 - `strength` (but not below 0) and 1 +
+        `strength`, uniformly; 0.0: off.
+    """
     return _blend(batch, noise, strength, mean_grey)
 
 
 def saturation(batch: Batch, noise: Noise | None, *, strength: Strength) -> Batch:
-    """Changes the saturation of each image: blends it with its grey image."""
+    """Changes the saturation of each image: blends it with its grey image.
+
+    Keys:
+      strength: the factor of the blend is between 1 - `strength` (but not below 0) and 1 +
+        `strength`, uniformly; 0.0: off.
+    """
     return _blend(batch, noise, strength, grey_image)
 
 

@@ -14,6 +14,9 @@ def cutout(batch: Batch, noise: Noise | None, *, size: PositiveInt) -> Batch:
     """Zeroes a square of `size` x `size` pixels around a random pixel (DeVries & Taylor 2017).
 
     The square may lie partly outside the image, as in the paper.
+
+    Keys:
+      size: the side of the square in pixels.
     """
     if noise is None:
         return batch

@@ -28,7 +28,12 @@ def pad_crop(
     pad: PositiveInt,
     mode: Literal["constant", "edge", "reflect"] = "constant",
 ) -> Batch:
-    """Shifts each image by up to `pad` pixels both ways; the border is filled as `jnp.pad` does."""
+    """Shifts each image by up to `pad` pixels both ways.
+
+    Keys:
+      pad: the longest shift in pixels.
+      mode: what the border is filled with: zeros, the nearest pixel, or the image reflected.
+    """
     if noise is None:
         return batch
     image_BHWC = batch["image"]
@@ -48,7 +53,11 @@ def pad_crop(
 
 
 def flip(batch: Batch, noise: Noise | None, *, vertical: bool = False) -> Batch:
-    """Mirrors each image left to right, or top to bottom, with probability 1/2."""
+    """Mirrors each image left to right, or top to bottom, with probability 1/2.
+
+    Keys:
+      vertical: whether it is top to bottom instead of left to right.
+    """
     if noise is None:
         return batch
     image_BHWC = batch["image"]
@@ -65,6 +74,10 @@ def zoom(
     """Scales each image by a log-uniform factor between `least` and `most`, at a random position.
 
     An enlarged image is cut to the old size; a shrunk one is padded with black. Bilinear.
+
+    Keys:
+      least: the smallest factor.
+      most: the largest factor.
 
     Raises:
       UserError: when `least` is not above 0, or above `most`.
@@ -106,6 +119,10 @@ def random_resized_crop(
 
     The box's share of the area is uniform between `smallest` and 1; its ratio of width to height is
     log-uniform between 1 / `aspect` and `aspect`. Bilinear.
+
+    Keys:
+      smallest: the smallest share of the image's area.
+      aspect: the largest ratio of the box's width to its height, and of its height to its width.
     """
     if noise is None:
         return batch

@@ -111,7 +111,12 @@ def image_of(element: Element) -> np.ndarray:
 
 
 def resize(element: Element, *, height: PositiveInt, width: PositiveInt | None = None) -> Element:
-    """Resizes to `height` x `width` (a square without `width`), bilinear with antialiasing."""
+    """Resizes to `height` x `width`, bilinear with antialiasing.
+
+    Keys:
+      height: the height in pixels.
+      width: the width in pixels; None: as `height`.
+    """
     image = image_of(element)
     size = (height if width is None else width, height)
     if size == image.shape[1::-1]:
@@ -120,7 +125,11 @@ def resize(element: Element, *, height: PositiveInt, width: PositiveInt | None =
 
 
 def resize_shorter(element: Element, *, size: PositiveInt) -> Element:
-    """Resizes the shorter side to `size`, the longer in proportion, bilinear with antialiasing."""
+    """Resizes the shorter side to `size`, the longer in proportion, bilinear with antialiasing.
+
+    Keys:
+      size: the shorter side in pixels.
+    """
     height, width = image_of(element).shape[:2]
     shorter = min(height, width)
     return resize(
@@ -148,8 +157,11 @@ def resample(
 def center_crop(
     element: Element, *, height: PositiveInt, width: PositiveInt | None = None
 ) -> Element:
-    """Cuts the middle `height` x `width` (a square without `width`) out of the image, and moves
-    its boxes with it.
+    """Cuts the middle `height` x `width` out of the image, and moves its boxes with it.
+
+    Keys:
+      height: the height in pixels.
+      width: the width in pixels; None: as `height`.
 
     Raises:
       UserError: when the image is smaller than that.
@@ -172,12 +184,18 @@ def random_resized_crop(
     smallest: Annotated[float, "in [0, 1)"] = 0.08,
     aspect: Annotated[float, ">= 1"] = 4 / 3,
 ) -> Element:
-    """Cuts a random box out of the image and resizes it to exactly `height` x `width` (a square
-    without `width`), bilinear with antialiasing.
+    """Cuts a random box out of the image and resizes it to exactly `height` x `width`, bilinear
+    with antialiasing.
 
     The box has a share of the image's area between `smallest` and 1, uniformly. Its ratio of width
     to height lies between 1 / `aspect` and `aspect`, uniformly in its logarithm (Szegedy et al.
     2015).
+
+    Keys:
+      height: the height in pixels.
+      width: the width in pixels; None: as `height`.
+      smallest: the smallest share of the image's area.
+      aspect: the largest ratio of the box's width to its height, and of its height to its width.
     """
     image = image_of(element)
     left, top, right, bottom = draw_crop(draws, image.shape[0], image.shape[1], smallest, aspect)
@@ -247,6 +265,9 @@ def pad_boxes(element: Element, *, most: PositiveInt) -> Element:
     """Pads the objects of an example to `most`: `boxes` with zeros, `labels` with -1.
 
     They are taken from fields of these names, or from TFDS's `objects/bbox` and `objects/label`.
+
+    Keys:
+      most: the number of objects that there is room for.
 
     Raises:
       UserError: when there are no such fields, or more boxes than `most`.

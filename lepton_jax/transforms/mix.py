@@ -27,7 +27,11 @@ def mixup(
 ) -> Batch:
     """Mixes each image with its partner: share * image + (1 - share) * partner.
 
-    share ~ Beta(alpha, alpha) (Zhang et al. 2018). `probability`: that an example is mixed at all.
+    share ~ Beta(alpha, alpha) (Zhang et al. 2018).
+
+    Keys:
+      alpha: the parameter of Beta(alpha, alpha), from which the share is drawn; 0.0: off.
+      probability: the probability that an example is mixed at all.
     """
     if noise is None or is_off(alpha):
         return batch
@@ -46,8 +50,11 @@ def cutmix(
     """Replaces a box of each image by the same box of its partner (Yun et al. 2019).
 
     The box has the image's aspect ratio and 1 - share of its area, share ~ Beta(alpha, alpha). Its
-    centre is a random pixel; only the part inside the image counts. `probability`: that an example
-    is mixed at all.
+    centre is a random pixel; only the part inside the image counts.
+
+    Keys:
+      alpha: the parameter of Beta(alpha, alpha), from which the share is drawn; 0.0: off.
+      probability: the probability that an example is mixed at all.
     """
     if noise is None or is_off(alpha):
         return batch

@@ -51,6 +51,10 @@ def rand_augment(
     factor of 1 +- 0.9, 4 bits a channel, all pixels solarized. The sign is random. Identity,
     autocontrast and equalize have no strength.
 
+    Keys:
+      operations: the number of operations on an image.
+      magnitude: the strength of each operation, from 0 to 10.
+
     Raises:
       UserError: for images that are not uint8, or that have boxes.
     """

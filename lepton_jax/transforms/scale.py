@@ -20,6 +20,10 @@ def scale(
 
     `mean` and `std` are in the image's units.
 
+    Keys:
+      mean: what is subtracted: one number, or one for each channel.
+      std: what is divided by: one number, or one for each channel.
+
     Raises:
       UserError: when `mean` or `std` has neither one number nor one a channel.
     """

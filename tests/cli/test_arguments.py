@@ -166,7 +166,7 @@ TRAIN = ("train", "--config=configs/digits_cnn.py", "--workdir=w")
         (["reproduce", "--experiment=e.py", "--workdir="], "reproduce: --workdir: expected a pat"),
         (["export", "--workdir=w", "--out="], "export: --out: expected a path, got ''"),
         (["trian"], "there is no command 'trian' (did you mean 'train'?)"),
-        (["list"], "there is no command 'list'"),
+        (["zebra"], "there is no command 'zebra'"),
     ],
     ids=str,
 )

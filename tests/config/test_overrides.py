@@ -349,7 +349,7 @@ def test_no_path_of_a_component_is_empty(kind: str, name: str, key: str):
         ({"at": ("5 epochs", "2 epochs")}, "expected points in rising order"),
         ({"at": ("100 steps", "1 epochs")}, "expected points in rising order"),
         ({"at": ("-1 epochs",)}, "schedule.at"),
-        ({"at": "5 epochs"}, "expected a tuple of str"),
+        ({"at": "5 epochs"}, "expected a tuple of duration"),
         ({"at": ("5 epochs",), "warmup": "99999 steps"}, "longer than the run"),
     ],
     ids=str,

@@ -109,9 +109,13 @@ def saved_dataset(
 ) -> Source:
     """Opens a folder that `save_to_disk` of a `datasets.Dataset` or a `DatasetDict` wrote.
 
-    `image` and `label` are the columns that become those fields. The classes are those of the
-    ClassLabel, the texts of a label that is text, or else '0', '1', ...; with `label` None there
-    are none.
+    The classes are those of the ClassLabel, the texts of a label that is text, or else '0', '1',
+    ...; with `label` None there are none.
+
+    Keys:
+      path: the folder.
+      image: the column that becomes `image`.
+      label: the column that becomes `label`, the class; None: there are no classes.
 
     Raises:
       UserError: naming what is absent from the folder, or no such column.

@@ -54,6 +54,9 @@ def folder(*, path: Running[PathText]) -> Source:
     The fingerprint covers names, sizes and modification times, not the contents: a copy that does
     not keep the times counts as other data and is decoded anew.
 
+    Keys:
+      path: the folder that holds the folders of splits or of classes.
+
     Raises:
       UserError: naming the folder that is absent, empty or of another layout.
     """

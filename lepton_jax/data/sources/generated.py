@@ -42,7 +42,11 @@ def generated_images(
 ) -> Source:
     """Makes `image` uint8 [H, W, C], a pattern of its class plus noise, and `label` int32.
 
-    `examples` are for training; `test_examples`, a fourth as many by default, are the test.
+    Keys:
+      size: (H, W, C).
+      classes: the number of classes.
+      examples: the examples of 'train'.
+      test_examples: the examples of 'test'; None: a fourth of `examples`.
     """
     tests = test_examples or max(1, examples // 4)
     return Source(
@@ -103,9 +107,14 @@ def generated_tokens(
     Each token is followed by one of four, with probabilities 1/2, 1/4, 1/8 and 1/8: whatever the
     vocabulary, no model does better than `BITS_PER_TOKEN`. Each token is as frequent as another.
 
-    Other arguments:
-      shortest: a field `length` int32 [] says how many tokens of each sequence count, from
-        `shortest` + 1 to all of them.
+    Keys:
+      vocabulary: the number of different tokens, at least 4.
+      length: the tokens to predict in a sequence.
+      examples: the examples of 'train'.
+      test_examples: the examples of 'test'; None: a fourth of `examples`.
+      shortest: the least tokens that count: a field `length` int32 [] says how many of each
+        sequence do, from `shortest` + 1 to all of them; None: all count, and there is no such
+        field.
 
     Raises:
       UserError: for fewer than 4 tokens, or a `shortest` above `length`.
@@ -194,6 +203,12 @@ def generated_objects(
     One to `most` rectangles an image, red, green or blue, a third of its side long at most; a later
     one may cover an earlier one.
 
+    Keys:
+      size: (H, W) in pixels.
+      most: the most rectangles of an image.
+      examples: the examples of 'train'.
+      test_examples: the examples of 'test'; None: a fourth of `examples`.
+
     Raises:
       UserError: for images too small for rectangles.
     """
@@ -267,6 +282,12 @@ def generated_texts(
 
     A text of class k has among its words the k-th of a few that no text of another class has. Its
     translation has each word spelt backwards, in the opposite order.
+
+    Keys:
+      examples: the examples of 'train'.
+      test_examples: the examples of 'test'; None: a fourth of `examples`.
+      classes: the number of classes.
+      longest: the most words of a text.
     """
     tests = test_examples or max(1, examples // 4)
     shape = f"{examples} {tests} {classes} {longest}"

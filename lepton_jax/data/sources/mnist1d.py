@@ -16,9 +16,12 @@ DECIMALS = 6
 def mnist1d(*, shuffled: bool = False, examples: PositiveInt = 5000) -> Source:
     """Makes `signal` float32 [40], of mean 0 and variance 1 over the set, and `label` int32.
 
-    Four of five examples are for training, as the authors divide them. `shuffled`: one fixed
-    permutation of the 40 positions, the same for every example, which takes the shape away and
-    leaves the information. `examples`: in all, a tenth of each class.
+    Four of five examples are for training, as the authors divide them.
+
+    Keys:
+      shuffled: whether one fixed permutation of the 40 positions, the same for every example, takes
+        the shape away and leaves the information.
+      examples: the examples of all splits together, a tenth of each class.
 
     Raises:
       UserError: when the package `mnist1d`, which makes the data, is not installed.

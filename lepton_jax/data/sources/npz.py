@@ -31,6 +31,9 @@ def npz(*, path: Running[PathText]) -> Source:
     `classes` (names) is optional: without it they are '0', '1', ... up to the greatest label, or
     the labels of 'train' themselves, where they are texts or truth values.
 
+    Keys:
+      path: the file.
+
     Raises:
       UserError: naming the file and what is wrong with it.
     """

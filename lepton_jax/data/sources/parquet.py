@@ -38,6 +38,11 @@ def parquet(
     taken from what the hub writes into the file. The fingerprint covers names, sizes and
     modification times.
 
+    Keys:
+      path: the file, or a folder of files.
+      image: the column that becomes `image`.
+      label: the column that becomes `label`, the class; None: there are no classes.
+
     Raises:
       UserError: naming the file or column that is absent or cannot be read.
     """

@@ -79,10 +79,13 @@ def csv(
     alphabet (of their numbers, if all are whole numbers); with None there are no classes. Of the
     other columns those that hold nothing but numbers are numbers, and the rest texts.
 
-    Other arguments:
-      delimiter: between fields; '\\t' is a tab.
+    Keys:
+      path: the file, or a folder of files.
+      label: the column of the classes; None: there are none.
+      delimiter: what stands between fields; '\\t' is a tab.
       quotes: whether a field may stand in quotation marks; with False they are part of the text.
-      split: the column of a single file that names the split of each row.
+      split: the column of a single file that names the split of each row; None: the rows are
+        'train'.
 
     Raises:
       UserError: naming the file and the line that is not as expected.
@@ -105,7 +108,13 @@ def jsonl(
     *, path: Running[PathText], label: str | None = "label", split: Later[str | None] = None
 ) -> Source:
     """Reads a `.jsonl` file, which is 'train', or a folder of them: SPLIT.jsonl. Every line is an
-    object with the same names; `label` and `split` as in `csv`, other numbers stay numbers.
+    object with the same names. Classes are as in `csv`, and other numbers stay numbers.
+
+    Keys:
+      path: the file, or a folder of files.
+      label: the column of the classes; None: there are none.
+      split: the name in a single file whose value names the split of each line; None: the lines are
+        'train'.
 
     Raises:
       UserError: naming the file and the line that is not as expected.

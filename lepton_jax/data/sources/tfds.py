@@ -32,14 +32,16 @@ def tfds(
 ) -> Source:
     """Opens a prepared data set, e.g. `dataset='cifar10'`, `'glue/sst2'` or `'mnist:3.0.1'`.
 
-    `data_dir` is TFDS's own folder by default. Fields keep their TFDS names, and the names of
-    nested ones are joined by '/'. The classes are those of the ClassLabel called 'label', or of the
-    only ClassLabel.
+    Fields keep their TFDS names, and the names of nested ones are joined by '/'. The classes are
+    those of the ClassLabel called 'label', or of the only ClassLabel.
 
-    Other arguments:
+    Keys:
+      dataset: the name of the set as TFDS has it, with a configuration or a version where that is
+        wanted.
       label: the field that becomes 'label', where it is called otherwise: 'label-coarse'.
-      splits: our splits, each with what it is in TFDS's words; by default all that TFDS has:
-        `('train=train', 'valid=validation+test', 'test=test[:50%]')`.
+      splits: our splits, each with what it is in TFDS's words: `('train=train',
+        'valid=validation+test', 'test=test[:50%]')`; (): all that TFDS has.
+      data_dir: the folder of prepared sets; None: $TFDS_DATA_DIR, or TFDS's own.
 
     Raises:
       UserError: when the set is not there, saying where it was looked for and how to get it.

@@ -22,13 +22,12 @@ class StreamEncoding:
     `length` int32 [] says how many of a chunk's tokens count: all of them but in the last chunk.
     `characters` int32 [] is the number of characters of the texts that its targets stand for.
 
-    Main arguments:
+    Keys:
       text: the field of the data that holds the texts.
-      length: targets in a chunk.
-    Other arguments:
-      stride: chunks of the training split begin so many tokens after each other. They overlap
-        where it is below `length`, and an epoch is then longer. 1 gives every chunk there is, as
-        nanoGPT draws them.
+      length: the targets in a chunk.
+      stride: how many tokens after the last one each chunk of the training split begins. Chunks
+        overlap where it is below `length`, and an epoch is then longer; 1 gives every chunk there
+        is, as nanoGPT draws them. None: `length`.
     """
 
     def __init__(

@@ -83,11 +83,12 @@ class TextEncoding:
 
     A text of which no token is left is the unknown token alone.
 
-    Main arguments:
-      text, pair: the fields of the data that hold the texts.
-      length: tokens that there is room for.
-    Other arguments:
-      long: what is done with a text that has more.
+    Keys:
+      text: the field of the data that holds the text.
+      pair: the field that holds the second text of a pair; None: there is one text.
+      length: the tokens that there is room for.
+      long: what is done with a text of more tokens: it is an error ('refuse'), or it is cut
+        ('truncate').
     """
 
     def __init__(
@@ -134,11 +135,13 @@ class TranslationEncoding:
     [target_length + 1], both padded. A target goes from its begin to its end. `source_length` and
     `target_length` int32 [] say how many tokens of each count.
 
-    Main arguments:
-      source, target: the fields of the data that hold the texts.
-      source_length, target_length: tokens that there is room for.
-    Other arguments:
-      long: what is done with a text that has more.
+    Keys:
+      source: the field of the data that holds the text.
+      target: the field that holds its translation.
+      source_length: the tokens that there is room for in the text.
+      target_length: the tokens that there is room for in the translation.
+      long: what is done with a text of more tokens: it is an error ('refuse'), or it is cut
+        ('truncate').
     """
 
     def __init__(

@@ -45,13 +45,13 @@ def words(
 ) -> str:
     """Makes tokens of words in lower case, parted by white space and from punctuation.
 
-    Main arguments:
-      size: of the vocabulary with its special tokens; the most frequent words are kept.
-      min_count: how often a word must occur to be kept. Others are [UNK].
-    Other arguments:
-      cleaning: 'kim' takes out all but letters, digits and (),!?'` and parts n't, 's and their
-        like from their word, as Kim (2014) did for every data set; words are then parted by white
-        space alone.
+    Keys:
+      size: the size of the vocabulary with its special tokens; the most frequent words are kept.
+      min_count: how often a word must occur to be kept; others are [UNK].
+      cleaning: 'kim' takes out all but letters, digits and (),!?'` and parts n't, 's and their like
+        from their word, as Kim (2014) did for every data set; words are then parted by white space
+        alone.
+      marks: the tokens around every text: none, an [END] after it, or [BEGIN] and [END].
     """
     from tokenizers import Regex, normalizers, pre_tokenizers
 
@@ -69,7 +69,14 @@ def characters(
     min_count: PositiveInt = 1,
     marks: Marks = "none",
 ) -> str:
-    """Makes a token of every character, white space too; keys as in `words`."""
+    """Makes a token of every character, white space too.
+
+    Keys:
+      size: the size of the vocabulary with its special tokens; the most frequent characters are
+        kept.
+      min_count: how often a character must occur to be kept; others are [UNK].
+      marks: the tokens around every text: none, an [END] after it, or [BEGIN] and [END].
+    """
     from tokenizers import Regex, decoders, pre_tokenizers
 
     split = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
@@ -85,8 +92,12 @@ def bpe(
 ) -> str:
     """Trains a byte pair encoding of UTF-8 (Sennrich et al. 2016; of bytes: Radford et al. 2019).
 
-    No text has an unknown token. `size` counts the 256 bytes and the special tokens too, and
-    `min_count` is how often a pair must occur to become a token.
+    No text has an unknown token.
+
+    Keys:
+      size: the size of the vocabulary, with the 256 bytes and the special tokens.
+      min_count: how often a pair must occur to become a token.
+      marks: the tokens around every text: none, an [END] after it, or [BEGIN] and [END].
 
     Raises:
       UserError: for a `size` that the bytes do not fit into.
@@ -120,6 +131,10 @@ def wordpiece(
 
     Words are in lower case, without accents. [CLS] stands before a text, [SEP] after it and between
     a pair, and there is a [MASK].
+
+    Keys:
+      size: the size of the vocabulary, with its special tokens.
+      min_count: how often a pair of pieces must occur to become a token.
     """
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
@@ -138,6 +153,9 @@ def wordpiece(
 
 def read_tokenizer_file(texts: Iterator[str], *, path: Running[PathText]) -> str:
     """Reads a `tokenizer.json` from elsewhere, as it is. `texts` are not looked at.
+
+    Keys:
+      path: the file.
 
     Raises:
       UserError: when the file cannot be read.

@@ -17,10 +17,14 @@ from lepton_jax.trees import flatten_dict
 class MLflow(BatchedWriter):
     """A run in an MLflow store: metrics, and the config as parameters.
 
-    `uri` defaults to $MLFLOW_TRACKING_URI, then to the SQLite store of the local registry. A
-    workdir has one MLflow run, which `mlflow.json` names; the run's history says what it has. If
+    A workdir has one MLflow run, which `mlflow.json` names; the run's history says what it has. If
     that run was deleted, a new one shows the whole record. Characters that MLflow does not take in
     a name become '_'.
+
+    Keys:
+      uri: the address of the store; None: $MLFLOW_TRACKING_URI, else the SQLite store of the local
+        registry.
+      experiment: the MLflow experiment that the run belongs to.
     """
 
     def __init__(

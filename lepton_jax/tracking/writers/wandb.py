@@ -20,6 +20,10 @@ class WandB(BatchedWriter):
     goes. Offline, W&B writes its file so late that a kill loses most of it: the file of a former
     life is replaced by one that holds the whole record. If that file was uploaded already it stays,
     and the whole record becomes a run of a new id.
+
+    Keys:
+      project: the W&B project that the run belongs to.
+      mode: whether rows go to the server at once, stay in files for `wandb sync`, or nowhere.
     """
 
     def __init__(

@@ -1,0 +1,171 @@
+"""Writes docs/reference: every config key, component, command and function, as the code has them.
+
+    python -m docs.make_reference
+
+A test says when the pages are out of date.
+"""
+
+import importlib.metadata
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lepton_jax import api
+from lepton_jax.commands import COMMANDS, find_command
+from lepton_jax.reference.components import KINDS, describe_component
+from lepton_jax.reference.description import (
+    RUNS,
+    RUNS_MEANS,
+    VARIES,
+    VARIES_MEANS,
+    Description,
+    KeyDescription,
+    end_sentence,
+)
+from lepton_jax.reference.listing import plural
+from lepton_jax.reference.sections import list_sections
+
+FOLDER = Path(__file__).parent / "reference"
+OPTIMIZERS = "optimizers.md"
+"""The page whose text is optax's, so that it depends on optax's version."""
+
+
+def make_pages() -> dict[str, str]:
+    """Returns the text of every page by its name."""
+    pages = {"config.md": _config_page()}
+    pages |= {f"{plural(kind)}.md": _kind_page(kind) for kind in KINDS}
+    pages |= {"commands.md": _commands_page(), "api.md": _api_page()}
+    return {"index.md": _index_page(pages), **pages}
+
+
+def optax_version() -> str:
+    """Returns the version of optax that the page of optimizers is about."""
+    return importlib.metadata.version("optax")
+
+
+def _index_page(pages: Mapping[str, str]) -> str:
+    lines = [
+        "# Reference",
+        "",
+        "These pages are made from the code by `python -m docs.make_reference`. On the command",
+        "line `python launch.py list` and `python launch.py describe` say the same of what is",
+        "installed, and of components of your own.",
+        "",
+    ]
+    for name, text in pages.items():
+        title, first = text.removeprefix("# ").split("\n\n")[:2]
+        lines.append(f"- [{title}]({name}): {' '.join(first.split())}")
+    return _page(lines)
+
+
+def _config_page() -> str:
+    sections = list_sections()
+    lines = [
+        "# Config keys",
+        "",
+        "Every key of a config, section by section.",
+        "",
+    ]
+    lines += [f"*{VARIES}*: {VARIES_MEANS}", "", f"*{RUNS}*: {RUNS_MEANS}", ""]
+    for section in sections:
+        lines += _described(section)
+    return _page(lines)
+
+
+def _kind_page(kind: str) -> str:
+    from lepton_jax.config.components import TABLES
+
+    summary = KINDS[kind]
+    lines = [f"# {plural(kind).replace('_', ' ').capitalize()}", ""]
+    lines += [f"{summary[0].upper()}{summary[1:]}.", ""]
+    if kind == "optimizer":
+        lines += [f"The keys and their meanings are those of optax {optax_version()}.", ""]
+    for name in TABLES[kind]:
+        lines += _described(describe_component(kind, name))
+    return _page(lines)
+
+
+def _commands_page() -> str:
+    lines = ["# Commands", "", "Every command of the command line, with its flags.", ""]
+    for name, summary in COMMANDS.summaries.items():
+        told = inspect.getdoc(find_command(name)) or ""
+        lines += [f"## {name}", "", f"`{name}`: {summary}.", "", "```text", told, "```", ""]
+    return _page(lines)
+
+
+def _api_page() -> str:
+    lines = [
+        "# Python functions",
+        "",
+        "Every command is a function of `lepton_jax.api`.",
+        "",
+        "Its arguments are the command's flags. It returns a result: `str()` of it is what the",
+        "command line prints, `as_json()` what `--json` prints.",
+        "",
+    ]
+    for name in COMMANDS.summaries:
+        function = getattr(api, name)
+        summary = (inspect.getdoc(function) or "").partition("\n")[0]
+        lines += [f"## {name}", "", "```python", _format_call(function), "```", "", summary, ""]
+        lines += [f"Its arguments: [{name}](commands.md#{name}).", ""]
+    return _page(lines)
+
+
+def _format_call(function: Callable[..., Any]) -> str:
+    """Formats how a function is called: `export(workdir, out, *, checkpoint='best')`."""
+    signature = inspect.signature(function)
+    bare = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
+    line = f"{function.__name__}{inspect.Signature(bare)}"
+    if len(line) <= 100:
+        return line
+    lines = [f"    {text}," for text in str(inspect.Signature(bare))[1:-1].split(", ")]
+    return "\n".join([f"{function.__name__}(", *lines, ")"])
+
+
+def _described(description: Description) -> Iterator[str]:
+    """Yields the lines of a component or a section."""
+    title = description.title.rpartition(" ")[2]
+    yield from (f"## {title}", "")
+    if description.place:
+        yield from (f"`{description.place}`", "")
+    for text in filter(None, (end_sentence(description.summary), description.details)):
+        yield from (re.sub(r"Raises:\n +(\w+):", r"Raises `\1`", text), "")
+    if description.keys:
+        yield from (*_table(description.title, description.keys), "")
+    if description.use:
+        yield from (f"Choose it: `{description.use}`", "")
+
+
+def _table(section: str, keys: Sequence[KeyDescription]) -> Iterator[str]:
+    yield from ("| key | type | default | meaning |", "|---|---|---|---|")
+    for key in keys:
+        marks = [mark for mark, holds in ((VARIES, key.trialable), (RUNS, key.running)) if holds]
+        meaning = " ".join([key.meaning, *(f"*({mark})*" for mark in marks)])
+        default = "required" if key.required else f"`{key.default}`"
+        cells = (f"`{key.name}`", _linked(key.type, f"{section}.{key.name}"), default, meaning)
+        yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _linked(type_: str, path: str) -> str:
+    """Returns the type of a key with a link to the section or the components that it may be."""
+    if not path.startswith("config."):
+        return type_
+    if match := re.search(r"\bsections? by name|\ba section", type_):
+        anchor = path.replace(".", "") + ("name" if "by name" in match[0] else "")
+        return type_.replace(match[0], f"[{match[0]}](#{anchor})")
+    for kind in sorted(KINDS, key=len, reverse=True):
+        if match := re.search(rf"\b{kind}s?\b", type_):
+            return type_.replace(match[0], f"[{match[0]}]({plural(kind)}.md)", 1)
+    return type_
+
+
+def _page(lines: Sequence[str]) -> str:
+    return "\n".join(lines).rstrip() + "\n"
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(exist_ok=True)
+    for name, text in make_pages().items():
+        (FOLDER / name).write_text(text, encoding="utf-8")

@@ -1,0 +1,110 @@
+"""Recipes and experiments: what their files say of themselves, read without running one."""
+
+import ast
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lepton_jax.console import format_program
+from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.reference.docstrings import read_docstring, split_sentence
+
+_FACT = re.compile(r"(After|Expected|Cost): (.*?)(?=\s(?:After|Expected|Cost|Run):|\n\n|\Z)", re.S)
+
+FUNCTIONS = {"recipe": "get_config", "experiment": "get_experiment"}
+FOLDERS = {"recipe": "configs", "experiment": "experiments"}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A config file or an experiment file, as it introduces itself."""
+
+    name: str
+    path: str
+    forms: tuple[str, ...]
+    """What may stand behind its name: ('tiny',) for `NAME:tiny`."""
+    summary: str
+    model: str
+    task: str
+    data: str
+    cost: str
+    documentation: str
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        said = self.documentation.replace("python launch.py", format_program())
+        forms = ", ".join(f":{form}" for form in self.forms)
+        return f"{self.name} ({self.path})\n\n{said}" + (f"\n\nForms: {forms}" if forms else "")
+
+
+def read_recipe(path: Path, function: str) -> Recipe:
+    """Reads a file whose `function` returns a config or an experiment."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    documentation = ast.get_docstring(tree) or ""
+    facts = {name: " ".join(text.split()) for name, text in _FACT.findall(documentation)}
+    named = {section: _component(tree, section) for section in ("model", "task", "source")}
+    return Recipe(
+        path.stem,
+        str(path),
+        _forms(tree, function),
+        read_docstring(documentation).summary,
+        named["model"],
+        named["task"],
+        named["source"],
+        split_sentence(facts.get("Cost", ""))[0].removesuffix("."),
+        documentation,
+    )
+
+
+def _component(tree: ast.AST, section: str) -> str:
+    """Returns the name in the first `section=dict(name=...)`, and a data set's; '' without one."""
+    found: dict[int, str] = {}
+    for node in ast.walk(tree):
+        match node:
+            case ast.keyword(arg=arg, value=ast.Call(func=ast.Name(id="dict"), keywords=keys)):
+                values = {k.arg: k.value.value for k in keys if isinstance(k.value, ast.Constant)}
+                if arg == section and "name" in values:
+                    names = (str(values[k]) for k in ("name", "dataset") if k in values)
+                    found[node.lineno] = " ".join(names)
+    return found[min(found)] if found else ""
+
+
+def _forms(tree: ast.Module, function: str) -> tuple[str, ...]:
+    """Returns the arguments that a file's function takes, as the annotation of `arg` lists them."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and node.name == function and node.args.args:
+            inside = ast.walk(node.args.args[0])
+            constants = (n.value for n in inside if isinstance(n, ast.Constant))
+            return tuple(c for c in constants if isinstance(c, str) and c)
+    return ()
+
+
+def read_all(kind: str) -> list[Recipe]:
+    """Reads every recipe, or every experiment, in the order of their names."""
+    return [read_recipe(path, FUNCTIONS[kind]) for path in _files(kind).values()]
+
+
+def list_names(kind: str) -> list[str]:
+    """Lists the names of the recipes, or of the experiments."""
+    return list(_files(kind))
+
+
+def read_named(kind: str, name: str) -> Recipe:
+    """Reads the recipe or experiment of a name.
+
+    Raises:
+      UserError: where there is none so called, with the nearest one.
+    """
+    files = _files(kind)
+    if name not in files:
+        near = did_you_mean(name, files) or f"; there are: {', '.join(files)}"
+        raise UserError(f"no {kind} is called {name!r}{near}")
+    return read_recipe(files[name], FUNCTIONS[kind])
+
+
+def _files(kind: str) -> dict[str, Path]:
+    folder = Path(__file__).parent.parent.parent / FOLDERS[kind]
+    return {path.stem: path for path in sorted(folder.glob("*.py"))}

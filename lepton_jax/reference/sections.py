@@ -1,0 +1,148 @@
+"""The sections of a config: their keys, each with the sentence that follows it in the source."""
+
+import ast
+import dataclasses
+import functools
+import inspect
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Union
+
+from lepton_jax.config.components import TABLES, Component
+from lepton_jax.config.config import Config
+from lepton_jax.config.pipeline import Pipeline
+from lepton_jax.config.schema import RUNNING, Key, signature_keys, split_annotation
+from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.reference.description import Description, KeyDescription, describe_keys
+from lepton_jax.reference.docstrings import read_docstring
+from lepton_jax.reference.modules import read_module
+
+ROOT = "config"
+OWN = ("keys",)
+"""Fields that hold another component's keys, and are no keys themselves."""
+
+
+class _Section(NamedTuple):
+    """A dataclass of keys, and where it stands in a config."""
+
+    path: str
+    type: type
+    running: bool
+
+
+def describe_section(path: str) -> Description:
+    """Describes a section of the config, or one of its keys: `config`, `config.data.workers`.
+
+    Raises:
+      UserError: where there is none so called, with the nearest one.
+    """
+    section, names = _Section(ROOT, Config, False), path.split(".")[1:]
+    while names:
+        name, *names = names
+        keys = signature_keys(section.type)
+        if name not in keys or name in OWN:
+            _refuse(section, name)
+        inner = _open(section, name, keys[name])
+        if inner is None:
+            return _describe_key(section, name, names)
+        section, names = inner, names[1:] if _is_named(keys[name]) else names
+    return _describe(section)
+
+
+def list_sections() -> list[Description]:
+    """Describes every section, the whole config first."""
+    return [_describe(section) for section in _walk(_Section(ROOT, Config, False))]
+
+
+def _walk(section: _Section) -> Iterator[_Section]:
+    yield section
+    for name, key in signature_keys(section.type).items():
+        if inner := _open(section, name, key):
+            yield from _walk(inner)
+
+
+def _describe(section: _Section) -> Description:
+    said = read_docstring(inspect.getdoc(section.type) or "")
+    inner = [f"describe {s.path}" for s in _walk(section) if s.path != section.path]
+    keys = _keys_of(section)
+    return Description(section.path, "", said.summary, said.details, keys, more=tuple(inner))
+
+
+def _describe_key(section: _Section, name: str, further: Sequence[str]) -> Description:
+    """Describes one key. What stands further down is for a component to say."""
+    key = signature_keys(section.type)[name]
+    found = next(k for k in _keys_of(section) if k.name == name)
+    kind = _kind_of(key)
+    if further and not kind:
+        raise UserError(
+            f"{section.path}.{name} is {found.type}; it has no key {'.'.join(further)!r}"
+        )
+    words = kind.replace(" ", "_")
+    more = (f"list {words}", f"describe {words} NAME") if kind else ()
+    return Description(f"{section.path}.{name}", "", "", "", (found,), "Key", more=more)
+
+
+def _keys_of(section: _Section) -> tuple[KeyDescription, ...]:
+    keys = {k: v for k, v in signature_keys(section.type).items() if k not in OWN}
+    meanings = read_field_docstrings(section.type)
+    return describe_keys(keys, meanings, traced=True, running=section.running)
+
+
+def _open(section: _Section, name: str, key: Key) -> _Section | None:
+    """Returns the section that a key holds, with NAME where the user chooses its name."""
+    running = section.running or RUNNING in key.marks
+    for option in _options(key):
+        if _is_named(key):
+            option = typing.get_args(option)[1]
+            name = f"{name}.NAME"
+        if option in (Component, Pipeline):
+            continue
+        if dataclasses.is_dataclass(option) and isinstance(option, type):
+            return _Section(f"{section.path}.{name}", option, running)
+    return None
+
+
+def _options(key: Key) -> list[Any]:
+    """Returns the types that a key may have, but None."""
+    if typing.get_origin(key.annotation) not in (Union, types.UnionType):
+        return [key.annotation]
+    options = (split_annotation(o).annotation for o in typing.get_args(key.annotation))
+    return [o for o in options if o is not type(None)]
+
+
+def _is_named(key: Key) -> bool:
+    """Returns whether the user chooses the names of the sections that a key holds."""
+    return typing.get_origin(key.annotation) is Mapping
+
+
+def _kind_of(key: Key) -> str:
+    """Returns the kind of component that a key takes; '' where it takes none."""
+    marks = list(key.marks)
+    if typing.get_origin(key.annotation) in (Union, types.UnionType):
+        for option in typing.get_args(key.annotation):
+            marks += split_annotation(option).marks
+    return next((mark for mark in marks if mark in TABLES), "")
+
+
+def _refuse(section: _Section, name: str) -> typing.NoReturn:
+    keys = [k for k in signature_keys(section.type) if k not in OWN]
+    near = did_you_mean(name, keys) or f"; there are: {', '.join(keys)}"
+    raise UserError(f"{section.path} has no key {name!r}{near}")
+
+
+@functools.cache
+def read_field_docstrings(section: type) -> dict[str, str]:
+    """Reads the sentence that follows each field of a dataclass in its source."""
+    module = read_module(section.__module__)
+    found = module.statements.get(section.__name__) if module else None
+    sentences: dict[str, str] = {}
+    before: ast.stmt | None = None
+    for node in found.body if isinstance(found, ast.ClassDef) else ():
+        match before, node:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(
+                value=ast.Constant(value=str() as text)
+            ):
+                sentences[name] = " ".join(text.split())
+        before = node
+    return sentences
