@@ -158,7 +158,7 @@ def train(
 
         return LaunchedProcesses(processes, launch_processes(processes))
 
-    for note in notes:
+    for note in notes if process_id < 1 else ():
         say(note)
     from lepton_jax.cluster.environment import Launch, find_slot
 

@@ -270,7 +270,7 @@ class _Run:
         record, placement = self.record, self.layout.placement
         if step != int(state.step):
             state = self.checkpoints.restore(step, self.layout.like)["state"]
-        if self.evaluations.at_end:
+        if self.evaluations.at_end and not self.among:
             self._say(f"evaluating {' and '.join(self.evaluations.at_end)} at step {step:,}")
         for name, results in self.evaluations.final(state).items():
             record.write_results(name, {**results, "step": step})

@@ -74,7 +74,7 @@ class WandB(BatchedWriter):
                 f"writers.wandb.mode={mode}: {str(e).splitlines()[0]}; log in (wandb login), or "
                 "choose 'offline'"
             ) from e
-        if self._run.url:  # offline there is none
+        if mode == "online":
             files.write_json(note, {"id": id_, "link": self._run.url})
         self._offline = folder if mode == "offline" else ""
         super().__init__(since=self._run.starting_step)
