@@ -121,10 +121,10 @@ def ablate(
         return plan_packs(workdir, due, at_once=at_once, workers=workers)
 
     with claim(workdir):
-        say(describe_trials(experiment, trials, workdir))
         programs.check(trials)
         for search in searches:
             search.check()
+        say(describe_trials(experiment, trials, workdir))
         begun = begun_packs(workdir, note_trials())
         in_begun = {name for pack in begun for name in pack.names}
         due = [

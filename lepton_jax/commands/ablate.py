@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING, Any
 from lepton_jax.cli.arguments import command
 from lepton_jax.commands import worker
 from lepton_jax.config.schema import NaturalInt, PathText, PositiveInt
-from lepton_jax.console import say
 from lepton_jax.errors import UserError
-from lepton_jax.formats import count_things
 
 if TYPE_CHECKING:
     from lepton_jax.ablation.ablate import AblationResult
@@ -77,8 +75,6 @@ def ablate(
         question = experiment_file.experiment_from_flags(
             config, overrides or {}, list(vary), seeds, metric, mode
         )
-    if by_flags and not vary:
-        say(f"no --vary: one variant, under {count_things(seeds, 'seed')} (--seeds=N)")
     if dry_run:
         from lepton_jax.ablation.dry_run import describe_ablation
 

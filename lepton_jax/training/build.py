@@ -42,8 +42,8 @@ def build_run(
     """Loads the data, builds the program and places it on the devices of all processes.
 
     `workdir`: the run's, if it has one yet; the tokenizer in its record is used. `look_only`: as
-    `load_dataset` has it, for a run that takes no step. `tell`: is told each line of
-    lines.py once it is known.
+    `load_dataset` has it, for a run that takes no step. `tell`: is told the lines of
+    lines.py.
 
     Raises:
       UserError: for data, components, metrics or a strategy that do not fit each other, for what
@@ -62,13 +62,12 @@ def _build_run(
 ) -> BuiltRun:
     text = Record.open(workdir).tokenizer_text() if workdir and Record.exists(workdir) else ""
     data = load_data(config, tokenizer=text, look_only=look_only)
-    tell(data_line(data))
     program = build_program(config, data)
     program.training.traced.refuse_constants()
     program.training.traced.refuse_unused()
     layout = build_layout(program)
-    tell(model_line(layout))
-    tell(steps_line(layout))
+    for line in (data_line(data), model_line(layout), steps_line(layout)):
+        tell(line)
     evaluations = build_evaluations(program, layout.placement, data)
     # The values are not used here; their mistakes show now.
     _ = layout.specs

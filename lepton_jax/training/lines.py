@@ -1,9 +1,11 @@
-"""What a run says: the lines with which it begins, each as soon as it is known, and its progress.
+"""What a run says: the lines with which it begins, and its progress.
 
-record    runs/digits
-data      digits: train 1,297, valid 143, test 357 examples of 10 classes
-model     cnn, 225,034 parameters (879.04 KiB), for classification
-steps     1,219 (30 epochs) of 32 examples on 1 cpu, strategy jit, float32, seed 0
+    data      digits: train 1,297, valid 143, test 357 examples of 10 classes
+    model     cnn, 225,034 parameters (879.04 KiB), for image_classification
+    steps     1,219 (30 epochs) of 32 examples on 1 cpu, strategy jit, float32, seed 0
+    record    runs/digits
+
+They are said once the run is built: what is wrong with it is told in a line of its own.
 """
 
 import jax
@@ -19,11 +21,6 @@ from lepton_jax.training.program import Program
 from lepton_jax.training.state import State
 from lepton_jax.training.supervised import Fit
 from lepton_jax.trees import flatten_tree
-
-
-def record_line(workdir: str) -> str:
-    """Returns the line on where the record is."""
-    return f"record    {workdir}"
 
 
 def data_line(data: Dataset) -> str:
@@ -60,6 +57,11 @@ def steps_line(layout: Layout) -> str:
         f"steps     {total:,} ({epochs:.3g} epochs) of {batch} on {kind}, strategy {strategy}, "
         f"{config.precision}, seed {config.seed}"
     )
+
+
+def record_line(workdir: str) -> str:
+    """Returns the line on where the record is."""
+    return f"record    {workdir}"
 
 
 def open_progress(

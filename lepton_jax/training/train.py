@@ -83,7 +83,6 @@ def train(
         processes.share("claim", lambda: bool(stack.enter_context(claim(workdir))))
         processes.share("failed start", lambda: free_workdir(workdir, config, longer or stretch))
         tell = say if processes.first and not among else (lambda line: None)
-        tell(record_line(workdir))
         stack.enter_context(runtime(config.precision))
         stop = stack.enter_context(listen_for_stop(processes))
         built = processes.attempt("prepare", lambda: build_run(config, workdir, tell=tell))
@@ -102,6 +101,7 @@ def train(
             return True
 
         restarted = processes.share("record", open_or_create)
+        tell(record_line(workdir))
         if not Record.exists(workdir):
             raise UserError(
                 f"process {processes.index} cannot see what process 0 wrote to {workdir}: several "

@@ -73,6 +73,6 @@ def test_platform_that_is_not_there_is_one_sentence(tmp_path, platform):
     done = train(tmp_path / "w", f"JAX_PLATFORMS={platform} TRAIN")
     assert done.returncode == 1
     said = done.stderr.decode()
-    assert said.startswith(f"JAX_PLATFORMS={platform}: there is no such device here")
+    assert said.startswith(f"error: JAX_PLATFORMS={platform}: there is no such device here")
     assert "there are: cpu" in said
     assert said.count("\n") == 1

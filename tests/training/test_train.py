@@ -169,10 +169,10 @@ def test_start_up_prefers_the_own_checkpoint_then_init_from(
     lines = [
         line for line in said.splitlines() if re.match("(record|data|model|steps|compiled)  ", line)
     ]
-    assert [line.split()[0] for line in lines] == ["record", "data", "model", "steps", "compiled"]
-    assert lines[0] == f"record    {tmp_path}/tuned"
-    assert re.search(r"mlp, [\d,]+ parameters \([\d.]+ KiB\), for image_classification", lines[2])
-    assert lines[3].startswith("steps     10 (")
+    assert [line.split()[0] for line in lines] == ["data", "model", "steps", "record", "compiled"]
+    assert lines[3] == f"record    {tmp_path}/tuned"
+    assert re.search(r"mlp, [\d,]+ parameters \([\d.]+ KiB\), for image_classification", lines[1])
+    assert lines[2].startswith("steps     10 (")
     assert "evaluating test at step 10" in said
     assert (
         read_rows(tmp_path / "tuned")[0]["train/loss"] < read_rows(finished)[0]["train/loss"] - 0.2
