@@ -24,6 +24,9 @@ TrialState = Literal["waiting", "running", "stopped", "pruned", "finished", "fai
 """`failed`: by its own error, or its numbers were not finite. `lost`: killed; it resumes. `pruned`:
 a search stopped it for good."""
 
+EXPERIMENT = "experiment.json"
+"""The file that makes a folder an experiment's."""
+
 ENDED: tuple[TrialState, ...] = ("finished", "failed", "pruned")
 """States that no later command changes by itself."""
 
@@ -89,9 +92,14 @@ def read_experiment(workdir: str) -> dict[str, Any]:
       UserError: when the workdir holds no experiment.
       WorkError: when the file is damaged.
     """
-    path = files.join_path(workdir, "experiment.json")
+    path = files.join_path(workdir, EXPERIMENT)
     if not files.exists(path):
-        raise UserError(f"{workdir} holds no experiment (no experiment.json)")
+        nearest = files.find_nearest_path(workdir, holding=EXPERIMENT)
+        raise UserError(
+            f"{workdir} holds no experiment (no {EXPERIMENT})"
+            f"{files.name_nearest(workdir, holding=EXPERIMENT)}",
+            instead=(workdir, nearest) if nearest else None,
+        )
     value = files.read_object(
         path, cure="Remove it: the same `ablate` writes it again", question=str, metric=str,
         mode=Literal["max", "min"], baseline=str, published=dict, provenance=dict,
@@ -124,7 +132,7 @@ def write_experiment(
     Raises:
       UserError: when the workdir holds an experiment with another question or metric.
     """
-    path = files.join_path(workdir, "experiment.json")
+    path = files.join_path(workdir, EXPERIMENT)
     if files.exists(path):
         before = read_experiment(workdir)
         for key, now in (("question", experiment.question), ("metric", experiment.metric)):

@@ -63,7 +63,9 @@ def ablate(
     From Python, `experiment` may also be an Experiment, and `config` a ConfigDict or a dict.
     """
     from lepton_jax.ablation.question import experiment_file
+    from lepton_jax.io import files
 
+    files.check_can_make(workdir)
     by_file, by_flags = (given not in ("", None) for given in (experiment, config))
     if by_file == by_flags:
         raise UserError("ablate takes one of --experiment=FILE.py and --config=FILE.py")

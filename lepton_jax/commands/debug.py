@@ -81,9 +81,9 @@ def debug(workdir: PathText, step: NaturalInt) -> Debugged:
     Example:
       python launch.py debug --workdir=runs/digits --step=120
     """
-    from lepton_jax.tracking.record import Record
+    from lepton_jax.cli.looks import look_for_run
 
-    Record.open(workdir)  # before JAX is imported
+    look_for_run(workdir)
     from lepton_jax.debug.scrutiny import scrutinize_step
 
     seen = scrutinize_step(workdir, step)

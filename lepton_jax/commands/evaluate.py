@@ -46,9 +46,9 @@ def evaluate(workdir: PathText, *, split: str = "test", checkpoint: str = "best"
       python launch.py evaluate --workdir=runs/digits
       python launch.py evaluate --workdir=runs/digits --split=valid --checkpoint=last
     """
-    from lepton_jax.tracking.record import Record
+    from lepton_jax.cli.looks import look_for_run
 
-    Record.open(workdir)  # before JAX is imported
+    look_for_run(workdir, checkpoint)
     from lepton_jax.training.evaluate import evaluate_checkpoint
 
     step, results = evaluate_checkpoint(workdir, split, checkpoint)

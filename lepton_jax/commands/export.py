@@ -1,10 +1,12 @@
 """The command `export`."""
 
-from typing import TYPE_CHECKING, Any
+import os
+from typing import TYPE_CHECKING
 
 from lepton_jax.cli.arguments import command
 from lepton_jax.config.schema import PathText
 from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.nearest import find_nearest
 
 if TYPE_CHECKING:
     from lepton_jax.export.bundle import ExportedBundle
@@ -34,21 +36,30 @@ def export(
       python launch.py export --workdir=runs/digits --out=bundles/digits
       python launch.py export --workdir=runs/vit --format=hugging_face --out=vit
     """
-    from lepton_jax.tracking.record import Record
+    from lepton_jax.cli.looks import look_for_run
+    from lepton_jax.io import files
 
-    Record.open(workdir)  # before JAX is imported
-    from lepton_jax.export import bundle, formats
+    formats = ("bundle", "hugging_face", "lora")
+    if format not in formats:
+        near = find_nearest(format, formats)
+        raise UserError(
+            f"--format={format}{did_you_mean(format, formats)}: expected {', '.join(formats)}",
+            instead=(format, near) if near else None,
+        )
+    look_for_run(workdir, checkpoint)
+    files.check_can_make(os.path.dirname(out) or ".")
+
+    from lepton_jax.export import bundle
     from lepton_jax.export.exportable import prepare_export
+    from lepton_jax.export.formats import export_adapters, export_hugging_face
     from lepton_jax.training import saved
     from lepton_jax.training.runtime import runtime
 
-    writers: dict[str, Any] = {
-        "bundle": lambda run, *args: bundle.export_bundle(prepare_export(run), *args),
-        "hugging_face": formats.export_hugging_face,
-        "lora": formats.export_adapters,
-    }
-    if format not in writers:
-        near = did_you_mean(format, writers)
-        raise UserError(f"--format={format}{near}: expected {', '.join(writers)}")
     with runtime(saved.read_config(workdir).precision):
-        return writers[format](saved.load_run(workdir, checkpoint), out, replace)
+        run = saved.load_run(workdir, checkpoint)
+        match format:
+            case "hugging_face":
+                return export_hugging_face(run, out, replace)
+            case "lora":
+                return export_adapters(run, out, replace)
+        return bundle.export_bundle(prepare_export(run), out, replace)

@@ -76,13 +76,19 @@ def generate(
       python launch.py generate --workdir=runs/shakespeare --prompt="ROMEO:"
       python launch.py generate --bundle=bundles/shakespeare --prompt="ROMEO:" --temperature=0
     """
-    from lepton_jax.generation.readers import BundleReader, RunReader
-    from lepton_jax.generation.text import Sampling
+    from lepton_jax.cli.looks import look_for_bundle, look_for_run
 
     if sum(map(bool, (workdir, bundle, model))) != 1:
         raise UserError(
             "generate with what? give one of --workdir=DIR, --bundle=DIR or --model=NAME@staging"
         )
+    if workdir:
+        look_for_run(workdir, checkpoint)
+    if bundle:
+        look_for_bundle(bundle)
+    from lepton_jax.generation.readers import BundleReader, RunReader
+    from lepton_jax.generation.text import Sampling
+
     sampling = Sampling(tokens, temperature, top_k, top_p, seed)
     reader: TokenReader = (
         RunReader(workdir, checkpoint, tokens)

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from lepton_jax.cli.arguments import command
 from lepton_jax.config.schema import PathText
+from lepton_jax.errors import UserError
 
 if TYPE_CHECKING:
     from lepton_jax.ablation.run.run_pack import PackResult
@@ -18,6 +19,12 @@ def pack(folder: PathText) -> "PackResult":
     Example:
       python launch.py pack --folder=runs/mnist1d/packs/0123456789ab-01234567
     """
+    from lepton_jax.io import files
+
+    if not files.exists(files.join_path(folder, "pack.json")):
+        raise UserError(
+            f"{folder} holds no pack (no pack.json){files.name_nearest(folder, 'pack.json')}"
+        )
     from lepton_jax.ablation.run.run_pack import run_pack
 
     return run_pack(folder)

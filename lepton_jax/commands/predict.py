@@ -86,15 +86,19 @@ def predict(
       python launch.py predict --bundle=bundles/digits seven.png
       python launch.py predict --bundle=bundles/trec 'Who wrote Hamlet?'
     """
-    from lepton_jax.prediction.answer import answer_inputs
-    from lepton_jax.prediction.inputs import expected_input
-    from lepton_jax.registry.bundles import open_bundle
-    from lepton_jax.serving import loader
+    from lepton_jax.cli.looks import look_for_bundle
 
     if bool(bundle) == bool(model):
         raise UserError("predict with what? give either --bundle=DIR or --model=NAME@staging")
     if not inputs and not examples:
         raise UserError("predict what? give image or .npy files, a text, or --examples=8")
+    if bundle:
+        look_for_bundle(bundle)
+    from lepton_jax.prediction.answer import answer_inputs
+    from lepton_jax.prediction.inputs import expected_input
+    from lepton_jax.registry.bundles import open_bundle
+    from lepton_jax.serving import loader
+
     try:
         loaded, source = open_bundle(bundle or None, model or None)
         answers, note = answer_inputs(loaded, inputs, examples, kind)

@@ -21,6 +21,10 @@ def promote(*, bundle: PathText = "", model: str = "", to: str = "staging") -> "
       python launch.py promote --model=digits --to=staging
       python launch.py promote --bundle=bundles/digits --model=digits --to=production
     """
+    from lepton_jax.cli.looks import look_for_bundle
+
+    if bundle:
+        look_for_bundle(bundle)
     from lepton_jax.registry.promotion import promote_version
 
     return promote_version(bundle=bundle or None, model=model or None, to=to)

@@ -22,6 +22,9 @@ def register(bundle: PathText, model: str) -> "Version":
     Example:
       python launch.py register --bundle=bundles/digits --model=digits
     """
+    from lepton_jax.cli.looks import look_for_bundle
+
+    look_for_bundle(bundle)
     from lepton_jax.registry.store import register_bundle
 
     return register_bundle(bundle, model)

@@ -30,13 +30,16 @@ def reproduce(
     Example:
       python launch.py reproduce --experiment=experiments/mnist1d.py
     """
-    from lepton_jax.ablation import reproduce
     from lepton_jax.ablation.question.experiment_file import resolve_experiment
+    from lepton_jax.io import files
 
+    files.check_can_make(workdir or "runs")
     question = resolve_experiment(experiment)
     if not workdir and question is experiment:
         raise UserError("reproduce: --workdir is missing: an Experiment has no file to name it by")
     name = os.path.basename(experiment).replace(".py", "").replace(":", "_") if not workdir else ""
+    from lepton_jax.ablation import reproduce
+
     return reproduce.reproduce(
         question,
         workdir or f"runs/{name}",

@@ -151,7 +151,9 @@ def train(
     From Python, `config` may also be an ml_collections.ConfigDict or a dict.
     """
     from lepton_jax.config.config_file import resolve_config
+    from lepton_jax.io import files
 
+    files.check_can_make(workdir)
     resolved, notes = resolve_config(config, overrides or {})
     if processes != 1:
         from lepton_jax.cluster.launcher import launch_processes

@@ -22,6 +22,11 @@ def verify(bundle: PathText, *, workdir: PathText = "") -> "BundleVerdict":
     Example:
       python launch.py verify --bundle=bundles/digits
     """
+    from lepton_jax.cli.looks import look_for_bundle, look_for_run
+
+    look_for_bundle(bundle)
+    if workdir:
+        look_for_run(workdir)
     from lepton_jax.export.verify import verify_bundle
 
     return verify_bundle(bundle, workdir=workdir or None)

@@ -6,6 +6,7 @@ of a version's bundle decides what the version is, and it is checked whenever on
 """
 
 import contextlib
+import functools
 import json
 import os
 import re
@@ -78,9 +79,11 @@ class Registry:
         database = database_of(self._uri)
         self.where = str(database or without_password(self._uri))
         self._alone = False
-        self._client: Any = None
-        if mlflow_store.store_exists(self._uri):
-            self._connect()
+
+    @functools.cached_property
+    def _client(self) -> Any:
+        """The client of MLflow, which is imported when it is first asked; None of no registry."""
+        return self._connect() if mlflow_store.store_exists(self._uri) else None
 
     def add(self, folder: Path, model: str) -> Version:
         """Registers the bundle in `folder` as a new version of `model`.
@@ -289,7 +292,7 @@ class Registry:
         """Creates a registered model of that name unless there is one, and the registry as well."""
         check_name(model)
         if self._client is None:
-            self._connect()
+            self._client = self._connect()
         if model not in self.models():
             with self._errors():
                 try:
@@ -301,7 +304,9 @@ class Registry:
     def check_model(self, model: str) -> None:
         """Raises `UserError` naming those there are if no registered model has that name."""
         check_name(model)
-        names = self.models()
+        names = mlflow_store.look_up_models(self._uri)
+        if names is None or model in names:
+            names = self.models()
         if model not in names:
             cure = f"none; register one: {format_command('register --help')}"
             there = list_names(names) or cure
@@ -323,10 +328,11 @@ class Registry:
             finally:
                 self._alone = False
 
-    def _connect(self) -> None:
-        self._client = mlflow_store.connect(self._uri)
+    def _connect(self) -> Any:
+        client = mlflow_store.connect(self._uri)
         with self._errors():
-            self._client.search_registered_models(max_results=1)  # a server is asked here
+            client.search_registered_models(max_results=1)  # a server is asked here
+        return client
 
     def _writable(self) -> bool:
         database = database_of(self._uri)

@@ -42,6 +42,24 @@ def store_exists(uri: str) -> bool:
         return database is None or not _is_blank(database)
 
 
+def look_up_models(uri: str) -> list[str] | None:
+    """Reads the names of the registered models from a SQLite store, without MLflow.
+
+    None where only MLflow can tell, as of a server.
+    """
+    database = database_of(uri)
+    if database is None:
+        return None
+    try:
+        if _is_blank(database):
+            return []
+        with closing(sqlite3.connect(database, timeout=LOCK_SECONDS)) as connection:
+            rows = connection.execute("SELECT name FROM registered_models ORDER BY name").fetchall()
+    except sqlite3.Error:
+        return None
+    return [name for (name,) in rows]
+
+
 def connect(uri: str) -> Any:
     """Returns an `MlflowClient` of the store, for runs and for registered models.
 

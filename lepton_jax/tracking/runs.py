@@ -75,7 +75,11 @@ def list_runs(
       UserError: when the folder is absent, or a condition cannot be read or names nothing.
     """
     if not files.is_dir(folder):
-        raise UserError(f"{folder} is not a folder{files.name_nearest(folder)}")
+        nearest = files.find_nearest_path(folder)
+        raise UserError(
+            f"{folder} is not a folder{files.name_nearest(folder)}",
+            instead=(str(folder), nearest) if nearest else None,
+        )
     runs = [_facts(path, name) for path, name in _records(str(folder), "")]
     names, below = {name for run in runs for name in run}, len(runs)
     for name, compare, value in _conditions(where or ""):
