@@ -54,12 +54,12 @@ def augment(
     from lepton_jax.config.config_file import resolve_config
     from lepton_jax.io.files import is_local
 
-    resolved, _ = resolve_config(config, overrides or {})
     folder = os.path.dirname(out) or "."
     if not out.endswith(".png"):
         raise UserError(f"augment: --out={out}: expected a name that ends in .png")
     if is_local(out) and not os.path.isdir(folder):
         raise UserError(f"augment: --out={out}: there is no folder {folder}")
+    resolved, _ = resolve_config(config, overrides or {})
 
     from lepton_jax.training.augment import draw_augmentations
 
