@@ -14,15 +14,15 @@ from typing import Any
 
 from lepton_jax import api
 from lepton_jax.commands import COMMANDS, find_command
+from lepton_jax.config.components import TABLES
 from lepton_jax.reference.components import KINDS, describe_component
 from lepton_jax.reference.description import (
     RUNS,
-    RUNS_MEANS,
     VARIES,
-    VARIES_MEANS,
     Description,
     KeyDescription,
     end_sentence,
+    explain_terms,
 )
 from lepton_jax.reference.listing import plural
 from lepton_jax.reference.sections import list_sections
@@ -62,28 +62,23 @@ def _index_page(pages: Mapping[str, str]) -> str:
 
 def _config_page() -> str:
     sections = list_sections()
-    lines = [
-        "# Config keys",
-        "",
-        "Every key of a config, section by section.",
-        "",
-    ]
-    lines += [f"*{VARIES}*: {VARIES_MEANS}", "", f"*{RUNS}*: {RUNS_MEANS}", ""]
-    for section in sections:
-        lines += _described(section)
-    return _page(lines)
+    lines = ["# Config keys", "", "Every key of a config, section by section.", ""]
+    return _described_page(lines, sections)
 
 
 def _kind_page(kind: str) -> str:
-    from lepton_jax.config.components import TABLES
-
-    summary = KINDS[kind]
     lines = [f"# {plural(kind).replace('_', ' ').capitalize()}", ""]
-    lines += [f"{summary[0].upper()}{summary[1:]}.", ""]
+    lines += [f"{KINDS[kind][0].upper()}{KINDS[kind][1:]}.", ""]
     if kind == "optimizer":
         lines += [f"The keys and their meanings are those of optax {optax_version()}.", ""]
-    for name in TABLES[kind]:
-        lines += _described(describe_component(kind, name))
+    return _described_page(lines, [describe_component(kind, name) for name in TABLES[kind]])
+
+
+def _described_page(lines: list[str], described: Sequence[Description]) -> str:
+    for sentence in explain_terms([key for one in described for key in one.keys]):
+        lines += [sentence, ""]
+    for one in described:
+        lines += _described(one)
     return _page(lines)
 
 

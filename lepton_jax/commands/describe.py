@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lepton_jax.cli.arguments import command
-from lepton_jax.console import format_command
 from lepton_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,6 +29,5 @@ def describe(inputs: Sequence[str] = ()) -> "Description | Recipe":
     from lepton_jax.reference import listing
 
     if not inputs:
-        lists = format_command("list")
-        raise UserError(f"describe: expected a name, such as 'model cnn'; what there is: {lists}")
+        raise UserError("describe: expected a name, such as 'model cnn'", try_line=["list"])
     return listing.describe(inputs)

@@ -9,6 +9,7 @@ from lepton_jax.config.components import TABLES, component_keys, resolve_compone
 from lepton_jax.config.config import Config, DataConfig
 from lepton_jax.config.schema import TRACED, Key, optax_keys, signature_keys
 from lepton_jax.errors import UserError
+from lepton_jax.nearest import find_nearest
 from lepton_jax.reference.description import Description, describe_keys
 from lepton_jax.reference.docstrings import Documentation, read_docstring
 from lepton_jax.reference.signatures import read_definition
@@ -65,12 +66,15 @@ def describe_component(kind: str, name: str) -> Description:
         details, more = "", ("describe config.optimizer",)
     described = describe_keys(keys, documentation.keys, traced=kind in traced_kinds())
     heading, use = f"Keys of {SECTIONS.get(kind, kind)}", ""
+    needed = [key.name for key in described if key.required]
     if kind in SECTIONS:
-        use = f"--{SECTIONS[kind].replace('NAME', name.rpartition(':')[2])}.name={name}"
+        section = SECTIONS[kind].replace("NAME", name.rpartition(":")[2])
+        flags = [f"{section}.name={name}", *(f"{section}.{k}={k.upper()}" for k in needed)]
+        use = " ".join(f"--{flag}" for flag in flags)
     if kind in PIPELINES:
         heading = "Arguments, in this order"
-        needed = ", ".join(f"{k.name.upper()}" for k in described if k.required)
-        use = " or ".join(f"--{pipeline}='{name}({needed})'" for pipeline in PIPELINES[kind])
+        call = f"{name}({', '.join(map(str.upper, needed))})"
+        use = " or ".join(f"--{pipeline}='{call}'" for pipeline in PIPELINES[kind])
     return Description(
         f"{kind} {name}", place, documentation.summary, details, described, heading, use, more
     )
@@ -104,7 +108,8 @@ def _read(kind: str, name: str) -> tuple[dict[str, Key], Documentation]:
         read_keys = optax_keys if kind == "optimizer" else signature_keys
         keys = read_keys(definition.stand_in())
     except ValueError as e:
-        raise UserError(str(e)) from None
+        near = None if ":" in name else find_nearest(name, TABLES[kind])
+        raise UserError(str(e), instead=(name, near) if near else None) from None
     said = read_docstring(definition.documentation, definition.parameters_documentation)
     return keys, said
 

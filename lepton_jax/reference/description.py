@@ -2,7 +2,7 @@
 
 import shutil
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,8 +11,9 @@ from lepton_jax.console import format_command
 from lepton_jax.reference.types import format_type, format_value
 
 VARIES = "trials may vary it"
-VARIES_MEANS = "Trials that differ in such a number alone share one compiled program."
+VARIES_MEANS = "Trials that differ only in keys that trials may vary share one compiled program."
 RUNS = "running key"
+DURATION_MEANS = "A duration is a length of training: '500 steps', '10 epochs', '50_000 examples'."
 RUNS_MEANS = "A running key says where or how a run is carried out; it changes none of its numbers."
 
 
@@ -73,10 +74,7 @@ class Description:
         for key in self.keys:
             yield from wrap(f"{key.name}: {key.type}; {'; '.join(key.notes)}", width, 2, 6)
             yield from wrap(key.meaning, width, 6)
-        notes = (VARIES_MEANS, any(k.trialable for k in self.keys)), (
-            RUNS_MEANS, any(k.running for k in self.keys),
-        )  # fmt: skip
-        for note in (note for note, holds in notes if holds):
+        for note in explain_terms(self.keys):
             yield ""
             yield from wrap(note, width)
         if self.use:
@@ -86,6 +84,16 @@ class Description:
             yield ""
             yield "More:"
             yield from (f"  {format_command(line)}" for line in self.more)
+
+
+def explain_terms(keys: Sequence[KeyDescription]) -> list[str]:
+    """Explains the terms that descriptions of these keys use, a sentence each."""
+    terms = {
+        VARIES_MEANS: any(key.trialable for key in keys),
+        RUNS_MEANS: any(key.running for key in keys),
+        DURATION_MEANS: any("duration" in key.type for key in keys),
+    }
+    return [sentence for sentence, used in terms.items() if used]
 
 
 def describe_keys(

@@ -8,7 +8,7 @@ from typing import Any
 from lepton_jax.config.config import Config
 from lepton_jax.config.schema import signature_keys
 from lepton_jax.console import format_command
-from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.errors import UserError
 from lepton_jax.nearest import find_nearest
 from lepton_jax.reference import components, recipes
 from lepton_jax.reference.description import Description, wrap
@@ -103,9 +103,12 @@ def read_kind(word: str) -> str:
     kinds = {name: kind for kind in KINDS for name in (_word(kind), plural(kind))}
     name = word.lower().replace("-", "_").replace(" ", "_")
     if name not in kinds:
-        plurals = list(map(plural, KINDS))
-        near = did_you_mean(name, kinds) or f"; there are: {', '.join(plurals)}"
-        raise UserError(f"there is no kind {word!r}{near}")
+        near = find_nearest(name, kinds)
+        there = f"there are: {', '.join(map(plural, KINDS))}"
+        raise UserError(
+            f"there is no kind {word!r}" + (f" (did you mean {near!r}?)" if near else f"; {there}"),
+            instead=(word, near) if near else None,
+        )
     return kinds[name]
 
 
@@ -135,23 +138,26 @@ def _describe_any(name: str) -> Description | Recipe:
     if len(kinds) == 1:
         return _describe_named(kinds[0], name)
     if kinds:
-        ways = " or ".join(format_command(f"describe {_word(kind)} {name}") for kind in kinds)
-        raise UserError(f"several things are called {name!r}; expected: {ways}")
+        ways = " or ".join(f"{_word(kind)} {name}" for kind in kinds)
+        raise UserError(
+            f"several things are called {name!r}; expected {ways}",
+            try_line=["describe", _word(kinds[0]), name],
+        )
     if name in (*map(_word, KINDS), *map(plural, KINDS)):
-        lists = format_command(f"list {plural(read_kind(name))}")
-        raise UserError(f"describe {name}: expected a name too; all of them: {lists}")
+        kind = read_kind(name)
+        raise UserError(
+            f"expected the name of a {kind} too, such as {_word(kind)} {_names(kind)[0]}",
+            try_line=["list", plural(kind)],
+        )
     if name.partition(".")[0] in signature_keys(Config):
         return describe_section(f"config.{name}")
-    raise UserError(f"nothing is called {name!r}{_nearest(name)}")
-
-
-def _nearest(name: str) -> str:
-    """Says how the nearest name of all kinds is asked for."""
-    kinds = {n: kind for kind in KINDS for n in _names(kind)}
-    if near := find_nearest(name, kinds):
-        asked = format_command(f"describe {_word(kinds[near])} {near}")
-        return f" (did you mean: {asked}?)"
-    return f"; what there is: {format_command('list')}"
+    kind_of = {n: kind for kind in KINDS for n in _names(kind)}
+    near = find_nearest(name, kind_of)
+    meant = f"{_word(kind_of[near])} {near}" if near else ""
+    raise UserError(
+        f"nothing is called {name!r}" + (f" (did you mean {meant!r}?)" if meant else ""),
+        try_line=["describe", *meant.split()] if meant else ["list"],
+    )
 
 
 def _item_of(recipe: Recipe) -> dict[str, Any]:

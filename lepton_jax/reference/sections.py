@@ -13,7 +13,8 @@ from lepton_jax.config.components import TABLES, Component
 from lepton_jax.config.config import Config
 from lepton_jax.config.pipeline import Pipeline
 from lepton_jax.config.schema import RUNNING, Key, signature_keys, split_annotation
-from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.errors import UserError
+from lepton_jax.nearest import find_nearest
 from lepton_jax.reference.description import Description, KeyDescription, describe_keys
 from lepton_jax.reference.docstrings import read_docstring
 from lepton_jax.reference.modules import read_module
@@ -127,8 +128,10 @@ def _kind_of(key: Key) -> str:
 
 def _refuse(section: _Section, name: str) -> typing.NoReturn:
     keys = [k for k in signature_keys(section.type) if k not in OWN]
-    near = did_you_mean(name, keys) or f"; there are: {', '.join(keys)}"
-    raise UserError(f"{section.path} has no key {name!r}{near}")
+    near = find_nearest(name, keys)
+    said = f" (did you mean {near!r}?)" if near else f"; there are: {', '.join(keys)}"
+    again = ["describe", f"{section.path}.{near}"] if near else None
+    raise UserError(f"{section.path} has no key {name!r}{said}", try_line=again)
 
 
 @functools.cache
