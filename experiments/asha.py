@@ -27,7 +27,7 @@ SPACE = {
 def get_experiment() -> Experiment:
     return Experiment(
         question="Does ASHA find a better recipe than random search of equal budget?",
-        config="configs/mnist1d_mlp.py",
+        config="mnist1d_mlp",
         changes={"optimizer.name": "adamw", "optimizer.learning_rate": 1e-2},
         variants=[Variant("the recipe as it is")],
         searches=[

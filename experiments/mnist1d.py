@@ -13,10 +13,10 @@ from lepton_jax.ablation import Experiment, Published, named_variants
 
 SHUFFLED = {"data.source.shuffled": True}
 CONFIGS = {
-    "logistic": {"config": "configs/mnist1d_logistic.py"},
-    "MLP": {"config": "configs/mnist1d_mlp.py"},
-    "CNN": {"config": "configs/mnist1d_cnn.py"},
-    "GRU": {"config": "configs/mnist1d_gru.py"},
+    "logistic": {"config": "mnist1d_logistic"},
+    "MLP": {"config": "mnist1d_mlp"},
+    "CNN": {"config": "mnist1d_cnn"},
+    "GRU": {"config": "mnist1d_gru"},
 }
 TABLE = "Greydanus & Kobak (2024), test accuracies on MNIST-1D"
 
@@ -24,7 +24,7 @@ TABLE = "Greydanus & Kobak (2024), test accuracies on MNIST-1D"
 def get_experiment() -> Experiment:
     return Experiment(
         question="Which models use the order of a signal's positions?",
-        config="configs/mnist1d_mlp.py",
+        config="mnist1d_mlp",
         variants=named_variants(CONFIGS)
         + named_variants({f"{name}, shuffled": {**c, **SHUFFLED} for name, c in CONFIGS.items()}),
         seeds=range(5),

@@ -24,8 +24,8 @@ USUAL = {
 }
 FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0)
 CONFIGS = {
-    "digits": ("configs/digits_cnn.py", {"train_for": "10 epochs", "ema": 0.0}),
-    "mnist1d": ("configs/mnist1d_mlp.py", {"train_for": "3_000 steps"}),
+    "digits": ("digits_cnn", {"train_for": "10 epochs", "ema": 0.0}),
+    "mnist1d": ("mnist1d_mlp", {"train_for": "3_000 steps"}),
 }
 
 

@@ -11,7 +11,7 @@ from lepton_jax.ablation import Experiment, Published, one_at_a_time
 def get_experiment() -> Experiment:
     return Experiment(
         question="Does the plain CIFAR-10 recipe reach 0.8996, and what does each change add?",
-        config="configs/cifar10_cnn.py",
+        config="cifar10_cnn",
         variants=one_at_a_time(
             {
                 "BatchNorm": {"model.normalize": True},

@@ -103,7 +103,7 @@ def format_program() -> str:
     A process that was started otherwise, such as a notebook's, gets what works there.
     """
     program = sys.argv[0] if sys.argv else ""
-    python = _shorten_program(sys.executable or "python", "python", "python3")
+    python = format_python()
     if os.path.basename(program) == "launch.py":
         return f"{python} {shlex.quote(_shorten_path(program))}"
     package = os.path.dirname(os.path.abspath(__file__))
@@ -113,6 +113,11 @@ def format_program() -> str:
             return f"{python} -m lepton_jax"
         program = installed
     return _shorten_program(program, "lepton")
+
+
+def format_python() -> str:
+    """Returns the shortest word that starts this process's Python: `python`, `.venv/bin/python`."""
+    return _shorten_program(sys.executable or "python", "python", "python3")
 
 
 def _shorten_program(path: str, *names: str) -> str:

@@ -16,6 +16,7 @@ from lepton_jax.config.user_code import lacks_platform, misreads_environment
 from lepton_jax.console import format_table
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.formats import format_bytes
+from lepton_jax.installation import format_install
 from lepton_jax.io.paths import cache_root
 from lepton_jax.tracking.mlflow_errors import without_password
 from lepton_jax.tracking.mlflow_store import store_exists, store_uri
@@ -27,16 +28,16 @@ PACKAGES = (
 )  # fmt: skip
 """Distributions whose versions decide what runs."""
 
-EXTRAS: Mapping[str, tuple[str, str, str]] = {
-    "plan-tpu": ("libtpu", "run on TPUs, and compile for them", "pip install 'jax[tpu]'"),
-    "plan-gpu": ("jax-cuda13-plugin", "run on NVIDIA GPUs", "pip install 'jax[cuda13]'"),
-    "slurm": ("submitit", "submit to Slurm", "pip install submitit"),
-    "wandb": ("wandb", "the writer wandb", "pip install wandb"),
-    "search": ("optuna", "searches of an experiment", "pip install optuna"),
-    "tensorboard": ("tensorboard", "show event files", "pip install tensorboard"),
-    "tensorflow": ("tensorflow", "prepare data sets of TFDS", "pip install tensorflow"),
+EXTRAS: Mapping[str, tuple[str, str]] = {
+    "plan-tpu": ("libtpu", "run on TPUs, and compile for them"),
+    "plan-gpu": ("jax-cuda13-plugin", "run on NVIDIA GPUs"),
+    "slurm": ("submitit", "submit to Slurm"),
+    "wandb": ("wandb", "the writer wandb"),
+    "search": ("optuna", "searches of an experiment"),
+    "tensorboard": ("tensorboard", "show event files"),
+    "tensorflow": ("tensorflow", "prepare data sets of TFDS"),
 }
-"""What is optional: the distribution that it needs, what it is for, how to install it."""
+"""What is optional: the distribution that it needs, and what it is for."""
 
 PREFIXES = ("JAX_", "XLA_", "LEPTON_JAX_")
 OTHERS = (*VARIABLES, "MLFLOW_TRACKING_URI", "TFDS_DATA_DIR", "WANDB_MODE", "XDG_DATA_HOME")
@@ -113,8 +114,13 @@ def describe_environment() -> Environment:
         caches=list(_find_caches()),
         registry=_find_registry(),
         extras=[
-            {"name": name, "version": find_version(needed), "purpose": purpose, "install": install}
-            for name, (needed, purpose, install) in EXTRAS.items()
+            {
+                "name": name,
+                "version": find_version(needed),
+                "purpose": purpose,
+                "install": format_install(name),
+            }
+            for name, (needed, purpose) in EXTRAS.items()
         ],
         variables={
             name: without_password(value)

@@ -22,6 +22,7 @@ from typing import Any
 
 from lepton_jax.console import say
 from lepton_jax.errors import UserError, WorkError
+from lepton_jax.installation import format_install
 from lepton_jax.result import Result, was_stopped
 
 RunLine = Callable[[Sequence[str]], tuple[int, Result | None]]
@@ -154,9 +155,8 @@ def _executor(name: str, request: SlurmRequest) -> Iterator[Any]:
     try:
         import submitit
     except ImportError:
-        raise UserError(
-            "the executor slurm needs submitit: pip install '.[slurm]' in the repository"
-        ) from None
+        cure = format_install("slurm")
+        raise UserError(f"the executor slurm needs the package submitit: {cure}") from None
     if not (shutil.which("sbatch") and shutil.which("srun")):
         raise UserError(
             "there is no sbatch or srun here: submit from a machine of the Slurm cluster"

@@ -38,10 +38,11 @@ def ablate(
 ) -> "AblationResult | AblationDryRun":
     """Runs an experiment's trials, in packs that share a program, and answers its question.
 
-    --experiment=FILE.py[:ARG]      the question, what varies, seeds, metric, baseline
+    --experiment=NAME[:ARG]         a name or FILE.py: the question, what varies, seeds, metric,
+                                    baseline
     --workdir=DIR                   one record for each trial, and report.html; the same command
                                     resumes, and runs added seeds and variants
-    --config=FILE.py --vary KEY=V,V without a file: a grid (--vary again for another key),
+    --config=NAME --vary KEY=V,V    without a file: a grid (--vary again for another key),
     --seeds=3 --metric=accuracy       the number of seeds, the metric (by default that of
     --mode=max                        config.best) and its direction
     --config.path.to.key=value        and a key changed in all of them
@@ -56,8 +57,8 @@ def ablate(
     --slurm=account=me,qos=low      any other option of sbatch
 
     Examples:
-      python launch.py ablate --experiment=experiments/mnist1d.py --workdir=runs/mnist1d
-      python launch.py ablate --config=configs/digits_cnn.py --workdir=runs/rates \\
+      python launch.py ablate --experiment=mnist1d --workdir=runs/mnist1d
+      python launch.py ablate --config=digits_cnn --workdir=runs/rates \\
           --vary optimizer.learning_rate=1e-3,3e-3 --vary model.dropout=0.1,0.5 --seeds=5
 
     From Python, `experiment` may also be an Experiment, and `config` a ConfigDict or a dict.
@@ -68,10 +69,10 @@ def ablate(
     files.check_can_make(workdir)
     by_file, by_flags = (given not in ("", None) for given in (experiment, config))
     if by_file == by_flags:
-        raise UserError("ablate takes one of --experiment=FILE.py and --config=FILE.py")
+        raise UserError("ablate takes one of --experiment=NAME and --config=NAME")
     if by_file:
         if vary or overrides:
-            raise UserError("ablate: --vary and --config.key=value go with --config=FILE.py")
+            raise UserError("ablate: --vary and --config.key=value go with --config=NAME")
         question = experiment_file.resolve_experiment(experiment)
     else:
         question = experiment_file.experiment_from_flags(

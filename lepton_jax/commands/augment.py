@@ -41,14 +41,15 @@ def augment(
 ) -> Augmented:
     """Draws training images, and beside each how several steps augment it.
 
-    --config=FILE.py[:ARG]          the recipe; its data.train_decode and data.augment are shown
+    --config=NAME[:ARG]             a recipe by its name or FILE.py; its data.train_decode and
+                                    data.augment are shown
     --config.path.to.key=value      overrides one key of it
     --out=augmented.png             where the picture goes
     --examples=6                    images, a row each: the first of the run's first batch
 
     Examples:
-      python launch.py augment --config=configs/cifar10_resnet20.py:synthetic
-      python launch.py augment --config=configs/digits_cnn.py --out=mixed.png \\
+      python launch.py augment --config=cifar10_resnet20:synthetic
+      python launch.py augment --config=digits_cnn --out=mixed.png \\
           --config.data.augment='flip|mixup(0.2)'
     """
     from lepton_jax.config.config_file import resolve_config

@@ -38,7 +38,8 @@ def plan(
 ) -> Plan:
     """Estimates what a run needs and how long it takes; exit code 1 if it does not fit.
 
-    --config=FILE.py[:ARG]          the recipe; some have a :synthetic form that needs no data
+    --config=NAME[:ARG]             a recipe by its name or FILE.py; some have a :synthetic form,
+                                    which needs no data
     --config.path.to.key=value      overrides one key of it, e.g. the strategy
     --topology=CHIP:SHAPE           compiles for these chips with their compiler: v4, v5e, v5p, v6e,
                                     a100, h100, h200; 2xv6e:4x4 are two slices. By default this
@@ -46,8 +47,8 @@ def plan(
     --price=NUMBER                  the price of one of its chips for an hour, for the run's cost
 
     Examples:
-      python launch.py plan --config=configs/digits_cnn.py
-      python launch.py plan --config=configs/cifar10_cnn.py:tiny --topology=v5e:2x2 \\
+      python launch.py plan --config=digits_cnn
+      python launch.py plan --config=cifar10_cnn:tiny --topology=v5e:2x2 \\
           --config.strategy.name=pmap
     """
     from lepton_jax.config.config_file import resolve_config

@@ -23,12 +23,12 @@ def reproduce(
 ) -> "ReproductionResult":
     """Runs an experiment and sets its numbers beside the published ones; exit code 0 if all hold.
 
-    --experiment=FILE.py[:ARG]      one with a table of published numbers
+    --experiment=NAME[:ARG]         a name or FILE.py: one with a table of published numbers
     --workdir=DIR                   by default runs/NAME
     --executor --workers --pack     as for `ablate`
 
     Example:
-      python launch.py reproduce --experiment=experiments/mnist1d.py
+      python launch.py reproduce --experiment=mnist1d
     """
     from lepton_jax.ablation.question.experiment_file import resolve_experiment
     from lepton_jax.io import files

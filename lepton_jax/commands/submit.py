@@ -54,9 +54,9 @@ def submit(
 
     Examples:
       python launch.py submit --executor=slurm --gpus_per_node=8 --time=600 \\
-          train --config=configs/digits_cnn.py --workdir=/shared/runs/digits
+          train --config=digits_cnn --workdir=/shared/runs/digits
       python launch.py submit --executor=gke --topology=v5e-16 --image=REPOSITORY/lepton:1 \\
-          --out=digits.yaml train --config=configs/digits_cnn.py --workdir=gs://BUCKET/digits
+          --out=digits.yaml train --config=digits_cnn --workdir=gs://BUCKET/digits
     """
     from lepton_jax.cluster.gke import GkeRequest
     from lepton_jax.cluster.slurm import SlurmRequest

@@ -126,7 +126,7 @@ def train(
 ) -> TrainingResult | TrainDryRun | LaunchedProcesses:
     """Trains a config in a workdir, or goes on where its run stopped.
 
-    --config=FILE.py[:ARG]          the recipe; also a record's config.json
+    --config=NAME[:ARG]             a recipe by its name or FILE.py; also a record's config.json
     --config.path.to.key=value      overrides one key of it
     --workdir=DIR                   where the record goes: config, metrics, checkpoints, results
     --longer                        go on with a --config.train_for longer than the record's, or
@@ -140,12 +140,12 @@ def train(
                                       say all three themselves
 
     Examples:
-      python launch.py train --config=configs/digits_cnn.py --workdir=runs/digits
-      python launch.py train --config=configs/digits_cnn.py --workdir=runs/sgd \\
+      python launch.py train --config=digits_cnn --workdir=runs/digits
+      python launch.py train --config=digits_cnn --workdir=runs/sgd \\
           --config.optimizer.name=sgd --config.optimizer.learning_rate=0.1
-      python launch.py train --config=configs/digits_cnn.py --workdir=runs/digits --stretch \\
+      python launch.py train --config=digits_cnn --workdir=runs/digits --stretch \\
           --config.train_for='60 epochs'
-      python launch.py train --config=configs/digits_cnn.py --workdir=runs/two --processes=2
+      python launch.py train --config=digits_cnn --workdir=runs/two --processes=2
 
     SIGTERM or Ctrl-C, to any of several processes, saves and stops; the same command goes on.
     From Python, `config` may also be an ml_collections.ConfigDict or a dict.

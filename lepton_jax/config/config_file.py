@@ -15,6 +15,7 @@ from typing import Any
 
 from lepton_jax.config.config import Config
 from lepton_jax.config.plain import to_plain
+from lepton_jax.config.recipes import find_recipe
 from lepton_jax.config.renamed import refuse_old_name
 from lepton_jax.config.user_file import call_user_function
 from lepton_jax.config.validation import start_anew, validate_config
@@ -28,7 +29,8 @@ anything else is the value itself."""
 
 
 def load_config(path: str, overrides: Overrides | None = None) -> tuple[Config, list[str]]:
-    """Loads and validates the config at `path`: `FILE.py[:arg]`, or a record's config.json.
+    """Loads and validates the config at `path`: `FILE.py[:arg]`, a record's config.json, or the
+    name of a recipe, `digits_cnn[:arg]`.
 
     Returns the config, and a note for each component whose section an override replaced.
 
@@ -36,7 +38,8 @@ def load_config(path: str, overrides: Overrides | None = None) -> tuple[Config, 
       UserError: naming the file and what is wrong with it, or every fault of the config.
     """
     path = os.path.expanduser(path)
-    file, _, arg = path.partition(":") if not os.path.exists(path) else (path, "", "")
+    file, _, arg = path.partition(":") if not os.path.isfile(path) else (path, "", "")
+    file = find_recipe(file)
     fields = _read_json(file) if file.endswith(".json") else _read_python(file, arg)
     return _validate_overridden(fields, overrides or {}, file)
 
@@ -116,9 +119,9 @@ def _read_python(file: str, arg: str) -> Any:
     from ml_collections import ConfigDict
 
     if not file.endswith(".py"):
-        recipe = f"configs/{file}.py"
-        near = f" (did you mean {recipe!r}?)" if os.path.isfile(recipe) else ""
-        raise UserError(f"a config is a .py file (or a record's config.json), got {file!r}{near}")
+        raise UserError(
+            f"a config is a recipe's name, a .py file, or a record's config.json, got {file!r}"
+        )
     config = call_user_function(
         file,
         "get_config",

@@ -24,6 +24,7 @@ from lepton_jax.console import format_command
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.export import isolated
 from lepton_jax.export.heldout import HeldOut, find_bundle_kind, load_test_set
+from lepton_jax.installation import format_install
 from lepton_jax.io.atomic import is_leftover, replace_file
 from lepton_jax.io.timestamps import utc_timestamp
 from lepton_jax.serving import loader
@@ -305,7 +306,8 @@ def _link_packages(folder: Path, packages: Sequence[str] = PACKAGES) -> None:
     for name in packages:
         spec = find_spec(name)
         if spec is None or spec.origin is None:
-            raise WorkError(f"a bundle's process needs the package {name!r}: pip install it")
+            cure = format_install(name)
+            raise WorkError(f"a bundle's process needs the package {name!r}: {cure}")
         package = Path(spec.origin).parent
         (folder / name).symlink_to(package)
         for libraries in package.parent.glob("*.libs"):

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from lepton_jax.errors import UserError
+from lepton_jax.installation import format_install
 
 # B batch, E examples, N true boxes, D predictions, T thresholds, R recalls, K classes.
 
@@ -33,7 +34,7 @@ class AveragePrecision:
         except ImportError:
             raise UserError(
                 "the mean average precision of boxes needs the package pycocotools: "
-                "pip install 'pycocotools>=2.0.10'"
+                + format_install("pycocotools")
             ) from None
         self._classes = tuple(classes)
 

@@ -57,7 +57,7 @@ def _load_data(config: Config, look_only: bool) -> Dataset:
     except UserError as e:
         raise UserError(
             f"{e}\nTo plan without the data set, give the recipe its stand-in: "
-            "--config=FILE.py:synthetic, where the recipe has one"
+            "--config=NAME:synthetic, where the recipe has one"
         ) from None
 
 

@@ -14,13 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.installation import format_install
 from lepton_jax.perf.chips import CHIPS, Chip
 
 KNOWN = "v4:4x4x4, v5e:2x2, v5e:16x16, v5p:2x2x1, v6e:4x4, 2xv6e:4x4 (two slices), a100:8, h100:8"
-INSTALL_TPU = "pip install '.[plan-tpu]' in the repository (libtpu, 0.7 GB; no TPU is needed)"
-INSTALL_GPU = (
-    "pip install '.[plan-gpu]' in the repository (CUDA libraries, 4.5 GB; no GPU is needed)"
-)
 
 
 @dataclass(frozen=True)
@@ -100,7 +97,7 @@ def _tpus(topology: Topology) -> Sequence[Any]:
     except ImportError:
         raise UserError(
             f"--topology={topology.name} is compiled by libtpu, which is not installed: "
-            f"{INSTALL_TPU}"
+            f"{format_install('plan-tpu')} (libtpu, 0.7 GB; no TPU is needed)"
         ) from None
     from jax.experimental import topologies
 
@@ -136,6 +133,7 @@ def _gpus(topology: Topology) -> Sequence[Any]:
     except Exception as e:  # noqa: BLE001 - jaxlib raises RuntimeError and its own kinds
         raise UserError(
             f"--topology={topology.name} is compiled by XLA's CUDA plug-in, which does not answer "
-            f"({str(e).splitlines()[0]}): {INSTALL_GPU}"
+            f"({str(e).splitlines()[0]}): {format_install('plan-gpu')} "
+            "(CUDA libraries, 4.5 GB; no GPU is needed)"
         ) from None
     return description.devices

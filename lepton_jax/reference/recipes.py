@@ -2,10 +2,12 @@
 
 import ast
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from lepton_jax.config.recipes import Folder, list_recipes
 from lepton_jax.console import format_program
 from lepton_jax.errors import UserError, did_you_mean
 from lepton_jax.reference.docstrings import read_docstring, split_sentence
@@ -13,7 +15,7 @@ from lepton_jax.reference.docstrings import read_docstring, split_sentence
 _FACT = re.compile(r"(After|Expected|Cost): (.*?)(?=\s(?:After|Expected|Cost|Run):|\n\n|\Z)", re.S)
 
 FUNCTIONS = {"recipe": "get_config", "experiment": "get_experiment"}
-FOLDERS = {"recipe": "configs", "experiment": "experiments"}
+FOLDERS: Mapping[str, Folder] = {"recipe": "configs", "experiment": "experiments"}
 
 
 @dataclass(frozen=True)
@@ -106,5 +108,4 @@ def read_named(kind: str, name: str) -> Recipe:
 
 
 def _files(kind: str) -> dict[str, Path]:
-    folder = Path(__file__).parent.parent.parent / FOLDERS[kind]
-    return {path.stem: path for path in sorted(folder.glob("*.py"))}
+    return {name: Path(file) for name, file in list_recipes(FOLDERS[kind]).items()}

@@ -9,6 +9,7 @@ from lepton_jax.ablation.question.experiment import Distribution, Experiment, Se
 from lepton_jax.config import config_file
 from lepton_jax.config.config_file import parse_literal
 from lepton_jax.config.plain import to_plain
+from lepton_jax.config.recipes import find_recipe
 from lepton_jax.config.schema import Seed, coerce_value
 from lepton_jax.config.user_file import call_user_function
 from lepton_jax.console import say
@@ -33,12 +34,14 @@ def resolve_experiment(given: Any) -> Experiment:
 
 
 def load_experiment(path: str) -> Experiment:
-    """Loads and checks what `get_experiment()` of `FILE.py[:ARG]` returns.
+    """Loads and checks what `get_experiment()` returns, of `FILE.py[:ARG]` or of an experiment of
+    lepton_jax by its name, `mnist1d`.
 
     Raises:
       UserError: naming the file and what is wrong with it.
     """
-    file, _, arg = os.path.expanduser(path).partition(":")
+    name, _, arg = os.path.expanduser(path).partition(":")
+    file = find_recipe(name, "experiments")
     expected = "an experiment file defines get_experiment() and returns an Experiment"
     experiment = call_user_function(file, "get_experiment", arg, expected)
     if not isinstance(experiment, Experiment):

@@ -8,6 +8,7 @@ from typing import Any
 from lepton_jax.ablation.question.experiment import Distribution, Search
 from lepton_jax.ablation.question.trials import Trial
 from lepton_jax.errors import UserError
+from lepton_jax.installation import format_install
 from lepton_jax.io import files
 
 
@@ -103,10 +104,8 @@ def import_optuna() -> Any:
     try:
         import optuna
     except ModuleNotFoundError:
-        raise UserError(
-            "a search needs the package optuna: pip install 'optuna>=4.5', or "
-            "'.[search]' in the repository"
-        ) from None
+        cure = format_install("search")
+        raise UserError(f"a search needs the package optuna: {cure}") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from uuid import uuid4
 
 from lepton_jax.errors import UserError, WorkError
+from lepton_jax.installation import format_install
 from lepton_jax.io import files
 from lepton_jax.tracking.writers.batches import BatchedWriter, read_note
 
@@ -37,9 +38,8 @@ class WandB(BatchedWriter):
         try:
             import wandb
         except ImportError as e:
-            raise UserError(
-                "writers.wandb needs the package wandb: pip install '.[wandb]' in the repository"
-            ) from e
+            cure = format_install("wandb")
+            raise UserError(f"writers.wandb needs the package wandb: {cure}") from e
         local = files.is_local(workdir)
         if mode == "offline" and not local:
             raise UserError(
