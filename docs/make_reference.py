@@ -94,10 +94,11 @@ def _api_page() -> str:
     lines = [
         "# Python functions",
         "",
-        "Every command is a function of `lepton_jax.api`.",
+        "Every command is a function of `lepton_jax`, such as `lepton_jax.train`.",
         "",
         "Its arguments are the command's flags. It returns a result: `str()` of it is what the",
-        "command line prints, `as_json()` what `--json` prints.",
+        "command line prints, `as_json()` what `--json` prints. [In a notebook](../notebook.md)",
+        "tells of `load`, which opens a run, a bundle or a registered model, and of `build_loop`.",
         "",
     ]
     for name in COMMANDS.summaries:

@@ -1,4 +1,4 @@
-"""Every command of the command line as a function that a notebook can call.
+"""Every command of the command line as a function that a notebook can call; `load`, `build_loop`.
 
 Parameters are the command's flags. Each returns a record of what it did: `str()` of it is what the
 command line prints, `as_json()` what `--json` prints. Importing this module is light: a command
@@ -26,3 +26,7 @@ from lepton_jax.commands.submit import submit as submit
 from lepton_jax.commands.train import train as train
 from lepton_jax.commands.verify import verify as verify
 from lepton_jax.commands.watch import watch as watch
+from lepton_jax.errors import UserError as UserError
+from lepton_jax.errors import WorkError as WorkError
+from lepton_jax.notebook.build_loop import build_loop as build_loop
+from lepton_jax.notebook.load import load as load

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lepton_jax import __version__
 from lepton_jax.config.user_code import lacks_platform, misreads_environment
 from lepton_jax.console import format_table
 from lepton_jax.errors import UserError, WorkError
@@ -21,6 +20,7 @@ from lepton_jax.io.paths import cache_root
 from lepton_jax.tracking.mlflow_errors import without_password
 from lepton_jax.tracking.mlflow_store import store_exists, store_uri
 from lepton_jax.tracking.provenance import VARIABLES, count_visible_cpus, describe_devices
+from lepton_jax.version import __version__
 
 PACKAGES = (
     "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "ml-collections",

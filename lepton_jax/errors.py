@@ -28,9 +28,17 @@ class UserError(Exception):
         self.instead = instead
         self.try_line = try_line
 
+    def _render_traceback_(self) -> list[str]:
+        """Returns the lines that IPython shows in place of a traceback."""
+        return [f"UserError: {self}"]
+
 
 class WorkError(Exception):
     """The work itself failed (it diverged, the disk is full). Exit code 1, no traceback."""
+
+    def _render_traceback_(self) -> list[str]:
+        """Returns the lines that IPython shows in place of a traceback."""
+        return [f"WorkError: {self}"]
 
 
 _PASSING = frozenset(

@@ -63,6 +63,9 @@ class AblationResult:
             "report": self.report,
         }
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def __str__(self) -> str:
         counts = ", ".join(f"{n} {state}" for state, n in self.states.items())
         if self.stopped:

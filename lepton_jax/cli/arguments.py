@@ -6,10 +6,10 @@ A parameter's annotation says it, as that of a config key does: a type, a range,
 import functools
 import inspect
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, ParamSpec, TypeVar
 
-from lepton_jax.config.plain import to_plain
+from lepton_jax.config.plain import list_items, to_plain
 from lepton_jax.config.schema import PATH, Key, PathText, coerce_value, split_annotation
 from lepton_jax.errors import UserError
 
@@ -73,14 +73,3 @@ def read_path(value: Any) -> str:
       ValueError: where it is none, or is empty.
     """
     return os.path.expanduser(coerce_value(to_plain(value), PathText))
-
-
-def list_items(value: Any) -> Sequence[Any]:
-    """Returns the items of a list, and of anything that is one item itself a list of it.
-
-    A text, bytes, a path and an array are one item.
-    """
-    one = str | bytes | os.PathLike | Mapping
-    if isinstance(value, one) or hasattr(value, "dtype") or not isinstance(value, Iterable):
-        return [value]
-    return list(value)

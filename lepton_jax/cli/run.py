@@ -11,7 +11,6 @@ import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
-from lepton_jax import __version__
 from lepton_jax.cli.document import format_document
 from lepton_jax.cli.failures import check_xla_flags, explain_failure
 from lepton_jax.cli.help import HELP_WORDS, format_help
@@ -20,6 +19,7 @@ from lepton_jax.cli.table import Commands
 from lepton_jax.console import format_command, say, secure_streams
 from lepton_jax.errors import UserError, WorkError, exit_code_of_error
 from lepton_jax.result import Result, StreamedResult, exit_code_of
+from lepton_jax.version import __version__
 
 
 def main(commands: Commands, line: Sequence[str] | None = None) -> None:

@@ -11,12 +11,13 @@ from lepton_jax.cli.arguments import command
 from lepton_jax.config.schema import NaturalInt, PathText
 from lepton_jax.console import can_show, format_command
 from lepton_jax.errors import UserError, WorkError
+from lepton_jax.notebook.answers import draw_answers
 
 if TYPE_CHECKING:
     from lepton_jax.answers.kind import Shown
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Predictions:
     """Answers of a bundle, in the order of the inputs."""
 
@@ -34,6 +35,12 @@ class Predictions:
     def as_json(self) -> dict[str, Any]:
         answers = [a.as_json() for a in self.answers]
         return {"id": self.id, "source": self.source, "answers": answers}
+
+    def __repr__(self) -> str:
+        return f"{len(self.answers)} answers by {self.source}"
+
+    def _repr_html_(self) -> str:
+        return draw_answers(self.answers)
 
     def __str__(self) -> str:
         blocks = can_show("░▒▓█▀", sys.stdout)
@@ -101,10 +108,11 @@ def predict(
 
     try:
         loaded, source = open_bundle(bundle or None, model or None)
-        answers, note = answer_inputs(loaded, inputs, examples, kind)
+        found = answer_inputs(loaded, inputs, examples, kind)
     except loader.InputError as e:
         raise UserError(str(e)) from None
     except loader.BundleError as e:
         raise WorkError(str(e)) from None
     flag = f"--bundle={shlex.quote(bundle)}" if bundle else f"--model={shlex.quote(model)}"
-    return Predictions(loaded.id, source, answers, flag, expected_input(loaded), note)
+    takes = expected_input(loaded)
+    return Predictions(loaded.id, source, found.answers, flag, takes, found.note)

@@ -71,6 +71,11 @@ def submit(
         e.try_line = None  # which would be a line without `submit`
         raise
     arguments = check_arguments(COMMANDS.find_of(command), arguments)
+    if command[0] == "train" and (arguments["fresh"] or not arguments["workdir"]):
+        raise UserError(
+            "submit: train needs a --workdir, and no --fresh: a job that is started again goes on "
+            "in the same folder"
+        )
     if "config" in arguments:
         from lepton_jax.config.config_file import resolve_config
 

@@ -4,22 +4,23 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from lepton_jax.cli.arguments import command
 from lepton_jax.config.schema import NaturalInt, PathText, PositiveInt
 from lepton_jax.console import format_command, say
+from lepton_jax.errors import UserError
+from lepton_jax.notebook.run import Run
+from lepton_jax.notebook.split_results import name_results
 from lepton_jax.tracking.best import BestStep
 
 
-@dataclass(frozen=True)
-class TrainingResult:
-    """Where the record of a run is, how far it went, and what `test` says."""
+@dataclass(frozen=True, eq=False, repr=False)
+class TrainingResult(Run):
+    """A run that was trained, and how far it went."""
 
-    workdir: str
-    step: int
     total_steps: int
-    results: Mapping[str, Any]
     stopped: bool
     taken: int
     """How many of the steps this command took; the others were in the record."""
@@ -44,8 +45,7 @@ class TrainingResult:
             done = f"Stopped at step {self.step:,} of {self.total_steps:,}, all saved."
             lines = [
                 f"{done} {best}".rstrip(),
-                f"The record is in {self.workdir}; the same command goes on from there, or resume "
-                "with: "
+                f"The record is in {self.workdir}; it goes on from there with: "
                 + format_command(
                     "train", config=f"{self.workdir}/config.json", workdir=self.workdir
                 ),
@@ -113,9 +113,10 @@ class LaunchedProcesses:
 @command
 def train(
     config: Any,
-    workdir: PathText,
+    workdir: PathText = "",
     *,
-    overrides: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    fresh: bool = False,
     longer: bool = False,
     stretch: bool = False,
     dry_run: bool = False,
@@ -128,7 +129,9 @@ def train(
 
     --config=NAME[:ARG]             a recipe by its name or FILE.py; also a record's config.json
     --config.path.to.key=value      overrides one key of it
-    --workdir=DIR                   where the record goes: config, metrics, checkpoints, results
+    --workdir=DIR                   where the record goes: config, metrics, checkpoints, results;
+                                    without it a new folder, runs/NAME-1, runs/NAME-2 ...
+    --fresh                         a new run, also where DIR holds one: in DIR-2, DIR-3 ...
     --longer                        go on with a --config.train_for longer than the record's, or
                                       with other --config.early_stopping keys
     --stretch                       the same, with the schedule drawn anew over the whole length
@@ -147,13 +150,20 @@ def train(
           --config.train_for='60 epochs'
       python launch.py train --config=digits_cnn --workdir=runs/two --processes=2
 
-    SIGTERM or Ctrl-C, to any of several processes, saves and stops; the same command goes on.
+    SIGTERM or Ctrl-C, to any of several processes, saves and stops; the same command, with the
+    same --workdir, goes on.
     From Python, `config` may also be an ml_collections.ConfigDict or a dict.
     """
+    is_new = fresh or not workdir
+    if is_new and (longer or stretch):
+        raise UserError(
+            f"train: --{'longer' if longer else 'stretch'} goes on with a run that is there; give "
+            "its --workdir, and no --fresh"
+        )
     from lepton_jax.config.config_file import resolve_config
     from lepton_jax.io import files
 
-    files.check_can_make(workdir)
+    files.check_can_make(workdir or "runs")
     resolved, notes = resolve_config(config, overrides or {})
     if processes != 1:
         from lepton_jax.cluster.launcher import launch_processes
@@ -168,28 +178,31 @@ def train(
     if dry_run:
         from lepton_jax.training.dry_run import describe_run
 
-        longer = longer or stretch
-        return TrainDryRun(*describe_run(resolved, launch, workdir, longer=longer))
+        longer, place = longer or stretch, "" if is_new else workdir
+        return TrainDryRun(*describe_run(resolved, launch, place, longer=longer))
 
-    if find_slot(launch, resolved.hang_timeout) is None:  # before data are read
+    if not is_new and find_slot(launch, resolved.hang_timeout) is None:  # before data are read
         from lepton_jax.training.finished import find_finished
         from lepton_jax.training.resume import check_workdir
 
         check_workdir(workdir, resolved, longer or stretch)
         if found := find_finished(resolved, workdir):
             step = found.record.status()["step"]
-            results = found.record.results()
-            return TrainingResult(workdir, step, step, results, False, 0, best=found.best)
+            results = name_results(found.record.results())
+            return TrainingResult(workdir, step, results, step, False, 0, best=found.best)
 
+    from lepton_jax.tracking.new_workdir import make_workdir, name_run
     from lepton_jax.training import train
 
+    make = partial(make_workdir, workdir, name_run(config, resolved)) if is_new else None
     run = train.train(
         resolved, workdir, longer=longer, stretch=stretch,
         command=[os.path.basename(sys.argv[0]), *sys.argv[1:]], launch=launch,
+        make_workdir=make,
     )  # fmt: skip
     taken = run.step - run.first
     return TrainingResult(
-        run.workdir, run.step, run.total_steps, run.results, run.stopped, taken,
+        run.workdir, run.step, name_results(run.results), run.total_steps, run.stopped, taken,
         str(run.ended_early or ""), run.best,
     )  # fmt: skip
 

@@ -292,6 +292,8 @@ def resolve_component(kind: str, name: str) -> Callable[..., Any]:
     except AttributeError:
         module = importlib.import_module(module_name)
         near = did_you_mean(attribute, [n for n in vars(module) if not n.startswith("_")])
+        if module_name == "__main__":
+            near += "; it was defined in a notebook or a script: define it here before it is used"
         raise ValueError(
             f"{kind} {name!r}: module {module_name!r} has no {attribute!r}{near}"
         ) from None

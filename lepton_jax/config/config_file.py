@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from typing import Any
 
-from lepton_jax.config.config import Config
+from lepton_jax.config.config import Config, find_user_modules
 from lepton_jax.config.plain import to_plain
 from lepton_jax.config.recipes import find_recipe
 from lepton_jax.config.renamed import refuse_old_name
@@ -77,7 +77,13 @@ def _validate_overridden(fields: Any, overrides: Overrides, name: str) -> tuple[
         fields = ConfigDict(fields)
     notes = _override(fields, overrides)
     given = flatten_dict(to_plain(overrides))
-    return validate_config(_to_tree(fields), name, notes, given), notes
+    config = validate_config(_to_tree(fields), name, notes, given)
+    if "__main__" in find_user_modules(config):
+        notes.append(
+            "parts of this config are defined in __main__ (a notebook, a script): its record is "
+            "loaded only where they are; a part in a module, 'my_pkg.parts:Name', is found anywhere"
+        )
+    return config, notes
 
 
 def _to_tree(fields: Any, path: str = "") -> Any:
@@ -150,7 +156,7 @@ def _override(config: Any, overrides: Overrides) -> list[str]:
             refuse_old_name(path, values[path])
             *sections, name = path.split(".")
             target = _enter_section(config, sections, path)
-            now, value = _value_of(target, name), values[path]
+            now, value = to_plain(_value_of(target, name)), values[path]
             if name == "name" and now not in (None, value):
                 notes += start_anew(target, sections, value, values)
             is_word = isinstance(now, str) and value != "None"

@@ -286,8 +286,12 @@ def _read_component(
     name = tree.get("name", default_name)
     if not isinstance(name, str) or not name:
         cure = ""
-        if isinstance(name, type) or callable(name):
-            cure = f"; expected '{name.__module__}:{getattr(name, '__qualname__', name)}'"
+        if callable(name):  # a class that can be imported is its name by now, see `to_plain`
+            called = getattr(name, "__name__", type(name).__name__)
+            cure = (
+                "; it cannot be found by a name: define it at the top of a module, "
+                f"my_pkg/parts.py, and give 'my_pkg.parts:{called}' or the class"
+            )
         faults.add(
             join_key(path, "name"), f"expected the name of a {kind}, got {quote(name)}{cure}"
         )

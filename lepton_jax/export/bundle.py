@@ -25,7 +25,7 @@ from lepton_jax.errors import UserError, WorkError
 from lepton_jax.export import stablehlo
 from lepton_jax.export.exportable import Exportable
 from lepton_jax.export.lineage import build_lineage, check_clean, scrub_values
-from lepton_jax.export.raw_inputs import image_decoding, text_encoding
+from lepton_jax.export.raw_inputs import describe_inputs
 from lepton_jax.export.replaced import describe_replaced
 from lepton_jax.export.verify import TOLERANCE
 from lepton_jax.io.atomic import replace_folder
@@ -172,20 +172,8 @@ def _check_answer(model: Exportable, outputs: Mapping[str, np.ndarray]) -> None:
 
 def _signature(model: Exportable, outputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Returns what goes in and what comes out, as signature.json says it."""
-    signature = {
-        "answer": model.answer,
-        "decoding": image_decoding(model),
-        "inputs": {
-            k: {"dtype": str(np.dtype(s.dtype)), "shape": list(s.shape)}
-            for k, s in model.input_fields.items()
-        },
-        "labels": list(model.classes),
-        "outputs": {
-            k: {"dtype": str(y.dtype), "shape": list(y.shape[1:])} for k, y in outputs.items()
-        },
-    }
-    text = text_encoding(model)
-    return {**signature, "text": text} if text else signature
+    described = {k: {"dtype": str(y.dtype), "shape": list(y.shape[1:])} for k, y in outputs.items()}
+    return {**describe_inputs(model), "outputs": described}
 
 
 def _results_at_step(model: Exportable) -> dict[str, Any]:

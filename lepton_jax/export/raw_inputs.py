@@ -13,7 +13,24 @@ OF_THE_TRUTH = ("pad_boxes", "drop_empty_boxes")
 """Host transforms that leave the image as it is."""
 
 
-def image_decoding(model: Exportable) -> dict[str, Any] | None:
+def describe_inputs(model: Exportable) -> dict[str, Any]:
+    """Returns what goes into a model and of what kind its answers are, as signature.json says it:
+    `inputs`, `decoding` of images, `text` where texts are taken, `answer`, `labels`.
+    """
+    signature = {
+        "answer": model.answer,
+        "decoding": _image_decoding(model),
+        "inputs": {
+            k: {"dtype": str(np.dtype(s.dtype)), "shape": list(s.shape)}
+            for k, s in model.input_fields.items()
+        },
+        "labels": list(model.classes),
+    }
+    text = _text_encoding(model)
+    return {**signature, "text": text} if text else signature
+
+
+def _image_decoding(model: Exportable) -> dict[str, Any] | None:
     """Returns the steps from an image file to the input: the host pipeline, then mode and size.
 
     Returns None where there is no one image input. Also None where the pipeline has steps of the
@@ -46,7 +63,7 @@ def image_decoding(model: Exportable) -> dict[str, Any] | None:
     return {"input": name, "steps": steps}
 
 
-def text_encoding(model: Exportable) -> dict[str, Any] | None:
+def _text_encoding(model: Exportable) -> dict[str, Any] | None:
     """Returns how a text becomes the inputs.
 
     Returns None where the data has no texts, or the model takes inputs that are not made of them.

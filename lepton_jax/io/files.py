@@ -215,6 +215,28 @@ def make_dir(path: Path) -> None:
         _path(path).mkdir(parents=True, exist_ok=True)
 
 
+def make_new_dir(path: Path) -> bool:
+    """Creates a folder and those above it. Returns False where something is there already.
+
+    On a disk, of several processes one alone gets True.
+    """
+    with _naming(path, "create"):
+        if not is_local(path):
+            return not _path(path).exists()
+        try:
+            os.makedirs(path)
+        except FileExistsError:
+            return False
+        return True
+
+
+def remove_empty_dir(path: Path) -> None:
+    """Removes a local folder, unless there is something in it."""
+    if is_local(path):
+        with contextlib.suppress(OSError):
+            os.rmdir(path)
+
+
 def remove(path: Path) -> None:
     """Removes a file; it may be absent."""
     with _naming(path, "remove"):

@@ -189,12 +189,15 @@ class Placement:
         with_mesh.__name__ = getattr(function, "__name__", "function")
         return with_mesh
 
-    def compile_step(self, step: Callable[..., Any], state: Any, inputs: Any) -> Any:
-        """Compiles `step(state, sums, *inputs) -> (state, sums)`; its state is donated.
+    def compile_step(
+        self, step: Callable[..., Any], state: Any, inputs: Any, *, donate: bool = True
+    ) -> Any:
+        """Compiles `step(state, sums, *inputs) -> (state, sums)`.
 
         Main arguments:
           state: the shardings of the state.
           inputs: a tuple of prefix trees of `PartitionSpec`, one for each of the further arguments.
+          donate: whether the state that a step is given may not be used afterwards.
         """
         if self.manual:
             on_mesh = jax.shard_map(
@@ -208,7 +211,8 @@ class Placement:
             on_mesh.__name__ = step.__name__
         else:
             on_mesh = self.traced(step)
-        return jax.jit(on_mesh, donate_argnums=0, out_shardings=(state, self.replicated))
+        donated = (0,) if donate else ()
+        return jax.jit(on_mesh, donate_argnums=donated, out_shardings=(state, self.replicated))
 
     def compile_sums(self, function: Callable[..., Any]) -> Any:
         """Compiles a function of (state, batch) that adds up over the whole batch."""

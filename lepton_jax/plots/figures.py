@@ -30,14 +30,20 @@ _ANNOTATED = 20
 
 
 def draw_learning_curves(rows: Sequence[Row], path: Path) -> None:
-    """Draws one panel a metric, the loss first, with a line for each split.
+    """Draws what `compose_learning_curves` returns.
+
+    Raises:
+      UserError, WorkError: as `files.write_bytes`.
+    """
+    save_figure(compose_learning_curves(rows), path)
+
+
+def compose_learning_curves(rows: Sequence[Row]) -> "Figure":
+    """Composes one panel a metric, the loss first, with a line for each split.
 
     Args:
       rows: the record's, `{"step": 50, "train/loss": 0.4}`. Numbers that are not finite are left
         out.
-
-    Raises:
-      UserError, WorkError: as `files.write_bytes`.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -67,7 +73,7 @@ def draw_learning_curves(rows: Sequence[Row], path: Path) -> None:
         axes.grid(alpha=0.25, linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False)
-    save_figure(figure, path)
+    return figure
 
 
 def draw_confusion_matrix(matrix: Any, classes: Sequence[str], path: Path) -> None:

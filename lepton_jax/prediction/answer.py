@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,17 +13,25 @@ from lepton_jax.prediction.inputs import gather_inputs
 from lepton_jax.serving.loader import Bundle
 
 
+@dataclass(frozen=True)
+class Answered:
+    """Answers to inputs, in their order."""
+
+    answers: tuple[Shown, ...]
+    outputs: dict[str, np.ndarray]
+    """What the model computed, `[N, ...]` by name."""
+    note: str
+    """Why the answers are shown as numbers, where their kind is not known here or is code of a
+    user's own; else ''."""
+
+
 def answer_inputs(
     bundle: Bundle, inputs: Sequence[Any], examples: int, kind_name: str = ""
-) -> tuple[tuple[Shown, ...], str]:
+) -> Answered:
     """Predicts for the bundle's first held-out `examples` and for `inputs`, all in one batch.
 
     Args:
       kind_name: the kind by which the answers are shown; "" for the one that the bundle names.
-
-    Returns:
-      The answers, and a sentence where they are shown as numbers because the bundle's kind of
-      answer is not known here or is code of a user's own; else "".
 
     Raises:
       UserError: when an input cannot be read, or there is no kind of that name.
@@ -43,7 +52,7 @@ def answer_inputs(
         kind.describe(r.name, r.fields, {k: v[i] for k, v in outputs.items()}, r.truth, bundle)
         for i, r in enumerate(raw)
     )
-    return answers, note
+    return Answered(answers, outputs, note)
 
 
 def _choose_kind(of_bundle: str, by_user: str) -> tuple[Kind, str]:

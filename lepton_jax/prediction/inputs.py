@@ -43,6 +43,8 @@ def gather_inputs(bundle: Bundle, inputs: Sequence[Any], examples: int) -> list[
 
 def _read(bundle: Bundle, i: int, source: Any) -> list[RawInput]:
     """Reads the `i`-th input that a user names: one, or as many as its array holds."""
+    if isinstance(source, Mapping):
+        return _from_fields(bundle, f"input {i}", source)
     takes_seeds = bundle.signature["inputs"].keys() == {"seed"}
     if takes_seeds and isinstance(source, int | np.integer):
         source = str(source)
@@ -148,6 +150,28 @@ def _from_array(bundle: Bundle, name: str, array: np.ndarray) -> list[RawInput]:
         )
     names = [name] if batch is not array else [f"{name}[{i}]" for i in range(len(batch))]
     return [RawInput(n, {key: x}) for n, x in zip(names, batch, strict=True)]
+
+
+def _from_fields(bundle: Bundle, name: str, fields: Mapping[str, Any]) -> list[RawInput]:
+    """Takes a batch of the bundle's inputs by their names, `[N, ...]` each; others are left out."""
+    declared = bundle.signature["inputs"]
+    if missing := [key for key in declared if key not in fields]:
+        raise UserError(
+            f"{name}: the model takes {', '.join(declared)}; {', '.join(missing)} is not among "
+            f"{', '.join(map(str, fields)) or 'nothing'}"
+        )
+    rows = {key: np.asarray(fields[key]) for key in declared}
+    for key, x in rows.items():
+        spec = declared[key]
+        if list(x.shape[1:]) != spec["shape"] or x.dtype != np.dtype(spec["dtype"]):
+            raise UserError(
+                f"{name}: {key!r}: expected a batch of {spec['dtype']} {spec['shape']}, got "
+                f"{x.dtype} {list(x.shape)}"
+            )
+    counts = {len(x) for x in rows.values()}
+    if len(counts) != 1:
+        raise UserError(f"{name}: expected as many rows of each field, got {sorted(counts)}")
+    return [RawInput(f"{name}[{i}]", {k: x[i] for k, x in rows.items()}) for i in range(*counts)]
 
 
 def _read_array(path: str) -> np.ndarray:

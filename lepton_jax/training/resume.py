@@ -56,9 +56,9 @@ def check_same_config(record: Record, config: Config, longer: bool) -> None:
     length = [c for c in changed if c.startswith(("train_for:", "early_stopping."))]
     refused = [c for c in changed if not (longer and c in length)]
     if refused:
-        hint = "choose another --workdir"
+        hint = "--fresh trains in a new folder beside it, or choose another --workdir"
         if refused == length:
-            hint = "to go on for longer, add --longer; for a shorter run choose another --workdir"
+            hint = "to go on for longer, add --longer; for a shorter run --fresh takes a new folder"
         raise UserError(
             "\n  ".join([f"{workdir} holds a run of another config; {hint}:", *refused])
         )

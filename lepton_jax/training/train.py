@@ -17,6 +17,7 @@ from lepton_jax.console import say
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.evaluation.alignment import align_examples
 from lepton_jax.evaluation.samples import generate_samples
+from lepton_jax.io import files
 from lepton_jax.perf.utilization import Utilization
 from lepton_jax.plots import figures
 from lepton_jax.plots.record import draw_record
@@ -59,6 +60,7 @@ def train(
     until: int = 0,
     launch: Launch = BY_ENVIRONMENT,
     among: OneOfSeveral | None = None,
+    make_workdir: Callable[[], str] | None = None,
 ) -> RunOutcome:
     """Trains `config` in `workdir`, or goes on where a run of it stopped.
 
@@ -71,6 +73,7 @@ def train(
       until: stops after so many steps of the whole run; 0: at its end.
     Other arguments:
       among: which trial this is, where others run as well: no lines at the start are said then.
+      make_workdir: makes the folder of a new run, in the place of `workdir`.
 
     Raises:
       UserError: when the workdir holds another run, or is in use.
@@ -80,6 +83,10 @@ def train(
         processes = stack.enter_context(
             join_processes(launch, config.hang_timeout, config.heartbeat)
         )
+        if make_workdir:
+            workdir = processes.share("workdir", make_workdir)
+            if processes.first:
+                stack.callback(files.remove_empty_dir, workdir)  # of a start that failed
         processes.share("claim", lambda: bool(stack.enter_context(claim(workdir))))
         processes.share("failed start", lambda: free_workdir(workdir, config, longer or stretch))
         tell = say if processes.first and not among else (lambda line: None)
@@ -290,9 +297,7 @@ class _Run:
         """Says what is left of the run when one of its processes is lost."""
         steps = self.checkpoints.steps()
         last = f"The last checkpoint is step {steps[-1]}" if steps else "There is no checkpoint yet"
-        return (
-            f"{last}; the same command goes on from there. The record is in {self.record.workdir}"
-        )
+        return f"{last}; the same command goes on from there, with --workdir={self.record.workdir}"
 
     def _say(self, message: str) -> None:
         if self.processes.first:

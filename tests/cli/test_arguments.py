@@ -16,10 +16,11 @@ from lepton_jax.ablation.question.experiment_file import (
     resolve_experiment,
 )
 from lepton_jax.ablation.question.trials import expand_trials
-from lepton_jax.cli.arguments import command, list_items
+from lepton_jax.cli.arguments import command
 from lepton_jax.cli.parse import parse_line
 from lepton_jax.cli.table import Commands
 from lepton_jax.commands import COMMANDS, find_command
+from lepton_jax.config.plain import list_items
 from lepton_jax.config.schema import PATH, RANGES, PathText, PositiveInt, Seed, split_annotation
 from lepton_jax.config.validation import validate_config
 from lepton_jax.errors import UserError

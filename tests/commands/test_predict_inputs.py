@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from lepton_jax import api
-from lepton_jax.cli.arguments import list_items
+from lepton_jax.config.plain import list_items
 from lepton_jax.errors import UserError
 from lepton_jax.prediction.inputs import gather_inputs
 from lepton_jax.serving.loader import Bundle, InputError

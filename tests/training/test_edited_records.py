@@ -254,7 +254,7 @@ def test_a_checkpoint_of_several_runs_holds_what_each_stands_on(tmp_path: Path):
 
 
 def test_a_finished_run_that_is_given_again_says_that_nothing_was_left():
-    again = TrainingResult("w", 12, 12, {}, stopped=False, taken=0)
+    again = TrainingResult("w", 12, {}, 12, stopped=False, taken=0)
     assert str(again).startswith("Nothing was left to do: the run has its 12 steps.")
-    first = TrainingResult("w", 12, 12, {}, stopped=False, taken=12)
+    first = TrainingResult("w", 12, {}, 12, stopped=False, taken=12)
     assert str(first).startswith("Trained 12 steps.")

@@ -1,0 +1,44 @@
+# %% [markdown]
+# # Ask a question
+#
+# How does the accuracy depend on the learning rate? Four runs answer: two rates, two seeds. They
+# share one compiled program and are trained at once.
+
+# %% parameters
+import lepton_jax as lj
+
+RECIPE = "digits_cnn"
+SHORT = {"train_for": "2 epochs", "schedule.warmup": "20 steps"}
+
+# %%
+result = lj.ablate(
+    "runs/rates",
+    config=RECIPE,
+    overrides=SHORT,
+    vary={"optimizer.learning_rate": [3e-4, 3e-3]},
+    seeds=2,
+    metric="accuracy",
+)
+print(result)
+
+# %% [markdown]
+# The same call goes on with what is left: with more seeds, only the added ones are trained.
+# The page `report.html` shows the curves, the intervals and a table for a paper.
+
+# %%
+result.report
+
+# %% [markdown]
+# Every trial has a record of its own, as any run.
+
+# %%
+table = lj.runs("runs/rates", columns=["name", "optimizer.learning_rate", "seed", "test/accuracy"])
+print(table)
+
+# %%
+best = max(table.rows, key=lambda row: row["test/accuracy"])
+trial = lj.load(f"runs/rates/{best['name']}")
+trial.history
+
+# %%
+trial
