@@ -23,7 +23,6 @@ import jax
 import pytest
 
 import lepton_jax
-from lepton_jax.ablation.report import curves
 from lepton_jax.plots import figures
 from lepton_jax.tracking.chain import Basis, split_lines
 from lepton_jax.training.checkpoints import Checkpoints
@@ -77,8 +76,7 @@ def blank_figures() -> Iterator[None]:
         return buffer.getvalue()
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in (figures, curves):
-            patch.setattr(module, "render_figure", blank)
+        patch.setattr(figures, "render_figure", blank)
         yield
 
 
@@ -122,8 +120,7 @@ def tiny_run(shared: Path) -> Callable[[str], Path]:
 @pytest.fixture
 def rendered_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Renders figures in this test."""
-    for module in (figures, curves):
-        monkeypatch.setattr(module, "render_figure", RENDER)
+    monkeypatch.setattr(figures, "render_figure", RENDER)
 
 
 @pytest.fixture

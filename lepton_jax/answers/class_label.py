@@ -55,14 +55,21 @@ class ClassKind:
     def caption_worst(
         self, example: Mapping[str, Any], row: Arrays, classes: Sequence[str]
     ) -> str | None:
-        """Writes the true class, the answer and its probability, the loss in nats, the place."""
+        """Writes the answer, the true class, the probability, the loss in nats, and the place."""
         if "label" not in row or np.ndim(row["label"]):
             return None
         # The record keeps what is no number as text.
         probability, loss = float(example["confidence"]), float(example["loss"])
-        said = f"said {classes[int(example['answer'])]} ({probability:.0%})"
+        said = f"said {classes[int(example['answer'])]}"
         true = classes[int(row["label"])]
-        return f"{true}\n{said}\nloss {loss:.2f}, no. {example['example']}"
+        numbers = f"{probability:.0%}, loss {loss:.2f}, no. {example['example']}"
+        return f"{said}\ntrue {true}\n{numbers}"
+
+    def is_right(self, example: Mapping[str, Any], row: Arrays) -> bool | None:
+        """Tells whether the answer is the true class."""
+        if "label" not in row or np.ndim(row["label"]):
+            return None
+        return int(example["answer"]) == int(row["label"])
 
 
 def _name_class(reader: Reader, label: int) -> str:

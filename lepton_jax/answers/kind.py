@@ -1,8 +1,8 @@
 """The contract of a kind of answer, and how a task's `answer` names one.
 
 A kind says which outputs of `predict` are the answer, how two answers compare, and how one is shown
-beside its truth. Two further protocols are optional: `MeasuredAgain` and `KeepsWorst`. Everything
-here works on NumPy arrays and imports no JAX.
+beside its truth. Three further protocols are optional: `MeasuredAgain`, `KeepsWorst` and
+`JudgesWorst`. Everything here works on NumPy arrays and imports no JAX.
 """
 
 from collections.abc import Mapping, Sequence
@@ -150,6 +150,15 @@ class KeepsWorst(Protocol):
         `example` is its entry in the record: what `worst` kept, `example`, its place in the split,
         and `loss`. `row` is the example. None where it cannot be said.
         """
+        ...
+
+
+@runtime_checkable
+class JudgesWorst(Protocol):
+    """A kind that tells which of the worst examples have a wrong answer: they are drawn first."""
+
+    def is_right(self, example: Mapping[str, Any], row: Arrays) -> bool | None:
+        """Tells whether the answer is the truth; arguments as `KeepsWorst.caption_worst` gets."""
         ...
 
 

@@ -48,7 +48,7 @@ def augment(
     --examples=6                    images, a row each: the first of the run's first batch
 
     Examples:
-      python launch.py augment --config=cifar10_resnet20:synthetic
+      python launch.py augment --config=digits_cnn
       python launch.py augment --config=digits_cnn --out=mixed.png \\
           --config.data.augment='flip|mixup(0.2)'
     """

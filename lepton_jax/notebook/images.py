@@ -26,7 +26,7 @@ class GeneratedImages:
         return f"{count} images {self.array.dtype} {shape}"
 
     def _repr_png_(self) -> bytes:
-        from lepton_jax.plots.figures import draw_image_grid
+        from lepton_jax.plots.grids import draw_image_grid
 
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "samples.png"

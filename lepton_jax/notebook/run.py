@@ -65,10 +65,11 @@ class Run:
 
     @property
     def history(self) -> "Figure":
-        """The learning curves: a panel a metric, a line a split."""
-        from lepton_jax.plots.figures import compose_learning_curves, render_figure
+        """The learning curves: a panel a metric, a line a split, the measured checkpoint marked."""
+        from lepton_jax.plots.figures import render_figure
+        from lepton_jax.plots.learning_curves import compose_learning_curves, mark_checkpoint
 
-        figure = compose_learning_curves(self.record.rows())
+        figure = compose_learning_curves(self.record.rows(), mark_checkpoint(self.record))
         # IPython draws a figure by itself only where pyplot has been imported.
         vars(figure)["_repr_png_"] = lambda: render_figure(figure)
         return figure

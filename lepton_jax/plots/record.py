@@ -1,20 +1,26 @@
-"""Every picture of an evaluation: its confusion matrix, the examples with the highest loss, boxes,
-samples, and the attention of translations.
+"""Every picture of an evaluation: curves, a confusion matrix, the examples with the highest loss,
+boxes, samples, and the attention of translations.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from lepton_jax.answers.kind import KeepsWorst, Kind
+from lepton_jax.answers.kind import JudgesWorst, KeepsWorst, Kind
 from lepton_jax.data.dataset import Dataset
 from lepton_jax.evaluation.alignment import Alignment
-from lepton_jax.plots import figures
 from lepton_jax.plots.attention import draw_attention
 from lepton_jax.plots.boxes import draw_detections
+from lepton_jax.plots.confusion import draw_confusion_matrix
+from lepton_jax.plots.figures import can_draw, name_classes
+from lepton_jax.plots.grids import Tile, draw_captioned_grid, draw_image_grid
+from lepton_jax.plots.learning_curves import draw_learning_curves, mark_checkpoint
+from lepton_jax.plots.palette import RIGHT, WRONG
 from lepton_jax.tracking.record import Record
 
 ACROSS = 5
+"""Images in a row of mistakes.png, and the most with a right answer that it shows."""
 
 
 def draw_record(
@@ -29,39 +35,75 @@ def draw_record(
 
     The results give confusion.png, mistakes.png and detections.png, `aligned` gives attention.png,
     and `samples`, images uint8 `[N, H, W, C]` that the model generated, give samples.png. Of a
-    split other than test the names end in `_SPLIT`.
+    split other than test the names end in `_SPLIT`. With `test` the rows give curves.png.
 
     Reads no images but those that are shown, and does not run the model.
     """
     ending = "" if split == "test" else f"_{split}"
+    results = record.results().get(split, {})
+    columns = data.splits.get(split)
+    if split == "test":
+        marks = mark_checkpoint(record, len(data.splits["train"]))
+        draw_learning_curves(record.rows(), record.path("curves.png"), marks)
     if samples is not None:
-        figures.draw_image_grid(samples, record.path("samples.png"))
+        draw_image_grid(samples, record.path("samples.png"))
     if aligned:
         pieces = [
             (_pieces(one.source, data), _pieces(one.answer, data), one.weights) for one in aligned
         ]
-        draw_attention(pieces, f"{record.workdir}/attention{ending}.png")
-    results = record.results().get(split, {})
-    confusion = results.get("confusion")
-    if confusion is not None:
-        path = f"{record.workdir}/confusion{ending}.png"
-        figures.draw_confusion_matrix(confusion, data.spec.classes, path)
-    worst = results.get("worst", [])
-    columns = data.splits.get(split)
+        draw_attention(pieces, record.path(f"attention{ending}.png"))
+    if (confusion := results.get("confusion")) is not None:
+        path = record.path(f"confusion{ending}.png")
+        draw_confusion_matrix(confusion, data.spec.classes, path)
     if "shown" in results and columns is not None and "boxes" in data.spec.fields:
-        path = f"{record.workdir}/detections{ending}.png"
+        path = record.path(f"detections{ending}.png")
         draw_detections(results["shown"], columns, data.spec.classes, path)
-    if not worst or columns is None or not _has_images(data) or not isinstance(answer, KeepsWorst):
-        return
-    rows = columns.rows(np.asarray([example["example"] for example in worst]))
-    captions = [
-        answer.caption_worst(example, {k: v[i] for k, v in rows.items()}, data.spec.classes)
-        for i, example in enumerate(worst)
-    ]
-    texts = [text for text in captions if text is not None]
-    if len(texts) == len(worst):
-        path = f"{record.workdir}/mistakes{ending}.png"
-        figures.draw_captioned_grid(list(rows["image"]), texts, ACROSS, path)
+    worst = results.get("worst", [])
+    if worst and columns is not None and _has_images(data) and isinstance(answer, KeepsWorst):
+        rows = columns.rows(np.asarray([example["example"] for example in worst]))
+        tiles, title = show_worst(worst, rows, answer, data.spec.classes, split)
+        if tiles:
+            draw_captioned_grid(tiles, ACROSS, record.path(f"mistakes{ending}.png"), title=title)
+
+
+def show_worst(
+    worst: Sequence[Mapping[str, Any]],
+    rows: Mapping[str, np.ndarray],
+    answer: KeepsWorst,
+    classes: Sequence[str],
+    split: str,
+) -> tuple[list[Tile], str]:
+    """Makes tiles of the worst examples, the wrong answers first, then at most `ACROSS` right ones.
+
+    Returns:
+      The tiles, none where the kind of answer cannot caption them; and a title.
+
+    Args:
+      worst: their entries in the record, the highest loss first.
+      rows: their fields `[N, ...]`, with `image` uint8 `[N, H, W, C]`.
+    """
+    names = name_classes(classes)
+    wrong, right, unknown = [], [], []
+    for i, example in enumerate(worst):
+        row = {name: column[i] for name, column in rows.items()}
+        caption = answer.caption_worst(example, row, names)
+        if caption is None:
+            return [], ""
+        verdict = answer.is_right(example, row) if isinstance(answer, JudgesWorst) else None
+        if verdict is None:
+            unknown.append(Tile(row["image"], caption))
+        elif verdict:
+            right.append(Tile(row["image"], f"✓ {caption}", RIGHT))
+        else:
+            wrong.append(Tile(row["image"], f"✗ {caption}", WRONG))
+    if unknown:
+        return unknown + wrong + right, f"The highest losses of {split}"
+    if not wrong:
+        return right[:ACROSS], f"No wrong answer on {split}; right ones of the highest loss"
+    shown = right[:ACROSS]
+    title = f"{split}: {len(wrong)} wrong answer{'s' if len(wrong) > 1 else ''}"
+    then = f", then {len(shown)} right" if shown else ""
+    return wrong + shown, f"{title}{then}, the highest loss first"
 
 
 def _has_images(data: Dataset) -> bool:
@@ -70,7 +112,10 @@ def _has_images(data: Dataset) -> bool:
 
 
 def _pieces(tokens: np.ndarray, data: Dataset) -> list[str]:
-    """Returns the text of each token; of a special token its name."""
+    """Returns the text of each token; of a special token its name, of one in letters that no font
+    has its number.
+    """
     vocabulary = data.spec.vocabulary
     assert vocabulary is not None
-    return [data.decode_tokens([i]) or vocabulary.tokens[i] for i in tokens.tolist()]
+    texts = {i: data.decode_tokens([i]) or vocabulary.tokens[i] for i in tokens.tolist()}
+    return [texts[i] if can_draw(texts[i]) else f"#{i}" for i in tokens.tolist()]

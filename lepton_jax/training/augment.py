@@ -1,6 +1,6 @@
 """Draws training examples as they come and as steps see them, in one picture."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -12,7 +12,8 @@ from lepton_jax.config.user_code import keeping_tracebacks
 from lepton_jax.errors import UserError
 from lepton_jax.nn.batch import training_batch
 from lepton_jax.nn.rng import Noise, example_keys
-from lepton_jax.plots import figures
+from lepton_jax.plots.figures import name_classes
+from lepton_jax.plots.grids import Tile, draw_captioned_grid
 from lepton_jax.training import build
 from lepton_jax.training.feed import build_order
 from lepton_jax.training.load_data import load_data
@@ -53,13 +54,18 @@ def draw_augmentations(config: Config, path: str, examples: int, draws: int) -> 
             raw = train.training_rows(index, np.full(examples, k), config.seed)
             position = np.arange(examples, dtype=np.int32)
             columns.append(jax.device_get(step({**raw, "position": position}, jnp.int32(k))))
-    images = [_to_uint8(c["image"][i]) for i in range(examples) for c in columns]
-    captions = [_caption(c, i, data.spec.classes) for i in range(examples) for c in columns]
-    figures.draw_captioned_grid(images, captions, len(columns), path)
+    names = name_classes(data.spec.classes)
+    tiles = [
+        Tile(_to_uint8(c["image"][i]), _caption(c, i, names))
+        for i in range(examples)
+        for c in columns
+    ]
+    heads = ["as it comes", *(f"step {k + 1}" for k in range(draws))]
+    draw_captioned_grid(tiles, len(columns), path, heads=heads)
     return "|".join(str(p) for p in (config.data.train_decode, config.data.augment) if p)
 
 
-def _caption(batch: Mapping[str, np.ndarray], i: int, classes: tuple[str, ...]) -> str:
+def _caption(batch: Mapping[str, np.ndarray], i: int, classes: Sequence[str]) -> str:
     """Returns the classes that an image shows, and how much of each where they are mixed."""
     if "label" not in batch or not classes:
         return ""

@@ -19,7 +19,6 @@ from lepton_jax.evaluation.alignment import align_examples
 from lepton_jax.evaluation.samples import generate_samples
 from lepton_jax.io import files
 from lepton_jax.perf.utilization import Utilization
-from lepton_jax.plots import figures
 from lepton_jax.plots.record import draw_record
 from lepton_jax.tracking import provenance
 from lepton_jax.tracking.best import best_step, find_best
@@ -284,7 +283,6 @@ class _Run:
         images = generate_samples(self.program, placement, state)
         alignments = align_examples(self.program, placement, state, self.data.splits.get("test"))
         if self.processes.first:
-            figures.draw_learning_curves(record.rows(), f"{record.workdir}/curves.png")
             answer = self.program.inference.answer
             draw_record(record, self.data, images, alignments, answer)
 

@@ -98,6 +98,34 @@ def test_a_curves_band_reaches_from_the_lowest_seed_to_the_highest():
     assert (found["low"], found["high"]) == ([0.1, 0.4], [0.3, 0.5])
 
 
+def test_a_variant_has_one_colour_in_the_picture_and_on_the_page(tmp_path):
+    outcomes = [
+        outcome(name, 0, test, curve=((10, test / 2), (20, test)))
+        for name, test in {
+            "a": 0.91,
+            "baseline": 0.9,
+            **{f"v{i}": 0.8 - i / 100 for i in range(8)},
+        }.items()
+    ]
+    analysis = analyse(results(outcomes))
+    page = Path(html.write_report(analysis, str(tmp_path))).read_text()
+    data = data_of(page)
+    light = page[: page.index("@media")]
+    named = dict(re.findall(r"--c(\d): (#[0-9a-f]{6});", light))
+    bands, looks = curves.curve_bands(analysis.results), curves.choose_looks(analysis.results)
+    figure = curves.compose_curves(bands, data["curves"], looks, "valid accuracy")
+    drawn = {line.get_label(): line for line in figure.axes[0].lines}
+    assert [*drawn][:2] == ["baseline", "v7"]  # then the largest difference from it
+    assert [*drawn][-1] == f"and {len(outcomes) - curves.MOST_CURVES} more"
+    seen = set()
+    for variant in data["variants"]:
+        if line := drawn.get(variant["name"]):
+            assert line.get_color() == named[str(variant["colour"])]
+            assert (line.get_linestyle() == "-") == (variant["dash"] == "")
+        seen.add((variant["colour"], variant["dash"]))
+    assert len(seen) == len(outcomes)
+
+
 def test_long_curves_keep_their_ends():
     found = curves.thin_out(list(range(1000)), 80)
     assert (len(found), found[0], found[-1]) == (80, 0, 999)

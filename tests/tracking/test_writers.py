@@ -13,6 +13,7 @@ import pytest
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.io import files
 from lepton_jax.tracking import mlflow_store
+from lepton_jax.tracking.attachments import Attachments
 from lepton_jax.tracking.record import Record
 from lepton_jax.tracking.writers.batches import BatchedWriter
 from lepton_jax.tracking.writers.mlflow import MLflow
@@ -222,6 +223,17 @@ def test_mlflow_hears_how_the_run_ended(tmp_path, store, state, status):
     view.close()
     _, (run,) = mlflow_runs(store)
     assert run.info.status == status
+
+
+def test_mlflow_keeps_pictures_and_tables_as_artifacts(tmp_path, store):
+    view = MLflow(str(tmp_path), CONFIG, uri=store)
+    rows = [{"source": "ein Hund", "answer": "a dog"}]
+    view.attach(Attachments(20, {"confusion": b"a PNG"}, {"test/translations": rows}))
+    view.close()
+    client, (run,) = mlflow_runs(store)
+    folder = client.download_artifacts(run.info.run_id, "", str(tmp_path))
+    assert files.read_bytes(files.join_path(folder, "confusion.png")) == b"a PNG"
+    assert files.read_json(files.join_path(folder, "test_translations.json")) == rows
 
 
 def test_mlflow_writes_to_the_users_server_or_to_the_one_local_store(tmp_path, monkeypatch):

@@ -1,18 +1,59 @@
-"""Learning curves of an experiment: the mean over seeds with a band, as data and as a PNG."""
+"""Learning curves of an experiment: the mean over seeds with a band, as data and as a PNG.
+
+A variant has one colour, in the picture and on the page: `choose_looks` gives it.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+from lepton_jax.ablation.analysis.comparison import Analysis
 from lepton_jax.ablation.analysis.outcomes import Results
-from lepton_jax.plots.figures import render_figure
+from lepton_jax.plots.figures import find_fonts, fit_text
+from lepton_jax.plots.palette import COLOURS, DASHES, INK
+from lepton_jax.tracking.best import sign_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CURVE_POINTS = 80
 """Most points of a variant's curve. A trial's own curve is drawn small, and has half as many."""
 MOST_CURVES = 8
 """Curves in the PNG."""
-_COLOURS = ("#0b6e75", "#b5471b", "#6a4fa3", "#8a6a00", "#2d6cb5", "#a8336b", "#4b7a2b")
-_DASHES = ("-", "--", "-.", ":")
+
+
+@dataclass(frozen=True)
+class Look:
+    """How the curve of a variant is drawn."""
+
+    colour: int
+    """0: that of the baseline; else the place in the palette, from 1."""
+    dash: tuple[int, ...]
+    """On and off, in halves of the line's width; empty: a whole line."""
+
+
+def choose_looks(results: Results) -> dict[str, Look]:
+    """Chooses a look for each variant by its place in the question, so that it keeps it."""
+    others = [name for name in results.variants if name != results.baseline]
+    looks = {results.baseline: Look(0, ())}
+    for i, name in enumerate(others):
+        dash = DASHES[i // len(COLOURS) % len(DASHES)]
+        looks[name] = Look(1 + i % len(COLOURS), dash)
+    return looks
+
+
+def order_curves(analysis: Analysis, bands: Mapping[str, Any]) -> list[str]:
+    """Lists the variants that have a curve: the baseline, then the largest differences from it."""
+    results = analysis.results
+    differences = {c.variant: abs(c.difference or 0.0) for c in analysis.comparisons}
+    sign = sign_of(results.mode)
+
+    def place(variant: str) -> tuple[bool, float, float]:
+        last = sign * bands[variant]["mean"][-1] if bands[variant]["mean"] else -math.inf
+        return variant != results.baseline, -differences.get(variant, 0.0), -last
+
+    return sorted(bands, key=place)
 
 
 def curve_bands(results: Results) -> dict[str, Any]:
@@ -53,21 +94,25 @@ def round_value(value: float) -> float:
     return float(f"{value:.5g}")
 
 
-def draw_curves(bands: Mapping[str, Any], baseline: str, label: str) -> bytes:
-    """Draws what `curve_bands` returns as a PNG, the baseline in black.
+def compose_curves(
+    bands: Mapping[str, Any], names: Sequence[str], looks: Mapping[str, Look], label: str
+) -> "Figure":
+    """Composes the curves that `curve_bands` returns, the baseline in black.
 
-    `label`: of the vertical axis. Draws at most `MOST_CURVES`; the legend says how many more.
+    Of the first `MOST_CURVES` of `names`; the legend says how many more there are.
+    `label`: of the vertical axis.
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.6, 4.2), layout="constrained")
+    figure = Figure(figsize=(8.8, 4.2), layout="constrained")
     axes = figure.add_subplot()
-    names = [n for n in bands if n == baseline] + [n for n in bands if n != baseline]
-    for i, name in enumerate(names[:MOST_CURVES]):
-        band = bands[name]
-        colour = "#1d1c1a" if name == baseline else _COLOURS[i % len(_COLOURS)]
-        style = _DASHES[i % len(_DASHES)]
-        axes.plot(band["steps"], band["mean"], style, color=colour, linewidth=1.5, label=name)
+    for name in names[:MOST_CURVES]:
+        band, look = bands[name], looks[name]
+        colour = (INK, *COLOURS)[look.colour]
+        style = (0, [length / 2 for length in look.dash]) if look.dash else "-"
+        marker = "o" if len(band["steps"]) == 1 else ""
+        axes.plot(band["steps"], band["mean"], linestyle=style, color=colour, linewidth=1.5,
+                  marker=marker, label=fit_text(name, 2.4, 8))  # fmt: skip
         axes.fill_between(
             band["steps"], band["low"], band["high"], color=colour, alpha=0.13, linewidth=0
         )
@@ -75,8 +120,10 @@ def draw_curves(bands: Mapping[str, Any], baseline: str, label: str) -> bytes:
     axes.set_ylabel(label.replace("_", " "))
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
+    if left_out := len(names[MOST_CURVES:]):
+        axes.plot([], [], linestyle="none", label=f"and {left_out:,} more")
     if names:
-        left_out = len(names) - MOST_CURVES
-        title = f"and {left_out:,} more" if left_out > 0 else None
-        axes.legend(frameon=False, fontsize=8, title=title, title_fontsize=8)
-    return render_figure(figure)
+        legend = figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+        for text in legend.get_texts():
+            text.set(parse_math=False, family=list(find_fonts()))
+    return figure

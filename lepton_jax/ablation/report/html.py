@@ -20,13 +20,17 @@ from lepton_jax.ablation.analysis.tables import Table
 from lepton_jax.ablation.question.experiment import format_value
 from lepton_jax.ablation.report.curves import (
     CURVE_POINTS,
+    choose_looks,
+    compose_curves,
     curve_bands,
-    draw_curves,
+    order_curves,
     round_value,
     thin_out,
 )
 from lepton_jax.ablation.report.heat_map import heat_map_data
 from lepton_jax.io import files
+from lepton_jax.plots.figures import save_figure
+from lepton_jax.plots.palette import COLOURS, DARK_COLOURS, DARK_INK, INK
 from lepton_jax.trees import flatten_dict
 
 _MARKS = {
@@ -54,8 +58,9 @@ def write_report(analysis: Analysis, folder: str) -> str:
         files.write_text(files.join_path(below, f"{table.name}.md"), tables.markdown_text(table))
         files.write_text(files.join_path(below, f"{table.name}.tex"), tables.latex_text(table))
     bands = curve_bands(results)
-    picture = draw_curves(bands, results.baseline, f"valid {results.metric}")
-    files.write_bytes(files.join_path(folder, "curves.png"), picture)
+    names, label = order_curves(analysis, bands), f"valid {results.metric}"
+    figure = compose_curves(bands, names, choose_looks(results), label)
+    save_figure(figure, files.join_path(folder, "curves.png"))
     path = files.join_path(folder, "report.html")
     files.write_text(path, render_page(analysis, with_rows, bands))
     return path
@@ -74,6 +79,7 @@ def render_page(analysis: Analysis, with_rows: Sequence[Table], bands: dict[str,
     )
     parts = {
         "TITLE": html.escape(results.question),
+        "PALETTE": _palette(),
         "STYLE": (source / "report.css").read_text("utf-8"),
         "SCRIPT": (source / "report.js").read_text("utf-8"),
         "EYEBROW": html.escape(_eyebrow(results)),
@@ -92,6 +98,7 @@ def _data(analysis: Analysis, with_rows: Sequence[Table], bands: dict[str, Any])
     spread = sorted(spreads)[len(spreads) // 2] if spreads else None
     costs = {row["variant"]: row for row in tables.cost_rows(analysis)}
     comparisons = {c.variant: c for c in analysis.comparisons}
+    looks = choose_looks(results)
     return {
         "metric": results.metric.replace("_", " "),
         "mode": results.mode,
@@ -113,9 +120,12 @@ def _data(analysis: Analysis, with_rows: Sequence[Table], bands: dict[str, Any])
                 "against": _against(comparisons.get(s.variant)),
                 "cost": costs[s.variant],
                 "curve": bands.get(s.variant),
+                "colour": looks[s.variant].colour,
+                "dash": " ".join(map(str, looks[s.variant].dash)),
             }
             for s in analysis.summaries
         ],
+        "curves": order_curves(analysis, bands),
         "trials": [_trial(o) for o in results.outcomes],
         "space": heat_map_data(results),
         "published": tables.published_rows(analysis),
@@ -162,6 +172,17 @@ def _trial(o: Outcome) -> dict[str, Any]:
         "command": o.command,
         "curve": [[s, round_value(v)] for s, v in points],
     }
+
+
+def _palette() -> str:
+    """Writes the colours of curves and verdicts as CSS, for light and for dark pages."""
+
+    def block(ink: str, colours: Sequence[str]) -> str:
+        curves = " ".join(f"--c{i}: {c};" for i, c in enumerate((ink, *colours)))
+        return f":root {{ {curves} --good: {colours[0]}; --bad: {colours[1]}; }}"
+
+    dark = f"@media (prefers-color-scheme: dark) {{ {block(DARK_INK, DARK_COLOURS)} }}"
+    return f"{block(INK, COLOURS)}\n{dark}"
 
 
 def _answer(answer: ExperimentAnswer) -> str:

@@ -1,21 +1,25 @@
-"""MLflow: a run with its metrics, and the config as parameters."""
+"""MLflow: a run with its metrics and pictures, and the config as parameters."""
 
 import os
 import re
+import tempfile
 import time
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from lepton_jax.console import say
 from lepton_jax.io import files
 from lepton_jax.tracking import mlflow_store
+from lepton_jax.tracking.attachments import Attachments
 from lepton_jax.tracking.mlflow_errors import is_missing, mlflow_errors
 from lepton_jax.tracking.writers.batches import BatchedWriter, read_note
 from lepton_jax.trees import flatten_dict
 
 
 class MLflow(BatchedWriter):
-    """A run in an MLflow store: metrics, and the config as parameters.
+    """A run in an MLflow store: metrics, the config as parameters, and, at the end, the pictures
+    and tables of the record as artifacts.
 
     A workdir has one MLflow run, which `mlflow.json` names; the run's history says what it has. If
     that run was deleted, a new one shows the whole record. Characters that MLflow does not take in
@@ -56,6 +60,15 @@ class MLflow(BatchedWriter):
         with mlflow_errors(self._uri):
             for i in range(0, len(metrics), 1000):  # the most that MLflow takes at once
                 self._client.log_batch(self.run_id, metrics=metrics[i : i + 1000])
+
+    def attach(self, attachments: Attachments) -> None:
+        self.flush()
+        with mlflow_errors(self._uri), tempfile.TemporaryDirectory() as folder:
+            for name, data in attachments.pictures.items():
+                Path(folder, f"{name}.png").write_bytes(data)
+            for name, rows in attachments.tables.items():
+                files.write_json(Path(folder, f"{name.replace('/', '_')}.json"), list(rows))
+            self._client.log_artifacts(self.run_id, folder)
 
     def close(self) -> None:
         self.flush()

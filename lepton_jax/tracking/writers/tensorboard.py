@@ -1,18 +1,20 @@
-"""TensorBoard: scalars as event files in `WORKDIR/tensorboard`."""
+"""TensorBoard: scalars, pictures and tables as event files in `WORKDIR/tensorboard`."""
 
 import socket
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lepton_jax.errors import WorkError
 from lepton_jax.io import files
+from lepton_jax.tracking.attachments import Attachments
 from lepton_jax.tracking.writers.batches import BatchedWriter
 
 
 class TensorBoard(BatchedWriter):
-    """Scalars as event files in `WORKDIR/tensorboard`; see `tensorboard --logdir=WORKDIR`.
+    """Scalars as event files in `WORKDIR/tensorboard`; see `tensorboard --logdir=WORKDIR`. The
+    pictures and tables of the record follow at the end.
 
     In a bucket each batch of rows is an event file of its own, as a bucket cannot append.
 
@@ -49,6 +51,24 @@ class TensorBoard(BatchedWriter):
             events.append(event)
         self._write(events)
 
+    def attach(self, attachments: Attachments) -> None:
+        from tensorboardX.proto.event_pb2 import Event
+        from tensorboardX.proto.summary_pb2 import Summary
+        from tensorboardX.summary import text
+
+        self.flush()
+        now, step = time.time(), attachments.step
+        events = []
+        for name, data in attachments.pictures.items():
+            width, height = struct.unpack(">II", data[16:24])  # of the header of a PNG
+            image = Summary.Image(width=width, height=height, encoded_image_string=data)
+            value = Summary.Value(tag=name, image=image)
+            events.append(Event(wall_time=now, step=step, summary=Summary(value=[value])))
+        for name, rows in attachments.tables.items():
+            events.append(Event(wall_time=now, step=step, summary=text(name, markdown_table(rows))))
+        if events:
+            self._write(events)
+
     def _write(self, events: list[Any]) -> None:
         from tensorboardX.proto.event_pb2 import Event, SessionLog
 
@@ -70,6 +90,18 @@ class TensorBoard(BatchedWriter):
                 files.join_path(self._folder, f"{self._stem}.{self._files:06d}"), data
             )
         self._files += 1
+
+
+def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Writes rows as a table in Markdown, with the columns of the first one."""
+    columns = list(rows[0])
+
+    def line(cells: Sequence[Any]) -> str:
+        texts = (" ".join(str(cell).split()).replace("|", "\\|") for cell in cells)
+        return f"| {' | '.join(texts)} |"
+
+    body = [line([row.get(column, "") for column in columns]) for row in rows]
+    return "\n".join([line(columns), "|---" * len(columns) + "|", *body])
 
 
 def _frame(data: bytes) -> bytes:

@@ -14,6 +14,7 @@ from typing import Protocol, runtime_checkable
 from lepton_jax.config.config import Config
 from lepton_jax.console import format_command, say
 from lepton_jax.errors import UserError, WorkError, describe_error
+from lepton_jax.tracking.attachments import Attachments, read_attachments
 from lepton_jax.tracking.chain import Row
 from lepton_jax.tracking.record import Record
 
@@ -43,6 +44,17 @@ class ClosableWriter(Writer, Protocol):
     def close(self) -> None: ...
 
 
+@runtime_checkable
+class AttachingWriter(Writer, Protocol):
+    """A writer that also shows the pictures and tables of a run, at its end."""
+
+    def attach(self, attachments: Attachments) -> None: ...
+
+
+Attach = Callable[[], Attachments | None]
+"""Reads what there is to attach once a run has ended."""
+
+
 class Views:
     """Several writers, each on a thread of its own, so that the loop never waits for a tool.
 
@@ -55,16 +67,20 @@ class Views:
         builders: Mapping[str, Callable[[], Writer]],
         rows: Iterable[Row] = (),
         workdir: str = "",
+        attach: Attach = lambda: None,
     ):
         """Builds the writers by their keys, and tells them `rows`: the record so far, rewound.
 
-        `workdir`: where the record is, for messages.
+        `workdir`: where the record is, for messages. `attach`: reads what the writers that can are
+        shown after the last row.
 
         Raises:
           UserError: when one cannot be built by a mistake that its user can mend.
         """
         self._rows = [(r["step"], {k: v for k, v in r.items() if k != "step"}) for r in rows]
-        self._views = [_View(key, build, self._rows, workdir) for key, build in builders.items()]
+        self._views = [
+            _View(key, build, self._rows, workdir, attach) for key, build in builders.items()
+        ]
         mistakes = [m for view in self._views if (m := view.wait_until_built())]
         if mistakes:
             self.close()
@@ -87,10 +103,15 @@ class _View:
     """One writer with its thread, and how far it has come in the rows."""
 
     def __init__(
-        self, key: str, build: Callable[[], Writer], rows: list[tuple[int, dict]], workdir: str
+        self,
+        key: str,
+        build: Callable[[], Writer],
+        rows: list[tuple[int, dict]],
+        workdir: str,
+        attach: Attach,
     ):
         self._key, self._build, self._rows = f"writers.{key}", build, rows
-        self._workdir = workdir
+        self._workdir, self._attach = workdir, attach
         self._built, self._news, self._ending = (threading.Event() for _ in range(3))
         self._mistake = ""
         self._said = self._done = self._idle = False
@@ -165,8 +186,19 @@ class _View:
                 self._idle = True
                 self._news.wait()
                 self._sign, self._idle = time.monotonic(), False
+        if isinstance(writer, AttachingWriter):
+            self._show_attachments(writer)
         if isinstance(writer, ClosableWriter):
             writer.close()
+
+    def _show_attachments(self, writer: AttachingWriter) -> None:
+        """Shows pictures and tables. Without them the view of the numbers is whole."""
+        try:
+            attachments = self._attach()
+            if attachments is not None:
+                writer.attach(attachments)
+        except Exception as e:  # noqa: BLE001  a tool may fail in any way
+            say(f"warning: {self._key} shows no pictures of {self._workdir}: {_reason(e)}")
 
     def _say_failure(self, reason: str) -> None:
         if not self._said:
@@ -194,7 +226,8 @@ def open_views(config: Config, record: Record) -> Views:
     builders = {
         key: partial(writer.build, record.workdir, values) for key, writer in config.writers.items()
     }
-    return Views(builders, record.rows(), record.workdir)
+    attach = partial(read_attachments, record)
+    return Views(builders, record.rows(), record.workdir, attach)
 
 
 def _explain_mistake(key: str, error: BaseException) -> str:

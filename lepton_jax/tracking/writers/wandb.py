@@ -1,5 +1,6 @@
 """Weights & Biases: a run in `WORKDIR/wandb`, which `wandb sync` uploads if it was offline."""
 
+import io
 import os
 import shutil
 from collections.abc import Mapping
@@ -11,11 +12,13 @@ from uuid import uuid4
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.installation import format_install
 from lepton_jax.io import files
+from lepton_jax.tracking.attachments import Attachments
 from lepton_jax.tracking.writers.batches import BatchedWriter, read_note
 
 
 class WandB(BatchedWriter):
-    """A Weights & Biases run in `WORKDIR/wandb`. Offline, `wandb sync` uploads it later.
+    """A Weights & Biases run in `WORKDIR/wandb`. Offline, `wandb sync` uploads it later. The
+    pictures and tables of the record follow at the end.
 
     A workdir has one W&B run, which `wandb.json` names. Online, the server says how far its history
     goes. Offline, W&B writes its file so late that a kill loses most of it: the file of a former
@@ -87,6 +90,22 @@ class WandB(BatchedWriter):
             with suppress(Exception):  # W&B has one run a process: the next try needs another
                 self._run.finish(exit_code=1)
             raise
+
+    def attach(self, attachments: Attachments) -> None:
+        import wandb
+        from PIL import Image
+
+        self.flush()
+        shown: dict[str, Any] = {
+            f"pictures/{name}": wandb.Image(Image.open(io.BytesIO(data)))
+            for name, data in attachments.pictures.items()
+        }
+        for name, rows in attachments.tables.items():
+            columns: list[str | int] = list(rows[0])
+            cells = [[str(row.get(str(column), "")) for column in columns] for row in rows]
+            shown[f"tables/{name}"] = wandb.Table(columns=columns, data=cells)
+        if shown:
+            self._run.log(shown)
 
     def close(self) -> None:
         self.flush()

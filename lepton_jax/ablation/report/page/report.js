@@ -1,7 +1,6 @@
 "use strict";
 const data = JSON.parse(document.getElementById("data").textContent);
 const SVG = "http://www.w3.org/2000/svg";
-const DASHES = ["", "7 3", "2 3", "9 3 2 3"];
 const MARKS = { better: "▲", worse: "▼", undecided: "○", untested: "·" };
 const SECTION = (id) => document.getElementById(id);
 
@@ -195,24 +194,19 @@ function published() {
 /* Learning curves: a line and a band for each variant that is chosen. */
 
 function curves() {
-  const all = data.variants.filter((v) => v.curve && v.curve.steps.length > 1);
+  const all = data.curves.map((name) => data.variants.find((v) => v.name === name)).filter((v) => v.curve.steps.length > 1);
   if (!all.length) return;
   head("curves", "Learning curves", `${Metric} on valid. A line is the mean over seeds, its band reaches from the lowest seed to the highest. The vertical axis does not start at zero.`);
-  const others = all.filter((v) => v.name !== data.baseline)
-    .sort((a, b) => Math.abs(b.against?.difference || 0) - Math.abs(a.against?.difference || 0) || better(a, b));
-  const ordered = [...all.filter((v) => v.name === data.baseline), ...others];
-  const look = new Map(ordered.map((v, i) => [v.name, v.name === data.baseline
-    ? { colour: "var(--c0)", dash: "" } : { colour: `var(--c${1 + ((i + 5) % 6)})`, dash: DASHES[Math.floor((i - 1) / 6) % 4] || DASHES[i % 2] }]));
-  const chosen = new Set(ordered.slice(0, 4).map((v) => v.name));
+  const colour = (v) => `var(--c${v.colour})`;
+  const chosen = new Set(all.slice(0, 4).map((v) => v.name));
   let late = false;
-  const chips = ordered.map((v) => {
-    const { colour, dash } = look.get(v.name);
+  const chips = all.map((v) => {
     const chip = el("button", { class: "chip", type: "button", "aria-pressed": chosen.has(v.name), onclick: () => {
       if (!chosen.delete(v.name)) chosen.add(v.name);
       chip.setAttribute("aria-pressed", chosen.has(v.name));
       drawings.forEach((d) => d());
     } }, draw("svg", { viewBox: "0 0 24 8", "aria-hidden": "true" },
-      draw("line", { x1: 0, x2: 24, y1: 4, y2: 4, stroke: colour, "stroke-width": 2.5, "stroke-dasharray": dash })), v.name);
+      draw("line", { x1: 0, x2: 24, y1: 4, y2: 4, stroke: colour(v), "stroke-width": 2.5, "stroke-dasharray": v.dash })), v.name);
     return chip;
   });
   const zoom = el("button", { class: "plain", type: "button", "aria-pressed": "false", onclick: () => {
@@ -221,9 +215,9 @@ function curves() {
     zoom.textContent = late ? "Show the whole run" : "Show the second half only";
     drawings.forEach((d) => d());
   } }, "Show the second half only");
-  SECTION("curves").append(el("div", { class: "tools chips" }, chips));
+  SECTION("curves").append(el("div", { class: chips.length > 16 ? "tools chips many" : "tools chips" }, chips));
   drawing(SECTION("curves"), (W) => {
-    const H = W < 600 ? 280 : 400, shown = ordered.filter((v) => chosen.has(v.name));
+    const H = W < 600 ? 280 : 400, shown = all.filter((v) => chosen.has(v.name));
     const narrow = W < 600, longest = Math.max(0, ...shown.map((v) => v.name.length)), right = narrow ? W - 8 : W - Math.min(240, 44 + 6.6 * longest), left = 58, bottom = H - 40;
     const last = Math.max(...all.map((v) => v.curve.steps.at(-1))), first = late ? last / 2 : Math.min(...all.map((v) => v.curve.steps[0]));
     const cut = shown.map((v) => ({ v, at: v.curve.steps.map((s, i) => [s, i]).filter(([s]) => s >= first).map(([, i]) => i) })).filter((c) => c.at.length);
@@ -237,11 +231,11 @@ function curves() {
       draw("text", { x: right, y: H - 3, "text-anchor": "end", class: "strong" }, "step →"));
     const labels = [];
     for (const { v, at } of cut) {
-      const { colour, dash } = look.get(v.name), c = v.curve;
+      const c = v.curve;
       const point = (i, of) => `${x(c.steps[i]).toFixed(1)},${y(of[i] * data.scale).toFixed(1)}`;
-      if (c.seeds > 1) svg.append(draw("polygon", { points: [...at.map((i) => point(i, c.high)), ...[...at].reverse().map((i) => point(i, c.low))].join(" "), fill: colour, opacity: 0.13 }));
-      svg.append(tells(draw("polyline", { points: at.map((i) => point(i, c.mean)).join(" "), fill: "none", stroke: colour, "stroke-width": v.name === data.baseline ? 2.6 : 2, "stroke-dasharray": dash, "stroke-linejoin": "round" }), v.name));
-      labels.push({ name: v.name, colour, at: y(c.mean[at.at(-1)] * data.scale), end: x(c.steps[at.at(-1)]) });
+      if (c.seeds > 1) svg.append(draw("polygon", { points: [...at.map((i) => point(i, c.high)), ...[...at].reverse().map((i) => point(i, c.low))].join(" "), fill: colour(v), opacity: 0.13 }));
+      svg.append(tells(draw("polyline", { points: at.map((i) => point(i, c.mean)).join(" "), fill: "none", stroke: colour(v), "stroke-width": v.name === data.baseline ? 2.6 : 2, "stroke-dasharray": v.dash, "stroke-linejoin": "round" }), v.name));
+      labels.push({ name: v.name, colour: colour(v), at: y(c.mean[at.at(-1)] * data.scale), end: x(c.steps[at.at(-1)]) });
     }
     if (!narrow) {
       labels.sort((a, b) => a.at - b.at);
