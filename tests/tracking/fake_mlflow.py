@@ -26,6 +26,8 @@ class FakeMLflow:
         """Whether every call fails so, and not only `log-batch`."""
         self.calls: list[str] = []
         self.runs: dict[str, dict[str, Any]] = {}
+        self.artifacts: dict[str, bytes] | None = {}
+        """Files by their path; None: it takes none."""
 
     def history(self, run: str) -> dict[str, list[int]]:
         """Returns the steps that a run has of each metric."""
@@ -75,7 +77,11 @@ class FakeMLflow:
         ]
         params = [{"key": k, "value": v} for k, v in kept["params"].items()]
         info = {"run_id": run, "run_uuid": run, "experiment_id": "1", "status": kept["status"]}
-        info |= {"lifecycle_stage": kept["stage"], "start_time": 1, "artifact_uri": "x"}
+        info |= {
+            "lifecycle_stage": kept["stage"],
+            "start_time": 1,
+            "artifact_uri": f"mlflow-artifacts:/{run}",
+        }
         return {"info": info, "data": {"metrics": latest, "params": params, "tags": []}}
 
 
@@ -91,18 +97,27 @@ def serving() -> Iterator[FakeMLflow]:
             from urllib.parse import parse_qsl, urlsplit
 
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            if self.command == "PUT":
+                return self._keep(body)
             query = json.loads(body) if body else dict(parse_qsl(urlsplit(self.path).query))
             answer = fake.answer(urlsplit(self.path).path, query)
             if answer is None:
                 self.close_connection = True
                 return
-            status, text = answer
+            self._say(*answer)
+
+        def _keep(self, body: bytes) -> None:
+            if fake.artifacts is not None:
+                fake.artifacts[self.path.partition("/artifacts/")[2]] = body
+            self._say(500 if fake.artifacts is None else 200, "{}")
+
+        def _say(self, status: int, text: str) -> None:
             self.send_response(status)
             self.send_header("Content-Length", str(len(text.encode())))
             self.end_headers()
             self.wfile.write(text.encode())
 
-        do_GET = do_POST = _go  # noqa: N815
+        do_GET = do_POST = do_PUT = _go  # noqa: N815
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True

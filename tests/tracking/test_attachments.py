@@ -9,6 +9,7 @@ from PIL import Image
 
 from lepton_jax.tracking.attachments import read_attachments
 from lepton_jax.tracking.record import Record
+from lepton_jax.tracking.writers.batches import BatchedWriter
 from lepton_jax.tracking.writers.tensorboard import TensorBoard, markdown_table
 from lepton_jax.tracking.writers.views import Views
 from lepton_jax.tracking.writers.wandb import WandB
@@ -66,21 +67,19 @@ def test_a_table_in_markdown_keeps_its_cells_apart():
     ]  # fmt: skip
 
 
-def test_a_writer_that_shows_no_pictures_still_closes(record, capsys):
-    closed = []
+def test_pictures_that_a_tool_refuses_leave_the_numbers_whole(record, capsys):
+    sent = []
 
-    class Broken:
-        def __call__(self, step, values): ...
+    class Broken(BatchedWriter):
+        def send(self, rows):
+            sent.extend(step for step, _ in rows)
 
-        def attach(self, attachments):
+        def send_attachments(self, attachments):
             raise OSError("no room for pictures")
 
-        def close(self):
-            closed.append(True)
-
     end_run(record, Broken)
-    assert closed
-    assert "shows no pictures" in capsys.readouterr().err
+    assert sent == [10, 20]
+    assert "Broken does not show the pictures" in capsys.readouterr().err
 
 
 @pytest.mark.slow

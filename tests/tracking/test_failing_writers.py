@@ -10,6 +10,7 @@ import pytest
 
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.io import files
+from lepton_jax.tracking.attachments import read_attachments
 from lepton_jax.tracking.record import Record
 from lepton_jax.tracking.writers import views as views_module
 from lepton_jax.tracking.writers.batches import BatchedWriter
@@ -39,6 +40,23 @@ def quick(monkeypatch):
 def server():
     with serving() as fake:
         yield fake
+
+
+@pytest.mark.parametrize("taken", [True, False], ids=["taken", "refused"])
+def test_mlflow_server_that_takes_no_pictures_has_the_numbers(tmp_path, server, capsys, taken):
+    record = Record.create(tmp_path, "{}", {})
+    record.write_results("checkpoint", {"step": 12, "best": "valid/loss"})
+    (tmp_path / "curves.png").write_bytes(b"a PNG")
+    server.artifacts = {} if taken else None
+    writer = partial(MLflow, record.workdir, CONFIG, uri=server.uri)
+    views = Views({"it": writer}, (), record.workdir, partial(read_attachments, record))
+    views(12, values(12))
+    record.end("finished", 12)
+    assert views.close()
+    assert server.history("run0") == {name: [12] for name in values(12)}
+    assert server.runs["run0"]["status"] == "FINISHED"
+    assert server.artifacts == ({"run0/curves.png": b"a PNG"} if taken else None)
+    assert ("MLflow does not show the pictures" in capsys.readouterr().err) != taken
 
 
 def wait_for(condition) -> None:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from lepton_jax.console import say
-from lepton_jax.errors import WorkError
+from lepton_jax.errors import UserError, WorkError, describe_error
 from lepton_jax.io import files
+from lepton_jax.tracking.attachments import Attachments
 
 
 class BatchedWriter(ABC):
@@ -40,6 +41,22 @@ class BatchedWriter(ABC):
     @abstractmethod
     def send(self, rows: list[tuple[int, dict[str, float]]]) -> None:
         """Shows rows `(step, values)`, the earliest first."""
+
+    def attach(self, attachments: Attachments) -> None:
+        """Sends what is left, then pictures and tables. If the tool takes none of these, that is
+        said: the view of the numbers is whole without them.
+        """
+        self.flush()
+        try:
+            self.send_attachments(attachments)
+        except Exception as e:  # noqa: BLE001  a tool may fail in any way
+            ours = isinstance(e, UserError | WorkError)
+            reason = str(e).partition("\n")[0] if ours else describe_error(e)
+            say(f"warning: {type(self).__name__} does not show the pictures of the run: {reason}")
+
+    @abstractmethod
+    def send_attachments(self, attachments: Attachments) -> None:
+        """Shows the pictures and tables of the record."""
 
     def close(self) -> None:
         """Sends what is left, and lets go of the tool."""

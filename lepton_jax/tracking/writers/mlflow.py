@@ -61,8 +61,7 @@ class MLflow(BatchedWriter):
             for i in range(0, len(metrics), 1000):  # the most that MLflow takes at once
                 self._client.log_batch(self.run_id, metrics=metrics[i : i + 1000])
 
-    def attach(self, attachments: Attachments) -> None:
-        self.flush()
+    def send_attachments(self, attachments: Attachments) -> None:
         with mlflow_errors(self._uri), tempfile.TemporaryDirectory() as folder:
             for name, data in attachments.pictures.items():
                 Path(folder, f"{name}.png").write_bytes(data)

@@ -51,12 +51,11 @@ class TensorBoard(BatchedWriter):
             events.append(event)
         self._write(events)
 
-    def attach(self, attachments: Attachments) -> None:
+    def send_attachments(self, attachments: Attachments) -> None:
         from tensorboardX.proto.event_pb2 import Event
         from tensorboardX.proto.summary_pb2 import Summary
         from tensorboardX.summary import text
 
-        self.flush()
         now, step = time.time(), attachments.step
         events = []
         for name, data in attachments.pictures.items():

@@ -186,19 +186,17 @@ class _View:
                 self._idle = True
                 self._news.wait()
                 self._sign, self._idle = time.monotonic(), False
-        if isinstance(writer, AttachingWriter):
-            self._show_attachments(writer)
+        if isinstance(writer, AttachingWriter) and (attachments := self._read_attachments()):
+            writer.attach(attachments)
         if isinstance(writer, ClosableWriter):
             writer.close()
 
-    def _show_attachments(self, writer: AttachingWriter) -> None:
-        """Shows pictures and tables. Without them the view of the numbers is whole."""
+    def _read_attachments(self) -> Attachments | None:
         try:
-            attachments = self._attach()
-            if attachments is not None:
-                writer.attach(attachments)
-        except Exception as e:  # noqa: BLE001  a tool may fail in any way
+            return self._attach()
+        except (UserError, WorkError) as e:
             say(f"warning: {self._key} shows no pictures of {self._workdir}: {_reason(e)}")
+            return None
 
     def _say_failure(self, reason: str) -> None:
         if not self._said:

@@ -91,11 +91,10 @@ class WandB(BatchedWriter):
                 self._run.finish(exit_code=1)
             raise
 
-    def attach(self, attachments: Attachments) -> None:
+    def send_attachments(self, attachments: Attachments) -> None:
         import wandb
         from PIL import Image
 
-        self.flush()
         shown: dict[str, Any] = {
             f"pictures/{name}": wandb.Image(Image.open(io.BytesIO(data)))
             for name, data in attachments.pictures.items()
