@@ -136,7 +136,7 @@ def test_registry_locked_in_the_middle_ends_in_bounded_time(bundle, registry_roo
 def test_damaged_database_is_named(registry_root):
     (registry_root / "registry.db").write_bytes(b"this is no database at all" * 100)
     with pytest.raises(WorkError, match=r"registry\.db is damaged"):
-        Registry()
+        Registry().models()
 
 
 def test_registry_that_cannot_be_made_is_a_users_mistake(bundle, tmp_path, monkeypatch):
@@ -153,13 +153,13 @@ def test_server_that_does_not_answer_is_named_without_its_password(monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:s3cret@127.0.0.1:{port}")
     with pytest.raises(WorkError, match=f"127.0.0.1:{port}") as e:
-        Registry()
+        Registry().models()
     assert "s3cret" not in str(e.value)
 
 
 def test_mlflow_is_told_not_to_phone_home(registry_root):
     code = (
-        "import os; from lepton_jax.registry.store import Registry; Registry();"
+        "import os; from lepton_jax.registry.store import Registry; Registry().models();"
         "from mlflow.telemetry.utils import is_telemetry_disabled; print(is_telemetry_disabled())"
     )
     kept = {k: v for k, v in os.environ.items() if k not in ("CI", "PYTEST_CURRENT_TEST")}
