@@ -72,10 +72,10 @@ def _run_cell(text: str, names: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield {"name": "stdout", "output_type": "stream", "text": _lines(said.getvalue())}
     if value is not None:
         data: dict[str, Any] = {"text/plain": _lines(repr(value))}
-        if hasattr(value, "_repr_html_"):
-            data["text/html"] = _lines(value._repr_html_())
-        if hasattr(value, "_repr_png_"):
-            data["image/png"] = base64.b64encode(value._repr_png_()).decode()
+        if page := getattr(value, "_repr_html_", lambda: None)():
+            data["text/html"] = _lines(page)
+        if png := getattr(value, "_repr_png_", lambda: None)():
+            data["image/png"] = base64.b64encode(png).decode()
         yield {"data": data, "metadata": {}, "output_type": "display_data"}
 
 

@@ -3,7 +3,7 @@
 #
 # A config names its parts, and a part may be the class or function itself. One that is defined in a
 # notebook is found in this notebook alone. Put it in a module, `my_pkg/parts.py`, as soon as other
-# processes need it: `ablate` with several workers, `debug`, another notebook.
+# processes need it: `ablate` with several workers, the command line, another notebook.
 
 # %% parameters
 import jax

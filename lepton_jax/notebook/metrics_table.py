@@ -16,7 +16,8 @@ def make_metrics_table(rows: "Sequence[Row]") -> Any:
     """
     import numpy as np
 
-    names = dict.fromkeys(name for row in rows for name in row if name != "step")
+    logged = dict.fromkeys(name for row in rows for name in row if name != "step")
+    names = sorted(logged, key=lambda name: not name.startswith("train/"))
     at = {step: i for i, step in enumerate(dict.fromkeys(row["step"] for row in rows))}
     columns = {"step": np.array([*at], np.int64)}
     columns |= {name: np.full(len(at), np.nan) for name in names}
