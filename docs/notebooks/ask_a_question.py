@@ -19,7 +19,7 @@ result = lj.ablate(
     seeds=2,
     metric="accuracy",
 )
-print(result)
+result
 
 # %% [markdown]
 # The same call goes on with what is left: with more seeds, only the added ones are trained.
@@ -33,7 +33,7 @@ result.report
 
 # %%
 table = lj.runs("runs/rates", columns=["name", "optimizer.learning_rate", "seed", "test/accuracy"])
-print(table)
+table
 
 # %%
 best = max(table.rows, key=lambda row: row["test/accuracy"])

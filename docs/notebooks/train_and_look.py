@@ -63,7 +63,7 @@ other = lj.train(
 )
 
 # %%
-print(lj.runs("runs", columns=["name", "optimizer.learning_rate", "test/accuracy"]))
+lj.runs("runs", columns=["name", "optimizer.learning_rate", "test/accuracy"])
 
 # %% [markdown]
 # Later, in another kernel: `run = lj.load("runs/digits_cnn-1")`. `step="last"` takes the last

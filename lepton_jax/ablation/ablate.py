@@ -63,14 +63,13 @@ class AblationResult:
             "report": self.report,
         }
 
-    def __repr__(self) -> str:
-        return str(self)
-
     def __str__(self) -> str:
         counts = ", ".join(f"{n} {state}" for state, n in self.states.items())
         if self.stopped:
             return f"Stopped with trials {counts}; the same command goes on in {self.workdir}."
         return f"{self.answer}\n\nTrials: {counts}. The report: {self.report}"
+
+    __repr__ = __str__
 
 
 def ablate(

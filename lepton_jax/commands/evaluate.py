@@ -33,6 +33,8 @@ class Evaluated:
         )
         return "\n".join(lines)
 
+    __repr__ = __str__
+
 
 @command
 def evaluate(workdir: PathText, *, split: str = "test", checkpoint: str = "best") -> Evaluated:

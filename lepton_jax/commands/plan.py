@@ -27,6 +27,8 @@ class Plan:
 
         return format_plan(self.facts)
 
+    __repr__ = __str__
+
 
 @command
 def plan(

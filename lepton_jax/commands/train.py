@@ -95,6 +95,8 @@ class TrainDryRun:
         lines = [f"{name:<{width}}  {_format(value)}" for name, value in self.facts.items()]
         return "\n".join([*lines, "", self.table])
 
+    __repr__ = __str__
+
 
 @dataclass(frozen=True)
 class LaunchedProcesses:

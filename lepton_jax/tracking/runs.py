@@ -51,6 +51,8 @@ class Runs:
         }
         return "\n".join(format_table(cells, right=numeric))
 
+    __repr__ = __str__
+
 
 def list_runs(
     folder: Path,

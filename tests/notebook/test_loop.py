@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import lepton_jax as lj
+from lepton_jax.notebook.loop_parts import LoopParts
 from lepton_jax.trees import flatten_tree
 
 ROOT = Path(__file__).parent.parent.parent
@@ -38,17 +39,19 @@ def test_the_documented_loop_ends_with_the_bytes_of_a_run(
     assert mine.record.status()["state"] == "finished"
 
 
-def test_a_state_stays_usable_after_its_step():
-    loop = lj.build_loop(f"{ROOT}/configs/mnist1d_logistic.py:tiny")
+@pytest.fixture(scope="module")
+def loop() -> LoopParts:
+    return lj.build_loop("mnist1d_logistic:tiny")
+
+
+def test_a_state_stays_usable_after_its_step(loop: LoopParts):
     state = loop.init()
     first = loop.means(loop.step(state, loop.batch(0))[1])
     assert loop.means(loop.step(state, loop.batch(0))[1]) == first
     assert loop.module(state)
 
 
-def test_a_loop_that_fails_says_so_in_its_record(tmp_path: Path):
-    loop = lj.build_loop(f"{ROOT}/configs/mnist1d_logistic.py:tiny")
-
+def test_a_loop_that_fails_says_so_in_its_record(loop: LoopParts, tmp_path: Path):
     def run_loop() -> None:
         with loop.open_record(f"{tmp_path}/w") as record:
             record.log(1, {"train/loss": 1.0})
