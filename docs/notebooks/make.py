@@ -18,7 +18,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
-from unittest import mock
 
 HERE = Path(__file__).parent
 NAMES = sorted(path.stem for path in HERE.glob("*.py") if path.name != "make.py")
@@ -50,15 +49,17 @@ def run_cells(cells: list[Cell], parameters: Mapping[str, Any] | None = None) ->
 
     `parameters`: values in the place of those of the cell `parameters`.
     """
-    main = ModuleType("__main__")
-    with mock.patch.dict(sys.modules, {"__main__": main}):
+    ours, main = sys.modules["__main__"], ModuleType("__main__")
+    sys.modules["__main__"] = main
+    try:
         outputs = []
         for cell in cells:
-            outputs.append(
-                list(_run_cell(cell.text, vars(main))) if cell.kind != "markdown" else []
-            )
+            shown = [] if cell.kind == "markdown" else [*_run_cell(cell.text, vars(main))]
+            outputs.append(shown)
             if cell.kind == "parameters":
                 vars(main).update(parameters or {})
+    finally:
+        sys.modules["__main__"] = ours
     return outputs
 
 
