@@ -36,5 +36,5 @@ def test_the_cells_of_a_notebook_run(name: str, tmp_path: Path, monkeypatch: pyt
     shown = [entry for of_cell in outputs for entry in of_cell]
     assert any("text/html" in entry.get("data", {}) for entry in shown)
     if name == "your_own_parts":
-        assert shown[-1]["data"]["text/plain"] == ["Array(True, dtype=bool)"]
+        assert shown[-1]["data"]["text/plain"] == ["True"]
         assert "did you mean 'gamma'" in "".join(shown[-2]["text"])
