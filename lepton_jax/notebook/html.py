@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-_LEAST = 96
-"""Pixels of the height of a picture, below which it is enlarged without smoothing."""
+_LEAST, _MOST = 96, 256
+"""Pixels of the height of an image; a smaller one is enlarged without smoothing."""
 
 
 def format_rows(rows: Iterable[Sequence[Any]], head: Sequence[str] = ()) -> str:
@@ -22,12 +22,9 @@ def format_rows(rows: Iterable[Sequence[Any]], head: Sequence[str] = ()) -> str:
     return f"<table>{''.join(lines)}</table>"
 
 
-def format_png(png: bytes, caption: Sequence[str] = (), *, height: int = 0) -> str:
-    """Returns a PNG with the lines of a caption below it. `height`: in pixels; 0: its own."""
-    data = base64.b64encode(png).decode()
-    size = f"height:{height}px;image-rendering:pixelated" if height else "max-width:100%"
-    image = f"<img src='data:image/png;base64,{data}' style='{size}'>"
-    return format_block(image, caption)
+def format_picture(png: bytes, caption: str, width: str) -> str:
+    """Returns a picture with its caption below it. `width`: at most, '48%' of the page."""
+    return format_block(_image(png, "max-width:100%"), [caption], f"max-width:{width}")
 
 
 def format_image(image_HWC: "np.ndarray", caption: Sequence[str] = ()) -> str:
@@ -37,13 +34,15 @@ def format_image(image_HWC: "np.ndarray", caption: Sequence[str] = ()) -> str:
     buffer = io.BytesIO()
     pixels = image_HWC[..., 0] if image_HWC.shape[-1] == 1 else image_HWC[..., :3]
     Image.fromarray(pixels).save(buffer, "PNG")
-    return format_png(buffer.getvalue(), caption, height=max(_LEAST, len(image_HWC)))
+    height = min(max(_LEAST, len(image_HWC)), _MOST)
+    style = f"height:{height}px;image-rendering:pixelated"
+    return format_block(_image(buffer.getvalue(), style), caption)
 
 
-def format_block(inside: str, caption: Sequence[str] = ()) -> str:
+def format_block(inside: str, caption: Sequence[str] = (), style: str = "") -> str:
     """Returns a block that stands beside others, with the lines of a caption below it."""
     said = "".join(f"<br>{_text(line)}" for line in caption)
-    style = "display:inline-block;margin:4px;vertical-align:top;font-size:small"
+    style = f"display:inline-block;margin:4px;vertical-align:top;font-size:small;{style}"
     return f"<div style='{style}'>{inside}{said}</div>"
 
 
@@ -55,6 +54,11 @@ def format_lines(lines: Iterable[str]) -> str:
 def format_title(text: str) -> str:
     """Returns a line in bold."""
     return f"<b>{_text(text)}</b>"
+
+
+def _image(png: bytes, style: str) -> str:
+    data = base64.b64encode(png).decode()
+    return f"<img src='data:image/png;base64,{data}' style='{style}'>"
 
 
 def _text(value: Any) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lepton_jax.errors import UserError
 from lepton_jax.notebook.answers import Answers, answer_with
-from lepton_jax.notebook.html import format_png, format_rows, format_title
+from lepton_jax.notebook.html import format_picture, format_rows, format_title
 from lepton_jax.notebook.metrics_table import make_metrics_table
 from lepton_jax.notebook.split_results import SplitResults, name_results
 
@@ -207,7 +207,10 @@ class Run:
         drawn = {name: files.read_bytes(p) for name, p in paths.items() if files.exists(p)}
         if "curves" not in drawn and self.record.has_rows():
             drawn = {"curves": getattr(self.history, "_repr_png_")(), **drawn}  # noqa: B009
-        return [format_png(png, [f"{name}.png"]) for name, png in drawn.items()]
+        return [
+            format_picture(png, f"{name}.png", "100%" if name == "curves" else "48%")
+            for name, png in drawn.items()
+        ]
 
 
 def open_run(workdir: str, wanted: str = "best") -> Run:
