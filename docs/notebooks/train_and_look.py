@@ -70,4 +70,4 @@ lj.runs("runs", columns=["name", "optimizer.learning_rate", "test/accuracy"])
 # checkpoint in place of the best one.
 
 # %%
-lj.load(run.workdir, step="last")
+lj.load(run.workdir, step="last").checkpoint
