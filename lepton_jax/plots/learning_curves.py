@@ -29,8 +29,10 @@ _TITLE, _SMALL = 11, 9
 """Points of letters."""
 _DENSE, _BINS = 400, 200
 """Points more than which a curve is drawn as a band with its mean, and parts of that."""
-_SAME = 0.02
-"""The share of its range by which a curve may differ from another one that stands for it."""
+_SAME, _SAME_POINTS = 0.03, 0.9
+"""The share of its range by which a curve may differ from another one that stands for it, and the
+share of its points of which this is asked: the first evaluations are often others.
+"""
 _FIT_LOG = 30
 """How often the smallest value of a panel is in its largest, for an axis of logarithms."""
 
@@ -107,12 +109,20 @@ def compose_learning_curves(rows: Sequence[Row], marks: Marks = Marks()) -> "Fig
     if not panels:
         figure.text(0.5, 0.5, "no metric was recorded", ha="center", va="center", size=_TITLE)
     if repeated:
-        texts = [f"{', '.join(names)} (as {other})" for other, names in repeated.items()]
-        words = f"Left out, as their curves repeat another's: {'; '.join(texts)}".replace("_", " ")
+        words = "; ".join(
+            f"left out for repeating {other}: "
+            + ", ".join(_name_with_result(name, marks) for name in names)
+            for other, names in repeated.items()
+        ).replace("_", " ")
         inside = figure.get_figwidth() - 2 * _MARGIN
         figure.text(_MARGIN / figure.get_figwidth(), 0.1 / figure.get_figheight(),
                     fit_text(words, inside, _SMALL), size=_SMALL, color=SOFT)  # fmt: skip
     return figure
+
+
+def _name_with_result(metric: str, marks: Marks) -> str:
+    result = (marks.test or {}).get(metric)
+    return metric if not isinstance(result, int | float) else f"{metric} (● {result:.4g})"
 
 
 def _read_curves(rows: Sequence[Row]) -> Curves:
@@ -154,8 +164,8 @@ def _repeats(splits: Mapping[str, np.ndarray], others: Mapping[str, np.ndarray])
         finite = np.isfinite(other)
         if not np.array_equal(np.isfinite(values), finite) or not finite.any():
             return False
-        room = _SAME * np.ptp(other[finite])
-        if np.abs(values - other)[finite].max() > room:
+        near = np.abs(values - other)[finite] <= _SAME * np.ptp(other[finite])
+        if near.mean() < _SAME_POINTS:
             return False
     return True
 
@@ -220,7 +230,7 @@ def _scale_values(axes: "Axes", metric: str, values: np.ndarray) -> None:
         axes.set_yscale("log")
         few = high / low < 300
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 3) if few else (1,), numticks=7))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}".replace("e-0", "e−")))
         axes.yaxis.set_minor_formatter(NullFormatter())
         return
     locator = MaxNLocator(5, steps=[1, 2, 5, 10])
@@ -320,14 +330,14 @@ def _place_panels(
     lines = max(1, -(-len(panels) // columns))
     ragged = len(panels) % columns > 0
     below = _BELOW + label_rows * _ROW
-    gap = below if ragged else _BELOW
+    gaps = [_BELOW] * (lines - 2) + [below if ragged else _BELOW] * (lines > 1)
     width = columns * (left + _WIDTH) + _MARGIN
-    height = _HEADER + lines * (_ABOVE + _HEIGHT) + (lines - 1) * gap + below + note * _ROW
+    height = _HEADER + lines * (_ABOVE + _HEIGHT) + sum(gaps) + below + note * _ROW
     figure.set_size_inches(width, height)
     for i, axes in enumerate(panels):
         row, column = divmod(i, columns)
         x = left + column * (left + _WIDTH)
-        y = height - _HEADER - (row + 1) * (_ABOVE + _HEIGHT) - row * gap
+        y = height - _HEADER - (row + 1) * (_ABOVE + _HEIGHT) - sum(gaps[:row])
         axes.set_position((x / width, y / height, _WIDTH / width, _HEIGHT / height))
 
 

@@ -57,7 +57,9 @@ def test_a_panel_a_metric_but_for_those_that_repeat_another():
     figure = compose_learning_curves(run_rows())
     names = [axes.get_label() for axes in figure.axes]
     assert names == ["loss", "accuracy", "precision", "learning_rate"]
-    assert any("recall (as accuracy)" in words for words in read_words(figure).texts)
+    assert any(
+        words == "left out for repeating accuracy: recall" for words in read_words(figure).texts
+    )
     sizes = {tuple(np.round(axes.bbox.size)) for axes in figure.axes}
     assert len(sizes) == 1
 
