@@ -70,7 +70,7 @@ def compose_captioned_grid(
     wide = max([_CELL, words_wide, *(image.shape[1] for image in images)]) + _GAP
     text = _LINE * max(map(len, captions), default=0)
     high = max(image.shape[0] for image in images) + text + _GAP
-    top = _GAP + 2 * _LINE * bool(title) + round(1.5 * _LINE) * bool(heads)
+    top = _GAP + 2 * _LINE * bool(title) + round(1.7 * _LINE) * bool(heads)
     width = wide * columns + _GAP
     if title:
         width = max(width, ceil(measure_text(title, 10) * DPI) + 2 * _GAP)
@@ -84,13 +84,14 @@ def compose_captioned_grid(
     if title:
         write(title, _GAP, _GAP, 10, INK)
     for column, head in enumerate(heads):
-        write(head, _GAP + column * wide, top - round(1.3 * _LINE), 9, INK)
+        write(head, _GAP + column * wide, top - round(1.6 * _LINE), 9, INK)
     for i, (tile, image) in enumerate(zip(tiles, images, strict=True)):
         left, down = _GAP + i % columns * wide, top + i // columns * high
+        first = down + text - _LINE * len(captions[i])
         for j, words in enumerate(captions[i]):
             fitted = fit_text(words, (wide - _GAP) / DPI, _WORDS)
             colour = (SOFT if j else tile.colour or INK) if tile.colour else INK
-            write(fitted, left, down + j * _LINE, _WORDS, colour)
+            write(fitted, left, first + j * _LINE, _WORDS, colour)
         below = height - down - text - image.shape[0]
         figure.figimage(image, left, below, origin="upper")
         if tile.colour:
