@@ -291,8 +291,10 @@ def coerce_value(value: Any, annotation: Any) -> Any:
                     return float(value)
             raise ValueError(f"expected a finite number, got {quote(value)}")
     elif annotation is int:
-        if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63:
-            return value
+        if isinstance(value, int) and not isinstance(value, bool):
+            if abs(value) < 2**63:
+                return value
+            raise ValueError(f"expected an int of 64 bits, got {quote(value)}")
     elif isinstance(annotation, type) and isinstance(value, annotation):
         return value
     raise ValueError(

@@ -45,6 +45,7 @@ def _read(bundle: Bundle, i: int, source: Any) -> list[RawInput]:
     """Reads the `i`-th input that a user names: one, or as many as its array holds."""
     if isinstance(source, Mapping):
         return _from_fields(bundle, f"input {i}", source)
+    given = type(source).__name__
     takes_seeds = bundle.signature["inputs"].keys() == {"seed"}
     if takes_seeds and isinstance(source, int | np.integer):
         source = str(source)
@@ -57,15 +58,13 @@ def _read(bundle: Bundle, i: int, source: Any) -> list[RawInput]:
     elif hasattr(source, "__array__"):
         return _from_array(bundle, f"array {i}", np.asarray(source))
     else:
-        raise UserError(
-            f"input {i}: expected {expected_input(bundle)} or an array, got {type(source).__name__}"
-        )
+        raise UserError(f"input {i}: expected {expected_input(bundle)} or an array, got {given}")
     if name.endswith(".npy"):
         return _from_array(bundle, name, _read_array(os.path.expanduser(name)))
     if bundle.takes_text:
         if source is not name or os.path.isfile(name):
-            what = "a file" if source is name else "an image"
-            raise UserError(f"{name} is {what}; this bundle answers texts: give the text itself")
+            what = f"{name} is a file" if source is name else f"input {i} is of type {given}"
+            raise UserError(f"{what}; this bundle answers texts: give the text itself")
         check_text(name)
         encoded, cut = bundle.encode(*name.split("\t"))
         _say_unknown(bundle, name, encoded)
@@ -139,6 +138,8 @@ def _from_array(bundle: Bundle, name: str, array: np.ndarray) -> list[RawInput]:
     """Takes an array as one input `[...]` or as a batch `[N, ...]` of them."""
     declared = bundle.signature["inputs"]
     if len(declared) != 1:
+        if bundle.takes_text:
+            raise UserError(f"{name}: this bundle answers texts: give the text itself")
         raise UserError(f"{name}: this bundle takes {len(declared)} inputs, not one array")
     ((key, spec),) = declared.items()
     rank = len(spec["shape"])

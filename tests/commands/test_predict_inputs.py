@@ -25,7 +25,7 @@ class Takes:
     decode = Bundle.decode
 
     def __init__(self, kind: str):
-        texts = {"tokens": {"shape": [4], "dtype": "int32"}}
+        texts = {f: {"shape": [4], "dtype": "int32"} for f in ("tokens", "kinds")}
         images = {"image": {"shape": [8, 8, 1], "dtype": "uint8"}}
         seeds = {"seed": {"shape": [], "dtype": "uint32"}}
         self.takes_text = kind == "text"
@@ -111,8 +111,9 @@ WRONG: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "a nested list": ("image", lambda d: [[1, 2], [3, 4]], "got list"),
     "a text for images": ("image", lambda d: "no such", "cannot read no such"),
     "bytes that are no picture": ("image", lambda d: b"abc", "cannot read the image"),
-    "an image for texts": ("text", lambda d: PICTURE, "is an image; this bundle answers texts"),
-    "bytes for texts": ("text", lambda d: b"good", "this bundle answers texts"),
+    "an image for texts": ("text", lambda d: PICTURE, "input 0 is of type Image; this bundle"),
+    "bytes for texts": ("text", lambda d: b"good", "input 0 is of type bytes; this bundle answers"),
+    "an array for texts": ("text", lambda d: PIXELS, "array 0: this bundle answers texts"),
     "a file for texts": ("text", lambda d: touch(d / "notes.csv"), "notes.csv is a file; this"),
     "a number for texts": ("text", lambda d: 3, "expected 'TEXT' or an array, got int"),
     "a seed too large": ("seed", lambda d: 2**32, "whole numbers below 2^32"),

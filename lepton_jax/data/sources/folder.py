@@ -166,8 +166,9 @@ def _split_folders(path: str, root: _Folder, account: Account) -> dict[str, list
     if not has_splits and deeper:
         raise UserError(f"{path}: the split {deeper[0].where!r} lies too deep; {LAYOUT}")
     if not has_splits:
-        first = next(f.where for f in with_images)
-        account.note("noticed", "folders taken for splits, as images lie two folders below", first)
+        first = next(g.where for f in with_images for g in f.folders if g.has_images)
+        what = "folders taken for splits, not classes, as no image lies directly in one"
+        account.note("noticed", what, first, len(with_images))
     names = name_splits({f.where: f.name for f in with_images}, path)
     seen: dict[_Identity, str] = {}
     splits = {}

@@ -123,6 +123,13 @@ def below(split, *names):
             id="sub-folders of a class beside its images",
         ),
         pytest.param(
+            ("cat/2020/0.png", "cat/2021/0.png", "dog/2020/0.png"),
+            {"cat": 2, "dog": 1},
+            "noticed: 2 folders taken for splits, not classes, as no image lies directly in one "
+            "(cat/2020)",
+            id="classes without an image of their own",
+        ),
+        pytest.param(
             below("train", "cat/2020/0.png", "cat/2021/0.png", "dog/2020/0.png"),
             {"train": 3},
             "joined: 3 images of folders below their class (train/cat/2020)",
