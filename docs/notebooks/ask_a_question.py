@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Ask a question
 #
-# How does the accuracy depend on the learning rate? Four runs answer: two rates, two seeds. They
-# share one compiled program and are trained at once.
+# How does the accuracy depend on the learning rate? Six runs answer: two rates, three seeds. They
+# share one compiled program.
 
 # %% parameters
 import lepton_jax as lj
@@ -16,7 +16,7 @@ result = lj.ablate(
     config=RECIPE,
     overrides=SHORT,
     vary={"optimizer.learning_rate": [3e-4, 3e-3]},
-    seeds=2,
+    seeds=3,
     metric="accuracy",
 )
 result
