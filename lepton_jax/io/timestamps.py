@@ -13,3 +13,8 @@ def utc_timestamp(seconds: float | None = None, *, zone: Literal["Z", "+00:00"] 
     """
     time = datetime.now(UTC) if seconds is None else datetime.fromtimestamp(seconds, UTC)
     return time.isoformat(timespec="seconds").replace("+00:00", zone)
+
+
+def read_timestamp(text: str) -> float:
+    """Reads what `utc_timestamp` wrote: seconds since 1970 (UTC)."""
+    return datetime.fromisoformat(text).timestamp()

@@ -1,12 +1,24 @@
 """What `watch` shows of an experiment."""
 
 import io
+import json
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from lepton_jax.ablation import Experiment, Variant
+from lepton_jax.ablation.question.trials import expand_trials
+from lepton_jax.ablation.report import watch
 from lepton_jax.ablation.report.watch import ExperimentStatus
+from lepton_jax.ablation.workdir import trial_folder, write_experiment
+from lepton_jax.config.config_file import resolve_config
+from lepton_jax.io.timestamps import utc_timestamp
+from lepton_jax.tracking.claim import claim, read_owner
+from lepton_jax.tracking.record import Record
 from tests.ablation.outcomes import outcome, results
+
+ROOT = Path(__file__).parent.parent.parent
 
 LONG = "optimizer.learning_rate=0.003, model.dropout=0.5"
 STATUS = ExperimentStatus(
@@ -43,3 +55,28 @@ def test_piped_it_is_sentences():
     assert lines[:2] == ["Does it help?", counts]
     assert lines[2] == "Best so far, valid/accuracy 0.9000: baseline, seed 0 (runs/baseline-0)"
     assert lines[3].startswith("About 12:34 left: all done ")
+
+
+def test_the_time_left_is_by_the_trials_that_ended_since_the_command_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    config, _ = resolve_config(str(ROOT / "configs/digits_cnn.py:tiny"), {})
+    experiment = Experiment(
+        question="?", config=str(ROOT / "configs/digits_cnn.py:tiny"), variants=[Variant("a")],
+        seeds=range(5),
+    )  # fmt: skip
+    trials = expand_trials(experiment)
+    write_experiment(str(tmp_path), experiment, trials, {})
+    ends = [-500.0, 40.0, 60.0]  # seconds after the command began; the first one by an earlier
+    with claim(tmp_path):
+        owner = read_owner(tmp_path)
+        assert owner is not None
+        for trial, end in zip(trials, ends, strict=False):
+            record = Record.create(trial_folder(str(tmp_path), trial.name), config.to_json(), {})
+            record.end("failed", 1)
+            status = json.loads(Path(record.path("status.json")).read_text())
+            status["time"] = utc_timestamp(owner.since + end, zone="Z")
+            Path(record.path("status.json")).write_text(json.dumps(status))
+        monkeypatch.setattr(watch.time, "time", lambda: owner.since + 65)
+        assert watch.read_status(str(tmp_path)).left == pytest.approx(2 * 30 - 5, abs=2)
+    assert watch.read_status(str(tmp_path)).left is None  # nobody runs it

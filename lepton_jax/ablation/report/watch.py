@@ -12,10 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from lepton_jax.ablation.analysis.outcomes import Outcome, Results, read_results
-from lepton_jax.ablation.workdir import ENDED
+from lepton_jax.ablation.workdir import ENDED, trial_status
 from lepton_jax.formats import format_clock, format_metric, format_seconds
+from lepton_jax.io.timestamps import read_timestamp
 from lepton_jax.tracking.bar import choose_bar, make_bar
 from lepton_jax.tracking.best import sign_of
+from lepton_jax.tracking.claim import read_owner
 
 EVERY = 2.0
 """Seconds between two looks."""
@@ -29,7 +31,7 @@ class ExperimentStatus:
 
     results: Results
     left: float | None
-    """Seconds, guessed from the trials that have ended; None before one has."""
+    """Seconds, guessed from the trials that have ended; None before one has, or if none runs."""
 
     def as_json(self) -> dict[str, Any]:
         """Returns what `--json` prints."""
@@ -90,19 +92,12 @@ class ExperimentStatus:
         return Group(Text(self.results.question, style="bold"), bar, *lines, Text(), table)
 
 
-def read_status(workdir: str, began: float | None = None, ended_then: int = 0) -> ExperimentStatus:
-    """Reads how far an experiment is.
-
-    `began`: when watching began (of `time.monotonic`), with `ended_then` trials ended.
-    """
+def read_status(workdir: str) -> ExperimentStatus:
+    """Reads how far an experiment is."""
     results = read_results(workdir)
-    ended = _count_ended(results)
-    left = len(results.outcomes) - ended
-    if not left:
+    if _count_ended(results) == len(results.outcomes):
         return ExperimentStatus(results, 0.0)
-    if began is None or ended == ended_then:
-        return ExperimentStatus(results, None)
-    return ExperimentStatus(results, (time.monotonic() - began) / (ended - ended_then) * left)
+    return ExperimentStatus(results, _guess_seconds_left(workdir, results))
 
 
 def watch(workdir: str) -> ExperimentStatus:
@@ -113,18 +108,32 @@ def watch(workdir: str) -> ExperimentStatus:
     status = read_status(workdir)
     if not sys.stdout.isatty():
         return status
-    began, ended_then = time.monotonic(), _count_ended(status.results)
     try:
         console = Console()
         shown = status.show(console)
         with Live(shown, console=console, auto_refresh=False, transient=True) as live:
             while status.left != 0.0:
                 time.sleep(EVERY)
-                status = read_status(workdir, began, ended_then)
+                status = read_status(workdir)
                 live.update(status.show(console), refresh=True)
     except KeyboardInterrupt:
         pass
     return status
+
+
+def _guess_seconds_left(workdir: str, results: Results) -> float | None:
+    """Guesses by the trials that have ended since the `ablate` began that runs now."""
+    owner = read_owner(workdir)
+    if owner is None or not owner.lives():
+        return None
+    ended = [o for o in results.outcomes if o.state in ENDED]
+    times = [read_timestamp(trial_status(o.workdir)["time"]) for o in ended]
+    times = [at for at in times if at >= owner.since]
+    if not times:
+        return None
+    a_trial = (max(times) - owner.since) / len(times)
+    left = len(results.outcomes) - len(ended)
+    return max(left * a_trial - (time.time() - max(times)), 1.0)
 
 
 def _count_ended(results: Results) -> int:
