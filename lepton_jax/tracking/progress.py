@@ -109,11 +109,11 @@ class Progress:
 
     def advance(self, step: int) -> None:
         """Notes that `step` steps are dispatched. The first of them waits for its compilation."""
-        if self._dispatched < self._start:
+        before, self._dispatched = self._dispatched, step
+        if before < self._start:
             self._compiling = time.monotonic()
-        elif self._dispatched == self._start < step and not self._among:
+        elif before == self._start < step and not self._among:
             self.say(f"compiled  in {time.monotonic() - self._compiling:.1f} s")
-        self._dispatched = step
         self._note_done(step - IN_FLIGHT)  # more are not dispatched and not done
         self._place.draw()
 
@@ -143,8 +143,8 @@ class Progress:
         self._place.say(message)
 
     def close(self) -> None:
-        """Shows the last update, and ends the live line."""
-        self._closed = True
+        """Shows the last update, and ends the live line: the loop has ended, all steps are done."""
+        self._closed, self._done = True, max(self._done, self._dispatched)
         self._place.close()
 
     def __enter__(self) -> "Progress":

@@ -123,6 +123,16 @@ def test_evaluations_count_for_the_time_left_but_not_their_compilation(clock):
                     assert left(lines_of(stream)[-1]) == pytest.approx(48, abs=8)
 
 
+def test_a_run_that_is_stopped_says_at_which_step(clock):
+    stream = io.StringIO()
+    with Progress(400, batch_size=1, stream=stream) as progress:
+        steps = run(progress, clock, range(400), compiling=9, each=0.1)
+        while next(steps) < 40:
+            pass
+        progress.update(25, {"train/loss": 1.0})
+    assert lines_of(stream)[-1].startswith("step  40/400  in 0:11  train/loss 1.0000")
+
+
 def test_the_speed_follows_a_change(clock):
     stream = io.StringIO()
     with Progress(3000, batch_size=1, stream=stream) as progress:
