@@ -130,7 +130,7 @@ class _PlainLines:
         self._console.print(Text(message), soft_wrap=True)
 
     def close(self) -> None:
-        if self._news:
+        if self._news or not self._first:
             self._show(time.monotonic())
 
     def _show(self, now: float) -> None:
