@@ -5,6 +5,7 @@
 A test says when the pages are out of date.
 """
 
+import functools
 import importlib.metadata
 import inspect
 import re
@@ -15,6 +16,13 @@ from typing import Any
 from lepton_jax import api
 from lepton_jax.commands import COMMANDS, find_command
 from lepton_jax.config.components import TABLES
+from lepton_jax.notebook.answers import Answers
+from lepton_jax.notebook.images import GeneratedImages
+from lepton_jax.notebook.loop_parts import LoopParts
+from lepton_jax.notebook.loop_record import LoopRecord
+from lepton_jax.notebook.opened_bundle import OpenedBundle
+from lepton_jax.notebook.run import Run
+from lepton_jax.notebook.split_results import SplitResults
 from lepton_jax.reference.components import KINDS, describe_component
 from lepton_jax.reference.description import (
     RUNS,
@@ -25,9 +33,11 @@ from lepton_jax.reference.description import (
     explain_terms,
 )
 from lepton_jax.reference.listing import plural
-from lepton_jax.reference.sections import list_sections
+from lepton_jax.reference.sections import list_sections, read_field_docstrings
 
 FOLDER = Path(__file__).parent / "reference"
+FUNCTIONS = (api.load, api.build_loop)
+OBJECTS = (Run, OpenedBundle, SplitResults, Answers, GeneratedImages, LoopParts, LoopRecord)
 OPTIMIZERS = "optimizers.md"
 """The page whose text is optax's, so that it depends on optax's version."""
 
@@ -92,21 +102,44 @@ def _commands_page() -> str:
 
 def _api_page() -> str:
     lines = [
-        "# Python functions",
+        "# Python",
         "",
-        "Every command is a function of `lepton_jax`, such as `lepton_jax.train`.",
+        "The functions of `lepton_jax`, and the objects that they return.",
         "",
-        "Its arguments are the command's flags. It returns a result: `str()` of it is what the",
-        "command line prints, `as_json()` what `--json` prints. [In a notebook](../notebook.md)",
-        "tells of `load`, which opens a run, a bundle or a registered model, and of `build_loop`.",
+        "Every command is a function, such as `lepton_jax.train`. Its arguments are the command's",
+        "flags. It returns a result: `str()` of it is what the command line prints, `as_json()`",
+        "what `--json` prints. [In a notebook](../notebook.md) shows the others at work.",
         "",
     ]
+    for function in FUNCTIONS:
+        told = inspect.getdoc(function) or ""
+        lines += [f"## {function.__name__}", "", "```python", _format_call(function), "```", ""]
+        lines += ["```text", told, "```", ""]
+    for type_ in OBJECTS:
+        lines += [f"## {type_.__name__}", "", inspect.getdoc(type_) or "", "", *_members(type_), ""]
     for name in COMMANDS.summaries:
         function = getattr(api, name)
         summary = (inspect.getdoc(function) or "").partition("\n")[0]
         lines += [f"## {name}", "", "```python", _format_call(function), "```", "", summary, ""]
         lines += [f"Its arguments: [{name}](commands.md#{name}).", ""]
     return _page(lines)
+
+
+def _members(type_: type) -> Iterator[str]:
+    """Yields a table of what an object has: fields, properties and methods."""
+    said = dict(read_field_docstrings(type_))
+    for name, member in vars(type_).items():
+        if isinstance(member, property | functools.cached_property):
+            function = member.fget if isinstance(member, property) else member.func
+            said[name] = inspect.getdoc(function) or ""
+        elif inspect.isfunction(member):
+            call = _format_call(member).replace("(self, ", "(").replace("(self)", "()")
+            said[call] = inspect.getdoc(member) or ""
+    public = {name: text for name, text in said.items() if not name.startswith("_")}
+    if public:
+        yield from ("| member | meaning |", "|---|---|")
+    for name, text in public.items():
+        yield f"| `{name}` | {' '.join(text.partition(chr(10) * 2)[0].split())} |"
 
 
 def _format_call(function: Callable[..., Any]) -> str:

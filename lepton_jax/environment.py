@@ -30,11 +30,11 @@ PACKAGES = (
 
 EXTRAS: Mapping[str, tuple[str, str]] = {
     "plan-tpu": ("libtpu", "run on TPUs, and compile for them"),
-    "plan-gpu": ("jax-cuda13-plugin", "run on NVIDIA GPUs"),
+    "plan-gpu": ("jax-cuda13-plugin", "run on NVIDIA GPUs, and compile for them"),
     "slurm": ("submitit", "submit to Slurm"),
     "wandb": ("wandb", "the writer wandb"),
     "search": ("optuna", "searches of an experiment"),
-    "tensorboard": ("tensorboard", "show event files"),
+    "tensorboard": ("tensorboard", "look at event files"),
     "tensorflow": ("tensorflow", "prepare data sets of TFDS"),
 }
 """What is optional: the distribution that it needs, and what it is for."""
@@ -53,7 +53,7 @@ CACHES = {
 """The folders of the cache, with what each holds."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Environment:
     """What this process would run with. A command's result."""
 
@@ -71,6 +71,8 @@ class Environment:
 
     def __str__(self) -> str:
         return "\n".join(self._lines())
+
+    __repr__ = __str__
 
     def _lines(self) -> Iterator[str]:
         yield from _block("python", [f"{self.python['version']}  {self.python['executable']}"])

@@ -30,4 +30,4 @@ def describe(inputs: Sequence[str] = ()) -> "Description | Recipe":
 
     if not inputs:
         raise UserError("describe: expected a name, such as 'model cnn'", try_line=["list"])
-    return listing.describe(inputs)
+    return listing.describe([word for text in inputs for word in text.split()])

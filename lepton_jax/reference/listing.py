@@ -24,7 +24,7 @@ FILES: Mapping[str, str] = {
 KINDS: Mapping[str, str] = {**components.KINDS, **FILES}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Listing:
     """Names with a line each. A command's result."""
 
@@ -51,6 +51,8 @@ class Listing:
                 lines.append(name)
             lines += [*text, *wrap(item.get("more", ""), width, indent)]
         return "\n".join([*lines, "", self.hint])
+
+    __repr__ = __str__  # what a notebook shows
 
 
 def list_kinds() -> Listing:

@@ -1,15 +1,17 @@
 """Recipes and experiments: what their files say of themselves, read without running one."""
 
 import ast
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lepton_jax.config.recipes import Folder, list_recipes
+from lepton_jax.config.recipes import Folder, find_recipe, list_recipes
 from lepton_jax.console import format_program
-from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.errors import UserError, describe_error
+from lepton_jax.io.files import name_nearest
 from lepton_jax.reference.docstrings import read_docstring, split_sentence
 
 _FACT = re.compile(r"(After|Expected|Cost): (.*?)(?=\s(?:After|Expected|Cost|Run):|\n\n|\Z)", re.S)
@@ -18,7 +20,7 @@ FUNCTIONS = {"recipe": "get_config", "experiment": "get_experiment"}
 FOLDERS: Mapping[str, Folder] = {"recipe": "configs", "experiment": "experiments"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Recipe:
     """A config file or an experiment file, as it introduces itself."""
 
@@ -41,16 +43,25 @@ class Recipe:
         forms = ", ".join(f":{form}" for form in self.forms)
         return f"{self.name} ({self.path})\n\n{said}" + (f"\n\nForms: {forms}" if forms else "")
 
+    __repr__ = __str__  # what a notebook shows
 
-def read_recipe(path: Path, function: str) -> Recipe:
-    """Reads a file whose `function` returns a config or an experiment."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+
+def read_recipe(file: str, function: str) -> Recipe:
+    """Reads a file whose `function` returns a config or an experiment.
+
+    Raises:
+      UserError: when it is no Python file.
+    """
+    try:
+        tree = ast.parse(Path(file).read_bytes())
+    except (OSError, SyntaxError, ValueError) as e:
+        raise UserError(f"{file} cannot be read: {describe_error(e)}") from None
     documentation = ast.get_docstring(tree) or ""
     facts = {name: " ".join(text.split()) for name, text in _FACT.findall(documentation)}
     named = {section: _component(tree, section) for section in ("model", "task", "source")}
     return Recipe(
-        path.stem,
-        str(path),
+        Path(file).stem,
+        file,
         _forms(tree, function),
         read_docstring(documentation).summary,
         named["model"],
@@ -86,26 +97,21 @@ def _forms(tree: ast.Module, function: str) -> tuple[str, ...]:
 
 def read_all(kind: str) -> list[Recipe]:
     """Reads every recipe, or every experiment, in the order of their names."""
-    return [read_recipe(path, FUNCTIONS[kind]) for path in _files(kind).values()]
+    return [read_recipe(file, FUNCTIONS[kind]) for file in list_recipes(FOLDERS[kind]).values()]
 
 
 def list_names(kind: str) -> list[str]:
     """Lists the names of the recipes, or of the experiments."""
-    return list(_files(kind))
+    return [*list_recipes(FOLDERS[kind])]
 
 
 def read_named(kind: str, name: str) -> Recipe:
-    """Reads the recipe or experiment of a name.
+    """Reads the recipe or experiment of a name, or a file of the user's own.
 
     Raises:
       UserError: where there is none so called, with the nearest one.
     """
-    files = _files(kind)
-    if name not in files:
-        near = did_you_mean(name, files) or f"; there are: {', '.join(files)}"
-        raise UserError(f"no {kind} is called {name!r}{near}")
-    return read_recipe(files[name], FUNCTIONS[kind])
-
-
-def _files(kind: str) -> dict[str, Path]:
-    return {name: Path(file) for name, file in list_recipes(FOLDERS[kind]).items()}
+    file = find_recipe(name, FOLDERS[kind])
+    if not os.path.isfile(file):
+        raise UserError(f"there is no file {file}{name_nearest(file)}")
+    return read_recipe(file, FUNCTIONS[kind])

@@ -54,6 +54,7 @@ def test_a_key_is_described_with_its_type_range_default_and_marks():
     [
         (["cnn"], "model cnn"),
         (["models", "cnn"], "model cnn"),
+        (["model cnn"], "model cnn"),
         (["host", "transform", "resize"], "host transform resize"),
         (["host-transform", "resize"], "host transform resize"),
         (["config.optimizer.groups.norms.pattern"], "config.optimizer.groups.NAME.pattern"),
@@ -78,7 +79,8 @@ def test_words_are_understood_as_people_write_them(words: list[str], title: str)
         ("describe config.data.worker", "mean 'workers'?)", "describe config.data.workers"),
         ("describe config.data.lr", "config.data has no key 'lr'; there are: source", ""),
         ("describe config.seed.x", "config.seed is int in [0, 2^32); it has no key 'x'", ""),
-        ("describe recipe digit_cnn", "(did you mean 'digits_cnn'?)", ""),
+        ("describe recipe digit_cnn", "mean 'digits_cnn'?)", "describe recipe digits_cnn"),
+        ("describe recipe nothere.py", "there is no file nothere.py", ""),
         ("describe", "expected a name", "list"),
         ("list modles", "(did you mean 'models'?)", "list models"),
         ("list zebras", "there are: models, tasks", ""),
