@@ -53,7 +53,7 @@ CACHES = {
 """The folders of the cache, with what each holds."""
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Environment:
     """What this process would run with. A command's result."""
 

@@ -39,7 +39,7 @@ class KeyDescription:
         return [default, *([VARIES] if self.trialable else []), *([RUNS] if self.running else [])]
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Description:
     """A component, a section of the config, or one of its keys. A command's result."""
 
@@ -63,7 +63,7 @@ class Description:
     def __str__(self) -> str:
         return "\n".join(self._lines(min(100, shutil.get_terminal_size((100, 24)).columns)))
 
-    __repr__ = __str__  # what a notebook shows
+    __repr__ = __str__
 
     def _lines(self, width: int) -> Iterator[str]:
         yield from wrap(self.title + (f" ({self.place})" if self.place else ""), width)

@@ -24,7 +24,7 @@ FILES: Mapping[str, str] = {
 KINDS: Mapping[str, str] = {**components.KINDS, **FILES}
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Listing:
     """Names with a line each. A command's result."""
 
@@ -52,7 +52,7 @@ class Listing:
             lines += [*text, *wrap(item.get("more", ""), width, indent)]
         return "\n".join([*lines, "", self.hint])
 
-    __repr__ = __str__  # what a notebook shows
+    __repr__ = __str__
 
 
 def list_kinds() -> Listing:

@@ -20,7 +20,7 @@ FUNCTIONS = {"recipe": "get_config", "experiment": "get_experiment"}
 FOLDERS: Mapping[str, Folder] = {"recipe": "configs", "experiment": "experiments"}
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Recipe:
     """A config file or an experiment file, as it introduces itself."""
 
@@ -43,7 +43,7 @@ class Recipe:
         forms = ", ".join(f":{form}" for form in self.forms)
         return f"{self.name} ({self.path})\n\n{said}" + (f"\n\nForms: {forms}" if forms else "")
 
-    __repr__ = __str__  # what a notebook shows
+    __repr__ = __str__
 
 
 def read_recipe(file: str, function: str) -> Recipe:
