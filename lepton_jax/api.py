@@ -7,6 +7,7 @@ imports what it needs when it is called.
 
 from lepton_jax.commands.ablate import ablate as ablate
 from lepton_jax.commands.augment import augment as augment
+from lepton_jax.commands.completion import completion as completion
 from lepton_jax.commands.debug import debug as debug
 from lepton_jax.commands.describe import describe as describe
 from lepton_jax.commands.env import env as env

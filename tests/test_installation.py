@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 
 import lepton_jax
@@ -22,6 +23,20 @@ def test_an_extra_is_installed_by_its_own_requirements():
         assert shlex.split(format_install(extra))[-len(requirements) :] == requirements
     assert shlex.split(format_install("pycocotools"))[-1].startswith("pycocotools>=")
     assert shlex.split(format_install("a-package-of-yours"))[-1] == "a-package-of-yours"
+
+
+def test_the_version_is_the_same_wherever_it_stands():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == lepton_jax.__version__
+    done = subprocess.run(
+        [sys.executable, "launch.py", "--version"], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.stdout == f"lepton_jax {lepton_jax.__version__}\n"
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / ".github").rglob("*.yml")), ids=lambda f: f.name)
+def test_files_for_the_host_of_the_repository_can_be_read(file: Path):
+    assert yaml.safe_load(file.read_text())
 
 
 def test_every_requirement_can_be_read_by_an_installer():

@@ -85,6 +85,8 @@ def explain_words(
     """
     problem = f"{command}: unexpected argument {inputs[0]!r}"
     open_, meant = [*missing], {}
+    if "workdir" in names and not any(word.startswith("--workdir") for word in words):
+        open_ = list(dict.fromkeys([*open_, "workdir"]))
     for word in inputs:
         name, sign, value = word.partition("=")
         files = [n for n in ("config", "experiment") if n in (open_ or names)]

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -203,15 +203,22 @@ def _parameters(name: str, request: SlurmRequest) -> dict[str, Any]:
     }
 
 
+def _own_program() -> str:
+    program = sys.argv[0]
+    return program if os.path.basename(program) in ("lepton", "__main__.py") else "launch.py"
+
+
 @dataclass(frozen=True)
 class Payload:
     """Runs a command line in this process, so that a signal reaches the run and only once."""
 
     command: tuple[str, ...]
     run_line: RunLine
+    program: str = field(default_factory=_own_program)
+    """What the submitting command line was started by: messages of the job name it."""
 
     def __call__(self) -> None:
-        sys.argv = ["launch.py", *self.command]
+        sys.argv = [self.program, *self.command]
         # Beneath the command's own handlers: what comes while it saves must not kill it.
         signal.signal(signal.SIGTERM, _outlive)
         signal.signal(signal.SIGUSR2, _time_is_up)

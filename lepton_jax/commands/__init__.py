@@ -47,6 +47,7 @@ COMMANDS = Commands(
             "list": "list models, recipes, optimizers and all else that has a name",
             "describe": "say every key of a component or of the config, and what it means",
             "env": "show versions, devices, caches, the registry and extras",
+            "completion": "make the Tab key of bash, zsh or fish complete lepton's commands",
         },
     },
     find_command,
