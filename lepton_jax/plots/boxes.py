@@ -117,17 +117,18 @@ def _draw_image(
     image = example["image"]
     axes.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray", aspect="auto")
     axes.set_axis_off()
+    taken: list[Area] = []
+    boxes, labels, scores = _drawn(answer)
+    for box, label in zip(reversed(boxes), reversed(labels), strict=True):
+        axes.add_patch(_rectangle(box, image.shape, edgecolor="white", linewidth=3.2, alpha=0.8))
+        axes.add_patch(_rectangle(box, image.shape, edgecolor=colours[label], linewidth=2.2))
     for box, label in zip(example["boxes"], example["labels"], strict=True):
         if label >= 0:
             axes.add_patch(_rectangle(box, image.shape, edgecolor="black", linewidth=1.8))
             style: dict[str, Any] = dict(edgecolor="white", linestyle=(0, (4, 3)), linewidth=1.4)
             axes.add_patch(_rectangle(box, image.shape, **style))
-    taken: list[Area] = []
-    boxes, labels, scores = _drawn(answer)
     for box, label, score in zip(boxes, labels, scores, strict=True):
         colour = colours[label]
-        axes.add_patch(_rectangle(box, image.shape, edgecolor="white", linewidth=2.6, alpha=0.7))
-        axes.add_patch(_rectangle(box, image.shape, edgecolor=colour, linewidth=1.8))
         for text, area in _places(f"{names[label]} {score:.2f}", f"{score:.2f}", box, high):
             if not any(_overlap(area, other) for other in taken):
                 taken.append(area)

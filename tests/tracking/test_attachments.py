@@ -62,6 +62,9 @@ def test_tensorboard_shows_the_pictures_and_texts_of_a_run(record):
 
 
 def test_a_table_in_markdown_keeps_its_cells_apart():
+    assert markdown_table([{"name": "cat", "f1": 0.97142857, "examples": 36}]).splitlines()[2] == (
+        "| cat | 0.9714 | 36 |"
+    )
     assert markdown_table(TRANSLATIONS).splitlines() == [
         "| source | answer |", "|---|---|", "| ein Hund | a \\| dog |", "| zwei | two |",
     ]  # fmt: skip

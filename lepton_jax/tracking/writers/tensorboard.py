@@ -95,9 +95,12 @@ def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Writes rows as a table in Markdown, with the columns of the first one."""
     columns = list(rows[0])
 
+    def write(cell: Any) -> str:
+        text = f"{cell:.4g}" if isinstance(cell, float) else str(cell)
+        return " ".join(text.split()).replace("|", "\\|")
+
     def line(cells: Sequence[Any]) -> str:
-        texts = (" ".join(str(cell).split()).replace("|", "\\|") for cell in cells)
-        return f"| {' | '.join(texts)} |"
+        return f"| {' | '.join(map(write, cells))} |"
 
     body = [line([row.get(column, "") for column in columns]) for row in rows]
     return "\n".join([line(columns), "|---" * len(columns) + "|", *body])
