@@ -15,7 +15,8 @@ def test_an_experiment_becomes_trials(path, monkeypatch):
     monkeypatch.chdir(ROOT)
     found = experiment_file.load_experiment(str(path))
     trials = expand_trials(found)
-    assert len({t.name for t in trials}) == len(found.variants) * len(found.seeds)
+    runs = len(found.variants) * len(found.seeds) * (found.folds or 1)
+    assert len({t.name for t in trials}) == runs
     assert all(p.source and p.tolerance > 0 for p in found.published.values())
 
 

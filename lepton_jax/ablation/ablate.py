@@ -47,6 +47,8 @@ class AblationResult:
     """The path of the report."""
     stopped: bool
     """Whether trials are left to run."""
+    folds: int
+    """The folds of a cross-validation; 0: there is none."""
 
     @property
     def ok(self) -> bool:
@@ -59,6 +61,7 @@ class AblationResult:
             "workdir": self.workdir,
             "states": dict(self.states),
             "stopped": self.stopped,
+            "folds": self.folds,
             "answer": self.answer,
             "report": self.report,
         }
@@ -164,4 +167,6 @@ def write_summary(workdir: str, *, stopped: bool) -> AblationResult:
     analysis = analyse(read_results(workdir))
     report = write_report(analysis, workdir)
     answer = str(answer_question(analysis))
-    return AblationResult(workdir, analysis.results.states, answer, report, stopped)
+    return AblationResult(
+        workdir, analysis.results.states, answer, report, stopped, analysis.results.folds
+    )

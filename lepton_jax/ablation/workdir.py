@@ -103,12 +103,13 @@ def read_experiment(workdir: str) -> dict[str, Any]:
     value = files.read_object(
         path, cure="Remove it: the same `ablate` writes it again", question=str, metric=str,
         mode=Literal["max", "min"], baseline=str, published=dict, provenance=dict,
-        trials=list[dict],
+        trials=list[dict], folds=int | None,
     )  # fmt: skip
     for trial in value["trials"]:
         check_object(
-            trial, path, name=str, variant=str, seed=int, tuning=dict, changes=dict, best=list[str]
-        )
+            trial, path, name=str, variant=str, seed=int, tuning=dict, changes=dict, best=list[str],
+            fold=int | None,
+        )  # fmt: skip
     return value
 
 
@@ -150,6 +151,7 @@ def write_experiment(
             "metric": experiment.metric,
             "mode": experiment.mode,
             "baseline": experiment.compared_with,
+            "folds": experiment.folds,
             "published": {
                 k: [p.value, p.tolerance, p.source] for k, p in experiment.published.items()
             },
@@ -159,6 +161,7 @@ def write_experiment(
                     "name": t.name,
                     "variant": t.variant,
                     "seed": t.seed,
+                    "fold": t.fold,
                     "tuning": dict(t.tuning),
                     "changes": {
                         key: list(values)

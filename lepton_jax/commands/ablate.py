@@ -22,6 +22,7 @@ def ablate(
     overrides: Mapping[str, Any] | None = None,
     vary: Sequence[str] = (),
     seeds: PositiveInt = 3,
+    folds: NaturalInt = 0,
     metric: str = "",
     mode: str = "",
     executor: str = "inprocess",
@@ -46,6 +47,7 @@ def ablate(
     --seeds=3 --metric=accuracy       the number of seeds, the metric (by default that of
     --mode=max                        config.best) and its direction
     --config.path.to.key=value        and a key changed in all of them
+    --folds=K                       cross-validation: all of it on each of K folds, held out in turn
     --executor=inprocess            inprocess, processes (of this machine) or slurm (a job array)
     --workers=N                     packs at a time, for processes and slurm
     --pack=auto                     lanes at once; auto: by a measurement; serial: one trial after
@@ -73,10 +75,10 @@ def ablate(
     if by_file:
         if vary or overrides:
             raise UserError("ablate: --vary and --config.key=value go with --config=NAME")
-        question = experiment_file.resolve_experiment(experiment)
+        question = experiment_file.resolve_experiment(experiment, folds)
     else:
         question = experiment_file.experiment_from_flags(
-            config, overrides or {}, list(vary), seeds, metric, mode
+            config, overrides or {}, list(vary), seeds, metric, mode, folds
         )
     if dry_run:
         from lepton_jax.ablation.dry_run import describe_ablation

@@ -20,6 +20,7 @@ from lepton_jax.config.schema import (
     Duration,
     Key,
     Later,
+    NaturalInt,
     PositiveInt,
     Rate,
     RegularExpression,
@@ -83,7 +84,14 @@ class DataConfig:
     valid_fraction: Annotated[float, "in [0, 1)"] = 0.1
     """The share of 'train' that becomes 'valid', where the source has no 'valid'."""
     split_seed: Seed = 0
-    """Seed of the draw that takes 'valid' out of 'train'."""
+    """Seed of the draws that take 'valid' out of 'train' and divide examples into folds."""
+    folds: Later[PositiveInt | None] = None
+    """Cross-validation: the number of folds, of which one is held out as 'test'; None: 'test' is
+    the source's own."""
+    fold: Later[NaturalInt] = 0
+    """Which of the folds is held out, counted from 0."""
+    folds_of: Later[Literal["train", "all"]] = "train"
+    """What is divided into folds: 'train', or all splits of the source together."""
     placement: Running[Literal["auto", "device", "stream"]] = "auto"
     """Where training examples are kept: on the device, or on the host and streamed; 'auto': on the
     device if they fit."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from lepton_jax.config.components import TABLES, Component, component_keys
-from lepton_jax.config.config import Config, OptimizerConfig
+from lepton_jax.config.config import Config, DataConfig, OptimizerConfig
 from lepton_jax.config.pipeline import Pipeline, parse_calls
 from lepton_jax.config.plain import to_plain
 from lepton_jax.config.renamed import rename_keys
@@ -347,6 +347,7 @@ def _find_contradictions(config: Config) -> Iterator[tuple[str, str]]:
         yield "", "data.tokenizer, data.encode: texts need both keys, got one of them"
     if config.data.tokenizer is not None and config.data.train_decode:
         yield "data.train_decode", "texts are encoded only once; expected ''"
+    yield from _find_fold_contradictions(config.data)
     total, unit = parse_duration(config.train_for)
     if total == 0:
         yield "train_for", f"expected more than nothing, got {config.train_for!r}"
@@ -363,6 +364,16 @@ def _find_contradictions(config: Config) -> Iterator[tuple[str, str]]:
                 f"schedule.{name}",
                 f"{duration!r} is longer than the run, train_for = {config.train_for!r}",
             )
+
+
+def _find_fold_contradictions(data: DataConfig) -> Iterator[tuple[str, str]]:
+    if data.folds is None:
+        if data.fold:
+            yield "data.fold", f"{data.fold} needs data.folds, the number of folds"
+    elif data.folds == 1:
+        yield "data.folds", "expected 2 or more, or None for no cross-validation, got 1"
+    elif data.fold >= data.folds:
+        yield "data.fold", f"folds count from 0: expected 0 to {data.folds - 1}, got {data.fold}"
 
 
 def schedule_durations(config: Config) -> Iterator[tuple[str, str | tuple[str, ...]]]:

@@ -23,6 +23,7 @@ from lepton_jax.data.fields import (
     note_left_out,
     note_replaced,
 )
+from lepton_jax.data.folds import Fold, hold_out_fold
 from lepton_jax.data.fresh import DecodedEachEpoch
 from lepton_jax.data.labels import check_labels
 from lepton_jax.data.naming import SPLITS
@@ -151,6 +152,7 @@ def load_dataset(
     tokenizer: "Component | str | None" = None,
     encode: "Component | None" = None,
     look_only: bool = False,
+    fold: Fold | None = None,
 ) -> Dataset:
     """Decodes a source, or finds it decoded in the cache.
 
@@ -166,6 +168,7 @@ def load_dataset(
       encode: how examples with texts, after `decode`, become fields of tokens.
       look_only: decodes a few examples alone of splits that are not in the cache and hold no
         texts: enough to know what the data is.
+      fold: the examples that are held out as 'test', in a cross-validation.
 
     A split whose labels are withheld is left out.
 
@@ -179,6 +182,10 @@ def load_dataset(
     encoding: Encoding | None = encode.build() if encode is not None else None
     if encoding is not None:
         source = source_with_texts(source, encoding.reads)
+    if fold is not None:
+        if isinstance(encoding, CarvesTexts):
+            raise UserError("data.folds: examples that follow on each other cannot be divided")
+        source = hold_out_fold(source, fold)
     parts, carving = _carve_valid(source, encoding, valid_fraction, split_seed)
     texts: TokenizedTexts | None = None
     text_identity: list[Any] = []

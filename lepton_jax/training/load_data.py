@@ -5,6 +5,7 @@ from lepton_jax.config.config import Config
 from lepton_jax.config.user_code import blame
 from lepton_jax.data import dataset
 from lepton_jax.data.dataset import Dataset
+from lepton_jax.data.folds import Fold
 from lepton_jax.data.source import check_source
 
 
@@ -13,6 +14,8 @@ def load_data(
 ) -> Dataset:
     """Loads the data that a config names, or another source treated in the same way.
 
+    Only the config's own source is divided into folds.
+
     `tokenizer`: the text of the run's tokenizer.json, if it has one already.
 
     Raises:
@@ -20,12 +23,21 @@ def load_data(
     """
     component = source or config.data.source
     try:
-        return _load_data(config, component, tokenizer, look_only)
+        return _load_data(config, component, tokenizer, look_only, _fold(config, source))
     except Exception as e:  # noqa: BLE001  whatever a user's source or encoding raises
         blame(f"source {component.name}", e)
 
 
-def _load_data(config: Config, component: Component, tokenizer: str, look_only: bool) -> Dataset:
+def _fold(config: Config, source: Component | None) -> Fold | None:
+    section = config.data
+    if section.folds is None or source is not None:
+        return None
+    return Fold(section.fold, section.folds, section.folds_of, section.split_seed)
+
+
+def _load_data(
+    config: Config, component: Component, tokenizer: str, look_only: bool, fold: Fold | None
+) -> Dataset:
     section, built = config.data, component.build()
     check_source(component.name, built)
     return dataset.load_dataset(
@@ -37,4 +49,5 @@ def _load_data(config: Config, component: Component, tokenizer: str, look_only: 
         tokenizer=tokenizer or section.tokenizer,
         encode=section.encode,
         look_only=look_only,
+        fold=fold,
     )

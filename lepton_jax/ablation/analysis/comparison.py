@@ -1,8 +1,9 @@
 """The variants of an experiment after a few seeds: each by itself, and against the baseline.
 
 Seeds that a variant shares with the baseline are pairs: the spread that a seed brings to both
-cancels out. Holm's correction covers all comparisons of an experiment. Where the spread is zero,
-or there is one seed, nothing is tested, and the verdict says so.
+cancels out. In a cross-validation the folds take the place of the seeds; the value of a fold is the
+mean over its seeds. Holm's correction covers all comparisons of an experiment. Where the spread is
+zero, or there is one seed, nothing is tested, and the verdict says so.
 """
 
 import math
@@ -25,6 +26,7 @@ from lepton_jax.ablation.analysis.statistics import (
     seeds_needed,
     seeds_needed_unpaired,
     t_interval,
+    t_test,
 )
 from lepton_jax.tracking.best import sign_of
 
@@ -37,7 +39,7 @@ class Summary:
 
     variant: str
     values: Mapping[int, float]
-    """The metric on `test`, by seed."""
+    """The metric on `test`, by seed or by fold."""
     mean: float | None
     sd: float | None
     interval: Interval | None
@@ -55,7 +57,7 @@ class Comparison:
 
     variant: str
     seeds: int
-    """Pairs of seeds; where they are not paired, the seeds of the side that has fewer."""
+    """Pairs of seeds, or of folds; where they are not paired, those of the side that has fewer."""
     paired: bool
     difference: float | None
     interval: Interval | None
@@ -86,22 +88,31 @@ class Analysis:
 
 def analyse(results: Results) -> Analysis:
     """Summarizes every variant, and compares it with the baseline."""
-    summaries = tuple(summarize_variant(v, values_by_seed(results, v)) for v in results.variants)
+    overlap = results.overlap
+    summaries = tuple(
+        summarize_variant(v, values_by_unit(results, v), overlap) for v in results.variants
+    )
     values = {s.variant: s.values for s in summaries}
     baseline = values.get(results.baseline, {})
     comparisons = [
-        compare_with_baseline(v, values[v], baseline, results.mode)
+        compare_with_baseline(v, values[v], baseline, results.mode, overlap)
         for v in results.variants
         if v != results.baseline and results.baseline in values
     ]
-    corrected = correct_comparisons(comparisons, values, baseline, results.mode)
+    corrected = correct_comparisons(comparisons, values, baseline, results.mode, overlap)
     return Analysis(results, summaries, tuple(corrected))
 
 
-def values_by_seed(results: Results, variant: str) -> dict[int, float]:
-    """Returns `{seed: metric on test}` of the reported trials that have a result."""
-    reported = results.reported(variant)
-    return {o.seed: o.test for o in reported if o.test is not None and has_result(o)}
+def values_by_unit(results: Results, variant: str) -> dict[int, float]:
+    """Returns the metric on `test` by seed, or by fold, of the reported trials that have a result.
+
+    That of a fold is the mean over its seeds.
+    """
+    found: dict[int, list[float]] = {}
+    for o in results.reported(variant):
+        if o.test is not None and has_result(o):
+            found.setdefault(o.seed if o.fold is None else o.fold, []).append(o.test)
+    return {unit: sum(tests) / len(tests) for unit, tests in found.items()}
 
 
 def has_result(outcome: Outcome) -> bool:
@@ -109,21 +120,25 @@ def has_result(outcome: Outcome) -> bool:
     return outcome.state == "finished" and outcome.test is not None and math.isfinite(outcome.test)
 
 
-def summarize_variant(variant: str, values: Mapping[int, float]) -> Summary:
-    """Summarizes a variant's metrics by seed."""
+def summarize_variant(variant: str, values: Mapping[int, float], overlap: float = 0.0) -> Summary:
+    """Summarizes a variant's metrics by seed, or by fold with their `overlap`.
+
+    There is no bootstrap of folds, whose values are not independent.
+    """
     x = np.array([values[seed] for seed in sorted(values)], np.float64)
     if len(x) == 0:
         return Summary(variant, values, None, None, None, None, None, None)
     several = len(x) > 1
+    independent = several and not overlap
     return Summary(
         variant=variant,
         values=values,
         mean=float(x.mean()),
         sd=float(x.std(ddof=1)) if several else None,
-        interval=t_interval(x) if several else None,
-        bootstrap=bootstrap_interval([x], np.mean) if several else None,
+        interval=t_interval(x, overlap) if several else None,
+        bootstrap=bootstrap_interval([x], np.mean) if independent else None,
         iqm=float(interquartile_mean(x)),
-        iqm_interval=bootstrap_interval([x], interquartile_mean) if several else None,
+        iqm_interval=bootstrap_interval([x], interquartile_mean) if independent else None,
     )
 
 
@@ -132,46 +147,53 @@ def compare_with_baseline(
     values: Mapping[int, float],
     baseline: Mapping[int, float],
     mode: Literal["max", "min"],
+    overlap: float = 0.0,
 ) -> Comparison:
-    """Compares a variant's metrics by seed with those of the baseline.
+    """Compares a variant's metrics by seed, or by fold with their `overlap`, with the baseline's.
 
     By the paired t test if they share two seeds and at least half of those of the side that has
-    fewer; else by Welch's test. The p is not corrected yet, and the verdict is 'undecided' or
-    'untested': `correct_comparisons` decides.
+    fewer, and in any case by folds; else by Welch's test. The p is not corrected yet, and the
+    verdict is 'undecided' or 'untested': `correct_comparisons` decides.
     """
     shared = sorted(values.keys() & baseline.keys())
     shorter = min(len(values), len(baseline))
-    paired = len(shared) >= max(1, min(2, shorter), shorter / 2)
+    paired = bool(overlap) or len(shared) >= max(1, min(2, shorter), shorter / 2)
     seeds = shared if paired else []
     a = np.array([values[s] for s in (seeds or sorted(values))], np.float64)
     b = np.array([baseline[s] for s in (seeds or sorted(baseline))], np.float64)
-    if not shorter:
+    if not shorter or (overlap and not shared):
         return _without_values(variant, paired)
     several = min(len(a), len(b)) > 1
     tested = several and _has_spread(a, b, paired)
-    test: Any = None
-    if tested:
-        test = stats.ttest_rel(a, b) if paired else stats.ttest_ind(a, b, equal_var=False)
-    interval = test.confidence_interval(LEVEL) if test else None
+    p, interval = _test(a, b, paired, overlap) if tested else (None, None)
     improvement = probability_of_improvement(a, b, mode)
     return Comparison(
         variant=variant,
         seeds=min(len(a), len(b)),
         paired=paired,
         difference=float(a.mean() - b.mean()),
-        interval=Interval(float(interval.low), float(interval.high)) if interval else None,
+        interval=interval,
         effect_size=hedges_g(a, b, paired) if tested else None,
-        p=float(test.pvalue) if test else None,
+        p=p,
         p_corrected=None,
         probability_of_improvement=float(improvement),
         probability_interval=bootstrap_interval(
             [a, b], lambda x, y, axis=-1: probability_of_improvement(x, y, mode)
         )
-        if several
+        if several and not overlap
         else None,
         more_seeds=None,
         verdict="undecided" if tested else "untested",
     )
+
+
+def _test(a: np.ndarray, b: np.ndarray, paired: bool, overlap: float) -> tuple[float, Interval]:
+    """Returns the p and the interval of the difference of means."""
+    if overlap:
+        return t_test(a - b, overlap), t_interval(a - b, overlap)
+    test: Any = stats.ttest_rel(a, b) if paired else stats.ttest_ind(a, b, equal_var=False)
+    interval = test.confidence_interval(LEVEL)
+    return float(test.pvalue), Interval(float(interval.low), float(interval.high))
 
 
 def _without_values(variant: str, paired: bool) -> Comparison:
@@ -187,11 +209,12 @@ def correct_comparisons(
     values: Mapping[str, Mapping[int, float]],
     baseline: Mapping[int, float],
     mode: Literal["max", "min"],
+    overlap: float = 0.0,
 ) -> list[Comparison]:
     """Corrects the p of an experiment's comparisons for their number, and decides their verdicts.
 
-    Where one stays undecided, the further seeds are computed at the level to which Holm's
-    correction holds it: 0.05 / (comparisons - rank).
+    Where one stays undecided, the further seeds (but no folds) are computed at the level to which
+    Holm's correction holds it: 0.05 / (comparisons - rank).
     """
     tested = [c for c in comparisons if c.p is not None]
     by_variant = dict(
@@ -211,6 +234,9 @@ def correct_comparisons(
         if p < 1 - LEVEL:
             verdict: ComparisonVerdict = "better" if is_improvement(difference, mode) else "worse"
             corrected.append(replace(c, p_corrected=p, verdict=verdict))
+            continue
+        if overlap:
+            corrected.append(replace(c, p_corrected=p))
             continue
         level = (1 - LEVEL) / (len(tested) - rank[c.variant])
         shared = sorted(values[c.variant].keys() & baseline.keys())

@@ -45,6 +45,13 @@ class Outcome:
     device_seconds: float
     command: str
     """The command that runs the trial again, alone."""
+    fold: int | None = None
+    """The fold that is its 'test', in a cross-validation."""
+
+    @property
+    def repeat(self) -> str:
+        """Names the trial among those of its variant: `seed 0`, `fold 3, seed 0`."""
+        return f"seed {self.seed}" if self.fold is None else f"fold {self.fold}, seed {self.seed}"
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,18 @@ class Results:
     outcomes: tuple[Outcome, ...]
     published: Mapping[str, Published]
     provenance: Mapping[str, Any]
+    folds: int = 0
+    """The folds of a cross-validation; 0: there is none."""
+
+    @property
+    def unit(self) -> Literal["fold", "seed"]:
+        """What the trials of a variant are repeated over, and its statistics count."""
+        return "fold" if self.folds else "seed"
+
+    @property
+    def overlap(self) -> float:
+        """The examples of a fold over those that it is trained on; 0.0 without folds."""
+        return 1 / (self.folds - 1) if self.folds else 0.0
 
     @property
     def states(self) -> dict[str, int]:
@@ -67,7 +86,7 @@ class Results:
         return dict(Counter(o.state for o in self.outcomes))
 
     def reported(self, variant: str) -> tuple[Outcome, ...]:
-        """Returns the outcomes of a variant that the report shows, by seed.
+        """Returns the outcomes of a variant that the report shows, by fold and seed.
 
         Of several tunings, those of one: among the tunings that ran under the most seeds, the best
         on `valid`.
@@ -78,7 +97,7 @@ class Results:
                 tuning = tuple(sorted((k, str(v)) for k, v in o.tuning.items()))
                 tunings.setdefault(tuning, []).append(o)
         chosen = max(tunings.values(), key=lambda t: (len(t), self._score(t)), default=[])
-        return tuple(sorted(chosen, key=lambda o: o.seed))
+        return tuple(sorted(chosen, key=lambda o: (o.fold or 0, o.seed)))
 
     def _score(self, outcomes: list[Outcome]) -> float:
         """Computes the mean on `valid`, larger being better; -inf for a tuning with a failure."""
@@ -116,6 +135,7 @@ def read_results(workdir: str) -> Results:
         outcomes=tuple(outcomes),
         published={k: Published(*v) for k, v in experiment["published"].items()},
         provenance=experiment["provenance"],
+        folds=experiment.get("folds") or 0,
     )
 
 
@@ -156,4 +176,5 @@ def _read_outcome(workdir: str, trial: Mapping[str, Any], metric: str, running: 
         command=format_command(
             "train", config=f"{folder}/config.json", workdir=f"runs/{trial['name']}"
         ),
+        fold=trial.get("fold"),
     )

@@ -65,7 +65,7 @@ def results_rows(analysis: Analysis) -> list[TableRow]:
     return [
         {
             "variant": s.variant,
-            "seeds": len(s.values),
+            f"{analysis.results.unit}s": len(s.values),
             "valid": mean_on_valid(analysis.results.reported(s.variant)),
             "mean": s.mean,
             "sd": s.sd,
@@ -83,7 +83,7 @@ def comparison_rows(analysis: Analysis) -> list[TableRow]:
     return [
         {
             "variant": c.variant,
-            "seeds": c.seeds,
+            f"{analysis.results.unit}s": c.seeds,
             "paired": "yes" if c.paired else "no",
             "difference": c.difference,
             **_ends("95 %", c.interval),
@@ -127,7 +127,7 @@ def published_rows(analysis: Analysis) -> list[TableRow]:
             "tolerance": r.tolerance,
             "mean": r.mean,
             "sd": r.sd,
-            "seeds": r.seeds,
+            f"{analysis.results.unit}s": r.seeds,
             "verdict": r.verdict,
             "source": r.source,
         }
@@ -140,6 +140,7 @@ def trial_rows(analysis: Analysis) -> list[TableRow]:
     return [
         {
             "variant": o.variant,
+            **({} if o.fold is None else {"fold": o.fold}),
             "seed": o.seed,
             "tuning": describe_values(o.tuning),
             "state": o.state,

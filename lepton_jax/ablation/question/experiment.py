@@ -73,6 +73,9 @@ class Experiment:
     """What every variant changes in the config file."""
     searches: Sequence["Search"] = ()
     """Variants whose best values a hyperparameter search finds."""
+    folds: int = 0
+    """Cross-validation: every variant and seed is trained once for each of so many folds, and the
+    report shows the mean over folds; 0: 'test' is that of the config."""
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Loads an experiment from a file or from flags, and checks it."""
 
 import ast
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,16 +20,18 @@ from lepton_jax.tracking.best import usual_mode
 Seeds = tuple[Seed, ...]
 
 
-def resolve_experiment(given: Any) -> Experiment:
-    """Checks an experiment, or loads the file that is named.
+def resolve_experiment(given: Any, folds: int = 0) -> Experiment:
+    """Checks an experiment, or loads the file that is named. `folds`: in place of its own.
 
     Raises:
       UserError: for anything else, or as `load_experiment` does.
     """
     if isinstance(given, str | os.PathLike):
-        return load_experiment(os.fspath(given))
+        given = load_experiment(os.fspath(given))
     if not isinstance(given, Experiment):
         raise UserError(f"expected an experiment file or an Experiment, got {quote(given)}")
+    if folds:
+        given = dataclasses.replace(given, folds=folds)
     check_experiment(given, "the experiment")
     return given
 
@@ -58,6 +61,7 @@ def experiment_from_flags(
     seeds: int,
     metric: str,
     mode: str,
+    folds: int = 0,
 ) -> Experiment:
     """Makes the experiment of `--config=C --vary optimizer.learning_rate=1e-3,3e-4 ...`: a grid.
     The config may have any form that `resolve_config` takes.
@@ -85,6 +89,7 @@ def experiment_from_flags(
         seeds=range(seeds),
         metric=metric,
         mode="max" if mode == "max" else "min",
+        folds=folds,
     )
     check_experiment(experiment, "the command line")
     return experiment
@@ -138,6 +143,12 @@ def check_experiment(experiment: Experiment, where: str) -> None:
         seen.add(key)
         if "seed" in v.changes:
             raise UserError(f"{where}: variant {v.name!r} changes the seed; use Experiment.seeds")
+        if {"data.fold", "data.folds"} & {*v.changes, *v.tuning, *experiment.changes}:
+            raise UserError(f"{where}: variant {v.name!r} changes a fold; use Experiment.folds")
+    if experiment.folds == 1 or experiment.folds < 0:
+        raise UserError(f"{where}: folds = {experiment.folds}: expected 2 or more, or 0 for none")
+    if experiment.folds and experiment.searches:
+        raise UserError(f"{where}: a search compares its draws on one split; expected no folds")
     names = [v.name for v in experiment.variants]
     for search in experiment.searches:
         _check_search(search, f"{where}: search {search.name!r}")

@@ -1,6 +1,7 @@
 """Trials: the runs that an experiment consists of, each with its validated config."""
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ class Trial:
     config: Config
     name: str
     """The name of its folder below the experiment's workdir. Equal configs have equal names."""
+    fold: int | None = None
+    """The fold that is its 'test', in a cross-validation."""
 
     @property
     def program(self) -> str:
@@ -34,7 +37,7 @@ class Trial:
 
 
 def expand_trials(experiment: Experiment) -> list[Trial]:
-    """Makes the trials of every variant under every seed, in order.
+    """Makes the trials of every variant under every seed, on every fold, in order.
 
     Raises:
       UserError: listing the faults of every variant's config.
@@ -46,7 +49,7 @@ def expand_trials(experiment: Experiment) -> list[Trial]:
         if id(given) not in bases:
             bases[id(given)] = load_base_config(given, experiment)
         try:
-            trials += expand_variant(variant, bases[id(given)], experiment.seeds)
+            trials += expand_variant(variant, bases[id(given)], experiment.seeds, experiment.folds)
         except UserError as e:
             faults.append(str(e))
     if faults:
@@ -61,8 +64,11 @@ def load_base_config(config: Any, experiment: Experiment) -> Config:
     return change_config(base, experiment.changes, f"{name} with Experiment.changes")
 
 
-def expand_variant(variant: Variant, base: Config, seeds: Iterable[int]) -> list[Trial]:
-    """Makes the trials of one variant: its config, changed from `base`, under every seed.
+def expand_variant(
+    variant: Variant, base: Config, seeds: Iterable[int], folds: int = 0
+) -> list[Trial]:
+    """Makes the trials of one variant: its config, changed from `base`, under every seed. With
+    `folds`, each of these on every fold.
 
     Raises:
       UserError: when the variant changes a key that the config has not, or to a wrong value.
@@ -73,22 +79,28 @@ def expand_variant(variant: Variant, base: Config, seeds: Iterable[int]) -> list
             base, {**variant.changes, **variant.tuning}, f"variant {variant.name!r}"
         )
     trials = []
-    for seed in seeds:
-        seeded = dataclasses.replace(config, seed=int(seed))
-        name = f"{folder_name(variant.name)}-{seed}-{seeded.fingerprint()}"
+    for seed, fold in itertools.product(seeds, range(folds) if folds else [None]):
+        seeded, held_out = dataclasses.replace(config, seed=int(seed)), ""
+        if fold is not None:
+            data = dataclasses.replace(config.data, folds=folds, fold=fold)
+            seeded, held_out = dataclasses.replace(seeded, data=data), f"-fold{fold}"
+        name = f"{folder_name(variant.name)}-{seed}{held_out}-{seeded.fingerprint()}"
         tuning = to_plain(variant.tuning)
-        trials.append(Trial(variant.name, tuning, int(seed), seeded, name))
+        trials.append(Trial(variant.name, tuning, int(seed), seeded, name, fold))
     return trials
 
 
 def changes_from_baseline(config: Config, baseline: Config) -> dict[str, tuple[Any, Any]]:
     """Returns `{key: (value of the baseline, value of config)}` where the two differ.
 
-    The seed is left out. A key that one of them has not counts as None there.
+    The seed and the fold are left out. A key that one of them has not counts as None there.
     """
     a, b = flatten_dict(baseline.to_dict()), flatten_dict(config.to_dict())
     keys = dict.fromkeys([*a, *b])
-    return {k: (a.get(k), b.get(k)) for k in keys if k != "seed" and a.get(k, "-") != b.get(k, "-")}
+    same = ("seed", "data.fold")
+    return {
+        k: (a.get(k), b.get(k)) for k in keys if k not in same and a.get(k, "-") != b.get(k, "-")
+    }
 
 
 def group_by_program(trials: Sequence[Trial]) -> dict[str, list[Trial]]:

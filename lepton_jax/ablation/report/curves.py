@@ -70,6 +70,8 @@ def curve_bands(results: Results) -> dict[str, Any]:
         ]
         if not curves:
             continue
+        if results.folds:
+            curves = _align_evaluations(curves)
         steps = thin_out(sorted(set.intersection(*map(set, curves))), CURVE_POINTS)
         values = [[curve[step] for curve in curves] for step in steps]
         bands[variant] = {
@@ -80,6 +82,16 @@ def curve_bands(results: Results) -> dict[str, Any]:
             "seeds": len(curves),
         }
     return bands
+
+
+def _align_evaluations(curves: Sequence[Mapping[int, float]]) -> list[dict[int, float]]:
+    """Gives the evaluations of the same number in all curves one step, their mean: an epoch of one
+    fold may be longer than that of another by a step.
+    """
+    ordered = [sorted(curve.items()) for curve in curves]
+    count = min(map(len, ordered))
+    steps = [round(sum(points[i][0] for points in ordered) / len(ordered)) for i in range(count)]
+    return [{step: points[i][1] for i, step in enumerate(steps)} for points in ordered]
 
 
 def thin_out(values: Sequence[Any], most: int) -> list[Any]:

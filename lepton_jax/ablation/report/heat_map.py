@@ -26,7 +26,7 @@ def heat_map_data(results: Results) -> dict[str, Any] | None:
         {
             "at": [_plain(o.changes[k][1] if k in o.changes else base) for k, base in keys.items()],
             "valid": replace_non_finite(o.valid, by="null"),
-            "name": f"{o.variant}, seed {o.seed}",
+            "name": f"{o.variant}, {o.repeat}",
         }
         for o in results.outcomes
     ]

@@ -102,6 +102,7 @@ def _data(analysis: Analysis, with_rows: Sequence[Table], bands: dict[str, Any])
     return {
         "metric": results.metric.replace("_", " "),
         "mode": results.mode,
+        "folds": results.folds,
         "baseline": results.baseline,
         "scale": unit.scale,
         "percent": unit.value,
@@ -158,6 +159,7 @@ def _trial(o: Outcome) -> dict[str, Any]:
     points = thin_out([p for p in o.curve if math.isfinite(p[1])], CURVE_POINTS // 2)
     return {
         "variant": o.variant,
+        "fold": o.fold,
         "seed": o.seed,
         "tuning": tables.describe_values(o.tuning),
         "state": "not finite"
@@ -199,7 +201,12 @@ def _answer(answer: ExperimentAnswer) -> str:
 def _eyebrow(results: Results) -> str:
     """Writes the line above the title: `3 variants · 5 seeds · 15 trials`."""
     seeds = len({o.seed for o in results.outcomes})
-    counts = {"variant": len(results.variants), "seed": seeds, "trial": len(results.outcomes)}
+    counts = {
+        "variant": len(results.variants),
+        **({"fold": results.folds} if results.folds else {}),
+        "seed": seeds,
+        "trial": len(results.outcomes),
+    }
     return " · ".join(f"{n:,} {word}{'s' if n != 1 else ''}" for word, n in counts.items())
 
 

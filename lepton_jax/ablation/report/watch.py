@@ -65,7 +65,7 @@ class ExperimentStatus:
         if best is not None:
             yield (
                 f"Best so far, valid/{self.results.metric} {best.valid:.4f}: {best.variant}, "
-                f"seed {best.seed} ({best.workdir})"
+                f"{best.repeat} ({best.workdir})"
             )
         if self.left:
             yield f"About {format_seconds(self.left)} left: all done {format_clock(self.left)}"

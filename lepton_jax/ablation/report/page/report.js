@@ -147,7 +147,7 @@ function results() {
   const mean = !tested ? [valid] : [
     { title: `Mean${unit}`, number: true, of: (v) => v.mean, cell: (v) => value(v.mean) },
     { title: "sd", number: true, of: (v) => v.sd, cell: (v) => el("span", { class: "soft" }, value(v.sd)) },
-    { title: "Seeds", number: true, of: (v) => v.seeds, cell: (v) => v.seeds },
+    { title: data.folds ? "Folds" : "Seeds", number: true, of: (v) => v.seeds, cell: (v) => v.seeds },
   ];
   const mark = (v) => el("span", { class: `mark ${a(v, "verdict")}`, "aria-hidden": "true" }, MARKS[a(v, "verdict")]);
   const against = [
@@ -179,12 +179,13 @@ function results() {
 
 function published() {
   if (!data.published.length) return;
-  head("published", "Against published numbers", "Reproduced: the mean over seeds lies within the tolerance.");
+  head("published", "Against published numbers", `Reproduced: the mean over ${data.folds ? "folds" : "seeds"} lies within the tolerance.`);
   SECTION("published").append(table([
     { title: "Variant", class: "name", of: (r) => r.variant, cell: (r) => r.variant },
     { title: `Published${unit}`, number: true, of: (r) => r.published, cell: (r) => `${value(r.published)} ± ${value(r.tolerance)}` },
     { title: `Ours${unit}`, number: true, of: (r) => r.mean, cell: (r) => [value(r.mean), el("span", { class: "soft" }, `  sd ${value(r.sd)}`)] },
-    { title: "Seeds", number: true, of: (r) => r.seeds, cell: (r) => r.seeds },
+    data.folds ? { title: "Folds", number: true, of: (r) => r.folds, cell: (r) => r.folds }
+      : { title: "Seeds", number: true, of: (r) => r.seeds, cell: (r) => r.seeds },
     { title: "Verdict", of: (r) => r.verdict, cell: (r) => r.verdict },
     { title: "Source", of: (r) => r.source, cell: (r) => r.source },
   ], data.published).node);
@@ -196,7 +197,7 @@ function published() {
 function curves() {
   const all = data.curves.map((name) => data.variants.find((v) => v.name === name)).filter((v) => v.curve.steps.length > 1);
   if (!all.length) return;
-  head("curves", "Learning curves", `${Metric} on valid. A line is the mean over seeds, its band reaches from the lowest seed to the highest. The vertical axis does not start at zero.`);
+  head("curves", "Learning curves", `${Metric} on valid. A line is the mean over ${data.folds ? "folds" : "seeds"}, its band reaches from the lowest to the highest. The vertical axis does not start at zero.`);
   const colour = (v) => `var(--c${v.colour})`;
   const chosen = new Set(all.slice(0, 4).map((v) => v.name));
   let late = false;
@@ -390,6 +391,7 @@ function trials() {
   const columns = [
     { title: "", class: "narrow", cell: (t) => el("button", { class: "expand", type: "button", "aria-expanded": "false", "aria-label": `Details of ${t.variant}, seed ${t.seed}`, onclick: toggle(t) }) },
     { title: "Variant", class: "name", of: (t) => t.variant, cell: (t) => t.variant },
+    ...(data.folds ? [{ title: "Fold", number: true, of: (t) => t.fold, cell: (t) => t.fold }] : []),
     { title: "Seed", number: true, of: (t) => t.seed, cell: (t) => t.seed },
     ...(tuned ? [{ title: "Tuning", of: (t) => t.tuning, cell: (t) => el("span", { class: "soft" }, t.tuning.replace(/[\w.]*\.(?=\w+=)/g, "")) }] : []),
     { title: "State", of: (t) => t.state, cell: (t) => el("span", { class: t.state.replace(" ", "-") }, (["failed", "lost", "not finite"].includes(t.state) ? "✕ " : "") + t.state) },
