@@ -15,6 +15,7 @@ from lepton_jax.commands.evaluate import evaluate as evaluate
 from lepton_jax.commands.export import export as export
 from lepton_jax.commands.generate import generate as generate
 from lepton_jax.commands.list import list as list
+from lepton_jax.commands.lr_find import lr_find as lr_find
 from lepton_jax.commands.pack import pack as pack
 from lepton_jax.commands.plan import plan as plan
 from lepton_jax.commands.predict import predict as predict

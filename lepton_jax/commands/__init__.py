@@ -23,6 +23,7 @@ COMMANDS = Commands(
             "plan": "estimate what a run needs and how long it takes",
             "train": "train a config, or resume its run",
             "evaluate": "measure a run's checkpoint on a split",
+            "lr_find": "sweep the learning rate over some steps, and suggest one",
             "augment": "draw training images, original and augmented",
             "submit": "submit a command to Slurm, or write it as a Kubernetes JobSet",
             "debug": "replay one step and find its first non-finite value",

@@ -44,7 +44,7 @@ class AfterEvaluation(NamedTuple):
 
 
 class Observer(Protocol):
-    """What the loop calls to record, evaluate and save: a run, or several runs in lanes.
+    """What the loop calls to record, evaluate and save: a run, several runs in lanes, or a sweep.
 
     Every process of a run makes the same calls at the same steps.
     """

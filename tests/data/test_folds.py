@@ -45,7 +45,7 @@ def test_the_seed_alone_decides_and_decides_for_ever():
     assert assign_folds(200, None, 3, seed=0).tolist() != assign_folds(200, None, 3, 1).tolist()
     labels = np.array([0, 1] * 6)
     assert assign_folds(12, labels, 3, seed=0).tolist() == [
-        2, 1, 0, 1, 1, 2, 0, 0, 1, 2, 2, 0,
+        2, 1, 0, 1, 1, 2, 2, 0, 0, 2, 1, 0,
     ]  # fmt: skip
 
 

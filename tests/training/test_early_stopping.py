@@ -157,6 +157,16 @@ def test_the_key_that_was_called_patience_still_opens_and_an_override_says_both_
         lepton_jax.train(RECIPE, "nowhere", overrides={"patience": "5"})
 
 
+def test_a_dry_run_says_when_the_run_may_end_and_doubts_a_patience_that_never_passes(recipe):
+    config = recipe(early_stopping={"patience": 7})
+    facts = lepton_jax.train(config, "nowhere", dry_run=True).as_json()
+    assert (
+        "after 7 evaluations (every 10 steps) without a better valid/loss"
+        in (facts["early_stopping"])
+    )
+    assert any("patience = 7 evaluations never pass" in w for w in facts["warnings"])
+
+
 def test_early_stopping_needs_something_that_is_measured(recipe, tmp_path: Path):
     config = recipe(data__valid_fraction=0.0, early_stopping={"patience": 2})
     with pytest.raises(UserError, match="nothing is measured while training"):

@@ -1,0 +1,53 @@
+"""The picture of a sweep over learning rates."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lepton_jax.io.files import Path
+from lepton_jax.plots.figures import save_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Curve = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Rates, losses and smoothed losses, each [N]."""
+
+
+def draw_rate_sweep(curves: Mapping[str, Curve], marks: Mapping[str, float], path: Path) -> None:
+    """Draws the loss over the learning rate, which is on a logarithmic axis.
+
+    Args:
+      curves: by the name of a sweep.
+      marks: rates that are marked, by what they are.
+
+    Raises:
+      UserError, WorkError: as `files.write_bytes`.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 4.2))
+    figure.subplots_adjust(0.12, 0.14, 0.98, 0.93)
+    axes = figure.add_subplot()
+    for name, (rates, losses, smoothed) in curves.items():
+        (line,) = axes.plot(rates, smoothed, linewidth=1.8, label=name)
+        axes.plot(rates, losses, linewidth=0.7, alpha=0.35, color=line.get_color())
+    for (name, rate), style in zip(marks.items(), ("-", "--", ":"), strict=False):
+        label = f"{name}: {rate:.2g}"
+        axes.axvline(rate, color="#333333", linestyle=style, linewidth=1.1, label=label)
+    _set_range(axes, [smoothed for _, _, smoothed in curves.values()])
+    axes.set_xscale("log")
+    axes.set_xlabel("learning rate")
+    axes.set_ylabel("training loss")
+    axes.grid(alpha=0.25, linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    save_figure(figure, path)
+
+
+def _set_range(axes: "Axes", smoothed: Sequence[np.ndarray]) -> None:
+    """Leaves out what a loss that has diverged comes to, so that its fall can be seen."""
+    first, least = max(float(s[0]) for s in smoothed), min(float(s.min()) for s in smoothed)
+    height = max(first - least, 1e-12)
+    axes.set_ylim(least - 0.15 * height, first + 0.5 * height)
