@@ -7,6 +7,7 @@ import numpy as np
 
 from lepton_jax.io.files import Path
 from lepton_jax.plots.figures import save_figure
+from lepton_jax.plots.palette import COLOURS, INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,12 +31,13 @@ def draw_rate_sweep(curves: Mapping[str, Curve], marks: Mapping[str, float], pat
     figure = Figure(figsize=(7.2, 4.2))
     figure.subplots_adjust(0.12, 0.14, 0.98, 0.93)
     axes = figure.add_subplot()
-    for name, (rates, losses, smoothed) in curves.items():
-        (line,) = axes.plot(rates, smoothed, linewidth=1.8, label=name)
-        axes.plot(rates, losses, linewidth=0.7, alpha=0.35, color=line.get_color())
+    for i, (name, (rates, losses, smoothed)) in enumerate(curves.items()):
+        colour = COLOURS[i % len(COLOURS)]
+        axes.plot(rates, smoothed, linewidth=1.8, color=colour, label=name)
+        axes.plot(rates, losses, linewidth=0.7, color=colour, alpha=0.35)
     for (name, rate), style in zip(marks.items(), ("-", "--", ":"), strict=False):
         label = f"{name}: {rate:.2g}"
-        axes.axvline(rate, color="#333333", linestyle=style, linewidth=1.1, label=label)
+        axes.axvline(rate, color=INK, linestyle=style, linewidth=1.1, label=label)
     _set_range(axes, [smoothed for _, _, smoothed in curves.values()])
     axes.set_xscale("log")
     axes.set_xlabel("learning rate")
