@@ -20,6 +20,7 @@ _ELSEWHERE: dict[str, str] = {
     "optimizer.b1": "beta1 beta_1 adam_beta1",
     "optimizer.b2": "beta2 beta_2 adam_beta2",
     "optimizer.eps": "epsilon adam_epsilon",
+    "optimizer.momentum": "sgd_momentum",
     "optimizer": "opt optim",
     "schedule": "sched scheduler lr_schedule lr_scheduler lr_scheduler_type",
     "schedule.warmup": "warmup_steps warmup_epochs warm_up num_warmup_steps warmup_ratio",
@@ -99,6 +100,7 @@ _ELSEWHERE: dict[str, str] = {
     "plan": "estimate cost memory flops",
     "watch": "monitor status progress dashboard",
     # splits, units, components
+    "image_classification": "classification classify",
     "valid": "val validation dev",
     "steps": "iters iterations batches",
     "examples": "samples images",

@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import re
 import shlex
+import typing
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from lepton_jax.config.schema import signature_keys
 from lepton_jax.errors import UserError, list_names
 from lepton_jax.nearest import NAMES, find_meant, find_nearest, spell_duration
 
-_SETS = ("set", "override", "overrides", "cfg_options", "o", "opt", "option")
+_SETS = ("set", "override", "overrides", "cfg_options", "o")
 """Flags of other tools behind which `key=value` stands."""
 
 _ANSWERS = {
@@ -142,15 +143,21 @@ def _config_keys() -> tuple[str, ...]:
     def below(section: Any, path: str) -> Iterator[str]:
         for name, key in signature_keys(section).items():
             yield f"{path}{name}"
-            if dataclasses.is_dataclass(key.annotation) and key.annotation is not Component:
-                yield from below(key.annotation, f"{path}{name}.")
+            for kind in (key.annotation, *typing.get_args(key.annotation)):  # `Section | None`
+                if kind is Component:
+                    yield f"{path}{name}.name"
+                elif isinstance(kind, type) and dataclasses.is_dataclass(kind):
+                    yield from below(kind, f"{path}{name}.")
 
     keys = [*below(Config, "")]
     return (*keys, *(n for n in NAMES if "." in n and n.partition(".")[0] in keys))
 
 
 def _spell(name: str, flag: str, value: str) -> str:
-    """Spells `--NAME=VALUE`; a bare number of epochs or steps becomes a duration."""
+    """Spells `--NAME=VALUE`; a bare number of epochs or steps becomes a duration, and the name of
+    a component that of its section."""
+    if f"{name.removeprefix('config.')}.name" in _config_keys() and re.fullmatch(r"[\w:.]+", value):
+        return f"--{name}.name={value}"
     if name == "config.train_for" and re.fullmatch(r"[\d_.]+", value):
         value = spell_duration(flag, value)
     return f"--{name}={value}"

@@ -59,6 +59,7 @@ def _parse_words(name: str, command: Command, words: Sequence[str]) -> tuple[dic
     if inputs and "inputs" not in parameters:
         open_ = [p for p in names if parameters[p].default is inspect.Parameter.empty]
         missing = [p for p in open_ if getattr(values, p) is None]
+        missing += [p for p in ("workdir",) if p in names and not values[p].present]
         raise explain_words(name, inputs, words, names, missing, "overrides" in parameters)
     arguments = {p: getattr(values, p) for p in names}
     for p in parameters.values():

@@ -66,6 +66,7 @@ def ablate(
     From Python, `experiment` may also be an Experiment, and `config` a ConfigDict or a dict.
     """
     from lepton_jax.ablation.question import experiment_file
+    from lepton_jax.ablation.question.trials import expand_trials
     from lepton_jax.io import files
 
     files.check_can_make(workdir)
@@ -80,6 +81,7 @@ def ablate(
         question = experiment_file.experiment_from_flags(
             config, overrides or {}, list(vary), seeds, metric, mode, folds
         )
+    expand_trials(question)  # mistakes in any trial are told before JAX is imported
     if dry_run:
         from lepton_jax.ablation.dry_run import describe_ablation
 

@@ -31,6 +31,7 @@ def reproduce(
       python launch.py reproduce --experiment=mnist1d
     """
     from lepton_jax.ablation.question.experiment_file import resolve_experiment
+    from lepton_jax.ablation.question.trials import expand_trials
     from lepton_jax.io import files
 
     files.check_can_make(workdir or "runs")
@@ -38,6 +39,7 @@ def reproduce(
     if not workdir and question is experiment:
         raise UserError("reproduce: --workdir is missing: an Experiment has no file to name it by")
     name = os.path.basename(experiment).replace(".py", "").replace(":", "_") if not workdir else ""
+    expand_trials(question)  # mistakes in any trial are told before JAX is imported
     from lepton_jax.ablation import reproduce
 
     return reproduce.reproduce(

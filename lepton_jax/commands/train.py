@@ -177,17 +177,20 @@ def train(
     from lepton_jax.cluster.environment import Launch, find_slot
 
     launch = Launch(coordinator, num_processes, process_id)
+    alone = not is_new and find_slot(launch, resolved.hang_timeout) is None
+    if alone:
+        from lepton_jax.training.resume import check_workdir
+
+        check_workdir(workdir, resolved, longer or stretch)
     if dry_run:
         from lepton_jax.training.dry_run import describe_run
 
         longer, place = longer or stretch, "" if is_new else workdir
         return TrainDryRun(*describe_run(resolved, launch, place, longer=longer))
 
-    if not is_new and find_slot(launch, resolved.hang_timeout) is None:  # before data are read
+    if alone:  # before data are read
         from lepton_jax.training.finished import find_finished
-        from lepton_jax.training.resume import check_workdir
 
-        check_workdir(workdir, resolved, longer or stretch)
         if found := find_finished(resolved, workdir):
             step = found.record.status()["step"]
             results = name_results(found.record.results())

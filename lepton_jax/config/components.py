@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lepton_jax.config.definitions import read_definition
 from lepton_jax.config.schema import REQUIRED, Key, optax_keys, signature_keys
 from lepton_jax.config.user_code import blame, call_mistake, definition_of, users_line
 from lepton_jax.errors import (
@@ -218,10 +219,26 @@ class Component:
 def component_keys(kind: str, name: str) -> dict[str, Key]:
     """Returns the config keys of a component.
 
+    Those of lepton_jax and optax are read from the source, so that a mistake in a config is told
+    before JAX is imported. A user's own component is imported.
+
     Raises:
       ValueError: where there is none so called, or its signature says no keys of a config.
     """
+    if name in TABLES[kind] and (keys := _keys_of_source(kind, name)) is not None:
+        return keys
     return _keys_of(kind, name, resolve_component(kind, name))
+
+
+@functools.cache
+def _keys_of_source(kind: str, name: str) -> dict[str, Key] | None:
+    """Reads the keys of a component from its source; None where that does not say them."""
+    module, _, attribute = TABLES[kind][name].partition(":")
+    definition = read_definition(module, attribute)
+    if definition is None:
+        return None
+    read_keys = optax_keys if kind == "optimizer" else signature_keys
+    return read_keys(definition.stand_in())
 
 
 @functools.cache

@@ -26,7 +26,7 @@ from lepton_jax.config.schema import (
 )
 from lepton_jax.config.walk import join_key, to_tree
 from lepton_jax.errors import UserError, quote
-from lepton_jax.nearest import find_nearest, spell_duration
+from lepton_jax.nearest import NAMES, find_meant, find_nearest, spell_duration
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def parse_pipeline(kind: str, text: str) -> Pipeline:
 
 def _read_section(tree: Any, cls: type, path: str, faults: Faults) -> Any:
     if not isinstance(tree, Mapping):
-        faults.add(path, f"expected a section, got {quote(tree)}")
+        _add_no_section(tree, path, faults)
         return None
     if cls is OptimizerConfig:
         return _read_optimizer(tree, path, faults)
@@ -219,7 +219,9 @@ def _read_keys(
 
 def _add_unknown(name: str, value: Any, keys: Mapping[str, Key], path: str, faults: Faults) -> None:
     """Adds the fault that a section has no key of that name, with the one that was meant."""
-    where, near = join_key(path, name), find_nearest(name, keys)
+    where = join_key(path, name)
+    deeper = [n for n in NAMES if "." in n and n.partition(".")[0] in keys] if not path else []
+    near = find_meant(name, keys) or find_meant(name, deeper) or find_nearest(name, keys)
     if near is None:
         allowed = f"; there are: {', '.join(keys)}" if keys else "; none is"
         faults.add(where, f"no such key{allowed}")
@@ -229,6 +231,16 @@ def _add_unknown(name: str, value: Any, keys: Mapping[str, Key], path: str, faul
         faults.add(where, problem, f"{where}={value}", f"train_for={duration}")
     else:
         faults.add(where, f"no such key (did you mean {near!r}?)", where, join_key(path, near))
+
+
+def _add_no_section(value: Any, path: str, faults: Faults) -> None:
+    """Adds the fault that a value stands in the place of a section; a word was meant for a name."""
+    problem = f"expected a section, got {quote(value)}"
+    if isinstance(value, str) and value:
+        problem += f" (did you mean {path}.name?)"
+        faults.add(path, problem, f"{path}={value}", f"{path}.name={value}")
+    else:
+        faults.add(path, problem)
 
 
 def _is_section(annotation: Any) -> bool:
@@ -281,7 +293,7 @@ def _read_component(
     tree: Any, kind: str, path: str, faults: Faults, default_name: str = ""
 ) -> Component | None:
     if not isinstance(tree, Mapping):
-        faults.add(path, f"expected a section such as {{'name': ...}}, got {quote(tree)}")
+        _add_no_section(tree, path, faults)
         return None
     name = tree.get("name", default_name)
     if not isinstance(name, str) or not name:

@@ -7,12 +7,12 @@ from typing import Any
 
 from lepton_jax.config.components import TABLES, component_keys, resolve_component
 from lepton_jax.config.config import Config, DataConfig
+from lepton_jax.config.definitions import read_definition
 from lepton_jax.config.schema import TRACED, Key, optax_keys, signature_keys
 from lepton_jax.errors import UserError
 from lepton_jax.nearest import find_nearest
 from lepton_jax.reference.description import Description, describe_keys
 from lepton_jax.reference.docstrings import Documentation, read_docstring
-from lepton_jax.reference.signatures import read_definition
 
 KINDS: Mapping[str, str] = {
     "model": "Flax modules that are trained",

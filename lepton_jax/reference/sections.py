@@ -13,11 +13,11 @@ from lepton_jax.config.components import TABLES, Component
 from lepton_jax.config.config import Config
 from lepton_jax.config.pipeline import Pipeline
 from lepton_jax.config.schema import RUNNING, Key, signature_keys, split_annotation
+from lepton_jax.config.source_modules import read_module
 from lepton_jax.errors import UserError
 from lepton_jax.nearest import find_nearest
 from lepton_jax.reference.description import Description, KeyDescription, describe_keys
 from lepton_jax.reference.docstrings import read_docstring
-from lepton_jax.reference.modules import read_module
 
 ROOT = "config"
 OWN = ("keys",)

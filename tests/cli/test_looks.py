@@ -11,7 +11,9 @@ import pytest
 
 from lepton_jax.cli.run import run_line
 from lepton_jax.commands import COMMANDS
+from lepton_jax.config.config_file import load_config
 from lepton_jax.console import format_command
+from lepton_jax.tracking.record import Record
 
 ROOT = Path(__file__).parent.parent.parent
 CONFIG = f"--config={ROOT}/configs/digits_cnn.py"
@@ -24,7 +26,7 @@ LINES: list[tuple[str, str, str]] = [
         "evaluate --workdir=runs/digits",
     ),
     ("evaluate --workdir=runs", "runs holds no record of a run", "runs ."),
-    ("evaluate --workdir=rnus/a", "(nor a folder rnus)", "runs rnus"),
+    ("evaluate --workdir=rnus/a", "(nor a folder rnus)", ""),
     ("evaluate --workdir=runs/digits --checkpoint=bets", "which has 10, 20", ""),
     ("export --workdir=runs/digits --out=b --checkpoint=15", "which has 10, 20", ""),
     ("export --workdir=runs/digit --out=b", "", "export --workdir=runs/digits --out=b"),
@@ -56,6 +58,8 @@ LINES: list[tuple[str, str, str]] = [
     (f"augment {CONFIG} --out=no/x.png", "there is no folder no", ""),
     ("watch --workdir=runs/rate", "(did you mean 'rates'?)", "watch --workdir=runs/rates"),
     ("pack --folder=runs/rates", "runs/rates holds no pack (no pack.json)", ""),
+    (f"train {CONFIG}:tiny --config.seed=3 --workdir=runs/other", "holds a run of another", ""),
+    (f"train {CONFIG}:tiny --config.seed=3 --workdir=runs/other --dry_run", "of another", ""),
     ("runs rnus", "rnus is not a folder (did you mean 'runs'?)", "runs runs"),
 ]
 
@@ -70,6 +74,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("{}")
+    config = load_config(f"{ROOT}/configs/digits_cnn.py:tiny")[0].to_json()
+    Record.create(tmp_path / "runs/other", config, {}).close()
     for step in (10, 20):
         (tmp_path / f"runs/digits/checkpoints/{step}").mkdir(parents=True)
     with sqlite3.connect(tmp_path / "registry.db") as connection:

@@ -44,6 +44,9 @@ LINES: list[tuple[str, str, str]] = [
     (f"{TRAIN} --hidden=9", "no flag --hidden", f"{TRAIN} --config.model.width=9"),
     (f"{TRAIN} --width=9", "no flag --width", f"{TRAIN} --config.model.width=9"),
     (f"{TRAIN} --dropout=.1", "--dropout", f"{TRAIN} --config.model.dropout=.1"),
+    (f"{TRAIN} --optimizer=sgd", "no flag --optim", f"{TRAIN} --config.optimizer.name=sgd"),
+    (f"{TRAIN} --model=mlp", "no flag --model", f"{TRAIN} --config.model.name=mlp"),
+    (f"{TRAIN} --patience=5", "--pat", f"{TRAIN} --config.early_stopping.patience=5"),
     (f"{TRAIN} --seed=1", "no flag --seed", f"{TRAIN} --config.seed=1"),
     (f"{TRAIN} --num_workers=2", "--num_workers", f"{TRAIN} --config.data.workers=2"),
     (f"{TRAIN} --grad_clip=1", "--grad_clip", f"{TRAIN} --config.optimizer.clip_norm=1"),
@@ -112,8 +115,6 @@ LINES: list[tuple[str, str, str]] = [
     ("submit --executor=slurm trian", "no command 'trian' (did you mean 'train'?)", ""),
     ("submit --executor=slurm train --lr=1", "(did you mean --config.optimizer.learning", ""),
 ]
-"""Mistakes that are told before jax is imported."""
-
 CONFIG_LINES: list[tuple[str, str, str]] = [
     (
         "model.drop=0",
@@ -121,6 +122,9 @@ CONFIG_LINES: list[tuple[str, str, str]] = [
         "model.dropout=0",
     ),
     ("optimizer.lr=1", "(did you mean 'learning_rate'?)", "optimizer.learning_rate=1"),
+    ("lr=1", "--config.lr: no such key (did you mean", "optimizer.learning_rate=1"),
+    ("dropout=0", "(did you mean 'model.dropout'?)", "model.dropout=0"),
+    ("optimizer=sgd", "expected a section, got 'sgd' (did you", "optimizer.name=sgd"),
     ("optimzer.name=sgd", "--config.optimzer: no such key", "optimizer.name=sgd"),
     ("epochs=5", "(did you mean train_for = '5 epochs'?)", "train_for='5 epochs'"),
     ("model.name=ccn", "no model is called 'ccn' (did you mean 'cnn'?)", "model.name=cnn"),
@@ -141,7 +145,7 @@ CONFIG_LINES: list[tuple[str, str, str]] = [
     ("optimizer.name=sgd", "--config.optimizer.learning_rate: missing; expected float; opt", ""),
     ("accumulate=3", "accumulate: 3 does not divide batch_size", ""),
 ]
-"""Overrides of a config, which are read as its components declare their keys."""
+"""Overrides of a config, which are judged by its components' keys."""
 
 
 def assert_told(line: str, cause: str, cure: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -214,7 +218,8 @@ def test_mistakes_are_told_before_jax_is_imported():
         "    if heavy:\n"
         "        sys.exit(f'{line}: {heavy}')\n"
     )
-    text = "\n".join(line for line, _, _ in LINES)
+    keys = [f"train {C}:tiny --workdir=w --config.{key}" for key, _, _ in CONFIG_LINES]
+    text = "\n".join([*(line for line, _, _ in LINES), *keys])
     done = subprocess.run(
         [sys.executable, "-c", code], input=text, capture_output=True, text=True, cwd=ROOT
     )

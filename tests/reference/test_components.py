@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lepton_jax.config.components import TABLES, component_keys
+from lepton_jax.config.components import TABLES, component_keys, resolve_component
+from lepton_jax.config.schema import optax_keys, signature_keys
 from lepton_jax.reference.components import describe_component, traced_kinds
 from lepton_jax.reference.description import describe_keys
 from lepton_jax.reference.sections import list_sections
@@ -70,7 +71,9 @@ def users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.mark.parametrize(("kind", "name"), EVERY, ids=lambda word: word.replace(" ", "_"))
 def test_keys_that_are_read_from_the_source_are_those_of_the_component(kind: str, name: str):
     described = describe_component(kind, name)
-    keys = component_keys(kind, name)
+    component = resolve_component(kind, name)
+    keys = optax_keys(component) if kind == "optimizer" else signature_keys(component)
+    assert component_keys(kind, name) == keys
     meanings = {key.name: key.meaning for key in described.keys}
     assert described.keys == describe_keys(keys, meanings, traced=kind in traced_kinds())
 

@@ -40,10 +40,11 @@ def expand_trials(experiment: Experiment) -> list[Trial]:
     """Makes the trials of every variant under every seed, on every fold, in order.
 
     Raises:
-      UserError: listing the faults of every variant's config.
+      UserError: listing the faults of every variant's config, one that several have only once.
     """
     bases: dict[int, Config] = {}
-    trials, faults = [], []
+    trials: list[Trial] = []
+    faults: dict[str, str] = {}
     for variant in experiment.variants:
         given = variant.config if variant.config != "" else experiment.config
         if id(given) not in bases:
@@ -51,9 +52,9 @@ def expand_trials(experiment: Experiment) -> list[Trial]:
         try:
             trials += expand_variant(variant, bases[id(given)], experiment.seeds, experiment.folds)
         except UserError as e:
-            faults.append(str(e))
+            faults.setdefault(str(e).removeprefix(f"variant {variant.name!r}: "), str(e))
     if faults:
-        raise UserError("\n".join(faults))
+        raise UserError("\n".join(faults.values()))
     return trials
 
 

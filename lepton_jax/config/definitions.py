@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lepton_jax.reference.modules import SourceModule, read_module
+from lepton_jax.config.source_modules import SourceModule, read_module
 
 EMPTY = inspect.Parameter.empty
 
