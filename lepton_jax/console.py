@@ -141,6 +141,22 @@ def _shorten_path(path: str) -> str:
     return path
 
 
+def terminal_width() -> int | None:
+    """Returns the columns of the terminal that stdout is; None where it is none: nothing is cut."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return None
+    return shutil.get_terminal_size().columns
+
+
+def cut_text(text: str, most: int) -> str:
+    """Cuts a text in its middle to at most so many characters."""
+    if len(text) <= most:
+        return text
+    mark = "…" if can_show("…", sys.stdout) else "..."
+    tail = max(1, (most - len(mark)) // 2)
+    return text[: max(1, most - len(mark) - tail)] + mark + text[-tail:]
+
+
 def format_table(rows: Sequence[Sequence[str]], *, right: Container[int] = ()) -> list[str]:
     """Formats rows of cells as lines in which every column is as wide as its widest cell.
 

@@ -13,11 +13,11 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "lepton_jax"
 
 ROOMS = [
-    "version", "nearest", "errors", "console", "installation", "formats", "result", "trees", "io",
-    "config", "perf", "nn", "boxes", "metrics", "answers", "models", "transforms", "data", "tasks",
-    "placement", "cluster", "tracking", "reference", "environment", "evaluation", "plots",
-    "training", "debug", "plan", "serving", "export", "registry", "prediction", "generation",
-    "ablation", "notebook", "cli", "commands", "api", "__main__",
+    "version", "nearest", "errors", "console", "installation", "formats", "tables", "result",
+    "trees", "io", "config", "perf", "nn", "boxes", "metrics", "answers", "models", "transforms",
+    "data", "tasks", "placement", "cluster", "tracking", "reference", "environment", "evaluation",
+    "plots", "training", "debug", "plan", "serving", "export", "registry", "prediction",
+    "generation", "ablation", "notebook", "cli", "commands", "api", "__main__",
 ]  # fmt: skip
 """Folders and files right below `lepton_jax/`: each imports only what stands before it."""
 

@@ -6,8 +6,9 @@ A parameter's annotation says it, as that of a config key does: a type, a range,
 import functools
 import inspect
 import os
+import typing
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, ParamSpec, TypeVar
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar
 
 from lepton_jax.config.plain import list_items, to_plain
 from lepton_jax.config.schema import PATH, Key, PathText, coerce_value, split_annotation
@@ -53,6 +54,8 @@ def _read(value: Any, key: Key) -> Any:
         return list_items(value)
     if key.annotation == tuple[str, ...]:
         return tuple(value.split(",") if isinstance(value, str) else list_items(value))
+    if typing.get_origin(key.annotation) is Literal:
+        return coerce_value(value, key.annotation)
     if key.annotation not in (str, int, float, bool, float | None):
         return value
     value = to_plain(value)

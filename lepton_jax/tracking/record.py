@@ -7,6 +7,7 @@
     timings.jsonl     what was measured of the machine, in the same form
     results.json      evaluations by split: {"test": {"accuracy": 0.98}}
     status.json       how the run ended; absent while it runs, and after a kill
+    tags.json         words of the user's (tracking/tags.py), on which nothing depends
 
 metrics.jsonl is a pure function of what was logged: no clock, no host, one serialisation. So a
 run that was killed, rewound to its checkpoint and continued leaves the same bytes as one that
@@ -100,11 +101,12 @@ class Record:
         """
         if gone := _missing_files(workdir):
             nearest = files.find_nearest_path(workdir, holding=NEEDED[0])
+            around = os.path.dirname(str(workdir)) or "."
             raise UserError(
                 f"{workdir} holds no record of a run (no {' and '.join(gone)})"
                 f"{files.name_nearest(workdir, holding=NEEDED[0])}",
                 instead=(str(workdir), nearest) if nearest else None,
-                try_line=None if nearest else ["runs", os.path.dirname(str(workdir)) or "."],
+                try_line=["runs", around] if not nearest and os.path.isdir(around) else None,
             )
         return cls(workdir, writes)
 

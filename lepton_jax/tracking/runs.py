@@ -1,57 +1,29 @@
 """Lists the runs below a folder: filtered, sorted and compared in a table."""
 
 import operator
+import os
 import time
 from calendar import timegm
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from math import isfinite, isnan
 from typing import Any
 
-from lepton_jax.console import format_table, say
+from lepton_jax.console import say
 from lepton_jax.errors import UserError, WorkError, did_you_mean
 from lepton_jax.io import files
 from lepton_jax.io.files import Path
+from lepton_jax.tables import TableFormat
 from lepton_jax.tracking.best import sign_of
 from lepton_jax.tracking.chain import text_digest
 from lepton_jax.tracking.claim import read_owner
 from lepton_jax.tracking.conditions import COMPARISONS, split_condition
 from lepton_jax.tracking.record import NEEDED, Record
+from lepton_jax.tracking.run_table import Runs
+from lepton_jax.tracking.tags import read_tags
 from lepton_jax.trees import flatten_dict
 
 _SKIPPED = {"checkpoints", "tensorboard", "wandb", "__pycache__"}
-
-
-@dataclass(frozen=True)
-class Runs:
-    """A table of runs. `str()` aligns it for a terminal."""
-
-    folder: str
-    columns: tuple[str, ...]
-    rows: list[dict[str, Any]]
-    """One a run, with every one of `columns`; None where a run lacks it."""
-    below: int = 0
-    """Runs below the folder, whatever the conditions."""
-
-    def as_json(self) -> list[dict[str, Any]]:
-        """Returns the rows as plain JSON values; NaN and the infinities as strings."""
-        return [files.replace_non_finite(row) for row in self.rows]
-
-    def __str__(self) -> str:
-        if not self.rows:
-            if self.below:
-                return f"none of the {self.below} runs below {self.folder} meets --where"
-            return f"no runs below {self.folder}"
-        cells = [list(self.columns)]
-        cells += [[_format_cell(name, row[name]) for name in self.columns] for row in self.rows]
-        numeric = {
-            i
-            for i, name in enumerate(self.columns)
-            if any(isinstance(row[name], int | float) for row in self.rows)
-        }
-        return "\n".join(format_table(cells, right=numeric))
-
-    __repr__ = __str__
 
 
 def list_runs(
@@ -60,6 +32,7 @@ def list_runs(
     columns: Sequence[str] | None = None,
     *,
     sort: str | None = None,
+    format: TableFormat = "table",
 ) -> Runs:
     """Lists the records at or below a folder; folders that hold none are passed by.
 
@@ -67,8 +40,10 @@ def list_runs(
       where: conditions that must all hold, 'optimizer.name=adam,test/accuracy>0.98'. Names are
         columns, config keys ('optimizer.name'), or metrics ('valid/loss': the result if the split
         was evaluated at the end, else the last one logged).
+        'tag=NAME' holds for a run that has that tag.
       columns: names to show instead of the usual ones.
       sort: a name; with '-' in front the largest comes first. Runs that lack it come last.
+      format: in what `str()` of the table writes it.
 
     `state` is running, finished, stopped, failed, lost (killed), or unreadable. `best` is the best
     value of the metric that the run's config names, and `best.metric` is its name.
@@ -83,8 +58,9 @@ def list_runs(
             instead=(str(folder), nearest) if nearest else None,
         )
     runs = [_facts(path, name) for path, name in _records(str(folder), "")]
-    names, below = {name for run in runs for name in run}, len(runs)
+    names, below = {name for run in runs for name in run} - {"config keys"}, len(runs)
     for name, compare, value in _conditions(where or ""):
+        name = "tags" if name == "tag" else name
         _check(name, names, runs)
         runs = [r for r in runs if _holds(compare, r.get(name), value)]
     if sort:
@@ -94,15 +70,37 @@ def list_runs(
     if columns:
         for name in columns:
             _check(name, names, runs)
-    shown = tuple(columns or _usual(runs))
-    return Runs(str(folder), shown, [{c: run.get(c) for c in shown} for run in runs], below)
+    usual = tuple(columns or _usual(runs))
+    rows = [{c: run.get(c) for c in usual} for run in runs]
+    shown = runs if where else _group_trials(runs)
+    return Runs(str(folder), usual, rows, below, shown, asked=bool(columns), format=format)
+
+
+def _group_trials(runs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Puts one row in the place of an experiment's trials: that of the best one."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for run in runs:
+        groups.setdefault(run.get("experiment") or run["name"], []).append(run)
+    rows: list[Mapping[str, Any]] = []
+    for name, trials in groups.items():
+        if trials[0].get("experiment") is None:
+            rows += trials
+            continue
+        measured = [t for t in trials if "best" in t] or trials
+        best = max(measured, key=lambda t: sign_of(t.get("best.mode", "max")) * t.get("best", 0.0))
+        states = Counter(t["state"] for t in trials)
+        state = ", ".join(f"{count} {state}" for state, count in states.items())
+        rows.append({**best, "name": f"{name}, best of {len(trials)} trials", "state": state})
+    return rows
 
 
 def _usual(runs: Sequence[Mapping[str, Any]]) -> list[str]:
     tests = dict.fromkeys(n for run in runs for n in run if n.startswith("test/"))
     losses = ["train/loss"] if any("train/loss" in run for run in runs) else []
     best = ["best", "best.metric"] if any("best" in run for run in runs) else []
-    return ["name", "state", "step", *losses, *best, *tests, "fingerprint", "commit", "age"]
+    tags = ["tags"] if any(run.get("tags") for run in runs) else []
+    start = ["name", "state", *tags, "step"]
+    return [*start, *losses, *best, *tests, "fingerprint", "commit", "age"]
 
 
 def _records(folder: str, name: str) -> Iterator[tuple[str, str]]:
@@ -128,6 +126,7 @@ def _facts(workdir: str, name: str) -> dict[str, Any]:
     try:
         record = Record.open(workdir)
         facts: dict[str, Any] = flatten_dict(record.config())
+        keys = frozenset(facts)
         starts, results, rows = record.starts(), record.results(), record.rows()
         provenance, digests = starts[0], {start.get("config") for start in starts}
         if None not in digests and text_digest(record.config_text()) not in digests:
@@ -147,10 +146,22 @@ def _facts(workdir: str, name: str) -> dict[str, Any]:
             "commit": (code.get("commit") or "")[:8] + ("+" if code.get("diff") else ""),
             "age": _age(provenance.get("time")),
         }
+        facts |= {"tags": [*read_tags(workdir)], "config keys": keys}
+        experiment = name.rpartition("/trials/")[0]
+        if experiment and experiment_of(workdir):
+            facts["experiment"] = experiment
         return facts | {"name": name, "state": _state(record)}
     except (WorkError, UserError, ValueError, TypeError, AttributeError) as e:
         say(f"{name}: {e}")
         return {"name": name, "state": "unreadable"}
+
+
+def experiment_of(workdir: str) -> str | None:
+    """Returns the folder of the experiment that a run is a trial of; None where it is none."""
+    folder, name = os.path.split(os.path.dirname(workdir.rstrip("/")))
+    folder = folder or "."
+    is_trial = name == "trials" and files.exists(files.join_path(folder, "experiment.json"))
+    return folder if is_trial else None
 
 
 def _state(record: Record) -> str:
@@ -192,6 +203,8 @@ def _holds(compare: Callable[[Any, Any], bool], have: Any, wanted: str) -> bool:
     """Compares as numbers where both are, as text where equality is asked for."""
     if have is None and wanted != "None":
         return False
+    if isinstance(have, list) and compare in (operator.eq, operator.ne):  # tags
+        return (wanted in have) == (compare is operator.eq)
     if isinstance(have, int | float) and not isinstance(have, bool):
         try:
             return compare(have, float(wanted))
@@ -219,16 +232,3 @@ def _age(started: Any) -> float | None:
         return round(time.time() - timegm(time.strptime(started, "%Y-%m-%dT%H:%M:%SZ")))
     except (TypeError, ValueError):
         return None
-
-
-def _format_cell(column: str, value: Any) -> str:
-    if value is None:
-        return "-"
-    if column == "age":
-        for unit, seconds in (("d", 86400), ("h", 3600), ("min", 60)):
-            if value >= 2 * seconds:
-                return f"{value / seconds:.0f} {unit}"
-        return f"{value:.0f} s"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return str(value)

@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 from lepton_jax.ablation.analysis.comparison import analyse
-from lepton_jax.ablation.analysis.tables import Table, build_tables, latex_text, markdown_text
+from lepton_jax.ablation.analysis.tables import build_tables
 from lepton_jax.ablation.report import curves, html
 from lepton_jax.ablation.report.heat_map import heat_map_data
+from lepton_jax.tables import Table, latex_text, markdown_text
 from tests.ablation.outcomes import large, of_values, outcome, results
 
 BASE, OTHER = [0.91, 0.92, 0.93], [0.94, 0.955, 0.96]

@@ -11,10 +11,13 @@ import pytest
 from lepton_jax.commands.predict import predict
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.registry.promotion import promote_version, roll_back_alias
+from lepton_jax.registry.removal import remove_runs
 from lepton_jax.registry.store import Registry, register_bundle
 from lepton_jax.serving import loader
 from lepton_jax.tracking import mlflow_store
+from lepton_jax.tracking.record import Record
 from tests.graduation import flip
+from tests.registry.tiny import tiny_bundle
 
 
 def stored(root, version):
@@ -221,3 +224,15 @@ def test_server_takes_the_same_path(made, tmp_path, monkeypatch):
     finally:
         os.killpg(server.pid, 15)
         server.wait()
+
+
+def test_a_run_of_which_a_version_is_registered_is_not_removed(registry_root, tmp_path):
+    run = Record.create(tmp_path / "run", "{}", {"fingerprint": "f", "data_fingerprint": "d"})
+    run.end("finished", 0)
+    run.close()
+    tiny_bundle(tmp_path / "run/bundle")
+    register_bundle(str(tmp_path / "run/bundle"), "digits")
+    with pytest.raises(UserError, match="the registered version digits/1 came from it"):
+        remove_runs([run.workdir], yes=True)
+    shutil.rmtree(tmp_path / "run/bundle")
+    assert remove_runs([run.workdir], yes=True).workdirs == (run.workdir,)

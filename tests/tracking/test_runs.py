@@ -1,13 +1,19 @@
+import csv
+import io
 import json
+import os
+import sys
 import time
 
 import pytest
 
+from lepton_jax import api
 from lepton_jax.errors import UserError
 from lepton_jax.io import files
 from lepton_jax.tracking.claim import claim
 from lepton_jax.tracking.record import Record
 from lepton_jax.tracking.runs import list_runs
+from lepton_jax.tracking.tags import read_tags
 
 
 def ago(seconds: float) -> str:
@@ -22,14 +28,17 @@ def make_run(
     accuracy: float | None = None,
     end="finished",
     best="max",
+    rate=0.1,
+    commit="0123456789abcdef",
+    packages=None,
 ):
     config = {
-        "optimizer": {"name": optimizer, "learning_rate": 0.1},
+        "optimizer": {"name": optimizer, "learning_rate": rate},
         "seed": 3,
         "best": {"metric": "valid/accuracy", "mode": best},
     }
-    code = {"commit": "0123456789abcdef", "diff": "changed"}
-    facts = {"fingerprint": "f00d", "time": ago(7200), "code": code}
+    code = {"commit": commit, "diff": "changed"}
+    facts = {"fingerprint": "f00d", "time": ago(7200), "code": code, "packages": packages or {}}
     record = Record.create(files.join_path(folder, name), json.dumps(config), facts)
     for step, value in ((10, 0.5), (20, 0.7), (30, 0.6)):
         record.log(step, {"train/loss": 1 / step})
@@ -193,3 +202,191 @@ def test_runs_in_a_bucket(bucket):
     make_run("gs://b/runs", "a", accuracy=0.5)
     make_run("gs://b/runs", "deep/b", accuracy=0.6)
     assert names(list_runs("gs://b/runs", "test/accuracy>0.5")) == ["deep/b"]
+
+
+class Terminal(io.StringIO):
+    encoding = "utf-8"  # type: ignore[assignment]
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch):
+    """Shows a result as a terminal of so many columns does."""
+
+    def show(result: object, columns: int) -> list[str]:
+        monkeypatch.setattr(sys, "stdout", Terminal())
+        monkeypatch.setenv("COLUMNS", str(columns))
+        return str(result).splitlines()
+
+    return show
+
+
+def test_rows_fit_the_terminal_and_what_differs_comes_first(folder, terminal):
+    make_run(folder, "a-run-with-a-name-that-is-far-too-long-for-a-terminal/x", rate=0.3)
+    found = list_runs(folder)
+    for columns in (40, 80, 120):
+        lines = terminal(found, columns)
+        assert max(map(len, lines)) <= columns
+        assert lines[-1].startswith("not shown: ")
+    head, *rows = lines[:-1]
+    differing = ["best", "test/accuracy", "optimizer.name", "optimizer.learning_rate"]
+    assert head.split()[:6] == ["name", "state", *differing]
+    assert "a-run-with-a-name-" in rows[1]
+    assert "…" in rows[1]
+    assert "0.99" in rows[2]
+
+
+def test_what_is_piped_is_whole(folder):
+    make_run(folder, "a-run-with-a-name-that-is-far-too-long-for-a-terminal/x")
+    lines = str(list_runs(folder)).splitlines()
+    assert "a-run-with-a-name-that-is-far-too-long-for-a-terminal/x" in lines[2]
+    assert {"fingerprint", "commit", "age"} < set(lines[0].split())
+    assert not any("not shown" in line for line in lines)
+
+
+def test_a_metric_of_one_run_adds_a_column_only_where_it_is_asked_for(folder):
+    record = Record.open(folder / "sweep/b")
+    record.write_results("test", {"accuracy": 0.99, "bleu": 0.5})
+    assert "test/bleu" in list_runs(folder).columns  # for programs
+    assert "test/bleu" not in str(list_runs(folder)).split()
+    assert "test/bleu" in str(list_runs(folder, columns=["name", "test/bleu"])).split()
+    assert "test/bleu" in str(list_runs(folder / "sweep/b")).split()
+
+
+def test_other_formats_hold_the_same_rows(folder):
+    found = list_runs(folder, format="csv")
+    rows = list(csv.DictReader(io.StringIO(str(found))))
+    assert [row["name"] for row in rows] == ["a", "sweep/b", "sweep/c"]
+    assert float(rows[0]["train/loss"]) == 1 / 30  # every digit
+    assert rows[2]["test/accuracy"] == ""
+    markdown = str(list_runs(folder, columns=["name", "test/accuracy"], format="markdown"))
+    assert markdown.splitlines()[:3] == [
+        "| name | test/accuracy |",
+        "| --- | ---: |",
+        "| a | 0.9500 |",
+    ]
+    latex = str(list_runs(folder, columns=["name", "test/accuracy"], format="latex"))
+    assert r"sweep/b & 0.9900 \\" in latex
+    assert json.loads(str(list_runs(folder, format="json"))) == list_runs(folder).as_json()
+    with pytest.raises(UserError, match=r"--format: expected 'table' or 'csv'.*got 'cvs'.*'csv'"):
+        api.runs(folder, format="cvs")
+
+
+def test_the_trials_of_an_experiment_are_one_row(folder):
+    for seed, accuracy in ((0, 0.5), (1, 0.6)):
+        make_run(folder / "rates/trials", f"sgd-{seed}", accuracy=accuracy)
+    (folder / "rates/experiment.json").write_text("{}")
+    lines = str(list_runs(folder)).splitlines()
+    assert len(lines) == 5
+    assert lines[2].startswith("rates, best of 2 trials  2 finished")
+    assert len(list_runs(folder).as_json()) == 5  # programs see them all
+    assert names(list_runs(folder, "experiment=rates")) == [
+        *("rates/trials/sgd-0", "rates/trials/sgd-1")
+    ]
+    assert "sgd-1" in str(list_runs(folder, "experiment=rates"))
+    assert "trials/sgd-1" in str(list_runs(folder / "rates"))
+
+
+def test_tags_are_words_beside_the_record(folder):
+    before = {path: path.read_bytes() for path in (folder / "a").iterdir()}
+    assert str(api.runs(["tag", str(folder / "a"), "good", "v1"])) == f"{folder}/a: good, v1"
+    api.runs(["tag", str(folder / "a"), "good"])
+    assert {path: path.read_bytes() for path in before} == before
+    assert names(list_runs(folder, "tag=good")) == ["a"]
+    assert names(list_runs(folder, "tag!=good")) == ["sweep/b", "sweep/c"]
+    assert list_runs(folder).as_json()[0]["tags"] == ["good", "v1"]
+    assert "good, v1" in str(list_runs(folder))
+    api.runs(["untag", str(folder / "a"), "good"])
+    assert read_tags(str(folder / "a")) == ("v1",)
+    with pytest.raises(UserError, match="has no tag 'v2'; it has: v1"):
+        api.runs(["untag", str(folder / "a"), "v2"])
+    with pytest.raises(UserError, match="a tag is made of letters"):
+        api.runs(["tag", str(folder / "a"), "a b"])
+    with pytest.raises(UserError, match="holds no record"):
+        api.runs(["tag", str(folder / "aa"), "good"])
+
+
+def test_two_runs_are_set_side_by_side(folder, terminal):
+    make_run(folder, "b", accuracy=0.97, rate=0.3, commit="fedc", packages={"jax": "2", "x": "1"})
+    make_run(folder, "c", accuracy=0.95, packages={"jax": "1", "x": "1"})
+    found = api.runs(["diff", str(folder / "c"), str(folder / "b")])
+    said = found.as_json()
+    assert said["config"] == [{"name": "optimizer.learning_rate", "first": 0.1, "second": 0.3}]
+    results = {row["name"]: (row["first"], row["second"]) for row in said["results"]}
+    assert results["test/accuracy"] == (0.95, 0.97)
+    assert results["best valid/accuracy"] == (0.7, 0.7)
+    assert said["results"][-1]["difference"] == pytest.approx(0.02)
+    assert {row["name"]: row["second"] for row in said["provenance"]} == {
+        "code": "fedc",
+        "packages.jax": "2",
+    }
+    assert "test/accuracy" in str(found)
+    assert "+0.02" in str(found)
+    assert max(map(len, terminal(found, 60))) <= 60
+    rows = list(csv.DictReader(io.StringIO(str(api.runs(
+        ["diff", str(folder / "c"), str(folder / "b")], format="csv"
+    )))))  # fmt: skip
+    assert {row["part"] for row in rows} == {"config", "results", "provenance"}
+    same = str(api.runs(["diff", str(folder / "a"), str(folder / "a")]))
+    assert "config: the same" in same
+    assert "provenance: the same" in same
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["diff", "a"], "runs diff: expected two workdirs, got a"),
+        (["diff", "a", "nothere"], "nothere holds no record"),
+        (["diff", "a", "sweep/b", "sweep/c"], "runs diff: expected two workdirs"),
+        (["tag", "a"], "runs tag: expected a workdir and tags, got a"),
+        (["rm"], "runs rm: expected a workdir, got nothing"),
+        (
+            ["dfif", "a", "sweep/b"],
+            "expected one folder, got dfif, a, sweep/b (did you mean 'diff'",
+        ),
+        (["a", "sweep"], "or one of diff, tag, untag, rm"),
+    ],
+)
+def test_an_action_says_what_it_takes(folder, words, said, monkeypatch):
+    monkeypatch.chdir(folder)
+    with pytest.raises(UserError) as refused:
+        api.runs(words)
+    assert said in str(refused.value)
+
+
+def test_a_folder_may_be_called_as_an_action_is(folder, monkeypatch):
+    make_run(folder, "diff/x")
+    monkeypatch.chdir(folder)
+    assert names(api.runs("diff")) == ["x"]
+
+
+def test_a_run_is_removed_only_when_it_is_asked_for_and_nothing_needs_it(folder, monkeypatch):
+    monkeypatch.setenv("LEPTON_JAX_REGISTRY", str(folder / "registry"))
+    a = str(folder / "a")
+    with pytest.raises(
+        UserError, match=r"would remove .*a \(finished, 5 files, .*expected --yes"
+    ) as e:
+        api.runs(["rm", a])
+    assert e.value.try_line == ["runs", "rm", a, "--yes"]
+    with claim(a), pytest.raises(UserError, match="in use by host"):
+        api.runs(["rm", a], yes=True)
+    for words in ([str(folder / "sweep")], [a, str(folder / "nothere")]):
+        with pytest.raises(UserError, match="holds no record"):
+            api.runs(["rm", *words], yes=True)
+    make_run(folder, "a/inner")
+    with pytest.raises(UserError, match="it holds other runs: inner"):
+        api.runs(["rm", a], yes=True)
+    make_run(folder / "rates/trials", "x")
+    (folder / "rates/experiment.json").write_text("{}")
+    with pytest.raises(UserError, match=r"a trial of the experiment in .*rates"):
+        api.runs(["rm", str(folder / "rates/trials/x")], yes=True)
+    os.symlink(folder / "sweep/b", folder / "link")
+    with pytest.raises(UserError, match="it is a link"):
+        api.runs(["rm", str(folder / "link")], yes=True)
+    assert (folder / "a/config.json").exists()
+    b, c = str(folder / "sweep/b"), str(folder / "sweep/c")
+    removed = api.runs(["rm", b, c], yes=True)
+    assert str(removed).startswith(f"Removed {b}, {c} (")
+    assert not list((folder / "sweep").iterdir())

@@ -4,9 +4,9 @@ import math
 from typing import Any, Literal
 
 from lepton_jax.ablation.analysis.outcomes import Results
-from lepton_jax.ablation.analysis.tables import is_number
 from lepton_jax.ablation.question.experiment import format_value
 from lepton_jax.io.files import replace_non_finite
+from lepton_jax.tables import is_number
 
 MOST_CELLS = 14
 """Values of a key up to which a heat map has a row for each."""

@@ -16,7 +16,6 @@ from lepton_jax.ablation.analysis.comparison import Analysis, Comparison, has_re
 from lepton_jax.ablation.analysis.metric_unit import decimals_of_values, unit_of
 from lepton_jax.ablation.analysis.outcomes import Outcome, Results
 from lepton_jax.ablation.analysis.statistics import Interval
-from lepton_jax.ablation.analysis.tables import Table
 from lepton_jax.ablation.question.experiment import format_value
 from lepton_jax.ablation.report.curves import (
     CURVE_POINTS,
@@ -31,6 +30,7 @@ from lepton_jax.ablation.report.heat_map import heat_map_data
 from lepton_jax.io import files
 from lepton_jax.plots.figures import save_figure
 from lepton_jax.plots.palette import COLOURS, DARK_COLOURS, DARK_INK, INK
+from lepton_jax.tables import Table, csv_text, latex_text, markdown_text
 from lepton_jax.trees import flatten_dict
 
 _MARKS = {
@@ -54,9 +54,9 @@ def write_report(analysis: Analysis, folder: str) -> str:
     below = files.join_path(folder, "tables")
     files.make_dir(below)
     for table in with_rows:
-        files.write_text(files.join_path(below, f"{table.name}.csv"), tables.csv_text(table))
-        files.write_text(files.join_path(below, f"{table.name}.md"), tables.markdown_text(table))
-        files.write_text(files.join_path(below, f"{table.name}.tex"), tables.latex_text(table))
+        files.write_text(files.join_path(below, f"{table.name}.csv"), csv_text(table))
+        files.write_text(files.join_path(below, f"{table.name}.md"), markdown_text(table))
+        files.write_text(files.join_path(below, f"{table.name}.tex"), latex_text(table))
     bands = curve_bands(results)
     names, label = order_curves(analysis, bands), f"valid {results.metric}"
     figure = compose_curves(bands, names, choose_looks(results), label)

@@ -1,0 +1,159 @@
+"""What differs between two runs: their configs, their results, and where they came from."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lepton_jax.config.schema import means_same
+from lepton_jax.console import cut_text, format_table, terminal_width
+from lepton_jax.io import files
+from lepton_jax.tables import Table, TableFormat, csv_text, is_number, latex_text, markdown_text
+from lepton_jax.tracking.best import sign_of
+from lepton_jax.tracking.record import Record
+from lepton_jax.tracking.run_table import format_cell
+from lepton_jax.trees import flatten_dict
+
+ORIGIN = ("python", "platform", "visible_cpus", "data_fingerprint")
+"""What is compared of a provenance as it stands there."""
+NESTED = ("devices", "variables", "packages", "components")
+"""What is compared of it by name."""
+
+
+@dataclass(frozen=True)
+class DifferentValue:
+    """A value that two runs have in common by name only; None where one lacks it."""
+
+    name: str
+    first: Any
+    second: Any
+
+    @property
+    def difference(self) -> float | None:
+        """The second number less the first; None where one of the values is no number."""
+        both = is_number(self.first) and is_number(self.second)
+        return self.second - self.first if both else None
+
+
+@dataclass(frozen=True)
+class RunDifference:
+    """What differs between two runs."""
+
+    first: str
+    second: str
+    config: tuple[DifferentValue, ...]
+    """The keys of config.json that differ."""
+    results: tuple[DifferentValue, ...]
+    """Every number that was measured at the end, whether it differs or not."""
+    provenance: tuple[DifferentValue, ...]
+    """Code, packages, data and machine, as far as they differ."""
+    format: TableFormat = "table"
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns the values side by side, and the differences of numbers."""
+        parts = {
+            part: [
+                {"name": v.name, "first": v.first, "second": v.second}
+                | ({"difference": v.difference} if part == "results" else {})
+                for v in values
+            ]
+            for part, values in self._parts().items()
+        }
+        return files.replace_non_finite({"first": self.first, "second": self.second, **parts})
+
+    def __str__(self) -> str:
+        if self.format == "json":
+            return json.dumps(self.as_json(), indent=2)
+        if self.format in ("csv", "markdown", "latex"):
+            table = Table("difference", "Difference", [*self._rows()])
+            texts = {"csv": csv_text, "markdown": markdown_text, "latex": latex_text}
+            return texts[self.format](table).rstrip("\n")
+        width, lines = terminal_width(), list[str]()
+        for part, values in self._parts().items():
+            lines += [""] if lines else []
+            if not values:
+                lines.append(f"{part}: {'none' if part == 'results' else 'the same'}")
+                continue
+            numbers = part == "results"
+            heads = [part, self.first, self.second, *(["difference"] if numbers else [])]
+            cells = [heads, *(_cells(v, numbers) for v in values)]
+            most = None if width is None else max(12, (width - 2 * len(heads)) // len(heads))
+            if most is not None:
+                cells = [[cut_text(cell, most) for cell in row] for row in cells]
+            lines += format_table(cells, right={1, 2, 3} if numbers else ())
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+    def _parts(self) -> dict[str, tuple[DifferentValue, ...]]:
+        return {"config": self.config, "results": self.results, "provenance": self.provenance}
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        for part, values in self._parts().items():
+            for v in values:
+                row = {"part": part, "name": v.name, self.first: v.first, self.second: v.second}
+                yield row | {"difference": v.difference if part == "results" else None}
+
+
+def compare_runs(first: str, second: str, *, format: TableFormat = "table") -> RunDifference:
+    """Compares the records in two workdirs.
+
+    Raises:
+      UserError: when one of them holds no run.
+      WorkError: when a file of a record is damaged.
+    """
+    a, b = Record.open(first), Record.open(second)
+    return RunDifference(
+        first,
+        second,
+        _different(flatten_dict(a.config()), flatten_dict(b.config())),
+        _side_by_side(_numbers(a), _numbers(b)),
+        _different(_origin(a), _origin(b)),
+        format,
+    )
+
+
+def _different(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[DifferentValue, ...]:
+    rows = _side_by_side(a, b)
+    return tuple(row for row in rows if not means_same(row.first, row.second))
+
+
+def _side_by_side(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[DifferentValue, ...]:
+    return tuple(DifferentValue(name, a.get(name), b.get(name)) for name in dict.fromkeys([*a, *b]))
+
+
+def _numbers(record: Record) -> dict[str, Any]:
+    """Returns the last step, the best value on the way, and every result that is a number."""
+    rows, results = record.rows(), record.results()
+    numbers: dict[str, Any] = {"step": rows[-1]["step"] if rows else None}
+    best = record.config().get("best") or {}
+    values = [row[best["metric"]] for row in rows if best.get("metric") in row]
+    if values:
+        sign = sign_of(best.get("mode", "max"))
+        numbers[f"best {best['metric']}"] = max(values, key=lambda value: sign * value)
+    for split, measured in results.items():
+        if split != "checkpoint":
+            numbers |= {
+                f"{split}/{k}": v for k, v in measured.items() if is_number(v) and k != "step"
+            }
+    return numbers
+
+
+def _origin(record: Record) -> dict[str, Any]:
+    """Returns what of a provenance can change numbers, by name."""
+    said = record.provenance()
+    origin: dict[str, Any] = {}
+    for name in ("code", "harness_code"):
+        state = said.get(name) or {}
+        origin |= {name: state.get("commit"), f"{name}, uncommitted": state.get("diff_sha256")}
+    origin |= {name: said.get(name) for name in ORIGIN}
+    for name in NESTED:
+        origin |= {f"{name}.{k}": v for k, v in (said.get(name) or {}).items()}
+    return origin
+
+
+def _cells(value: DifferentValue, numbers: bool) -> list[str]:
+    cells = [value.name, format_cell("", value.first), format_cell("", value.second)]
+    difference = value.difference
+    shown = "" if difference is None else f"{difference:+.4g}"
+    return [*cells, shown] if numbers else cells
