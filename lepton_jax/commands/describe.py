@@ -28,6 +28,7 @@ def describe(inputs: Sequence[str] = ()) -> "Description | Recipe":
     """
     from lepton_jax.reference import listing
 
-    if not inputs:
+    words = [word for text in inputs for word in text.split()]
+    if not words:
         raise UserError("describe: expected a name, such as 'model cnn'", try_line=["list"])
-    return listing.describe([word for text in inputs for word in text.split()])
+    return listing.describe(words)

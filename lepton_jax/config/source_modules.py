@@ -63,7 +63,9 @@ class SourceModule:
         if not isinstance(statement, ast.ImportFrom):
             return None if statement is None else (self, statement)
         module = read_module(_absolute_name(self, statement))
-        return module.find(_original_name(statement, name)) if module else None
+        if module is None or module is self:  # a package that imports a module of its own
+            return None
+        return module.find(_original_name(statement, name))
 
     def evaluate(self, expression: ast.expr) -> Any:
         """Evaluates an annotation or a default. What cannot be known is a `NamedOnly`."""

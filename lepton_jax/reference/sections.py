@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Union
 
 from lepton_jax.config.components import TABLES, Component
-from lepton_jax.config.config import Config
+from lepton_jax.config.config import Config, OptimizerConfig
 from lepton_jax.config.pipeline import Pipeline
 from lepton_jax.config.schema import RUNNING, Key, signature_keys, split_annotation
 from lepton_jax.config.source_modules import read_module
@@ -131,6 +131,9 @@ def _refuse(section: _Section, name: str) -> typing.NoReturn:
     near = find_nearest(name, keys)
     said = f" (did you mean {near!r}?)" if near else f"; there are: {', '.join(keys)}"
     again = ["describe", f"{section.path}.{near}"] if near else None
+    if section.type is OptimizerConfig and not near:
+        said += ", and those of the optimizer that is named"
+        again = ["list", "optimizers"]
     raise UserError(f"{section.path} has no key {name!r}{said}", try_line=again)
 
 

@@ -78,6 +78,7 @@ def test_words_are_understood_as_people_write_them(words: list[str], title: str)
         ("describe model nowhere:Net", "there is no module 'nowhere'", ""),
         ("describe config.data.worker", "mean 'workers'?)", "describe config.data.workers"),
         ("describe config.data.lr", "config.data has no key 'lr'; there are: source", ""),
+        ("describe config.optimizer.b9", "and those of the optimizer", "list optimizers"),
         ("describe config.seed.x", "config.seed is int in [0, 2^32); it has no key 'x'", ""),
         ("describe recipe digit_cnn", "mean 'digits_cnn'?)", "describe recipe digits_cnn"),
         ("describe recipe nothere.py", "there is no file nothere.py", ""),
