@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 
 def say(message: str) -> None:
-    """Prints a message to stderr: stdout holds nothing but a command's result."""
+    """Prints a message to `error_stream`: stdout holds nothing but a command's result."""
     stream = error_stream()
     with suppress(OSError, ValueError):  # broken, full, closed, or encoded for fewer characters
         print(message, file=stream, flush=True)
@@ -27,8 +27,19 @@ def write_to_stderr(text: str) -> None:
 
 
 def error_stream() -> TextIO:
-    """Returns stderr, or a stream that keeps nothing where this process has none."""
-    return sys.stderr or null_stream()
+    """Returns where messages go: stderr, or stdout in a notebook, which marks stderr as failures.
+
+    It is a stream that keeps nothing where this process has none.
+    """
+    stream = sys.stdout if is_notebook() else sys.stderr
+    return stream or null_stream()
+
+
+def is_notebook() -> bool:
+    """Tells whether this process shows its output in a notebook."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return shell is not None and shell.__class__.__name__ != "TerminalInteractiveShell"
 
 
 def null_stream() -> TextIO:

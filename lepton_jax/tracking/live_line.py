@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from lepton_jax.console import error_stream, is_notebook
+
 Line = Callable[[int | None], Text]
 """Makes the line for a number of columns; None: as long as it is."""
 
@@ -47,7 +49,7 @@ def open_live_line(stream: TextIO, line: Line) -> LiveLine:
     )  # fmt: skip
     if terminal and not console.is_dumb_terminal:
         return _TerminalLine(console, line)
-    if stream is sys.stderr and _is_notebook():
+    if is_notebook() and stream is error_stream():
         return _NotebookLine(console, line)
     return _PlainLines(console, line)
 
@@ -136,10 +138,3 @@ class _PlainLines:
     def _show(self, now: float) -> None:
         self._drawn, self._first, self._news = now, False, False
         self._console.print(Text(self._line(None).plain), soft_wrap=True)
-
-
-def _is_notebook() -> bool:
-    """Tells whether this process shows its output in a notebook."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython else None
-    return shell is not None and shell.__class__.__name__ != "TerminalInteractiveShell"
