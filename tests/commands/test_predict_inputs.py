@@ -107,7 +107,7 @@ WRONG: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "a picture of floats": ("image", lambda d: PICTURE.convert("F"), "'F' pixels; expected 8 bits"),
     "a number": ("image", lambda d: 3.5, "input 0: expected FILE.png or an array, got float"),
     "None": ("image", lambda d: None, "got NoneType"),
-    "a dict": ("image", lambda d: {"image": PIXELS}, "got dict"),
+    "a dict of one example": ("image", lambda d: {"image": PIXELS}, "expected a batch of uint8"),
     "a nested list": ("image", lambda d: [[1, 2], [3, 4]], "got list"),
     "a text for images": ("image", lambda d: "no such", "cannot read no such"),
     "bytes that are no picture": ("image", lambda d: b"abc", "cannot read the image"),
