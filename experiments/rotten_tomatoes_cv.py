@@ -14,7 +14,7 @@ from lepton_jax.ablation import Experiment, Published, Variant
 def get_experiment() -> Experiment:
     return Experiment(
         question="Does the recipe reach the accuracy of CNN-rand over ten folds of MR?",
-        config="configs/rotten_tomatoes_cnn.py",
+        config="rotten_tomatoes_cnn",
         changes={"data.folds_of": "all"},
         variants=[Variant("CNN-rand")],
         seeds=(0,),

@@ -44,6 +44,8 @@ def name_component(component: type | FunctionType) -> str:
     private to its package (`optax._src.alias`) is not named where the package has the name too.
     """
     module, name = component.__module__, component.__qualname__
+    if module == "builtins":
+        return ""  # `object` is no component, and no path either
     parts = module.split(".")
     above = [".".join(parts[:n]) for n in range(1, len(parts) + 1)]
     private = any(part.startswith("_") and part != "__main__" for part in parts)

@@ -182,7 +182,7 @@ def test_overrides_hold_in_every_form_of_a_config(form: str, value: str):
         ({3: 4}, "3: no such key"),
         ({"": 4}, "no such key"),
         ({"model": "mlp"}, "model: expected a section"),
-        ({"model.name": FrozenConfigDict}, "config_dict:FrozenConfigDict'"),
+        ({"model.name": type("Local", (), {})}, "give 'my_pkg.parts:Local' or the class"),
     ],
 )
 def test_wrong_overrides_are_refused_in_every_form(form: str, overrides: Any, said: str):
