@@ -12,7 +12,17 @@ from collections.abc import Iterable, Mapping
 from lepton_jax.console import format_python
 
 PACKAGE = os.path.dirname(os.path.abspath(__file__))
-CHECKOUT = os.path.dirname(PACKAGE)
+BROUGHT = os.path.join(PACKAGE, "recipes")
+"""What lies beside the package in the repository and inside it where it is installed."""
+
+
+def _find_checkout() -> str | None:
+    above = os.path.dirname(PACKAGE)
+    is_there = os.path.isfile(os.path.join(above, "pyproject.toml"))
+    return above if is_there and not os.path.isdir(BROUGHT) else None
+
+
+CHECKOUT = _find_checkout()
 """The repository's folder, where the package is used from it."""
 
 
@@ -38,7 +48,7 @@ def read_extras() -> Mapping[str, list[str]]:
     """Reads the requirements of each extra, `{'wandb': ['wandb>=0.19']}`; under '' what is always
     needed. They are those of the installed package, or of the checkout's pyproject.toml.
     """
-    if not os.path.isfile(os.path.join(CHECKOUT, "pyproject.toml")):
+    if CHECKOUT is None:
         return _read_installed()
     with open(os.path.join(CHECKOUT, "pyproject.toml"), "rb") as f:
         project = tomllib.load(f)["project"]

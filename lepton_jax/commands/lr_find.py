@@ -79,8 +79,8 @@ def lr_find(
     --out=lr_find.png               where the picture goes; nothing else is written
 
     Examples:
-      python launch.py lr_find --config=configs/digits_cnn.py
-      python launch.py lr_find --config=configs/digits_cnn.py --seeds=3 \\
+      python launch.py lr_find --config=digits_cnn
+      python launch.py lr_find --config=digits_cnn --seeds=3 \\
           --config.optimizer.name=sgd --out=sgd.png
     """
     from lepton_jax.config.config_file import resolve_config

@@ -10,7 +10,7 @@ from typing import Literal
 
 from lepton_jax.console import say
 from lepton_jax.errors import UserError, list_names
-from lepton_jax.installation import CHECKOUT, PACKAGE
+from lepton_jax.installation import BROUGHT, CHECKOUT
 from lepton_jax.nearest import find_nearest
 
 Folder = Literal["configs", "experiments"]
@@ -23,9 +23,8 @@ def list_recipes(folder: Folder = "configs") -> dict[str, str]:
     """Lists the recipes, or the experiments, that lepton_jax brings: the file of each by its name.
     They are in the order of their names.
     """
-    installed = os.path.join(PACKAGE, "recipes", folder)
-    home = installed if os.path.isdir(installed) else os.path.join(CHECKOUT, folder)
-    files = sorted(os.listdir(home)) if os.path.isdir(home) else []
+    home = os.path.join(CHECKOUT or BROUGHT, folder)
+    files = sorted(os.listdir(home)) if os.path.isdir(home) else []  # the package alone was copied
     return {
         file.removesuffix(".py"): os.path.join(home, file)
         for file in files
