@@ -3,6 +3,7 @@
 import functools
 import inspect
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from lepton_jax.config.components import TABLES, component_keys, resolve_component
@@ -100,18 +101,18 @@ def _read(kind: str, name: str) -> tuple[dict[str, Key], Documentation]:
     """
     module, _, attribute = TABLES[kind].get(name, name).partition(":")
     definition = read_definition(module, attribute) if attribute else None
+    read_keys = optax_keys if kind == "optimizer" else signature_keys
+    if definition is not None:
+        with suppress(NameError, TypeError):  # of an annotation that only its module can read
+            keys = read_keys(definition.stand_in())
+            said = definition.documentation, definition.parameters_documentation
+            return keys, read_docstring(*said)
     try:
-        if definition is None:
-            component: Any = resolve_component(kind, name)
-            said = read_docstring(*_docstrings(component))
-            return component_keys(kind, name), said
-        read_keys = optax_keys if kind == "optimizer" else signature_keys
-        keys = read_keys(definition.stand_in())
+        component = resolve_component(kind, name)
+        return component_keys(kind, name), read_docstring(*_docstrings(component))
     except ValueError as e:
         near = None if ":" in name else find_nearest(name, TABLES[kind])
         raise UserError(str(e), instead=(name, near) if near else None) from None
-    said = read_docstring(definition.documentation, definition.parameters_documentation)
-    return keys, said
 
 
 def _docstrings(component: Any) -> tuple[str, str]:

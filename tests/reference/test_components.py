@@ -15,7 +15,7 @@ EVERY = [(kind, name) for kind, table in TABLES.items() for name in table]
 USERS = '''
 import functools
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Optional
 
 import jax
 from flax import nnx
@@ -56,6 +56,9 @@ def task(spec, *, weight: float = 2.0):
 def slow(learning_rate, momentum: float | None = None, decay=0.9, *, nesterov=False): ...
 
 slower = functools.partial(slow, decay=0.99)
+def late(spec, *, mode: Optional["Late"] = None): ...
+
+Late = Literal["x"]
 made = (lambda: task)()
 '''
 
@@ -85,6 +88,7 @@ def test_keys_that_are_read_from_the_source_are_those_of_the_component(kind: str
         ("model", "Net"),
         ("source", "Data"),
         ("task", "task"),
+        ("task", "late"),
         ("task", "made"),
         ("optimizer", "slow"),
         ("optimizer", "slower"),
