@@ -34,6 +34,7 @@ def ends(workdir: Path) -> list[int]:
     return [end["step"] for end in found]
 
 
+@pytest.mark.slow
 def test_a_lane_ends_early_where_its_trial_does_alone(tmp_path: Path):
     trials = run_trials(tmp_path)
     steps = ends(tmp_path)

@@ -76,7 +76,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     return workdir, lepton_jax.train({**RECIPE, **STOPS}, str(workdir))
 
 
-def test_a_run_that_ends_early_is_the_beginning_of_the_whole_one(whole: Path, stopped: Any):
+def test_a_run_ends_early_and_says_so(stopped: Any):
     workdir, run = stopped
     assert run.step < 60
     assert not run.stopped
@@ -86,12 +86,18 @@ def test_a_run_that_ends_early_is_the_beginning_of_the_whole_one(whole: Path, st
     assert end["reason"] in str(run)
     assert results["checkpoint"]["stopped_early"] == run.step
     assert results["checkpoint"]["step"] == run.step - 15  # three evaluations before
+
+
+@pytest.mark.slow
+def test_a_run_that_ended_early_is_the_beginning_of_the_whole_one(whole: Path, stopped: Any):
+    workdir, _ = stopped
     rows = (workdir / "metrics.jsonl").read_bytes()
     assert (whole / "metrics.jsonl").read_bytes().startswith(rows)
     assert lepton_jax.train({**RECIPE, **STOPS}, str(workdir)).taken == 0
     assert (workdir / "metrics.jsonl").read_bytes() == rows
 
 
+@pytest.mark.slow
 def test_longer_goes_on_to_the_bytes_of_the_whole_run(whole: Path, stopped: Any):
     workdir, run = stopped
     with pytest.raises(UserError, match="add --longer"):
