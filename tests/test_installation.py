@@ -49,8 +49,8 @@ def test_every_requirement_can_be_read_by_an_installer():
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with nothing but the wheel of this repository, unpacked by pip."""
-    there = {d.name: d.version for d in importlib.metadata.distributions()}
-    if Version(there.get("setuptools", "0")) < Version("77"):
+    found = importlib.metadata.distributions(name="setuptools")
+    if Version(next((d.version for d in found), "0")) < Version("77"):
         pytest.skip("setuptools is older than 77: pip install -e '.[dev]'")
     base = tmp_path_factory.mktemp("installed")
     files = subprocess.run(

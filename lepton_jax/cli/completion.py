@@ -6,6 +6,7 @@ Imports nothing heavy and runs no file of a user: it is called at each press of 
 import inspect
 import os
 import shlex
+import typing
 from collections.abc import Iterable, Iterator, Sequence
 
 from lepton_jax.cli.parse import NOT_FLAGS, split_line
@@ -70,8 +71,12 @@ def _complete(commands: Commands, words: Sequence[str]) -> Iterable[str]:
     if inner := split_line(command, [*given, word])[1]:  # of `submit`
         return _complete(commands, inner)
     flag, is_given, _ = word.partition("=")
+    if is_given and flag in FOLDERS:
+        return _complete_recipe(flag, FOLDERS[flag])
     if is_given:
-        return _complete_recipe(flag, FOLDERS[flag]) if flag in FOLDERS else []
+        parameter = parameters.get(flag.lstrip("-"))
+        choices = typing.get_args(parameter and split_annotation(parameter.annotation).annotation)
+        return [f"{flag}={choice} " for choice in choices if isinstance(choice, str)]
     if word.startswith("--config.") and "overrides" in parameters:
         return _complete_key(word, given)
     if word and not word.startswith("-"):

@@ -26,6 +26,9 @@ ROOT = Path(__file__).parent.parent.parent
         ("lepton train --config.optimizer.name=sgd --config.optimizer.mo",
          ["--config.optimizer.momentum="]),
         ("lepton submit --executor=gke train --config=digits_", ["--config=digits_cnn"]),
+        ("lepton runs --format=mark", ["--format=markdown "]),
+        ("lepton export --out=bund", []),
+        ("lepton train --config.seed=", []),
         ("lepton predict image", []),  # a file's name
         ("lepton nothing --", []),
         ("lepton train --config='digits", []),
