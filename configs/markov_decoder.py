@@ -4,7 +4,7 @@ After: the pre-norm decoder of GPT-2 (Radford et al. 2019), with 4 layers, on a 
 of 64 tokens is followed by one of four, with probabilities 1/2, 1/4, 1/8 and 1/8. It has dropout,
 sequences of unequal lengths and layers that can be sharded over devices. Placement must not change
 its numbers.
-Expected: test loss within 0.02 of 1.213 nats (1.75 bits) a token, the chain's entropy, a lower
+Expected: test loss within 0.03 of 1.213 nats (1.75 bits) a token, the chain's entropy, a lower
 bound for every model. Cost: about a minute on 2 CPU cores.
 Run: python launch.py train --config=configs/markov_decoder.py --workdir=runs/markov_decoder
 """

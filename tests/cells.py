@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lepton_jax import api
+from lepton_jax.config.config_file import load_config
 
 ROOT = Path(__file__).parent.parent
 
@@ -71,8 +72,9 @@ CELLS = (
 
 def train_in(cell: Cell, recipe: Path, workdir: Path, **more: str) -> None:
     """Trains the tiny form of a recipe in float64 for 20 steps, in this process, placed as `cell`
-    says. `more`: further keys of the config.
+    says: one example a device and microbatch, where there are eight. `more`: further keys.
     """
+    (config, *_) = load_config(f"{recipe}:tiny")
     keys = {f"strategy.{name}": str(value) for name, value in cell.strategy.items()}
     if cell.strategy["name"] == "pmap":
         keys["strategy.devices_used"] = str(cell.devices)
@@ -81,7 +83,7 @@ def train_in(cell: Cell, recipe: Path, workdir: Path, **more: str) -> None:
     overrides = {
         "precision": "float64",
         "train_for": "20 steps",
-        "batch_size": "8",
+        "batch_size": str(8 * config.get("accumulate", 1)),
         "log_every": "1 steps",
         "evaluate_every": "10 steps",
         "checkpoint_every": "20 steps",

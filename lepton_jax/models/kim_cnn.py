@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from lepton_jax.config.schema import PositiveInt, Rate
+from lepton_jax.nn import ops
 from lepton_jax.nn.layers import Dropout, Linear
 from lepton_jax.nn.rng import Noise
 from lepton_jax.nn.token_batch import TokenBatch
@@ -74,5 +75,5 @@ class KimCNN(nnx.Module):
             # A window that begins after the text's last word sees nothing but padding.
             inside = jnp.arange(places) < text.length[:, None] + before
             y_BPF = jnp.where(inside[..., None], nnx.relu(y_BPF), 0)
-            pooled.append(y_BPF.max(axis=1))
+            pooled.append(ops.max_along(y_BPF, 1))
         return self.head(self.dropout(jnp.concatenate(pooled, axis=-1), noise))

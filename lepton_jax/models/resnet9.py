@@ -130,7 +130,8 @@ class ResNet9(nnx.Module):
         x_BHWC = self.whitening(x_BHWC, noise)
         for layer in self.layers:
             x_BHWC = layer(x_BHWC, noise)
-        return LOGIT_SCALE * self.head(x_BHWC.max((1, 2)))
+        B, H, W, C = x_BHWC.shape
+        return LOGIT_SCALE * self.head(ops.max_along(x_BHWC.reshape(B, H * W, C), 1))
 
 
 @functools.cache

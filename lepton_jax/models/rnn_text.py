@@ -9,6 +9,7 @@ from flax import nnx
 from lepton_jax.config.schema import PositiveInt, Rate
 from lepton_jax.errors import UserError
 from lepton_jax.models.rnn import Recurrent
+from lepton_jax.nn import ops
 from lepton_jax.nn.blocks import Embedding
 from lepton_jax.nn.cells import CellName
 from lepton_jax.nn.layers import Dropout, Linear
@@ -86,7 +87,7 @@ class RNNText(nnx.Module):
             return y_BTH.sum(1) / jnp.maximum(text.length, 1)[:, None].astype(y_BTH.dtype)
         if self._pooling == "max":
             lowest = jnp.finfo(y_BTH.dtype).min
-            largest_BH = jnp.where(counts_BT1, y_BTH, lowest).max(1)
+            largest_BH = ops.max_along(jnp.where(counts_BT1, y_BTH, lowest), 1)
             return jnp.where(text.length[:, None] > 0, largest_BH, 0)
         last_B11 = jnp.maximum(text.length, 1)[:, None, None] - 1
         last_BH = jnp.take_along_axis(y_BTH, last_B11, axis=1)[:, 0]

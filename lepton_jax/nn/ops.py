@@ -92,6 +92,19 @@ def global_avg_pool(x_BHWC: jax.Array) -> jax.Array:
     return x_BHWC.mean((1, 2))
 
 
+def max_along(x: jax.Array, axis: int) -> jax.Array:
+    """Returns the largest entry along an axis, without that axis; NaN if one is.
+
+    The gradient goes to the first of the entries that are largest. That of `jnp.max` asks each
+    entry whether it equals the maximum, and divides by how many do. A compiler that computes `x`
+    twice, once with a fused multiply-add and once without, then finds none: a wrong gradient, or
+    NaN.
+    """
+    place = jnp.argmax(x, axis, keepdims=True)
+    chosen = jax.lax.broadcasted_iota(place.dtype, x.shape, axis) == place
+    return jnp.where(chosen, x, 0).sum(axis)
+
+
 def upsample_nearest(x_BHWC: jax.Array) -> jax.Array:
     """Repeats each entry twice in height and in width: `[B, 2 H, 2 W, C]`."""
     return x_BHWC.repeat(2, axis=1).repeat(2, axis=2)

@@ -103,7 +103,7 @@ def zoom(
         place = new / scale_B2[:, axis, None] * size - 0.5
         return (1 - jnp.abs(place[..., None] - jnp.arange(size))).clip(0)
 
-    seen_BHWC = jnp.einsum("bph,bhwc->bpwc", weights(0), image_BHWC.astype(jnp.float32))
+    seen_BHWC = jnp.einsum("bph,bhwc->bpwc", weights(0), to_float(image_BHWC))
     seen_BHWC = to_dtype(jnp.einsum("bqw,bpwc->bpqc", weights(1), seen_BHWC), image_BHWC.dtype)
     return {**batch, "image": seen_BHWC, **move_box_fields(batch, scale_B2, offset_B2)}
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from lepton_jax.config.schema import PositiveFloat
 from lepton_jax.errors import UserError
 from lepton_jax.nn.rng import Noise
-from lepton_jax.transforms.pixels import Batch
+from lepton_jax.transforms.pixels import Batch, to_float
 
 # B batch, H height, W width, C channels.
 
@@ -16,7 +16,7 @@ Spread = PositiveFloat | tuple[PositiveFloat, ...]
 def scale(
     batch: Batch, noise: Noise | None, *, mean: PerChannel = 0.0, std: Spread = 255.0
 ) -> Batch:
-    """Standardises images: (image - mean) / std, in float32 if the image is integer.
+    """Standardises images: (image - mean) / std, as floating numbers if the image is integer.
 
     `mean` and `std` are in the image's units.
 
@@ -29,7 +29,7 @@ def scale(
     """
     image_BHWC = batch["image"]
     if not jnp.issubdtype(image_BHWC.dtype, jnp.floating):
-        image_BHWC = image_BHWC.astype(jnp.float32)
+        image_BHWC = to_float(image_BHWC)
     channels = image_BHWC.shape[-1]
     for name, value in (("mean", mean), ("std", std)):
         if isinstance(value, tuple) and len(value) != channels:

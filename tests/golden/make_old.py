@@ -62,8 +62,9 @@ TEXT = (
     "--config.schedule.warmup=5 steps",
     *SHORT,
 )
+VARIED = ("--config.optimizer.learning_rate=", "--config.model.hidden=")
 ASKED = (
-    *DIGITS,
+    *(flag for flag in DIGITS if not flag.startswith(VARIED)),  # which --vary gives
     "--vary=optimizer.learning_rate=3e-3,1e-2",
     "--vary=model.hidden=16,8",
     "--seeds=2",

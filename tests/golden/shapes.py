@@ -134,7 +134,7 @@ def _from_config_to_record() -> Iterator[tuple[str, Any]]:
     for kind, flags in KINDS.items():
         yield f"train: {kind}", json_of("train", *flags, f"--workdir=runs/{kind}")
     yield "evaluate", json_of("evaluate", "--workdir=runs/class", "--split=valid")
-    yield "plan", json_of("plan", config, "--price=2.5")
+    yield "plan", json_of("plan", config)
     yield "runs", json_of("runs", "runs", "--sort=model.name")
     json_of("train", "--config=configs/mnist1d_logistic.py:tiny", "--workdir=small")
     yield "debug", json_of("debug", "--workdir=small", "--step=1")

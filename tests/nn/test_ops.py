@@ -155,6 +155,17 @@ def test_global_avg_pool_is_the_mean_over_the_image():
     np.testing.assert_allclose(ops.global_avg_pool(jnp.asarray(x)), x.mean((1, 2)), atol=1e-6)
 
 
+def test_largest_entry_along_an_axis_has_the_gradient_of_the_first_that_is_largest():
+    x_BFC = random(0, 2, 6, 3).astype(np.float32).round()  # with ties
+    dy_BC = random(1, 2, 3).astype(np.float32)
+    np.testing.assert_array_equal(ops.max_along(jnp.asarray(x_BFC), 1), x_BFC.max(1))
+    grad_BFC = jax.grad(lambda x: (ops.max_along(x, 1) * dy_BC).sum())(jnp.asarray(x_BFC))
+    chosen_BFC = np.arange(6)[:, None] == x_BFC.argmax(1)[:, None]
+    np.testing.assert_array_equal(grad_BFC, np.where(chosen_BFC, dy_BC[:, None], 0))
+    assert np.isnan(ops.max_along(jnp.asarray([1.0, np.nan, np.inf]), 0))
+    assert ops.max_along(jnp.full(3, -np.inf), 0) == -np.inf
+
+
 def stock_conv(x, kernel):
     layout = ("NHWC", "HWIO", "NHWC")
     return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=layout)

@@ -280,16 +280,16 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize(
-    ("write", "alias", "count"),
+    ("write", "alias", "which"),
     [
-        (2, "staging", 1),
-        pytest.param(2, "staging", 5, marks=pytest.mark.slow),
-        pytest.param(3, "production", 5, marks=pytest.mark.slow),
+        (2, "staging", slice(1)),
+        pytest.param(2, "staging", slice(1, 5), marks=pytest.mark.slow),
+        pytest.param(3, "production", slice(5), marks=pytest.mark.slow),
     ],
-    ids=["first, before it moves", "all, before they move", "all, before they are noted"],
+    ids=["first, before it moves", "others, before they move", "all, before they are noted"],
 )
 def test_what_was_killed_after_its_decision_is_finished_at_the_next_opening_and_said(
-    digits, monkeypatch, capsys, write, alias, count
+    digits, monkeypatch, capsys, write, alias, which
 ):
     acts = (
         (lambda: promote_version(model="digits/1", to=alias), "promote nothing -> version 1"),
@@ -298,7 +298,9 @@ def test_what_was_killed_after_its_decision_is_finished_at_the_next_opening_and_
         (lambda: set_gate("digits", ["test/accuracy>=0.5"]), "gate: verified, test/accuracy>=0.5"),
         (lambda: set_gate("digits", []), "gate: verified"),
     )
-    for act, told in acts[:count]:
+    for act, _ in acts[: which.start or 0]:  # which the case before has done, if it ran
+        act()
+    for act, told in acts[which]:
         before, writes = len(read_history("digits").events), []
 
         def killed(self, *arguments, call, writes=writes):

@@ -93,4 +93,4 @@ def test_a_decoder_learns_the_chain_to_its_entropy(tmp_path):
     config = copy.deepcopy(config_file.load_config(RECIPE)[0].to_dict())
     run = lepton_jax.train(config | {"writers": {}}, str(tmp_path))
     excess = run.results["test"]["bits_per_token"] - BITS_PER_TOKEN
-    assert -0.01 < excess < 0.03
+    assert -0.01 < excess < 0.045
