@@ -83,7 +83,7 @@ def train_in(cell: Cell, recipe: Path, workdir: Path, **more: str) -> None:
     overrides = {
         "precision": "float64",
         "train_for": "20 steps",
-        "batch_size": str(8 * config.get("accumulate", 1)),
+        "batch_size": str(8 * config.accumulate),
         "log_every": "1 steps",
         "evaluate_every": "10 steps",
         "checkpoint_every": "20 steps",
