@@ -8,6 +8,7 @@ import numpy as np
 from lepton_jax.config.schema import PositiveInt
 from lepton_jax.data.source import Columns, Source
 from lepton_jax.errors import UserError
+from lepton_jax.installation import format_install
 
 DECIMALS = 6
 """Decimals that are kept: the last bits differ between processors. The noise is 2e-2."""
@@ -50,10 +51,8 @@ def _make_arrays(shuffled: bool, examples: int) -> dict[str, np.ndarray]:
     try:
         from mnist1d.data import get_dataset_args, make_dataset
     except ModuleNotFoundError as e:
-        raise UserError(
-            f"the source mnist1d needs the package {e.name}: "
-            "pip install '.[mnist1d]' in the repository"
-        ) from None
+        cure = format_install("mnist1d")
+        raise UserError(f"the source mnist1d needs the package {e.name}: {cure}") from None
     arguments = get_dataset_args()
     arguments.shuffle_seq, arguments.num_samples = shuffled, examples
     # The package seeds the global generators, which are not ours to change.
