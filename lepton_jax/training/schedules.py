@@ -6,7 +6,7 @@ the rate, so that trials may vary the rate without a new program.
 """
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -30,17 +30,22 @@ def build_schedule(component: Component, durations: Durations) -> optax.Schedule
     Raises:
       UserError: when it is no function from a step to a finite number.
     """
-    schedule = component.build(durations.total_steps, durations.steps)
+    shape = component.build(durations.total_steps, durations.steps)
     name, wanted = f"schedule {component.name}", "expected a function from a step to a number"
-    if not callable(schedule):
-        raise UserError(f"{name} returned {describe_value(schedule)}; {wanted}")
+    if not callable(shape):
+        raise UserError(f"{name} returned {describe_value(shape)}; {wanted}")
+
+    def schedule(step: Any) -> Any:
+        # optax divides steps int32 into float32, also where jax computes in float64.
+        return shape(jnp.asarray(step, jnp.result_type(int)))
+
     if ":" not in component.name:
         return schedule
     steps = jnp.asarray([0, max(0, durations.total_steps - 1)], jnp.int32)
     try:
         factors = jax.lax.map(lambda step: jnp.asarray(schedule(step)), steps)
     except Exception as e:  # noqa: BLE001  whatever a user's schedule raises
-        blame(name, e, got="a step int32 []", at=definition_of(schedule))
+        blame(name, e, got="a step int32 []", at=definition_of(shape))
     if factors.shape != (2,) or not np.isfinite(np.asarray(factors, np.float64)).all():
         got = np.asarray(factors).tolist() if factors.shape == (2,) else describe_value(factors[0])
         raise UserError(f"{name} gives {got} at the first and the last step; {wanted}")
