@@ -28,6 +28,9 @@ def find_finished(config: Config, workdir: str) -> FinishedRun | None:
 
     Its trackers are shown what they lack. None where `train` has anything else to do: steps to
     take, a result to measure, another config to refuse, a damage to name or to mend.
+
+    Raises:
+      UserError: when its tokenizer.json is not the one that it was trained with.
     """
     if not Record.exists(workdir):
         return None
@@ -41,6 +44,7 @@ def find_finished(config: Config, workdir: str) -> FinishedRun | None:
         text = config.to_json()
         if record.config_text() != text or record.starts()[-1].get("config") != text_digest(text):
             return None
+        record.tokenizer_text()  # refuses another tokenizer
         best = find_best(config.best, record.rows(), steps)
         if record.measured_step() != (best.step if best else status["step"]):
             return None
