@@ -160,7 +160,8 @@ def test_a_preempted_job_goes_on_and_ends_with_the_same_bytes(
 
 def test_a_preempted_job_of_two_processes_ends_with_the_same_bytes(submit: Submit, tmp_path: Path):
     steps, flags = 400, ("--tasks_per_node=2",)
-    command = ["train", *LONG, f"--config.train_for={steps} steps", "--config.strategy.name=pmap"]
+    short = [flag.replace(f"{STEPS} steps", f"{steps} steps") for flag in LONG]
+    command = ["train", *short, "--config.strategy.name=pmap"]
     alone, w = tmp_path / "alone", tmp_path / "w"
     facts = submit(*command, f"--workdir={alone}", flags=flags).end(seconds=600)
     assert (facts["JobState"], facts["Restarts"]) == ("COMPLETED", "0")
