@@ -1,7 +1,5 @@
 """The command `train`."""
 
-import os
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -197,12 +195,13 @@ def train(
             return TrainingResult(workdir, step, results, step, False, 0, best=found.best)
 
     from lepton_jax.tracking.new_workdir import make_workdir, name_run
+    from lepton_jax.tracking.provenance import default_command
     from lepton_jax.training import train
 
     make = partial(make_workdir, workdir, name_run(config, resolved)) if is_new else None
     run = train.train(
         resolved, workdir, longer=longer, stretch=stretch,
-        command=[os.path.basename(sys.argv[0]), *sys.argv[1:]], launch=launch,
+        command=default_command(), launch=launch,
         make_workdir=make,
     )  # fmt: skip
     taken = run.step - run.first

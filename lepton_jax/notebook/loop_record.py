@@ -1,7 +1,5 @@
 """The record of a loop of your own, which reads as that of any run."""
 
-import os
-import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from types import TracebackType
@@ -33,7 +31,7 @@ class LoopRecord:
 
     def __enter__(self) -> "LoopRecord":
         config, data = self._config, self._built.data
-        collected = provenance.collect_provenance([os.path.basename(sys.argv[0]), *sys.argv[1:]])
+        collected = provenance.collect_provenance(provenance.default_command())
         facts = provenance.describe_origin(collected, config, data)
         tokenizer = data.tokenizer.text if data.tokenizer else ""
         with ExitStack() as stack:

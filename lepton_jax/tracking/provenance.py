@@ -37,6 +37,11 @@ LONGEST_DIFF = 1_000_000
 """Characters of a diff that are kept; its digest covers all of it."""
 
 
+def default_command() -> list[str]:
+    """Returns the command line of this process, the program by its name alone."""
+    return [os.path.basename(sys.argv[0]), *sys.argv[1:]]
+
+
 def collect_provenance(command: Sequence[str]) -> dict[str, Any]:
     """Collects what can be known about this process, as plain JSON values.
 
