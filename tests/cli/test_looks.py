@@ -1,10 +1,7 @@
 """What a look at a path or a name can tell is told at once: JAX and MLflow are not imported."""
 
-import os
 import shlex
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +11,7 @@ from lepton_jax.commands import COMMANDS
 from lepton_jax.config.config_file import load_config
 from lepton_jax.console import format_command
 from lepton_jax.tracking.record import Record
+from tests.cli.light import assert_imports_nothing_heavy
 
 ROOT = Path(__file__).parent.parent.parent
 CONFIG = f"--config={ROOT}/configs/digits_cnn.py"
@@ -102,26 +100,7 @@ def test_a_look_tells_the_mistake_and_changes_nothing(
 
 
 def test_a_look_imports_neither_jax_nor_mlflow(home: Path):
-    code = (
-        "import contextlib, io, shlex, sys\n"
-        "from lepton_jax.cli.run import run_line\n"
-        "from lepton_jax.commands import COMMANDS\n"
-        "for line in sys.stdin:\n"
-        "    with contextlib.redirect_stderr(io.StringIO()):\n"
-        "        run_line(COMMANDS, shlex.split(line))\n"
-        "    heavy = {'jax', 'mlflow', 'matplotlib', 'tensorflow'} & set(sys.modules)\n"
-        "    if heavy:\n"
-        "        sys.exit(f'{line}: {heavy}')\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        input="\n".join(line for line, _, _ in LINES),
-        capture_output=True,
-        text=True,
-        cwd=home,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    assert done.returncode == 0, done.stderr
+    assert_imports_nothing_heavy((line for line, _, _ in LINES), home)
 
 
 def test_a_question_to_the_registry_makes_none(

@@ -4,8 +4,6 @@ Each row is a line, what is said of it, and, where there is one, the line that i
 """
 
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ import pytest
 from lepton_jax.cli.run import run_line
 from lepton_jax.commands import COMMANDS
 from lepton_jax.console import format_command
+from tests.cli.light import assert_imports_nothing_heavy
 
 ROOT = Path(__file__).parent.parent.parent
 C = "--config=configs/digits_cnn.py"
@@ -206,21 +205,5 @@ def test_of_several_mistakes_each_says_where_it_was_made(
 
 
 def test_mistakes_are_told_before_jax_is_imported():
-    code = (
-        "import contextlib, io, sys\n"
-        "from lepton_jax.cli.run import run_line\n"
-        "from lepton_jax.commands import COMMANDS\n"
-        "import shlex\n"
-        "for line in sys.stdin:\n"
-        "    with contextlib.redirect_stderr(io.StringIO()):\n"
-        "        run_line(COMMANDS, shlex.split(line))\n"
-        "    heavy = {'jax', 'mlflow', 'matplotlib', 'tensorflow'} & set(sys.modules)\n"
-        "    if heavy:\n"
-        "        sys.exit(f'{line}: {heavy}')\n"
-    )
     keys = [f"train {C}:tiny --workdir=w --config.{key}" for key, _, _ in CONFIG_LINES]
-    text = "\n".join([*(line for line, _, _ in LINES), *keys])
-    done = subprocess.run(
-        [sys.executable, "-c", code], input=text, capture_output=True, text=True, cwd=ROOT
-    )
-    assert done.returncode == 0, done.stderr
+    assert_imports_nothing_heavy([*(line for line, _, _ in LINES), *keys], ROOT)
