@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-all lint bench clean
+.PHONY: run test test-all lint bench docs clean
 
 .venv/installed: requirements.txt
 	$(PYTHON) -m venv .venv
@@ -47,5 +47,15 @@ bench: .venv/installed-dev
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.packing
 
+.venv/installed-docs: .venv/installed pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[docs]'
+	touch $@
+
+# The pages of docs/ as a site in site/, by mkdocs.yml. A dead link is an error.
+docs: export NO_MKDOCS_2_WARNING = 1
+docs: .venv/installed-docs
+	$(BIN)/mkdocs build --strict --quiet
+	@echo "Open site/index.html"
+
 clean:
-	rm -rf .venv runs
+	rm -rf .venv runs site
