@@ -15,15 +15,12 @@ from lepton_jax.config.config import Config
 from lepton_jax.config.user_code import blaming_users_code, keeping_tracebacks
 from lepton_jax.console import say
 from lepton_jax.errors import UserError, WorkError
-from lepton_jax.evaluation.alignment import align_examples
-from lepton_jax.evaluation.samples import generate_samples
 from lepton_jax.io import files
 from lepton_jax.perf.utilization import Utilization
-from lepton_jax.plots.record import draw_record
 from lepton_jax.tracking import provenance
 from lepton_jax.tracking.best import best_step, find_best
 from lepton_jax.tracking.claim import claim
-from lepton_jax.tracking.early_stopping import EarlyStop, describe_checkpoint, early_stop
+from lepton_jax.tracking.early_stopping import describe_checkpoint, early_stop
 from lepton_jax.tracking.progress import OneOfSeveral
 from lepton_jax.tracking.record import End, Record
 from lepton_jax.tracking.writers.views import Views, open_views
@@ -35,6 +32,7 @@ from lepton_jax.training.doubts import find_doubts
 from lepton_jax.training.feed import feed_for_run
 from lepton_jax.training.lines import open_progress, record_line
 from lepton_jax.training.longer import check_longer
+from lepton_jax.training.measure_best import measure_best
 from lepton_jax.training.not_finite import explain_not_finite
 from lepton_jax.training.outcome import RunOutcome
 from lepton_jax.training.resume import check_same_run, free_workdir
@@ -138,8 +136,9 @@ class _Run:
         stop: Callable[[int], bool],
         among: OneOfSeveral | None = None,
     ):
+        self.built, self.layout = built, built.layout
         self.program, self.data = built.program, built.data
-        self.layout, self.evaluations = built.layout, built.evaluations
+        self.evaluations = built.evaluations
         self.config, self.record = built.program.config, record
         self.processes, self.stop, self.among = processes, stop, among
         self.checkpoints = Checkpoints(record.workdir, self._steps_to_keep, processes)
@@ -149,19 +148,18 @@ class _Run:
     def train(self, facts: Mapping[str, Any], restarted: bool, until: int) -> RunOutcome:
         """Takes the steps that are left, at most up to step `until`, and evaluates at the end."""
         config, program, record = self.config, self.program, self.record
+        checkpoints, processes = self.checkpoints, self.processes
         state, sums = self._begin()
         self.step = first = int(state.step)
         total = program.durations.total_steps
         if restarted:
-            record.resume(first, config.to_json(), facts, self.checkpoints.basis(first))
+            record.resume(first, config.to_json(), facts, checkpoints.basis(first))
         ended = early_stop(config, record.rows(), total)
         steps = range(first, first if ended else min(total, until or total))
         every = loop.Every.of_config(config, program.durations.period)
         self._open_displays(first, min(total, until or total))
-        self.processes.on_loss(self._explain_loss)
-        feed = feed_for_run(
-            self.layout, self.data, steps, record.workdir, self.processes, self._say
-        )
+        processes.on_loss(self._explain_loss)
+        feed = feed_for_run(self.layout, self.data, steps, record.workdir, processes, self._say)
         with contextlib.closing(self.views):
             try:
                 with self.watchdog, self.progress:
@@ -169,19 +167,23 @@ class _Run:
                         feed, state, sums, self.layout.empty_sums(), steps, every, self
                     )
             except loop.NotFinite as e:
-                workdir, checkpoints = record.workdir, self.checkpoints
+                workdir = record.workdir
                 reason = explain_not_finite(e, self.layout, self.data, workdir, checkpoints)
                 raise WorkError(reason) from None
             finally:
                 feed.close()
                 record.flush()
-                self.checkpoints.wait()
+                checkpoints.wait()
             step = int(state.step)
             ended = early_stop(config, record.rows(), total)
             if ended or step == total:
-                self._finish(state, ended)
-            best = find_best(config.best, record.rows(), self.checkpoints.steps())
-            self.checkpoints.close()
+                alone, tell = not self.among, self._say
+                tested = measure_best(
+                    self.built, record, checkpoints, processes, state, tell, alone=alone
+                )
+                record.write_results("checkpoint", describe_checkpoint(config, tested, ended))
+            best = find_best(config.best, record.rows(), checkpoints.steps())
+            checkpoints.close()
             done: End = "finished" if ended or step == total else "stopped"
             record.end(done, step, str(ended or ""))
         return RunOutcome(record.workdir, first, step, total, record.results(), best, ended)
@@ -256,35 +258,6 @@ class _Run:
         self.record.flush(force=False)
         self.progress.update(step, values)
         self.views(step, values)
-
-    def _finish(self, state: State, ended: EarlyStop | None) -> None:
-        """Measures `test` with the best checkpoint, unless the record holds that."""
-        record, steps = self.record, self.checkpoints.steps()
-        metric, rows = self.config.best.metric, record.rows()
-        step = best_step(self.config.best, rows, steps) or int(state.step)
-        if any(metric in row for row in rows) and not best_step(self.config.best, rows):
-            self._say(f"warning: {metric} was never finite; step {step} stands for the best")
-        measured = self.processes.share("read", record.measured_step)
-        if measured not in (None, step):
-            self._say(f"results.json is of step {measured}: measuring step {step}, now the best")
-        if measured != step:
-            self._measure(step, state)
-        record.write_results("checkpoint", describe_checkpoint(self.config, step, ended))
-
-    def _measure(self, step: int, state: State) -> None:
-        """Measures `test` with the checkpoint of `step`, and draws the record's pictures."""
-        record, placement = self.record, self.layout.placement
-        if step != int(state.step):
-            state = self.checkpoints.restore(step, self.layout.like)["state"]
-        if self.evaluations.at_end and not self.among:
-            self._say(f"evaluating {' and '.join(self.evaluations.at_end)} at step {step:,}")
-        for name, results in self.evaluations.final(state).items():
-            record.write_results(name, {**results, "step": step})
-        images = generate_samples(self.program, placement, state)
-        alignments = align_examples(self.program, placement, state, self.data.splits.get("test"))
-        if self.processes.first:
-            answer = self.program.inference.answer
-            draw_record(record, self.data, images, alignments, answer)
 
     def _steps_to_keep(self, steps: list[int]) -> set[int]:
         """Selects the last checkpoints and the best one."""

@@ -16,24 +16,28 @@ from tests.laws import NUMBERS, difference
 
 ROOT = Path(__file__).parent.parent.parent
 RECIPES = sorted((ROOT / "configs").glob("*.py"))
+OF_IMAGES = ("bccd", "cifar10", "digits", "fashion", "imagenet", "mnist")
+CALM = {"cifar10_googlenet": {"optimizer.learning_rate": "0.001"}}
+"""Recipes that are trained at a lower rate here. At 8 examples a step GoogLeNet's rate of 0.1
+multiplies any error by three at each step: the next float after 0.1 changes the loss by 1e-8."""
 HERE = [cell for cell in CELLS if cell.processes == 1]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="class")
 def alone(tmp_path_factory: pytest.TempPathFactory):
     """The record of a recipe's run on one device."""
 
     @functools.cache
     def run(recipe: Path) -> Path:
         workdir = tmp_path_factory.mktemp(recipe.stem)
-        train_in(JIT, recipe, workdir)
+        train_in(JIT, recipe, workdir, **CALM.get(recipe.stem, {}))
         return workdir
 
     return run
 
 
 def check(recipe: Path, cell: Cell, alone, tmp_path: Path) -> None:
-    train_in(cell, recipe, tmp_path)
+    train_in(cell, recipe, tmp_path, **CALM.get(recipe.stem, {}))
     for name, found in difference(alone(recipe), tmp_path, NUMBERS).items():
         assert found < 1e-10, name
 
@@ -61,9 +65,26 @@ def spread_cells() -> list[Any]:
     return pairs
 
 
+# Two classes, as two processes of the suite share the work by class.
+IMAGES, OTHERS = [
+    [pair for pair in spread_cells() if pair.values[0].stem.startswith(OF_IMAGES) is of_images]
+    for of_images in (True, False)
+]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("recipe", "cell"), spread_cells())
-def test_every_recipe_computes_the_same_wherever_it_is(
-    recipe: Path, cell: Cell, alone, tmp_path: Path
-):
-    check(recipe, cell, alone, tmp_path)
+class TestImages:
+    @pytest.mark.parametrize(("recipe", "cell"), IMAGES)
+    def test_every_recipe_computes_the_same_wherever_it_is(
+        self, recipe: Path, cell: Cell, alone, tmp_path: Path
+    ):
+        check(recipe, cell, alone, tmp_path)
+
+
+@pytest.mark.slow
+class TestSequences:
+    @pytest.mark.parametrize(("recipe", "cell"), OTHERS)
+    def test_every_recipe_computes_the_same_wherever_it_is(
+        self, recipe: Path, cell: Cell, alone, tmp_path: Path
+    ):
+        check(recipe, cell, alone, tmp_path)
