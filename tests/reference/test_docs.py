@@ -1,0 +1,117 @@
+"""The pages of the docs: their commands are commands, their links lead somewhere, and the site's
+navigation names each of them."""
+
+import ast
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from docs import make_reference
+from lepton_jax.cli.parse import parse_line
+from lepton_jax.commands import COMMANDS
+from lepton_jax.config.config_file import load_config
+from lepton_jax.config.recipes import list_recipes
+from lepton_jax.errors import UserError
+
+ROOT = Path(__file__).parent.parent.parent
+DOCS = ROOT / "docs"
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
+STARTS = r"(?:lepton|python launch\.py|python -m lepton_jax)"
+OPEN = ("...", "<Tab>")
+"""What leaves open what a reader types."""
+
+
+def ids(paths: list[Path]) -> list[str]:
+    return [str(path.relative_to(ROOT)) for path in paths]
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """Yields the words of each command that stands in a block of code, or alone in backticks."""
+    text = text.replace("\\\n", " ")
+    lines = re.findall(rf"^(?: {{4,}}|\$ )?(?:[A-Z_]+=\S+ )*{STARTS} +(.+)$", text, re.M)
+    lines += re.findall(rf"`{STARTS} +([^`]+)`", text)
+    for line in lines:
+        if any(mark in line for mark in OPEN) or line.startswith("-"):
+            continue
+        lexer = shlex.shlex(line, posix=True, punctuation_chars="|;&<>")
+        lexer.whitespace_split = True
+        words = [*lexer]
+        end = next((i for i, word in enumerate(words) if word[0] in "|;&<>"), len(words))
+        yield words[:end]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids(PAGES))
+def test_commands_of_a_page_are_understood(page: Path):
+    wrong = []
+    for words in commands(page.read_text()):
+        if len(words) == 1 and words[0] in COMMANDS.summaries:
+            continue  # a sentence names a command
+        try:
+            arguments, _ = parse_line(COMMANDS, words)
+            check_config(arguments.get("config"), arguments.get("overrides") or {})
+        except UserError as e:
+            wrong.append(f"{shlex.join(words)}: {e}")
+    assert not wrong, "\n".join(wrong)
+
+
+def check_config(config: str | None, overrides: dict[str, str]) -> None:
+    """Reads a recipe with the overrides that a page gives it. Files of the reader's are not read."""
+    name, _, arg = (config or "").removeprefix("configs/").partition(":")
+    name = name.removesuffix(".py")
+    if name in list_recipes():
+        load_config(f"{name}:{arg}" if arg else name, overrides)
+
+
+WRITTEN = [page for page in PAGES if page.parent != make_reference.FOLDER]
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=ids(WRITTEN))
+def test_python_of_a_page_is_python(page: Path):
+    for code in re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S):
+        ast.parse(code)
+
+
+LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^()\s]+)\)|!\[[^\]]*\]\(([^()\s]+)\)")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids(PAGES))
+def test_links_of_a_page_lead_somewhere(page: Path):
+    text = re.sub(r"^(```|~~~).*?^\1", "", page.read_text(), flags=re.M | re.S)
+    wrong = []
+    for plain, picture in LINK.findall(text):
+        target, _, heading = (plain or picture).partition("#")
+        if re.match(r"[a-z]+:", target):
+            continue
+        path = (page.parent / target).resolve() if target else page
+        if not path.exists() or (heading and heading not in headings(path)):
+            wrong.append(plain or picture)
+    assert not wrong
+
+
+def headings(page: Path) -> set[str]:
+    """Returns the anchors of a page's headings."""
+    text = re.sub(r"^(```|~~~).*?^\1", "", page.read_text(), flags=re.M | re.S)
+    return {
+        re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-")
+        for title in re.findall(r"^#+ (.+)$", text, re.M)
+    }
+
+
+def test_the_navigation_of_the_site_names_every_page_once():
+    named = list(leaves(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]))
+    there = [path.relative_to(DOCS) for path in (*DOCS.rglob("*.md"), *DOCS.rglob("*.ipynb"))]
+    pages = {str(path.with_suffix(".md")) for path in there}
+    assert sorted(name for name in named if not name.startswith("repository/")) == sorted(pages)
+
+
+def leaves(nav: object) -> Iterator[str]:
+    if isinstance(nav, str):
+        yield nav
+    else:
+        parts = nav.values() if isinstance(nav, dict) else nav
+        for part in parts:  # type: ignore[attr-defined]
+            yield from leaves(part)
