@@ -59,7 +59,7 @@ def test_commands_of_a_page_are_understood(page: Path):
 
 
 def check_config(config: str | None, overrides: dict[str, str]) -> None:
-    """Reads a recipe with the overrides that a page gives it. Files of the reader's are not read."""
+    """Reads a recipe with the overrides that a page gives it, but no file of the reader."""
     name, _, arg = (config or "").removeprefix("configs/").partition(":")
     name = name.removesuffix(".py")
     if name in list_recipes():
