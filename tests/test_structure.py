@@ -15,7 +15,7 @@ PACKAGE = ROOT / "lepton_jax"
 ROOMS = [
     "version", "nearest", "errors", "console", "installation", "formats", "tables", "result",
     "trees", "io", "config", "perf", "nn", "boxes", "metrics", "answers", "models", "transforms",
-    "data", "tasks", "placement", "cluster", "tracking", "reference", "environment", "evaluation",
+    "data", "tasks", "placement", "cluster", "tracking", "reference", "evaluation",
     "plots", "training", "debug", "plan", "serving", "export", "registry", "prediction",
     "generation", "ablation", "notebook", "cli", "commands", "api", "__main__",
 ]  # fmt: skip

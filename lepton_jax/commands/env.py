@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from lepton_jax.cli.arguments import command
 
 if TYPE_CHECKING:
-    from lepton_jax.environment import Environment
+    from lepton_jax.tracking.environment import Environment
 
 
 @command
@@ -15,6 +15,6 @@ def env() -> "Environment":
     Example:
       python launch.py env
     """
-    from lepton_jax.environment import describe_environment
+    from lepton_jax.tracking.environment import describe_environment
 
     return describe_environment()

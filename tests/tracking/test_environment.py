@@ -6,7 +6,7 @@ import jax
 import pytest
 
 from lepton_jax import api
-from lepton_jax.environment import EXTRAS
+from lepton_jax.tracking.environment import EXTRAS
 
 
 def test_env_says_versions_devices_caches_and_variables(
