@@ -140,6 +140,24 @@ def test_no_public_class_has_the_name_of_another():
     assert not {name: where for name, where in places.items() if len(where) > 1}
 
 
+COMMANDS = {path.stem for path in (PACKAGE / "commands").glob("*.py")}
+TWICE = {"main", "run_line", "read_json", "read_object", "random_resized_crop"}
+"""Names that two functions have for a reason: what runs a command line, here and in a job; the
+loader's, which imports nothing of the package; one transform's on the host and on the device."""
+
+
+def test_no_public_function_has_the_name_of_another():
+    """A command's file has the name of what it calls."""
+    places: dict[str, list[str]] = defaultdict(list)
+    for module, path in modules().items():
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+                places[node.name].append(module)
+    free = COMMANDS | TWICE
+    twice = {name: there for name, there in places.items() if len(there) > 1 and name not in free}
+    assert not twice
+
+
 def test_no_file_holds_two_ideas():
     long = {
         module: lines

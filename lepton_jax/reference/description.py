@@ -8,7 +8,7 @@ from typing import Any
 
 from lepton_jax.config.schema import HYPER, REQUIRED, RUNNING, Key
 from lepton_jax.console import format_command
-from lepton_jax.reference.types import format_type, format_value
+from lepton_jax.reference.types import format_default, format_type
 
 VARIES = "trials may vary it"
 VARIES_MEANS = "Trials that differ only in keys that trials may vary share one compiled program."
@@ -111,7 +111,7 @@ def describe_keys(
         KeyDescription(
             name,
             format_type(key),
-            "" if key.default is REQUIRED else format_value(key.default),
+            "" if key.default is REQUIRED else format_default(key.default),
             key.default is REQUIRED,
             traced and HYPER in key.marks,
             running or RUNNING in key.marks,

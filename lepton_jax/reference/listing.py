@@ -125,7 +125,7 @@ def _word(kind: str) -> str:
 
 
 def _names(kind: str) -> list[str]:
-    return recipes.list_names(kind) if kind in FILES else list(components.TABLES[kind])
+    return recipes.list_recipe_names(kind) if kind in FILES else list(components.TABLES[kind])
 
 
 def _describe_named(kind: str, name: str) -> Description | Recipe:

@@ -100,7 +100,7 @@ def read_all(kind: str) -> list[Recipe]:
     return [read_recipe(file, FUNCTIONS[kind]) for file in list_recipes(FOLDERS[kind]).values()]
 
 
-def list_names(kind: str) -> list[str]:
+def list_recipe_names(kind: str) -> list[str]:
     """Lists the names of the recipes, or of the experiments."""
     return [*list_recipes(FOLDERS[kind])]
 

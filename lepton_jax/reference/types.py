@@ -37,7 +37,7 @@ def _format(annotated: Any) -> str:
     return describe_type(annotated)
 
 
-def format_value(value: Any) -> str:
+def format_default(value: Any) -> str:
     """Formats a default as a config writes it; a component is its name."""
     if isinstance(value, Component):
         return repr(value.name)

@@ -69,14 +69,14 @@ class Basis:
 
     def parsed(self) -> list[Row]:
         """Returns the rows."""
-        return [row for line in self.lines if (row := parse_line(line)) is not None]
+        return [row for line in self.lines if (row := parse_row(line)) is not None]
 
     def damage(self, lines: Sequence[bytes]) -> str:
         """Says how the lines of a metrics.jsonl differ up to this step; '' when they do not."""
         stands = f"that the checkpoint of step {self.step:,} stands on"
         if len(lines) >= self.rows and Chain().digest(lines, self.rows) == self.digest:
             for number, line in enumerate(lines[self.rows :], self.rows + 1):
-                row = parse_line(line)
+                row = parse_row(line)
                 if row is None or row["step"] <= self.step:
                     return f"holds line {number:,}, which is not of the rows {stands}"
             return ""
@@ -87,7 +87,7 @@ class Basis:
         return f"differs in line {first:,} from the rows {stands}"
 
 
-def parse_line(line: bytes) -> Row | None:
+def parse_row(line: bytes) -> Row | None:
     """Reads a line; None where it is no row of numbers."""
     try:
         row = json.loads(line)

@@ -11,7 +11,7 @@ from typing import Any
 from lepton_jax.console import say
 from lepton_jax.errors import WorkError
 from lepton_jax.io import files
-from lepton_jax.tracking.chain import Basis, Chain, Row, parse_line, plain_number, split_lines
+from lepton_jax.tracking.chain import Basis, Chain, Row, parse_row, plain_number, split_lines
 
 
 class RowFile:
@@ -105,13 +105,13 @@ class RowFile:
     def _parsed(self) -> list[Row]:
         lines = self.lines
         if self._measured and not self._rows:
-            intact = [line for line in lines if parse_line(line) is not None]
+            intact = [line for line in lines if parse_row(line) is not None]
             if len(intact) < len(lines):
                 say(f"{self._path}: {len(lines) - len(intact)} damaged lines are left out")
                 self._replace(intact)
                 lines = intact
         for number in range(len(self._rows), len(lines)):
-            row = parse_line(lines[number])
+            row = parse_row(lines[number])
             if row is None:
                 raise WorkError(
                     f"{self._path} is damaged: line {number + 1} is no row of numbers. Put the "

@@ -24,7 +24,7 @@ from lepton_jax.data.sources.arrow_tables import (
     check_shards,
     holds_images,
     image_of_scalar,
-    is_image,
+    is_image_type,
     is_text,
     left_out_columns,
     mapped_table,
@@ -86,7 +86,7 @@ class ArrowRows:
         return ""
 
     def _value(self, column: str, value: pa.Scalar, index: int) -> Any:
-        if is_image(value.type) and column not in self.objects:
+        if is_image_type(value.type) and column not in self.objects:
             return image_of_scalar(value, self.origin(index))
         try:
             content = value.as_py()

@@ -56,7 +56,7 @@ def check_shards(files: Sequence[str], shown: Sequence[str]) -> None:
             first[field.name] = both.field(0), where
 
 
-def is_image(kind: pa.DataType) -> bool:
+def is_image_type(kind: pa.DataType) -> bool:
     """Returns whether a column holds encoded images: bytes, or a struct of bytes and path."""
     if pa.types.is_struct(kind):
         return {kind.field(i).name for i in range(kind.num_fields)} == {"bytes", "path"}
@@ -104,7 +104,7 @@ def arrow_labels(part: Part, name: str) -> LabelColumn:
 def holds_images(part: Part, name: str) -> bool:
     """Returns whether a column holds encoded images, by its type and its first row."""
     column = part.table.column(name)
-    if not is_image(column.type):
+    if not is_image_type(column.type):
         return False
     try:
         image_of_scalar(column[0], part.origin(0))
@@ -164,7 +164,7 @@ def _judge(parts: Sequence[Part], name: str, image: str) -> LeftOut | None:
 
 def _kind(kind: pa.DataType) -> str:
     """Returns what a column holds, in words."""
-    if is_image(kind):
+    if is_image_type(kind):
         return "images"
     if is_text(kind):
         return "texts"
