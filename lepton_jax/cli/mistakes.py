@@ -6,6 +6,7 @@ Knows the flags of other tools and the ways in which they set a config's keys: `
 
 import dataclasses
 import functools
+import os
 import re
 import shlex
 import typing
@@ -70,6 +71,21 @@ def explain_flag(
         return _meant(problem, [command, *words], at, meant, 2)
     meant = _spell(name, flag, value) if sign else f"--{name}"
     return _meant(problem, [command, *words], at, meant)
+
+
+def explain_missing(
+    command: str, flag: str, words: Sequence[str], workdir: str | None
+) -> UserError:
+    """Returns the error for a flag that must be given and was not.
+
+    The run of a workdir has its config there, so that a command to go on with it can be said whole.
+    """
+    problem = f"{command}: --{flag} is missing"
+    kept = os.path.join(os.path.expanduser(workdir or ""), "config.json")
+    if flag == "config" and workdir and os.path.isfile(kept):
+        line = [command, f"--config={os.path.join(workdir, 'config.json')}", *words]
+        return UserError(f"{problem}; the run in {workdir} has its own", try_line=line)
+    return UserError(problem)
 
 
 def explain_words(

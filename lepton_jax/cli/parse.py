@@ -11,7 +11,7 @@ from typing import Any
 from absl import flags
 
 from lepton_jax.cli.arguments import read_path
-from lepton_jax.cli.mistakes import explain_flag, explain_words
+from lepton_jax.cli.mistakes import explain_flag, explain_missing, explain_words
 from lepton_jax.cli.table import Command, Commands
 from lepton_jax.config.schema import PATH, split_annotation
 from lepton_jax.errors import UserError
@@ -66,7 +66,7 @@ def _parse_words(name: str, command: Command, words: Sequence[str]) -> tuple[dic
         if p.name not in arguments:
             continue
         if p.default is p.empty and arguments[p.name] is None:
-            raise UserError(f"{name}: --{p.name} is missing")
+            raise explain_missing(name, p.name, words, arguments.get("workdir"))
         if values[p.name].present > 1 and p.annotation != Sequence[str]:
             raise UserError(f"{name}: --{p.name} is given twice; expected it once")
         if values[p.name].present and PATH in split_annotation(p.annotation).marks:

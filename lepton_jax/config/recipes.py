@@ -23,8 +23,12 @@ def list_recipes(folder: Folder = "configs") -> dict[str, str]:
     """Lists the recipes, or the experiments, that lepton_jax brings: the file of each by its name.
     They are in the order of their names.
     """
-    home = os.path.join(CHECKOUT or BROUGHT, folder)
-    files = sorted(os.listdir(home)) if os.path.isdir(home) else []  # the package alone was copied
+    return _list_files(os.path.join(CHECKOUT or BROUGHT, folder))
+
+
+def _list_files(home: str) -> dict[str, str]:
+    """Lists the Python files of a folder by their names; none where it is not there."""
+    files = sorted(os.listdir(home)) if os.path.isdir(home) else []
     return {
         file.removesuffix(".py"): os.path.join(home, file)
         for file in files
@@ -55,7 +59,7 @@ def find_recipe(given: str, folder: Folder = "configs") -> str:
         return own
     if given in ours:
         return ours[given]
-    nearest = find_nearest(given, ours)
+    nearest = find_nearest(given, [*_list_files(folder), *ours])
     near = f" (did you mean '{nearest}'?)" if nearest else f"; there are: {list_names(ours)}"
     raise UserError(
         f"{flag}={given}: there is no {own}, and no {kind} of lepton_jax has this name{near}",

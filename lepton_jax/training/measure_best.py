@@ -40,6 +40,8 @@ def measure_best(
     if measured != step:
         if alone and built.evaluations.at_end:
             tell(f"evaluating {' and '.join(built.evaluations.at_end)} at step {step:,}")
+        if alone and "test" not in built.data.splits:
+            tell("the data have no split 'test': the run is measured on 'valid' alone")
         if step != int(state.step):
             state = checkpoints.restore(step, built.layout.like)["state"]
         _measure(built, record, state, step, draws=processes.first)

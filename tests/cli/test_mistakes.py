@@ -187,6 +187,27 @@ def test_a_mistake_in_an_override_is_named_as_it_was_written(
     assert_told(f"{tiny} --config.{key}", cause, f"{tiny} --config.{cure}" if cure else "", capsys)
 
 
+def test_a_run_without_its_config_is_gone_on_with_by_the_one_in_its_workdir(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "config.json").write_text("{}")
+    monkeypatch.chdir(tmp_path.parent)
+    go_on = f"train --config={tmp_path.name}/config.json --workdir={tmp_path.name}"
+    assert_told(
+        f"train --workdir={tmp_path.name}", "--config is missing; the run in", go_on, capsys
+    )
+
+
+def test_the_nearest_recipe_may_be_the_users_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs/photos.py").touch()
+    monkeypatch.chdir(tmp_path)
+    said = "no recipe of lepton_jax has this name (did you mean 'photos'?)"
+    assert_told("train --config=photoz", said, "train --config=photos", capsys)
+
+
 def test_of_several_mistakes_each_says_where_it_was_made(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
