@@ -7,6 +7,7 @@ import sys
 import traceback
 
 from lepton_jax.config.user_code import lacks_platform, misreads_environment
+from lepton_jax.console import format_command
 from lepton_jax.errors import UserError, WorkError
 
 _CURES = {
@@ -35,7 +36,8 @@ def explain_failure(error: BaseException) -> UserError | WorkError | None:
     if lacks_platform(error):
         return WorkError(_explain_platforms(error))
     if _GAVE_UP.match(str(error)) and type(error).__name__ == "JaxRuntimeError":
-        return WorkError(f"the device gave up: {str(error).splitlines()[0]}{_where(frames)}")
+        cure = _save_memory() if str(error).startswith("RESOURCE_EXHAUSTED") else ""
+        return WorkError(f"the device gave up: {str(error).splitlines()[0]}{_where(frames)}{cure}")
     if misreads_environment(error):
         return UserError(f"an environment variable of JAX cannot be read: {error}")
     if isinstance(error, MemoryError):
@@ -46,6 +48,15 @@ def explain_failure(error: BaseException) -> UserError | WorkError | None:
         cure = _CURES.get(error.errno or 0, "")
         return WorkError(f"{error.strerror or error}{what}{_where(frames)}{cure}")
     return None
+
+
+def _save_memory() -> str:
+    """Says what takes less memory: keys of another run, and one that any run may change."""
+    return (
+        "\nWhat takes less memory, in another --workdir: a larger accumulate, a smaller "
+        "batch_size, precision=bfloat16. In the same one: strategy.name=mesh over several devices.\n"
+        f"To see what fits: {format_command('plan', config='...')}"
+    )
 
 
 def check_xla_flags() -> None:
