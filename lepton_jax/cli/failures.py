@@ -54,7 +54,8 @@ def _save_memory() -> str:
     """Says what takes less memory: keys of another run, and one that any run may change."""
     return (
         "\nWhat takes less memory, in another --workdir: a larger accumulate, a smaller "
-        "batch_size, precision=bfloat16. In the same one: strategy.name=mesh over several devices.\n"
+        "batch_size, precision=bfloat16. In the same one: strategy.name=mesh over several "
+        "devices.\n"
         f"To see what fits: {format_command('plan', config='...')}"
     )
 
