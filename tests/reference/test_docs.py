@@ -4,6 +4,7 @@ navigation names each of them."""
 import ast
 import re
 import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,6 +45,26 @@ def commands(text: str) -> Iterator[list[str]]:
         yield words[:end]
 
 
+@pytest.fixture
+def own_files(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Saves what a page tells the reader to save, such as a model in `my_pkg/nets.py`, and works
+    in that folder."""
+    saved = re.findall(
+        r"[Ss]ave this(?: \w+)? as\s`([\w/.]+)`.*?^```python\n(.*?)^```", page.read_text(), re.M | re.S
+    )
+    for name, code in saved:
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(code)
+    if saved:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.syspath_prepend(str(tmp_path))
+    yield
+    for module in [m for m in sys.modules if m.partition(".")[0] == "my_pkg"]:
+        del sys.modules[module]
+
+
+@pytest.mark.usefixtures("own_files")
 @pytest.mark.parametrize("page", PAGES, ids=ids(PAGES))
 def test_commands_of_a_page_are_understood(page: Path):
     wrong = []
@@ -59,10 +80,11 @@ def test_commands_of_a_page_are_understood(page: Path):
 
 
 def check_config(config: str | None, overrides: dict[str, str]) -> None:
-    """Reads a recipe with the overrides that a page gives it, but no file of the reader."""
+    """Reads a recipe with the overrides that a page gives it, or a config that the page has saved,
+    but no other file of the reader."""
     name, _, arg = (config or "").removeprefix("configs/").partition(":")
     name = name.removesuffix(".py")
-    if name in list_recipes():
+    if name in list_recipes() or Path(f"configs/{name}.py").is_file():
         load_config(f"{name}:{arg}" if arg else name, overrides)
 
 
