@@ -50,7 +50,7 @@ class _Package(ModuleType):
             super().__setattr__(name, value)
 
 
-_FOLDERS_OF_COMMANDS = ("debug", "export", "plan", "registry")
+_FOLDERS_OF_COMMANDS = ("debug", "export", "plan", "registry", "replay")
 """Names of a folder and of a function. `from lepton_jax.plan.plan import ...` reads the folder."""
 
 sys.modules[__name__].__class__ = _Package

@@ -7,6 +7,7 @@ imports what it needs when it is called.
 
 from lepton_jax.commands.ablate import ablate as ablate
 from lepton_jax.commands.augment import augment as augment
+from lepton_jax.commands.compare import compare as compare
 from lepton_jax.commands.completion import completion as completion
 from lepton_jax.commands.debug import debug as debug
 from lepton_jax.commands.describe import describe as describe
@@ -22,6 +23,7 @@ from lepton_jax.commands.predict import predict as predict
 from lepton_jax.commands.promote import promote as promote
 from lepton_jax.commands.register import register as register
 from lepton_jax.commands.registry import registry as registry
+from lepton_jax.commands.replay import replay as replay
 from lepton_jax.commands.reproduce import reproduce as reproduce
 from lepton_jax.commands.runs import runs as runs
 from lepton_jax.commands.submit import submit as submit

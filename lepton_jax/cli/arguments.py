@@ -56,7 +56,7 @@ def _read(value: Any, key: Key) -> Any:
         return tuple(value.split(",") if isinstance(value, str) else list_items(value))
     if typing.get_origin(key.annotation) is Literal:
         return coerce_value(value, key.annotation)
-    if key.annotation not in (str, int, float, bool, float | None):
+    if key.annotation not in (str, int, float, bool, float | None, int | None):
         return value
     value = to_plain(value)
     if key.annotation is str and type(value) is int:

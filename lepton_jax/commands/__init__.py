@@ -28,6 +28,8 @@ COMMANDS = Commands(
             "submit": "submit a command to Slurm, or write it as a Kubernetes JobSet",
             "debug": "replay one step and find its first non-finite value",
             "runs": "list and compare the runs below a folder",
+            "replay": "compute spans of a run again, and compare them with its record",
+            "compare": "say what differs between two runs, and where their numbers part",
         },
         "from a question to an answer": {
             "ablate": "run an experiment's trials, packed, and answer its question",

@@ -257,6 +257,8 @@ class Config:
     """The time between checkpoints."""
     keep_last: Running[PositiveInt] = 2
     """The number of newest checkpoints that are kept, beside the best one."""
+    checkpoint_milestones: Running[Duration | None] = None
+    """The time between checkpoints that are kept for good, beside those; None: none are."""
     writers: Running[WriterChoices] = field(default_factory=lambda: {"tensorboard": TENSORBOARD})
     """Where the record is shown too: TensorBoard, MLflow, W&B."""
 

@@ -363,9 +363,9 @@ def _find_contradictions(config: Config) -> Iterator[tuple[str, str]]:
     total, unit = parse_duration(config.train_for)
     if total == 0:
         yield "train_for", f"expected more than nothing, got {config.train_for!r}"
-    for name in ("evaluate_every", "log_every", "checkpoint_every"):
+    for name in ("evaluate_every", "log_every", "checkpoint_every", "checkpoint_milestones"):
         duration = getattr(config, name)
-        if parse_duration(duration)[0] == 0:
+        if duration is not None and parse_duration(duration)[0] == 0:
             yield name, f"expected more than nothing, got {duration!r}"
     for name, duration in schedule_durations(config):
         if isinstance(duration, tuple):  # points, of which a shorter run does not reach the last

@@ -62,7 +62,7 @@ def replay_step(workdir: str, step: int, config: Config) -> Snapshot:
             f"the data has changed since the run in {workdir} began: its batches "
             "cannot be made again"
         )
-    layout, notes = _build_layout(program)
+    layout, notes = place_program(program)
     checkpoint, state = _begin(workdir, step, layout)
     state = _advance(layout, data, state, step)
     if int(state.bad_step) >= 0:
@@ -90,7 +90,7 @@ def replay_step(workdir: str, step: int, config: Config) -> Snapshot:
     )
 
 
-def _build_layout(program: Program) -> tuple[Layout, list[str]]:
+def place_program(program: Program) -> tuple[Layout, list[str]]:
     """Places the program as the run did, or on one device where that is not possible here."""
     try:
         return build_layout(program), []

@@ -63,6 +63,7 @@ def collect_provenance(command: Sequence[str]) -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": package_versions(),
         "platform": platform.platform(),
+        "processor": describe_processor(),
         "host": socket.gethostname(),
         "visible_cpus": count_visible_cpus(),
         "devices": describe_devices(),
@@ -106,6 +107,16 @@ def count_visible_cpus() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@functools.cache
+def describe_processor() -> str:
+    """Returns the model of the CPU, for whose instructions XLA compiles; '' where none says it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((x.partition(":")[2].strip() for x in lines if x.startswith("model name")), "")
 
 
 def describe_devices() -> dict[str, Any] | None:

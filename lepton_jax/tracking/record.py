@@ -5,17 +5,16 @@
     provenance.json   what ran, where and from which code; one more entry a restart
     metrics.jsonl     what was computed: {"step": 50, "train/loss": 0.4}, a line each
     timings.jsonl     what was measured of the machine, in the same form
+    states.jsonl      digests of the states that were saved (state_chain.py)
     results.json      evaluations by split: {"test": {"accuracy": 0.98}}
     status.json       how the run ended; absent while it runs, and after a kill
     tags.json         words of the user's (tracking/tags.py), on which nothing depends
 
-metrics.jsonl is a pure function of what was logged: no clock, no host, one serialisation. So a
-run that was killed, rewound to its checkpoint and continued leaves the same bytes as one that
-was left alone. chain.py says how its rows are tied to the checkpoints.
+metrics.jsonl is a pure function of what was logged. So a run that was killed, rewound to its
+checkpoint and continued leaves the same bytes as one that was left alone (chain.py).
 
-Floats are written by `repr`: the shortest decimal that reads back to the same float64. JSON has
-no NaN and no infinities; they are written as the strings 'nan', 'inf' and '-inf', which `rows`
-turns into floats again.
+Floats are written by `repr`: the shortest decimal that reads back to the same float64. NaN and the
+infinities, which JSON lacks, are the strings 'nan', 'inf' and '-inf'; `rows` reads them as floats.
 """
 
 import json

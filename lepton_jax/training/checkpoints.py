@@ -19,6 +19,7 @@ from lepton_jax.cluster.processes import Processes
 from lepton_jax.errors import UserError, WorkError, did_you_mean
 from lepton_jax.io import files
 from lepton_jax.tracking.chain import Basis
+from lepton_jax.tracking.state_chain import StateFile
 from lepton_jax.training.checkpoint_files import (
     DIGESTS,
     RECORD,
@@ -27,6 +28,7 @@ from lepton_jax.training.checkpoint_files import (
     list_files,
     read_basis,
 )
+from lepton_jax.training.state_digests import StateDigests
 from lepton_jax.trees import flatten_tree, unflatten_tree
 
 FORMAT = 1
@@ -37,6 +39,9 @@ class Checkpoints:
 
     `keep` selects, of all steps, those to keep; without it, nothing is written. With several
     processes every one of them makes each call, and writes, reads and checks its share.
+
+    `digests_states`: the digest of each state that is saved or restored goes to states.jsonl, at
+    the next call of `save`, `restore` or `close` (`tracking/state_chain.py`).
     """
 
     def __init__(
@@ -44,8 +49,13 @@ class Checkpoints:
         workdir: str,
         keep: Callable[[list[int]], set[int]] | None = None,
         processes: Processes | None = None,
+        digests_states: bool = True,
     ):
         self._processes = processes or Processes()
+        self._states = StateFile(workdir) if keep and digests_states else None
+        self._digests = StateDigests(self._processes)
+        self._noted: Callable[[], None] | None = None
+        """Waits for the digests of the last state, and writes them."""
         self._intact: set[int] = set()
         self._bases: dict[int, list[dict[str, Any] | None]] = {}
         """By step, what is written beside a checkpoint when it is committed."""
@@ -88,6 +98,7 @@ class Checkpoints:
         """
         if step in self._manager.all_steps():
             return
+        self._start_noting(bases[0], tree)
         self._bases[step] = [basis.as_json() if basis else None for basis in bases]
         leaves = {"format": FORMAT, **flatten_tree(tree)}
         with self._failing():
@@ -97,9 +108,13 @@ class Checkpoints:
         """Waits until every save is on disk. Raises `WorkError` as `save` does."""
         with self._failing():
             self._manager.wait_until_finished()
+        if self._processes.count == 1:  # one of several may be failing, and no longer meet the rest
+            self._finish_noting()
 
     def close(self) -> None:
-        """Ends the threads of Orbax."""
+        """Writes the digests of the last state, and ends the threads."""
+        self._finish_noting()
+        self._digests.close()
         self._manager.close()
 
     def restore(self, step: int, like: Any) -> Any:
@@ -122,14 +137,20 @@ class Checkpoints:
                 f"checkpoint {self._folder / str(step)} has format {leaves['format']}, of a "
                 f"newer lepton_jax; this one reads formats up to {FORMAT}"
             )
-        return unflatten_tree(leaves, like)
+        tree = unflatten_tree(leaves, like)
+        self._start_noting(self.basis(step), tree)  # a kill after the save may have lost its line
+        return tree
 
     def basis(self, step: int, run: int = 0) -> Basis | None:
         """Reads what a checkpoint stands on, for the run of that index; see `read_basis`."""
         return read_basis(self._folder, step, run)
 
     def forget_after(self, step: int) -> None:
-        """Removes the (damaged) checkpoints of later steps, so that they can be written anew."""
+        """Removes the (damaged) checkpoints of later steps, so that they can be written anew, and
+        their digests.
+        """
+        if self._states and self._processes.first:
+            self._states.rewind(step)
         for later in self.steps():
             if later > step:
                 self._manager.delete(later)
@@ -166,6 +187,26 @@ class Checkpoints:
         if not problem:
             self._intact.add(step)
         return problem
+
+    def _start_noting(self, basis: Basis | None, tree: Any) -> None:
+        """Starts on the digests of a state, which may be donated when this returns."""
+        self._finish_noting()
+        states, first = self._states, self._processes.first
+        if states is None or basis is None:
+            return
+        finish = self._digests.start(tree["state"])
+
+        def note() -> None:
+            leaves = finish()
+            if first:
+                states.add(basis, leaves)
+
+        self._noted = note
+
+    def _finish_noting(self) -> None:
+        noted, self._noted = self._noted, None
+        if noted:
+            noted()
 
     def _refuse_damaged(self, step: int) -> None:
         problem = self.damage(step)

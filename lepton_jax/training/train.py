@@ -30,6 +30,7 @@ from lepton_jax.training.checkpoints import Checkpoints
 from lepton_jax.training.cost import model_flops
 from lepton_jax.training.doubts import find_doubts
 from lepton_jax.training.feed import feed_for_run
+from lepton_jax.training.kept_steps import select_steps
 from lepton_jax.training.lines import open_progress, record_line
 from lepton_jax.training.longer import check_longer
 from lepton_jax.training.measure_best import measure_best
@@ -229,8 +230,8 @@ class _Run:
     def _begin(self) -> tuple[State, Totals]:
         """Returns the state and the sums to start from: a checkpoint's, else fresh ones."""
         step = self.checkpoints.newest_intact(self._say)
+        self.checkpoints.forget_after(step or 0)
         if step is not None:
-            self.checkpoints.forget_after(step)
             checkpoint = self.checkpoints.restore(step, self.layout.like)
             self._say(f"going on from step {step} of {self.program.durations.total_steps}")
             return checkpoint["state"], checkpoint["sums"]
@@ -260,9 +261,7 @@ class _Run:
         self.views(step, values)
 
     def _steps_to_keep(self, steps: list[int]) -> set[int]:
-        """Selects the last checkpoints and the best one."""
-        best = best_step(self.config.best, self.record.rows(), steps)
-        return {*steps[-self.config.keep_last :], *([] if best is None else [best])}
+        return select_steps(self.program, self.record.rows(), steps)
 
     def _explain_loss(self) -> str:
         """Says what is left of the run when one of its processes is lost."""

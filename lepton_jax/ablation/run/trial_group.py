@@ -67,7 +67,9 @@ class TrialGroup:
         # Every lane computes: those that are too many repeat the last trial, unseen.
         configs = [config for config, _ in trials]
         self._configs = pad_to_multiple(configs, lanes.count)
-        self._checkpoints = Checkpoints(folder, keep=lambda steps: set(steps[-1:]))
+        self._checkpoints = Checkpoints(
+            folder, keep=lambda steps: set(steps[-1:]), digests_states=False
+        )
         self._no_sums = jax.device_get(lanes.program.training.empty_sums())
         self._saved = time.monotonic()
         self._flushed = 0.0

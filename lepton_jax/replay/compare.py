@@ -1,0 +1,64 @@
+"""Compares two runs: what they were made from, what they measured, and where their numbers part."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lepton_jax.replay.parting import Parting, find_parting
+from lepton_jax.tables import TableFormat
+from lepton_jax.tracking.record import Record
+from lepton_jax.tracking.run_difference import RunDifference, compare_runs
+from lepton_jax.training.checkpoint_files import list_steps
+
+
+@dataclass(frozen=True)
+class RunComparison:
+    """What differs between two runs, and where their numbers part."""
+
+    difference: RunDifference
+    parting: Parting
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns what `runs diff` says of the two, and `parting`."""
+        return {**self.difference.as_json(), "parting": self.parting.as_json()}
+
+    def __str__(self) -> str:
+        return f"{self.difference}\n\n{self.parting}"
+
+    __repr__ = __str__
+
+
+def compare_workdirs(first: str, second: str, *, format: TableFormat = "table") -> RunComparison:
+    """Compares the records in two workdirs.
+
+    Raises:
+      UserError: when one of them holds no run.
+      WorkError: when a file of a record is damaged.
+    """
+    a, b = Record.open(first), Record.open(second)
+    difference = compare_runs(first, second, format=format)
+    parting = find_parting(a, b)
+    start = parting.step if parting.state_step is None else parting.state_step
+    if start is not None:
+        common = sorted({*list_steps(first)} & {*list_steps(second)})
+        parting = _measure(parting, first, second, [s for s in common if s >= start])
+    return RunComparison(difference, parting)
+
+
+def _measure(parting: Parting, first: str, second: str, steps: Sequence[int]) -> Parting:
+    """Adds by how much the arrays differ at the first of `steps` that is intact in both."""
+    from lepton_jax.replay.arrays import measure_arrays
+    from lepton_jax.training.checkpoints import Checkpoints
+
+    a, b = Checkpoints(first), Checkpoints(second)
+    step = next((s for s in steps if not a.damage(s) and not b.damage(s)), None)
+    if step is None:
+        return parting
+    found = {x.name: x for x in measure_arrays(a.arrays(step, "state."), b.arrays(step, "state."))}
+    if parting.state_step is None:  # records without digests: their checkpoints say it
+        return dataclasses.replace(
+            parting, state_step=step, arrays=tuple(found.values()), measured_at=step
+        )
+    arrays = tuple(found.get(x.name, x) for x in parting.arrays)
+    return dataclasses.replace(parting, arrays=arrays, measured_at=step)

@@ -1,0 +1,97 @@
+"""A run's config, trained again with the code of another commit of lepton_jax."""
+
+import dataclasses
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+from lepton_jax.config.config import Config
+from lepton_jax.config.validation import validate_config
+from lepton_jax.config.walk import to_tree
+from lepton_jax.console import say
+from lepton_jax.errors import UserError, WorkError
+from lepton_jax.tracking.record import Record
+
+
+def train_with_code(workdir: str, revision: str) -> str:
+    """Trains the config of a run with the code of a commit; goes on where that was stopped.
+
+    Returns:
+      The workdir of the run, which is `WORKDIR-at-COMMIT`.
+
+    Raises:
+      UserError: when this lepton_jax is in no git repository, or has no such commit.
+      WorkError: when the training fails there.
+    """
+    repository = _find_repository()
+    commit = _git(repository, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+    if not commit:
+        raise UserError(
+            f"--code={revision}: {repository} has no such commit; expected a branch, a tag or a "
+            "commit, such as HEAD~1"
+        )
+    name = commit.decode().strip()[:10]
+    out = f"{workdir.rstrip('/')}-at-{name}"
+    say(f"training the config of {workdir} with the code of {name} in {out}")
+    with tempfile.TemporaryDirectory() as folder:
+        archive = _git(repository, "archive", "--format=tar", name)
+        with tarfile.open(fileobj=io.BytesIO(archive)) as tree:
+            tree.extractall(folder, filter="data")
+        file = Path(folder, "config.json")
+        file.write_text(json.dumps(without_defaults(workdir)))
+        _train(folder, file, out)
+    return out
+
+
+def without_defaults(workdir: str) -> dict[str, object]:
+    """Returns a run's config without the keys that have their defaults.
+
+    The other code may not know all of them.
+    """
+    record = Record.open(workdir)
+    config = validate_config(record.config(), record.path("config.json"))
+    tree = config.to_dict()
+    for field in dataclasses.fields(Config):
+        default = field.default
+        if field.default_factory is not dataclasses.MISSING:
+            default = field.default_factory()
+        if default is not dataclasses.MISSING and to_tree(default) == tree.get(field.name):
+            del tree[field.name]
+    return tree
+
+
+def _train(folder: str, config: Path, workdir: str) -> None:
+    """Runs `train` of the package in `folder`, with the user's own parts of the current one."""
+    paths = [folder, os.getcwd(), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    command = [sys.executable, "-P", "-m", "lepton_jax", "train"]
+    command += [f"--config={config}", f"--workdir={workdir}"]
+    done = subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=False)
+    if done.returncode:
+        raise WorkError(
+            f"the other code could not train this config (exit code {done.returncode}); what it "
+            "said stands above"
+        )
+
+
+def _find_repository() -> str:
+    found = _git(os.path.dirname(os.path.abspath(__file__)), "rev-parse", "--show-toplevel")
+    if not found:
+        raise UserError(
+            "--code: this lepton_jax is in no git repository, so there is no other code of it here"
+        )
+    return found.decode().strip()
+
+
+def _git(folder: str, *arguments: str) -> bytes:
+    """Returns what git prints; nothing where it fails."""
+    try:
+        done = subprocess.run(["git", "-C", folder, *arguments], capture_output=True, check=False)
+    except OSError:
+        return b""
+    return done.stdout if done.returncode == 0 else b""

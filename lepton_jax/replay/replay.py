@@ -1,0 +1,183 @@
+"""Replays a run: draws spans of it, computes them again and compares them with its record."""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from lepton_jax.config.config import Config
+from lepton_jax.console import say
+from lepton_jax.errors import UserError
+from lepton_jax.replay.conditions import changes_of_span
+from lepton_jax.replay.inspect_record import RecordAsFound, check_tokenizer
+from lepton_jax.replay.judge import judge_span
+from lepton_jax.replay.parting import links_by_step
+from lepton_jax.replay.replayer import Replayer
+from lepton_jax.replay.spans import Span, draw_spans, list_spans
+from lepton_jax.replay.verdict import Discrepancy, ReplayedSpan, ReplayVerdict
+from lepton_jax.tracking.provenance import collect_provenance
+from lepton_jax.training.checkpoints import Checkpoints
+from lepton_jax.training.runtime import runtime
+from lepton_jax.training.state_digests import digest_array
+
+Numbers = dict[int, dict[str, float]]
+
+
+def replay_run(
+    workdir: str,
+    *,
+    spans: int = 3,
+    seed: int | None = None,
+    replayers: dict[str, Replayer] | None = None,
+) -> ReplayVerdict:
+    """Computes drawn spans of a run again and compares them with its record; writes nothing.
+
+    Main arguments:
+      spans: how many are drawn; two may be the same one.
+      seed: what they are drawn by; None: chance, as a seed that is known beforehand says where a
+        record may be false.
+    Other arguments:
+      replayers: keeps the programs, for several replays of runs of one config on the same data.
+
+    Raises:
+      UserError: when there is no record, no checkpoint, or the data is not at hand.
+    """
+    seed = secrets.randbelow(2**31) if seed is None else seed
+    return _Replay(workdir, {} if replayers is None else replayers).judge(spans, seed)
+
+
+class _Replay:
+    """One replay of one record."""
+
+    def __init__(self, workdir: str, replayers: dict[str, Replayer]):
+        self._workdir, self._replayers = workdir, replayers
+        self._found = RecordAsFound(workdir)
+        self._numbers = self._found.numbers()
+        self._links = links_by_step(self._found.links)
+        self._elsewhere: list[str] = []
+        self._arrays: dict[int, dict[str, np.ndarray]] = {}
+
+    def judge(self, count: int, seed: int) -> ReplayVerdict:
+        found = self._found
+        every = list_spans(found.kept)
+        if not every and not found.findings:
+            raise UserError(
+                f"{self._workdir} has no checkpoint, so there is nothing to compare with: "
+                "--config.checkpoint_every says how often `train` saves one"
+            )
+        drawn = draw_spans(every, count, seed) if every else []
+        replayed: list[ReplayedSpan] = []
+        if wrong := check_tokenizer(found.record):
+            found.findings.append(wrong)
+        elif drawn:
+            with runtime(found.config.precision):
+                if self._check_data(found.config_of(drawn[0].end)):
+                    drawn = sorted({every[0], *drawn})  # it shows from which step on
+                self._check_checkpoints(drawn)
+                for span in drawn:
+                    say(f"computing {span} again")
+                    replayed.append(self._replay(span))
+        findings = [*found.findings, *(f for s in replayed for f in s.findings)]
+        elsewhere = tuple(dict.fromkeys(self._elsewhere))
+        return ReplayVerdict(
+            self._workdir, seed, len(every), tuple(replayed), elsewhere, tuple(findings),
+            tuple(self._notes(every)), count,
+        )  # fmt: skip
+
+    def _replayer(self, config: Config) -> Replayer:
+        key = config.to_json()
+        if key not in self._replayers:
+            self._replayers[key] = Replayer(self._found.record, config)
+        return self._replayers[key]
+
+    def _check_data(self, config: Config) -> bool:
+        """Finds whether the data is another than the run had."""
+        was = self._found.record.provenance().get("data_fingerprint")
+        now = self._replayer(config).data.fingerprint
+        if was == now:
+            return False
+        text = f"is not that of the run: its fingerprint is {now[:12]}, and was {str(was)[:12]}"
+        self._found.findings.append(Discrepancy("data", text))
+        return True
+
+    def _check_checkpoints(self, drawn: Sequence[Span]) -> None:
+        """Compares the arrays of the checkpoints that spans begin or end at with their digests."""
+        checkpoints = Checkpoints(self._workdir)
+        for step in sorted({step for span in drawn for step in span if step}):
+            self._arrays[step] = arrays = checkpoints.arrays(step, "state.")
+            digests = {name: digest_array(x) for name, x in arrays.items()}
+            self._found.check_arrays(step, digests)
+
+    @cached_property
+    def _here(self) -> dict[str, Any]:
+        """The provenance of this process."""
+        return collect_provenance([])
+
+    def _replay(self, span: Span) -> ReplayedSpan:
+        starts = self._found.starts()
+        configs = _configs_within(starts, span)
+        if len(configs) > 1:
+            reason = "its config was changed on the way: a checkpoint at that step is gone"
+            return ReplayedSpan(span, False, (), 0, 0, skipped=reason)
+        replayer = self._replayer(self._found.config_of(span.end))
+        links = {s: x for s, x in self._links.items() if span.start < s <= span.end}
+        recorded = {s: dict(x) for s, x in self._numbers.items() if span.start < s <= span.end}
+        restarts = [s["step"] for s in starts if span.start < s["step"] < span.end]
+        cuts = [s for s in restarts if has_training(recorded.get(s, {})) and not replayer.logs(s)]
+        computed = replayer.compute(span, sorted(links), cuts)
+        _drop_what_only_an_end_gives(replayer, span.end, recorded, computed.numbers)
+        logged = has_training(self._numbers.get(span.start, {}))
+        if computed.began_without_sums and not logged and not replayer.logs(span.start):
+            _drop_first_interval(recorded, computed.numbers)
+        changes = changes_of_span(starts, span.start, span.end, self._here)
+        changes += replayer.notes
+        if any("lanes" in row for row in self._found.record.timings()):
+            changes.append("the run was computed in lanes, together with others")
+        self._elsewhere += changes
+        kept = self._arrays[span.end]
+        return judge_span(span, recorded, links, kept, computed, exact=not changes)
+
+    def _notes(self, every: Sequence[Span]) -> list[str]:
+        """Says what of the record nothing here can prove."""
+        notes = []
+        last = every[-1].end if every else 0
+        if later := [step for step in self._numbers if step > last]:
+            notes.append(f"rows after step {last:,} ({len(later):,}) stand on no checkpoint")
+        if every and not self._found.links:
+            notes.append("the record has no states.jsonl: checkpoints and rows alone are compared")
+        return notes
+
+
+def has_training(row: Mapping[str, float]) -> bool:
+    """Tells whether a row has numbers of training."""
+    return any(name.startswith("train/") for name in row)
+
+
+def _configs_within(starts: Sequence[Mapping[str, Any]], span: Span) -> set[Any]:
+    """Returns the digests of the configs with which a span was computed."""
+    begun = [s for s in starts if s["step"] < span.end]
+    used = [
+        s for i, s in enumerate(begun) if i + 1 == len(begun) or begun[i + 1]["step"] > span.start
+    ]
+    return {s.get("config") or s.get("fingerprint") for s in used}
+
+
+def _drop_what_only_an_end_gives(
+    replayer: Replayer, end: int, recorded: Numbers, computed: Numbers
+) -> None:
+    """Drops rows that are computed since the span ends there, where the run went on."""
+    row, was = computed.get(end, {}), recorded.get(end, {})
+    for name in list(row):
+        due = replayer.logs(end) if name.startswith("train/") else replayer.evaluates(end)
+        if name not in was and not due:
+            del row[name]
+
+
+def _drop_first_interval(recorded: Numbers, computed: Numbers) -> None:
+    """Drops the first row of training: a checkpoint without sums does not give its first part."""
+    first = min((s for s, row in computed.items() if has_training(row)), default=None)
+    for rows in (recorded, computed):
+        if first in rows:
+            rows[first] = {k: v for k, v in rows[first].items() if not k.startswith("train/")}

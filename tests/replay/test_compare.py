@@ -1,0 +1,61 @@
+"""`compare` names the step at which two runs part, and the arrays that do."""
+
+import json
+from typing import Any
+
+import pytest
+
+import lepton_jax
+from lepton_jax.errors import UserError
+
+SCHEDULE = {"name": "piecewise", "at": ("300 steps",), "factor": 0.5}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """Two runs whose learning rates differ from step 300 on."""
+    folder = tmp_path_factory.mktemp("runs")
+    config: dict[str, Any] = {
+        "model": {"name": "mlp", "features": (8,)},
+        "task": {"name": "image_classification"},
+        "data": {
+            "source": {"name": "generated_images", "classes": 4, "examples": 150},
+            "prepare": "scale()",
+        },
+        "optimizer": {"name": "sgd", "learning_rate": 1e-2},
+        "batch_size": 16,
+        "train_for": "400 steps",
+        "evaluate_every": "100 steps",
+        "checkpoint_every": "100 steps",
+        "writers": {},
+    }
+    lepton_jax.train(config, str(folder / "a"))
+    lepton_jax.train({**config, "schedule": SCHEDULE}, str(folder / "b"))
+    return str(folder / "a"), str(folder / "b")
+
+
+def test_two_runs_part_where_their_rates_do(runs: tuple[str, str]):
+    found = lepton_jax.compare(list(runs))
+    said = json.loads(json.dumps(found.as_json()))["parting"]
+    assert said["same_until"] == 300
+    assert said["row_step"] == 350
+    assert said["state_step"] == 400
+    assert "train/learning_rate" in {n["name"] for n in said["numbers"]}
+    assert said["measured_at"] == 400
+    array = next(a for a in said["arrays"] if a["name"].endswith("kernel"))
+    assert 0 < array["relative"] < 1
+    assert "they part after step 300" in str(found)
+    assert "schedule.name" in str(found)
+
+
+def test_a_run_does_not_part_from_itself(runs: tuple[str, str]):
+    found = lepton_jax.compare([runs[0], runs[0]])
+    assert found.parting.step is None
+    assert "the same at all" in str(found)
+
+
+def test_one_workdir_needs_code_to_be_compared_with(runs: tuple[str, str]):
+    with pytest.raises(UserError, match="compare: expected two workdirs, got"):
+        lepton_jax.compare([runs[0]])
+    with pytest.raises(UserError, match="has no such commit; expected a branch, a tag or a commit"):
+        lepton_jax.compare([runs[0]], code="no-such-branch")
