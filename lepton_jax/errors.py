@@ -5,16 +5,33 @@ Imports: the standard library and `nearest`, so that every part of the package m
 
 import errno
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from lepton_jax.nearest import find_nearest
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way out of a mistake, of several: how the command line that was given goes on to work."""
+
+    purpose: str
+    """What the line is for: 'to download it'."""
+    flags: Mapping[str, str] = field(default_factory=dict)
+    """Flags to add, `{'config.data.source.download': 'true'}`. Lines with --config take the ways
+    that have `flags` or a `form`; other lines take the ways that have neither."""
+    form: str = ""
+    """The form of the recipe to take, 'tiny', where the recipe has it."""
+    before: str = ""
+    """What stands before the line: 'pip install tensorflow && ', 'TFDS_DATA_DIR=DIR '."""
 
 
 class UserError(Exception):
     """Something given to us is wrong (a key, a file, a flag). Exit code 2, no traceback.
 
     What to try is told to the command line: `try_line` is a whole one; `instead` is a text of the
-    one that was given and what was probably meant by it, `('runs/digit', 'runs/digits')`.
+    one that was given and what was probably meant by it, `('runs/digit', 'runs/digits')`; `ways`
+    are several lines to choose from.
     """
 
     def __init__(
@@ -23,10 +40,16 @@ class UserError(Exception):
         *,
         instead: tuple[str, str] | None = None,
         try_line: Sequence[str] | None = None,
+        ways: Sequence[Way] = (),
     ):
         super().__init__(message)
         self.instead = instead
         self.try_line = try_line
+        self.ways = ways
+
+    def retold(self, message: str) -> "UserError":
+        """Returns an error with another message, and with the same lines to try."""
+        return UserError(message, instead=self.instead, try_line=self.try_line, ways=self.ways)
 
     def _render_traceback_(self) -> list[str]:
         """Returns the lines that IPython shows in place of a traceback."""

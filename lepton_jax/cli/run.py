@@ -5,7 +5,6 @@ depend on who reads what is printed.
 """
 
 import os
-import shlex
 import signal
 import sys
 from collections.abc import Iterable, Sequence
@@ -16,7 +15,8 @@ from lepton_jax.cli.failures import check_xla_flags, explain_failure
 from lepton_jax.cli.help import HELP_WORDS, format_help
 from lepton_jax.cli.parse import parse_line, split_line
 from lepton_jax.cli.table import Commands
-from lepton_jax.console import format_command, say, secure_streams
+from lepton_jax.cli.ways import format_ways, format_words
+from lepton_jax.console import say, secure_streams
 from lepton_jax.errors import UserError, WorkError, exit_code_of_error
 from lepton_jax.result import Result, StreamedResult, exit_code_of
 from lepton_jax.version import __version__
@@ -67,14 +67,10 @@ def _say_error(error: UserError | WorkError, line: Sequence[str]) -> None:
     """Says what is wrong, and below it the command to try where there is one."""
     say(f"error: {error}")
     if words := _line_to_try(error, line):
-        say(f"Try: {format_command(' '.join(map(_quote, words)))}")
-
-
-def _quote(word: str) -> str:
-    """Quotes a word for a shell; of a flag the value alone: `--config.train_for='5 epochs'`."""
-    name, sign, value = word.partition("=")
-    flag = sign and name.startswith("--")
-    return f"{name}={shlex.quote(value) if value else ''}" if flag else shlex.quote(word)
+        say(f"Try: {format_words(words)}")
+    if isinstance(error, UserError):
+        for said in format_ways(error.ways, line):
+            say(said)
 
 
 def _line_to_try(error: UserError | WorkError, line: Sequence[str]) -> Sequence[str]:

@@ -73,17 +73,17 @@ class Processes:
           UserError: in every process, when `make` does in any of them. It says in which process,
             where not all of them have the same error.
         """
-        value, problem = None, None
+        value, problem, own = None, None, UserError("")
         try:
             value = make()
         except UserError as e:
-            problem = str(e)
+            problem, own = str(e), e
         problems = self.gather(name, problem)
         failed = next((i for i, text in enumerate(problems) if text is not None), None)
         if failed is not None:
             same = all(text == problems[0] for text in problems)
             text = f"{problems[failed]}" if same else f"{self.name(failed)}: {problems[failed]}"
-            raise self.agree_on(UserError(text))
+            raise self.agree_on(own.retold(text))
         return cast(T, value)
 
     def gather(self, name: str, value: T) -> list[T]:

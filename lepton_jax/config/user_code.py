@@ -133,7 +133,7 @@ def keeping_tracebacks(workdir: Any = "") -> Iterator[None]:
         if broken is None or broken.__cause__ is None:
             raise
         path = write_traceback(broken.__cause__, workdir)
-        raise UserError(f"{e}\nTraceback: {path}" if path else str(e)) from None
+        raise e.retold(f"{e}\nTraceback: {path}" if path else str(e)) from None
 
 
 def write_traceback(error: BaseException, workdir: Any = "") -> str:

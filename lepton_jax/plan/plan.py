@@ -4,11 +4,12 @@ from collections import defaultdict
 from typing import Any
 
 from lepton_jax.config.config import Config
-from lepton_jax.config.user_code import BrokenPart, keeping_tracebacks
+from lepton_jax.config.user_code import keeping_tracebacks
 from lepton_jax.config.validation import change_config
 from lepton_jax.console import say
 from lepton_jax.data.dataset import Dataset
-from lepton_jax.errors import UserError
+from lepton_jax.data.sources.tfds_prepared import AbsentSet
+from lepton_jax.errors import UserError, Way
 from lepton_jax.plan import page, remedies, topology
 from lepton_jax.plan.compile import CompiledStep, compile_step
 from lepton_jax.plan.estimate import Estimate, count_domains, estimate_step, link_seconds
@@ -52,13 +53,9 @@ def plan_run(
 def _load_data(config: Config, look_only: bool) -> Dataset:
     try:
         return load_data(config, look_only=look_only)
-    except BrokenPart:
+    except AbsentSet as e:
+        e.ways = [Way("on generated data of the same sizes", form="synthetic"), *e.ways]
         raise
-    except UserError as e:
-        raise UserError(
-            f"{e}\nTo plan without the data set, give the recipe its stand-in: "
-            "--config=NAME:synthetic, where the recipe has one"
-        ) from None
 
 
 def _describe_run(program: Program, data: Dataset) -> dict[str, Any]:

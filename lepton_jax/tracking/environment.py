@@ -34,9 +34,8 @@ EXTRAS: Mapping[str, tuple[str, str]] = {
     "slurm": ("submitit", "submit to Slurm"),
     "wandb": ("wandb", "the writer wandb"),
     "search": ("optuna", "searches of an experiment"),
-    "mnist1d": ("mnist1d", "the source mnist1d"),
     "tensorboard": ("tensorboard", "look at event files"),
-    "tensorflow": ("tensorflow", "prepare data sets of TFDS"),
+    "download": ("tensorflow", "download data sets of TFDS"),
 }
 """What is optional: the distribution that it needs, and what it is for."""
 

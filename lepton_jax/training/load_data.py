@@ -7,6 +7,8 @@ from lepton_jax.data import dataset
 from lepton_jax.data.dataset import Dataset
 from lepton_jax.data.folds import Fold
 from lepton_jax.data.source import check_source
+from lepton_jax.data.sources.tfds_prepared import AbsentSet
+from lepton_jax.training.absent_data import list_ways
 
 
 def load_data(
@@ -24,6 +26,9 @@ def load_data(
     component = source or config.data.source
     try:
         return _load_data(config, component, tokenizer, look_only, _fold(config, source))
+    except AbsentSet as e:
+        e.ways = list_ways(config, e)
+        raise
     except Exception as e:  # noqa: BLE001  whatever a user's source or encoding raises
         blame(f"source {component.name}", e)
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from lepton_jax import api
 from lepton_jax.cli.parse import parse_line
 from lepton_jax.commands import COMMANDS
 from lepton_jax.config.validation import change_config, validate_config
@@ -80,9 +79,10 @@ def test_a_missing_compiler_says_how_to_get_it():
 
 
 def test_data_that_is_not_at_hand_says_how_to_plan_without(tmp_path, recipe):
-    missing = recipe(data__source={"name": "npz", "path": str(tmp_path / "no.npz")})
-    with pytest.raises(UserError, match=":synthetic"):
-        api.plan(missing)
+    found = launch(
+        "--config=imagenet_resnet50", f"--config.data.source.data_dir={tmp_path}", code=2
+    )
+    assert "plan --config=imagenet_resnet50:synthetic" in found.stderr
 
 
 def test_a_price_is_a_number():

@@ -29,7 +29,7 @@ def build_trial(trial: Trial, metric: str) -> Iterator[BuiltRun]:
             built.evaluations.check_reported(metric)
             check_warm_start(built.layout)
         except UserError as e:
-            raise UserError(f"variant {trial.variant!r}: {e}") from None
+            raise e.retold(f"variant {trial.variant!r}: {e}") from None
         yield built
 
 

@@ -1,12 +1,7 @@
-"""Anything that TensorFlow Datasets has prepared as ArrayRecord, read without TensorFlow.
-
-The prepared folder is opened directly. Where a set is merely absent, TFDS asked by name would begin
-to download it, or fail with a message about another file format.
-"""
+"""Anything that TensorFlow Datasets has prepared as ArrayRecord, read without TensorFlow."""
 
 import contextlib
 import hashlib
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -17,8 +12,9 @@ from lepton_jax.config.schema import Later, PathText, Running
 from lepton_jax.data.account import Account
 from lepton_jax.data.naming import name_splits, split_name
 from lepton_jax.data.source import Source, Split
+from lepton_jax.data.sources.tfds_prepared import find_prepared, whole_set
 from lepton_jax.data.spec import LeftOut
-from lepton_jax.errors import UserError, describe_error, did_you_mean
+from lepton_jax.errors import UserError, did_you_mean
 from lepton_jax.transforms.host import Element
 from lepton_jax.trees import flatten_dict
 
@@ -29,6 +25,7 @@ def tfds(
     label: Later[str] = "label",
     splits: Later[tuple[str, ...]] = (),
     data_dir: Running[PathText | None] = None,
+    download: Running[bool] = False,
 ) -> Source:
     """Opens a prepared data set, e.g. `dataset='cifar10'`, `'glue/sst2'` or `'mnist:3.0.1'`.
 
@@ -41,19 +38,22 @@ def tfds(
       label: the field that becomes 'label', where it is called otherwise: 'label-coarse'.
       splits: our splits, each with what it is in TFDS's words: `('train=train',
         'valid=validation+test', 'test=test[:50%]')`; (): all that TFDS has.
-      data_dir: the folder of prepared sets; None: $TFDS_DATA_DIR, or TFDS's own.
+      data_dir: the folder of prepared sets; None: $TFDS_DATA_DIR, or TFDS's own,
+        ~/tensorflow_datasets.
+      download: whether TFDS downloads a set that is not there; TensorFlow must be installed.
 
     Raises:
       UserError: when the set is not there, saying where it was looked for and how to get it.
+      WorkError: when its download fails, as without a network.
     """
     with _quiet():
         import tensorflow_datasets
 
         default = tensorflow_datasets.core.constants.DATA_DIR
         root = os.path.expanduser(data_dir or str(default))
-        folder = _find_prepared(root, dataset)
+        folder = find_prepared(root, dataset, download)
         account = Account()
-        with _whole(folder):
+        with whole_set(folder):
             builder = tensorflow_datasets.builder_from_directory(folder)
             sizes = {name: split.num_examples for name, split in builder.info.splits.items()}
             names = _split_names(dataset, splits, sizes, account)
@@ -81,17 +81,6 @@ def tfds(
         },
         account=account,
     )
-
-
-@contextlib.contextmanager
-def _whole(folder: str) -> Iterator[None]:
-    """Turns what TFDS raises over a folder with missing or broken files into a `UserError`."""
-    try:
-        yield
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as e:
-        raise UserError(
-            f"tfds: {folder} is not whole: {describe_error(e)}; prepare or copy it again"
-        ) from None
 
 
 @dataclass(frozen=True)
@@ -158,55 +147,6 @@ def _split_names(
             raise UserError(f"tfds: splits: {split_name(ours)!r} stands there twice: {splits}")
         names[split_name(ours)] = theirs
     return names
-
-
-def _find_prepared(root: str, dataset: str) -> str:
-    """Returns the folder DATA_DIR/NAME[/CONFIG]/VERSION of `dataset`, of its newest version.
-
-    Raises:
-      UserError: when there is none, or it has no random access.
-    """
-    from etils import epath
-
-    name, _, version = dataset.partition(":")
-    folder = epath.Path(root) / name
-    there = sorted(f.name for f in folder.iterdir()) if folder.is_dir() else []
-    versions = [
-        v
-        for v in there
-        if re.fullmatch(r"\d+\.\d+\.\d+", v)
-        and v == (version or v)
-        and (folder / v / "dataset_info.json").exists()
-    ]
-    unfinished = [v for v in there if re.match(r"\d+\.\d+\.\d+", v)]
-    if unfinished and not versions and not version:
-        raise UserError(
-            f"tfds: {folder} holds no finished version; there are: {', '.join(unfinished)}"
-        )
-    if not versions:
-        there = _prepared_names(epath.Path(root))
-        others = f"; there are: {', '.join(there)}" if there else ""
-        raise UserError(
-            f"tfds: {dataset!r} is not in {root}{did_you_mean(name, there)}{others}. "
-            "To get it, where TensorFlow is installed: "
-            f"import tensorflow_datasets as tfds; tfds.builder({dataset!r}, data_dir={root!r}, "
-            "file_format='array_record').download_and_prepare()"
-        )
-    newest = folder / max(versions, key=lambda v: [int(part) for part in v.split(".")])
-    with _whole(str(newest)):
-        info = json.loads((newest / "dataset_info.json").read_text("utf-8"))
-    form = info.get("fileFormat", "tfrecord")
-    if form != "array_record":
-        raise UserError(
-            f"tfds: {newest} is in {form} form, which has no random access; prepare it with "
-            "file_format='array_record'"
-        )
-    return str(newest)
-
-
-def _prepared_names(root: Any) -> list[str]:
-    infos = [f for depth in ("*/*", "*/*/*") for f in root.glob(f"{depth}/dataset_info.json")]
-    return sorted({str(f.parent.parent.relative_to(root)) for f in infos})
 
 
 def _classes(dataset: str, features: Any, label: str) -> tuple[str, ...]:

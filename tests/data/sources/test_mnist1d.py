@@ -2,19 +2,12 @@
 
 import hashlib
 import random
-import sys
 
 import numpy as np
 import pytest
 
+from lepton_jax.data.sources.mnist1d import make_signals, mnist1d
 from lepton_jax.errors import UserError
-
-
-def mnist1d(**keys):
-    pytest.importorskip("mnist1d", reason="pip install '.[mnist1d]'")
-    from lepton_jax.data.sources.mnist1d import mnist1d
-
-    return mnist1d(**keys)
 
 
 def digest(array):
@@ -27,7 +20,10 @@ def source():
 
 
 def test_is_the_authors_data(source):
-    """Labels are whole numbers and the same everywhere; signals are, to the decimals kept."""
+    """Labels are whole numbers and the same everywhere; signals are, to the decimals kept.
+
+    The digests are of what `make_dataset` of the authors' package mnist1d 0.0.2.post1 returns.
+    """
     columns = {name: split.columns for name, split in source.splits.items()}
     assert columns["train"]["signal"].shape == (4000, 40)
     assert columns["test"]["signal"].shape == (1000, 40)
@@ -64,10 +60,23 @@ def test_global_generators_are_left_as_they_were():
     assert (np.random.rand(), random.random()) == expected
 
 
-def test_a_missing_package_is_named_with_its_command(monkeypatch):
-    from lepton_jax.data.sources import mnist1d as module
+def test_fewer_examples_than_classes_are_refused():
+    with pytest.raises(UserError, match="examples = 9: expected at least 10"):
+        mnist1d(examples=9)
 
-    for name in ("mnist1d", "mnist1d.data"):
-        monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(UserError, match=r"pip install 'mnist1d>="):
-        module.mnist1d()
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_every_bit_is_as_the_authors_package_makes_it(shuffled):
+    authors = pytest.importorskip("mnist1d.data", reason="pip install mnist1d")
+    arguments = authors.get_dataset_args()
+    arguments.shuffle_seq = shuffled
+    before = random.getstate(), np.random.get_state()  # which the package seeds
+    try:
+        theirs = authors.make_dataset(arguments)
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
+    signals, labels = make_signals(shuffled, arguments.num_samples)
+    np.testing.assert_array_equal(signals, np.concatenate([theirs["x"], theirs["x_test"]]))
+    np.testing.assert_array_equal(labels, np.concatenate([theirs["y"], theirs["y_test"]]))

@@ -148,14 +148,19 @@ def test_absent_set_is_one_clear_error(tmp_path, dataset):
         tfds(dataset=dataset, data_dir=str(tmp_path))
     message = str(error.value)
     assert f"{dataset!r} is not in {tmp_path}" in message
-    assert "there are: tiny." in message
-    assert "download_and_prepare()" in message
+    assert "; there are: tiny (data.source.data_dir, or else $TFDS_DATA_DIR" in message
+    assert "TFDS knows no set of this name to download" in message
     assert "\n" not in message
 
 
 def test_absent_folder_is_one_clear_error(tmp_path, monkeypatch):
-    with pytest.raises(UserError, match=r"'mnist' is not in .*nowhere\. To get it"):
+    with pytest.raises(UserError, match=r"'mnist' is not in .*nowhere \(data.source.data_dir"):
         tfds(dataset="mnist", data_dir=str(tmp_path / "nowhere"))
+
+
+def test_a_set_that_is_there_is_not_downloaded(tmp_path):
+    write_set(tmp_path)
+    assert len(tfds(dataset="tiny", data_dir=str(tmp_path), download=True).splits["train"]) == 7
 
 
 def test_set_in_tfrecord_form_is_refused(tmp_path):
