@@ -55,7 +55,7 @@ bench: .venv/installed-dev
 docs: export NO_MKDOCS_2_WARNING = 1
 docs: .venv/installed-docs
 	$(BIN)/mkdocs build --strict --quiet
-	@echo "Open site/index.html"
+	@echo "Open site/index.html, or $(BIN)/python -m http.server -d site to search as well"
 
 clean:
 	rm -rf .venv runs site

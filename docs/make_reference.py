@@ -60,8 +60,8 @@ def _index_page(pages: Mapping[str, str]) -> str:
         "# Reference",
         "",
         "These pages are made from the code by `python -m docs.make_reference`. On the command",
-        "line `python launch.py list` and `python launch.py describe` say the same of what is",
-        "installed, and of components of your own.",
+        "line `lepton list` and `lepton describe` say the same of what is installed, and of",
+        "components of your own.",
         "",
     ]
     for name, text in pages.items():
@@ -95,7 +95,7 @@ def _described_page(lines: list[str], described: Sequence[Description]) -> str:
 def _commands_page() -> str:
     lines = ["# Commands", "", "Every command of the command line, with its flags.", ""]
     for name, summary in COMMANDS.summaries.items():
-        told = inspect.getdoc(find_command(name)) or ""
+        told = (inspect.getdoc(find_command(name)) or "").replace("python launch.py", "lepton")
         lines += [f"## {name}", "", f"`{name}`: {summary}.", "", "```text", told, "```", ""]
     return _page(lines)
 

@@ -50,8 +50,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Turns each link to a file of the repository into one to its page."""
+    """Turns each link to a file of the repository into one to its page.
+
+    A page that stands alone in the navigation gets no list of pages beside it.
+    """
     uri = page.file.src_uri
+    if page.parent is None:
+        page.meta.setdefault("hide", ["navigation"])
 
     def turn(link: re.Match[str]) -> str:
         target = _repository_path(uri, link[1])

@@ -50,7 +50,9 @@ def own_files(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     """Saves what a page tells the reader to save, such as a model in `my_pkg/nets.py`, and works
     in that folder."""
     saved = re.findall(
-        r"[Ss]ave this(?: \w+)? as\s`([\w/.]+)`.*?^```python\n(.*?)^```", page.read_text(), re.M | re.S
+        r"[Ss]ave this(?: \w+)? as\s`([\w/.]+)`.*?^```python\n(.*?)^```",
+        page.read_text(),
+        re.M | re.S,
     )
     for name, code in saved:
         file = tmp_path / name
