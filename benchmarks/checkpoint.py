@@ -13,6 +13,7 @@ import orbax.checkpoint as ocp
 from benchmarks.loop import CASES, NEVER, Silent
 from benchmarks.pairs import Line, ratios, spread
 from lepton_jax.config import config_file
+from lepton_jax.tracking.chain import Basis
 from lepton_jax.training import build, loop
 from lepton_jax.training.checkpoints import Checkpoints
 from lepton_jax.training.feed import DeviceFeed
@@ -44,7 +45,7 @@ def _hold_up(pairs: int) -> list[Line]:
 
         def held_by_ours() -> float:
             began = time.perf_counter()
-            ours.save(next(steps), state)
+            ours.save(next(steps), {"state": state}, [Basis(0, 0, "", "", {})])
             seconds = time.perf_counter() - began
             ours.wait()
             return seconds
@@ -80,7 +81,7 @@ def _every_hundred_steps(pairs: int) -> Line:
 
         class Saver(Silent):
             def save_checkpoint(self, step: int, state: Any, sums: Any) -> None:
-                checkpoints.save(step, {"state": state, "sums": sums})
+                checkpoints.save(step, {"state": state, "sums": sums}, [Basis(step, 0, "", "", {})])
 
         def timed(period: float, observer: Silent) -> float:
             nonlocal offset
@@ -114,7 +115,7 @@ def _restoring(pairs: int) -> Line:
     state = _state()
     with tempfile.TemporaryDirectory() as folder:
         checkpoints = Checkpoints(folder, keep=lambda found: set(found[-1:]))
-        checkpoints.save(1, state)
+        checkpoints.save(1, state, [None])
         checkpoints.wait()
         checkpoints.close()
         paths = [p for p in Path(folder).rglob("*") if p.is_file()]

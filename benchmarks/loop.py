@@ -95,8 +95,8 @@ class Silent:
     def record_timing(self, step: int, values: Mapping[str, float]) -> None:
         pass
 
-    def evaluate(self, step: int, state: State) -> bool:
-        return False
+    def evaluate(self, step: int, state: State) -> loop.AfterEvaluation:
+        return loop.AfterEvaluation(save=False, stop=False)
 
     def save_checkpoint(self, step: int, state: State, sums: Totals) -> None:
         pass

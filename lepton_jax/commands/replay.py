@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @command
 def replay(
-    workdir: PathText, *, spans: PositiveInt = 3, seed: Annotated[int, ">= 0"] | None = None
+    workdir: PathText, *, spans: PositiveInt = 3, seed: Annotated[int | None, ">= 0"] = None
 ) -> "ReplayVerdict":
     """Computes spans of a run again, and compares them with its record to the bit.
 

@@ -40,7 +40,8 @@ def compare_workdirs(first: str, second: str, *, format: TableFormat = "table") 
     difference = compare_runs(first, second, format=format)
     parting = find_parting(a, b)
     start = parting.step if parting.state_step is None else parting.state_step
-    if start is not None:
+    equal_states = parting.state_step is None and parting.last_state is not None
+    if start is not None and not equal_states:
         common = sorted({*list_steps(first)} & {*list_steps(second)})
         parting = _measure(parting, first, second, [s for s in common if s >= start])
     return RunComparison(difference, parting)
@@ -56,7 +57,7 @@ def _measure(parting: Parting, first: str, second: str, steps: Sequence[int]) ->
     if step is None:
         return parting
     found = {x.name: x for x in measure_arrays(a.arrays(step, "state."), b.arrays(step, "state."))}
-    if parting.state_step is None:  # records without digests: their checkpoints say it
+    if parting.last_state is None and found:  # no digests: the checkpoints say which arrays differ
         return dataclasses.replace(
             parting, state_step=step, arrays=tuple(found.values()), measured_at=step
         )

@@ -43,6 +43,7 @@ def judge_span(
       kept: the arrays of the checkpoint at the end; None where it is not intact.
       exact: whether the bits must be the same.
     """
+    apart = 0.0
     differ: list[Discrepancy] = []
     beyond: list[Discrepancy] = []
     for step in sorted({*numbers, *found.numbers}):
@@ -50,6 +51,7 @@ def judge_span(
             text = f"says {different.name} {different.first!r}, computed again {different.second!r}"
             finding = Discrepancy("metrics.jsonl", text, step)
             differ.append(finding)
+            apart = max(apart, _relative(different.first, different.second))
             if not _is_near(different.first, different.second):
                 beyond.append(finding)
     for step, link in sorted(links.items()):
@@ -79,7 +81,7 @@ def judge_span(
     states = len(links.keys() & found.digests.keys()) + (kept is not None)
     chosen = differ if exact else beyond
     chosen.sort(key=lambda f: f.step or 0)
-    return ReplayedSpan(span, not differ, tuple(chosen[:1]), rows, states, largest)
+    return ReplayedSpan(span, not differ, tuple(chosen[:1]), rows, states, apart, largest)
 
 
 def distance(
@@ -106,6 +108,13 @@ def distance(
     if not math.isfinite(apart):
         return math.inf
     return math.sqrt(apart / way) if way else (math.inf if apart else 0.0)
+
+
+def _relative(a: float | None, b: float | None) -> float:
+    """Returns the difference over the larger of two numbers; infinite where one is absent."""
+    if a is None or b is None or not math.isfinite(a - b):
+        return math.inf
+    return abs(a - b) / max(abs(a), abs(b))
 
 
 def _is_near(a: float | None, b: float | None) -> bool:

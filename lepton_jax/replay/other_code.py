@@ -1,12 +1,10 @@
 """A run's config, trained again with the code of another commit of lepton_jax."""
 
 import dataclasses
-import io
 import json
 import os
 import subprocess
 import sys
-import tarfile
 import tempfile
 from pathlib import Path
 
@@ -29,22 +27,27 @@ def train_with_code(workdir: str, revision: str) -> str:
       WorkError: when the training fails there.
     """
     repository = _find_repository()
-    commit = _git(repository, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+    commit = _run_git(repository, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
     if not commit:
         raise UserError(
             f"--code={revision}: {repository} has no such commit; expected a branch, a tag or a "
             "commit, such as HEAD~1"
         )
-    name = commit.decode().strip()[:10]
+    name = commit[:10]
     out = f"{workdir.rstrip('/')}-at-{name}"
     say(f"training the config of {workdir} with the code of {name} in {out}")
     with tempfile.TemporaryDirectory() as folder:
-        archive = _git(repository, "archive", "--format=tar", name)
-        with tarfile.open(fileobj=io.BytesIO(archive)) as tree:
-            tree.extractall(folder, filter="data")
-        file = Path(folder, "config.json")
-        file.write_text(json.dumps(without_defaults(workdir)))
-        _train(folder, file, out)
+        # A work tree and no archive: the run's provenance then names the commit.
+        tree = os.path.join(folder, "lepton_jax")
+        done = _run_git(repository, "worktree", "add", "--quiet", "--detach", tree, name)
+        if done is None:
+            raise WorkError(f"--code={revision}: git could not check {name} out into {tree}")
+        try:
+            file = Path(folder, "config.json")
+            file.write_text(json.dumps(without_defaults(workdir)))
+            _train(tree, file, out)
+        finally:
+            _run_git(repository, "worktree", "remove", "--force", tree)
     return out
 
 
@@ -80,18 +83,20 @@ def _train(folder: str, config: Path, workdir: str) -> None:
 
 
 def _find_repository() -> str:
-    found = _git(os.path.dirname(os.path.abspath(__file__)), "rev-parse", "--show-toplevel")
+    found = _run_git(os.path.dirname(os.path.abspath(__file__)), "rev-parse", "--show-toplevel")
     if not found:
         raise UserError(
             "--code: this lepton_jax is in no git repository, so there is no other code of it here"
         )
-    return found.decode().strip()
+    return found
 
 
-def _git(folder: str, *arguments: str) -> bytes:
-    """Returns what git prints; nothing where it fails."""
+def _run_git(folder: str, *arguments: str) -> str | None:
+    """Returns what git prints; None where it fails."""
     try:
-        done = subprocess.run(["git", "-C", folder, *arguments], capture_output=True, check=False)
+        done = subprocess.run(
+            ["git", "-C", folder, *arguments], capture_output=True, check=False, text=True
+        )
     except OSError:
-        return b""
-    return done.stdout if done.returncode == 0 else b""
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

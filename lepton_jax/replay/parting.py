@@ -61,6 +61,8 @@ class Parting:
     """The first step whose saved states differ."""
     arrays: tuple[DifferentArray, ...]
     """The arrays of those states that differ."""
+    last_state: int | None
+    """The last step of which both records have a digest of the state."""
     measured_at: int | None = None
     """The step of the checkpoints by which the differences of arrays are measured."""
 
@@ -90,6 +92,8 @@ class Parting:
             if self.measured_at not in (None, self.state_step):
                 head += f", measured at step {self.measured_at:,}"
             lines += _listed(head, self.arrays)
+        elif self.last_state is not None:
+            lines.append(f"  the saved states are the same, up to step {self.last_state:,}")
         return "\n".join(lines)
 
 
@@ -125,7 +129,9 @@ def find_parting(first: Record, second: Record) -> Parting:
     if state_step is not None:
         names = different_arrays(links_a[state_step].leaves, links_b[state_step].leaves)
         arrays = tuple(DifferentArray(name) for name in names)
-    return Parting(compared, same[-1] if same else None, row_step, numbers, state_step, arrays)
+    last = state_steps[-1] if state_steps else None
+    until = same[-1] if same else None
+    return Parting(compared, until, row_step, numbers, state_step, arrays, last)
 
 
 def numbers_by_step(rows: Sequence[Row]) -> dict[int, dict[str, float]]:

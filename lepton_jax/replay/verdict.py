@@ -37,8 +37,10 @@ class ReplayedSpan:
     """Numbers of metrics.jsonl that were compared."""
     states: int
     """States that were compared: by their digests, and the checkpoint at the end."""
-    largest: float = 0.0
-    """The largest difference of the end's arrays, over the way that they went in the span."""
+    apart: float = 0.0
+    """The largest difference of two numbers, over the larger one."""
+    arrays_apart: float = 0.0
+    """The difference of the end's arrays, over the way that they went in the span."""
     skipped: str = ""
     """Why it could not be computed; '' where it was."""
 
@@ -49,7 +51,8 @@ class ReplayedSpan:
         if self.equal:
             return f"{self.span}: {compared}, the same to the bit"
         if not self.findings:
-            return f"{self.span}: {compared}, within the tolerance (arrays {self.largest:.1e})"
+            largest = f"numbers by {self.apart:.1e}, arrays by {self.arrays_apart:.1e}"
+            return f"{self.span}: {compared}, within the tolerance ({largest})"
         return f"{self.span}: {compared}, DIFFERENT"
 
 

@@ -15,7 +15,8 @@ shows what was changed after it was written. Whoever writes a chain of false sta
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from lepton_jax.errors import WorkError
@@ -39,14 +40,14 @@ class StateLink:
     leaves: Mapping[str, str]
     link: str
 
-    @property
+    @cached_property
     def line(self) -> bytes:
         """The line, with its newline."""
-        return json.dumps(asdict(self)).encode() + b"\n"
+        return json.dumps(vars(self)).encode() + b"\n"
 
     def follows(self, before: str) -> bool:
         """Tells whether `link` is that of this line after the link `before`."""
-        return self.link == _link(before, asdict(self))
+        return self.link == _link(before, json.loads(self.line))
 
 
 def combine_digests(leaves: Mapping[str, str]) -> str:

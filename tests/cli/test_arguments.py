@@ -218,13 +218,14 @@ NUMBERS = {
     "generate": ("tokens", "temperature", "top_k", "top_p", "seed"),
     "plan": ("price",),
     "predict": ("examples",),
+    "replay": ("spans", "seed"),
     "reproduce": ("workers",),
     "submit": ("nodes", "tasks_per_node", "cpus_per_task", "slices", "time"),
     "train": ("processes", "num_processes"),
 }
 NEEDED = {
     "ablate": {"workdir": "w"}, "augment": {"config": GOOD}, "debug": {"workdir": "w"},
-    "plan": {"config": GOOD}, "reproduce": {"experiment": "e.py"},
+    "plan": {"config": GOOD}, "replay": {"workdir": "w"}, "reproduce": {"experiment": "e.py"},
     "submit": {"command": ["train"], "executor": "gke"},
     "train": {"config": GOOD, "workdir": "w"},
 }  # fmt: skip

@@ -59,3 +59,11 @@ def test_one_workdir_needs_code_to_be_compared_with(runs: tuple[str, str]):
         lepton_jax.compare([runs[0]])
     with pytest.raises(UserError, match="has no such commit; expected a branch, a tag or a commit"):
         lepton_jax.compare([runs[0]], code="no-such-branch")
+
+
+@pytest.mark.slow
+def test_the_code_of_another_commit_trains_the_same_config(runs: tuple[str, str]):
+    found = lepton_jax.compare([runs[0]], code="HEAD")
+    assert not found.difference.config
+    assert found.parting.last_state == 400
+    assert "harness_code" in {value.name for value in found.difference.provenance}
