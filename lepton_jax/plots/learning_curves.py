@@ -52,6 +52,8 @@ class Marks:
     """The results of `test`: those that are numbers and have a panel are drawn."""
     steps_per_epoch: float | None = None
     """None: without epochs."""
+    not_finite: int | None = None
+    """The step at which the run failed, as its numbers were not finite."""
 
 
 def mark_checkpoint(record: Record, train_examples: int | None = None) -> Marks:
@@ -91,9 +93,10 @@ def compose_learning_curves(rows: Sequence[Row], marks: Marks = Marks()) -> "Fig
 
     curves, repeated = _leave_out_repeated(_read_curves(rows))
     last = max((c[0].max() for splits in curves.values() for c in splits.values()), default=0)
+    last = max(last, marks.not_finite or 0)
     epoch = marks.steps_per_epoch
     epochs = epoch if epoch and last >= epoch else None
-    columns = min(_COLUMNS, max(1, len(curves)))
+    columns = 2 if len(curves) == 4 else min(_COLUMNS, max(1, len(curves)))
     colours = _colours(curves)
     figure = Figure()
     panels = []
@@ -148,7 +151,7 @@ def _leave_out_repeated(curves: Curves) -> tuple[Curves, dict[str, list[str]]]:
     kept: Curves = {}
     repeated: dict[str, list[str]] = {}
     for metric, splits in curves.items():
-        same = (other for other in kept if _repeats(splits, kept[other]))
+        same = (other for other in kept if _repeats(splits, kept[other], other))
         if (other := next(same, None)) is None:
             kept[metric] = splits
         else:
@@ -156,7 +159,11 @@ def _leave_out_repeated(curves: Curves) -> tuple[Curves, dict[str, list[str]]]:
     return kept, repeated
 
 
-def _repeats(splits: Mapping[str, np.ndarray], others: Mapping[str, np.ndarray]) -> bool:
+def _repeats(
+    splits: Mapping[str, np.ndarray], others: Mapping[str, np.ndarray], other_metric: str
+) -> bool:
+    """Tells whether curves, drawn in the panel of others, could hardly be told from these."""
+    log = _fits_log(other_metric, np.concatenate([values for _, values in others.values()]))
     for split, (steps, values) in splits.items():
         if split not in others or not np.array_equal(steps, others[split][0]):
             return False
@@ -164,7 +171,10 @@ def _repeats(splits: Mapping[str, np.ndarray], others: Mapping[str, np.ndarray])
         finite = np.isfinite(other)
         if not np.array_equal(np.isfinite(values), finite) or not finite.any():
             return False
-        near = np.abs(values - other)[finite] <= _SAME * np.ptp(other[finite])
+        values, other = values[finite], other[finite]
+        if log:
+            values, other = np.log(np.maximum(values, 1e-300)), np.log(other)
+        near = np.abs(values - other) <= _SAME * np.ptp(other)
         if near.mean() < _SAME_POINTS:
             return False
     return True
@@ -225,19 +235,26 @@ def _scale_values(axes: "Axes", metric: str, values: np.ndarray) -> None:
         axes.set_yticks([])
         return
     low, high = values.min(), values.max()
-    level = usual_mode(metric) == "max" or metric == "learning_rate"
-    if not level and low > 0 and high / low >= _FIT_LOG:
+    if _fits_log(metric, values):
         axes.set_yscale("log")
-        few = high / low < 300
+        few = high / low < 1000
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 3) if few else (1,), numticks=7))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}".replace("e-0", "e−")))
         axes.yaxis.set_minor_formatter(NullFormatter())
         return
-    locator = MaxNLocator(5, steps=[1, 2, 5, 10])
+    locator = MaxNLocator(5, steps=[1, 2, 5, 10], min_n_ticks=3)
     axes.yaxis.set_major_locator(locator)
     ticks = locator.tick_values(*axes.get_ylim())
     axes.yaxis.set_major_formatter(
         FuncFormatter(lambda v, _: format_tick(v, ticks[1] - ticks[0], max(abs(low), abs(high))))
+    )
+
+
+def _fits_log(metric: str, values: np.ndarray) -> bool:
+    values = values[np.isfinite(values)]
+    level = usual_mode(metric) == "max" or metric == "learning_rate"
+    return bool(
+        not level and len(values) and values.min() > 0 and values.max() / values.min() >= _FIT_LOG
     )
 
 
@@ -246,7 +263,7 @@ def format_tick(value: float, apart: float, largest: float) -> str:
     if abs(value) < apart / 1e6:
         return "0"
     last = floor(log10(apart) + 1e-9)
-    if 1e-3 <= largest < 1e8:
+    if (largest >= 1e-3 or last >= -4) and largest < 1e8:
         text = f"{value:,.{max(0, -last)}f}"
     else:
         digits, _, power = f"{value:.{max(0, floor(log10(abs(value))) - last)}e}".partition("e")
@@ -259,6 +276,8 @@ def _mark_checkpoint(
 ) -> None:
     """Marks the measured checkpoint, and writes its numbers and the metric's name above."""
     step, numbers = marks.step, list[tuple[str, float, str]]()
+    if marks.not_finite is not None:
+        axes.axvline(marks.not_finite, color=WRONG, linewidth=1.4, zorder=1)
     if step is not None:
         axes.axvline(step, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
         result = (marks.test or {}).get(metric)
@@ -352,6 +371,8 @@ def _write_legend(figure: "Figure", colours: Mapping[str, str], marks: Marks) ->
             words.append((f"◆ its {marks.best}", SPLITS.get(marks.best.rpartition("/")[0], INK)))
         if marks.test:
             words.append(("● on test", SPLITS["test"]))
+    if marks.not_finite is not None:
+        words.append((f"│ step {marks.not_finite:,}: not finite", WRONG))
     width, height = figure.get_size_inches()
     x, y = _MARGIN, 0.0
     placed = []
@@ -368,5 +389,5 @@ def _write_legend(figure: "Figure", colours: Mapping[str, str], marks: Marks) ->
         )
     figure.set_figheight(height + y)
     for x, down, text, colour in placed:
-        figure.text(x / width, 1 - (0.1 + down) / (height + y), text, color=colour, size=_SMALL,
-                    va="top", family=list(find_fonts()), parse_math=False)  # fmt: skip
+        figure.text(x / width, 1 - (0.22 + down) / (height + y), text, color=colour, size=_SMALL,
+                    va="baseline", family=list(find_fonts()), parse_math=False)  # fmt: skip

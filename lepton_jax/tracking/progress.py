@@ -3,7 +3,8 @@
     ━━━━━━━╸────── step   488/1,219  0:14 left  train/loss 0.1931  valid/loss 0.0475 (best 0.0469 at
     451)  epoch 12.0/30  train/accuracy 0.9481  1,708 examples/s  lr 0.00098
 
-On a terminal as much of it is shown as fits; `live_line.py` says where it is drawn.
+On a terminal as much of it is shown as fits: the rate falls away first, then the epoch, the best so
+far, the speed, and the metrics from the last to the first. `live_line.py` says where it is drawn.
 """
 
 import math
@@ -30,8 +31,12 @@ LONG = 1.0
 """Seconds of an evaluation or a save from which on the line says that one is on its way."""
 NARROWEST, LEAST = 4, 8
 """Columns of the bar: below the first there is none, and metrics leave it the second."""
+BAR_SHARE = 16
+"""How often a bar that is not narrower fits into the columns."""
 
 RATE = "train/learning_rate"
+_METRICS, _SPEED, _BEST, _EPOCH, _RATE = 1, 100, 101, 102, 103
+"""When parts of the line fall away: the last of these first, and the first metric last."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,17 @@ class OneOfSeveral:
     """Which these are: `trials 9-16/48`."""
     left_of_all: Callable[[float], float]
     """Given the seconds left of these, returns those left of all."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some words of the line."""
+
+    text: str
+    falls: int = 0
+    """The higher, the sooner it falls away; 0: it never does."""
+    gap: str = "  "
+    """What stands between it and the part before it."""
 
 
 class Progress:
@@ -176,13 +192,13 @@ class Progress:
     def line(self, columns: int | None) -> Text:
         """Makes the line: all of it, or what fits into so many columns, with a bar."""
         parts = self._parts()
+        text = _join_parts(parts)
         if columns is None:
-            return Text("  ".join(parts))
-        widest, shown = max(columns // 10, LEAST), 2 + bool(self._among)
-        lengths = [len(part) + 2 for part in parts]
-        while shown < len(parts) and widest + 1 + sum(lengths[: shown + 1]) - 2 <= columns:
-            shown += 1
-        text = "  ".join(parts[:shown])
+            return Text(text)
+        widest = max(columns // BAR_SHARE, LEAST)
+        while widest + 1 + len(text) > columns and any(part.falls for part in parts):
+            parts.remove(max(parts, key=lambda part: part.falls))
+            text = _join_parts(parts)
         if len(text) > columns:
             text = " ".join(text.split())
         width = min(widest, columns - len(text) - 1)
@@ -193,41 +209,48 @@ class Progress:
             )
         return line.append(text)
 
-    def _parts(self) -> list[str]:
-        """Returns the parts of the line, the most wanted first."""
+    def _parts(self) -> list[_Part]:
+        """Returns the parts of the line in their order."""
         now = time.monotonic()
         seconds, left = self._seconds_a_step(), self._total - self._done
         total = f"{self._total:,}"
-        parts = [self._among.name] if self._among else []
-        parts.append(f"step {self._done:>{len(total)},}/{total}")
+        parts = [_Part(self._among.name)] if self._among else []
+        parts.append(_Part(f"step {self._done:>{len(total)},}/{total}"))
         if self._aside:
-            parts.append(self._aside)
+            parts.append(_Part(self._aside))
         elif self._dispatched == self._start and left and not self._marks:
-            parts.append(f"compiling {format_seconds(now - self._compiling)}")
+            parts.append(_Part(f"compiling {format_seconds(now - self._compiling)}"))
         elif self._closed or not left:
-            parts.append(f"in {format_seconds(now - self._began)}")
+            parts.append(_Part(f"in {format_seconds(now - self._began)}"))
         elif seconds:
             until = max(left * seconds - (now - self._last[0]), 0.0)
-            parts.append(f"{format_seconds(until)} left")
+            parts.append(_Part(f"{format_seconds(until)} left"))
             if self._among:
-                parts.append(f"all done {format_clock(self._among.left_of_all(until))}")
-        metrics = [self._metric(name) for name in self._show if name in self._values]
-        parts += metrics[:2]
+                clock = format_clock(self._among.left_of_all(until))
+                parts.append(_Part(f"all done {clock}", _METRICS))
+        shown = [name for name in self._show if name in self._values]
+        parts += [part for name in shown[:2] for part in self._metric(name)]
         if self._epochs:
             digits = 1 if self._epochs >= 10 else 2
             epoch = self._epochs * self._done / self._total
             whole = f"{self._epochs:.{digits}f}".rstrip("0").rstrip(".")
-            parts.append(f"epoch {epoch:.{digits}f}/{whole}")
-        parts += metrics[2:]
+            parts.append(_Part(f"epoch {epoch:.{digits}f}/{whole}", _EPOCH))
+        parts += [part for name in shown[2:] for part in self._metric(name)]
         if seconds:
-            parts.append(f"{self._batch_size / seconds:,.0f} examples/s")
+            parts.append(_Part(f"{self._batch_size / seconds:,.0f} examples/s", _SPEED))
         if RATE in self._values:
-            parts.append(f"lr {self._values[RATE]:.3g}")
+            parts.append(_Part(f"lr {self._values[RATE]:.3g}", _RATE))
         return parts
 
-    def _metric(self, name: str) -> str:
-        text = f"{name} {format_metric(self._values[name])}"
-        if self._best is None or name != self._best.metric or self._best_value is None:
-            return text
-        value, step = self._best_value
-        return f"{text} (best {format_metric(value)} at {step:,})"
+    def _metric(self, name: str) -> Iterator[_Part]:
+        """Yields a metric, and what it was at its best."""
+        falls = _METRICS + self._show.index(name)
+        yield _Part(f"{name} {format_metric(self._values[name])}", falls)
+        if self._best and name == self._best.metric and self._best_value:
+            value, step = self._best_value
+            yield _Part(f"(best {format_metric(value)} at {step:,})", _BEST, gap=" ")
+
+
+def _join_parts(parts: Sequence[_Part]) -> str:
+    rest = "".join(part.gap + part.text for part in parts[1:])
+    return parts[0].text + rest

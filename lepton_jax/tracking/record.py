@@ -179,8 +179,8 @@ class Record:
         cure = "Remove it: the run then counts as killed, and goes on from its checkpoint"
         return self._optional("status.json", cure, state=End, step=int, rows=int | None)
 
-    def rows(self) -> list[Row]:
-        """Returns what was logged, in order: `{"step": 50, "train/loss": 0.4}`.
+    def rows(self, holding: str = "") -> list[Row]:
+        """Returns what was logged, in order, or of that only the rows that hold a metric.
 
         Raises:
           WorkError: when they are not those that the run ended with, or a line is damaged.
@@ -191,7 +191,7 @@ class Record:
             if not same and self.status() == end:  # else a process goes on with it at this moment
                 raise self._changed(f"is not what it was when the run ended ({end['state']})")
             self._checked = True
-        return self._metrics.rows()
+        return self._metrics.rows(holding)
 
     def has_rows(self) -> bool:
         """Tells whether anything was logged, damaged or not."""

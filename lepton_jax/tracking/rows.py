@@ -25,6 +25,8 @@ class RowFile:
         self._path, self._measured = path, measured
         self._loaded: list[bytes] | None = None
         self._rows: list[Row] = []
+        self._with: dict[str, tuple[list[Row], int]] = {}
+        """The rows that hold a metric, and how many rows were searched for them."""
         self._written = 0
         self._chain = Chain()
 
@@ -38,13 +40,19 @@ class RowFile:
             self._written = -1 if data and not data.endswith(b"\n") else len(self._loaded)
         return self._loaded
 
-    def rows(self) -> list[Row]:
-        """Returns the rows.
+    def rows(self, holding: str = "") -> list[Row]:
+        """Returns the rows, or those that hold a metric: each row is searched for it once.
 
         Raises:
           WorkError: naming a line that is damaged.
         """
-        return list(self._parsed())
+        rows = self._parsed()
+        if not holding:
+            return list(rows)
+        found, searched = self._with.get(holding, ([], 0))
+        found += [row for row in rows[searched:] if holding in row]
+        self._with[holding] = found, len(rows)
+        return list(found)
 
     def digest(self) -> tuple[int, str]:
         """Returns the number of rows, and their digest in the chain."""
@@ -100,7 +108,8 @@ class RowFile:
             self._written = count
 
     def _replace(self, lines: list[bytes]) -> None:
-        self._loaded, self._rows, self._written, self._chain = lines, [], -1, Chain()
+        self._loaded, self._rows, self._with = lines, [], {}
+        self._written, self._chain = -1, Chain()
 
     def _parsed(self) -> list[Row]:
         lines = self.lines

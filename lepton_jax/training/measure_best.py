@@ -30,9 +30,10 @@ def measure_best(
 
     Returns the step of the best checkpoint.
     """
-    best, rows = built.program.config.best, record.rows()
+    best = built.program.config.best
+    rows = record.rows(best.metric)
     step = best_step(best, rows, checkpoints.steps()) or int(state.step)
-    if any(best.metric in row for row in rows) and not best_step(best, rows):
+    if rows and not best_step(best, rows):
         tell(f"warning: {best.metric} was never finite; step {step} stands for the best")
     measured = processes.share("read", record.measured_step)
     if measured not in (None, step):

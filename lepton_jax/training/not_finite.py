@@ -1,30 +1,40 @@
 """What is said of a run whose numbers were not finite."""
 
+from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lepton_jax.cluster.processes import Processes
 from lepton_jax.console import format_command
-from lepton_jax.data.dataset import Dataset
+from lepton_jax.errors import UserError, WorkError
+from lepton_jax.plots.learning_curves import draw_learning_curves, mark_checkpoint
+from lepton_jax.tracking.record import Record
+from lepton_jax.training.build import BuiltRun
 from lepton_jax.training.checkpoints import Checkpoints
 from lepton_jax.training.feed import build_batch
-from lepton_jax.training.layout import Layout
 from lepton_jax.training.loop import NotFinite
 from lepton_jax.training.state import State
 from lepton_jax.trees import flatten_tree
 
 
 def explain_not_finite(
-    error: NotFinite, layout: Layout, data: Dataset, workdir: str, checkpoints: Checkpoints
+    error: NotFinite,
+    built: BuiltRun,
+    record: Record,
+    checkpoints: Checkpoints,
+    processes: Processes,
 ) -> str:
-    """Takes the bad step once more, unguarded, and says where the numbers broke.
+    """Takes the bad step once more, unguarded, and says where the numbers broke. The first process
+    draws the learning curves up to there.
 
     Every process of a run must call it.
     """
-    program, step = layout.program, error.step
-    batch = build_batch(layout, data.splits["train"], step)
+    program, layout, step = built.program, built.layout, error.step
+    workdir = record.workdir
+    batch = build_batch(layout, built.data.splits["train"], step)
 
     def find_finite(state: State, batch: Any) -> Any:
         learner, values = program.training.update(state, batch)
@@ -37,17 +47,33 @@ def explain_not_finite(
     steps = checkpoints.steps()
     norm = means.get("grad_norm", float("nan"))
     broken = [name for name, mean in means.items() if not np.isfinite(mean)]
+    drawn = processes.first and _draw_curves(record, len(built.data.splits["train"]), step)
     return (
         f"the numbers of step {step} are not finite: loss {means['loss']:.4g}, learning rate "
         f"{means['learning_rate']:.4g}, gradient norm {norm:.4g}; "
         + (f"{len(bad)} arrays break, by name {bad[0]} first" if bad else _describe(broken))
         + f". The record is in {workdir}"
         + (f", its last checkpoint is step {steps[-1]}" if steps else "")
+        + ("; curves.png there shows the steps before" if drawn else "")
         + ".\nWhat often helps, in another --workdir: a lower optimizer.learning_rate, a longer "
         "schedule.warmup, optimizer.clip_norm=1.0.\n"
         "To see whether the data, a layer or the update caused it: "
         + format_command("debug", workdir=workdir, step=step)
     )
+
+
+def _draw_curves(record: Record, train_examples: int, step: int) -> bool:
+    """Draws the curves up to a bad step; returns whether there was something to draw, and a place
+    to write it to: else the reason of the failure is all that counts.
+    """
+    if not record.rows():
+        return False
+    try:
+        marks = replace(mark_checkpoint(record, train_examples), not_finite=step)
+        draw_learning_curves(record.rows(), record.path("curves.png"), marks)
+    except (UserError, WorkError):
+        return False
+    return True
 
 
 def _describe(broken: list[str]) -> str:

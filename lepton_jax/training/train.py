@@ -155,7 +155,7 @@ class _Run:
         total = program.durations.total_steps
         if restarted:
             record.resume(first, config.to_json(), facts, checkpoints.basis(first))
-        ended = early_stop(config, record.rows(), total)
+        ended = early_stop(config, record.rows(config.best.metric), total)
         steps = range(first, first if ended else min(total, until or total))
         every = loop.Every.of_config(config, program.durations.period)
         self._open_displays(first, min(total, until or total))
@@ -168,22 +168,21 @@ class _Run:
                         feed, state, sums, self.layout.empty_sums(), steps, every, self
                     )
             except loop.NotFinite as e:
-                workdir = record.workdir
-                reason = explain_not_finite(e, self.layout, self.data, workdir, checkpoints)
+                reason = explain_not_finite(e, self.built, record, checkpoints, processes)
                 raise WorkError(reason) from None
             finally:
                 feed.close()
                 record.flush()
                 checkpoints.wait()
             step = int(state.step)
-            ended = early_stop(config, record.rows(), total)
+            ended = early_stop(config, record.rows(config.best.metric), total)
             if ended or step == total:
                 alone, tell = not self.among, self._say
                 tested = measure_best(
                     self.built, record, checkpoints, processes, state, tell, alone=alone
                 )
                 record.write_results("checkpoint", describe_checkpoint(config, tested, ended))
-            best = find_best(config.best, record.rows(), checkpoints.steps())
+            best = find_best(config.best, record.rows(config.best.metric), checkpoints.steps())
             checkpoints.close()
             done: End = "finished" if ended or step == total else "stopped"
             record.end(done, step, str(ended or ""))
@@ -206,9 +205,10 @@ class _Run:
             values = self.evaluations.during(state)
         if values:
             self._log(step, values)
-        rows, total = self.record.rows(), self.program.durations.total_steps
-        best = best_step(self.config.best, rows) == step
-        return loop.AfterEvaluation(best, early_stop(self.config, rows, total) is not None)
+        best, total = self.config.best, self.program.durations.total_steps
+        rows = self.record.rows(best.metric)
+        ended = early_stop(self.config, rows, total) is not None
+        return loop.AfterEvaluation(best_step(best, rows) == step, ended)
 
     def save_checkpoint(self, step: int, state: State, sums: Totals) -> None:
         """Starts saving a checkpoint. Raises `NotFinite` rather than save a frozen state."""
@@ -261,7 +261,7 @@ class _Run:
         self.views(step, values)
 
     def _steps_to_keep(self, steps: list[int]) -> set[int]:
-        return select_steps(self.program, self.record.rows(), steps)
+        return select_steps(self.program, self.record.rows(self.config.best.metric), steps)
 
     def _explain_loss(self) -> str:
         """Says what is left of the run when one of its processes is lost."""

@@ -95,6 +95,13 @@ def test_axes_of_logarithms_are_for_what_falls_by_far():
     assert scales == dict(loss="log", accuracy="linear", elbo="linear", grad_norm="linear")
 
 
+def test_a_loss_that_breaks_out_leaves_no_other_panel_out():
+    loss = [2.0 - i / 50 for i in range(20)] + [700.0]
+    accuracy = [0.1 + i / 50 for i in range(20)] + [0.1]
+    figure = compose_learning_curves(rows_of(train__loss=loss, train__accuracy=accuracy))
+    assert [axes.get_label() for axes in figure.axes] == ["loss", "accuracy"]
+
+
 def test_many_points_become_a_band_and_its_mean():
     rng = np.random.default_rng(0)
     loss = 5 + rng.normal(size=12_000)
@@ -114,6 +121,9 @@ def test_numbers_that_are_not_finite_are_said():
     words = " ".join(read_words(compose_learning_curves(rows)).texts)
     assert "train: 2 of 4 not finite,\nthe first at step 3" in words
     assert "valid: 4 of 4 not finite" in words
+    figure = compose_learning_curves(rows_of(train__loss=[3.0, 2.0]), Marks(not_finite=7))
+    assert "│ step 7: not finite" in read_words(figure).texts
+    assert figure.axes[0].get_xlim()[1] > 7
     assert "no metric was recorded" in read_words(compose_learning_curves([]))
 
 

@@ -128,6 +128,20 @@ def test_rewound_and_logged_again_gives_the_same_bytes(tmp_path):
     assert metrics(tmp_path / "cut") == whole
 
 
+def test_the_rows_of_a_metric_follow_what_is_logged_and_rewound(tmp_path):
+    record = Record.create(tmp_path, CONFIG, {})
+    for step in [*range(1, 8), None, *range(4, 9)]:
+        if step is None:
+            record.rewind(3)
+        else:
+            record.log(step, {"train/loss": step / 7})
+            record.log(step, {"valid/loss": 1 / step})
+        for name in ("valid/loss", "train/loss", "test/loss"):
+            assert record.rows(name) == [row for row in record.rows() if name in row]
+    record.close()
+    assert [row["step"] for row in Record.open(tmp_path).rows("valid/loss")] == list(range(1, 9))
+
+
 def test_a_restart_is_noted_and_is_running_again(tmp_path):
     record = Record.create(tmp_path, CONFIG, {"visible_cpus": 8})
     record.log(1, values(1))

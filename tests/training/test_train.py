@@ -111,6 +111,8 @@ def test_numbers_that_are_not_finite_stop_the_run_and_spare_the_checkpoints(reci
     )
     with pytest.raises(WorkError, match=r"the numbers of step \d+ are not finite") as e:
         train(config, tmp_path)
+    assert "; curves.png there shows the steps before" in str(e.value)
+    assert (tmp_path / "curves.png").exists()
     assert "learning rate" in str(e.value)
     assert "arrays break, by name " in str(e.value)
     for step in Checkpoints(str(tmp_path)).steps():

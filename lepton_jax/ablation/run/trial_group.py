@@ -246,14 +246,15 @@ class TrialGroup:
     def _find_early_stops(self) -> None:
         """Finds the lanes whose trials have come to an early end by their rows."""
         total = self._program.durations.total_steps
-        self._ended_early: dict[int, EarlyStop] = {
-            i: ended
-            for i, record in self._records.items()
-            if (ended := early_stop(self._trials[i][0], record.rows(), total))
-        }
+        self._ended_early: dict[int, EarlyStop] = {}
+        for i, record in self._records.items():
+            config = self._trials[i][0]
+            if ended := early_stop(config, record.rows(config.best.metric), total):
+                self._ended_early[i] = ended
 
     def _best_step(self, i: int) -> int | None:
-        return best_step(self._trials[i][0].best, self._records[i].rows())
+        best = self._trials[i][0].best
+        return best_step(best, self._records[i].rows(best.metric))
 
     def _basis(self, i: int, step: int) -> Basis | None:
         """Returns what a checkpoint of a lane stands on; None where its trial has ended."""
