@@ -13,13 +13,18 @@ if TYPE_CHECKING:
 
 @command
 def compare(
-    inputs: Sequence[str] = (), *, code: str = "", format: TableFormat = "table"
+    inputs: Sequence[str] = (),
+    *,
+    code: str = "",
+    exact: bool = False,
+    format: TableFormat = "table",
 ) -> "RunComparison":
     """Compares two runs: what differs in config, code, data and software, and where they part.
 
     DIR DIR                         two workdirs
     --code=REV                      with one workdir: trains its config with the code of this commit
                                     of lepton_jax, beside it, and compares the two runs
+    --exact                         computes both again where they part, and names the very step
     --format=table                  or csv, markdown, latex, json
 
     It names the first step at which their numbers differ, the first arrays of the state that do,
@@ -28,6 +33,7 @@ def compare(
 
     Examples:
       python launch.py compare runs/digits runs/sgd
+      python launch.py compare runs/digits runs/sgd --exact
       python launch.py compare runs/digits --code=HEAD~1
     """
     expected = "a workdir" if code else "two workdirs"
@@ -47,4 +53,4 @@ def compare(
         workdirs.append(train_with_code(workdirs[0], code))
     from lepton_jax.replay.compare import compare_workdirs
 
-    return compare_workdirs(workdirs[0], workdirs[1], format=format)
+    return compare_workdirs(workdirs[0], workdirs[1], exact=exact, format=format)

@@ -29,8 +29,10 @@ class RunComparison:
     __repr__ = __str__
 
 
-def compare_workdirs(first: str, second: str, *, format: TableFormat = "table") -> RunComparison:
-    """Compares the records in two workdirs.
+def compare_workdirs(
+    first: str, second: str, *, exact: bool = False, format: TableFormat = "table"
+) -> RunComparison:
+    """Compares the records in two workdirs. `exact`: as `find_exact_step`.
 
     Raises:
       UserError: when one of them holds no run.
@@ -39,6 +41,10 @@ def compare_workdirs(first: str, second: str, *, format: TableFormat = "table") 
     a, b = Record.open(first), Record.open(second)
     difference = compare_runs(first, second, format=format)
     parting = find_parting(a, b)
+    if exact:
+        from lepton_jax.replay.exact import find_exact_step
+
+        return RunComparison(difference, find_exact_step(first, second, parting))
     start = parting.step if parting.state_step is None else parting.state_step
     equal_states = parting.state_step is None and parting.last_state is not None
     if start is not None and not equal_states:

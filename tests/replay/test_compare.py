@@ -48,6 +48,13 @@ def test_two_runs_part_where_their_rates_do(runs: tuple[str, str]):
     assert "schedule.name" in str(found)
 
 
+def test_the_very_step_is_found_by_computing_both_again(runs: tuple[str, str]):
+    found = lepton_jax.compare(list(runs), exact=True).parting
+    assert (found.same_until, found.state_step, found.row_step) == (300, 301, 350)
+    assert {array.name.split(".")[0] for array in found.arrays} == {"learner"}
+    assert all(array.relative for array in found.arrays)
+
+
 def test_a_run_does_not_part_from_itself(runs: tuple[str, str]):
     found = lepton_jax.compare([runs[0], runs[0]])
     assert found.parting.step is None
