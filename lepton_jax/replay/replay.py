@@ -117,16 +117,17 @@ class _Replay:
 
     def _replay(self, span: Span) -> ReplayedSpan:
         starts = self._found.starts()
-        configs = _configs_within(starts, span)
-        if len(configs) > 1:
-            reason = "its config was changed on the way: a checkpoint at that step is gone"
-            return ReplayedSpan(span, False, (), 0, 0, skipped=reason)
         replayer = self._replayer(self._found.config_of(span.end))
         links = {s: x for s, x in self._links.items() if span.start < s <= span.end}
         recorded = {s: dict(x) for s, x in self._numbers.items() if span.start < s <= span.end}
         restarts = [s["step"] for s in starts if span.start < s["step"] < span.end]
         cuts = [s for s in restarts if has_training(recorded.get(s, {})) and not replayer.logs(s)]
-        computed = replayer.compute(span, sorted(links), cuts)
+        try:
+            computed = replayer.compute(span, sorted(links), cuts)
+        except UserError as e:
+            if span.start:
+                raise
+            return ReplayedSpan(span, False, (), 0, 0, skipped=str(e))  # no weights of `init_from`
         _drop_what_only_an_end_gives(replayer, span.end, recorded, computed.numbers)
         logged = has_training(self._numbers.get(span.start, {}))
         if computed.began_without_sums and not logged and not replayer.logs(span.start):
@@ -137,7 +138,11 @@ class _Replay:
             changes.append("the run was computed in lanes, together with others")
         self._elsewhere += changes
         kept = self._arrays[span.end]
-        return judge_span(span, recorded, links, kept, computed, exact=not changes)
+        judged = judge_span(span, recorded, links, kept, computed, exact=not changes)
+        if judged.findings and len(_configs_within(starts, span)) > 1:  # `--longer`, `--stretch`
+            reason = "its config was changed within it, where no checkpoint is left"
+            return ReplayedSpan(span, False, (), 0, 0, skipped=reason)
+        return judged
 
     def _notes(self, every: Sequence[Span]) -> list[str]:
         """Says what of the record nothing here can prove."""

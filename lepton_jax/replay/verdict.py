@@ -120,7 +120,9 @@ class ReplayVerdict:
         return f"{len(self.spans)} of {self.all_spans} spans (--seed={self.seed})"
 
     def _strength(self) -> str:
-        if all(not s.skipped for s in self.spans) and len(self.spans) == self.all_spans:
+        if skipped := sum(bool(s.skipped) for s in self.spans):
+            return f"It holds where it was computed; {skipped} of the spans could not be."
+        if len(self.spans) == self.all_spans:
             return "It holds: every step up to the last checkpoint was computed again."
         found = 1 - (1 - 0.1) ** self.draws
         return (

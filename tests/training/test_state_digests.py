@@ -85,6 +85,7 @@ class _Recipe:
         return {}
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_has_the_states_of_one_left_alone(recipe, tmp_path: Path):
     lepton_jax.train(recipe(train_for="40 steps"), str(tmp_path / "whole"))
     stop(recipe(train_for="40 steps"), tmp_path / "cut", until=20)
