@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-SOFTWARE = ("jax", "jaxlib", "flax", "optax", "numpy", "ml_dtypes", "ml-dtypes")
+SOFTWARE = ("flax", "optax", "numpy", "ml_dtypes")
 """Packages whose version can change bits; so can those whose names begin with `jax` or `nvidia`."""
 BY_VALUE = {"python": "Python", "visible_cpus": "CPUs", "processor": "processor", "host": "machine"}
 
@@ -13,21 +13,26 @@ def list_changes(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
     The name of the machine stands for its processor in records that do not say that.
     """
-    changes = []
     names = dict(BY_VALUE)
     names.pop("host" if was.get("processor") else "processor")
-    for key, name in names.items():
-        if was.get(key) != now.get(key):
-            changes.append(f"{name} {was.get(key)} -> {now.get(key)}")
-    for key in ("devices", "variables"):
-        if (was.get(key) or {}) != (now.get(key) or {}):
-            changes.append(f"{key} {was.get(key)} -> {now.get(key)}")
-    old, new = _software(was), _software(now)
-    for name in sorted({*old, *new}):
-        if old.get(name) != new.get(name):
-            changes.append(f"{name} {old.get(name)} -> {new.get(name)}")
-    if any(was.get(key) != now.get(key) for key in ("code", "harness_code")):
-        changes.append("the code is another")
+    changes = [
+        f"{name} {was.get(key)} -> {now.get(key)}"
+        for key, name in names.items()
+        if was.get(key) != now.get(key)
+    ]
+    if was.get("devices") != now.get("devices"):
+        changes.append(f"devices {_devices(was)} -> {_devices(now)}")
+    for old, new in ((_variables(was), _variables(now)), (_software(was), _software(now))):
+        changes += [
+            f"{name} {old.get(name, '(none)')} -> {new.get(name, '(none)')}"
+            for name in sorted({*old, *new})
+            if old.get(name) != new.get(name)
+        ]
+    by_digest = ("package",) if was.get("package") else ("code", "harness_code")
+    if any(was.get(key) != now.get(key) for key in by_digest):
+        changes.append("the code of lepton_jax is another")
+    own, here = was.get("components") or {}, now.get("components") or {}
+    changes += [f"{name} is another" for name in {*own, *here} if own.get(name) != here.get(name)]
     return changes
 
 
@@ -40,10 +45,24 @@ def changes_of_span(
     return list(dict.fromkeys(change for s in used for change in list_changes(s, now)))
 
 
+def _devices(provenance: Mapping[str, Any]) -> str:
+    devices = provenance.get("devices")
+    if not devices:
+        return "(unknown)"
+    count, processes = devices.get("count"), devices.get("processes")
+    return f"{count} x {devices.get('kind')}" + (
+        f" in {processes} processes" if processes != 1 else ""
+    )
+
+
+def _variables(provenance: Mapping[str, Any]) -> dict[str, str]:
+    return {name: repr(value) for name, value in (provenance.get("variables") or {}).items()}
+
+
 def _software(provenance: Mapping[str, Any]) -> dict[str, str]:
     packages = provenance.get("packages") or {}
     return {
-        name: version
+        name.replace("-", "_"): version
         for name, version in packages.items()
-        if name in SOFTWARE or name.startswith(("jax", "nvidia"))
+        if name.replace("-", "_") in SOFTWARE or name.startswith(("jax", "nvidia"))
     }

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lepton_jax.config.config import Config
+from lepton_jax.config.config import Config, find_user_modules
 from lepton_jax.console import say
 from lepton_jax.errors import UserError
 from lepton_jax.replay.conditions import changes_of_span
@@ -17,7 +17,7 @@ from lepton_jax.replay.parting import links_by_step
 from lepton_jax.replay.replayer import Replayer
 from lepton_jax.replay.spans import Span, draw_spans, list_spans
 from lepton_jax.replay.verdict import Discrepancy, ReplayedSpan, ReplayVerdict
-from lepton_jax.tracking.provenance import collect_provenance
+from lepton_jax.tracking.provenance import collect_provenance, digest_modules
 from lepton_jax.training.checkpoints import Checkpoints
 from lepton_jax.training.runtime import runtime
 from lepton_jax.training.state_digests import digest_array
@@ -112,8 +112,9 @@ class _Replay:
 
     @cached_property
     def _here(self) -> dict[str, Any]:
-        """The provenance of this process."""
-        return collect_provenance([])
+        """The provenance of this process, whose components are imported."""
+        modules = find_user_modules(self._found.config)
+        return {**collect_provenance([]), "components": digest_modules(modules)}
 
     def _replay(self, span: Span) -> ReplayedSpan:
         starts = self._found.starts()

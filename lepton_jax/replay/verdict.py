@@ -47,7 +47,7 @@ class ReplayedSpan:
     def __str__(self) -> str:
         if self.skipped:
             return f"{self.span}: not computed, as {self.skipped}"
-        compared = f"{self.rows:,} numbers and {self.states:,} states"
+        compared = f"{self.rows:,} numbers and {self.states:,} state{'s' * (self.states != 1)}"
         if self.equal:
             return f"{self.span}: {compared}, the same to the bit"
         if not self.findings:
@@ -103,7 +103,8 @@ class ReplayVerdict:
         lines = [f"Replay of {self.workdir}, {self._drawn()}:"]
         lines += [f"  {span}" for span in self.spans]
         if self.elsewhere:
-            lines.append("Not demanded to the bit here: " + "; ".join(self.elsewhere))
+            lines.append("The bits may differ here, so the tolerance holds:")
+            lines += [f"  {change}" for change in self.elsewhere]
         lines += [f"note: {note}" for note in self.notes]
         lines += _numbered(self.findings)
         if self.ok:

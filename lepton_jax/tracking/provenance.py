@@ -60,6 +60,7 @@ def collect_provenance(command: Sequence[str]) -> dict[str, Any]:
         "time": utc_timestamp(zone="Z"),
         "code": code,
         "harness_code": harness if harness != code else None,
+        "package": digest_package(),
         "python": platform.python_version(),
         "packages": package_versions(),
         "platform": platform.platform(),
@@ -91,6 +92,19 @@ def digest_modules(names: Sequence[str]) -> dict[str, str]:
         if file and os.path.isfile(file):
             digests[name] = hashlib.sha256(Path(file).read_bytes()).hexdigest()
     return digests
+
+
+@functools.cache
+def digest_package() -> str:
+    """Computes the SHA-256 of the sources of this package, by their names and contents.
+
+    Unlike a commit it stays where documentation, configs and the user's own files change.
+    """
+    sha256, package = hashlib.sha256(), Path(__file__).parent.parent
+    for path in sorted(package.rglob("*.py")):
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        sha256.update(f"{path.relative_to(package).as_posix()} {content}\n".encode())
+    return sha256.hexdigest()
 
 
 @functools.cache

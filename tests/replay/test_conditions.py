@@ -1,0 +1,54 @@
+"""What of a machine, its software and the code can change bits is named."""
+
+from typing import Any
+
+from lepton_jax.replay.conditions import changes_of_span, list_changes
+
+HERE: dict[str, Any] = {
+    "python": "3.12.1",
+    "visible_cpus": 2,
+    "processor": "A",
+    "host": "one",
+    "devices": {"kind": "cpu", "count": 1, "processes": 1},
+    "variables": {},
+    "packages": {"jax": "0.9", "requests": "2.1"},
+    "package": "a",
+    "components": {"mine": "a"},
+}
+
+
+def test_nothing_is_named_where_only_the_machines_name_is_other():
+    assert list_changes(HERE, {**HERE, "host": "two", "packages": {"jax": "0.9"}}) == []
+
+
+def test_a_record_without_a_processor_counts_by_its_machine():
+    old = {k: v for k, v in HERE.items() if k != "processor"}
+    assert list_changes(old, HERE) == []
+    assert list_changes(old, {**HERE, "host": "two"}) == ["machine one -> two"]
+
+
+def test_what_differs_is_named():
+    there = {
+        **HERE,
+        "devices": {"kind": "cpu", "count": 8, "processes": 2},
+        "variables": {"XLA_FLAGS": "--a"},
+        "packages": {"jax": "0.8"},
+        "package": "b",
+        "components": {"mine": "b"},
+    }
+    assert list_changes(there, HERE) == [
+        "devices 8 x cpu in 2 processes -> 1 x cpu",
+        "XLA_FLAGS '--a' -> (none)",
+        "jax 0.8 -> 0.9",
+        "the code of lepton_jax is another",
+        "mine is another",
+    ]
+
+
+def test_only_the_starts_that_computed_a_span_count():
+    other = {**HERE, "visible_cpus": 4}
+    starts = [{**other, "step": 0}, {**HERE, "step": 30}, {**other, "step": 60}]
+    assert changes_of_span(starts, 0, 20, HERE) == ["CPUs 4 -> 2"]
+    assert changes_of_span(starts, 20, 40, HERE) == ["CPUs 4 -> 2"]
+    assert changes_of_span(starts, 30, 60, HERE) == []
+    assert changes_of_span(starts, 60, 70, HERE) == ["CPUs 4 -> 2"]
