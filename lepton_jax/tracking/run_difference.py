@@ -69,17 +69,17 @@ class RunDifference:
             texts = {"csv": csv_text, "markdown": markdown_text, "latex": latex_text}
             return texts[self.format](table).rstrip("\n")
         width, lines = terminal_width(), list[str]()
+        names = _leave_out_common(self.first, self.second) if width else [self.first, self.second]
         for part, values in self._parts().items():
             lines += [""] if lines else []
             if not values:
                 lines.append(f"{part}: {'none' if part == 'results' else 'the same'}")
                 continue
             numbers = part == "results"
-            heads = [part, self.first, self.second, *(["difference"] if numbers else [])]
+            heads = [part, *names, *(["difference"] if numbers else [])]
             cells = [heads, *(_cells(v, numbers) for v in values)]
-            most = None if width is None else max(12, (width - 2 * len(heads)) // len(heads))
-            if most is not None:
-                cells = [[cut_text(cell, most) for cell in row] for row in cells]
+            if width is not None:
+                cells = _fit_cells(cells, width)
             lines += format_table(cells, right={1, 2, 3} if numbers else ())
         return "\n".join(lines)
 
@@ -150,6 +150,26 @@ def _origin(record: Record) -> dict[str, Any]:
     for name in NESTED:
         origin |= {f"{name}.{k}": v for k, v in (said.get(name) or {}).items()}
     return origin
+
+
+def _leave_out_common(first: str, second: str) -> list[str]:
+    """Returns two paths from the last folder that holds both: of `runs/a`, `runs/b` a and b."""
+    a, b = first.split("/"), second.split("/")
+    shared = 0
+    while shared < min(len(a), len(b)) - 1 and a[shared] == b[shared]:
+        shared += 1
+    return ["/".join(a[shared:]), "/".join(b[shared:])]
+
+
+def _fit_cells(cells: list[list[str]], width: int) -> list[list[str]]:
+    """Cuts the two columns of values to equal shares of a terminal, and the names to what is left.
+
+    The differences stay whole.
+    """
+    most = max(8, (width - 6) // len(cells[0]))
+    cells = [[row[0], *(cut_text(c, most) for c in row[1:3]), *row[3:]] for row in cells]
+    used = sum(2 + max(map(len, column)) for column in list(zip(*cells, strict=True))[1:])
+    return [[cut_text(row[0], max(8, width - used)), *row[1:]] for row in cells]
 
 
 def _cells(value: DifferentValue, numbers: bool) -> list[str]:

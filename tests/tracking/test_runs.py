@@ -12,6 +12,7 @@ from lepton_jax.errors import UserError
 from lepton_jax.io import files
 from lepton_jax.tracking.claim import claim
 from lepton_jax.tracking.record import Record
+from lepton_jax.tracking.run_difference import compare_runs
 from lepton_jax.tracking.runs import list_runs
 from lepton_jax.tracking.tags import read_tags
 
@@ -236,6 +237,21 @@ def test_rows_fit_the_terminal_and_what_differs_comes_first(folder, terminal):
     assert "a-run-with-a-name-" in rows[1]
     assert "…" in rows[1]
     assert "0.99" in rows[2]
+
+
+def test_the_difference_of_two_runs_fits_the_terminal(folder, terminal):
+    make_run(folder, "a-run-with-a-name-that-is-far-too-long-for-a-terminal/x", rate=0.3)
+    first = str(folder / "sweep/b")
+    for second in (
+        folder / "a",
+        folder / "a-run-with-a-name-that-is-far-too-long-for-a-terminal/x",
+    ):
+        difference = compare_runs(first, str(second))
+        for columns in (40, 80, 120):
+            lines = terminal(difference, columns)
+            assert max(map(len, lines)) <= columns
+            assert any("sweep/b" in line.split() for line in lines)
+            assert any("difference" in line.split() for line in lines)
 
 
 def test_what_is_piped_is_whole(folder):
