@@ -80,15 +80,15 @@ def measure_elsewhere(recipe: str) -> None:
         keys = ("train_for=100 steps", "checkpoint_every=25 steps", "log_every=5 steps")
         keys += ("evaluate_every=25 steps", "keep_last=9", "writers={}")
         flags = [f"--config.{key}" for key in keys]
-        eight = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+        four = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
         here = f"{folder}/here"
         _lepton(["train", f"--config={recipe}", f"--workdir={here}", *flags])
         _show(recipe, "here", _replay(here, {}))
         _show(recipe, "one CPU", _replay(here, {}, ["taskset", "-c", "0"]))
         spread = f"{folder}/spread"
         train = ["train", f"--config={recipe}", f"--workdir={spread}", *flags]
-        _lepton([*train, "--config.strategy.name=pmap"], eight)
-        _show(recipe, "8 devices, replayed on 1", _replay(spread, {}))
+        _lepton([*train, "--config.strategy.name=pmap"], four)
+        _show(recipe, "4 devices, replayed on 1", _replay(spread, {}))
 
 
 def _replay(workdir: str, variables: dict[str, str], before: list[str] | None = None) -> Any:

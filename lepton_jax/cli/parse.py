@@ -96,7 +96,7 @@ def _define_flags(parameters: Mapping[str, inspect.Parameter]) -> flags.FlagValu
         annotation = split_annotation(p.annotation).annotation
         if annotation is bool:
             flags.DEFINE_boolean(p.name, default, "", flag_values=values)
-        elif annotation is int:
+        elif annotation in (int, int | None):
             flags.DEFINE_integer(p.name, default, "", flag_values=values)
         elif annotation in (float, float | None):
             flags.DEFINE_float(p.name, default, "", flag_values=values)

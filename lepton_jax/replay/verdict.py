@@ -78,6 +78,11 @@ class ReplayVerdict:
         return not self.findings and any(not s.skipped for s in self.spans)
 
     @property
+    def equal(self) -> bool:
+        """Whether all that was computed is the same to the bit."""
+        return all(s.equal for s in self.spans if not s.skipped)
+
+    @property
     def first_step(self) -> int | None:
         """The first step that differs, of all findings."""
         return min((f.step for f in self.findings if f.step is not None), default=None)
@@ -94,7 +99,7 @@ class ReplayVerdict:
                 **{"workdir": self.workdir, "ok": self.ok, "first_step": self.first_step},
                 **{"findings": [asdict(f) for f in self.findings], "spans": spans},
                 **{"all_spans": self.all_spans, "draws": self.draws, "seed": self.seed},
-                **{"compared": "tolerance" if self.elsewhere else "bits"},
+                **{"compared": "bits" if self.equal or not self.elsewhere else "tolerance"},
                 **{"elsewhere": list(self.elsewhere), "notes": list(self.notes)},
             }
         )
@@ -102,7 +107,7 @@ class ReplayVerdict:
     def __str__(self) -> str:
         lines = [f"Replay of {self.workdir}, {self._drawn()}:"]
         lines += [f"  {span}" for span in self.spans]
-        if self.elsewhere:
+        if self.elsewhere and not self.equal:
             lines.append("The bits may differ here, so the tolerance holds:")
             lines += [f"  {change}" for change in self.elsewhere]
         lines += [f"note: {note}" for note in self.notes]

@@ -2,6 +2,8 @@
 
 import pytest
 
+from lepton_jax.cli.parse import parse_line
+from lepton_jax.commands import COMMANDS
 from lepton_jax.replay.spans import Span, draw_spans, list_spans
 
 SPANS = list_spans([400, 450, 500, 1000])
@@ -24,3 +26,10 @@ def test_a_seed_draws_the_same_spans_and_enough_draws_take_all():
     assert draw_spans(SPANS, 2, 7) == draw_spans(SPANS, 2, 7)
     assert len({tuple(draw_spans(SPANS, 1, seed)) for seed in range(50)}) > 1
     assert draw_spans(SPANS, 4, 0) == SPANS
+
+
+def test_the_seed_of_a_command_line_is_a_number_or_chance():
+    arguments, _ = parse_line(COMMANDS, ["replay", "--workdir=w", "--seed=7"])
+    assert arguments["seed"] == 7
+    arguments, _ = parse_line(COMMANDS, ["replay", "--workdir=w"])
+    assert arguments.get("seed") is None
