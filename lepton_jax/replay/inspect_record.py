@@ -110,9 +110,10 @@ class RecordAsFound:
                 first = _first_different(basis.lines, self.lines)
                 self._find("metrics.jsonl", damage, first)
                 return
-        before = 0
+        before, chain = 0, Chain()
         for link in self.links:
-            if Chain().digest(self.lines, link.rows) != link.metrics or len(self.lines) < link.rows:
+            cut = len(self.lines) < link.rows
+            if cut or chain.digest(self.lines, link.rows) != link.metrics:
                 text = (
                     f"is changed: a row of the steps after {before:,} up to {link.step:,} is not "
                     "what states.jsonl stands on"

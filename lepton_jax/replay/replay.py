@@ -57,7 +57,8 @@ class _Replay:
         self._numbers = self._found.numbers()
         self._links = links_by_step(self._found.links)
         self._elsewhere: list[str] = []
-        self._arrays: dict[int, dict[str, np.ndarray]] = {}
+        self._checkpoints = Checkpoints(workdir)
+        self._loaded: set[int] = set()
 
     def judge(self, count: int, seed: int) -> ReplayVerdict:
         found = self._found
@@ -75,7 +76,6 @@ class _Replay:
             with runtime(found.config.precision):
                 if self._check_data(found.config_of(drawn[0].end)):
                     drawn = sorted({every[0], *drawn})  # it shows from which step on
-                self._check_checkpoints(drawn)
                 for span in drawn:
                     say(f"computing {span} again")
                     replayed.append(self._replay(span))
@@ -102,13 +102,14 @@ class _Replay:
         self._found.findings.append(Discrepancy("data", text))
         return True
 
-    def _check_checkpoints(self, drawn: Sequence[Span]) -> None:
-        """Compares the arrays of the checkpoints that spans begin or end at with their digests."""
-        checkpoints = Checkpoints(self._workdir)
-        for step in sorted({step for span in drawn for step in span if step}):
-            self._arrays[step] = arrays = checkpoints.arrays(step, "state.")
+    def _load(self, step: int) -> dict[str, np.ndarray]:
+        """Returns the arrays of a checkpoint, compared with their digests the first time."""
+        arrays = self._checkpoints.arrays(step, "state.")
+        if step not in self._loaded:
+            self._loaded.add(step)
             digests = {name: digest_array(x) for name, x in arrays.items()}
             self._found.check_arrays(step, digests)
+        return arrays
 
     @cached_property
     def _here(self) -> dict[str, Any]:
@@ -117,6 +118,8 @@ class _Replay:
         return {**collect_provenance([]), "components": digest_modules(modules)}
 
     def _replay(self, span: Span) -> ReplayedSpan:
+        if span.start and span.start not in self._loaded:
+            self._load(span.start)
         starts = self._found.starts()
         replayer = self._replayer(self._found.config_of(span.end))
         links = {s: x for s, x in self._links.items() if span.start < s <= span.end}
@@ -138,7 +141,7 @@ class _Replay:
         if any("lanes" in row for row in self._found.record.timings()):
             changes.append("the run was computed in lanes, together with others")
         self._elsewhere += changes
-        kept = self._arrays[span.end]
+        kept = self._load(span.end)
         judged = judge_span(span, recorded, links, kept, computed, exact=not changes)
         if judged.findings and len(_configs_within(starts, span)) > 1:  # `--longer`, `--stretch`
             reason = "its config was changed within it, where no checkpoint is left"

@@ -14,7 +14,7 @@ from lepton_jax.tracking.record import Record
 from lepton_jax.tracking.run_table import format_cell
 from lepton_jax.trees import flatten_dict
 
-ORIGIN = ("python", "platform", "visible_cpus", "data_fingerprint")
+ORIGIN = ("python", "platform", "processor", "visible_cpus", "data_fingerprint")
 """What is compared of a provenance as it stands there."""
 NESTED = ("devices", "variables", "packages", "components")
 """What is compared of it by name."""
