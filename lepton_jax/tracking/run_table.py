@@ -64,8 +64,11 @@ class Runs:
         kept = [c for c in self.columns if len(self.rows) == 1 or c not in alone]
         results = [c for c in kept if c == "best" or c.startswith("test/")][:MOST_RESULTS]
         head = [c for c in ("name", "state", "tags") if c in kept]
+        if "best" in results and "best.metric" in kept and len(self._values("best.metric")) > 1:
+            results.insert(results.index("best") + 1, "best.metric")
+        keys = [c for c in self._config_keys() if c not in results]
         others = [c for c in kept if c not in (*head, *results)]
-        rest = [*results, *self._config_keys(), *others]
+        rest = [*results, *keys, *others]
         return [*head, *sorted(rest, key=lambda c: len(self._values(c)) < 2)]
 
     def _config_keys(self) -> list[str]:

@@ -29,6 +29,7 @@ def make_run(
     accuracy: float | None = None,
     end="finished",
     best="max",
+    metric="valid/accuracy",
     rate=0.1,
     commit="0123456789abcdef",
     packages=None,
@@ -36,14 +37,14 @@ def make_run(
     config = {
         "optimizer": {"name": optimizer, "learning_rate": rate},
         "seed": 3,
-        "best": {"metric": "valid/accuracy", "mode": best},
+        "best": {"metric": metric, "mode": best},
     }
     code = {"commit": commit, "diff": "changed"}
     facts = {"fingerprint": "f00d", "time": ago(7200), "code": code, "packages": packages or {}}
     record = Record.create(files.join_path(folder, name), json.dumps(config), facts)
     for step, value in ((10, 0.5), (20, 0.7), (30, 0.6)):
         record.log(step, {"train/loss": 1 / step})
-        record.log(step, {"valid/accuracy": value})
+        record.log(step, {metric: value})
     if accuracy is not None:
         record.write_results("test", {"accuracy": accuracy, "confusion": [[1]]})
     if end:
@@ -252,6 +253,12 @@ def test_the_difference_of_two_runs_fits_the_terminal(folder, terminal):
             assert max(map(len, lines)) <= columns
             assert any("sweep/b" in line.split() for line in lines)
             assert any("difference" in line.split() for line in lines)
+
+
+def test_the_metric_of_the_best_stands_beside_it_where_runs_differ_in_it(folder, terminal):
+    make_run(folder, "other", accuracy=0.9, metric="valid/f1")
+    head, *_ = terminal(list_runs(folder), 120)
+    assert head.split()[:5] == ["name", "state", "best", "best.metric", "test/accuracy"]
 
 
 def test_what_is_piped_is_whole(folder):
