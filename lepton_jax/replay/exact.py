@@ -46,10 +46,11 @@ class _Half:
 
     def __init__(self, workdir: str):
         found = RecordAsFound(workdir)
+        self._workdir = workdir
         self._precision = found.config.precision
         with runtime(self._precision):
             self._replayer = Replayer(found.record, found.config)
 
     def compute(self, span: Span, states: Sequence[int]) -> Recomputed:
         with runtime(self._precision):
-            return self._replayer.compute(span, states, ())
+            return self._replayer.compute(self._workdir, span, states, ())

@@ -127,7 +127,7 @@ class _Replay:
         restarts = [s["step"] for s in starts if span.start < s["step"] < span.end]
         cuts = [s for s in restarts if has_training(recorded.get(s, {})) and not replayer.logs(s)]
         try:
-            computed = replayer.compute(span, sorted(links), cuts)
+            computed = replayer.compute(self._workdir, span, sorted(links), cuts)
         except UserError as e:
             if span.start:
                 raise

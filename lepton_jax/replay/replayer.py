@@ -39,14 +39,15 @@ class Recomputed:
 
 
 class Replayer:
-    """The program of a record with its data, which computes spans of it again; writes nothing.
+    """A config's program with its data, which computes spans of runs again; writes nothing.
+
+    `record`: of one of these runs, whose tokenizer is used.
 
     Raises:
       UserError: when the data or a part of the user's own is not at hand.
     """
 
     def __init__(self, record: Record, config: Config):
-        self._record, self._config = record, config
         self.data = load_data(config, tokenizer=record.tokenizer_text())
         self._program = build_program(config, self.data)
         self._layout, self.notes = place_program(self._program)
@@ -65,8 +66,10 @@ class Replayer:
         """Tells whether an evaluation is due at a step, wherever a run stops."""
         return loop.is_due(step, self._every.evaluate, self._total)
 
-    def compute(self, span: Span, states: Sequence[int], cuts: Sequence[int]) -> Recomputed:
-        """Computes a span again.
+    def compute(
+        self, workdir: str, span: Span, states: Sequence[int], cuts: Sequence[int]
+    ) -> Recomputed:
+        """Computes a span of the run in `workdir` again.
 
         Args:
           states: steps whose states are wanted, as digests.
@@ -75,7 +78,7 @@ class Replayer:
         Raises:
           UserError: when the span begins with weights that are not at hand.
         """
-        tree = self._restore(span.start)
+        tree = self._restore(workdir, span.start)
         found = Recomputed(start=_on_host(tree["state"]))
         state, sums = tree["state"], tree["sums"]
         found.began_without_sums = not np.any(np.asarray(sums.values))
@@ -108,11 +111,11 @@ class Replayer:
         """Returns what is measured on the way, `{'valid/loss': 0.4}`."""
         return self._evaluations.during(state)
 
-    def _restore(self, step: int) -> dict[str, Any]:
+    def _restore(self, workdir: str, step: int) -> dict[str, Any]:
         if step == 0:
             state, _ = init_from.initial_state(self._layout)
             return {"state": state, "sums": self._layout.empty_sums()}
-        return Checkpoints(self._record.workdir).restore(step, self._layout.like)
+        return Checkpoints(workdir).restore(step, self._layout.like)
 
 
 class _Observer:
