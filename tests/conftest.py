@@ -45,7 +45,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def own_folders(tmp_path_factory: pytest.TempPathFactory, shared: Path):
-    """The suite leaves nothing in the user's cache and registry, and finds nothing there.
+    """The suite leaves nothing in the user's cache, registry and list of keys, and finds none.
 
     What one process of the suite has compiled, another reads, and so do those that tests start.
     """
@@ -53,6 +53,7 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory, shared: Path):
     home = tmp_path_factory.mktemp("home")
     patch.setenv("LEPTON_JAX_CACHE", str(home / "cache"))
     patch.setenv("LEPTON_JAX_REGISTRY", str(home / "registry"))
+    patch.setenv("LEPTON_JAX_TRUST", str(home / "trusted_keys.json"))
     patch.delenv("MLFLOW_TRACKING_URI", raising=False)
     patch.setenv("JAX_COMPILATION_CACHE_DIR", str(shared / "compiled"))
     jax.config.update("jax_compilation_cache_dir", str(shared / "compiled"))

@@ -16,8 +16,8 @@ ROOMS = [
     "version", "nearest", "errors", "console", "installation", "formats", "tables", "result",
     "trees", "io", "config", "perf", "nn", "boxes", "metrics", "answers", "models", "transforms",
     "data", "tasks", "placement", "cluster", "tracking", "reference", "evaluation",
-    "plots", "training", "debug", "replay", "plan", "serving", "export", "registry", "prediction",
-    "generation", "ablation", "notebook", "cli", "commands", "api", "__main__",
+    "plots", "training", "debug", "replay", "plan", "serving", "signing", "export", "registry",
+    "prediction", "generation", "ablation", "notebook", "cli", "commands", "api", "__main__",
 ]  # fmt: skip
 """Folders and files right below `lepton_jax/`: each imports only what stands before it."""
 
@@ -29,7 +29,7 @@ DEPTH = 14
 
 MOST_LINES = 400
 
-ONE_FILE = {"serving.loader": 600}
+ONE_FILE = {"serving.loader": 640}
 """Files that stay one for a reason: verified bundles and production run the loader from its own."""
 
 

@@ -40,6 +40,8 @@ COMMANDS = Commands(
         "from a record to a model that answers": {
             "export": "write a run's model as a self-contained bundle",
             "verify": "prove, in a clean process, that a bundle computes what it says",
+            "sign": "sign a bundle, or make a key to sign with",
+            "trust": "list, add and revoke the keys whose signatures count here",
             "register": "add a verified bundle to the registry as a new version",
             "promote": "move 'staging' or 'production' to a version that meets the gate",
             "registry": "show and change versions, aliases and gates",

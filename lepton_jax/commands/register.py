@@ -6,7 +6,7 @@ from lepton_jax.cli.arguments import command
 from lepton_jax.config.schema import PathText
 
 if TYPE_CHECKING:
-    from lepton_jax.registry.store import Version
+    from lepton_jax.registry.version import Version
 
 
 @command

@@ -15,12 +15,12 @@ def registry(
     """Shows and changes the registry: versions, aliases and gates.
 
     list                            every model, its versions and aliases
-    show --model=NAME               its gate, versions and their metrics
+    show --model=NAME               its gate, versions, their metrics and who signed them
     diff NAME/1 NAME@staging        what two versions state differently
     history --model=NAME            every decision and every move of an alias
     rollback --model=NAME --to=...  the alias back to the version it had before
     gate --model=NAME               what a version must meet to be promoted
-    gate --model=NAME --require='test/accuracy>=0.98,test/loss<=0.1'
+    gate --model=NAME --require='test/accuracy>=0.98,test/loss<=0.1,signed'
 
     Example:
       python launch.py registry list

@@ -10,17 +10,22 @@ if TYPE_CHECKING:
 
 
 @command
-def verify(bundle: PathText, *, workdir: PathText = "") -> "BundleVerdict":
+def verify(bundle: PathText, *, workdir: PathText = "", signed: bool = False) -> "BundleVerdict":
     """Proves, in a clean process, that a bundle is whole and computes what it says.
 
     --bundle=DIR                    as `export` leaves it
     --workdir=DIR                   the run it came from, where its data is to be found
+    --signed                        demands the signature of a key that `trust list` shows
 
     The verdict lies beside the manifest and names the bundle's id. Exit code 1 if it does not hold.
     Where you may not write into the bundle, --json prints the verdict.
 
-    Example:
+    A signature is checked before anything else of the bundle is read. One that is wrong, or of a
+    key that was revoked, fails without --signed too.
+
+    Examples:
       python launch.py verify --bundle=bundles/digits
+      python launch.py verify --bundle=bundles/digits --signed
     """
     from lepton_jax.cli.looks import look_for_bundle, look_for_run
 
@@ -29,4 +34,4 @@ def verify(bundle: PathText, *, workdir: PathText = "") -> "BundleVerdict":
         look_for_run(workdir)
     from lepton_jax.export.verify import verify_bundle
 
-    return verify_bundle(bundle, workdir=workdir or None)
+    return verify_bundle(bundle, workdir=workdir or None, signed=signed)

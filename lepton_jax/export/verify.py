@@ -1,5 +1,7 @@
 """Judges a bundle: intact, and answering as its exporter's model did, where the lab does not exist.
 
+Who signed the bundle is found out first, before anything else of it is parsed.
+
 The verdict is `verdict.json` in the bundle's folder. It names the bundle's id and is the one file
 that the manifest does not list, so that judging a bundle does not change it. It is a new file that
 takes the place of what is there: nothing is written through a link or into a file with two names.
@@ -28,6 +30,7 @@ from lepton_jax.installation import format_install
 from lepton_jax.io.atomic import is_leftover, replace_file
 from lepton_jax.io.timestamps import utc_timestamp
 from lepton_jax.serving import loader
+from lepton_jax.signing.signer import REFUSED, Signer, find_signer
 
 PACKAGES = (
     *("jax", "jaxlib", "ml_dtypes", "numpy", "opt_einsum", "scipy"),
@@ -68,6 +71,8 @@ class BundleVerdict:
     time: str
     not_kept: str = ""
     """Why the verdict does not lie in the bundle's folder; '' where it does."""
+    cure: str = ""
+    """What helps where it does not hold; '' for another export."""
 
     @property
     def ok(self) -> bool:
@@ -90,17 +95,18 @@ class BundleVerdict:
                 + format_command("register", bundle=self.path, model="NAME")
             )
         else:
-            lines.append(
-                f"{self.path} is NOT verified; next: export it again: "
-                + format_command("export --workdir=DIR", out=self.path)
-            )
+            again = f"export it again: {format_command('export --workdir=DIR', out=self.path)}"
+            lines.append(f"{self.path} is NOT verified; next: {self.cure or again}")
         return "\n".join(lines)
 
 
-def verify_bundle(bundle: str, *, workdir: str | None = None) -> BundleVerdict:
+def verify_bundle(
+    bundle: str, *, workdir: str | None = None, signed: bool = False
+) -> BundleVerdict:
     """Checks the bundle in a folder, and writes the verdict into it.
 
     Args:
+      signed: also demands that a key which this machine trusts has signed the bundle.
       workdir: the run it came from; by default the test data is found from the bundle's own
         lineage, which says nothing of local paths.
 
@@ -116,15 +122,19 @@ def verify_bundle(bundle: str, *, workdir: str | None = None) -> BundleVerdict:
         missing = BundleCheck("intact", False, f"{loader.MANIFEST} is missing: this is no bundle")
         return BundleVerdict("", bundle, (missing,), utc_timestamp())
     _remove_leftovers(folder)
-    faults = loader.find_faults(folder)
     try:
         identity = loader.bundle_id(folder)
     except loader.BundleError:
         identity = ""  # as `faults` says
-    if faults:
-        checks = [BundleCheck("intact", False, f) for f in faults]
+    signer = find_signer(folder)
+    checks = _check_signer(signer, signed)
+    if any(c.ok is False for c in checks):
+        verdict = BundleVerdict(identity, bundle, tuple(checks), utc_timestamp())
+        return _keep(replace(verdict, cure=signer.cure(bundle)), folder)
+    if faults := loader.find_faults(folder):
+        checks += [BundleCheck("intact", False, f) for f in faults]
     else:
-        checks = [BundleCheck("intact", True, "every file is as the manifest lists it")]
+        checks += [BundleCheck("intact", True, "every file is as the manifest lists it")]
         try:
             checks += _check_behaviour(folder, identity, workdir)
         # A manifest written around nonsense is intact; what is in it need not even have the keys.
@@ -132,6 +142,16 @@ def verify_bundle(bundle: str, *, workdir: str | None = None) -> BundleVerdict:
             said = str(e) if isinstance(e, loader.BundleError) else f"{type(e).__name__}: {e}"
             checks.append(BundleCheck("readable", False, said))
     return _keep(BundleVerdict(identity, bundle, tuple(checks), utc_timestamp()), folder)
+
+
+def _check_signer(signer: Signer, demanded: bool) -> list[BundleCheck]:
+    """Checks who signed the bundle; there is nothing to check of one without a signature."""
+    if signer.state == "unsigned" and not demanded:
+        return []
+    ok = True if signer.state == "trusted" else None
+    if signer.state in REFUSED or (demanded and not ok):
+        ok = False
+    return [BundleCheck("signed", ok, str(signer))]
 
 
 def _keep(verdict: BundleVerdict, folder: Path) -> BundleVerdict:

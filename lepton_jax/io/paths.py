@@ -45,12 +45,33 @@ def registry_root() -> Path:
         ) from None
 
 
+def trust_file() -> Path:
+    """Returns the file with the keys whose signatures this user trusts.
+
+    It is $LEPTON_JAX_TRUST, or lepton_jax/trusted_keys.json in $XDG_CONFIG_HOME or ~/.config.
+
+    Raises:
+      UserError: when it is no path on a disk, or this user has no home.
+    """
+    given = os.environ.get("LEPTON_JAX_TRUST")
+    if given:
+        return _local_path("LEPTON_JAX_TRUST", given).absolute()
+    config = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
+    try:
+        return (Path(config) / "lepton_jax" / "trusted_keys.json").expanduser().absolute()
+    except RuntimeError:
+        raise UserError(
+            "this user has no home for a list of trusted keys; set LEPTON_JAX_TRUST to a file"
+        ) from None
+
+
 def _local_path(variable: str, given: str) -> Path:
     """Returns the path that an environment variable names."""
     if "://" in given or "\0" in given:
+        elsewhere = " (a registry elsewhere is named by MLFLOW_TRACKING_URI)"
         raise UserError(
-            f"{variable}={given}: expected a folder of this machine (a registry elsewhere is "
-            "named by MLFLOW_TRACKING_URI)"
+            f"{variable}={given}: expected a path of this machine"
+            + (elsewhere if variable == "LEPTON_JAX_REGISTRY" else "")
         )
     try:
         return Path(given).expanduser()

@@ -1,5 +1,8 @@
 """Opens a bundle, which lies in a folder or in the registry."""
 
+from pathlib import Path
+
+from lepton_jax.errors import WorkError
 from lepton_jax.registry import gates
 from lepton_jax.registry.store import Registry
 from lepton_jax.serving import loader
@@ -7,6 +10,8 @@ from lepton_jax.serving import loader
 
 def open_bundle(bundle: str | None, model: str | None) -> tuple[loader.Bundle, str]:
     """Loads a bundle from the folder `bundle`, or else the registered `model`.
+
+    A signature is checked first: one that is wrong, or of a key that was revoked, is refused.
 
     Args:
       bundle: the bundle's folder, or None.
@@ -17,12 +22,19 @@ def open_bundle(bundle: str | None, model: str | None) -> tuple[loader.Bundle, s
 
     Raises:
       UserError: when there is no such folder or version.
+      WorkError: when the signature is refused.
       BundleError: when the bundle is damaged.
     """
     if bundle is not None:
-        return loader.load_bundle(gates.bundle_folder(bundle)), bundle
+        return _load(gates.bundle_folder(bundle), bundle, None), bundle
     assert model is not None
     registry = Registry()
     version = registry.resolve(model)
-    opened = loader.load_bundle(registry.fetch(version), version.id)
-    return opened, f"{version.name} from the registry"
+    source = f"{version.name} from the registry"
+    return _load(registry.fetch(version), source, version.id), source
+
+
+def _load(folder: Path, source: str, expected_id: str | None) -> loader.Bundle:
+    if refusal := gates.check_signed(folder, demanded=False):
+        raise WorkError(f"{source} is not used: {refusal}")
+    return loader.load_bundle(folder, expected_id)

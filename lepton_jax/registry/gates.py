@@ -1,4 +1,4 @@
-"""What a bundle must be before an alias may point to it: verified, unchanged, good enough."""
+"""What a bundle must be before an alias points to it: verified, unchanged, good enough, signed."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -6,13 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lepton_jax.console import format_command
-from lepton_jax.errors import UserError, list_names
+from lepton_jax.errors import UserError, did_you_mean, list_names
 from lepton_jax.serving import loader
+from lepton_jax.signing.signer import REFUSED, find_signer
 from lepton_jax.tracking.conditions import COMPARISONS, split_condition
 from lepton_jax.trees import flatten_dict
 
 BOUNDS = (">=", "<=", ">", "<")
 """The comparisons that a gate may ask for: numbers that were measured are not told by equality."""
+
+SIGNED = "signed"
+"""The condition that a key which is trusted here has signed the bundle."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,7 @@ class Refusal:
     """Why a bundle is refused, and what helps."""
 
     kind: str
-    """'unverified', 'changed', 'metric missing' or 'below the gate'."""
+    """'unverified', 'changed', 'signature', 'metric missing' or 'below the gate'."""
     what: str
     cure: str
 
@@ -40,12 +44,14 @@ class Condition:
         return f"{self.metric}{self.compare}{self.bound!r}"
 
 
-def parse_condition(text: str) -> Condition:
-    """Parses `'test/accuracy>=0.98'`.
+def parse_condition(text: str) -> Condition | None:
+    """Parses `'test/accuracy>=0.98'`; returns None for `'signed'`, which bounds no metric.
 
     Raises:
-      UserError: when it is not a metric, a comparison and a number.
+      UserError: when it is neither that nor a metric, a comparison and a number.
     """
+    if text.strip() == SIGNED:
+        return None
     try:
         metric, sign, value = split_condition(text, BOUNDS)
         bound = float(value)
@@ -53,8 +59,8 @@ def parse_condition(text: str) -> Condition:
             raise ValueError("NaN is no bound")
     except ValueError:
         raise UserError(
-            f"gate {text!r}: expected METRIC, one of {' '.join(BOUNDS)}, and a number, "
-            "e.g. 'test/accuracy>=0.98'"
+            f"gate {text!r}{did_you_mean(text, [SIGNED])}: expected METRIC, one of "
+            f"{' '.join(BOUNDS)}, and a number, e.g. 'test/accuracy>=0.98'; or '{SIGNED}'"
         ) from None
     return Condition(metric, sign, bound)
 
@@ -67,7 +73,12 @@ def bundle_folder(bundle: str) -> Path:
 
 
 def check_verified(folder: Path) -> Refusal | None:
-    """Checks that a bundle is the one that was verified. Returns None if it is, or why not."""
+    """Checks that a bundle is the one that was verified. Returns None if it is, or why not.
+
+    Its signature is checked first; where it has none, nothing is missing.
+    """
+    if refusal := check_signed(folder, demanded=False):
+        return refusal
     cure = f"run: {format_command('verify', bundle=folder)}"
     try:
         identity = loader.bundle_id(folder)
@@ -91,6 +102,19 @@ def check_verified(folder: Path) -> Refusal | None:
     return None
 
 
+def check_signed(folder: Path, *, demanded: bool = True) -> Refusal | None:
+    """Checks that a key which is trusted here has signed a bundle. Returns None, or why not.
+
+    Args:
+      demanded: False also accepts a bundle without a signature, and one of an unknown key.
+    """
+    signer = find_signer(folder)
+    if signer.state == "trusted" or (not demanded and signer.state not in REFUSED):
+        return None
+    said = f"it is signed {signer}" if signer.key else str(signer)
+    return Refusal("signature", said, signer.cure(folder))
+
+
 def bundle_faults(folder: Path, identity: str) -> list[str]:
     """Lists what keeps `folder` from being the bundle `identity`; [] if nothing does."""
     try:
@@ -101,10 +125,18 @@ def bundle_faults(folder: Path, identity: str) -> list[str]:
     return faults + loader.find_faults(folder)
 
 
-def unmet_conditions(gate: Iterable[Condition], metrics: Mapping[str, float]) -> list[Refusal]:
-    """Lists the conditions of a gate that the metrics `{'test/accuracy': 0.98}` do not meet."""
+def find_unmet(gate: Iterable[str], folder: Path) -> list[Refusal]:
+    """Lists the conditions of a gate, `['test/accuracy>=0.98', 'signed']`, that a bundle misses."""
+    conditions = [parse_condition(text) for text in gate]
+    signed = [check_signed(folder)] if None in conditions else []
+    bounds = [c for c in conditions if c]
+    return [r for r in signed if r] + unmet_conditions(bounds, read_metrics(folder))
+
+
+def unmet_conditions(bounds: Iterable[Condition], metrics: Mapping[str, float]) -> list[Refusal]:
+    """Lists the bounds of a gate that the metrics `{'test/accuracy': 0.98}` do not meet."""
     refusals = []
-    for c in gate:
+    for c in bounds:
         value = metrics.get(c.metric)
         if value is None:
             there = list_names(sorted(metrics)) or "none"

@@ -8,7 +8,8 @@ from lepton_jax.console import format_command
 from lepton_jax.errors import UserError, WorkError, did_you_mean, list_names
 from lepton_jax.io.timestamps import utc_timestamp
 from lepton_jax.registry import gates, history
-from lepton_jax.registry.store import Registry, Version, check_name
+from lepton_jax.registry.store import Registry
+from lepton_jax.registry.version import Version, check_name
 from lepton_jax.serving import loader
 
 ALIASES = ("staging", "production")
@@ -120,8 +121,7 @@ def promote_version(
     copy = registry.fetch(version, fresh=True)
     refusals = [r for r in [gates.check_verified(copy)] if r]
     if not refusals:
-        asked = map(gates.parse_condition, registry.gate(version.model))
-        refusals = gates.unmet_conditions(asked, gates.read_metrics(copy))
+        refusals = gates.find_unmet(registry.gate(version.model), copy)
     return _decide(registry, version.model, to, version, version.id, refusals)
 
 
@@ -164,8 +164,8 @@ def set_gate(model: str, conditions: Sequence[str] | None = None) -> Gate:
     """Sets the gate of a model's name, or only returns it.
 
     Args:
-      conditions: what a version must meet beside being verified, e.g. `['test/accuracy>=0.98']`.
-        None leaves the gate as it is.
+      conditions: what a version must meet beside being verified, e.g. `['test/accuracy>=0.98',
+        'signed']`. None leaves the gate as it is.
 
     Raises:
       UserError: when there is no such model, or a condition cannot be read or names a metric that
@@ -174,16 +174,16 @@ def set_gate(model: str, conditions: Sequence[str] | None = None) -> Gate:
     registry = Registry()
     registry.check_model(model)
     if conditions is not None:
-        wanted = [gates.parse_condition(c) for c in conditions]
+        parsed = [gates.parse_condition(c) for c in conditions]
         stated = sorted({name for v in registry.versions(model) for name in v.metrics})
-        for condition in wanted:
-            if condition.metric not in stated:
+        for condition in parsed:
+            if condition and condition.metric not in stated:
                 there = list_names(stated) or "none"
                 raise UserError(
                     f"gate '{condition}': no version of {model} states {condition.metric!r}"
                     f"{did_you_mean(condition.metric, stated)}; they state: {there}"
                 )
-        _decide_gate(registry, model, [str(condition) for condition in wanted])
+        _decide_gate(registry, model, [str(condition or gates.SIGNED) for condition in parsed])
     return Gate(model, registry.gate(model))
 
 

@@ -11,7 +11,8 @@ from lepton_jax.errors import UserError, WorkError
 from lepton_jax.formats import count_things, format_bytes
 from lepton_jax.io import files
 from lepton_jax.io.paths import cache_root
-from lepton_jax.registry.store import Registry, Version
+from lepton_jax.registry.store import Registry
+from lepton_jax.registry.version import Version
 from lepton_jax.serving import loader
 from lepton_jax.tracking.claim import claim, read_owner
 from lepton_jax.tracking.record import Record

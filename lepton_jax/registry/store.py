@@ -13,7 +13,6 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -24,7 +23,9 @@ from lepton_jax.io.atomic import replace_folder
 from lepton_jax.io.paths import cache_root
 from lepton_jax.io.timestamps import utc_timestamp
 from lepton_jax.registry import gates, history
+from lepton_jax.registry.version import Version, check_name
 from lepton_jax.serving import loader
+from lepton_jax.signing.signer import Signer, find_signer
 from lepton_jax.tracking import mlflow_store
 from lepton_jax.tracking.mlflow_errors import (
     database_of,
@@ -37,35 +38,10 @@ from lepton_jax.tracking.mlflow_errors import (
 EXPERIMENT = "lepton_jax"
 ARTIFACT = "bundle"
 ID_TAG = "lepton.bundle_id"
+SIGNER_TAG = "lepton.signer"
+"""Says which key signed a version's bundle. What counts is the signature in the bundle itself."""
 
-_NAME = re.compile(r"[\w.\-]+")
 _ID = re.compile(r"sha256:[0-9a-f]{64}")
-
-
-@dataclass(frozen=True)
-class Version:
-    """One version of a named model."""
-
-    model: str
-    version: int
-    id: str
-    created: str
-    run: str
-    aliases: tuple[str, ...]
-    metrics: dict[str, float]
-
-    @property
-    def name(self) -> str:
-        return f"{self.model}/{self.version}"
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    def __str__(self) -> str:
-        return (
-            f"{self.name} is {self.id}, registered {self.created}\n"
-            f"next: {format_command('promote', model=self.name, to='staging')}"
-        )
 
 
 class Registry:
@@ -88,7 +64,8 @@ class Registry:
     def add(self, folder: Path, model: str) -> Version:
         """Registers the bundle in `folder` as a new version of `model`.
 
-        If it is one already, the registry's copy is checked, and restored where it is damaged.
+        If it is one already, the registry's copy is checked, and restored where it is damaged; it
+        gets the bundle's signature where it had none, or where a trusted key has made the new one.
 
         Raises:
           UserError: when `model` cannot be a name.
@@ -99,8 +76,9 @@ class Registry:
         self.ensure_model(model)
         with self.alone():
             if there := self._same(model, identity):
+                self._add_signature(there[0], folder, find_signer(folder))
                 self.fetch(there[0], fresh=True, intact=folder)
-                return there[0]
+                return self.version(model, there[0].version)
             run = self._upload(folder, model, identity)
             # On a server another process may have registered the same bundle at this moment:
             # both see the same versions now, and the first one stands.
@@ -115,11 +93,24 @@ class Registry:
         """Lists the versions that are this bundle and still have a run, the oldest first."""
         return [v for v in self.versions(model) if v.id == identity and v.run]
 
+    def _add_signature(self, version: Version, folder: Path, signer: Signer) -> None:
+        """Takes the signature of the same bundle elsewhere over to a version."""
+        if signer.key in ("", version.signer) or (version.signer and signer.state != "trusted"):
+            return
+        with self._errors():
+            self._client.log_artifact(version.run, str(folder / loader.SIGNED), ARTIFACT)
+            self._client.set_model_version_tag(
+                version.model, str(version.version), SIGNER_TAG, signer.key
+            )
+
     def _upload(self, folder: Path, model: str, identity: str) -> str:
         """Makes a version of a bundle. Returns the id of the run that holds it."""
         from mlflow.entities import Metric
 
         metrics, now = gates.read_metrics(folder), int(time.time() * 1000)
+        tags = {ID_TAG: identity}
+        if key := find_signer(folder).key:
+            tags[SIGNER_TAG] = key
         with self._errors():
             experiment = mlflow_store.experiment_id(self._client, self._uri, EXPERIMENT)
             run = self._client.create_run(experiment, run_name=model, tags={ID_TAG: identity})
@@ -128,7 +119,7 @@ class Registry:
             self._client.log_artifacts(id_, str(folder), ARTIFACT)
             self._client.set_terminated(id_)
             self._client.create_model_version(
-                model, source=f"runs:/{id_}/{ARTIFACT}", run_id=id_, tags={ID_TAG: identity}
+                model, source=f"runs:/{id_}/{ARTIFACT}", run_id=id_, tags=tags
             )
         return id_
 
@@ -351,6 +342,7 @@ class Registry:
             run=run.info.run_id if run else "",
             aliases=tuple(a for a, v in aliases.items() if v == number),
             metrics=dict(sorted(run.data.metrics.items())) if run else {},
+            signer=row.tags.get(SIGNER_TAG, ""),
         )
 
     def _run_of(self, row: Any) -> Any:
@@ -380,14 +372,6 @@ def register_bundle(bundle: str, model: str) -> Version:
     if refusal := gates.check_verified(folder):
         raise WorkError(f"{bundle} is not registered: {refusal}")
     return Registry().add(folder, model)
-
-
-def check_name(model: str) -> None:
-    """Raises `UserError` when `model` cannot be the name of a registered model."""
-    if not _NAME.fullmatch(model):
-        raise UserError(
-            f"--model={model}: a model's name is made of letters, digits, '_', '-' and '.'"
-        )
 
 
 def _pages(search: Any, **arguments: Any) -> list[Any]:

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from lepton_jax.console import format_command, format_table
-from lepton_jax.registry.store import Registry, Version
+from lepton_jax.registry.store import Registry
+from lepton_jax.registry.version import Version
 from lepton_jax.serving import loader
+from lepton_jax.signing.signer import Signer, describe_signer
 from lepton_jax.trees import flatten_dict
 
 
@@ -39,11 +41,13 @@ class ModelList:
 
 @dataclass(frozen=True)
 class ModelDetails:
-    """One model: its gate, aliases and versions."""
+    """One model: its gate, aliases and versions, and who is said to have signed each of them."""
 
     model: str
     gate: tuple[str, ...]
     versions: tuple[Version, ...]
+    signers: tuple[Signer, ...]
+    """One for each version, by the key that the registry names; `promote` checks the signature."""
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -57,13 +61,16 @@ class ModelDetails:
                 ", ".join(v.aliases) or "-",
                 v.id.removeprefix("sha256:")[:12],
                 v.created,
+                signer.short(),
                 *(f"{v.metrics[n]:.4g}" if n in v.metrics else "-" for n in names),
             )
-            for v in self.versions
+            for v, signer in zip(self.versions, self.signers, strict=True)
         ]
         asked = ", ".join(("verified", *self.gate))
         lines = [f"{self.model}, gate: {asked}"]
-        lines += format_table([("version", "aliases", "bundle", "registered", *names), *rows])
+        lines += format_table(
+            [("version", "aliases", "bundle", "registered", "signed by", *names), *rows]
+        )
         following = format_command("promote", model=f"{self.model}/VERSION")
         return "\n".join([*lines, f"next: {following}"])
 
@@ -99,14 +106,15 @@ def list_models() -> ModelList:
 
 
 def show_model(model: str) -> ModelDetails:
-    """Reads a model's gate, and its versions with aliases and metrics, oldest first.
+    """Reads a model's gate, and its versions with aliases, metrics and signers, oldest first.
 
     Raises:
       UserError: when there is no such model.
     """
     registry = Registry()
     versions = tuple(registry.versions(model))
-    return ModelDetails(model, registry.gate(model), versions)
+    signers = tuple(describe_signer(v.signer) for v in versions)
+    return ModelDetails(model, registry.gate(model), versions, signers)
 
 
 def diff_versions(first: str, second: str) -> VersionDifference:

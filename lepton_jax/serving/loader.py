@@ -25,8 +25,9 @@ FORMAT_VERSION = 1
 
 MANIFEST = "manifest.json"
 VERDICT = "verdict.json"
-UNLISTED = frozenset({MANIFEST, VERDICT})
-"""Files of a bundle that its manifest does not list: itself, and the verdict about the bundle."""
+SIGNED = "model.sig"
+UNLISTED = frozenset({MANIFEST, VERDICT, SIGNED})
+"""Files of a bundle that its manifest does not list: itself, the verdict, who signed the bundle."""
 
 NOT_LISTED = "not listed in the manifest"
 """How the sentence of `find_faults` about a file that does not belong to a bundle ends."""
@@ -53,6 +54,9 @@ _PIECE = 1 << 20
 
 MAX_JSON = 1 << 24
 """Bytes of a JSON document of a bundle, but for its tokenizer; larger ones are refused unread."""
+
+MAX_DEPTH = 64
+"""Levels of objects and lists in a JSON document of a bundle."""
 
 _MOST_ELEMENTS = 1 << 28
 _LONGEST_SIDE = 1 << 15
@@ -112,21 +116,41 @@ def read_file(folder: str | os.PathLike[str], path: str, most: int = 1 << 40) ->
 
 
 def read_json(folder: str | os.PathLike[str], path: str) -> Any:
-    """Reads a JSON document of a bundle. Its numbers must be finite.
+    """Reads a JSON document of a bundle, as `parse_json` does.
 
     Raises:
       BundleError: when it is none; names it.
+    """
+    text = read_file(folder, path, MAX_JSON)
+    try:
+        return parse_json(text)
+    except (ValueError, RecursionError) as e:
+        said = f"is not JSON ({type(e).__name__}: {e!s:.80})"
+        raise BundleError(f"{os.fspath(folder)}/{path}: {said}") from None
+
+
+def parse_json(text: bytes) -> Any:
+    """Parses JSON of finite numbers, without a key that is there twice, MAX_DEPTH levels deep.
+
+    Raises:
+      ValueError, RecursionError: when it is something else.
     """
 
     def refuse(number: str) -> NoReturn:
         raise ValueError(f"{number} is no JSON")
 
-    text = read_file(folder, path, MAX_JSON)
-    try:
-        return json.loads(text, parse_constant=refuse)
-    except (ValueError, RecursionError) as e:
-        said = f"is not JSON ({type(e).__name__}: {e!s:.80})"
-        raise BundleError(f"{os.fspath(folder)}/{path}: {said}") from None
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(made := dict(pairs)) < len(pairs):
+            raise ValueError("a key is there twice")
+        return made
+
+    value = json.loads(text, parse_constant=refuse, object_pairs_hook=unique)
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [inner for v in level if isinstance(v, dict | list) for inner in _inside(v)]
+    if level:
+        raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
+    return value
 
 
 def read_object(folder: str | os.PathLike[str], path: str) -> dict[str, Any]:
@@ -454,6 +478,10 @@ class Bundle:
             f"the program in {self.folder} was exported by jax {self._program.get('jax')} on "
             f"{self._program.get('exported')}; jax {jax.__version__} cannot run it"
         )
+
+
+def _inside(value: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
 
 
 def _upright(opened: Any, picture: Any) -> Any:

@@ -1,0 +1,47 @@
+"""The command `sign`."""
+
+from typing import TYPE_CHECKING
+
+from lepton_jax.cli.arguments import command
+from lepton_jax.config.schema import PathText
+from lepton_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from lepton_jax.signing.keys import KeyPair
+    from lepton_jax.signing.signer import SignedBundle
+
+
+@command
+def sign(
+    *, bundle: PathText = "", key: PathText = "", new_key: PathText = ""
+) -> "SignedBundle | KeyPair":
+    """Signs a bundle with a private key, or makes a pair of keys.
+
+    --bundle=DIR                    what is signed; its id stays as it is
+    --key=FILE.pem                  a private key of EC P-256
+    --new_key=FILE.pem              makes a private key, and the public one as FILE.pub
+
+    The signature is `model.sig` in the bundle, in the form of OpenSSF model signing 1.0: the tool
+    `model_signing` reads it.
+
+    Examples:
+      python launch.py sign --new_key=keys/alice.pem
+      python launch.py sign --bundle=bundles/digits --key=keys/alice.pem
+    """
+    from lepton_jax.cli.looks import look_for_bundle
+    from lepton_jax.signing.keys import make_key_pair
+
+    if new_key:
+        if bundle or key:
+            raise UserError("sign: --new_key makes a key and signs nothing; give it alone")
+        return make_key_pair(new_key)
+    if not (bundle and key):
+        raise UserError(
+            "sign what? give --bundle=DIR and --key=FILE.pem, or --new_key=FILE.pem for a new key"
+        )
+    look_for_bundle(bundle)
+    from pathlib import Path
+
+    from lepton_jax.signing.signer import sign_folder
+
+    return sign_folder(Path(bundle), key)

@@ -1,0 +1,1 @@
+"""Who made a bundle: keys, signed statements, and the keys that this machine trusts."""
