@@ -4,32 +4,42 @@ BIN := .venv/bin
 
 .PHONY: run test test-all lint bench docs clean
 
-.venv/installed: requirements.txt
+.venv/installed: requirements.txt setup.py
+	@echo "Installing lepton_jax and what it needs into .venv: ABOUT, a few minutes."
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/pip install --disable-pip-version-check -e .
 	touch $@
 
 .venv/installed-dev: .venv/installed pyproject.toml
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@echo "Installing what the tests need into .venv: a few minutes."
+	$(BIN)/pip install --disable-pip-version-check -e '.[dev]'
 	touch $@
 
 # The whole path, a command a step; the registry it fills is runs/registry.
 run: export LEPTON_JAX_REGISTRY = runs/registry
 run: .venv/installed
-	$(BIN)/python launch.py train --config=configs/digits_cnn.py --workdir=runs/digits
-	$(BIN)/python launch.py export --workdir=runs/digits --out=runs/digits/bundle
-	$(BIN)/python launch.py verify --bundle=runs/digits/bundle
-	$(BIN)/python launch.py register --bundle=runs/digits/bundle --model=digits
-	$(BIN)/python launch.py registry gate --model=digits --require='test/accuracy>=0.98'
-	$(BIN)/python launch.py promote --model=digits --to=staging
-	$(BIN)/python launch.py predict --model=digits@staging --examples=4
+	@echo "Training a small network on 1,797 images of digits, then the way to a registered model."
+	$(BIN)/lepton train --config=digits_cnn --workdir=runs/digits
+	$(BIN)/lepton export --workdir=runs/digits --out=runs/digits/bundle
+	$(BIN)/lepton verify --bundle=runs/digits/bundle
+	$(BIN)/lepton register --bundle=runs/digits/bundle --model=digits
+	$(BIN)/lepton registry gate --model=digits --require='test/accuracy>=0.98'
+	$(BIN)/lepton promote --model=digits --to=staging
+	$(BIN)/lepton predict --model=digits@staging --examples=4
 	@echo
 	@echo "The record is in runs/digits (config, metrics, curves.png, checkpoints), the bundle in"
-	@echo "runs/digits/bundle, the registry in runs/registry. Try next:"
-	@echo "  $(BIN)/python launch.py train --config=configs/digits_cnn.py --workdir=runs/sgd \\"
+	@echo "runs/digits/bundle, the registry in runs/registry. Three things to do next:"
+	@echo
+	@echo "Change the recipe, and compare the two runs:"
+	@echo "  $(BIN)/lepton train --config=digits_cnn --workdir=runs/sgd \\"
 	@echo "      --config.optimizer.name=sgd --config.optimizer.learning_rate=0.1"
-	@echo "  $(BIN)/python launch.py runs runs"
-	@echo "  $(BIN)/python launch.py --help"
+	@echo "  $(BIN)/lepton runs diff runs/digits runs/sgd"
+	@echo "Ask a question with several runs, which ends in a report to open in a browser:"
+	@echo "  $(BIN)/lepton ablate --config=digits_cnn --workdir=runs/rates --seeds=2 \\"
+	@echo "      --vary optimizer.learning_rate=5e-4,2e-3"
+	@echo "See the other recipes, and try one on generated data:"
+	@echo "  $(BIN)/lepton list recipes"
+	@echo "  $(BIN)/lepton train --config=shakespeare_gpt:tiny"
 
 lint: .venv/installed-dev
 	$(BIN)/ruff format --check .

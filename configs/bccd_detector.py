@@ -5,8 +5,7 @@ boxes and splits are those of BCCD (Shenggan, 2017). Two of 4,888 boxes have no 
 `drop_empty_boxes` removes them.
 Expected: test mAP at IoU 0.5 of 0.906 (seed 0). Cost: 4 minutes on a shared H100; about 40 minutes
 on 2 CPU cores.
-Run: python launch.py train --config=configs/bccd_detector.py --workdir=runs/bccd_detector \
-    --config.data.source.data_dir=DIR_OF_TFDS
+Run: lepton train --config=bccd_detector --workdir=runs/bccd_detector
 """
 
 from typing import Literal

@@ -5,8 +5,7 @@ article: Conv 32 - pool - Conv 64 - pool - Dense 64 - Dense 10, Adam, batch 64, 
 article claims 0.8996 test accuracy; our runs of this recipe give about 0.70.
 Expected: test accuracy 0.696 (0.695, 0.704 and 0.691 with seeds 0-2).
 Cost: 5 minutes on 2 CPU cores.
-Run: python launch.py train --config=configs/cifar10_cnn.py --workdir=runs/cifar10_cnn \
-    --config.data.source.data_dir=DIR_OF_TFDS
+Run: lepton train --config=cifar10_cnn --workdir=runs/cifar10_cnn
 """
 
 from typing import Literal

@@ -10,8 +10,7 @@ average.
 Expected: test accuracy 0.910 (0.908, 0.913 and 0.909 with seeds 0-2).
 Cost: 40 seconds on one H100. On 2 CPU cores (EPYC, AVX2) one epoch took 4.9 minutes, so ten take
 about 50; the aim was at most 40.
-Run: python launch.py train --config=configs/cifar10_fast.py --workdir=runs/cifar10_fast \
-    --config.data.source.data_dir=DIR_OF_TFDS
+Run: lepton train --config=cifar10_fast --workdir=runs/cifar10_fast
 """
 
 from typing import Literal

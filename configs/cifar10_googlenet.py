@@ -7,8 +7,7 @@ The paper has no numbers for CIFAR, and the schedule is ours.
 The training loss includes the auxiliary losses.
 Expected: test accuracy 0.91 (0.9135 with seed 0); there is no published number.
 Cost: 5 minutes on one H100 that ten other runs shared; hours on 2 CPU cores.
-Run: python launch.py train --config=configs/cifar10_googlenet.py --workdir=runs/cifar10_googlenet \
-    --config.data.source.data_dir=DIR_OF_TFDS
+Run: lepton train --config=cifar10_googlenet --workdir=runs/cifar10_googlenet
 """
 
 from typing import Literal

@@ -4,12 +4,11 @@ After: He et al. (2015), Deep residual learning, section 4.2: SGD with momentum,
 steps, the rate divided by 10 at 32,000 and 48,000, weight decay 1e-4, crops from 4 padded pixels
 and flips, 45,000 training images. Two differences: shortcuts that change shape are projections
 (option B), and pixels are normalised by channel. The paper's test error is 8.75 %.
-`configs/cifar10_resnet20.py:short` is ten epochs over one cycle, for two CPU cores.
+`cifar10_resnet20:short` is ten epochs over one cycle, for two CPU cores.
 Expected: test accuracy 0.915 with seed 0 (an error of 8.48 %); 0.849 with `:short`.
 Cost: 6 minutes on an H100 beside two other runs; `:short` takes a minute there; its aim is 40
 minutes on 2 CPU cores.
-Run: python launch.py train --config=configs/cifar10_resnet20.py --workdir=runs/cifar10_resnet20 \
-    --config.data.source.data_dir=DIR_OF_TFDS
+Run: lepton train --config=cifar10_resnet20 --workdir=runs/cifar10_resnet20
 """
 
 from typing import Literal

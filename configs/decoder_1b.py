@@ -8,7 +8,7 @@ place and to time a run of this size. According to `plan` a device of v5e:4x8 ne
 15.8 when sharded by fsdp, 10.6 by data x tensor.
 Expected: not measured here yet; no model can be below 1.213 nats a token on this data. Cost: not
 measured; 10.5e9 tokens at 6 FLOPs a parameter and token are 6.5e19 FLOPs.
-Run: python launch.py train --config=configs/decoder_1b.py --workdir=runs/decoder_1b
+Run: lepton train --config=decoder_1b --workdir=runs/decoder_1b
 Topology: v5e:4x8
 Topology: v5e:4x8 --config.strategy.data=8 --config.strategy.fsdp=1 --config.strategy.tensor=4
 """

@@ -8,7 +8,7 @@ tokens: the recipe serves to plan, to place and to time a run of this size. Acco
 device of v5p:4x4x4 needs 21.9 GiB of its 95.7 when sharded by fsdp, 75.5 by data x tensor.
 Expected: not measured here; no model can be below 1.213 nats a token on this data. Cost: not
 measured; 84e9 tokens at 6 FLOPs a parameter and token are 4.0e21 FLOPs.
-Run: python launch.py train --config=configs/decoder_8b.py --workdir=runs/decoder_8b
+Run: lepton train --config=decoder_8b --workdir=runs/decoder_8b
 Topology: v5p:4x4x4
 Topology: v5p:4x4x4 --config.strategy.data=8 --config.strategy.fsdp=1 --config.strategy.tensor=8
 """

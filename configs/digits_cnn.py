@@ -2,7 +2,7 @@
 
 After: Alpaydin & Kaynak (1998), optical recognition of handwritten digits (UCI repository).
 Expected: test accuracy >= 0.98 on every one of seeds 0-2. Cost: under a minute on 2 CPU cores.
-Run: python launch.py train --config=configs/digits_cnn.py --workdir=runs/digits_cnn
+Run: lepton train --config=digits_cnn --workdir=runs/digits_cnn
 """
 
 from typing import Literal

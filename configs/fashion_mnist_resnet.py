@@ -6,8 +6,7 @@ stages of one block, 32, 64 and 128 channels. SGD with Nesterov momentum over on
 up to two pixels and flips.
 Expected: test accuracy 0.927 (sd 0.002 over seeds 0-2); at the width of He et al. 0.916 and 0.917.
 Cost: a minute on one H100; not measured on 2 CPU cores.
-Run: python launch.py train --config=configs/fashion_mnist_resnet.py --workdir=runs/fashion_mnist \
-    --config.data.source.data_dir=DIR_OF_TFDS
+Run: lepton train --config=fashion_mnist_resnet --workdir=runs/fashion_mnist
 """
 
 from typing import Literal

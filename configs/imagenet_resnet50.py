@@ -9,8 +9,7 @@ The paper's validation accuracy is 76.4 %; its colour augmentation is left out h
 Expected: not measured here yet. Cost: not measured; validation images take 8 GB of the cache.
 According to `plan` a device of v5e:4x8 needs 1.6 GiB of its 15.8, one of 8 H100 5.1 GiB of 59.3.
 `:synthetic` is the whole recipe at full size on generated images, with nothing to download.
-Run: python launch.py train --config=configs/imagenet_resnet50.py --workdir=runs/imagenet_resnet50 \
-    --config.data.source.data_dir=DIR_OF_TFDS
+Run: lepton train --config=imagenet_resnet50 --workdir=runs/imagenet_resnet50
 Topology: v5e:4x8
 Topology: h100:8
 """

@@ -10,8 +10,7 @@ Expected: not measured here yet. Cost: not measured; 90 epochs of ViT-S/16 are 3
 validation images take 2 GB of the cache. According to `plan` a device of v5e:4x8 needs 1.5 GiB of
 its 15.8, one of 8 H100 7.4 GiB of 59.3. `:synthetic` is the whole recipe at full size on generated
 images, with nothing to download.
-Run: python launch.py train --config=configs/imagenet_vit_s16.py --workdir=runs/imagenet_vit_s16 \
-    --config.data.source.data_dir=DIR_OF_TFDS
+Run: lepton train --config=imagenet_vit_s16 --workdir=runs/imagenet_vit_s16
 Topology: v5e:4x8
 Topology: h100:8
 """

@@ -6,7 +6,7 @@ sequences of unequal lengths and layers that can be sharded over devices. Placem
 its numbers.
 Expected: test loss within 0.03 of 1.213 nats (1.75 bits) a token, the chain's entropy, a lower
 bound for every model. Cost: about a minute on 2 CPU cores.
-Run: python launch.py train --config=configs/markov_decoder.py --workdir=runs/markov_decoder
+Run: lepton train --config=markov_decoder --workdir=runs/markov_decoder
 """
 
 from typing import Literal

@@ -9,7 +9,7 @@ selects the best step.
 Expected: test accuracy 92.8 ± 0.8 % on seeds 0-4 (mean ± standard deviation); 57.5 ± 1.8 %
 shuffled.
 Cost: 22 seconds on 2 CPU cores, most of them for the start.
-Run: python launch.py train --config=configs/mnist1d_cnn.py --workdir=runs/mnist1d_cnn
+Run: lepton train --config=mnist1d_cnn --workdir=runs/mnist1d_cnn
 """
 
 from typing import Literal

@@ -9,7 +9,7 @@ selects the best step.
 Expected: test accuracy 90.6 ± 0.5 % on seeds 0-4 (mean ± standard deviation); 53.0 ± 1.5 %
 shuffled.
 Cost: 36 seconds on 2 CPU cores.
-Run: python launch.py train --config=configs/mnist1d_gru.py --workdir=runs/mnist1d_gru
+Run: lepton train --config=mnist1d_gru --workdir=runs/mnist1d_gru
 """
 
 from typing import Literal

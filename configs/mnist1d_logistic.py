@@ -9,7 +9,7 @@ selects the best step.
 Expected: test accuracy 31.8 ± 0.3 % on seeds 0-4 (mean ± standard deviation); 31.7 ± 1.2 %
 shuffled.
 Cost: 15 seconds on 2 CPU cores, most of them for the start.
-Run: python launch.py train --config=configs/mnist1d_logistic.py --workdir=runs/mnist1d_logistic
+Run: lepton train --config=mnist1d_logistic --workdir=runs/mnist1d_logistic
 """
 
 from typing import Literal

@@ -9,7 +9,7 @@ selects the best step.
 Expected: test accuracy 64.1 ± 1.4 % on seeds 0-4 (mean ± standard deviation); 62.5 ± 1.4 %
 shuffled.
 Cost: 20 seconds on 2 CPU cores, most of them for the start.
-Run: python launch.py train --config=configs/mnist1d_mlp.py --workdir=runs/mnist1d_mlp
+Run: lepton train --config=mnist1d_mlp --workdir=runs/mnist1d_mlp
 """
 
 from typing import Literal

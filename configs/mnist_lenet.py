@@ -6,8 +6,7 @@ today's ReLU and max pooling (`models/lenet.py`), digits shifted by up to two pi
 a cosine in the place of the paper's diagonal Levenberg-Marquardt.
 Expected: test accuracy 0.993 (0.9933, 0.9935 and 0.9924 with seeds 0-2).
 Cost: 15 seconds on one H100; minutes on 2 CPU cores.
-Run: python launch.py train --config=configs/mnist_lenet.py --workdir=runs/mnist_lenet \
-    --config.data.source.data_dir=DIR_OF_TFDS
+Run: lepton train --config=mnist_lenet --workdir=runs/mnist_lenet
 """
 
 from typing import Literal

@@ -4,17 +4,18 @@ After: Kingma & Welling (2014), 'Auto-Encoding Variational Bayes', with wider ML
 Published bounds for other binarizations (at random, or by Larochelle) are not comparable.
 Expected: test/elbo -80.3 nats an image (sd 0.3 over seeds 0-2); samples/frechet 67 (sd 3).
 Cost: under 10 minutes on 2 CPU cores.
-Run: python launch.py train --config=configs/mnist_vae.py --workdir=runs/mnist_vae \
-    --config.data.source.data_dir=DIR_OF_TFDS
+Run: lepton train --config=mnist_vae --workdir=runs/mnist_vae
 The config's argument may be the workdir or bundle of a classifier of MNIST. The run then measures
 samples/frechet at its end, the Frechet distance between 5,000 samples and the test split in the
-classifier's features: --config=configs/mnist_vae.py:runs/mnist_lenet.
+classifier's features: --config=mnist_vae:runs/mnist_lenet.
 """
+
+from typing import Literal
 
 from ml_collections import ConfigDict
 
 
-def get_config(arg: str = "") -> ConfigDict:
+def get_config(arg: Literal["", "tiny"] | str = "") -> ConfigDict:
     config = ConfigDict(
         dict(
             model=dict(name="vae", hidden=(512, 256), latent=20),

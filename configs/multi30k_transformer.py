@@ -9,8 +9,7 @@ Expected: sacreBLEU 38.3 with seed 0, test_2016_flickr; 37.9 with a beam of 1. 1
 tokens are padding.
 Cost: 1.6 seconds a step on 2 CPU cores, 2,719 steps; 128 minutes in all beside other work, 15 of
 them for beam searches.
-Run: python launch.py train --config=configs/multi30k_transformer.py --workdir=runs/multi30k \
-    --config.data.source.data_dir=DIR_OF_TFDS
+Run: lepton train --config=multi30k_transformer --workdir=runs/multi30k
 """
 
 from typing import Literal

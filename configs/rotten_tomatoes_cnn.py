@@ -6,7 +6,7 @@ Kim trained with Adadelta and held the norm of each class's weights at 3; here t
 Adam.
 Expected: test accuracy 0.781 (sd 0.006 over seeds 0-2).
 Cost: a few minutes on 2 CPU cores.
-Run: python launch.py train --config=configs/rotten_tomatoes_cnn.py --workdir=runs/rotten_tomatoes
+Run: lepton train --config=rotten_tomatoes_cnn --workdir=runs/rotten_tomatoes
 """
 
 from typing import Literal

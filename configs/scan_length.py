@@ -5,7 +5,7 @@ that was best over all experiments answers 13.8 % of the longer commands correct
 this split 20.8 %. The recipe is that of scan_simple, except for the data. The validation commands
 are as short as the training commands.
 Expected: test sequence accuracy 0.146 (seed 0). Cost: 6 minutes on a shared H100.
-Run: python launch.py train --config=configs/scan_length.py --workdir=runs/scan_length
+Run: lepton train --config=scan_length --workdir=runs/scan_length
 """
 
 from typing import Literal

@@ -6,7 +6,7 @@ dropout 0.5 and no attention; all actions are right for 99.8 % of its test comma
 attention (Luong et al. 2015), a batch of 64 instead of 1, and greedy decoding.
 Expected: test sequence accuracy 0.985 (seed 0). Cost: 7 minutes on a shared H100, most of them
 compilation.
-Run: python launch.py train --config=configs/scan_simple.py --workdir=runs/scan_simple
+Run: lepton train --config=scan_simple --workdir=runs/scan_simple
 """
 
 from typing import Literal

@@ -9,8 +9,8 @@ recipe uses 3e-3. `:gpu` is nanoGPT's larger recipe: 6 layers, 6 heads, width 38
 dropout 0.2, 5,000 steps of 64 at 1e-3, reported as 1.47 nats at its best checkpoint.
 Expected: valid loss 1.775 (seed 0; 1.764 on a GPU); `:gpu` 1.494, after 1,250 of its 5,000 steps.
 Cost: 4 minutes on 2 CPU cores; `:gpu` two minutes on one H100.
-Run: python launch.py train --config=configs/shakespeare_gpt.py --workdir=runs/shakespeare_gpt
-Then: python launch.py generate --workdir=runs/shakespeare_gpt --prompt="ROMEO:"
+Run: lepton train --config=shakespeare_gpt --workdir=runs/shakespeare_gpt
+Then: lepton generate --workdir=runs/shakespeare_gpt --prompt="ROMEO:"
 """
 
 from typing import Literal

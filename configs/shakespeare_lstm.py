@@ -1,7 +1,7 @@
 """An LSTM that writes Shakespeare, character by character, with the compute of a GPT.
 
 After: Karpathy (2015), The unreasonable effectiveness of recurrent neural networks (char-rnn), on
-its tiny Shakespeare, validated on the last tenth as configs/shakespeare_gpt.py is; with about the
+its tiny Shakespeare, validated on the last tenth, as shakespeare_gpt is; with about the
 size and the training of nanoGPT's character model (10.7 million parameters, 5,000 steps of 16,384
 characters): 2 layers of 768, 9.5 million parameters, 5,000 steps of as many characters. The state
 is carried from batch to batch, so the model reads the whole text, although gradients reach back
@@ -9,7 +9,7 @@ only 128 characters. In evaluations the state is empty at every 128th character,
 loss of the next few characters worse.
 Expected: valid loss 1.514 nats a character, after 1,000 steps; the GPT's is 1.494 here.
 Cost: 3 minutes on one H100.
-Run: python launch.py train --config=configs/shakespeare_lstm.py --workdir=runs/shakespeare_lstm
+Run: lepton train --config=shakespeare_lstm --workdir=runs/shakespeare_lstm
 """
 
 from typing import Literal

@@ -3,11 +3,11 @@
 After: Devlin et al. (2019), with 4 layers, width 256 and 4 heads (the size of 'mini' of Turc et al.
 2019), on nothing but the sentences and phrases of SST-2 (Socher et al. 2013): 67,349 texts are few
 for pretraining. A vocabulary of 8,192 word pieces; AdamW at 5e-4, weight decay 0.01 but for norms
-and biases, a tenth of the steps warm-up. `configs/sst2_bert_small.py` may start from its weights.
+and biases, a tenth of the steps warm-up. `sst2_bert_small` may start from its weights.
 Expected: a loss of 4.43 nats a masked token on SST-2's validation sentences with seed 0;
 34 % of the masked tokens are predicted correctly.
 Cost: 7 minutes on an H100 beside two to three other runs, 3 of them compilation.
-Run: python launch.py train --config=configs/sst2_bert_mlm.py --workdir=runs/sst2_bert_mlm
+Run: lepton train --config=sst2_bert_mlm --workdir=runs/sst2_bert_mlm
 """
 
 from typing import Literal

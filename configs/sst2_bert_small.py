@@ -1,6 +1,6 @@
 """A small BERT on SST-2: the sentiment of sentences from film reviews.
 
-After: Devlin et al. (2019) in the size of `configs/sst2_bert_mlm.py`, 4 layers of width 256, from
+After: Devlin et al. (2019) in the size of `sst2_bert_mlm`, 4 layers of width 256, from
 scratch or from that recipe's run:
     --config.init_from=runs/sst2_bert_mlm
 The run takes all layers but the last from there; both have the same data, and so the same word
@@ -14,7 +14,7 @@ reached 0.804. `valid` did not select that dropout, because its phrases are part
 sentences.
 Cost: a minute and a half on an H100 once the twelve programs are compiled, which takes three
 minutes with two such runs at once; about 12 minutes on 2 CPU cores.
-Run: python launch.py train --config=configs/sst2_bert_small.py --workdir=runs/sst2_bert_small
+Run: lepton train --config=sst2_bert_small --workdir=runs/sst2_bert_small
 """
 
 from typing import Literal

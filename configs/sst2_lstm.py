@@ -6,7 +6,7 @@ from GloVe's word vectors. Here all parameters are learnt from the 67,349 phrase
 al. 2019), whose test labels are withheld: the test here is its validation set of 872 sentences, and
 `valid` a twentieth of the phrases.
 Expected: test accuracy 0.840 (sd 0.010 over seeds 0-2). Cost: 2 minutes on a shared H100.
-Run: python launch.py train --config=configs/sst2_lstm.py --workdir=runs/sst2_lstm
+Run: lepton train --config=sst2_lstm --workdir=runs/sst2_lstm
 """
 
 from typing import Literal

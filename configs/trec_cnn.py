@@ -6,7 +6,7 @@ dropout of one half; 91.2 % on the 500 test questions (Li & Roth 2002), in one r
 Adadelta and held the norm of each class's weights at 3; here the optimizer is Adam.
 Expected: test accuracy 0.908 (0.912, 0.898 and 0.914 with seeds 0-2).
 Cost: a few minutes on 2 CPU cores.
-Run: python launch.py train --config=configs/trec_cnn.py --workdir=runs/trec_cnn
+Run: lepton train --config=trec_cnn --workdir=runs/trec_cnn
 """
 
 from typing import Literal

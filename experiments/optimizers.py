@@ -1,7 +1,7 @@
 """Which optimizer trains a small network best, each at a learning rate chosen on `valid`?
 
-    experiments/optimizers.py:digits     a CNN on the UCI optical digits
-    experiments/optimizers.py:mnist1d    an MLP on MNIST-1D
+    optimizers:digits     a CNN on the UCI optical digits
+    optimizers:mnist1d    an MLP on MNIST-1D
 
 After: Choi et al. (2019), On empirical comparisons of optimizers for deep learning: rankings depend
 on the tuning. Here each optimizer gets five learning rates around its usual one, with 3 seeds each,

@@ -35,5 +35,5 @@ def test_a_recipe_is_valid_and_its_docstring_is_a_contract(path: Path):
     doc = ast.get_docstring(ast.parse(path.read_text())) or ""
     for part in ("After:", "Expected:", "Cost:"):
         assert re.search(rf"^{part} .+|\. {part} .+", doc, re.M), f"{path.name} lacks '{part}'"
-    run = f"Run: python launch.py train --config=configs/{path.name} --workdir="
+    run = f"Run: lepton train --config={path.stem} --workdir="
     assert run in doc, f"{path.name} lacks its command"

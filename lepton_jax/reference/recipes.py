@@ -16,6 +16,9 @@ from lepton_jax.reference.docstrings import read_docstring, split_sentence
 
 _FACT = re.compile(r"(After|Expected|Cost): (.*?)(?=\s(?:After|Expected|Cost|Run):|\n\n|\Z)", re.S)
 
+_PROGRAM = re.compile(r"\bpython launch\.py\b|(?<!\S)lepton(?= [a-z_]+ --)")
+"""What starts a command line in the words of a recipe."""
+
 FUNCTIONS = {"recipe": "get_config", "experiment": "get_experiment"}
 FOLDERS: Mapping[str, Folder] = {"recipe": "configs", "experiment": "experiments"}
 
@@ -39,7 +42,7 @@ class Recipe:
         return asdict(self)
 
     def __str__(self) -> str:
-        said = self.documentation.replace("python launch.py", format_program())
+        said = _PROGRAM.sub(lambda _: format_program(), self.documentation)
         forms = ", ".join(f":{form}" for form in self.forms)
         return f"{self.name} ({self.path})\n\n{said}" + (f"\n\nForms: {forms}" if forms else "")
 

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 from lepton_jax.config.config import Config
 from lepton_jax.data.sources.tfds_download import (
-    find_builder,
     format_download,
+    has_files_by_hand,
+    knows_set,
     manual_folder,
     needs_packages,
 )
@@ -29,16 +30,15 @@ def list_ways(config: Config, absent: AbsentSet) -> list[Way]:
         Way(prepared, {"config.data.source.data_dir": "DIR"}),
         Way(prepared, before="TFDS_DATA_DIR=DIR "),
         *_own_files(config),
-        Way("on generated data, in seconds, to see it run", form="tiny"),
+        Way("on a little generated data, to see it run", form="tiny"),
     ]
 
 
 def _downloads(absent: AbsentSet) -> Iterator[Way]:
-    builder = find_builder(absent.dataset)
-    if builder is None:
+    if not knows_set(absent.dataset):
         return
     purpose = "to download it"
-    if builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
+    if has_files_by_hand(absent.dataset):
         purpose = f"once the files that its owners hand out are in {manual_folder(absent.root)}"
     install = f"{format_install('download')} && " if needs_packages() else ""
     yield Way(purpose, {"config.data.source.download": "true"}, before=install)

@@ -42,9 +42,9 @@ def test_every_way_is_a_whole_line_and_the_small_form_runs(elsewhere, capsys):
         "with texts of your own, in DIR/train.csv and DIR/test.csv with the columns text, label": (
             f"{' '.join(line[:3])} --config.data.source.name=csv --config.data.source.path=DIR"
         ),
-        "on generated data, in seconds, to see it run": "train --config=trec_cnn:tiny",
+        "on a little generated data, to see it run": "train --config=trec_cnn:tiny",
     }
-    small = ways["on generated data, in seconds, to see it run"]
+    small = ways["on a little generated data, to see it run"]
     assert run_line(COMMANDS, [*shlex.split(small), "--dry_run"])[0] == 0
 
 

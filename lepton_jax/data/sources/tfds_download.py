@@ -11,7 +11,8 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from lepton_jax.console import format_python, say
@@ -71,15 +72,31 @@ def format_download(dataset: str, root: str) -> str:
     return f"{format_python()} -m {__name__} {dataset} {root}"
 
 
-def find_builder(dataset: str) -> Any | None:
-    """Returns TFDS's class that prepares a set; None where TFDS has no set of this name."""
+def knows_set(dataset: str) -> bool:
+    """Returns whether TFDS can prepare a set of this name.
+
+    Without TensorFlow it lists only a half of its sets; the others are known by their files.
+    """
     import tensorflow_datasets
 
-    name = dataset.partition(":")[0].partition("/")[0]
-    try:
-        return tensorflow_datasets.builder_cls(name)
-    except Exception:  # noqa: BLE001  not found, no name, or a builder that cannot be imported
-        return None
+    name = _name(dataset)
+    if name in tensorflow_datasets.list_builders(with_community_datasets=False):
+        return True
+    package = Path(tensorflow_datasets.__file__).parent
+    return name.isidentifier() and any(package.rglob(f"{name}.py"))
+
+
+def has_files_by_hand(dataset: str) -> bool:
+    """Returns whether the owners of a set hand out its files themselves, as ImageNet's do."""
+    import tensorflow_datasets
+
+    with suppress(Exception):  # a builder that cannot be imported without TensorFlow
+        return bool(tensorflow_datasets.builder_cls(_name(dataset)).MANUAL_DOWNLOAD_INSTRUCTIONS)
+    return False
+
+
+def _name(dataset: str) -> str:
+    return dataset.partition(":")[0].partition("/")[0]
 
 
 def manual_folder(root: str) -> str:

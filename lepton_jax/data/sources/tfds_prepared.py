@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from lepton_jax.data.sources.tfds_download import download_set, find_builder
+from lepton_jax.data.sources.tfds_download import download_set, knows_set
 from lepton_jax.errors import UserError, describe_error, did_you_mean
 
 
@@ -91,7 +91,7 @@ def _describe_absence(root: str, dataset: str) -> str:
             return f"tfds: {folder} holds no finished version; there are: {listed}"
     there = _prepared_names(epath.Path(root))
     others = f"; there are: {', '.join(there)}" if there else ""
-    unknown = "" if find_builder(dataset) else "; TFDS knows no set of this name to download"
+    unknown = "" if knows_set(dataset) else "; TFDS knows no set of this name to download"
     return (
         f"tfds: {dataset!r} is not in {root}{did_you_mean(name, there)}{others} "
         f"(data.source.data_dir, or else $TFDS_DATA_DIR, names the folder){unknown}"
