@@ -107,8 +107,9 @@ def test_the_step_compiles_once_and_a_restart_compiles_no_other(recipe, tmp_path
 
 def test_numbers_that_are_not_finite_stop_the_run_and_spare_the_checkpoints(recipe, tmp_path):
     config = recipe(
-        optimizer__name="sgd", optimizer__learning_rate=1e18, checkpoint_every="1 steps"
-    )
+        optimizer__name="sgd", optimizer__learning_rate=1e18, checkpoint_every="1 steps",
+        log_every="1 steps",
+    )  # fmt: skip
     with pytest.raises(WorkError, match=r"the numbers of step \d+ are not finite") as e:
         train(config, tmp_path)
     assert "; curves.png there shows the steps before" in str(e.value)
