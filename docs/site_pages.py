@@ -34,18 +34,16 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for path in sorted((ROOT / "docs/notebooks").glob("*.ipynb")):
         text = _format_notebook(json.loads(path.read_text()))
         _add(files, config, f"docs/notebooks/{path.name}", text)
-    waiting = [(file.src_uri, file.content_string) for file in files.documentation_pages()]
-    waiting += [(_site_uri(name), "") for name in ALWAYS]
-    for name in ALWAYS:
-        _add(files, config, name, (ROOT / name).read_text())
+    pages = [*files.documentation_pages()]
+    waiting = [*ALWAYS]
+    waiting += [name for page in pages for name in _outside(page.src_uri, page.content_string)]
     while waiting:
-        uri, text = waiting.pop()
-        text = text or files.src_uris[uri].content_string
-        for target in _outside_targets(uri, text):
-            if _site_uri(target) not in files.src_uris:
-                page = _format_source(target)
-                _add(files, config, target, page)
-                waiting.append((_site_uri(target), page))
+        name = waiting.pop()
+        uri = _site_uri(name)
+        if uri not in files.src_uris:
+            text = _format_source(name)
+            _add(files, config, name, text)
+            waiting += _outside(uri, text)
     return files
 
 
@@ -104,7 +102,8 @@ def _is_outside(uri: str) -> bool:
     return uri.startswith("repository/")
 
 
-def _outside_targets(uri: str, text: str) -> Iterator[str]:
+def _outside(uri: str, text: str) -> Iterator[str]:
+    """Yields the files outside docs/ that the page `uri` links to."""
     for link in LINK.finditer(text):
         target = _repository_path(uri, link[1])
         if target is not None and _is_outside(_site_uri(target)):
