@@ -30,15 +30,16 @@ class UserError(Exception):
     """Something given to us is wrong (a key, a file, a flag). Exit code 2, no traceback.
 
     What to try is told to the command line: `try_line` is a whole one; `instead` is a text of the
-    one that was given and what was probably meant by it, `('runs/digit', 'runs/digits')`; `ways`
-    are several lines to choose from.
+    one that was given and what was probably meant by it, `('runs/digit', 'runs/digits')`. Of a flag
+    whose value is wrong it is the flag and all that takes its place, `('--mode', '--mode=max')`.
+    `ways` are several lines to choose from.
     """
 
     def __init__(
         self,
         message: str,
         *,
-        instead: tuple[str, str] | None = None,
+        instead: tuple[str, ...] | None = None,
         try_line: Sequence[str] | None = None,
         ways: Sequence[Way] = (),
     ):

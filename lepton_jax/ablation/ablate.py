@@ -23,7 +23,6 @@ from lepton_jax.ablation.run.pack import (
     DueTrial,
     Pack,
     begun_packs,
-    check_at_once,
     plan_packs,
 )
 from lepton_jax.ablation.run.search import SearchDriver
@@ -89,7 +88,7 @@ def ablate(
     """Runs the trials of an experiment that have not been run, and reports on all of them.
 
     Args:
-      executor: where packs run, one of `executors.EXECUTORS`.
+      executor: where packs run, one of `requested.EXECUTORS`.
       workers: packs at a time, in processes or as jobs.
       at_once: how many trials of a pack run at once: 'auto', 'serial' or a number.
       retry: whether trials that failed by their own error run again.
@@ -101,7 +100,6 @@ def ablate(
         workdir holds another experiment.
     """
     run_packs = choose_executor(executor, workers, request, run_line)
-    check_at_once(at_once)
     trials, programs = expand_trials(experiment), BuiltPrograms(experiment.metric)
     searches = [SearchDriver(s, experiment, workdir, programs) for s in experiment.searches]
     origin = provenance.collect_provenance(sys.argv)

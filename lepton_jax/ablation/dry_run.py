@@ -8,11 +8,9 @@ import jax
 
 from lepton_jax.ablation.question.experiment import Experiment
 from lepton_jax.ablation.question.trials import Trial, expand_trials, group_by_program
-from lepton_jax.ablation.run.executors import check_executor
 from lepton_jax.ablation.run.feasibility import BuiltPrograms, build_trial
 from lepton_jax.ablation.run.lane_count import measure_step
 from lepton_jax.ablation.run.lanes import Lanes, can_be_lanes
-from lepton_jax.ablation.run.pack import check_at_once
 from lepton_jax.ablation.run.search import SearchDriver
 from lepton_jax.ablation.workdir import has_ended, trial_folder
 from lepton_jax.formats import count_things
@@ -105,8 +103,6 @@ def describe_ablation(
     Raises:
       UserError: as `ablate` does.
     """
-    check_executor(executor, workers)
-    check_at_once(at_once)
     trials = expand_trials(experiment)
     left = [t for t in trials if not has_ended(trial_folder(workdir, t.name))]
     metric = experiment.metric

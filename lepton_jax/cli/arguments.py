@@ -10,6 +10,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar
 
+from lepton_jax.config.nearest_value import Mismatch, fit_value
 from lepton_jax.config.plain import list_items, to_plain
 from lepton_jax.config.schema import PATH, Key, PathText, coerce_value, split_annotation
 from lepton_jax.errors import UserError
@@ -44,7 +45,11 @@ def check_arguments(function: Callable[..., Any], given: Mapping[str, Any]) -> d
         try:
             checked[name] = _read(value, split_annotation(p.annotation, p.default))
         except ValueError as e:
-            raise UserError(f"{function.__name__}: --{name}: {e}") from None
+            meant = e.meant if isinstance(e, Mismatch) else ""
+            raise UserError(
+                f"{function.__name__}: --{name}: {e}",
+                instead=(f"--{name}", f"--{name}={meant}") if meant else None,
+            ) from None
     return checked
 
 
@@ -55,7 +60,7 @@ def _read(value: Any, key: Key) -> Any:
     if key.annotation == tuple[str, ...]:
         return tuple(value.split(",") if isinstance(value, str) else list_items(value))
     if typing.get_origin(key.annotation) is Literal:
-        return coerce_value(value, key.annotation)
+        return fit_value(value, key.annotation)
     if key.annotation not in (str, int, float, bool, float | None, int | None):
         return value
     value = to_plain(value)
@@ -66,7 +71,7 @@ def _read(value: Any, key: Key) -> Any:
         declared = Annotated[declared, mark]
     if PATH in key.marks:
         return value if value == key.default else read_path(value)
-    return coerce_value(value, declared)
+    return fit_value(value, declared)
 
 
 def read_path(value: Any) -> str:

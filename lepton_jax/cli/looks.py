@@ -4,12 +4,21 @@ A command calls these first, so that a slip of the pen costs no import of JAX.
 """
 
 import os
+from collections.abc import Sequence
+from typing import Any
 
-from lepton_jax.errors import UserError
+from lepton_jax.config.config import Config
+from lepton_jax.config.schema import PATH
+from lepton_jax.config.walk import walk
+from lepton_jax.data.naming import SPLITS
+from lepton_jax.errors import UserError, did_you_mean
 from lepton_jax.io import files
+from lepton_jax.nearest import find_nearest
+from lepton_jax.serving import loader
 from lepton_jax.serving.loader import MANIFEST
 from lepton_jax.tracking.record import Record
 from lepton_jax.training.checkpoint_files import list_steps
+from lepton_jax.training.recorded_config import read_config
 
 
 def look_for_run(workdir: str, checkpoint: str = "best") -> None:
@@ -24,10 +33,100 @@ def look_for_run(workdir: str, checkpoint: str = "best") -> None:
     steps = list_steps(workdir)
     if not checkpoint.isdecimal() or int(checkpoint) not in steps:
         there = ", ".join(map(str, steps)) or "none yet"
+        step = os.path.basename(checkpoint)  # of a path to it
+        near = step if step in map(str, steps) else find_nearest(checkpoint, ("best", "last"))
         raise UserError(
             f"--checkpoint={checkpoint}: expected 'best', 'last' or a step of {workdir}, which "
-            f"has {there}"
+            f"has {there}",
+            instead=("--checkpoint", f"--checkpoint={near}") if near else None,
         )
+
+
+def look_for_split(workdir: str, split: str) -> None:
+    """Looks whether a run's data has a split, or its config an evaluation, of that name.
+
+    The data are read only for a name that is not a usual one.
+
+    Raises:
+      UserError: naming those that there are.
+    """
+    if split in SPLITS:
+        return
+    config = read_config(workdir)
+    names = list(dict.fromkeys([*SPLITS, *config.evals]))
+    if split not in names:
+        names = list(dict.fromkeys([*config.data.source.build().splits, *names]))
+    if split not in names:
+        near = find_nearest(split, names)
+        raise UserError(
+            f"there is no split {split!r}{did_you_mean(split, names)}; there are: "
+            f"{', '.join(names)}",
+            instead=("--split", f"--split={near}") if near else None,
+        )
+
+
+def look_for_inputs(config: Config, *, begins: bool) -> None:
+    """Looks whether the files and folders are there that a run reads.
+
+    `begins`: whether it is a new run, which also reads the weights that it starts from.
+
+    Raises:
+      UserError: naming the key, and the nearest path that is there.
+    """
+    leaves = walk(config.data, path=("data",))
+    keys = {leaf.name: leaf.value for leaf in leaves if PATH in leaf.marks}
+    if begins:
+        keys["init_from"] = config.init_from
+        keys["lora.init_from"] = config.lora.init_from if config.lora else ""
+    for key, value in keys.items():
+        path = os.path.expanduser(value or "")
+        if path and files.is_local(path) and not os.path.exists(path):
+            nearest = files.find_nearest_path(path)
+            raise UserError(
+                f"{key} = {value!r}: there is no such file or folder{files.name_nearest(path)}",
+                instead=(f"--config.{key}", f"--config.{key}={nearest}") if nearest else None,
+            )
+
+
+def look_for_picture(command: str, out: str) -> None:
+    """Looks whether a picture can be written where a command is told to.
+
+    Raises:
+      UserError: for a name that is no picture's, or a folder that is not there.
+    """
+    stem, suffix = os.path.splitext(out)
+    if suffix != ".png":
+        raise UserError(
+            f"{command}: --out={out}: expected a name that ends in .png",
+            instead=("--out", f"--out={stem}.png"),
+        )
+    folder = os.path.dirname(out) or "."
+    if files.is_local(out) and not os.path.isdir(folder):
+        raise UserError(f"{command}: --out={out}: there is no folder {folder}")
+
+
+def look_for_images(bundle: str, inputs: Sequence[Any]) -> None:
+    """Looks whether the files are there that a bundle of images or arrays is to answer.
+
+    Raises:
+      UserError: naming the nearest file, or what is no file.
+    """
+    try:
+        signature = loader.read_object(bundle, "signature.json")
+        takes_files = not signature.get("text") and signature["inputs"].keys() != {"seed"}
+    except (loader.BundleError, KeyError, AttributeError):
+        return  # a damaged one, as the loader will say
+    if not takes_files:
+        return
+    for given in inputs:
+        path = os.path.expanduser(given) if isinstance(given, str) else ""
+        if not path or os.path.isfile(path):
+            continue
+        nearest = files.find_nearest_path(path)
+        problem = "it is a folder; expected a file"
+        if not os.path.exists(path):
+            problem = f"there is no such file{files.name_nearest(path)}"
+        raise UserError(f"{given}: {problem}", instead=(given, nearest) if nearest else None)
 
 
 def look_for_bundle(bundle: str) -> None:
@@ -44,6 +143,8 @@ def look_for_bundle(bundle: str) -> None:
         raise UserError(
             f"--bundle={bundle} is no bundle (did you mean {inside!r}?)", instead=(bundle, inside)
         )
+    if os.path.exists(bundle):
+        raise UserError(f"--bundle={bundle}: it is a file; expected a bundle's folder")
     raise UserError(
         f"--bundle={bundle}: there is no such folder{files.name_nearest(bundle, holding=MANIFEST)}",
         instead=(bundle, nearest) if nearest else None,

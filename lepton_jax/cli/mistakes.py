@@ -48,7 +48,7 @@ def explain_flag(
     """
     unknown = re.match(r"Unknown command line flag '(.*?)'", said)
     if not unknown:
-        return UserError(f"{command}: {_translate(said)}")
+        return UserError(f"{command}: {_translate(said)}", instead=_meant_value(said))
     flag = unknown[1]
     problem = f"{command}: no flag --{flag}"
     at = next((i for i, word in enumerate(words) if _flag_of(word) == flag), None)
@@ -56,6 +56,9 @@ def explain_flag(
         return UserError(f"{problem}; there are: {_list(names)}")
     _, sign, value = words[at].partition("=")
     following = words[at + 1] if at + 1 < len(words) and words[at + 1][:1] != "-" else ""
+    if flag in ("multirun", "m") and flag not in names:
+        rest = [f"--vary={w}" if re.match(r"[\w.]+=", w) else w for w in words if w != words[at]]
+        return UserError(f"{problem} (did you mean ablate?)", try_line=["ablate", *rest])
     if flag in _ANSWERS and flag not in names:
         rest = [command, *words[:at], *words[at + 1 :]]
         return UserError(f"{problem}: {_ANSWERS[flag]}", try_line=rest)
@@ -105,7 +108,7 @@ def explain_words(
     if "workdir" in names and not any(word.startswith("--workdir") for word in words):
         open_ = list(dict.fromkeys([*open_, "workdir"]))
     for word in inputs:
-        name, sign, value = word.partition("=")
+        name, sign, value = word.lstrip("+").partition("=")  # Hydra's +key=value
         files = [n for n in ("config", "experiment") if n in (open_ or names)]
         is_file = word.partition(":")[0].endswith(".py")
         if sign and re.fullmatch(r"[\w.\-]+", name):
@@ -127,8 +130,13 @@ def explain_words(
 
 def _find_meant(flag: str, names: Sequence[str], overrides: bool) -> str | None:
     """Returns the flag, or `config.KEY`, that a flag of another name probably means."""
-    if "." in flag:
-        return f"config.{_repair_path(flag.removeprefix('config.'))}" if overrides else None
+    path = flag.removeprefix("config.")
+    if "." in path:
+        if not overrides:
+            return None
+        if find_nearest(path.partition(".")[0], _sections()):
+            return f"config.{_repair_path(path)}"
+        flag = path.rpartition(".")[2]  # `trainer.max_epochs`, a section of another tool
     keys = _config_keys() if overrides else ()
     for find in (find_meant, find_nearest):
         if near := find(flag, names):
@@ -145,9 +153,15 @@ def _repair_path(path: str) -> str:
     """
     path = path.replace("-", "_")
     head, dot, rest = path.partition(".")
-    head = find_nearest(head, [key for key in _config_keys() if "." not in key]) or head
+    top = [key for key in _config_keys() if "." not in key]
+    head = find_nearest(head, _sections() if dot else top) or head
     below = [key.partition(".")[2] for key in _config_keys() if key.startswith(f"{head}.")]
     return f"{head}.{find_nearest(rest, below) or rest}" if dot else head
+
+
+def _sections() -> list[str]:
+    """Lists the keys of a config that have keys below them."""
+    return list(dict.fromkeys(k.partition(".")[0] for k in _config_keys() if "." in k))
 
 
 @functools.cache
@@ -192,6 +206,19 @@ def _meant(problem: str, line: Sequence[str], at: int, meant: str, taken: int = 
 def _quote_value(word: str) -> str:
     name, sign, value = word.partition("=")
     return f"{name}={shlex.quote(value)}" if sign else word
+
+
+def _meant_value(said: str) -> tuple[str, str] | None:
+    """Returns a flag, and the flag with the value that was probably meant by a refused one."""
+    match = re.match(r"flag (--[^=\s]+)=(.*?): ", said, re.S)
+    if match is None:
+        return None
+    flag, value = match.groups()
+    if "Non-boolean" in said and (near := find_nearest(value, ("true", "false"))):
+        return flag, f"{flag}={near}"
+    if "for int" in said and re.fullmatch(r"\d+\.0*|\d+e\d+", value):
+        return flag, f"{flag}={int(float(value))}"
+    return None
 
 
 def _translate(said: str) -> str:

@@ -35,8 +35,25 @@ def parse_line(commands: Commands, line: Sequence[str]) -> tuple[dict[str, Any],
     try:
         return _parse_words(line[0], command, line[1:])
     except UserError as e:
-        e.try_line = e.try_line or [line[0], "--help"]
+        if e.try_line:
+            e.try_line = _repair_rest(commands, e.try_line)
+        elif not e.instead:
+            e.try_line = [line[0], "--help"]
         raise
+
+
+def _repair_rest(commands: Commands, line: Sequence[str]) -> Sequence[str]:
+    """Returns a line that is proposed, with its other words of other tools put right as well."""
+    seen = [line]
+    while True:
+        try:
+            _parse_words(line[0], commands.find_of(line), line[1:])
+        except UserError as e:
+            if e.try_line and [*e.try_line] not in seen:
+                line = [*e.try_line]
+                seen.append(line)
+                continue
+        return line
 
 
 def _parse_words(name: str, command: Command, words: Sequence[str]) -> tuple[dict[str, Any], bool]:

@@ -14,6 +14,7 @@ from lepton_jax.cli.document import format_document
 from lepton_jax.cli.failures import check_xla_flags, explain_failure
 from lepton_jax.cli.help import HELP_WORDS, format_help
 from lepton_jax.cli.parse import parse_line, split_line
+from lepton_jax.cli.put_right import put_right
 from lepton_jax.cli.table import Commands
 from lepton_jax.cli.ways import format_ways, format_words
 from lepton_jax.console import say, secure_streams
@@ -78,13 +79,7 @@ def _line_to_try(error: UserError | WorkError, line: Sequence[str]) -> Sequence[
         return ()
     if error.try_line or not error.instead:
         return error.try_line or ()
-    given, meant = error.instead
-    for i, word in enumerate(line):
-        if word == given or word.startswith((f"{given}=", f"{given}.")):
-            return [*line[:i], meant + word[len(given) :], *line[i + 1 :]]
-        if word.endswith(f"={given}"):
-            return [*line[:i], word[: -len(given)] + meant, *line[i + 1 :]]
-    return ()
+    return put_right(line, *error.instead)
 
 
 def _run(commands: Commands, line: Sequence[str]) -> tuple[int, Result | None]:

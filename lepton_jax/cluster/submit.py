@@ -6,6 +6,7 @@ from typing import Any
 
 from lepton_jax.cluster import gke, slurm
 from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.nearest import find_nearest
 
 Submitted = slurm.SlurmJob | gke.JobSetManifest
 Request = slurm.SlurmRequest | gke.GkeRequest
@@ -37,9 +38,11 @@ def submit_command(
       UserError: for an unknown executor, a flag of another one, or what the executor refuses.
     """
     if executor not in requests:
+        near = find_nearest(executor, requests)
         raise UserError(
             f"submit: no executor {executor!r}{did_you_mean(executor, requests)}; "
-            f"there are: {', '.join(requests)}"
+            f"there are: {', '.join(requests)}",
+            instead=("--executor", f"--executor={near}") if near else None,
         )
     for other, request in requests.items():
         for f in fields(request):

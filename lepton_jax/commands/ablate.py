@@ -67,9 +67,12 @@ def ablate(
     """
     from lepton_jax.ablation.question import experiment_file
     from lepton_jax.ablation.question.trials import expand_trials
+    from lepton_jax.ablation.run.requested import check_at_once, check_executor
     from lepton_jax.io import files
 
     files.check_can_make(workdir)
+    check_executor(executor, workers)
+    check_at_once(pack)
     by_file, by_flags = (given not in ("", None) for given in (experiment, config))
     if by_file == by_flags:
         raise UserError("ablate takes one of --experiment=NAME and --config=NAME")

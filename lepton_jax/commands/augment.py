@@ -1,13 +1,11 @@
 """The command `augment`."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from lepton_jax.cli.arguments import command
 from lepton_jax.config.schema import PathText, PositiveInt
-from lepton_jax.errors import UserError
 
 DRAWS = 6
 """How often each example is drawn."""
@@ -52,14 +50,10 @@ def augment(
       python launch.py augment --config=digits_cnn --out=mixed.png \\
           --config.data.augment='flip|mixup(0.2)'
     """
+    from lepton_jax.cli.looks import look_for_picture
     from lepton_jax.config.config_file import resolve_config
-    from lepton_jax.io.files import is_local
 
-    folder = os.path.dirname(out) or "."
-    if not out.endswith(".png"):
-        raise UserError(f"augment: --out={out}: expected a name that ends in .png")
-    if is_local(out) and not os.path.isdir(folder):
-        raise UserError(f"augment: --out={out}: there is no folder {folder}")
+    look_for_picture("augment", out)
     resolved, _ = resolve_config(config, overrides or {})
 
     from lepton_jax.training.augment import draw_augmentations

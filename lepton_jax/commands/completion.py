@@ -37,5 +37,6 @@ def completion(inputs: Sequence[str] = (), *, line: str = "") -> Completion:
     if line:
         return Completion(tuple(complete_line(COMMANDS, line)))
     if len(inputs) != 1 or inputs[0] not in SCRIPTS:
-        raise UserError(f"completion: expected one of {', '.join(SCRIPTS)}, got {[*inputs]}")
+        got = " ".join(inputs) or "nothing"
+        raise UserError(f"completion: expected one of {', '.join(SCRIPTS)}, got {got}")
     return Completion(tuple(SCRIPTS[inputs[0]].splitlines()))

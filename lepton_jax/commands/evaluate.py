@@ -48,9 +48,10 @@ def evaluate(workdir: PathText, *, split: str = "test", checkpoint: str = "best"
       python launch.py evaluate --workdir=runs/digits
       python launch.py evaluate --workdir=runs/digits --split=valid --checkpoint=last
     """
-    from lepton_jax.cli.looks import look_for_run
+    from lepton_jax.cli.looks import look_for_run, look_for_split
 
     look_for_run(workdir, checkpoint)
+    look_for_split(workdir, split)
     from lepton_jax.training.evaluate import evaluate_checkpoint
 
     step, results = evaluate_checkpoint(workdir, split, checkpoint)

@@ -44,7 +44,7 @@ def export(
         near = find_nearest(format, formats)
         raise UserError(
             f"--format={format}{did_you_mean(format, formats)}: expected {', '.join(formats)}",
-            instead=(format, near) if near else None,
+            instead=("--format", f"--format={near}") if near else None,
         )
     look_for_run(workdir, checkpoint)
     files.check_can_make(os.path.dirname(out) or ".")

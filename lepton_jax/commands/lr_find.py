@@ -83,13 +83,12 @@ def lr_find(
       python launch.py lr_find --config=digits_cnn --seeds=3 \\
           --config.optimizer.name=sgd --out=sgd.png
     """
+    from lepton_jax.cli.looks import look_for_picture
     from lepton_jax.config.config_file import resolve_config
 
     if not 0 < start < end:
         raise UserError(f"lr_find: --start={start:g} --end={end:g}: expected start below end")
-    folder = os.path.dirname(out) or "."
-    if not out.endswith(".png") or not os.path.isdir(folder):
-        raise UserError(f"lr_find: --out={out}: expected a name that ends in .png, in a folder")
+    look_for_picture("lr_find", out)
     resolved, _ = resolve_config(config, overrides or {})
 
     from lepton_jax.training.lr_find import find_rate

@@ -93,7 +93,7 @@ def predict(
       python launch.py predict --bundle=bundles/digits seven.png
       python launch.py predict --bundle=bundles/trec 'Who wrote Hamlet?'
     """
-    from lepton_jax.cli.looks import look_for_bundle
+    from lepton_jax.cli.looks import look_for_bundle, look_for_images
 
     if bool(bundle) == bool(model):
         raise UserError("predict with what? give either --bundle=DIR or --model=NAME@staging")
@@ -101,6 +101,7 @@ def predict(
         raise UserError("predict what? give image or .npy files, a text, or --examples=8")
     if bundle:
         look_for_bundle(bundle)
+        look_for_images(bundle, inputs)
     from lepton_jax.prediction.answer import answer_inputs
     from lepton_jax.prediction.inputs import expected_input
     from lepton_jax.registry.bundles import open_bundle

@@ -36,6 +36,11 @@ def registry(
             f"registry: no action {action!r}{hint}; there are: {', '.join(actions)}",
             instead=(action, near) if near else None,
         )
+    if len(rest) == 1 and action != "diff" and not model:
+        raise UserError(
+            f"registry {action}: unexpected argument {rest[0]!r} (did you mean --model={rest[0]}?)",
+            instead=(rest[0], f"--model={rest[0]}"),
+        )
     if len(rest) != (2 if action == "diff" else 0):
         raise UserError(
             "registry diff takes two versions, e.g. digits/1 digits@staging; the others"

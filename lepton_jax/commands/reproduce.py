@@ -32,9 +32,12 @@ def reproduce(
     """
     from lepton_jax.ablation.question.experiment_file import resolve_experiment
     from lepton_jax.ablation.question.trials import expand_trials
+    from lepton_jax.ablation.run.requested import check_at_once, check_executor
     from lepton_jax.io import files
 
     files.check_can_make(workdir or "runs")
+    check_executor(executor, workers)
+    check_at_once(pack)
     question = resolve_experiment(experiment)
     if not workdir and question is experiment:
         raise UserError("reproduce: --workdir is missing: an Experiment has no file to name it by")

@@ -1,6 +1,6 @@
 """The command `train`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -160,8 +160,10 @@ def train(
             f"train: --{'longer' if longer else 'stretch'} goes on with a run that is there; give "
             "its --workdir, and no --fresh"
         )
+    from lepton_jax.cli.looks import look_for_inputs
     from lepton_jax.config.config_file import resolve_config
     from lepton_jax.io import files
+    from lepton_jax.tracking.record import Record
 
     files.check_can_make(workdir or "runs")
     resolved, notes = resolve_config(config, overrides or {})
@@ -170,8 +172,6 @@ def train(
 
         return LaunchedProcesses(processes, launch_processes(processes))
 
-    for note in notes if process_id < 1 else ():
-        say(note)
     from lepton_jax.cluster.environment import Launch, find_slot
 
     launch = Launch(coordinator, num_processes, process_id)
@@ -181,6 +181,8 @@ def train(
 
         check_workdir(workdir, resolved, longer or stretch)
     if dry_run:
+        look_for_inputs(resolved, begins=is_new or not Record.exists(workdir))
+        _say(notes, process_id)
         from lepton_jax.training.dry_run import describe_run
 
         longer, place = longer or stretch, "" if is_new else workdir
@@ -194,6 +196,8 @@ def train(
             results = name_results(found.record.results())
             return TrainingResult(workdir, step, results, step, False, 0, best=found.best)
 
+    look_for_inputs(resolved, begins=is_new or not Record.exists(workdir))
+    _say(notes, process_id)
     from lepton_jax.tracking.new_workdir import make_workdir, name_run
     from lepton_jax.tracking.provenance import default_command
     from lepton_jax.training import train
@@ -209,6 +213,12 @@ def train(
         run.workdir, run.step, name_results(run.results), run.total_steps, run.stopped, taken,
         str(run.ended_early or ""), run.best,
     )  # fmt: skip
+
+
+def _say(notes: Sequence[str], process_id: int) -> None:
+    """Says the notes on a config, in one of several processes."""
+    for note in notes if process_id < 1 else ():
+        say(note)
 
 
 def _format(value: Any) -> str:

@@ -7,6 +7,7 @@ config may write its own 'my_pkg.module:Name' wherever it may write one of these
 import contextlib
 import functools
 import importlib
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from lepton_jax.errors import (
     describe_value,
     did_you_mean,
 )
+from lepton_jax.nearest import find_meant, find_nearest
 
 TABLES: dict[str, dict[str, str]] = {
     "model": {
@@ -282,6 +284,21 @@ def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, bool | int | float | str)
 
 
+def find_component(kind: str, name: str) -> str | None:
+    """Finds the name of a kind of component that `name` probably means, `torch.optim:AdamW` too.
+
+    Of a module that a user names it is another one only if the last part is a name of ours.
+    """
+    last = re.split(r"[.:/]", name)[-1]
+    near = find_meant(last, TABLES[kind]) if last != name else None
+    return near or (None if ":" in name else find_nearest(name, TABLES[kind]))
+
+
+def name_module(file: str) -> str:
+    """Returns the module of a file below the working folder as Python imports it."""
+    return file.removesuffix(".py").strip("./").replace("/", ".")
+
+
 def resolve_component(kind: str, name: str) -> Callable[..., Any]:
     """Imports the class or function that `name` stands for.
 
@@ -290,7 +307,8 @@ def resolve_component(kind: str, name: str) -> Callable[..., Any]:
     """
     table = TABLES[kind]
     if ":" not in name and name not in table:
-        near = did_you_mean(name, table)
+        nearest = find_component(kind, name)
+        near = f" (did you mean {nearest!r}?)" if nearest else ""
         tfds = f"; a data set of TFDS is name='tfds' with dataset={name!r}"
         raise ValueError(
             f"no {kind} is called {name!r}{near}"
@@ -300,7 +318,7 @@ def resolve_component(kind: str, name: str) -> Callable[..., Any]:
         )
     module_name, _, attribute = table.get(name, name).partition(":")
     if module_name.endswith(".py") or "/" in module_name:
-        dotted = module_name.removesuffix(".py").strip("./").replace("/", ".")
+        dotted = name_module(module_name)
         raise ValueError(
             f"{kind} {name!r}: expected a module as Python imports it, '{dotted}:{attribute}'"
         )

@@ -127,6 +127,7 @@ def _read_python(file: str, arg: str) -> Any:
     if not file.endswith(".py"):
         raise UserError(
             f"a config is a recipe's name, a .py file, or a record's config.json, got {file!r}"
+            + ("" if file else " (is a variable unset?)")
         )
     config = call_user_function(
         file,
@@ -136,8 +137,8 @@ def _read_python(file: str, arg: str) -> Any:
     )
     if not isinstance(config, ConfigDict):
         raise UserError(
-            f"{file}: get_config() returned {type(config).__name__}, "
-            "expected an ml_collections.ConfigDict"
+            f"{file}: get_config() returned {type(config).__name__}, expected an "
+            "ml_collections.ConfigDict: its last line is `return config`"
         )
     return config
 

@@ -50,6 +50,23 @@ def parse_calls(text: str) -> list[TransformCall]:
     return [_parse_call(part) for part in _split_at_bars(text)]
 
 
+def mend_calls(text: str) -> str:
+    """Returns the pipeline that a malformed one probably means; `''` where none is near.
+
+    Brackets that are open at its end are closed, and other signs than `|` between calls replaced.
+    """
+    depth, mended = 0, ""
+    for c in text:
+        depth += (c in "([{") - (c in ")]}")
+        mended += "|" if depth == 0 and c in ",;+>" else c
+    mended = re.sub(r"\s*\|+\s*", "|", mended).strip("|") + ")" * depth
+    try:
+        parse_calls(mended)
+    except ValueError:
+        return ""
+    return mended
+
+
 def _parse_call(part: str) -> TransformCall:
     match = re.fullmatch(r"([\w.]+(?::\w+)?)\s*(\(.*\))?", part, re.S)
     if not match:

@@ -59,7 +59,10 @@ def find_recipe(given: str, folder: Folder = "configs") -> str:
         return own
     if given in ours:
         return ours[given]
-    nearest = find_nearest(given, [*_list_files(folder), *ours])
+    if os.path.isdir(given):
+        raise UserError(f"{flag}={given}: it is a folder; expected a name or a file, FILE.py")
+    here = f"{given}.py"
+    nearest = here if os.path.isfile(here) else find_nearest(given, [*_list_files(folder), *ours])
     near = f" (did you mean '{nearest}'?)" if nearest else f"; there are: {list_names(ours)}"
     raise UserError(
         f"{flag}={given}: there is no {own}, and no {kind} of lepton_jax has this name{near}",

@@ -21,7 +21,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union
 
-from lepton_jax.errors import UserError, did_you_mean, quote
+from lepton_jax.errors import UserError, quote
 
 T = TypeVar("T")
 
@@ -275,8 +275,6 @@ def coerce_value(value: Any, annotation: Any) -> Any:
     elif origin is Literal:
         if any(type(value) is type(a) and value == a for a in args):
             return value
-        near = did_you_mean(value, [str(a) for a in args]) if isinstance(value, str) else ""
-        raise ValueError(f"expected {describe_type(annotation)}, got {quote(value)}{near}")
     elif origin is tuple and isinstance(value, tuple | list):
         types_ = args[:1] * len(value) if args[-1] is Ellipsis else args
         with contextlib.suppress(ValueError):
@@ -297,9 +295,7 @@ def coerce_value(value: Any, annotation: Any) -> Any:
             raise ValueError(f"expected an int of 64 bits, got {quote(value)}")
     elif isinstance(annotation, type) and isinstance(value, annotation):
         return value
-    raise ValueError(
-        f"expected {describe_type(annotation)}, got {quote(value)}{_near(value, annotation)}"
-    )
+    raise ValueError(f"expected {describe_type(annotation)}, got {quote(value)}")
 
 
 def _check_pattern(text: str) -> None:
@@ -322,8 +318,7 @@ def parse_duration(text: str) -> tuple[float, str]:
     except ValueError:
         length = -1.0
     if unit not in ("steps", "epochs", "examples") or not 0 <= length < float("inf"):
-        near = did_you_mean(unit, ("steps", "epochs", "examples"))
-        raise ValueError(f"{DURATION}, got {quote(text)}{near}")
+        raise ValueError(f"{DURATION}, got {quote(text)}")
     if unit != "epochs" and length != int(length):
         raise ValueError(f"expected a whole number of {unit}, got {quote(text)}")
     return length, unit
@@ -345,13 +340,3 @@ def means_same(a: Any, b: Any) -> bool:
     with contextlib.suppress(ValueError, AttributeError):
         return a == b or parse_duration(a) == parse_duration(b)
     return False
-
-
-def _near(value: Any, annotation: Any) -> str:
-    """Says which value of the type was meant by one that is none: `3` by 3.0, `true` by 'yes'."""
-    if annotation is int and isinstance(value, float) and value.is_integer():
-        return f" (did you mean {int(value)}?)"
-    word = str(value).lower()
-    if annotation is bool and word in ("yes", "on", "1", "no", "off", "0"):
-        return f" (did you mean {'true' if word in ('yes', 'on', '1') else 'false'}?)"
-    return ""

@@ -38,7 +38,8 @@ def load_user_function(file: str, name: str, expected: str) -> Callable[..., Any
     try:
         run_user_code(spec.loader.exec_module, file, module)
     except SyntaxError as e:
-        raise UserError(f"{e.filename}:{e.lineno}: syntax error: {e.msg}") from None
+        where = file if e.filename == os.path.abspath(file) else e.filename
+        raise UserError(f"{where}:{e.lineno}: syntax error: {e.msg}") from None
     function = getattr(module, name, None)
     if not callable(function):
         public = [n for n in vars(module) if not n.startswith("_")]
@@ -63,7 +64,10 @@ def call_user_function(file: str, name: str, arg: str, expected: str) -> Any:
 def _check_argument(function: Callable[..., Any], file: str, name: str, arg: str) -> None:
     parameters = [*inspect.signature(function).parameters]
     if not parameters:
-        raise UserError(f"{file}: {name}() takes no argument, got ':{arg}'")
+        raise UserError(
+            f"{file}: {name}() takes no argument, got ':{arg}'; expected {name}(arg='')",
+            instead=(f":{arg}", ""),
+        )
     hints: dict[str, Any] = {}
     with suppress(Exception):  # an annotation may name what is not there
         hints = typing.get_type_hints(function)
@@ -73,7 +77,7 @@ def _check_argument(function: Callable[..., Any], file: str, name: str, arg: str
         there, near = ", ".join(f":{c}" for c in known) or "none", find_nearest(arg, known)
         raise UserError(
             f"{file} has no form ':{arg}'{did_you_mean(arg, known)}; it has: {there}",
-            instead=(f"{file}:{arg}", f"{file}:{near}") if near else None,
+            instead=(f":{arg}", f":{near}") if near else None,
         )
 
 
@@ -97,5 +101,6 @@ def run_user_code(function: Callable[..., Any], file: str, *args: Any) -> Any:
 
 def _locate(error: Exception, file: str) -> str:
     """Names the last line of `file` that the error passed: `config.py:12`."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
+    own = (file, os.path.abspath(file))
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename in own]
     return f"{file}:{frames[-1].lineno}" if frames else file

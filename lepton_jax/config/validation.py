@@ -7,12 +7,21 @@ A component's section (`model`, `task`, ...) is checked against the component's 
 import dataclasses
 import typing
 from collections.abc import Collection, Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any
 
-from lepton_jax.config.components import TABLES, Component, component_keys
+from lepton_jax.config.components import TABLES, Component, component_keys, find_component
 from lepton_jax.config.config import Config, DataConfig, OptimizerConfig
-from lepton_jax.config.pipeline import Pipeline, parse_calls
+from lepton_jax.config.faults import (
+    Faults,
+    KeyFault,
+    add_no_section,
+    add_unknown,
+    add_unknown_component,
+    choosing_overrides,
+    error_of,
+)
+from lepton_jax.config.nearest_value import Mismatch, fit_value
+from lepton_jax.config.pipeline import Pipeline, mend_calls, parse_calls
 from lepton_jax.config.plain import to_plain
 from lepton_jax.config.renamed import rename_keys
 from lepton_jax.config.schema import (
@@ -25,31 +34,7 @@ from lepton_jax.config.schema import (
     split_annotation,
 )
 from lepton_jax.config.walk import join_key, to_tree
-from lepton_jax.errors import UserError, quote
-from lepton_jax.nearest import NAMES, find_meant, find_nearest, spell_duration
-
-
-@dataclass(frozen=True)
-class KeyFault:
-    """What is wrong with the key at `path`; `''` is the whole config."""
-
-    path: str
-    problem: str
-    meant: str = ""
-    """What was probably meant: the key's path with what stands for its value, if that is known."""
-    given: str = ""
-    """What was given, in the form of `meant`."""
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.problem}" if self.path else self.problem
-
-
-class Faults(list[KeyFault]):
-    """What is wrong with a config."""
-
-    def add(self, path: str, problem: str, given: str = "", meant: str = "") -> None:
-        """Adds a problem of the key at `path`; see `KeyFault`."""
-        self.append(KeyFault(path, problem, meant, given))
+from lepton_jax.errors import quote
 
 
 def validate_config(
@@ -74,32 +59,8 @@ def validate_config(
     if not faults:
         faults.extend(KeyFault(*found) for found in _find_contradictions(config))
     if faults:
-        raise _error_of(faults, name, notes, overrides)
+        raise error_of(faults, name, notes, overrides)
     return config
-
-
-def _error_of(
-    faults: Sequence[KeyFault], name: str, notes: Sequence[str], overrides: Collection[str]
-) -> UserError:
-    """Returns the error for a config with faults: one line for one, a line each for several."""
-
-    def on_command_line(fault: KeyFault) -> bool:
-        ours, is_missing = f"{fault.path}.", fault.problem.startswith("missing;")
-        chosen = f"{fault.path.rpartition('.')[0]}.name" in overrides  # another component
-        given = any(ours.startswith(f"{k}.") or f"{k}.".startswith(ours) for k in overrides)
-        return chosen if is_missing else given
-
-    there = [on_command_line(fault) for fault in faults]
-    lines = [f"--config.{f}" if given else str(f) for f, given in zip(faults, there, strict=True)]
-    missing = any(fault.problem.startswith("missing;") for fault in faults)
-    told = [*lines, *(notes if missing else ())]
-    if len(faults) > 1:
-        places = [f"in {name}"] * (not all(there)) + ["on the command line"] * any(there)
-        return UserError("\n  ".join([f"{len(faults)} problems {' and '.join(places)}:", *told]))
-    (fault,) = faults
-    where = "" if all(there) else f"{name}: "
-    instead = (f"--config.{fault.given}", f"--config.{fault.meant}") if fault.meant else None
-    return UserError(where + "; ".join(told), instead=instead)
 
 
 def change_config(config: Config, change: Mapping[str, Any], name: str = "the config") -> Config:
@@ -145,11 +106,21 @@ def parse_pipeline(kind: str, text: str) -> Pipeline:
     """Reads `text` as transforms of one kind ('host transform', 'transform'), with all their keys.
 
     Raises:
-      ValueError: with a sentence saying which transform or key is wrong.
+      ValueError: with a sentence saying which transform or key is wrong; a `Mismatch` where the
+        text that was meant is known.
     """
+    try:
+        calls = parse_calls(text)
+    except ValueError as e:
+        mended = mend_calls(text)
+        raise Mismatch(f"{e} (did you mean {mended!r}?)" if mended else str(e), mended) from None
     transforms = []
-    for name, args, kwargs in parse_calls(text):
-        declared = component_keys(kind, name)
+    for name, args, kwargs in calls:
+        try:
+            declared = component_keys(kind, name)
+        except ValueError as e:
+            near = find_component(kind, name)
+            raise Mismatch(str(e), text.replace(name, near, 1) if near else "") from None
         if len(args) > len(declared):
             names = ", ".join(declared)
             raise ValueError(f"{name} takes at most {len(declared)} arguments: {names}")
@@ -163,7 +134,10 @@ def parse_pipeline(kind: str, text: str) -> Pipeline:
 
 def _read_section(tree: Any, cls: type, path: str, faults: Faults) -> Any:
     if not isinstance(tree, Mapping):
-        _add_no_section(tree, path, faults)
+        required = [k for k, key in signature_keys(cls).items() if key.default is REQUIRED]
+        kind = "optimizer" if cls is OptimizerConfig else ""
+        only = required[0] if len(required) == 1 or kind else ""
+        add_no_section(tree, path, faults, only, kind)
         return None
     if cls is OptimizerConfig:
         return _read_optimizer(tree, path, faults)
@@ -178,7 +152,7 @@ def _read_optimizer(tree: Mapping[str, Any], path: str, faults: Faults) -> Any:
         try:
             of_optax = component_keys("optimizer", name)
         except ValueError as e:
-            _add_unknown_component("optimizer", name, f"{path}.name", str(e), faults)
+            add_unknown_component("optimizer", name, f"{path}.name", str(e), faults)
             return None
     # The optimizer's own default, e.g. adamw's weight decay, is the section's default.
     of_section = {
@@ -200,7 +174,7 @@ def _read_keys(
     """Checks the values of a section against its keys, and fills in the defaults."""
     for name in tree:
         if name not in keys:
-            _add_unknown(name, tree[name], keys, path, faults)
+            add_unknown(name, tree[name], keys, path, faults)
     values = {}
     for name, key in keys.items():
         where = join_key(path, name)
@@ -208,39 +182,13 @@ def _read_keys(
             values[name] = _read_value(tree[name], key, where, faults)
         elif key.default is REQUIRED:
             section = _is_section(key.annotation)
-            expected = "a section" if section else describe_type(key.annotation)
+            expected = "a section" if section else describe_type(_marked(key))
             faults.add(where, f"missing; expected {expected}")
         elif key.default is None or not _holds_sections(key.annotation):
             values[name] = key.default
         else:  # a default section, with its own defaults filled in
             values[name] = _read_value(to_tree(key.default), key, where, faults)
     return values
-
-
-def _add_unknown(name: str, value: Any, keys: Mapping[str, Key], path: str, faults: Faults) -> None:
-    """Adds the fault that a section has no key of that name, with the one that was meant."""
-    where = join_key(path, name)
-    deeper = [n for n in NAMES if "." in n and n.partition(".")[0] in keys] if not path else []
-    near = find_meant(name, keys) or find_meant(name, deeper) or find_nearest(name, keys)
-    if near is None:
-        allowed = f"; there are: {', '.join(keys)}" if keys else "; none is"
-        faults.add(where, f"no such key{allowed}")
-    elif near == "train_for" and isinstance(value, int | float):
-        duration = spell_duration(name, value)
-        problem = f"no such key (did you mean train_for = {duration!r}?)"
-        faults.add(where, problem, f"{where}={value}", f"train_for={duration}")
-    else:
-        faults.add(where, f"no such key (did you mean {near!r}?)", where, join_key(path, near))
-
-
-def _add_no_section(value: Any, path: str, faults: Faults) -> None:
-    """Adds the fault that a value stands in the place of a section; a word was meant for a name."""
-    problem = f"expected a section, got {quote(value)}"
-    if isinstance(value, str) and value:
-        problem += f" (did you mean {path}.name?)"
-        faults.add(path, problem, f"{path}={value}", f"{path}.name={value}")
-    else:
-        faults.add(path, problem)
 
 
 def _is_section(annotation: Any) -> bool:
@@ -253,7 +201,7 @@ def _holds_sections(annotation: Any) -> bool:
 
 def _read_value(value: Any, key: Key, path: str, faults: Faults) -> Any:
     """Checks one value, or a section with all its keys, against the declaration of its key."""
-    annotation, default, marks = key
+    annotation, default, _ = key
     if value is None and isinstance(default, str | Pipeline) and not default:
         return default  # None switches off what '' switches off
     if type(value) is type(default) is float and value == default:
@@ -275,13 +223,20 @@ def _read_value(value: Any, key: Key, path: str, faults: Faults) -> Any:
     try:
         if annotation is Pipeline:
             return parse_pipeline(_kind_of(key), coerce_value(value, str))
-        marked = annotation
-        for mark in marks:
-            marked = Annotated[marked, mark]
-        return coerce_value(value, marked)
+        return fit_value(value, _marked(key), default)
+    except Mismatch as e:
+        faults.add(path, str(e), path, *([f"{path}={e.meant}"] if e.meant else []))
     except ValueError as e:
         faults.add(path, str(e))
-        return None
+    return None
+
+
+def _marked(key: Key) -> Any:
+    """Returns the annotation of a key with its marks, as it was declared."""
+    marked = key.annotation
+    for mark in key.marks:
+        marked = Annotated[marked, mark]
+    return marked
 
 
 def _kind_of(key: Key) -> str:
@@ -293,7 +248,7 @@ def _read_component(
     tree: Any, kind: str, path: str, faults: Faults, default_name: str = ""
 ) -> Component | None:
     if not isinstance(tree, Mapping):
-        _add_no_section(tree, path, faults)
+        add_no_section(tree, path, faults, "name" if isinstance(tree, str) else "", kind)
         return None
     name = tree.get("name", default_name)
     if not isinstance(name, str) or not name:
@@ -311,22 +266,21 @@ def _read_component(
     try:
         declared = component_keys(kind, name)
     except ValueError as e:
-        _add_unknown_component(kind, name, join_key(path, "name"), str(e), faults)
+        add_unknown_component(kind, name, join_key(path, "name"), str(e), faults)
         return None
     keys = {k: v for k, v in tree.items() if k != "name"}
     return Component(kind, name, _read_keys(keys, declared, path, faults))
 
 
-def _add_unknown_component(kind: str, name: str, path: str, problem: str, faults: Faults) -> None:
-    near = find_nearest(name, TABLES[kind])
-    given, meant = (f"{path}={name}", f"{path}={near}") if near else ("", "")
-    faults.add(path, problem, given, meant)
-
-
 def _read_mapping(tree: Any, item: Any, key: Key, path: str, faults: Faults) -> Any:
     """Checks a mapping whose names the user chose; `item` is the type of what they stand for."""
     if not isinstance(tree, Mapping):
-        faults.add(path, f"expected a section of sections, got {quote(tree)}")
+        problem = f"expected a section of sections, got {quote(tree)}"
+        meant: list[str] = []
+        if item is Component and isinstance(tree, str) and tree:
+            meant = choosing_overrides(_kind_of(key), tree, f"{path}.{tree}")
+            problem += f" (did you mean {meant[0]}?)"
+        faults.add(path, problem, path, *meant)
         return None
     values = {}
     for name, section in tree.items():

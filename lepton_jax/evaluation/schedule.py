@@ -11,6 +11,7 @@ from lepton_jax.data.source import Columns
 from lepton_jax.errors import UserError, did_you_mean
 from lepton_jax.evaluation.evaluator import Evaluator, scalar_results
 from lepton_jax.evaluation.program import EvaluatedProgram, State
+from lepton_jax.nearest import find_nearest
 from lepton_jax.placement.mesh import BatchPlacement
 
 
@@ -93,9 +94,11 @@ class Evaluations:
                 "'valid'; expected data.valid_fraction above 0"
             )
         if names and metric not in names:
+            near, key = find_nearest(metric, names), "--config.best.metric"
             raise UserError(
                 f"best.metric = {metric!r} is not measured while training"
-                f"{did_you_mean(metric, names)}; there are: {', '.join(names)}"
+                f"{did_you_mean(metric, names)}; there are: {', '.join(names)}",
+                instead=(key, f"{key}={near}") if near else None,
             )
 
     def check_reported(self, metric: str) -> None:
@@ -106,9 +109,11 @@ class Evaluations:
         """
         there = [n.removeprefix("test/") for n in self._final_names if n.startswith("test/")]
         if metric not in there:
+            near = find_nearest(metric, there)
             raise UserError(
                 f"metric = {metric!r} is not measured on 'test'{did_you_mean(metric, there)}; "
-                + (f"there are: {', '.join(there)}" if there else "the data has no such split")
+                + (f"there are: {', '.join(there)}" if there else "the data has no such split"),
+                instead=("--metric", f"--metric={near}") if near else None,
             )
 
     def _result_names(

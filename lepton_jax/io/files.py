@@ -174,8 +174,8 @@ def name_nearest(path: Path, holding: str = "") -> str:
 def find_nearest_path(path: Path, holding: str = "") -> str | None:
     """Finds what was probably meant by a local path that is not there, or holds nothing; or None.
 
-    It lies beside it, or has the same name in `runs/`. `holding`: a folder that has a file of this
-    name, such as config.json.
+    It lies beside it, above it, or has the same name in `runs/`. `holding`: a folder that has a
+    file of this name, such as config.json.
     """
     folder, name = os.path.split(os.fspath(path).rstrip("/"))
     if not name or not is_local(path) or (os.path.exists(path) and not holding):
@@ -188,6 +188,11 @@ def find_nearest_path(path: Path, holding: str = "") -> str | None:
         there = [n for n in os.listdir(folder or ".") if fits(os.path.join(folder, n))]
         if nearest := find_nearest(name, [n for n in there if n != name]):
             return os.path.join(folder, nearest)
+    above = folder
+    while holding and above and above != os.path.dirname(above):
+        if fits(above):
+            return above
+        above = os.path.dirname(above)
     below = os.path.join("runs", name)
     return below if holding and not folder and os.path.exists(below) and fits(below) else None
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from lepton_jax.errors import UserError, did_you_mean
 from lepton_jax.installation import format_install
+from lepton_jax.nearest import find_nearest
 from lepton_jax.perf.chips import CHIPS, Chip
 
 KNOWN = "v4:4x4x4, v5e:2x2, v5e:16x16, v5p:2x2x1, v6e:4x4, 2xv6e:4x4 (two slices), a100:8, h100:8"
@@ -37,14 +38,20 @@ class Topology:
 
 def parse_topology(name: str) -> Topology:
     """Parses a name. Raises `UserError` for what is no topology, naming some that are."""
-    match = re.fullmatch(r"(?:(\d+)x)?([a-z]\w*):(\d+(?:x\d+)*)", name)
+    match = re.fullmatch(r"(?:(\d+)x)?([a-zA-Z]\w*):(\d+(?:x\d+)*)", name)
     if not match:
-        raise UserError(f"--topology={name}: expected CHIP:SHAPE, for instance {KNOWN}")
+        known = next((k for k in KNOWN.split(", ") if k.startswith(f"{name}:")), None)
+        raise UserError(
+            f"--topology={name}: expected CHIP:SHAPE, for instance {KNOWN}",
+            instead=(name, known) if known else None,
+        )
     slices, kind, shape = int(match[1] or 1), match[2], tuple(map(int, match[3].split("x")))
     if kind not in CHIPS:
+        near = find_nearest(kind, CHIPS)
         raise UserError(
             f"--topology={name}: no chip is called {kind!r}{did_you_mean(kind, CHIPS)}; "
-            f"there are: {', '.join(CHIPS)}. For instance {KNOWN}"
+            f"there are: {', '.join(CHIPS)}. For instance {KNOWN}",
+            instead=(name, name.replace(kind, near)) if near else None,
         )
     chip = CHIPS[kind]
     axes = 1 if chip.node else 3 if chip.wraps == 4 else 2

@@ -120,6 +120,11 @@ def plural(kind: str) -> str:
     return f"{word.removesuffix('y')}ies" if word.endswith("y") else f"{word}s"
 
 
+def article(word: str) -> str:
+    """Returns the article of a word: `an optimizer`, `a model`."""
+    return "an" if word[0] in "aeiou" else "a"
+
+
 def _word(kind: str) -> str:
     return kind.replace(" ", "_")
 
@@ -148,7 +153,8 @@ def _describe_any(name: str) -> Description | Recipe:
     if name in (*map(_word, KINDS), *map(plural, KINDS)):
         kind = read_kind(name)
         raise UserError(
-            f"expected the name of a {kind} too, such as {_word(kind)} {_names(kind)[0]}",
+            f"expected the name of {article(kind)} {kind} too, such as "
+            f"{_word(kind)} {_names(kind)[0]}",
             try_line=["list", plural(kind)],
         )
     if name.partition(".")[0] in signature_keys(Config):

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from lepton_jax.console import format_command
 from lepton_jax.errors import UserError, did_you_mean, list_names
+from lepton_jax.nearest import find_nearest
 from lepton_jax.serving import loader
 from lepton_jax.signing.signer import REFUSED, find_signer
-from lepton_jax.tracking.conditions import COMPARISONS, split_condition
+from lepton_jax.tracking.conditions import COMPARISONS, mend_condition, split_condition
 from lepton_jax.trees import flatten_dict
 
 BOUNDS = (">=", "<=", ">", "<")
@@ -58,9 +59,11 @@ def parse_condition(text: str) -> Condition | None:
         if bound != bound:
             raise ValueError("NaN is no bound")
     except ValueError:
+        meant = find_nearest(text, [SIGNED]) or mend_condition(text, BOUNDS)
         raise UserError(
             f"gate {text!r}{did_you_mean(text, [SIGNED])}: expected METRIC, one of "
-            f"{' '.join(BOUNDS)}, and a number, e.g. 'test/accuracy>=0.98'; or '{SIGNED}'"
+            f"{' '.join(BOUNDS)}, and a number, e.g. 'test/accuracy>=0.98'; or '{SIGNED}'",
+            instead=(text, meant) if meant not in ("", text) else None,
         ) from None
     return Condition(metric, sign, bound)
 

@@ -7,6 +7,7 @@ from typing import Any
 from lepton_jax.console import format_command
 from lepton_jax.errors import UserError, WorkError, did_you_mean, list_names
 from lepton_jax.io.timestamps import utc_timestamp
+from lepton_jax.nearest import find_nearest
 from lepton_jax.registry import gates, history
 from lepton_jax.registry.store import Registry
 from lepton_jax.registry.version import Version, check_name
@@ -171,10 +172,10 @@ def set_gate(model: str, conditions: Sequence[str] | None = None) -> Gate:
       UserError: when there is no such model, or a condition cannot be read or names a metric that
         no version of the model states.
     """
+    parsed = [gates.parse_condition(c) for c in conditions or ()]
     registry = Registry()
     registry.check_model(model)
     if conditions is not None:
-        parsed = [gates.parse_condition(c) for c in conditions]
         stated = sorted({name for v in registry.versions(model) for name in v.metrics})
         for condition in parsed:
             if condition and condition.metric not in stated:
@@ -261,7 +262,9 @@ def _only_name(registry: Registry, bundle: str) -> str:
 
 def _check_alias(alias: str) -> None:
     if alias not in ALIASES:
+        near = find_nearest(alias, ALIASES)
         raise UserError(
             f"no alias {alias!r}{did_you_mean(alias, ALIASES)}: a version is promoted to "
-            + " or ".join(ALIASES)
+            + " or ".join(ALIASES),
+            instead=("--to", f"--to={near}") if near else None,
         )

@@ -5,6 +5,8 @@ import re
 from collections.abc import Callable, Container
 from typing import Any
 
+from lepton_jax.tracking.best import usual_mode
+
 COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "!=": operator.ne,
     ">=": operator.ge,
@@ -15,6 +17,26 @@ COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 _CONDITION = re.compile(r"^\s*([\w./@\-]+)\s*(!=|>=|<=|=|>|<)\s*(?![=<>!])(.*?)\s*$")
+
+
+_SPELLINGS = {"=>": ">=", "=<": "<=", "==": "=", "=!": "!=", "<>": "!="}
+"""Comparisons as others write them."""
+
+
+def mend_condition(text: str, signs: Container[str] = COMPARISONS) -> str:
+    """Returns the condition that was probably meant by a text that is none; '' where none is near.
+
+    `test/accuracy => 0.9` is `test/accuracy>=0.9`. Where equality may not be asked for,
+    `test/loss=0.1` is `test/loss<=0.1`.
+    """
+    match = re.match(r"\s*([\w./@\-]+)\s*([=<>!]+)\s*([^=<>!]+?)\s*$", text)
+    if match is None:
+        return ""
+    name, sign, value = match.groups()
+    sign = _SPELLINGS.get(sign, sign)
+    if sign == "=" and sign not in signs:
+        sign = "<=" if usual_mode(name) == "min" else ">="
+    return f"{name}{sign}{value}" if sign in signs else ""
 
 
 def split_condition(text: str, signs: Container[str] = COMPARISONS) -> tuple[str, str, str]:

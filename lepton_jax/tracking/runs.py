@@ -13,11 +13,12 @@ from lepton_jax.console import say
 from lepton_jax.errors import UserError, WorkError, did_you_mean
 from lepton_jax.io import files
 from lepton_jax.io.files import Path
+from lepton_jax.nearest import find_nearest
 from lepton_jax.tables import TableFormat
 from lepton_jax.tracking.best import sign_of
 from lepton_jax.tracking.chain import text_digest
 from lepton_jax.tracking.claim import read_owner
-from lepton_jax.tracking.conditions import COMPARISONS, split_condition
+from lepton_jax.tracking.conditions import COMPARISONS, mend_condition, split_condition
 from lepton_jax.tracking.record import NEEDED, Record
 from lepton_jax.tracking.run_table import Runs
 from lepton_jax.tracking.tags import read_tags
@@ -57,19 +58,20 @@ def list_runs(
             f"{folder} is not a folder{files.name_nearest(folder)}",
             instead=(str(folder), nearest) if nearest else None,
         )
+    conditions = _conditions(where or "")
     runs = [_facts(path, name) for path, name in _records(str(folder), "")]
     names, below = {name for run in runs for name in run} - {"config keys"}, len(runs)
-    for name, compare, value in _conditions(where or ""):
+    for name, compare, value in conditions:
         name = "tags" if name == "tag" else name
-        _check(name, names, runs)
+        _check(name, names, runs, where or "")
         runs = [r for r in runs if _holds(compare, r.get(name), value)]
     if sort:
         name, descending = sort.removeprefix("-"), sort.startswith("-")
-        _check(name, names, runs)
+        _check(name, names, runs, sort)
         runs = _sorted(runs, name, descending)
     if columns:
         for name in columns:
-            _check(name, names, runs)
+            _check(name, names, runs, ",".join(columns))
     usual = tuple(columns or _usual(runs))
     rows = [{c: run.get(c) for c in usual} for run in runs]
     shown = runs if where else _group_trials(runs)
@@ -177,9 +179,11 @@ def _conditions(where: str) -> list[tuple[str, Callable[[Any, Any], bool], str]]
         try:
             name, sign, value = split_condition(text)
         except ValueError:
+            mended = mend_condition(text)
             raise UserError(
                 f"--where: cannot read {text.strip()!r}; expected NAME=VALUE, or one of "
-                f"{' '.join(COMPARISONS)} between them, as in test/accuracy>0.98"
+                f"{' '.join(COMPARISONS)} between them, as in test/accuracy>0.98",
+                instead=(where, where.replace(text, mended)) if mended else None,
             ) from None
         if sign not in ("=", "!=") and not _is_number(value):
             raise UserError(f"--where: {text.strip()!r}: expected a number, got {value!r}")
@@ -194,9 +198,14 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def _check(name: str, names: set[str], runs: Sequence[object]) -> None:
+def _check(name: str, names: set[str], runs: Sequence[object], given: str) -> None:
+    """Raises `UserError` for a name that no run has. `given`: the flag's value that names it."""
     if runs and name not in names:
-        raise UserError(f"no run has {name!r}{did_you_mean(name, names)}")
+        near = find_nearest(name, names)
+        raise UserError(
+            f"no run has {name!r}{did_you_mean(name, names)}",
+            instead=(given, given.replace(name, near)) if near else None,
+        )
 
 
 def _holds(compare: Callable[[Any, Any], bool], have: Any, wanted: str) -> bool:

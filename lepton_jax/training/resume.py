@@ -56,11 +56,17 @@ def check_same_config(record: Record, config: Config, longer: bool) -> None:
     length = [c for c in changed if c.startswith(("train_for:", "early_stopping."))]
     refused = [c for c in changed if not (longer and c in length)]
     if refused:
-        hint = "--fresh trains in a new folder beside it, or choose another --workdir"
+        hint, flag = (
+            "--fresh trains in a new folder beside it, or choose another --workdir",
+            "fresh",
+        )
         if refused == length:
             hint = "to go on for longer, add --longer; for a shorter run --fresh takes a new folder"
+            flag = "longer"
+        given = f"--workdir={workdir}"
         raise UserError(
-            "\n  ".join([f"{workdir} holds a run of another config; {hint}:", *refused])
+            "\n  ".join([f"{workdir} holds a run of another config; {hint}:", *refused]),
+            instead=(given, given, f"--{flag}"),
         )
     if record.status().get("state") == "finished" and not list_steps(workdir):
         raise UserError(

@@ -1,27 +1,50 @@
 """What has to be answered before a heavy library is imported."""
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent.parent
-CODE = """
-import contextlib, io, shlex, sys
+HEAVY = ("jax", "mlflow", "matplotlib", "tensorflow")
+CODE = f"""
+import contextlib, io, json, shlex, sys
 from lepton_jax.cli.run import run_line
 from lepton_jax.commands import COMMANDS
+sys.argv = ["launch.py"]
 for line in sys.stdin:
-    with contextlib.redirect_stderr(io.StringIO()):
-        run_line(COMMANDS, shlex.split(line))
-    heavy = {'jax', 'mlflow', 'matplotlib', 'tensorflow'} & set(sys.modules)
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code, _ = run_line(COMMANDS, shlex.split(line))
+    heavy = [name for name in {HEAVY} if name in sys.modules]
+    print(json.dumps([code, out.getvalue(), err.getvalue().splitlines(), heavy]), flush=True)
     if heavy:
-        sys.exit(f'{line}: {heavy}')
+        sys.exit(f"{{line}}: {{heavy}}")
 """
 
 
-def assert_imports_nothing_heavy(lines: Iterable[str], folder: Path) -> None:
-    """Runs command lines in one process, given in `folder`; fails at one that imports JAX,
+class Told(NamedTuple):
+    """What a command line was answered by."""
+
+    code: int
+    out: str
+    errors: list[str]
+    """The lines on stderr."""
+    heavy: list[str]
+    """The heavy libraries that were imported for it."""
+
+    @property
+    def cure(self) -> str:
+        """The command that is proposed, without the program; '' where there is none."""
+        tried = [line for line in self.errors[1:] if line.startswith("Try: ")]
+        return tried[-1].partition(" launch.py ")[2] if tried else ""
+
+
+def answer_lines(lines: Iterable[str], folder: Path, **environment: str) -> list[Told]:
+    """Runs command lines in one process, given in `folder`, up to the first that imports JAX,
     MLflow, matplotlib or TensorFlow.
     """
     done = subprocess.run(
@@ -30,6 +53,15 @@ def assert_imports_nothing_heavy(lines: Iterable[str], folder: Path) -> None:
         capture_output=True,
         text=True,
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, **environment, "PYTHONPATH": str(ROOT)},
     )
-    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
+    return [Told(*json.loads(line)) for line in done.stdout.splitlines()]
+
+
+def assert_imports_nothing_heavy(lines: Iterable[str], folder: Path) -> None:
+    """Runs command lines as `answer_lines` does; fails at one that imports a heavy library."""
+    lines = [*lines]
+    told = answer_lines(lines, folder)
+    assert not told[-1].heavy, lines[len(told) - 1]
+    assert len(told) == len(lines)

@@ -1,19 +1,16 @@
 """What a look at a path or a name can tell is told at once: JAX and MLflow are not imported."""
 
 import shlex
-import sqlite3
 from pathlib import Path
 
 import pytest
 
 from lepton_jax.cli.run import run_line
 from lepton_jax.commands import COMMANDS
-from lepton_jax.config.config_file import load_config
 from lepton_jax.console import format_command
-from lepton_jax.tracking.record import Record
+from tests.cli.home import ROOT, make_home
 from tests.cli.light import assert_imports_nothing_heavy
 
-ROOT = Path(__file__).parent.parent.parent
 CONFIG = f"--config={ROOT}/configs/digits_cnn.py"
 
 LINES: list[tuple[str, str, str]] = [
@@ -65,20 +62,7 @@ LINES: list[tuple[str, str, str]] = [
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a run, a bundle, an experiment and a registry, as far as a look goes."""
-    for name in (
-        *("runs/digits/config.json", "runs/digits/provenance.json"),
-        *("runs/digits/bundle/manifest.json", "bundles/digits/manifest.json"),
-        *("runs/digis/notes.txt", "bundles/digis/notes.txt", "runs/rates/experiment.json", "file"),
-    ):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text("{}")
-    config = load_config(f"{ROOT}/configs/digits_cnn.py:tiny")[0].to_json()
-    Record.create(tmp_path / "runs/other", config, {}).close()
-    for step in (10, 20):
-        (tmp_path / f"runs/digits/checkpoints/{step}").mkdir(parents=True)
-    with sqlite3.connect(tmp_path / "registry.db") as connection:
-        connection.execute("CREATE TABLE registered_models (name TEXT)")
-        connection.execute("INSERT INTO registered_models VALUES ('digits')")
+    make_home(tmp_path)
     monkeypatch.setenv("LEPTON_JAX_REGISTRY", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     return tmp_path

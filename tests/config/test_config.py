@@ -57,7 +57,7 @@ def with_(path: str, value: object) -> dict:
         ("batch_size", 1.5, "batch_size: expected int, got 1.5"),
         ("batch_size", 1e3, "batch_size: expected int, got 1000.0 (did you mean 1000?)"),
         ("accumulate", 3, "accumulate: 3 does not divide batch_size = 32"),
-        ("train_for", "10 epoks", "'10 epoks' (did you mean 'epochs'?)"),
+        ("train_for", "10 epoks", "'10 epoks' (did you mean '10 epochs'?)"),
         ("train_for", 10, "train_for: expected a duration such as"),
         ("train_for", "0 steps", "train_for: expected more than nothing, got '0 steps'"),
         ("schedule.warmup", "11 epochs", "longer than the run, train_for = '10 epochs'"),

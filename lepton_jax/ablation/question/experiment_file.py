@@ -15,6 +15,7 @@ from lepton_jax.config.schema import Seed, coerce_value
 from lepton_jax.config.user_file import call_user_function
 from lepton_jax.console import say
 from lepton_jax.errors import UserError, did_you_mean, quote
+from lepton_jax.nearest import find_nearest
 from lepton_jax.tracking.best import usual_mode
 
 Seeds = tuple[Seed, ...]
@@ -81,7 +82,11 @@ def experiment_from_flags(
     if not mode:
         mode = best.mode if best.metric == f"valid/{metric}" else usual_mode(metric) or "max"
     if mode not in ("max", "min"):
-        raise UserError(f"--mode={mode}: expected max or min")
+        near = find_nearest(mode, ("max", "min"))
+        raise UserError(
+            f"--mode={mode}: expected max or min{did_you_mean(mode, ('max', 'min'))}",
+            instead=("--mode", f"--mode={near}") if near else None,
+        )
     experiment = Experiment(
         question=f"How does {metric} depend on {' and '.join(values) or 'the seed'}?",
         config=resolved,
@@ -142,7 +147,9 @@ def check_experiment(experiment: Experiment, where: str) -> None:
             raise UserError(f"{where}: two variants are called {v.name!r}")
         seen.add(key)
         if "seed" in v.changes:
-            raise UserError(f"{where}: variant {v.name!r} changes the seed; use Experiment.seeds")
+            raise UserError(
+                f"{where}: variant {v.name!r} changes the seed; use Experiment.seeds, or --seeds=N"
+            )
         if {"data.fold", "data.folds"} & {*v.changes, *v.tuning, *experiment.changes}:
             raise UserError(f"{where}: variant {v.name!r} changes a fold; use Experiment.folds")
     if experiment.folds == 1 or experiment.folds < 0:

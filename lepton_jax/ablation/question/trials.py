@@ -44,7 +44,7 @@ def expand_trials(experiment: Experiment) -> list[Trial]:
     """
     bases: dict[int, Config] = {}
     trials: list[Trial] = []
-    faults: dict[str, str] = {}
+    faults: dict[str, UserError] = {}
     for variant in experiment.variants:
         given = variant.config if variant.config != "" else experiment.config
         if id(given) not in bases:
@@ -52,9 +52,10 @@ def expand_trials(experiment: Experiment) -> list[Trial]:
         try:
             trials += expand_variant(variant, bases[id(given)], experiment.seeds, experiment.folds)
         except UserError as e:
-            faults.setdefault(str(e).removeprefix(f"variant {variant.name!r}: "), str(e))
+            faults.setdefault(str(e).removeprefix(f"variant {variant.name!r}: "), e)
     if faults:
-        raise UserError("\n".join(faults.values()))
+        first = next(iter(faults.values()))
+        raise first.retold("\n".join(map(str, faults.values())))
     return trials
 
 

@@ -14,15 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from lepton_jax.ablation.run.pack import Pack
+from lepton_jax.ablation.run.requested import check_executor
 from lepton_jax.ablation.run.run_pack import CompiledLanes, run_pack
 from lepton_jax.ablation.run.trial_queue import TrialQueue, shorten_name
 from lepton_jax.cluster import slurm
 from lepton_jax.console import say
-from lepton_jax.errors import UserError, did_you_mean
 from lepton_jax.formats import count_things
 from lepton_jax.io import files
-
-EXECUTORS = ("inprocess", "processes", "slurm")
 
 Executor = Callable[[Sequence[Pack]], bool]
 """Runs packs. Returns whether every one came to its end; False: stopped, and all is saved."""
@@ -49,21 +47,6 @@ def choose_executor(
     if name == "processes":
         return lambda packs: run_in_processes(packs, workers)
     return lambda packs: run_on_slurm(packs, workers, request, run_line)
-
-
-def check_executor(name: str, workers: int) -> None:
-    """Checks an executor's name and its number of workers.
-
-    Raises:
-      UserError: as `choose_executor` does.
-    """
-    if name not in EXECUTORS:
-        near = did_you_mean(name, EXECUTORS)
-        raise UserError(f"ablate: no executor {name!r}{near}; there are: {', '.join(EXECUTORS)}")
-    if workers < 1:
-        raise UserError(f"ablate: --workers={workers}: expected at least 1")
-    if workers > 1 and name == "inprocess":
-        raise UserError("ablate: --workers is for --executor=processes or slurm")
 
 
 def run_here(packs: Sequence[Pack], cache: CompiledLanes) -> bool:

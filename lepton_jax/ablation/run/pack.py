@@ -12,7 +12,6 @@ from lepton_jax.ablation.question.trials import Trial
 from lepton_jax.ablation.workdir import read_lanes, trial_folder, unfinished_packs
 from lepton_jax.config.config import Config
 from lepton_jax.config.validation import validate_config
-from lepton_jax.errors import UserError
 from lepton_jax.io import files
 
 MOST_TRIALS = 256
@@ -97,16 +96,6 @@ def plan_packs(workdir: str, due: Sequence[DueTrial], *, at_once: str, workers: 
         for start in range(0, len(trials), size):
             packs.append(_pack(workdir, key, trials[start : start + size], at_once, until))
     return packs
-
-
-def check_at_once(at_once: str) -> None:
-    """Checks a value of `Pack.at_once`.
-
-    Raises:
-      UserError: when it is none.
-    """
-    if at_once not in ("auto", "serial") and not (at_once.isdecimal() and int(at_once) > 0):
-        raise UserError(f"ablate: --pack={at_once}: expected auto, serial, or a number of lanes")
 
 
 def _pack(workdir: str, key: str, trials: Sequence[Trial], at_once: str, until: int) -> Pack:

@@ -1,0 +1,111 @@
+"""What is wrong with the keys of a config, and the error that says all of it.
+
+Each fault names the key, and where it can the overrides that were probably meant.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lepton_jax.config.components import find_component, name_module
+from lepton_jax.config.schema import Key
+from lepton_jax.config.walk import join_key
+from lepton_jax.errors import UserError, quote
+from lepton_jax.nearest import NAMES, find_meant, find_nearest, spell_duration
+
+
+@dataclass(frozen=True)
+class KeyFault:
+    """What is wrong with the key at `path`; `''` is the whole config."""
+
+    path: str
+    problem: str
+    given: str = ""
+    """The key's path, with its value where that is a part of the mistake."""
+    meant: tuple[str, ...] = ()
+    """What probably takes the place of `given`: paths, with their values where `given` is without
+    or has one."""
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.problem}" if self.path else self.problem
+
+
+class Faults(list[KeyFault]):
+    """What is wrong with a config."""
+
+    def add(self, path: str, problem: str, given: str = "", *meant: str) -> None:
+        """Adds a problem of the key at `path`; see `KeyFault`."""
+        self.append(KeyFault(path, problem, given, meant))
+
+
+def error_of(
+    faults: Sequence[KeyFault], name: str, notes: Sequence[str], overrides: Collection[str]
+) -> UserError:
+    """Returns the error for a config with faults: one line for one, a line each for several."""
+
+    def on_command_line(fault: KeyFault) -> bool:
+        ours, is_missing = f"{fault.path}.", fault.problem.startswith("missing;")
+        chosen = f"{fault.path.rpartition('.')[0]}.name" in overrides  # another component
+        given = any(ours.startswith(f"{k}.") or f"{k}.".startswith(ours) for k in overrides)
+        return chosen if is_missing else given
+
+    there = [on_command_line(fault) for fault in faults]
+    lines = [f"--config.{f}" if given else str(f) for f, given in zip(faults, there, strict=True)]
+    missing = any(fault.problem.startswith("missing;") for fault in faults)
+    told = [*lines, *(notes if missing else ())]
+    if len(faults) > 1:
+        places = [f"in {name}"] * (not all(there)) + ["on the command line"] * any(there)
+        return UserError("\n  ".join([f"{len(faults)} problems {' and '.join(places)}:", *told]))
+    (fault,) = faults
+    where = "" if all(there) else f"{name}: "
+    instead = tuple(f"--config.{key}" for key in (fault.given, *fault.meant))
+    return UserError(where + "; ".join(told), instead=instead if fault.meant else None)
+
+
+def add_unknown(name: str, value: Any, keys: Mapping[str, Key], path: str, faults: Faults) -> None:
+    """Adds the fault that a section has no key of that name, with the one that was meant."""
+    where = join_key(path, name)
+    deeper = [n for n in NAMES if "." in n and n.partition(".")[0] in keys] if not path else []
+    near = find_meant(name, keys) or find_meant(name, deeper) or find_nearest(name, keys)
+    if near is None:
+        allowed = f"; there are: {', '.join(keys)}" if keys else "; none is"
+        faults.add(where, f"no such key{allowed}")
+    elif near == "train_for" and isinstance(value, int | float):
+        duration = spell_duration(name, value)
+        problem = f"no such key (did you mean train_for = {duration!r}?)"
+        faults.add(where, problem, f"{where}={value}", f"train_for={duration}")
+    else:
+        faults.add(where, f"no such key (did you mean {near!r}?)", where, join_key(path, near))
+
+
+def add_no_section(value: Any, path: str, faults: Faults, key: str, kind: str = "") -> None:
+    """Adds the fault that a value stands in the place of a section, of whose `key` it is probably
+    the value; '': of none. `kind`: the kind of component that the section is, if it is one."""
+    problem = f"expected a section, got {quote(value)}"
+    if not key or value in ("", None) or (kind and not isinstance(value, str)):
+        faults.add(path, problem)
+        return
+    meant = choosing_overrides(kind, value, path) if kind else [f"{path}.{key}={value}"]
+    faults.add(path, f"{problem} (did you mean {' with '.join(meant)}?)", path, *meant)
+
+
+def choosing_overrides(kind: str, word: str, path: str) -> list[str]:
+    """Lists the overrides that choose the component at `path` which a word probably means."""
+    if near := find_component(kind, word):
+        return [f"{path}.name={near}"]
+    if kind == "source" and word.isidentifier():
+        return [f"{path}.name=tfds", f"{path}.dataset={word}"]
+    return [f"{path}.name={word}"]
+
+
+def add_unknown_component(kind: str, name: str, path: str, problem: str, faults: Faults) -> None:
+    """Adds the fault that no component of a kind has a name, with the one that was meant."""
+    near = find_component(kind, name)
+    file, sign, attribute = name.partition(":")
+    if sign and (file.endswith(".py") or "/" in file):  # a module by its path
+        near = f"{name_module(file)}:{attribute}"
+    section = path.removesuffix(".name")
+    meant = [f"{path}={near}"] if near else []
+    if not near and kind == "source" and name.isidentifier():
+        meant = [f"{path}=tfds", f"{section}.dataset={name}"]
+    faults.add(path, problem, f"{path}={name}", *meant)
