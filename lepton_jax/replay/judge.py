@@ -60,7 +60,7 @@ def judge_span(
             text = f"says another state than is computed: {len(wrong)} arrays differ, {wrong[:1]}"
             differ.append(Discrepancy("states.jsonl", text, step))
     largest = 0.0
-    if kept is not None and not found.broke:
+    if kept is not None and found.broke is None:
         wrong = [n for n in {*kept, *found.end} if not is_same_array(kept.get(n), found.end.get(n))]
         if wrong:
             largest = distance(kept, found.end, found.start)
