@@ -5,6 +5,7 @@ from typing import Any
 
 SOFTWARE = ("flax", "optax", "numpy", "ml_dtypes")
 """Packages whose version can change bits; so can those whose names begin with `jax` or `nvidia`."""
+DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
 BY_VALUE = {"python": "Python", "visible_cpus": "CPUs", "processor": "processor", "host": "machine"}
 
 
@@ -31,6 +32,8 @@ def list_changes(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     by_digest = ("package",) if was.get("package") else ("code", "harness_code")
     if any(was.get(key) != now.get(key) for key in by_digest):
         changes.append("the code of lepton_jax is another")
+    if (now.get("devices") or {}).get("platform") == "gpu" and not _is_deterministic(was):
+        changes.append(f"XLA_FLAGS without {DETERMINISTIC}: a GPU may add up in another order")
     own, here = was.get("components") or {}, now.get("components") or {}
     changes += [f"{name} is another" for name in {*own, *here} if own.get(name) != here.get(name)]
     return changes
@@ -43,6 +46,11 @@ def changes_of_span(
     begun = [s for s in starts if s["step"] < end]
     used = [s for i, s in enumerate(begun) if i + 1 == len(begun) or begun[i + 1]["step"] > start]
     return list(dict.fromkeys(change for s in used for change in list_changes(s, now)))
+
+
+def _is_deterministic(provenance: Mapping[str, Any]) -> bool:
+    flags = (provenance.get("variables") or {}).get("XLA_FLAGS", "").split()
+    return bool({DETERMINISTIC, DETERMINISTIC.removesuffix("=true")} & {*flags})
 
 
 def _devices(provenance: Mapping[str, Any]) -> str:

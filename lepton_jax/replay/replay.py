@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -23,6 +24,11 @@ from lepton_jax.training.runtime import runtime
 from lepton_jax.training.state_digests import digest_array
 
 Numbers = dict[int, dict[str, float]]
+
+SAME_ALL_THE_SAME = (
+    ". All that was computed is the same to the bit: is it a copy whose files have other times "
+    "(`cp -p` keeps them)?"
+)
 
 
 def replay_run(
@@ -74,11 +80,15 @@ class _Replay:
             found.findings.append(wrong)
         elif drawn:
             with runtime(found.config.precision):
-                if self._check_data(found.config_of(drawn[0].end)):
+                data = self._check_data(found.config_of(drawn[0].end))
+                if data:
                     drawn = sorted({every[0], *drawn})  # it shows from which step on
                 for span in drawn:
                     say(f"computing {span} again")
                     replayed.append(self._replay(span))
+                if data and all(span.equal for span in replayed):
+                    data = replace(data, text=data.text + SAME_ALL_THE_SAME)
+                found.findings += [data] if data else []
         findings = [*found.findings, *(f for s in replayed for f in s.findings)]
         elsewhere = tuple(dict.fromkeys(self._elsewhere))
         return ReplayVerdict(
@@ -92,15 +102,14 @@ class _Replay:
             self._replayers[key] = Replayer(self._found.record, config)
         return self._replayers[key]
 
-    def _check_data(self, config: Config) -> bool:
+    def _check_data(self, config: Config) -> Discrepancy | None:
         """Finds whether the data is another than the run had."""
         was = self._found.record.provenance().get("data_fingerprint")
         now = self._replayer(config).data.fingerprint
         if was == now:
-            return False
+            return None
         text = f"is not that of the run: its fingerprint is {now[:12]}, and was {str(was)[:12]}"
-        self._found.findings.append(Discrepancy("data", text))
-        return True
+        return Discrepancy("data", text)
 
     def _load(self, step: int) -> dict[str, np.ndarray]:
         """Returns the arrays of a checkpoint, compared with their digests the first time."""

@@ -52,3 +52,10 @@ def test_only_the_starts_that_computed_a_span_count():
     assert changes_of_span(starts, 20, 40, HERE) == ["CPUs 4 -> 2"]
     assert changes_of_span(starts, 30, 60, HERE) == []
     assert changes_of_span(starts, 60, 70, HERE) == ["CPUs 4 -> 2"]
+
+
+def test_a_gpu_owes_its_bits_only_where_it_was_told_to_be_deterministic():
+    free = {**HERE, "devices": {"platform": "gpu", "kind": "a", "count": 1, "processes": 1}}
+    told = {**free, "variables": {"XLA_FLAGS": "--b --xla_gpu_deterministic_ops=true"}}
+    assert len(list_changes(free, free)) == 1
+    assert list_changes(told, told) == []

@@ -166,7 +166,7 @@ def test_one_changed_label_is_found_with_the_first_step_that_differs(made, chang
         verdict = replay_run(str(changed), spans=1, seed=3)
     finally:
         data.write_bytes(was)
-    assert verdict.findings[0].what == "data"
+    assert "data" in {f.what for f in verdict.findings}
     assert verdict.first_step == 7
 
 
