@@ -125,8 +125,10 @@ def look_for_images(bundle: str, inputs: Sequence[Any]) -> None:
         nearest = files.find_nearest_path(path)
         problem = "it is a folder; expected a file"
         if not os.path.exists(path):
-            problem = f"there is no such file{files.name_nearest(path)}"
-        raise UserError(f"{given}: {problem}", instead=(given, nearest) if nearest else None)
+            problem = f"No such file{files.name_nearest(path)}"
+        raise UserError(
+            f"cannot read {given}: {problem}", instead=(given, nearest) if nearest else None
+        )
 
 
 def look_for_bundle(bundle: str) -> None:

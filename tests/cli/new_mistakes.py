@@ -132,7 +132,11 @@ LINES: list[tuple[str, str, str]] = [
     ),
     ("train mine.py --epochs 3", "", "train --config=mine.py --config.train_for='3 epochs'"),
     # records and bundles
-    ("evaluate --workdir=runs/digits --split=tets", "there is no split 'tets' (did you mean", ""),
+    (
+        "evaluate --workdir=runs/digits --split=tets",
+        "there is no split 'tets' (did you mean 'test'?)",
+        "evaluate --workdir=runs/digits --split=test",
+    ),
     (
         "evaluate --workdir=runs/digits --split=validation",
         "there are: train, test, valid",
@@ -148,15 +152,19 @@ LINES: list[tuple[str, str, str]] = [
         "(did you mean 'runs/digits'?)",
         "evaluate --workdir=runs/digits",
     ),
-    ("predict --bundle=bundles/digits nothere.png", "nothere.png: there is no such file", ""),
+    ("predict --bundle=bundles/digits nothere.png", "cannot read nothere.png: No such file", ""),
     (
         "predict --bundle=bundles/digits sevn.npy",
-        "sevn.npy: there is no such file (did you mean 'seven.npy'?)",
+        "sevn.npy: No such file (did you mean 'seven.npy'?)",
         "predict --bundle=bundles/digits seven.npy",
     ),
     ("predict --bundle=bundles/digits images", "images: it is a folder; expected a file", ""),
     ("predict --bundle=file a.png", "--bundle=file: it is a file; expected a bundle's folder", ""),
-    ("export --workdir=runs/digits --out=b --format=hf", "expected bundle, hugging_face", ""),
+    (
+        "export --workdir=runs/digits --out=b --format=hf",
+        "expected bundle, hugging_face",
+        "export --workdir=runs/digits --out=b --format=hugging_face",
+    ),
     ("register --bundle=bundles/digits --model=my/digits", "a model's name is made of", ""),
     ("promote --model=digits --to=prod", "(did you", "promote --model=digits --to=production"),
     ("registry show digits", "(did you mean --model=digits?)", "registry show --model=digits"),

@@ -83,7 +83,7 @@ def test_placement_does_not_change_a_sweep_and_the_command_can_be_pasted(tmp_pat
     [
         ({"start": 1.0, "end": 0.1}, "expected start below end"),
         ({"steps": 3}, "expected 20 or more"),
-        ({"out": "nowhere/x.png"}, r"ends in \.png, in a folder"),
+        ({"out": "nowhere/x.png"}, "there is no folder nowhere"),
     ],
 )
 def test_a_sweep_that_cannot_be_is_refused(flags, said: str):
