@@ -10,13 +10,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+from etils import epath
 
 import lepton_jax
 from lepton_jax.config.config_file import resolve_config
 from lepton_jax.errors import UserError
 from lepton_jax.replay.replay import replay_run
 from lepton_jax.replay.replayer import Replayer
+from lepton_jax.tracking.state_chain import (
+    StateFile,
+    combine_digests,
+    find_broken_link,
+    shorten_digests,
+)
+from lepton_jax.training.checkpoint_files import read_basis
+from lepton_jax.training.state_digests import digest_array
 from lepton_jax.training.train import train
+from tests.laws import read_leaves
 from tests.replay.forge import flip_byte, forge_rows, rewrite_rows, seal
 from tests.training.conftest import recipe  # noqa: F401
 
@@ -82,6 +92,20 @@ def test_a_run_that_was_stopped_on_the_way_holds_to_the_bit(made, replay):
     assert not verdict.elsewhere
     assert "every step up to the last checkpoint was computed again" in str(verdict)
     assert json.loads(json.dumps(verdict.as_json()))["compared"] == "bits"
+
+
+def test_every_state_that_was_saved_has_a_line_and_dropped_checkpoints_too(made):
+    links = StateFile(str(made[0])).links()
+    assert [link.step for link in links] == [10, 20, 25, 30, 40]
+    assert not (made[0] / "checkpoints/25").exists()
+    assert find_broken_link(links) is None
+    leaves = read_leaves(made[0], 40, "state.")
+    digests = {name: digest_array(x) for name, x in leaves.items()}
+    assert links[-1].leaves == shorten_digests(digests)
+    assert links[-1].state == combine_digests(digests)
+    basis = read_basis(epath.Path(made[0] / "checkpoints"), 40)
+    assert basis
+    assert (links[-1].rows, links[-1].metrics) == (basis.rows, basis.digest)
 
 
 def test_drawn_spans_say_how_likely_a_false_record_is_found(made, replay):

@@ -13,7 +13,6 @@ from jax.sharding import PartitionSpec as P
 import lepton_jax
 from lepton_jax.cluster.processes import Processes
 from lepton_jax.config.config_file import resolve_config
-from lepton_jax.tracking.record import Record
 from lepton_jax.tracking.state_chain import (
     StateFile,
     combine_digests,
@@ -60,29 +59,9 @@ def test_a_state_may_be_donated_once_its_digests_are_started():
     digests.close()
 
 
-def test_every_state_that_was_saved_has_a_line_and_dropped_checkpoints_too(recipe, tmp_path: Path):
-    lepton_jax.train(recipe(train_for="40 steps"), str(tmp_path))
-    record = Record.open(tmp_path)
-    links = StateFile(str(tmp_path)).links()
-    assert [link.step for link in links] == [10, 20, 30, 40]
-    assert not (tmp_path / "checkpoints/10").exists()
-    assert find_broken_link(links) is None
-    leaves = read_leaves(tmp_path, 40, "state.")
-    assert links[-1].leaves == shorten_digests({k: digest_array(x) for k, x in leaves.items()})
-    rows = record.basis(40, _Recipe())
-    assert (links[-1].rows, links[-1].metrics) == (rows.rows, rows.digest)
-
-
 def stop(config: dict[str, Any], workdir: Path, until: int) -> None:
     """Trains until a step."""
     train(resolve_config(config)[0], str(workdir), longer=False, command=["train"], until=until)
-
-
-class _Recipe:
-    """As much of a config as a basis asks for."""
-
-    def to_dict(self) -> dict[str, int]:
-        return {}
 
 
 @pytest.mark.slow
