@@ -13,6 +13,7 @@ import yaml
 
 from docs import make_reference
 from lepton_jax.cli.parse import parse_line
+from lepton_jax.cli.run import run_line
 from lepton_jax.commands import COMMANDS
 from lepton_jax.config.config_file import load_config
 from lepton_jax.config.recipes import list_recipes
@@ -32,9 +33,17 @@ def ids(paths: list[Path]) -> list[str]:
 
 def commands(text: str) -> Iterator[list[str]]:
     """Yields the words of each command that stands in a block of code, or alone in backticks."""
+    yield from split_lines(re.findall(rf"`{STARTS} +([^`]+)`", text))
+    yield from commands_of_blocks(text)
+
+
+def commands_of_blocks(text: str) -> Iterator[list[str]]:
     text = text.replace("\\\n", " ")
-    lines = re.findall(rf"^(?: {{4,}}|\$ )?(?:[A-Z_]+=\S+ )*{STARTS} +(.+)$", text, re.M)
-    lines += re.findall(rf"`{STARTS} +([^`]+)`", text)
+    pattern = rf"^(?: {{4,}}|\$ )?(?:[A-Z_]+=\S+ )*{STARTS} +(.+)$"
+    yield from split_lines(re.findall(pattern, text, re.M))
+
+
+def split_lines(lines: list[str]) -> Iterator[list[str]]:
     for line in lines:
         if any(mark in line for mark in OPEN) or line.startswith("-"):
             continue
@@ -79,6 +88,19 @@ def test_commands_of_a_page_are_understood(page: Path):
         except UserError as e:
             wrong.append(f"{shlex.join(words)}: {e}")
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.slow
+def test_the_tutorial_leads_to_a_promoted_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LEPTON_JAX_REGISTRY", "runs/registry")
+    codes = [
+        (words[0], run_line(COMMANDS, words)[0])
+        for words in commands_of_blocks((DOCS / "tutorial.md").read_text())
+    ]
+    refused = [name for name, code in codes if code != 0]
+    assert refused == ["promote"]  # of the worse model
+    assert codes[-2:] == [("promote", 1), ("predict", 0)]
 
 
 def check_config(config: str | None, overrides: dict[str, str]) -> None:
