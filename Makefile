@@ -5,7 +5,7 @@ BIN := .venv/bin
 .PHONY: run test test-all lint bench docs clean
 
 .venv/installed: requirements.txt setup.py
-	@echo "Installing lepton_jax and what it needs into .venv: ABOUT, a few minutes."
+	@echo "Installing lepton_jax and the 120 packages that it needs into .venv, 1.3 GB: some minutes."
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --disable-pip-version-check -e .
 	touch $@
