@@ -1,6 +1,7 @@
 """Changes records as a forger would: with every digest of what was changed made anew."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,24 @@ def forge_rows(workdir: Path, change: Callable[[Row], None]) -> None:
     status = json.loads((workdir / "status.json").read_text())
     status["digest"] = Chain().digest(lines, len(lines))
     (workdir / "status.json").write_text(json.dumps(status))
+
+
+def forge_state(workdir: Path, step: int, of: int) -> None:
+    """Puts the checkpoint of another step in the place of one, with every digest made anew."""
+    folder = workdir / "checkpoints" / str(step)
+    own = (folder / RECORD).read_bytes()
+    shutil.rmtree(folder)
+    shutil.copytree(workdir / "checkpoints" / str(of), folder)
+    (folder / RECORD).write_bytes(own)
+    seal(folder)
+    links = StateFile(str(workdir)).links()
+    false = next(link for link in links if link.step == of)
+    forged: list[StateLink] = []
+    for link in links:
+        shown = false if link.step == step else link
+        basis = Basis(link.step, link.rows, link.metrics, "", {})
+        forged.append(next_link(forged, basis, shown.state, shown.leaves))
+    (workdir / "states.jsonl").write_bytes(b"".join(link.line for link in forged))
 
 
 def seal(folder: Path) -> None:

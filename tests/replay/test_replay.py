@@ -27,7 +27,7 @@ from lepton_jax.training.checkpoint_files import read_basis
 from lepton_jax.training.state_digests import digest_array
 from lepton_jax.training.train import train
 from tests.laws import read_leaves
-from tests.replay.forge import flip_byte, forge_rows, rewrite_rows, seal
+from tests.replay.forge import flip_byte, forge_rows, forge_state, rewrite_rows, seal
 from tests.training.conftest import recipe  # noqa: F401
 
 ROOT = Path(__file__).parent.parent.parent
@@ -160,6 +160,15 @@ def test_a_checkpoint_of_another_step_with_new_digests_is_named(changed: Path, r
     verdict = replay(changed)
     assert verdict.first_step == 20
     assert "checkpoint 20 holds other arrays than states.jsonl says" in str(verdict)
+
+
+@pytest.mark.slow
+def test_a_state_that_was_forged_with_all_its_digests_is_found_by_computing(changed: Path, replay):
+    forge_state(changed, 20, of=10)
+    verdict = replay(changed)
+    assert verdict.first_step == 20
+    assert "states.jsonl says another state than is computed" in str(verdict)
+    assert next(str(s.span) for s in verdict.spans if s.findings) == "steps 10 to 20"
 
 
 def test_a_changed_line_of_the_digests_is_named(changed: Path, replay):
