@@ -25,16 +25,16 @@ from lepton_jax.errors import UserError, WorkError
 from lepton_jax.export import stablehlo
 from lepton_jax.export.exportable import Exportable
 from lepton_jax.export.lineage import build_lineage, check_clean, scrub_values
+from lepton_jax.export.onnx.program import make_onnx
 from lepton_jax.export.raw_inputs import describe_inputs
 from lepton_jax.export.replaced import describe_replaced
 from lepton_jax.export.verify import TOLERANCE
 from lepton_jax.io.atomic import replace_folder
 from lepton_jax.io.files import replace_non_finite
-from lepton_jax.serving.loader import MANIFEST, bundle_id, manifest_bytes
+from lepton_jax.serving.loader import MANIFEST, ONNX, WEIGHTS, bundle_id, manifest_bytes
 
 EXAMPLES = 16
 PROGRAM = "programs/stablehlo/forward.bin"
-WEIGHTS = "weights.safetensors"
 
 
 @dataclass(frozen=True)
@@ -120,9 +120,20 @@ def _bundle_files(model: Exportable, date: str) -> dict[str, bytes]:
         }
     }
     signature["tolerance"] = TOLERANCE["bfloat16" if low else "float32"]
+    weights_file = save(weights)
+    onnx, signature["programs"]["onnx"] = make_onnx(
+        model.forward,
+        model.input_fields,
+        weights,
+        weights_file,
+        (inputs, outputs),
+        find_kind(model.answer),
+        signature["tolerance"],
+    )
     files = {
         PROGRAM: program,
-        WEIGHTS: save(weights),
+        WEIGHTS: weights_file,
+        **({ONNX: onnx} if onnx is not None else {}),
         "examples/examples.safetensors": save(
             {k: np.ascontiguousarray(v) for k, v in examples.items()}
         ),

@@ -9,19 +9,20 @@ takes the place of what is there: nothing is written through a link or into a fi
 
 import errno
 import json
+import math
 import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lepton_jax.answers.kind import AnswerComparison
+from lepton_jax.answers.kind import AnswerComparison, Kind
 from lepton_jax.console import format_command
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.export import isolated
@@ -36,10 +37,16 @@ PACKAGES = (
     *("jax", "jaxlib", "ml_dtypes", "numpy", "opt_einsum", "scipy"),
     *("PIL", "flatbuffers", "safetensors"),
 )
-"""All that a process needs to answer from a bundle."""
+"""All that a process needs to answer from a bundle's StableHLO program."""
+
+ONNX_PACKAGES = ("numpy", "onnxruntime")
+"""All that it needs to answer from the ONNX program."""
 
 ABSENT = ("flax", "lepton_jax", "optax", "orbax")
 """The lab, of which a bundle must not need anything."""
+
+MEASURED = (1, 64)
+"""The batch sizes at which both programs are measured."""
 
 TIMEOUT_SECONDS = 900
 
@@ -73,6 +80,8 @@ class BundleVerdict:
     """Why the verdict does not lie in the bundle's folder; '' where it does."""
     cure: str = ""
     """What helps where it does not hold; '' for another export."""
+    seconds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """By program and batch size, processor seconds of an answer; of bundles with two programs."""
 
     @property
     def ok(self) -> bool:
@@ -80,10 +89,34 @@ class BundleVerdict:
 
     def as_json(self) -> dict[str, Any]:
         checks = [asdict(c) for c in self.checks]
-        return {"id": self.id, "ok": self.ok, "time": self.time, "checks": checks}
+        said = {"id": self.id, "ok": self.ok, "time": self.time, "checks": checks}
+        if self.seconds:
+            said |= {"seconds": self.seconds, "default_program_on_cpu": self.default_program}
+        return said
+
+    @property
+    def default_program(self) -> str:
+        """The program that is faster on a CPU: by the mean of the ratios, in logarithms."""
+        ratios = self._ratios()
+        return "onnx" if ratios and math.prod(ratios) < 1 else "stablehlo"
+
+    def _ratios(self) -> list[float]:
+        """Returns the seconds of the ONNX program over those of the other, by batch size."""
+        if not {"onnx", "stablehlo"} <= self.seconds.keys():
+            return []
+        onnx, other = self.seconds["onnx"], self.seconds["stablehlo"]
+        return [onnx[n] / max(other[n], 1e-9) for n in onnx]
 
     def __str__(self) -> str:
         lines = [f"{self.id or 'no id'}", *map(str, self.checks)]
+        if ratios := self._ratios():
+            said = ", ".join(
+                f"{r:.2g} at {n}" for n, r in zip(self.seconds["onnx"], ratios, strict=True)
+            )
+            lines.append(
+                f"Default program on CPU: {self.default_program} (time of onnx over stablehlo, by "
+                f"batch size: {said})"
+            )
         if self.ok:
             unseen = [c.name for c in self.checks if c.ok is None]
             if unseen:
@@ -126,6 +159,7 @@ def verify_bundle(
         identity = loader.bundle_id(folder)
     except loader.BundleError:
         identity = ""  # as `faults` says
+    seconds: dict[str, Any] = {}
     signer = find_signer(folder)
     checks = _check_signer(signer, signed)
     if any(c.ok is False for c in checks):
@@ -136,12 +170,13 @@ def verify_bundle(
     else:
         checks += [BundleCheck("intact", True, "every file is as the manifest lists it")]
         try:
-            checks += _check_behaviour(folder, identity, workdir)
+            checks += _check_behaviour(folder, identity, workdir, seconds)
         # A manifest written around nonsense is intact; what is in it need not even have the keys.
         except (loader.BundleError, LookupError, TypeError, ValueError, AttributeError) as e:
             said = str(e) if isinstance(e, loader.BundleError) else f"{type(e).__name__}: {e}"
             checks.append(BundleCheck("readable", False, said))
-    return _keep(BundleVerdict(identity, bundle, tuple(checks), utc_timestamp()), folder)
+    verdict = BundleVerdict(identity, bundle, tuple(checks), utc_timestamp(), seconds=seconds)
+    return _keep(verdict, folder)
 
 
 def _check_signer(signer: Signer, demanded: bool) -> list[BundleCheck]:
@@ -178,8 +213,10 @@ def _remove_leftovers(folder: Path) -> None:
                 os.remove(folder / name)
 
 
-def _check_behaviour(folder: Path, identity: str, workdir: str | None) -> list[BundleCheck]:
-    """Makes the checks for which the program must run."""
+def _check_behaviour(
+    folder: Path, identity: str, workdir: str | None, seconds: dict[str, Any]
+) -> list[BundleCheck]:
+    """Makes the checks for which the programs must run; fills `seconds` of two programs."""
     test = load_test_set(folder, workdir)
     bundle = loader.Bundle(folder, identity)
     examples = bundle.examples()
@@ -189,7 +226,11 @@ def _check_behaviour(folder: Path, identity: str, workdir: str | None) -> list[B
     if isinstance(test, HeldOut):
         inputs.append(test.inputs)
     texts = _read_texts(folder, signature)
-    report, answers = _run_isolated(folder, identity, inputs, [t["texts"] for t in texts])
+    onnx = signature["programs"].get("onnx", {})
+    measured = MEASURED if "path" in onnx else ()
+    report, answers = _run_isolated(
+        folder, identity, inputs, [t["texts"] for t in texts], measured=measured
+    )
     bad = report["importable"] + report["violations"]
     checks = [
         BundleCheck(
@@ -210,11 +251,36 @@ def _check_behaviour(folder: Path, identity: str, workdir: str | None) -> list[B
     checks.append(_check("one alone", kind.compare(answers[1], first, tolerance)))
     if texts:
         checks.append(_check_tokens(report["texts"], texts, signature["text"]))
+    if "path" in onnx:
+        again, answers_onnx = _run_isolated(
+            folder, identity, inputs[:2], program="onnx", measured=measured
+        )
+        checks.append(_check_onnx(again, answers_onnx, (expected, first), kind, tolerance))
+        if checks[-1].ok:
+            seconds |= {"onnx": again["seconds"], "stablehlo": report["seconds"]}
+    elif onnx:
+        checks.append(BundleCheck("onnx", None, f"unavailable: {onnx.get('unavailable')}"))
     if isinstance(test, HeldOut):
         checks.append(_check_result(answers[2], test))
     else:
         checks.append(BundleCheck("test set", None, test))
     return checks
+
+
+def _check_onnx(
+    report: Mapping[str, Any],
+    answers: Sequence[Mapping[str, np.ndarray]],
+    expected: Sequence[Mapping[str, np.ndarray]],
+    kind: Kind,
+    tolerance: float,
+) -> BundleCheck:
+    """Checks what the ONNX program answered, where jax does not exist."""
+    bad = report["importable"] + report["violations"]
+    if bad or not answers:
+        return BundleCheck("onnx", False, "; ".join(bad) or str(report["error"]))
+    compared = [kind.compare(*pair, tolerance) for pair in zip(answers, expected, strict=True)]
+    wrong = next((c for c in compared if not c.same), None)
+    return _check("onnx", wrong or compared[0])
 
 
 def _read_texts(folder: Path, signature: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -264,14 +330,21 @@ def _run_isolated(
     identity: str,
     inputs: Sequence[Mapping[str, np.ndarray]],
     texts: Sequence[Sequence[str]] = (),
+    *,
+    program: str = "stablehlo",
+    measured: Sequence[int] = (),
 ) -> tuple[dict[str, Any], list[dict[str, np.ndarray]]]:
-    """Computes answers in a process that has only the loader file and PACKAGES.
+    """Computes answers in a process that has only the loader file, and PACKAGES or ONNX_PACKAGES.
+
+    Args:
+      measured: batch sizes at which an answer is measured, in processor seconds.
 
     Returns:
       The report of `isolated.py`, and the answers to each of `inputs`; no answers where it failed.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        packages = (*PACKAGES, "tokenizers") if texts else PACKAGES
+        packages = ONNX_PACKAGES if program == "onnx" else PACKAGES
+        packages = (*packages, "tokenizers") if texts else packages
         _link_packages(Path(scratch) / "packages", packages)
         jobs: list[dict[str, Any]] = []
         for i, batch in enumerate(inputs):
@@ -281,11 +354,13 @@ def _run_isolated(
                 np.save(files[name], array)
             jobs.append({"inputs": files, "outputs": f"{scratch}/out-{i}.npz"})
         request = {
-            "absent": ABSENT,
+            "absent": (*ABSENT, "jax") if program == "onnx" else ABSENT,
             "bundle": str(folder.resolve()),
             "id": identity,
             "jobs": jobs,
             "loader": loader.__file__,
+            "measured": list(measured),
+            "program": program,
             "packages": f"{scratch}/packages",
             "texts": texts,
         }
@@ -308,7 +383,8 @@ def _run_isolated(
         if report is None:  # it has proved nothing
             said = f"took over {TIMEOUT_SECONDS} s" if ran is None else f"ended {ran.returncode}"
             last = (ran.stderr.strip().splitlines() if ran else []) or [""]
-            return {"importable": [], "violations": [f"{said}: {last[-1]}"], "error": None}, []
+            violations = [f"{said}: {last[-1]}"]
+            return {"importable": [], "violations": violations, "error": None, "seconds": {}}, []
         if report["error"]:
             return report, []
         answers = []

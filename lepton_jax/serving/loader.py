@@ -1,9 +1,10 @@
 """The one loader of bundles: checks a bundle, decodes raw input, answers.
 
-Imports: the standard library and numpy; jax, safetensors and Pillow when a program is loaded,
-tokenizers when a text is given or shown. It also runs from its own file, without the rest of
-lepton_jax: so bundles are verified. Nothing in a bundle is imported, evaluated or unpickled, and
-nothing is opened but plain files that lie in its folder: `open_inside` is the only door.
+Imports: the standard library and numpy; jax, safetensors and Pillow when a StableHLO program is
+loaded, onnxruntime alone when an ONNX program is, tokenizers when a text is given or shown. It also
+runs from its own file, without the rest of lepton_jax: so bundles are verified. Nothing in a bundle
+is imported, evaluated or unpickled, and nothing is opened but plain files that lie in its folder:
+`open_inside` is the only door, and onnxruntime reads the weights beside its program.
 """
 
 import hashlib
@@ -28,6 +29,12 @@ VERDICT = "verdict.json"
 SIGNED = "model.sig"
 UNLISTED = frozenset({MANIFEST, VERDICT, SIGNED})
 """Files of a bundle that its manifest does not list: itself, the verdict, who signed the bundle."""
+
+WEIGHTS = "weights.safetensors"
+ONNX = "model.onnx"
+"""Beside the weights, into which it points: a path out of its folder would be refused."""
+
+PROGRAMS = ("stablehlo", "onnx")
 
 NOT_LISTED = "not listed in the manifest"
 """How the sentence of `find_faults` about a file that does not belong to a bundle ends."""
@@ -218,14 +225,18 @@ def find_faults(folder: str | os.PathLike[str]) -> list[str]:
     return [f"{_printable(path)}: {fault}" for path, fault in found.items()]
 
 
-def load_bundle(folder: str | os.PathLike[str], expected_id: str | None = None) -> "Bundle":
+def load_bundle(
+    folder: str | os.PathLike[str], expected_id: str | None = None, program: str = "stablehlo"
+) -> "Bundle":
     """Loads a bundle, ready to answer; every file is checked against the manifest first.
 
     Args:
       expected_id: the id that the bundle must have, where it is known, e.g. from a registry.
+      program: which of PROGRAMS answers; 'onnx' needs onnxruntime and no jax.
 
     Raises:
-      BundleError: when a file is missing, extra or changed, or it is another bundle.
+      BundleError: when a file is missing, extra or changed, or it is another bundle, or it has no
+        such program.
     """
     faults, identity = find_faults(folder), bundle_id(folder)
     if faults:
@@ -233,7 +244,64 @@ def load_bundle(folder: str | os.PathLike[str], expected_id: str | None = None) 
         raise BundleError(f"the bundle in {folder} is damaged: {faults[0]}{more}")
     if expected_id is not None and identity != expected_id:
         raise BundleError(f"{folder} holds {identity}, expected {expected_id}")
-    return Bundle(Path(folder), identity)
+    return Bundle(Path(folder), identity, program)
+
+
+def find_default_program(folder: str | os.PathLike[str]) -> str:
+    """Returns which program the verdict about a bundle found to be faster on a CPU: 'stablehlo'
+    where there is no verdict, it is about another bundle, or there is one program only.
+    """
+    try:
+        verdict = read_object(folder, VERDICT)
+        onnx = read_object(folder, "signature.json")["programs"]["onnx"]
+        measured = verdict["ok"] is True and verdict["id"] == bundle_id(folder)
+        faster = measured and verdict["default_program_on_cpu"] == "onnx"
+        return "onnx" if faster and "path" in onnx else "stablehlo"
+    except (BundleError, *_UNREADABLE):
+        return "stablehlo"
+
+
+def open_onnx(
+    folder: str | os.PathLike[str], said: Mapping[str, Any]
+) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    """Opens the ONNX program in a folder; returns the function from inputs to outputs by name.
+
+    It computes in one thread: for one example two are no faster.
+
+    Args:
+      said: what the signature says of it.
+
+    Raises:
+      BundleError: when onnxruntime is not installed, or cannot read it.
+    """
+    try:
+        import onnxruntime
+    except ImportError:
+        raise BundleError("the program 'onnx' needs the package 'onnxruntime'") from None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    where = "session.model_external_initializers_file_folder_path"
+    options.add_session_config_entry(where, os.fspath(folder))
+    model = read_file(folder, said["path"])
+    try:
+        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as e:  # noqa: BLE001  onnxruntime's errors have no class in common
+        first = str(e).splitlines()[0]
+        raise BundleError(f"onnxruntime cannot read {said['path']}: {first:.200}") from None
+    used = {i.name for i in session.get_inputs()}
+    names = [(field, name) for field, name in said["inputs"].items() if name in used]
+    outputs = dict(said["outputs"])
+
+    def answer(inputs: Mapping[str, Any]) -> dict[str, Any]:
+        given = {name: inputs[field] for field, name in names}
+        try:
+            return dict(zip(outputs, session.run(list(outputs.values()), given), strict=True))
+        except Exception as e:  # noqa: BLE001
+            first = str(e).splitlines()[0]
+            raise BundleError(f"onnxruntime cannot run {said['path']}: {first:.200}") from None
+
+    return answer
 
 
 class Bundle:
@@ -243,7 +311,7 @@ class Bundle:
     of a text; `text` turns tokens back into a text.
     """
 
-    def __init__(self, folder: Path, identity: str):
+    def __init__(self, folder: Path, identity: str, program: str = "stablehlo"):
         self.folder = folder
         self.id = identity
         self.signature = read_object(folder, "signature.json")
@@ -255,7 +323,11 @@ class Bundle:
         self.answer: str = self.signature.get("answer", "numbers")
         self.labels: list[str] = self.signature["labels"]
         self._inputs: dict[str, Any] = self.signature["inputs"]
-        self._program: dict[str, Any] = self.signature["programs"]["stablehlo"]
+        self.program = program
+        self._program: dict[str, Any] = self.signature["programs"].get(program) or {}
+        if "path" not in self._program:
+            why = self._program.get("unavailable", "it has none")
+            raise BundleError(f"{folder} has no program {program!r:.40}: {why!s:.300}")
         self._forward: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
 
     def predict(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -447,6 +519,10 @@ class Bundle:
         return ", ".join(f"{name!r}: {_described(d)}" for name, d in self._inputs.items())
 
     def _run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        if self.program == "onnx":
+            if self._forward is None:
+                self._forward = open_onnx(self.folder, self._program)
+            return self._forward(inputs)
         import jax
 
         try:
@@ -461,7 +537,7 @@ class Bundle:
         import jax
         from jax import export
 
-        weights = self._arrays("weights.safetensors")
+        weights = self._arrays(WEIGHTS)
         blob = read_file(self.folder, self._program["path"])
         try:
             exported = export.deserialize(bytearray(blob))
@@ -547,6 +623,12 @@ def _check_signature(signature: Mapping[str, Any]) -> None:
     check(isinstance(labels, list) and all(isinstance(x, str) for x in labels), "labels: no texts")
     program = signature["programs"]["stablehlo"]
     check(isinstance(program["path"], str), "programs.stablehlo.path: expected a text")
+    onnx = signature["programs"].get("onnx", {})
+    check(isinstance(onnx, dict), "programs.onnx: expected an object")
+    if "path" in onnx:
+        texts = [onnx["path"], *onnx["inputs"].values(), *onnx["outputs"].values()]
+        check(all(isinstance(x, str) for x in texts), "programs.onnx: expected texts")
+        check(set(onnx["inputs"]) <= set(signature["inputs"]), "programs.onnx.inputs: no input")
     inputs = signature["inputs"]
     check(isinstance(inputs, dict) and bool(inputs), "inputs: there are none")
     for name, declared in inputs.items():

@@ -19,7 +19,14 @@ from tests.graduation import flip, rewrite_manifest, trained_run
 
 
 def test_serving_imports_nothing_else_of_lepton_jax():
-    allowed = {"jax", "numpy", "PIL", "safetensors", "tokenizers"} | sys.stdlib_module_names
+    allowed = {
+        "jax",
+        "numpy",
+        "onnxruntime",
+        "PIL",
+        "safetensors",
+        "tokenizers",
+    } | sys.stdlib_module_names
     for path in Path(loader.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):

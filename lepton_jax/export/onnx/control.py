@@ -1,0 +1,169 @@
+"""Primitives that hold a jaxpr of their own: calls, branches and loops."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from lepton_jax.export.onnx.scope import Rule, Scope, Value, dtype_of, is_fixed, known_value
+from lepton_jax.export.onnx.shapes import reverse
+
+
+def _call(scope: Scope, eqn: Any, args: Sequence[Value]) -> list[Value]:
+    """Puts the equations of a called jaxpr in its place."""
+    p = eqn.params
+    called = next(p[k] for k in ("jaxpr", "call_jaxpr", "fun_jaxpr") if k in p)
+    if hasattr(called, "consts"):
+        return scope.inline(scope, called.jaxpr, called.consts, args)
+    return scope.inline(scope, called, (), args)
+
+
+def _platform_index(scope: Scope, eqn: Any, args: Sequence[Value]) -> Value:
+    """Chooses the branch of no platform: operators of ONNX are not those of one."""
+    platforms = list(eqn.params["platforms"])
+    if None not in platforms:
+        raise NotImplementedError(f"a choice between {platforms} without a default")
+    return known_value(np.int32(platforms.index(None)))
+
+
+def _cond(scope: Scope, eqn: Any, args: Sequence[Value]) -> list[Value]:
+    index, *operands = args
+    branches = eqn.params["branches"]
+    if index.array is not None:
+        chosen = branches[int(np.clip(int(index.array), 0, len(branches) - 1))]
+        return scope.inline(scope, chosen.jaxpr, chosen.consts, operands)
+
+    def choose(scope: Scope, first: int) -> list[str]:
+        """Returns the outputs of the branches from `first` on."""
+        if first == len(branches) - 1:
+            made = scope.inline(scope, branches[first].jaxpr, branches[first].consts, operands)
+            return [scope.full(v) for v in made]
+        here = scope.add("LessOrEqual", scope.full(index), scope.constant(first, index.dtype))
+        then, other = scope.body(), scope.body()
+        taken = then.inline(then, branches[first].jaxpr, branches[first].consts, operands)
+        names = [[then.full(v) for v in taken], choose(other, first + 1)]
+        return scope.graph.add(
+            "If",
+            here,
+            outputs=len(eqn.outvars),
+            then_branch=_closed(then, "then", names[0], eqn),
+            else_branch=_closed(other, "else", names[1], eqn),
+        )
+
+    names = choose(scope, 0)
+    return [scope.made(n, v.aval) for n, v in zip(names, eqn.outvars, strict=True)]
+
+
+def _closed(scope: Scope, name: str, outputs: Sequence[str], eqn: Any) -> Any:
+    """Returns a branch as a graph; each output is a node's, for a branch may not hand on a name
+    of the graph around it.
+    """
+    own = [scope.graph.fresh() for _ in outputs]
+    for inner, outer in zip(outputs, own, strict=True):
+        scope.graph.rename(inner, outer)
+    typed = [(n, dtype_of(v.aval), None) for n, v in zip(own, eqn.outvars, strict=True)]
+    return scope.graph.proto(name, [], typed)
+
+
+Step = Callable[[Scope, str, list[Value]], tuple[str, list[str], list[str], list[Any]]]
+"""Computes a round of a loop from its number and the carried values: whether to go on (''
+for always), the carried tensors, those to be stacked, and the dtypes of these."""
+
+
+def _loop(
+    scope: Scope, times: str, going: str, start: Sequence[Value], step: Step
+) -> tuple[list[str], list[str]]:
+    """Adds a loop; returns the carried tensors after it, and the stacked ones `[times, ...]`.
+
+    Args:
+      times: the number of rounds, or ''.
+      going: whether there is a first round, or ''.
+    """
+    body = scope.body()
+    number, go = body.graph.fresh(), body.graph.fresh()
+    carried = [Value(v.shape, v.shape, v.dtype, body.graph.fresh()) for v in start]
+    on, after, stacked, dtypes = step(body, number, carried)
+    outputs = [on or go, *after, *stacked]
+    own = [body.graph.fresh() for _ in outputs]
+    for inner, outer in zip(outputs, own, strict=True):
+        body.graph.rename(inner, outer)
+    kinds = [np.dtype(bool), *(v.dtype for v in start), *dtypes]
+    shapes: list[Any] = [(), *(_fixed(v.shape) for v in start), *(None for _ in dtypes)]
+    inputs = [(number, np.int64, ()), (go, np.bool_, ())]
+    inputs += [(v.name, v.dtype, _fixed(v.shape)) for v in carried]
+    proto = body.graph.proto("body", inputs, list(zip(own, kinds, shapes, strict=True)))
+    names = scope.graph.add(
+        "Loop",
+        times,
+        going,
+        *map(scope.full, start),
+        outputs=len(start) + len(stacked),
+        body=proto,
+    )
+    return names[: len(start)], names[len(start) :]
+
+
+def _fixed(shape: Any) -> list[int | None]:
+    return [n if is_fixed(n) else None for n in shape]
+
+
+def _while(scope: Scope, eqn: Any, args: Sequence[Value]) -> list[Value]:
+    p = eqn.params
+    test, body = p["cond_jaxpr"], p["body_jaxpr"]
+    of_test = list(args[: p["cond_nconsts"]])
+    of_body = list(args[p["cond_nconsts"] : p["cond_nconsts"] + p["body_nconsts"]])
+    start = args[p["cond_nconsts"] + p["body_nconsts"] :]
+
+    def going(scope: Scope, carried: Sequence[Value]) -> str:
+        (on,) = scope.inline(scope, test.jaxpr, test.consts, [*of_test, *carried])
+        return scope.full(on)
+
+    def step(scope: Scope, number: str, carried: list[Value]) -> Any:
+        after = scope.inline(scope, body.jaxpr, body.consts, [*of_body, *carried])
+        return going(scope, after), [scope.full(v) for v in after], [], []
+
+    names, _ = _loop(scope, "", going(scope, start), start, step)
+    return [scope.made(n, v.aval) for n, v in zip(names, eqn.outvars, strict=True)]
+
+
+def _scan(scope: Scope, eqn: Any, args: Sequence[Value]) -> list[Value]:
+    p = eqn.params
+    inner, carry = p["jaxpr"], p["num_carry"]
+    constants, rest = list(args[: p["num_consts"]]), args[p["num_consts"] :]
+    start, rows = rest[:carry], rest[carry:]
+    tables = [scope.full(x) for x in rows]
+    length = scope.size(p["length"])
+
+    def step(scope: Scope, number: str, carried: list[Value]) -> Any:
+        place = number
+        if p["reverse"]:
+            last = scope.add("Sub", length, scope.constant(1, np.int64))
+            place = scope.add("Squeeze", scope.add("Sub", last, number), scope.ints([0]))
+        here = [
+            Value(x.shape[1:], x.shape[1:], x.dtype, scope.add("Gather", table, place, axis=0))
+            for x, table in zip(rows, tables, strict=True)
+        ]
+        made = scope.inline(scope, inner.jaxpr, inner.consts, [*constants, *carried, *here])
+        names = [scope.full(v) for v in made]
+        return "", names[:carry], names[carry:], [v.dtype for v in made[carry:]]
+
+    times = scope.add("Squeeze", length, scope.ints([0]))
+    after, stacked = _loop(scope, times, "", start, step)
+    if p["reverse"]:
+        stacked = [reverse(scope, n, [0]) for n in stacked]
+    return [scope.made(n, v.aval) for n, v in zip([*after, *stacked], eqn.outvars, strict=True)]
+
+
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(
+        (
+            *("closed_call", "core_call", "custom_jvp_call", "custom_vjp_call"),
+            *("custom_vjp_call_jaxpr", "jit", "pjit", "remat", "remat2", "checkpoint"),
+        ),
+        _call,
+    ),
+    "cond": _cond,
+    "platform_index": _platform_index,
+    "scan": _scan,
+    "while": _while,
+}

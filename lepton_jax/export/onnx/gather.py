@@ -1,0 +1,316 @@
+"""Primitives that read or write at computed places.
+
+In general each element's place in the flattened array is computed, as a sum over the axes of
+coordinate times stride; ONNX then gathers from, or scatters into, one axis. Reading along one axis
+is Gather itself.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lepton_jax.export.onnx.scope import Dim, Rule, Scope, Shape, Value, as_multiple, is_fixed
+
+_I8 = np.dtype(np.int64)
+
+
+class _Places:
+    """Where the windows of a gather or scatter lie in the flattened operand."""
+
+    def __init__(
+        self,
+        scope: Scope,
+        operand: Value,
+        indices: Value,
+        rank: int,
+        *,
+        window_places: Sequence[int],
+        inserted: Sequence[int],
+        index_map: Sequence[int],
+        batching: Sequence[int],
+        index_batching: Sequence[int],
+        window: Sequence[Dim],
+    ):
+        """Computes them.
+
+        Args:
+          rank: axes of the output of a gather, or of the updates of a scatter.
+          window_places: its axes that run inside a window; the others run over the indices.
+          inserted: the operand's axes that no window has.
+          index_map: the operand's axis that each number of an index vector is of.
+          batching, index_batching: pairs of axes of operand and indices that run together.
+          window: the length of a window along each axis of the operand.
+        """
+        self._scope, self._rank, shape = scope, rank, operand.shape
+        self._outer = [i for i in range(rank) if i not in set(window_places)]
+        inner = dict(
+            zip(
+                (d for d in range(len(shape)) if d not in {*inserted, *batching}),
+                sorted(window_places),
+                strict=True,
+            )
+        )
+        table = scope.cast(scope.full(indices), np.int64)
+        self.inside = ""
+        """Booleans, broadcast to the output: whether a window lies in the operand; '' for all."""
+        parts: list[str] = []
+        for axis in range(len(shape)):
+            coordinates: list[str] = []
+            if axis in index_map:
+                column = scope.constant(list(index_map).index(axis), np.int64)
+                start = scope.add("Gather", table, column, axis=len(indices.shape) - 1)
+                start = self._placed(start, indices.shape[:-1])
+                last = self._last(shape[axis], window[axis])
+                zero = scope.constant(0, np.int64)
+                clipped = scope.add("Min", scope.add("Max", start, zero), last)
+                here = scope.add("Equal", start, clipped)
+                self.inside = scope.add("And", self.inside, here) if self.inside else here
+                coordinates.append(clipped)
+            if axis in batching:
+                along = list(index_batching)[list(batching).index(axis)]
+                place = self._outer[along]
+                coordinates.append(self._count(shape[axis], place))
+            if axis in inner and not (is_fixed(window[axis]) and window[axis] == 1):
+                coordinates.append(self._count(window[axis], inner[axis]))
+            for name in coordinates:
+                stride = shape[axis + 1 :]
+                parts.append(scope.add("Mul", name, _total(scope, stride)) if stride else name)
+        if _is_inside(indices, index_map, shape, window):
+            self.inside = ""
+        self.flat = parts[0] if parts else scope.constant(0, np.int64)
+        """int64, broadcast to the output: the place of each element."""
+        for part in parts[1:]:
+            self.flat = scope.add("Add", self.flat, part)
+
+    def _last(self, length: Dim, window: Dim) -> str:
+        return _squeezed(self._scope, length - window)
+
+    def _placed(self, name: str, shape: Shape) -> str:
+        """Gives the axes of the indices their places among those of the output."""
+        lengths: list[Dim] = [1] * self._rank
+        for place, length in zip(self._outer, shape, strict=True):
+            lengths[place] = length
+        return self._scope.reshape(name, tuple(lengths))
+
+    def _count(self, length: Dim, place: int) -> str:
+        lengths: list[Dim] = [1] * self._rank
+        lengths[place] = length
+        return self._scope.reshape(self._scope.full(self._scope.count(length)), tuple(lengths))
+
+
+def _is_inside(
+    indices: Value, index_map: Sequence[int], shape: Shape, window: Sequence[Dim]
+) -> bool:
+    """Tells whether all windows are known to lie in the operand, at every batch size."""
+    if indices.array is None:
+        return False
+    for column, axis in enumerate(index_map):
+        least = sum(as_multiple(shape[axis] - window[axis]))
+        starts = indices.array[..., column]
+        if starts.size and not (starts.min() >= 0 and starts.max() <= least):
+            return False
+    return True
+
+
+def _squeezed(scope: Scope, dim: Dim) -> str:
+    if is_fixed(dim):
+        return scope.constant(dim, np.int64)
+    return scope.add("Squeeze", scope.size(dim), scope.ints([0]))
+
+
+def _total(scope: Scope, lengths: Shape) -> str:
+    """Returns a product of lengths as a scalar of int64."""
+    fixed = int(np.prod([n for n in lengths if is_fixed(n)], dtype=np.int64))
+    name = scope.constant(fixed, np.int64)
+    for n in lengths:
+        if not is_fixed(n):
+            name = scope.add("Mul", name, _squeezed(scope, n))
+    return name
+
+
+def _mode(eqn: Any) -> str:
+    """Returns what happens outside of the operand: 'fill' or 'clip'; XLA clips by itself."""
+    return "fill" if "FILL" in str(eqn.params["mode"]) else "clip"
+
+
+def _gather(scope: Scope, eqn: Any, args: Sequence[Value]) -> Value:
+    (x, indices), p, aval = args, eqn.params, eqn.outvars[0].aval
+    d, window = p["dimension_numbers"], tuple(p["slice_sizes"])
+    rank = len(aval.shape)
+    made = _gather_axis(scope, x, indices, d, window, rank)
+    if made is not None:
+        name, inside = made
+    else:
+        places = _Places(
+            scope,
+            x,
+            indices,
+            rank,
+            window_places=d.offset_dims,
+            inserted=d.collapsed_slice_dims,
+            index_map=d.start_index_map,
+            batching=d.operand_batching_dims,
+            index_batching=d.start_indices_batching_dims,
+            window=window,
+        )
+        flat = scope.add("Reshape", scope.full(x), scope.ints([-1]))
+        # Places have length 1 where nothing depends on an axis.
+        at = scope.add("Expand", places.flat, scope.sizes(tuple(aval.shape)))
+        name, inside = scope.add("Gather", flat, at, axis=0), places.inside
+    if _mode(eqn) == "fill" and inside:
+        fill = scope.constant(_fill(p["fill_value"], x.dtype), x.dtype)
+        if x.dtype == np.bool_:
+            as_numbers = [scope.cast(n, np.int32) for n in (name, fill)]
+            name = scope.cast(scope.add("Where", inside, *as_numbers), bool)
+        else:
+            name = scope.add("Where", inside, name, fill)
+    return scope.made(name, aval)
+
+
+def _fill(value: Any, dtype: np.dtype) -> Any:
+    if value is not None:
+        return value
+    if dtype.kind == "f":
+        return np.nan
+    if dtype.kind == "b":
+        return True
+    return np.iinfo(dtype).min if dtype.kind == "i" else np.iinfo(dtype).max
+
+
+def _gather_axis(
+    scope: Scope, x: Value, indices: Value, d: Any, window: Shape, rank: int
+) -> tuple[str, str] | None:
+    """Reads whole slices along one axis; returns them, and which indices lie inside ('': all).
+
+    Returns None where the windows are others.
+    """
+    axes = tuple(d.start_index_map)
+    whole = all(
+        n == 1 if i in axes else n == m
+        for i, (n, m) in enumerate(zip(window, x.shape, strict=True))
+    )
+    if len(axes) != 1 or tuple(d.collapsed_slice_dims) != axes or not whole:
+        return None
+    if d.operand_batching_dims:
+        return None
+    (axis,) = axes
+    outer = [i for i in range(rank) if i not in set(d.offset_dims)]
+    column = scope.cast(scope.full(indices), np.int64)
+    column = scope.add("Squeeze", column, scope.ints([len(indices.shape) - 1]))
+    zero, last = scope.constant(0, np.int64), _squeezed(scope, x.shape[axis] - 1)
+    clipped, inside = column, ""
+    if not _is_inside(indices, axes, x.shape, window):
+        clipped = scope.add("Min", scope.add("Max", column, zero), last)
+        lengths: list[Dim] = [1] * rank
+        for place, length in zip(outer, indices.shape[:-1], strict=True):
+            lengths[place] = length
+        inside = scope.reshape(scope.add("Equal", column, clipped), tuple(lengths))
+    name = scope.add("Gather", scope.full(x), clipped, axis=axis)
+    # ONNX has the axes of the indices where the axis was.
+    there = [*sorted(d.offset_dims)[:axis], *outer, *sorted(d.offset_dims)[axis:]]
+    return scope.transpose(name, np.argsort(there).tolist()), inside
+
+
+def _scatter(reduction: str) -> Rule:
+    def rule(scope: Scope, eqn: Any, args: Sequence[Value]) -> Value:
+        (x, indices, updates), p, aval = args, eqn.params, eqn.outvars[0].aval
+        d = p["dimension_numbers"]
+        batching = tuple(d.operand_batching_dims)
+        lengths = iter(updates.shape[i] for i in sorted(d.update_window_dims))
+        absent = {*d.inserted_window_dims, *batching}
+        window = [1 if i in absent else next(lengths) for i in range(len(x.shape))]
+        places = _Places(
+            scope,
+            x,
+            indices,
+            len(updates.shape),
+            window_places=d.update_window_dims,
+            inserted=d.inserted_window_dims,
+            index_map=d.scatter_dims_to_operand_dims,
+            batching=batching,
+            index_batching=d.scatter_indices_batching_dims,
+            window=window,
+        )
+        minus_one = scope.ints([-1])
+        flat = scope.add("Reshape", scope.full(x), minus_one)
+        at, drops = places.flat, _mode(eqn) == "fill" and bool(places.inside)
+        if drops:  # what lies outside goes to one element more, which is cut off again
+            at = scope.add("Where", places.inside, at, _total(scope, x.shape))
+            spare = scope.constant(np.zeros(1), x.dtype)
+            flat = scope.add("Concat", flat, spare, axis=0)
+        at = scope.add("Expand", at, scope.sizes(updates.shape))
+        at = scope.add("Reshape", at, minus_one)
+        new = scope.add("Reshape", scope.full(updates), minus_one)
+        made = scope.add("ScatterElements", flat, at, new, axis=0, reduction=reduction)
+        if drops:
+            made = scope.add("Slice", made, scope.ints([0]), minus_one, scope.ints([0]))
+        return scope.made(scope.reshape(made, x.shape), aval)
+
+    return rule
+
+
+def _starts(scope: Scope, starts: Sequence[Value], shape: Shape, sizes: Shape) -> list[Any]:
+    """Returns where a window begins along each axis: an int where that is known, else int64 `[1]`
+    so that the window lies inside.
+    """
+    found: list[Any] = []
+    for start, n, size in zip(starts, shape, sizes, strict=True):
+        if n == size:
+            found.append(0)
+        elif start.array is not None and is_fixed(n) and is_fixed(size):
+            found.append(int(np.clip(int(start.array), 0, n - size)))
+        else:
+            name = scope.reshape(scope.cast(scope.full(start), np.int64), (1,))
+            name = scope.add("Max", name, scope.ints([0]))
+            found.append(scope.add("Min", name, scope.size(n - size)))
+    return found
+
+
+def _dynamic_slice(scope: Scope, eqn: Any, args: Sequence[Value]) -> Value:
+    x, sizes = args[0], tuple(eqn.params["slice_sizes"])
+    starts = _starts(scope, args[1 : 1 + len(x.shape)], x.shape, sizes)
+    name = scope.full(x)
+    for axis, (start, size) in enumerate(zip(starts, sizes, strict=True)):
+        if is_fixed(start) and size == x.shape[axis]:
+            continue
+        begin = scope.ints([start]) if is_fixed(start) else start
+        end = scope.add("Add", begin, scope.size(size))
+        name = scope.add("Slice", name, begin, end, scope.ints([axis]))
+    return scope.made(name, eqn.outvars[0].aval)
+
+
+def _dynamic_update_slice(scope: Scope, eqn: Any, args: Sequence[Value]) -> Value:
+    """Puts the window between what stands before it and behind it, axis by axis."""
+    x, update = args[:2]
+    starts = _starts(scope, args[2 : 2 + len(x.shape)], x.shape, update.shape)
+
+    def put(whole: str, shape: Shape, new: str, axis: int) -> str:
+        """Returns `whole` with `new` in it; they differ in no axis before `axis`."""
+        if axis == len(shape):
+            return new
+        size, start = update.shape[axis], starts[axis]
+        if is_fixed(start) and size == shape[axis]:
+            return put(whole, shape, new, axis + 1)
+        begin = scope.ints([start]) if is_fixed(start) else start
+        end, at = scope.add("Add", begin, scope.size(size)), scope.ints([axis])
+        rows = scope.add("Slice", whole, begin, end, at)
+        rows = put(rows, (*shape[:axis], size, *shape[axis + 1 :]), new, axis + 1)
+        before = scope.add("Slice", whole, scope.ints([0]), begin, at)
+        behind = scope.add("Slice", whole, end, scope.ints([np.iinfo(_I8).max]), at)
+        return scope.add("Concat", before, rows, behind, axis=axis)
+
+    name = put(scope.full(x), x.shape, scope.full(update), 0)
+    return scope.made(name, eqn.outvars[0].aval)
+
+
+RULES: dict[str, Rule] = {
+    "dynamic_slice": _dynamic_slice,
+    "dynamic_update_slice": _dynamic_update_slice,
+    "gather": _gather,
+    "scatter": _scatter("none"),
+    "scatter-add": _scatter("add"),
+    "scatter-max": _scatter("max"),
+    "scatter-min": _scatter("min"),
+    "scatter-mul": _scatter("mul"),
+}

@@ -1,0 +1,202 @@
+"""What a rule for a primitive works with: values, and the graph that they are computed in.
+
+A broadcast is kept back: a `Value` may be stored with axes of length 1 that are longer in its
+shape. Operators that broadcast by themselves take it as it is stored; others take it in full.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import numpy as np
+
+from lepton_jax.export.onnx.graph import Graph, tensor_type
+
+Dim = Any
+"""The length of an axis: an int, or JAX's symbolic expression of the batch size, e.g. `4*b`."""
+
+Shape = tuple[Dim, ...]
+
+_HALF = ("bfloat16", "float16")
+
+
+@dataclass(frozen=True)
+class Value:
+    """An array of the program: a tensor of the graph, or an array that is known by now."""
+
+    shape: Shape
+    """As JAX has it."""
+    stored: Shape
+    """Of the tensor or array: 1 where an axis is still to be broadcast."""
+    dtype: np.dtype
+    name: str = ""
+    array: np.ndarray | None = None
+
+    @property
+    def known(self) -> np.ndarray:
+        """The array of a value that the converter must know."""
+        if self.array is None:
+            raise NotImplementedError("an argument that must be a constant is computed")
+        return self.array
+
+
+Rule = Callable[["Scope", Any, Sequence[Value]], Value | Sequence[Value]]
+"""Converts one equation of a jaxpr, given its arguments; returns its output or outputs."""
+
+
+def is_fixed(dim: Dim) -> bool:
+    """Tells whether the length of an axis is a number."""
+    return isinstance(dim, int | np.integer)
+
+
+def is_key(aval: Any) -> bool:
+    """Tells whether an array holds typed PRNG keys. In the graph these are uint32 `[..., 2]`."""
+    return jax.dtypes.issubdtype(aval.dtype, jax.dtypes.prng_key)
+
+
+def shape_of(aval: Any) -> Shape:
+    """Returns the shape that an array has in the graph."""
+    return (*aval.shape, 2) if is_key(aval) else tuple(aval.shape)
+
+
+def dtype_of(aval: Any) -> np.dtype:
+    """Returns the dtype that an array has in the graph: halves are computed in float32."""
+    if is_key(aval):
+        return np.dtype(np.uint32)
+    return np.dtype(np.float32) if str(aval.dtype) in _HALF else np.dtype(aval.dtype)
+
+
+def known_value(array: Any, shape: Shape | None = None) -> Value:
+    """Returns the value of an array that is known while converting, broadcast to `shape`."""
+    array = np.asarray(array)
+    if str(array.dtype) in _HALF:
+        array = array.astype(np.float32)
+    shape = array.shape if shape is None else shape
+    return Value(shape, array.shape, array.dtype, array=array)
+
+
+class Scope:
+    """A graph under construction, and the sizes that depend on the batch."""
+
+    def __init__(self, graph: Graph, batch: tuple[str, int] | None, inline: Any):
+        """`batch`: the input and its axis whose length is the symbol `b`."""
+        self.graph = graph
+        self._batch = batch
+        self.inline: Callable[[Scope, Any, Sequence[Any], Sequence[Value]], list[Value]] = inline
+
+    def body(self) -> "Scope":
+        """Returns the scope of a loop's or branch's body inside this one."""
+        return Scope(self.graph.body(), self._batch, self.inline)
+
+    def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
+        """Adds a node with one output and returns its name."""
+        return self.graph.add(operator, *inputs, **attributes)[0]
+
+    def thin(self, value: Value) -> str:
+        """Returns the tensor of a value as it is stored."""
+        return value.name if value.array is None else self.graph.constant(value.array)
+
+    def full(self, value: Value) -> str:
+        """Returns the tensor of a value in its full shape."""
+        if value.stored == value.shape:
+            return self.thin(value)
+        if value.array is not None and all(is_fixed(n) for n in value.shape):
+            return self.graph.constant(np.broadcast_to(value.array, value.shape))
+        return self.add("Expand", self.thin(value), self.sizes(value.shape))
+
+    def made(self, name: str, aval: Any, stored: Shape | None = None) -> Value:
+        """Returns a tensor as the value that an equation's output variable describes."""
+        shape = shape_of(aval)
+        return Value(shape, shape if stored is None else stored, dtype_of(aval), name)
+
+    def constant(self, value: Any, dtype: Any) -> str:
+        return self.graph.constant(np.asarray(value, dtype))
+
+    def ints(self, values: Sequence[int]) -> str:
+        """Returns a constant of int64 `[n]`."""
+        return self.constant(list(values), np.int64)
+
+    def cast(self, name: str, dtype: Any) -> str:
+        return self.add("Cast", name, to=tensor_type(dtype))
+
+    @cached_property
+    def _batch_size(self) -> str:
+        if self._batch is None:
+            raise NotImplementedError("a size that depends on the batch, without a batch")
+        name, axis = self._batch
+        shape = self.add("Shape", name, start=axis, end=axis + 1)
+        return shape
+
+    def size(self, dim: Dim) -> str:
+        """Returns the length of an axis as a tensor of int64 `[1]`."""
+        if is_fixed(dim):
+            return self.ints([dim])
+        times, plus = as_multiple(dim)
+        size = self._batch_size
+        if times != 1:
+            size = self.add("Mul", size, self.ints([times]))
+        return self.add("Add", size, self.ints([plus])) if plus else size
+
+    def sizes(self, shape: Shape) -> str:
+        """Returns a shape as a tensor of int64 `[rank]`."""
+        if all(is_fixed(n) for n in shape):
+            return self.ints(shape)
+        parts = [self.size(n) for n in shape]
+        return parts[0] if len(parts) == 1 else self.add("Concat", *parts, axis=0)
+
+    def reshape(self, name: str, shape: Shape) -> str:
+        """Reshapes a tensor. One size that depends on the batch is left to ONNX to find."""
+        symbolic = [i for i, n in enumerate(shape) if not is_fixed(n)]
+        if len(symbolic) <= 1 and 0 not in shape:
+            return self.add(
+                "Reshape",
+                name,
+                self.ints([-1 if i in symbolic else n for i, n in enumerate(shape)]),
+            )
+        return self.add("Reshape", name, self.sizes(shape))
+
+    def transpose(self, name: str, order: Sequence[int]) -> str:
+        """Reorders the axes of a tensor, if they are in another order."""
+        if list(order) == sorted(order):
+            return name
+        return self.add("Transpose", name, perm=list(order))
+
+    def count(self, dim: Dim) -> Value:
+        """Returns 0, 1, ... up to a length as int64 `[dim]`."""
+        if is_fixed(dim):
+            return known_value(np.arange(dim))
+        zero, one = (self.constant(i, np.int64) for i in (0, 1))
+        end = self.add("Squeeze", self.size(dim), self.ints([0]))
+        return Value((dim,), (dim,), np.dtype(np.int64), self.add("Range", zero, end, one))
+
+
+def as_multiple(dim: Dim) -> tuple[int, int]:
+    """Returns (k, c) of a size `k b + c`, where b is the batch size.
+
+    Raises:
+      NotImplementedError: when the size is another function of the batch size.
+    """
+    if is_fixed(dim):
+        return 0, dim
+    one, two, three = (int(dim._evaluate({"b": n})) for n in (1, 2, 3))
+    if three - two != two - one:
+        raise NotImplementedError(f"the size {dim} of an axis, b being the batch size")
+    return two - one, 2 * one - two
+
+
+def broadcast_shapes(shapes: Sequence[Shape]) -> Shape:
+    """Returns the shape that arrays of these shapes are broadcast to."""
+    rank = max(map(len, shapes), default=0)
+    padded = [(1,) * (rank - len(s)) + tuple(s) for s in shapes]
+    return tuple(
+        next((n for n in lengths if not (is_fixed(n) and n == 1)), 1)
+        for lengths in zip(*padded, strict=True)
+    )
+
+
+def count_elements(shape: Shape) -> int:
+    """Returns the number of elements of a shape at batch size 1."""
+    return math.prod(sum(as_multiple(n)) for n in shape)
