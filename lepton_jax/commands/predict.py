@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 from lepton_jax.cli.arguments import command
 from lepton_jax.config.schema import NaturalInt, PathText
 from lepton_jax.console import can_show, format_command
-from lepton_jax.errors import UserError, WorkError
+from lepton_jax.errors import UserError, WorkError, did_you_mean
+from lepton_jax.nearest import find_nearest
 from lepton_jax.notebook.answers import draw_answers
 
 if TYPE_CHECKING:
     from lepton_jax.answers.kind import Shown
+
+PROGRAMS = ("stablehlo", "onnx")
 
 
 @dataclass(frozen=True, repr=False)
@@ -77,6 +80,7 @@ def predict(
     model: str = "",
     examples: NaturalInt = 0,
     kind: str = "",
+    program: str = "",
 ) -> Predictions:
     """Answers from a bundle or a registered model, drawn in the terminal.
 
@@ -87,6 +91,8 @@ def predict(
     --bundle=DIR                    or from a folder
     --examples=N                    the bundle's own held-out examples, with the truth beside
     --kind=my_pkg.module:Name       your own kind of answer, whose code a bundle can only name
+    --program=NAME                  stablehlo or onnx; by default the one that `verify` found to be
+                                    faster on a CPU, and stablehlo on an accelerator
 
     Examples:
       python launch.py predict --model=digits@staging --examples=8
@@ -99,6 +105,13 @@ def predict(
         raise UserError("predict with what? give either --bundle=DIR or --model=NAME@staging")
     if not inputs and not examples:
         raise UserError("predict what? give image or .npy files, a text, or --examples=8")
+    if program not in ("", *PROGRAMS):
+        near = find_nearest(program, PROGRAMS)
+        raise UserError(
+            f"--program={program}{did_you_mean(program, PROGRAMS)}: expected "
+            f"{' or '.join(PROGRAMS)}",
+            instead=(program, near) if near else None,
+        )
     if bundle:
         look_for_bundle(bundle)
         look_for_images(bundle, inputs)
@@ -108,7 +121,7 @@ def predict(
     from lepton_jax.serving import loader
 
     try:
-        loaded, source = open_bundle(bundle or None, model or None)
+        loaded, source = open_bundle(bundle or None, model or None, program)
         found = answer_inputs(loaded, inputs, examples, kind)
     except loader.InputError as e:
         raise UserError(str(e)) from None

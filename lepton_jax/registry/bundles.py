@@ -1,5 +1,7 @@
 """Opens a bundle, which lies in a folder or in the registry."""
 
+from glob import glob
+from importlib.util import find_spec
 from pathlib import Path
 
 from lepton_jax.errors import WorkError
@@ -8,7 +10,9 @@ from lepton_jax.registry.store import Registry
 from lepton_jax.serving import loader
 
 
-def open_bundle(bundle: str | None, model: str | None) -> tuple[loader.Bundle, str]:
+def open_bundle(
+    bundle: str | None, model: str | None, program: str = "stablehlo"
+) -> tuple[loader.Bundle, str]:
     """Loads a bundle from the folder `bundle`, or else the registered `model`.
 
     A signature is checked first: one that is wrong, or of a key that was revoked, is refused.
@@ -16,6 +20,8 @@ def open_bundle(bundle: str | None, model: str | None) -> tuple[loader.Bundle, s
     Args:
       bundle: the bundle's folder, or None.
       model: 'NAME@ALIAS', 'NAME/VERSION' or 'NAME' in the registry; its digest is checked.
+      program: which of its programs answers; '' for the one that `verify` found to be faster on a
+        CPU, and 'stablehlo' where there is an accelerator.
 
     Returns:
       The bundle, and where it comes from in words.
@@ -26,15 +32,24 @@ def open_bundle(bundle: str | None, model: str | None) -> tuple[loader.Bundle, s
       BundleError: when the bundle is damaged.
     """
     if bundle is not None:
-        return _load(gates.bundle_folder(bundle), bundle, None), bundle
+        return _load(gates.bundle_folder(bundle), bundle, None, program), bundle
     assert model is not None
     registry = Registry()
     version = registry.resolve(model)
     source = f"{version.name} from the registry"
-    return _load(registry.fetch(version), source, version.id), source
+    return _load(registry.fetch(version), source, version.id, program), source
 
 
-def _load(folder: Path, source: str, expected_id: str | None) -> loader.Bundle:
+def _load(folder: Path, source: str, expected_id: str | None, program: str) -> loader.Bundle:
     if refusal := gates.check_signed(folder, demanded=False):
         raise WorkError(f"{source} is not used: {refusal}")
-    return loader.load_bundle(folder, expected_id)
+    return loader.load_bundle(folder, expected_id, program or _find_program(folder))
+
+
+def _find_program(folder: Path) -> str:
+    """Returns the program that is taken to answer sooner here. Only jax could say what devices
+    there are, and it takes a second to import.
+    """
+    if glob("/dev/nvidia[0-9]*") or glob("/dev/accel*") or find_spec("onnxruntime") is None:
+        return "stablehlo"
+    return loader.find_default_program(folder)

@@ -34,8 +34,6 @@ WEIGHTS = "weights.safetensors"
 ONNX = "model.onnx"
 """Beside the weights, into which it points: a path out of its folder would be refused."""
 
-PROGRAMS = ("stablehlo", "onnx")
-
 NOT_LISTED = "not listed in the manifest"
 """How the sentence of `find_faults` about a file that does not belong to a bundle ends."""
 
@@ -232,7 +230,7 @@ def load_bundle(
 
     Args:
       expected_id: the id that the bundle must have, where it is known, e.g. from a registry.
-      program: which of PROGRAMS answers; 'onnx' needs onnxruntime and no jax.
+      program: 'stablehlo' or 'onnx', which needs onnxruntime and no jax.
 
     Raises:
       BundleError: when a file is missing, extra or changed, or it is another bundle, or it has no

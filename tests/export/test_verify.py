@@ -30,6 +30,7 @@ def test_verdict_names_the_id_and_does_not_change_it(bundle):
         "isolated": True,
         "answers": True,
         "one alone": True,
+        "onnx": True,
         "test set": True,
     }
     assert verdict.id == before == loader.bundle_id(bundle)

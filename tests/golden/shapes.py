@@ -42,7 +42,7 @@ def get_experiment():
 """
 
 VARIES = {
-    "signature.json": {"exported", "jax", "jaxlib"},
+    "signature.json": {"exported", "jax", "jaxlib", "producer"},
     "lineage.json": {
         *("code", "command", "devices", "exported", "harness_code", "packages", "platform"),
         "python",
