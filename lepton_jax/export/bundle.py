@@ -122,13 +122,7 @@ def _bundle_files(model: Exportable, date: str) -> dict[str, bytes]:
     signature["tolerance"] = TOLERANCE["bfloat16" if low else "float32"]
     weights_file = save(weights)
     onnx, signature["programs"]["onnx"] = make_onnx(
-        model.forward,
-        model.input_fields,
-        weights,
-        weights_file,
-        (inputs, outputs),
-        find_kind(model.answer),
-        signature["tolerance"],
+        model, weights_file, inputs, outputs, signature["tolerance"]
     )
     files = {
         PROGRAM: program,

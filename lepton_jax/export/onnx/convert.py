@@ -4,6 +4,7 @@ A value that does not depend on weights or inputs is computed here, by JAX itsel
 constant. Each other equation goes to the rule of its primitive; the rules are in the files beside.
 """
 
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax import export
+from safetensors.numpy import load
 
 from lepton_jax.errors import WorkError
 from lepton_jax.export.onnx import (
@@ -36,6 +38,7 @@ from lepton_jax.export.onnx.scope import (
     known_value,
     shape_of,
 )
+from lepton_jax.serving.loader import WEIGHTS
 from lepton_jax.version import __version__
 
 PRODUCER = "lepton_jax"
@@ -69,21 +72,19 @@ class OnnxProgram:
 
 
 def convert_to_onnx(
-    forward: Any,
-    weights: Mapping[str, jax.ShapeDtypeStruct],
-    inputs: Mapping[str, Any],
-    places: Mapping[str, Mapping[str, Any]],
+    forward: Any, inputs: Mapping[str, Any], weights_file: bytes | None = None
 ) -> OnnxProgram:
     """Converts `forward(weights, inputs)` to an ONNX program for any batch size.
 
     Args:
-      weights: shapes and dtypes.
       inputs: shapes and dtypes of one example each, as `FieldSpec`s.
-      places: where the bytes of each weight lie: location, offset, length.
+      weights_file: a safetensors file of the weights. The program points into it, and expects it
+        beside itself as `weights.safetensors`.
 
     Raises:
       NotInOnnx: when there is no rule for a primitive; it says which, and where in the model.
     """
+    weights, places = _stored_weights(weights_file)
     (batch,) = export.symbolic_shape("b")
     specs = {k: jax.ShapeDtypeStruct((batch, *s.shape), s.dtype) for k, s in inputs.items()}
     try:
@@ -107,6 +108,22 @@ def convert_to_onnx(
     )
     content = model_bytes(proto, PRODUCER, __version__)
     return OnnxProgram(content, {k: k for k in specs}, names, len(proto.node))
+
+
+def _stored_weights(
+    weights_file: bytes | None,
+) -> tuple[dict[str, jax.ShapeDtypeStruct], dict[str, dict[str, Any]]]:
+    """Returns shape and dtype of each array of a safetensors file, and where its bytes lie."""
+    if weights_file is None:
+        return {}, {}
+    size = int.from_bytes(weights_file[:8], "little")
+    header = json.loads(weights_file[8 : 8 + size])
+    specs, places = {}, {}
+    for name, array in load(weights_file).items():
+        begin, end = header[name]["data_offsets"]
+        specs[name] = jax.ShapeDtypeStruct(array.shape, array.dtype)
+        places[name] = {"location": WEIGHTS, "offset": 8 + size + begin, "length": end - begin}
+    return specs, places
 
 
 def _arguments(
