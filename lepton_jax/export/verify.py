@@ -11,9 +11,6 @@ import errno
 import json
 import math
 import os
-import subprocess
-import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -25,30 +22,15 @@ import numpy as np
 from lepton_jax.answers.kind import AnswerComparison, Kind
 from lepton_jax.console import format_command
 from lepton_jax.errors import UserError, WorkError
-from lepton_jax.export import isolated
+from lepton_jax.export.clean_process import ABSENT, run_isolated
 from lepton_jax.export.heldout import HeldOut, find_bundle_kind, load_test_set
-from lepton_jax.installation import format_install
 from lepton_jax.io.atomic import is_leftover, replace_file
 from lepton_jax.io.timestamps import utc_timestamp
 from lepton_jax.serving import loader
 from lepton_jax.signing.signer import REFUSED, Signer, find_signer
 
-PACKAGES = (
-    *("jax", "jaxlib", "ml_dtypes", "numpy", "opt_einsum", "scipy"),
-    *("PIL", "flatbuffers", "safetensors"),
-)
-"""All that a process needs to answer from a bundle's StableHLO program."""
-
-ONNX_PACKAGES = ("numpy", "onnxruntime")
-"""All that it needs to answer from the ONNX program."""
-
-ABSENT = ("flax", "lepton_jax", "optax", "orbax")
-"""The lab, of which a bundle must not need anything."""
-
 MEASURED = (1, 64)
 """The batch sizes at which both programs are measured."""
-
-TIMEOUT_SECONDS = 900
 
 TOLERANCE = {"float32": 1e-4, "bfloat16": 2e-2}
 """How far a float output may lie from the exporter's, by the precision of the computation.
@@ -228,7 +210,7 @@ def _check_behaviour(
     texts = _read_texts(folder, signature)
     onnx = signature["programs"].get("onnx", {})
     measured = MEASURED if "path" in onnx else ()
-    report, answers = _run_isolated(
+    report, answers = run_isolated(
         folder, identity, inputs, [t["texts"] for t in texts], measured=measured
     )
     bad = report["importable"] + report["violations"]
@@ -252,7 +234,7 @@ def _check_behaviour(
     if texts:
         checks.append(_check_tokens(report["texts"], texts, signature["text"]))
     if "path" in onnx:
-        again, answers_onnx = _run_isolated(
+        again, answers_onnx = run_isolated(
             folder, identity, inputs[:2], program="onnx", measured=measured
         )
         checks.append(_check_onnx(again, answers_onnx, (expected, first), kind, tolerance))
@@ -323,89 +305,3 @@ def _check_result(answers: Mapping[str, np.ndarray], test: HeldOut) -> BundleChe
         abs(result - recorded) <= test.allowed,
         f"{test.kind.metric} {result:.6g} on all {len(test)} examples, recorded {recorded:.6g}",
     )
-
-
-def _run_isolated(
-    folder: Path,
-    identity: str,
-    inputs: Sequence[Mapping[str, np.ndarray]],
-    texts: Sequence[Sequence[str]] = (),
-    *,
-    program: str = "stablehlo",
-    measured: Sequence[int] = (),
-) -> tuple[dict[str, Any], list[dict[str, np.ndarray]]]:
-    """Computes answers in a process that has only the loader file, and PACKAGES or ONNX_PACKAGES.
-
-    Args:
-      measured: batch sizes at which an answer is measured, in processor seconds.
-
-    Returns:
-      The report of `isolated.py`, and the answers to each of `inputs`; no answers where it failed.
-    """
-    with tempfile.TemporaryDirectory() as scratch:
-        packages = ONNX_PACKAGES if program == "onnx" else PACKAGES
-        packages = (*packages, "tokenizers") if texts else packages
-        _link_packages(Path(scratch) / "packages", packages)
-        jobs: list[dict[str, Any]] = []
-        for i, batch in enumerate(inputs):
-            files: dict[str, str] = {}
-            for name, array in batch.items():
-                files[name] = f"{scratch}/in-{i}-{len(files)}.npy"
-                np.save(files[name], array)
-            jobs.append({"inputs": files, "outputs": f"{scratch}/out-{i}.npz"})
-        request = {
-            "absent": (*ABSENT, "jax") if program == "onnx" else ABSENT,
-            "bundle": str(folder.resolve()),
-            "id": identity,
-            "jobs": jobs,
-            "loader": loader.__file__,
-            "measured": list(measured),
-            "program": program,
-            "packages": f"{scratch}/packages",
-            "texts": texts,
-        }
-        # An environment of its own: nothing of the caller's, secrets least of all, gets in there.
-        kept = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT")
-        environment = {k: os.environ[k] for k in kept if k in os.environ}
-        try:
-            ran = subprocess.run(
-                [sys.executable, "-I", "-S", "-B", isolated.__file__],
-                input=json.dumps(request),
-                env={**environment, "JAX_PLATFORMS": "cpu", "HOME": scratch},
-                cwd=scratch,
-                capture_output=True,
-                text=True,
-                timeout=TIMEOUT_SECONDS,
-            )
-            report = json.loads(ran.stdout) if ran.returncode == 0 else None
-        except subprocess.TimeoutExpired:
-            ran, report = None, None
-        if report is None:  # it has proved nothing
-            said = f"took over {TIMEOUT_SECONDS} s" if ran is None else f"ended {ran.returncode}"
-            last = (ran.stderr.strip().splitlines() if ran else []) or [""]
-            violations = [f"{said}: {last[-1]}"]
-            return {"importable": [], "violations": violations, "error": None, "seconds": {}}, []
-        if report["error"]:
-            return report, []
-        answers = []
-        for job in jobs:
-            with np.load(job["outputs"], allow_pickle=False) as arrays:
-                answers.append({name: arrays[name] for name in arrays.files})
-        return report, answers
-
-
-def _link_packages(folder: Path, packages: Sequence[str] = PACKAGES) -> None:
-    """Fills `folder` with links to `packages`, and to the libraries that wheels put beside them."""
-    from importlib.util import find_spec
-
-    folder.mkdir()
-    for name in packages:
-        spec = find_spec(name)
-        if spec is None or spec.origin is None:
-            cure = format_install(name)
-            raise WorkError(f"a bundle's process needs the package {name!r}: {cure}")
-        package = Path(spec.origin).parent
-        (folder / name).symlink_to(package)
-        for libraries in package.parent.glob("*.libs"):
-            if not (folder / libraries.name).exists():
-                (folder / libraries.name).symlink_to(libraries)

@@ -98,11 +98,11 @@ def assert_answers_or_refuses(bundle: Path) -> None:
         assert_sentence(str(check))
 
 
-def in_this_process(folder, identity, inputs, texts=()):
+def in_this_process(folder, identity, inputs, texts=(), *, program="stablehlo", measured=()):
     """What the clean process would report, for tests of what surrounds it."""
-    report = {"importable": [], "violations": [], "error": None, "texts": []}
+    report = {"importable": [], "violations": [], "error": None, "texts": [], "seconds": {}}
     try:
-        bundle = loader.load_bundle(folder, identity)
+        bundle = loader.load_bundle(folder, identity, program)
         return report, [bundle.predict(batch) for batch in inputs]
     except (loader.BundleError, loader.InputError) as e:
         return {**report, "error": str(e)}, []
@@ -130,7 +130,7 @@ def try_mutation(verified: Path, folder: Path, name: str, seed: int) -> None:
 def test_mutated_bundle_is_not_accepted_and_nothing_outside_is_touched(
     verified, tmp_path, monkeypatch, name, seed
 ):
-    monkeypatch.setattr(verify_module, "_run_isolated", in_this_process)
+    monkeypatch.setattr(verify_module, "run_isolated", in_this_process)
     monkeypatch.setattr(verify_module, "load_test_set", lambda *_: "not here")
     began = time.process_time()
     try_mutation(verified, tmp_path, name, seed)
@@ -141,7 +141,7 @@ def test_mutated_bundle_is_not_accepted_and_nothing_outside_is_touched(
 @pytest.mark.slow
 @pytest.mark.parametrize("name", hostile.MUTATIONS)
 def test_a_thousand_mutated_bundles(verified, tmp_path, monkeypatch, name):
-    monkeypatch.setattr(verify_module, "_run_isolated", in_this_process)
+    monkeypatch.setattr(verify_module, "run_isolated", in_this_process)
     monkeypatch.setattr(verify_module, "load_test_set", lambda *_: "not here")
     for seed in range(2, 30):
         folder = tmp_path / str(seed)

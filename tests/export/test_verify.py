@@ -8,7 +8,7 @@ from safetensors.numpy import load_file, save_file
 
 from lepton_jax.data.sources.tfds import tfds
 from lepton_jax.errors import UserError, WorkError
-from lepton_jax.export import verify as verify_module
+from lepton_jax.export import clean_process
 from lepton_jax.export.bundle import export_bundle
 from lepton_jax.export.heldout import _as_declared, load_test_set
 from lepton_jax.export.verify import verify_bundle
@@ -216,7 +216,7 @@ def probed(bundle, tmp_path, monkeypatch, code):
     head = "    def predict(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:\n"
     assert head in source
     patched.write_text(source.replace(head, f"{head}        {code}\n"))
-    monkeypatch.setattr(verify_module.loader, "__file__", str(patched))
+    monkeypatch.setattr(loader, "__file__", str(patched))
     return verify_bundle(str(bundle))
 
 
@@ -228,7 +228,7 @@ def test_lab_is_not_importable_where_bundles_are_verified(bundle, tmp_path, monk
 
 
 def test_package_that_leaks_into_the_process_fails(bundle, monkeypatch):
-    monkeypatch.setattr(verify_module, "PACKAGES", (*verify_module.PACKAGES, "flax", "optax"))
+    monkeypatch.setattr(clean_process, "PACKAGES", (*clean_process.PACKAGES, "flax", "optax"))
     assert "flax" in failed(verify_bundle(str(bundle)))["isolated"]
 
 
