@@ -62,8 +62,10 @@ def error_of(
     return UserError(where + "; ".join(told), instead=instead if fault.meant else None)
 
 
-def add_unknown(name: str, value: Any, keys: Mapping[str, Key], path: str, faults: Faults) -> None:
-    """Adds the fault that a section has no key of that name, with the one that was meant."""
+def add_unknown(
+    name: str, value: Any, keys: Mapping[str, Key], path: str, faults: Faults
+) -> str | None:
+    """Adds the fault that a section has no key of that name, and returns the one that was meant."""
     where = join_key(path, name)
     deeper = [n for n in NAMES if "." in n and n.partition(".")[0] in keys] if not path else []
     near = find_meant(name, keys) or find_meant(name, deeper) or find_nearest(name, keys)
@@ -76,6 +78,7 @@ def add_unknown(name: str, value: Any, keys: Mapping[str, Key], path: str, fault
         faults.add(where, problem, f"{where}={value}", f"train_for={duration}")
     else:
         faults.add(where, f"no such key (did you mean {near!r}?)", where, join_key(path, near))
+    return near
 
 
 def add_no_section(value: Any, path: str, faults: Faults, key: str, kind: str = "") -> None:

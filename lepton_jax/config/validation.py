@@ -172,14 +172,15 @@ def _read_keys(
     tree: Mapping[str, Any], keys: dict[str, Key], path: str, faults: Faults
 ) -> dict[str, Any]:
     """Checks the values of a section against its keys, and fills in the defaults."""
-    for name in tree:
-        if name not in keys:
-            add_unknown(name, tree[name], keys, path, faults)
+    unknown = [name for name in tree if name not in keys]
+    meant = {add_unknown(name, tree[name], keys, path, faults) for name in unknown}
     values = {}
     for name, key in keys.items():
         where = join_key(path, name)
         if name in tree:
             values[name] = _read_value(tree[name], key, where, faults)
+        elif key.default is REQUIRED and name in meant:
+            continue  # given by another name, as was said
         elif key.default is REQUIRED:
             section = _is_section(key.annotation)
             expected = "a section" if section else describe_type(_marked(key))

@@ -87,12 +87,14 @@ CONFIG_LINES: list[tuple[str, str, str]] = [
 """Overrides of a config."""
 
 CSV = f"{MINE} --config.data.source.name=csv"
+SGD = f"{MINE} --config.optimizer.name=sgd"
 OVERLAP = f"{MINE} --config.schedule.name=cosine --config.schedule.warmup='5 epoch'"
 ABLATE = "ablate --workdir=w --config=mine.py"
 
 LINES: list[tuple[str, str, str]] = [
     (f"{CSV} --config.data.source.path=row.csv", "", f"{CSV} --config.data.source.path=rows.csv"),
     (f"{CSV} --config.data.source.path=", "expected a path, got '' (is a variable unset?)", ""),
+    (f"{SGD} --config.optimizer.lr=1", "", f"{SGD} --config.optimizer.learning_rate=1"),
     (f"{OVERLAP} --config.train_for='3 epochs'", "'5 epochs' is longer than the run", ""),
     # config files
     ("train --config=syntax.py --workdir=w", "syntax.py:15: syntax error: unmatched ')'", ""),
