@@ -91,10 +91,12 @@ def _describe_absence(root: str, dataset: str) -> str:
             return f"tfds: {folder} holds no finished version; there are: {listed}"
     there = _prepared_names(epath.Path(root))
     others = f"; there are: {', '.join(there)}" if there else ""
-    unknown = "" if knows_set(dataset) else "; TFDS knows no set of this name to download"
+    cure = "TFDS knows no set of this name to download"
+    if knows_set(dataset):
+        cure = "data.source.download = True downloads it"
     return (
         f"tfds: {dataset!r} is not in {root}{did_you_mean(name, there)}{others} "
-        f"(data.source.data_dir, or else $TFDS_DATA_DIR, names the folder){unknown}"
+        f"(data.source.data_dir, or else $TFDS_DATA_DIR, names the folder); {cure}"
     )
 
 

@@ -42,3 +42,11 @@ def test_without_a_network_that_is_said_in_one_sentence(tmp_path, no_network):
 def test_a_set_that_tfds_does_not_know_is_said(tmp_path, no_network):
     with pytest.raises(UserError, match="TFDS has no set of this name"):
         tfds(dataset="rotten_tomatoes", data_dir=str(tmp_path), download=True)
+
+
+def test_what_tfds_can_download_is_known_without_tensorflow():
+    known = ("mnist", "fashion_mnist", "glue/sst2", "scan/length", "imagenet2012", "trec:1.0.0")
+    assert all(map(tfds_download.knows_set, known))
+    assert not any(map(tfds_download.knows_set, ("rotten_tomatoes", "multi30k/de-en", "", "a b")))
+    assert tfds_download.has_files_by_hand("imagenet2012")
+    assert not tfds_download.has_files_by_hand("mnist")
