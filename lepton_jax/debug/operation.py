@@ -17,6 +17,7 @@ import flax
 import jax
 import numpy as np
 import optax
+from jax._src import dispatch  # the one place that debug_nans and debug_infs look at numbers
 
 from lepton_jax.debug.taps import ModuleWatch, replace_attribute, watch_modules
 from lepton_jax.training import functional
@@ -29,6 +30,11 @@ _MACHINERY = (
     *(os.path.dirname(str(file)) + os.sep for file in (__file__, functional.__file__)),
     *(str(module.__file__) for module in (contextlib, functools)),
 )
+
+
+_MOVES = ("broadcast_in_dim", "copy", "reshape", "stage")
+"""Operations that make no number: an infinite one in their result is a constant of the code, such
+as the -inf with which `jax.nn.softmax` begins its maximum, or was made before."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,7 @@ def _find_first(
     with contextlib.ExitStack() as stack:
         watch = stack.enter_context(watch_modules(model))
         stack.enter_context(np.errstate(all="ignore"))
+        stack.enter_context(replace_attribute(dispatch, "_check_special", _check_made))
 
         def guard() -> None:
             for kind in kinds:
@@ -97,6 +104,15 @@ def _find_first(
             file, line, code = next(_lines(e), ("", 0, ""))
             return FaultyOperation(makes, name[2], file, line, code, watch.stopped_in or "")
     return None
+
+
+_check_special = dispatch._check_special
+
+
+def _check_made(name: str, dtype: np.dtype, buffer: Any) -> None:
+    """Checks the result of an operation as JAX does, unless the operation only moves numbers."""
+    if name.removeprefix("jit(").removesuffix(")") not in _MOVES:
+        _check_special(name, dtype, buffer)
 
 
 def _lines(error: BaseException | None) -> Iterator[tuple[str, int, str]]:
