@@ -17,7 +17,7 @@ import flax
 import jax
 import numpy as np
 import optax
-from jax._src import dispatch  # the one place that debug_nans and debug_infs look at numbers
+from jax._src import api, dispatch  # where debug_nans and debug_infs look at numbers
 
 from lepton_jax.debug.taps import ModuleWatch, replace_attribute, watch_modules
 from lepton_jax.training import functional
@@ -81,6 +81,7 @@ def _find_first(
         watch = stack.enter_context(watch_modules(model))
         stack.enter_context(np.errstate(all="ignore"))
         stack.enter_context(replace_attribute(dispatch, "_check_special", _check_made))
+        stack.enter_context(replace_attribute(api, "_nan_check_posthook", _check_made_again))
 
         def guard() -> None:
             for kind in kinds:
@@ -107,12 +108,19 @@ def _find_first(
 
 
 _check_special = dispatch._check_special
+_check_call = api._nan_check_posthook
 
 
 def _check_made(name: str, dtype: np.dtype, buffer: Any) -> None:
     """Checks the result of an operation as JAX does, unless the operation only moves numbers."""
     if name.removeprefix("jit(").removesuffix(")") not in _MOVES:
         _check_special(name, dtype, buffer)
+
+
+def _check_made_again(function: Any, args: Any, kwargs: Any, output: Any) -> None:
+    """Checks an operation that has run before, which JAX calls by a shorter way, likewise."""
+    if getattr(getattr(function, "_fun", None), "__qualname__", "") not in _MOVES:
+        _check_call(function, args, kwargs, output)
 
 
 def _lines(error: BaseException | None) -> Iterator[tuple[str, int, str]]:

@@ -1,6 +1,5 @@
 """Tasks of a user that differ from classification in one thing, and a model with two heads."""
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 
@@ -16,14 +15,6 @@ class Weighted(ImageClassification):
 class Focal(ImageClassification):
     def example_loss(self, logits, batch):
         return (1 - jnp.exp(-super().example_loss(logits, batch))) ** 2
-
-
-class Naive(ImageClassification):
-    """The logarithm of a probability, which may be 0."""
-
-    def example_loss(self, logits, batch):
-        probabilities = jax.nn.softmax(logits)
-        return -jnp.log((probabilities * batch["target_share"]).sum(-1))
 
 
 class TwoHeaded(nnx.Module):
