@@ -172,8 +172,8 @@ class _Run:
                 raise WorkError(reason) from None
             finally:
                 feed.close()
+                checkpoints.wait()  # first, as a flush that fails would leave threads that save
                 record.flush()
-                checkpoints.wait()
             step = int(state.step)
             ended = early_stop(config, record.rows(config.best.metric), total)
             if ended or step == total:
