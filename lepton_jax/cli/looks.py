@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from lepton_jax.archive import is_tar
 from lepton_jax.config.config import Config
 from lepton_jax.config.schema import PATH
 from lepton_jax.config.walk import walk
@@ -108,9 +109,13 @@ def look_for_picture(command: str, out: str) -> None:
 def look_for_images(bundle: str, inputs: Sequence[Any]) -> None:
     """Looks whether the files are there that a bundle of images or arrays is to answer.
 
+    A bundle with a signature is left to the loader: nothing of it is parsed before that is checked.
+
     Raises:
       UserError: naming the nearest file, or what is no file.
     """
+    if os.path.lexists(os.path.join(bundle, loader.SIGNED)):
+        return
     try:
         signature = loader.read_object(bundle, "signature.json")
         takes_files = not signature.get("text") and signature["inputs"].keys() != {"seed"}
@@ -132,11 +137,18 @@ def look_for_images(bundle: str, inputs: Sequence[Any]) -> None:
 
 
 def look_for_bundle(bundle: str) -> None:
-    """Looks whether there is the folder of a bundle.
+    """Looks whether there is the folder or the archive of a bundle.
 
     Raises:
       UserError: naming the nearest folder that holds one.
     """
+    if os.path.isfile(bundle):
+        if is_tar(bundle):
+            return
+        raise UserError(
+            f"--bundle={bundle} is a file, and no archive of a bundle; expected the folder of a "
+            "bundle, or an archive as `export --archive` writes it"
+        )
     nearest = files.find_nearest_path(bundle, holding=MANIFEST)
     inside = os.path.join(bundle, "bundle")
     if os.path.isdir(bundle):

@@ -1,7 +1,9 @@
 """The command `export`."""
 
 import os
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from lepton_jax.cli.arguments import command
 from lepton_jax.config.schema import PathText
@@ -13,6 +15,20 @@ if TYPE_CHECKING:
     from lepton_jax.export.formats import ExportedWeights
 
 
+@dataclass(frozen=True)
+class ArchivedBundle:
+    """A bundle that was written as a folder, and as an archive of it."""
+
+    exported: "ExportedBundle"
+    archive: str
+
+    def as_json(self) -> dict[str, Any]:
+        return {**self.exported.as_json(), "archive": self.archive}
+
+    def __str__(self) -> str:
+        return f"{self.exported}\nIts archive is {self.archive}"
+
+
 @command
 def export(
     workdir: PathText,
@@ -21,7 +37,8 @@ def export(
     checkpoint: str = "best",
     format: str = "bundle",
     replace: bool = False,
-) -> "ExportedBundle | ExportedWeights":
+    archive: PathText = "",
+) -> "ExportedBundle | ArchivedBundle | ExportedWeights":
     """Writes a run's model as a bundle: a folder that answers without lepton_jax.
 
     --workdir=DIR                   a record, as `train` leaves it
@@ -30,6 +47,8 @@ def export(
     --format=bundle                 or hugging_face: config.json and model.safetensors as
                                     transformers reads them; or lora: the adapters of a run with
                                     LoRA, one safetensors file
+    --archive=FILE.tar              also writes the bundle as one file, whose bytes follow from the
+                                    bundle's files alone
     --replace                       puts it in the place of another run's bundle or weights
 
     Examples:
@@ -46,9 +65,13 @@ def export(
             f"--format={format}{did_you_mean(format, formats)}: expected {', '.join(formats)}",
             instead=("--format", f"--format={near}") if near else None,
         )
+    if archive and format != "bundle":
+        raise UserError(f"--archive={archive}: only a bundle has an archive, not --format={format}")
     look_for_run(workdir, checkpoint)
+    files.check_can_make(os.path.dirname(archive) or ".")
     files.check_can_make(os.path.dirname(out) or ".")
 
+    from lepton_jax.archive import write_archive
     from lepton_jax.export import bundle
     from lepton_jax.export.exportable import prepare_export
     from lepton_jax.export.formats import export_adapters, export_hugging_face
@@ -62,4 +85,9 @@ def export(
                 return export_hugging_face(run, out, replace)
             case "lora":
                 return export_adapters(run, out, replace)
-        return bundle.export_bundle(prepare_export(run), out, replace)
+        exported = bundle.export_bundle(prepare_export(run), out, replace)
+    if not archive:
+        return exported
+    files.make_dir(os.path.dirname(archive) or ".")
+    write_archive(Path(out), archive)
+    return ArchivedBundle(exported, archive)

@@ -63,7 +63,7 @@ def generate(
     """Generates text with a language model, and shows it token by token.
 
     --workdir=DIR                   a run of language modelling, or
-    --bundle=DIR                    its bundle, or
+    --bundle=DIR                    its bundle, also as FILE.tar, or
     --model=NAME@ALIAS              its version in the registry; or NAME/VERSION
     --prompt=TEXT                   the text to continue; a new line by default
     --tokens=200                    the number of tokens, if the text does not end before

@@ -88,7 +88,7 @@ def predict(
     SEED ...                        or whole numbers, where the model generates from seeds
     TEXT ...                        or texts, in quotes, where the model reads them
     --model=NAME@ALIAS              from the registry, whose digest is checked; or NAME/VERSION
-    --bundle=DIR                    or from a folder
+    --bundle=DIR                    or from a folder or an archive, FILE.tar
     --examples=N                    the bundle's own held-out examples, with the truth beside
     --kind=my_pkg.module:Name       your own kind of answer, whose code a bundle can only name
     --program=NAME                  stablehlo or onnx; by default the one that `verify` found to be

@@ -14,7 +14,7 @@ def promote(*, bundle: PathText = "", model: str = "", to: str = "staging") -> "
     """Moves an alias to a version, if it is verified, unchanged and meets the model's gate.
 
     --model=NAME[/VERSION]          the newest version by default
-    --bundle=DIR                    registers it first, if it has no version yet
+    --bundle=DIR                    registers it first, if it has no version yet; or FILE.tar
     --to=staging                    staging or production
 
     Examples:

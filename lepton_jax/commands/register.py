@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def register(bundle: PathText, model: str) -> "Version":
     """Adds a verified bundle to the registry as a new version of a model.
 
-    --bundle=DIR                    verified, and unchanged since
+    --bundle=DIR                    verified, and unchanged since; or FILE.tar
     --model=NAME                    whose version it becomes
 
     The registry is an embedded one below ~/.local/share/lepton_jax, another folder by

@@ -1,5 +1,7 @@
 """The command `sign`."""
 
+import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lepton_jax.cli.arguments import command
@@ -17,7 +19,7 @@ def sign(
 ) -> "SignedBundle | KeyPair":
     """Signs a bundle with a private key, or makes a pair of keys.
 
-    --bundle=DIR                    what is signed; its id stays as it is
+    --bundle=DIR                    what is signed, or FILE.tar; its id stays as it is
     --key=FILE.pem                  a private key of EC P-256
     --new_key=FILE.pem              makes a private key, and the public one as FILE.pub
 
@@ -40,8 +42,12 @@ def sign(
             "sign what? give --bundle=DIR and --key=FILE.pem, or --new_key=FILE.pem for a new key"
         )
     look_for_bundle(bundle)
-    from pathlib import Path
-
+    from lepton_jax.archive import bundle_folder, write_archive
     from lepton_jax.signing.signer import sign_folder
 
-    return sign_folder(Path(bundle), key)
+    folder = bundle_folder(bundle)
+    signed = sign_folder(folder, key)
+    if os.path.isdir(bundle):
+        return signed
+    write_archive(folder, bundle)
+    return replace(signed, path=bundle)

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 def verify(bundle: PathText, *, workdir: PathText = "", signed: bool = False) -> "BundleVerdict":
     """Proves, in a clean process, that a bundle is whole and computes what it says.
 
-    --bundle=DIR                    as `export` leaves it
+    --bundle=DIR                    as `export` leaves it, or FILE.tar
     --workdir=DIR                   the run it came from, where its data is to be found
     --signed                        demands the signature of a key that `trust list` shows
 
-    The verdict lies beside the manifest and names the bundle's id. Exit code 1 if it does not hold.
-    Where you may not write into the bundle, --json prints the verdict.
+    The verdict lies beside the manifest, or beside the archive, and names the bundle's id. Exit
+    code 1 if it does not hold. Where you may not write into the bundle, --json prints the verdict.
 
     A signature is checked before anything else of the bundle is read. One that is wrong, or of a
     key that was revoked, fails without --signed too.

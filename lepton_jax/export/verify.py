@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 
 from lepton_jax.answers.kind import AnswerComparison, Kind
+from lepton_jax.archive import bundle_folder, verdict_path
 from lepton_jax.console import format_command
-from lepton_jax.errors import UserError, WorkError
+from lepton_jax.errors import WorkError
 from lepton_jax.export.clean_process import ABSENT, run_isolated
 from lepton_jax.export.heldout import HeldOut, find_bundle_kind, load_test_set
 from lepton_jax.io.atomic import is_leftover, replace_file
@@ -106,11 +107,14 @@ class BundleVerdict:
             lines.append(
                 f"Verified; {self.not_kept}"
                 if self.not_kept
-                else f"Verified; the verdict is in {self.path}/{loader.VERDICT}; next: "
+                else f"Verified; the verdict is in {verdict_path(self.path)}; next: "
                 + format_command("register", bundle=self.path, model="NAME")
             )
         else:
-            again = f"export it again: {format_command('export --workdir=DIR', out=self.path)}"
+            line, flag = "export --workdir=DIR", "out"
+            if not os.path.isdir(self.path):
+                line, flag = "export --workdir=DIR --out=DIR", "archive"
+            again = f"export it again: {format_command(line, **{flag: self.path})}"
             lines.append(f"{self.path} is NOT verified; next: {self.cure or again}")
         return "\n".join(lines)
 
@@ -118,7 +122,7 @@ class BundleVerdict:
 def verify_bundle(
     bundle: str, *, workdir: str | None = None, signed: bool = False
 ) -> BundleVerdict:
-    """Checks the bundle in a folder, and writes the verdict into it.
+    """Checks the bundle in a folder, and writes the verdict into it; beside it, of an archive.
 
     Args:
       signed: also demands that a key which this machine trusts has signed the bundle.
@@ -126,13 +130,11 @@ def verify_bundle(
         lineage, which says nothing of local paths.
 
     Raises:
-      UserError: when there is no such folder.
-      WorkError: when the disk is full. Where this user may not write into the bundle, the verdict
-        is returned and says so.
+      UserError: when there is no such folder or archive.
+      WorkError: when the archive is refused, or the disk is full. Where this user may not write
+        into the bundle, the verdict is returned and says so.
     """
-    if not os.path.isdir(bundle):
-        raise UserError(f"--bundle={bundle}: there is no such folder")
-    folder = Path(bundle)
+    folder = bundle_folder(bundle)
     if not os.path.lexists(folder / loader.MANIFEST):
         missing = BundleCheck("intact", False, f"{loader.MANIFEST} is missing: this is no bundle")
         return BundleVerdict("", bundle, (missing,), utc_timestamp())
@@ -146,7 +148,7 @@ def verify_bundle(
     checks = _check_signer(signer, signed)
     if any(c.ok is False for c in checks):
         verdict = BundleVerdict(identity, bundle, tuple(checks), utc_timestamp())
-        return _keep(replace(verdict, cure=signer.cure(bundle)), folder)
+        return _keep(replace(verdict, cure=signer.cure(bundle)))
     if faults := loader.find_faults(folder):
         checks += [BundleCheck("intact", False, f) for f in faults]
     else:
@@ -157,8 +159,7 @@ def verify_bundle(
         except (loader.BundleError, LookupError, TypeError, ValueError, AttributeError) as e:
             said = str(e) if isinstance(e, loader.BundleError) else f"{type(e).__name__}: {e}"
             checks.append(BundleCheck("readable", False, said))
-    verdict = BundleVerdict(identity, bundle, tuple(checks), utc_timestamp(), seconds=seconds)
-    return _keep(verdict, folder)
+    return _keep(BundleVerdict(identity, bundle, tuple(checks), utc_timestamp(), seconds=seconds))
 
 
 def _check_signer(signer: Signer, demanded: bool) -> list[BundleCheck]:
@@ -171,15 +172,17 @@ def _check_signer(signer: Signer, demanded: bool) -> list[BundleCheck]:
     return [BundleCheck("signed", ok, str(signer))]
 
 
-def _keep(verdict: BundleVerdict, folder: Path) -> BundleVerdict:
-    """Writes a verdict into the bundle's folder, unless this user may not. Returns it with why."""
-    target = folder / loader.VERDICT
+def _keep(verdict: BundleVerdict) -> BundleVerdict:
+    """Writes a verdict to where it lies, unless this user may not. Returns it with why."""
+    target = verdict_path(verdict.path)
     try:
         with replace_file(target) as file:
             file.write((json.dumps(verdict.as_json(), indent=1) + "\n").encode())
     except OSError as e:
         if e.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            why = f"the verdict is not kept: {folder} cannot be written ({e.strerror}); --json"
+            why = (
+                f"the verdict is not kept: {target.parent} cannot be written ({e.strerror}); --json"
+            )
             return replace(
                 verdict, not_kept=f"{why} prints it, and a copy of the bundle can hold it"
             )

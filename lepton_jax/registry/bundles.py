@@ -1,9 +1,10 @@
-"""Opens a bundle, which lies in a folder or in the registry."""
+"""Opens a bundle, which is a folder or an archive, or lies in the registry."""
 
 from glob import glob
 from importlib.util import find_spec
 from pathlib import Path
 
+from lepton_jax.archive import bundle_folder
 from lepton_jax.errors import WorkError
 from lepton_jax.registry import gates
 from lepton_jax.registry.store import Registry
@@ -13,12 +14,12 @@ from lepton_jax.serving import loader
 def open_bundle(
     bundle: str | None, model: str | None, program: str = "stablehlo"
 ) -> tuple[loader.Bundle, str]:
-    """Loads a bundle from the folder `bundle`, or else the registered `model`.
+    """Loads the bundle in the folder or archive `bundle`, or else the registered `model`.
 
     A signature is checked first: one that is wrong, or of a key that was revoked, is refused.
 
     Args:
-      bundle: the bundle's folder, or None.
+      bundle: the bundle's folder or archive, or None.
       model: 'NAME@ALIAS', 'NAME/VERSION' or 'NAME' in the registry; its digest is checked.
       program: which of its programs answers; '' for the one that `verify` found to be faster on a
         CPU, and 'stablehlo' where there is an accelerator.
@@ -27,12 +28,12 @@ def open_bundle(
       The bundle, and where it comes from in words.
 
     Raises:
-      UserError: when there is no such folder or version.
-      WorkError: when the signature is refused.
+      UserError: when there is no such folder, archive or version.
+      WorkError: when the signature or the archive is refused.
       BundleError: when the bundle is damaged.
     """
     if bundle is not None:
-        return _load(gates.bundle_folder(bundle), bundle, None, program), bundle
+        return _load(bundle_folder(bundle), bundle, None, program), bundle
     assert model is not None
     registry = Registry()
     version = registry.resolve(model)

@@ -68,21 +68,17 @@ def parse_condition(text: str) -> Condition | None:
     return Condition(metric, sign, bound)
 
 
-def bundle_folder(bundle: str) -> Path:
-    """Returns the folder of `--bundle`. Raises `UserError` when there is none."""
-    if not os.path.isdir(bundle):
-        raise UserError(f"--bundle={bundle}: there is no such folder")
-    return Path(bundle)
-
-
-def check_verified(folder: Path) -> Refusal | None:
+def check_verified(folder: Path, bundle: str = "") -> Refusal | None:
     """Checks that a bundle is the one that was verified. Returns None if it is, or why not.
 
     Its signature is checked first; where it has none, nothing is missing.
+
+    Args:
+      bundle: what the user calls the bundle, where it is not the folder.
     """
-    if refusal := check_signed(folder, demanded=False):
+    if refusal := check_signed(folder, bundle, demanded=False):
         return refusal
-    cure = f"run: {format_command('verify', bundle=folder)}"
+    cure = f"run: {format_command('verify', bundle=bundle or folder)}"
     try:
         identity = loader.bundle_id(folder)
     except loader.BundleError as e:
@@ -105,17 +101,18 @@ def check_verified(folder: Path) -> Refusal | None:
     return None
 
 
-def check_signed(folder: Path, *, demanded: bool = True) -> Refusal | None:
+def check_signed(folder: Path, bundle: str = "", *, demanded: bool = True) -> Refusal | None:
     """Checks that a key which is trusted here has signed a bundle. Returns None, or why not.
 
     Args:
+      bundle: what the user calls the bundle, where it is not the folder.
       demanded: False also accepts a bundle without a signature, and one of an unknown key.
     """
     signer = find_signer(folder)
     if signer.state == "trusted" or (not demanded and signer.state not in REFUSED):
         return None
     said = f"it is signed {signer}" if signer.key else str(signer)
-    return Refusal("signature", said, signer.cure(folder))
+    return Refusal("signature", said, signer.cure(bundle or folder))
 
 
 def bundle_faults(folder: Path, identity: str) -> list[str]:

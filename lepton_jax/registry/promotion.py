@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
+from lepton_jax.archive import bundle_folder
 from lepton_jax.console import format_command
 from lepton_jax.errors import UserError, WorkError, did_you_mean, list_names
 from lepton_jax.io.timestamps import utc_timestamp
@@ -92,7 +94,7 @@ def promote_version(
     """Points the alias `to` at a bundle or a version, if it meets the gate of the model's name.
 
     Args:
-      bundle: a bundle's folder; it is registered first if it has no version.
+      bundle: a bundle's folder or archive; it is registered first if it has no version.
       model: the name to register the bundle under, or else what to promote: 'NAME' (its newest
         version), 'NAME/VERSION' or 'NAME@ALIAS'.
 
@@ -111,11 +113,11 @@ def promote_version(
         registry = Registry()
         version = registry.resolve(model)
     else:
-        folder = gates.bundle_folder(bundle)
+        folder = bundle_folder(bundle)
         registry = Registry()
-        model = model or _only_name(registry, bundle)
+        model = model or _only_name(registry, bundle, folder)
         check_name(model)
-        if refusal := gates.check_verified(folder):
+        if refusal := gates.check_verified(folder, bundle):
             return _decide(registry, model, to, None, bundle, [refusal])
         version = registry.add(folder, model)
     # What the registry holds is what will be served: that copy is judged, not the caller's.
@@ -248,9 +250,9 @@ def _move(registry: Registry, action: str, alias: str, version: Version) -> Deci
     return decision
 
 
-def _only_name(registry: Registry, bundle: str) -> str:
+def _only_name(registry: Registry, bundle: str, folder: Path) -> str:
     try:
-        identity = loader.bundle_id(bundle)
+        identity = loader.bundle_id(folder)
     except loader.BundleError as e:
         raise UserError(f"--bundle={bundle}: {e}") from None
     names = {m for m in registry.models() if any(v.id == identity for v in registry.versions(m))}

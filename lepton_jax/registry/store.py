@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
+from lepton_jax.archive import bundle_folder
 from lepton_jax.console import format_command, say
 from lepton_jax.errors import UserError, WorkError, did_you_mean, list_names
 from lepton_jax.io.atomic import replace_folder
@@ -364,12 +365,12 @@ def register_bundle(bundle: str, model: str) -> Version:
     """Registers a verified bundle as a version of `model`, or finds the version that it is.
 
     Raises:
-      UserError: when there is no such folder, or the name cannot be one.
+      UserError: when there is no such folder or archive, or the name cannot be one.
       WorkError: when the bundle is not verified or has changed since, or the registry fails.
     """
     check_name(model)
-    folder = gates.bundle_folder(bundle)
-    if refusal := gates.check_verified(folder):
+    folder = bundle_folder(bundle)
+    if refusal := gates.check_verified(folder, bundle):
         raise WorkError(f"{bundle} is not registered: {refusal}")
     return Registry().add(folder, model)
 
