@@ -60,14 +60,12 @@ def find_best(
       among: the steps to choose from; None: every step.
     """
     sign = sign_of(best.mode)
-    found: BestStep | None = None
+    highest, found = -math.inf, None
     for row in rows:
-        measured = best.metric in row and math.isfinite(row[best.metric])
-        if measured and (among is None or row["step"] in among):
-            value = row[best.metric]
-            if found is None or sign * value > sign * found.value:
-                found = BestStep(row["step"], best.metric, value)
-    return found
+        value = sign * row.get(best.metric, math.nan)
+        if value > highest and value < math.inf and (among is None or row["step"] in among):
+            highest, found = value, row
+    return None if found is None else BestStep(found["step"], best.metric, found[best.metric])
 
 
 def best_step(

@@ -129,7 +129,7 @@ function results() {
   const compared = data.variants.filter((v) => v.against && number(v.against.difference));
   const ends = compared.flatMap((v) => v.against.interval || [v.against.difference]);
   const [low, high] = [Math.min(0, ...ends), Math.max(0, ...ends)];
-  const W = innerWidth < 640 ? 130 : 230, x = linear(low, high, 8, W - 8);
+  const W = innerWidth < 640 ? 130 : 190, x = linear(low, high, 8, W - 8);
   const whisker = (v) => {
     if (!v.against || !number(v.against.difference)) return el("span", { class: "soft" }, v.name === data.baseline ? "baseline" : "–");
     const { difference, interval, verdict } = v.against;
