@@ -23,6 +23,7 @@ from lepton_jax.answers.kind import find_kind
 from lepton_jax.console import format_command, say
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.export import stablehlo
+from lepton_jax.export.examples import choose_examples
 from lepton_jax.export.exportable import Exportable
 from lepton_jax.export.lineage import build_lineage, check_clean, scrub_values
 from lepton_jax.export.onnx.program import make_onnx
@@ -33,7 +34,6 @@ from lepton_jax.io.atomic import replace_folder
 from lepton_jax.io.files import replace_non_finite
 from lepton_jax.serving.loader import MANIFEST, ONNX, WEIGHTS, bundle_id, manifest_bytes
 
-EXAMPLES = 16
 PROGRAM = "programs/stablehlo/forward.bin"
 
 
@@ -97,7 +97,7 @@ def _bundle_files(model: Exportable, date: str) -> dict[str, bytes]:
     """Returns every file of the bundle but its manifest; the same run and date give the same."""
     weights = {k: np.ascontiguousarray(w) for k, w in model.weights.items()}
     x64 = any(w.dtype == np.float64 for w in weights.values())
-    split, index, columns = _choose_examples(model)
+    split, index, columns = choose_examples(model)
     inputs = {name: np.asarray(columns[name][index]) for name in model.input_fields}
     with jax.enable_x64(x64):
         program, low = stablehlo.export_program(model.forward, weights, model.input_fields)
@@ -144,20 +144,6 @@ def _bundle_files(model: Exportable, date: str) -> dict[str, bytes]:
         for i, image in enumerate(inputs[signature["decoding"]["input"]]):
             files[f"examples/{i:02d}.png"] = _png_bytes(image)
     return files
-
-
-def _choose_examples(model: Exportable) -> tuple[str, np.ndarray, Mapping[str, Any]]:
-    """Returns a split's name, indices of examples spread evenly over it, and its columns.
-
-    It is the test split, or the training split of data without one. A model whose only input is a
-    seed needs no data: there is no truth to compare its answers with.
-    """
-    if model.input_fields.keys() == {"seed"}:
-        return "", np.arange(EXAMPLES), {"seed": np.arange(EXAMPLES, dtype=np.uint32)}
-    name = "test" if "test" in model.splits else "train"
-    split = model.splits[name]
-    count = min(EXAMPLES, len(split))
-    return name, np.linspace(0, len(split) - 1, count).astype(np.int64), split.columns
 
 
 def _check_answer(model: Exportable, outputs: Mapping[str, np.ndarray]) -> None:
