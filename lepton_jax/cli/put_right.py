@@ -32,7 +32,7 @@ def _replace(word: str, given: str, meant: Sequence[str]) -> list[str]:
     first, *more = meant
     if word == given or ("=" in first and word.startswith(f"{given}=") and given[:2] == "--"):
         return [first, *more]
-    if word.startswith((f"{given}=", f"{given}.")):
+    if word.startswith(tuple(given + sign for sign in "=.@/")):  # --model=NAME@ALIAS, DIR/FILE
         return [first + word[len(given) :], *more]
     if word.endswith(f"={given}") or (given[:1] == ":" and word.endswith(given)):
         return [word[: -len(given)] + first, *more]

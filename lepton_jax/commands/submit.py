@@ -68,7 +68,12 @@ def submit(
     try:
         arguments, _ = parse_line(COMMANDS, command)
     except UserError as e:
-        e.try_line = None  # which would be a line without `submit`
+        # The line to try would be one without `submit`, so the word that is put right stands alone.
+        words = zip(command, e.try_line or (), strict=False)
+        changed = [(given, meant) for given, meant in words if given != meant]
+        if not e.instead and len(changed) == 1 and len(e.try_line or ()) == len(command):
+            e.instead = changed[0]
+        e.try_line = None
         raise
     arguments = check_arguments(COMMANDS.find_of(command), arguments)
     if command[0] == "train" and (arguments["fresh"] or not arguments["workdir"]):

@@ -23,6 +23,7 @@ from lepton_jax.errors import UserError, WorkError, did_you_mean, list_names
 from lepton_jax.io.atomic import replace_folder
 from lepton_jax.io.paths import cache_root
 from lepton_jax.io.timestamps import utc_timestamp
+from lepton_jax.nearest import find_nearest
 from lepton_jax.registry import gates, history
 from lepton_jax.registry.version import Version, check_name
 from lepton_jax.serving import loader
@@ -302,9 +303,11 @@ class Registry:
         if model not in names:
             cure = f"none; register one: {format_command('register --help')}"
             there = list_names(names) or cure
+            near = find_nearest(model, names)
             raise UserError(
                 f"no model is called {model!r} in {self.where}{did_you_mean(model, names)}; "
-                f"there are: {there}"
+                f"there are: {there}",
+                instead=(f"--model={model}", f"--model={near}") if near else None,
             )
 
     @contextlib.contextmanager

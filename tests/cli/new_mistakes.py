@@ -88,6 +88,7 @@ CONFIG_LINES: list[tuple[str, str, str]] = [
 
 CSV = f"{MINE} --config.data.source.name=csv"
 SGD = f"{MINE} --config.optimizer.name=sgd"
+RATE = "--config.optimizer.learning_rate=1"
 OVERLAP = f"{MINE} --config.schedule.name=cosine --config.schedule.warmup='5 epoch'"
 ABLATE = "ablate --workdir=w --config=mine.py"
 
@@ -169,6 +170,9 @@ LINES: list[tuple[str, str, str]] = [
     ),
     ("register --bundle=bundles/digits --model=my/digits", "a model's name is made of", ""),
     ("promote --model=digits --to=prod", "(did you", "promote --model=digits --to=production"),
+    ("registry gate --model=digit", "(did you mean 'digits'?)", "registry gate --model=digits"),
+    ("predict --model=digit@prod a.png", "no model is", "predict --model=digits@prod a.png"),
+    (f"submit --executor=slurm {MINE} --lr=1", "", f"submit --executor=slurm {MINE} {RATE}"),
     ("registry show digits", "(did you mean --model=digits?)", "registry show --model=digits"),
     (
         "registry gate --model=digits --require='test/loss=0.9'",
