@@ -47,7 +47,7 @@ def test_run_ends_though_mlflow_answers_500_and_its_record_shows_the_rest(tmp_pa
     assert ran.as_json()["step"] == 400
     said = capsys.readouterr().err
     assert "warning: writers.mlflow does not show all of" in said
-    # The other warning comes while the run trains, unless the run is over before MLflow has answered.
+    # The other one comes while the run trains, unless it is over before MLflow has answered.
     assert said.count("warning: writers.mlflow failed") <= 1
     assert json.loads((workdir / "status.json").read_text())["state"] == "finished"
     assert server.history("run0") == {}
