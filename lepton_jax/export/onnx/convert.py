@@ -30,8 +30,8 @@ from lepton_jax.export.onnx.scope import (
     Rule,
     Scope,
     Value,
-    as_multiple,
     broadcast_shapes,
+    count_elements,
     dtype_of,
     is_fixed,
     is_key,
@@ -217,7 +217,7 @@ def _folded(eqn: Any, values: Sequence[Value]) -> list[Value] | None:
     shape = broadcast_shapes([v.stored for v in values])
     if name in elementwise.RULES:
         # As stored: what is broadcast stays so.
-        if _elements(shape) > _LARGEST_CONSTANT:
+        if count_elements(shape) > _LARGEST_CONSTANT:
             return None
         arrays = [v.array if v.shape == () else np.broadcast_to(v.array, shape) for v in values]
         made = _compute(eqn, arrays)
@@ -226,13 +226,9 @@ def _folded(eqn: Any, values: Sequence[Value]) -> list[Value] | None:
         return None
     if not all(is_fixed(n) for a in avals for n in a.shape):
         return None
-    if any(_elements(a.shape) > _LARGEST_CONSTANT for a in avals):
+    if any(count_elements(a.shape) > _LARGEST_CONSTANT for a in avals):
         return None
     return [known_value(y) for y in _compute(eqn, arrays)]
-
-
-def _elements(shape: Sequence[Any]) -> int:
-    return int(np.prod([sum(as_multiple(n)) for n in shape], dtype=np.int64))
 
 
 def _compute(eqn: Any, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from lepton_jax.answers.kind import find_kind
@@ -38,9 +39,11 @@ def make_onnx(
       The file, or None; and what the signature says of it.
     """
     try:
-        made = convert_to_onnx(model.forward, model.input_fields, weights_file)
+        double = any(w.dtype == np.float64 for w in model.weights.values())
+        with jax.enable_x64(double):
+            made = convert_to_onnx(model.forward, model.input_fields, weights_file)
         said = {
-            "computes_in": "float32",
+            "computes_in": "float64" if double else "float32",
             "inputs": made.inputs,
             "ir_version": IR_VERSION,
             "opset": OPSET,
@@ -52,6 +55,9 @@ def make_onnx(
             (Path(folder) / loader.ONNX).write_bytes(made.content)
             (Path(folder) / loader.WEIGHTS).write_bytes(weights_file)
             answers = loader.open_onnx(folder, said)(inputs)
+        for name, wanted in expected.items():
+            if answers[name].dtype != wanted.dtype:
+                raise WorkError(f"{name!r} is {answers[name].dtype} in ONNX, not {wanted.dtype}")
         compared = find_kind(model.answer).compare(answers, expected, tolerance)
         if not compared.same:
             raise WorkError(f"its answers to the examples are others: {compared.detail}")
