@@ -153,7 +153,7 @@ def parse_json(text: bytes) -> Any:
     level = [value]
     for _ in range(MAX_DEPTH):
         level = [inner for v in level if isinstance(v, dict | list) for inner in _inside(v)]
-    if level:
+    if any(isinstance(v, dict | list) for v in level):
         raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
     return value
 

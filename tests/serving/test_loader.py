@@ -192,3 +192,25 @@ def test_an_answer_of_nan_is_no_class(bundle, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(loaded, "_run", lambda _: answers)
     with pytest.raises(loader.BundleError, match="answer to input 1 is NaN, and no class"):
         loaded.predict({"image": image})
+
+
+def nested(levels: int) -> bytes:
+    return b'{"a":' * levels + b"1" + b"}" * levels
+
+
+@pytest.mark.parametrize(
+    "text",
+    [nested(loader.MAX_DEPTH + 1), b"[" * 5_000 + b"]" * 5_000, b'{"a": 1, "a": 1}', b"[NaN]",
+     b'[{"b": {"a": 1, "a": 2}}]', b"[1e999, Infinity]", b"{}{}"],
+)  # fmt: skip
+def test_json_that_two_readers_could_read_differently_is_refused(text):
+    with pytest.raises((ValueError, RecursionError)):
+        loader.parse_json(text)
+
+
+def test_json_of_the_depth_that_is_allowed_is_read():
+    assert loader.parse_json(b"1") == 1
+    value = loader.parse_json(nested(loader.MAX_DEPTH))
+    for _ in range(loader.MAX_DEPTH):
+        value = value["a"]
+    assert value == 1
