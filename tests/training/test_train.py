@@ -231,6 +231,15 @@ def test_data_without_a_training_split_is_refused_and_without_valid_the_last_is_
     assert results["test"]["step"] == 12
 
 
+def test_a_run_without_test_data_says_so(recipe, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    image, label = np.zeros((20, 8, 8, 1), np.uint8), np.arange(20, dtype=np.int32) % 2
+    np.savez(tmp_path / "arrays.npz", train_image=image, train_label=label)
+    source = {"name": "npz", "path": str(tmp_path / "arrays.npz")}
+    train(recipe(data__source=source, train_for="1 steps"), tmp_path / "w")
+    assert "the data have no split 'test'" in capfd.readouterr().err
+    assert "test" not in json.loads((tmp_path / "w/results.json").read_text())
+
+
 def test_further_evaluations_and_metrics_are_recorded(recipe, tmp_path: Path):
     config = recipe(
         train_for="10 steps",
