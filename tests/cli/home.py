@@ -47,7 +47,7 @@ FILES = {
     "list.json": "[1, 2]",
     "config.yaml": "model: cnn\n",
     # data
-    "rows.csv": "text,clas\ngood,1\nbad,0\n",
+    "rows.csv": "text,clas\n" + "good,1\nbad,0\n" * 20,
     "ragged.csv": "text,label\ngood,1\nbad\n",
     "empty.csv": "",
     "cut.jsonl": '{"text": "good", "label": 1}\n{"text": "bad", "lab\n',

@@ -216,10 +216,9 @@ LINES: list[tuple[str, str, str]] = [
 
 SLOW_CONFIG_LINES: list[tuple[str, str, str]] = [
     ("best.metric=valid/acc", "is not measured while training", "best.metric=valid/accuracy"),
-    ("batch_size=4096", "batch", ""),
     ("strategy.name=mesh --config.strategy.fsdp=3", "does not divide the", ""),
     ("data.source.name=csv --config.data.source.path=ragged.csv", "ragged.csv", ""),
-    ("data.source.name=csv --config.data.source.path=rows.csv", "label", ""),
+    ("data.source.name=csv --config.data.source.path=rows.csv", "needs a field 'image'", ""),
     ("data.source.name=csv --config.data.source.path=empty.csv", "empty.csv", ""),
     ("data.source.name=jsonl --config.data.source.path=cut.jsonl", "cut.jsonl, line 2", ""),
     ("data.source.name=npz --config.data.source.path=not.npz", "not a readable .npz file", ""),
