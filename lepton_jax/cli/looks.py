@@ -157,8 +157,6 @@ def look_for_bundle(bundle: str) -> None:
         raise UserError(
             f"--bundle={bundle} is no bundle (did you mean {inside!r}?)", instead=(bundle, inside)
         )
-    if os.path.exists(bundle):
-        raise UserError(f"--bundle={bundle}: it is a file; expected a bundle's folder")
     raise UserError(
         f"--bundle={bundle}: there is no such folder{files.name_nearest(bundle, holding=MANIFEST)}",
         instead=(bundle, nearest) if nearest else None,

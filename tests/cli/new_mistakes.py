@@ -162,7 +162,7 @@ LINES: list[tuple[str, str, str]] = [
         "predict --bundle=bundles/digits seven.npy",
     ),
     ("predict --bundle=bundles/digits images", "images: it is a folder; expected a file", ""),
-    ("predict --bundle=file a.png", "--bundle=file: it is a file; expected a bundle's folder", ""),
+    ("predict --bundle=file a.png", "--bundle=file is a file", ""),
     (
         "export --workdir=runs/digits --out=b --format=hf",
         "expected bundle, hugging_face",
