@@ -53,7 +53,9 @@ class Marks:
     steps_per_epoch: float | None = None
     """None: without epochs."""
     not_finite: int | None = None
-    """The step at which the run failed, as its numbers were not finite."""
+    """The step, from 0, at which the run failed, as its numbers were not finite. Its row would be
+    that of the next number, as a row's step counts the steps that are done.
+    """
 
 
 def mark_checkpoint(record: Record, train_examples: int | None = None) -> Marks:
@@ -93,7 +95,7 @@ def compose_learning_curves(rows: Sequence[Row], marks: Marks = Marks()) -> "Fig
 
     curves, repeated = _leave_out_repeated(_read_curves(rows))
     last = max((c[0].max() for splits in curves.values() for c in splits.values()), default=0)
-    last = max(last, marks.not_finite or 0)
+    last = max(last, 0 if marks.not_finite is None else marks.not_finite + 1)
     epoch = marks.steps_per_epoch
     epochs = epoch if epoch and last >= epoch else None
     columns = 2 if len(curves) == 4 else min(_COLUMNS, max(1, len(curves)))
@@ -277,7 +279,7 @@ def _mark_checkpoint(
     """Marks the measured checkpoint, and writes its numbers and the metric's name above."""
     step, numbers = marks.step, list[tuple[str, float, str]]()
     if marks.not_finite is not None:
-        axes.axvline(marks.not_finite, color=WRONG, linewidth=1.4, zorder=1)
+        axes.axvline(marks.not_finite + 1, color=WRONG, linewidth=1.4, zorder=1)
     if step is not None:
         axes.axvline(step, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
         result = (marks.test or {}).get(metric)

@@ -123,7 +123,8 @@ def test_numbers_that_are_not_finite_are_said():
     assert "valid: 4 of 4 not finite" in words
     figure = compose_learning_curves(rows_of(train__loss=[3.0, 2.0]), Marks(not_finite=7))
     assert "│ step 7: not finite" in read_words(figure).texts
-    assert figure.axes[0].get_xlim()[1] > 7
+    assert figure.axes[0].get_xlim()[1] > 8
+    assert [line.get_xdata()[0] for line in figure.axes[0].lines][-1] == 8
     assert "no metric was recorded" in read_words(compose_learning_curves([]))
 
 
