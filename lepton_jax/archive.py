@@ -210,9 +210,12 @@ def _open_plain(path: str) -> BinaryIO:
 
 
 def is_tar(path: str) -> bool:
-    """Tells whether a plain file says of itself that it is a tar."""
-    with open(path, "rb") as file:
-        return file.read(_BLOCK)[_MAGIC] == b"ustar"
+    """Tells whether a plain file says of itself that it is a tar, or cannot be asked."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(_BLOCK)[_MAGIC] == b"ustar"
+    except OSError:
+        return True  # `bundle_folder` says why
 
 
 def _is_archive(path: str) -> bool:
