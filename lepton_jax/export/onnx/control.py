@@ -89,7 +89,7 @@ def _loop(
         body.graph.rename(inner, outer)
     kinds = [np.dtype(bool), *(v.dtype for v in start), *dtypes]
     shapes: list[Any] = [(), *(_fixed(v.shape) for v in start), *(None for _ in dtypes)]
-    inputs = [(number, np.int64, ()), (go, np.bool_, ())]
+    inputs: list[tuple[str, Any, Any]] = [(number, np.int64, ()), (go, np.bool_, ())]
     inputs += [(v.name, v.dtype, _fixed(v.shape)) for v in carried]
     proto = body.graph.proto("body", inputs, list(zip(own, kinds, shapes, strict=True)))
     names = scope.graph.add(

@@ -219,7 +219,7 @@ def _folded(eqn: Any, values: Sequence[Value]) -> list[Value] | None:
         # As stored: what is broadcast stays so.
         if count_elements(shape) > _LARGEST_CONSTANT:
             return None
-        arrays = [v.array if v.shape == () else np.broadcast_to(v.array, shape) for v in values]
+        arrays = [v.known if v.shape == () else np.broadcast_to(v.known, shape) for v in values]
         made = _compute(eqn, arrays)
         return [known_value(y, shape_of(a)) for y, a in zip(made, avals, strict=True)]
     if any(v.stored != v.shape for v in values):
