@@ -130,7 +130,16 @@ def _load(section: Mapping[str, Any], folder: Path, trusted: bool) -> Any:
         train_decode=parse_pipeline("host transform", train_decode),
         tokenizer=loader.read_file(folder, "tokenizer.json").decode() if name else None,
         encode=Component("encoding", name, encode) if name else None,
+        fold=_fold(section),
     )
+
+
+def _fold(section: Mapping[str, Any]) -> Any:
+    from lepton_jax.data.folds import Fold
+
+    if section.get("folds") is None:  # absent from a config that is older than folds
+        return None
+    return Fold(section["fold"], section["folds"], section["folds_of"], section["split_seed"])
 
 
 def _as_declared(component: Any, keys: Mapping[str, Any]) -> dict[str, Any]:

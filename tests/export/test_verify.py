@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from lepton_jax import api
 from lepton_jax.data.sources.tfds import tfds
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.export import clean_process
@@ -194,6 +195,15 @@ def test_absent_or_other_test_data_is_said_and_not_guessed(bundle, change, reaso
 def test_a_source_gets_its_keys_as_the_config_had_them():
     keys = {"dataset": "glue/sst2", "splits": ["train=train"], "label": "label", "data_dir": None}
     assert _as_declared(tfds, keys) == {**keys, "splits": ("train=train",)}
+
+
+def test_the_fold_that_was_held_out_is_found_again(tmp_path):
+    keys = {"data.folds": "5", "data.fold": "2", "train_for": "2 steps"}
+    trained = api.train("configs/digits_cnn.py:tiny", str(tmp_path / "run"), overrides=keys)
+    api.export(trained.workdir, str(tmp_path / "bundle"))
+    found = load_test_set(tmp_path / "bundle", None)
+    assert not isinstance(found, str), found
+    assert len(found) == 102  # a fifth of the 512 of "train"; its own "test" has 128
 
 
 def test_code_in_the_bundle_never_runs(bundle, monkeypatch):
