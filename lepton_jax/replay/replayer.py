@@ -133,6 +133,8 @@ class _Observer:
         pass
 
     def evaluate(self, step: int, state: State) -> loop.AfterEvaluation:
+        if int(state.bad_step) >= 0:
+            raise loop.NotFinite(int(state.bad_step), state)
         self._add(step, self._replayer.measure(state))
         return loop.AfterEvaluation(save=False, stop=False)
 

@@ -65,7 +65,7 @@ class Observer(Protocol):
         ...
 
     def evaluate(self, step: int, state: State) -> AfterEvaluation:
-        """Evaluates a state and records what comes out."""
+        """Evaluates a state and records what comes out. Raises `NotFinite` for a frozen one."""
         ...
 
     def save_checkpoint(self, step: int, state: State, sums: Totals) -> None:

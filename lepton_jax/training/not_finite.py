@@ -1,5 +1,6 @@
 """What is said of a run whose numbers were not finite."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +20,13 @@ from lepton_jax.training.loop import NotFinite
 from lepton_jax.training.state import State
 from lepton_jax.trees import flatten_tree
 
+_ADVICE = (
+    "\nWhat often helps where a step was too long, in another --workdir: a lower "
+    "optimizer.learning_rate, a longer schedule.warmup, optimizer.clip_norm=1.0."
+)
+_GROWN = 2.0
+"""A gradient norm that is so many times the first one has grown."""
+
 
 def explain_not_finite(
     error: NotFinite,
@@ -33,7 +41,7 @@ def explain_not_finite(
     Every process of a run must call it.
     """
     program, layout, step = built.program, built.layout, error.step
-    workdir = record.workdir
+    workdir, train_examples = record.workdir, len(built.data.splits["train"])
     batch = build_batch(layout, built.data.splits["train"], step)
 
     def find_finite(state: State, batch: Any) -> Any:
@@ -47,7 +55,8 @@ def explain_not_finite(
     steps = checkpoints.steps()
     norm = means.get("grad_norm", float("nan"))
     broken = [name for name, mean in means.items() if not np.isfinite(mean)]
-    drawn = processes.first and _draw_curves(record, len(built.data.splits["train"]), step)
+    rows = [row for row in record.rows() if row["step"] <= step] if processes.first else []
+    drawn = bool(rows) and _draw_curves(record, train_examples, step)
     return (
         f"the numbers of step {step} are not finite: loss {means['loss']:.4g}, learning rate "
         f"{means['learning_rate']:.4g}, gradient norm {norm:.4g}; "
@@ -55,19 +64,22 @@ def explain_not_finite(
         + f". The record is in {workdir}"
         + (f", its last checkpoint is step {steps[-1]}" if steps else "")
         + ("; curves.png there shows the steps before" if drawn else "")
-        + ".\nWhat often helps, in another --workdir: a lower optimizer.learning_rate, a longer "
-        "schedule.warmup, optimizer.clip_norm=1.0.\n"
-        "To see whether the data, a layer or the update caused it: "
+        + ".\nTo see whether the data, a layer or the update caused it: "
         + format_command("debug", workdir=workdir, step=step)
+        + (_ADVICE if np.isfinite(means["loss"]) or _gradients_grew(rows) else "")
     )
 
 
+def _gradients_grew(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Tells whether the gradient norms before a bad step point at the learning rate."""
+    norms = [row["train/grad_norm"] for row in rows if "train/grad_norm" in row]
+    return bool(norms) and norms[-1] > _GROWN * norms[0]
+
+
 def _draw_curves(record: Record, train_examples: int, step: int) -> bool:
-    """Draws the curves up to a bad step; returns whether there was something to draw, and a place
-    to write it to: else the reason of the failure is all that counts.
+    """Draws the curves up to a bad step; returns whether there was a place to write them to: else
+    the reason of the failure is all that counts.
     """
-    if not record.rows():
-        return False
     try:
         marks = replace(mark_checkpoint(record, train_examples), not_finite=step)
         draw_learning_curves(record.rows(), record.path("curves.png"), marks)

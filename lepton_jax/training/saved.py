@@ -90,7 +90,7 @@ def checkpoint_step(workdir: str, checkpoint: str) -> int:
     checkpoints = Checkpoints(workdir)
     steps = checkpoints.steps()
     if not steps:
-        raise UserError(f"{workdir} has no checkpoint yet")
+        raise UserError(f"{workdir}: {_describe_none(workdir)}")
     if checkpoint == "last":
         step = checkpoints.newest_intact(say)
         assert step is not None
@@ -109,6 +109,14 @@ def checkpoint_step(workdir: str, checkpoint: str) -> int:
     return int(checkpoint)
 
 
+def _describe_none(workdir: str) -> str:
+    """Says that a run has no checkpoint, and whether it will have one."""
+    end = Record.open(workdir, writes=False).status()
+    if end.get("state") == "failed":
+        return f"that run failed at step {end['step']} and saved no checkpoint"
+    return "that run has no checkpoint yet"
+
+
 def read_weights(path: str) -> dict[str, np.ndarray]:
     """Reads weights by name from a workdir (its best checkpoint), a checkpoint folder or a bundle.
 
@@ -121,6 +129,8 @@ def read_weights(path: str) -> dict[str, np.ndarray]:
 
         return load((folder / "weights.safetensors").read_bytes())
     if (folder / "config.json").exists():
+        if not Checkpoints(path).steps():
+            raise UserError(f"init_from = {path!r}: {_describe_none(path)}")
         return checkpoint_weights(path, checkpoint_step(path, "best"))
     if folder.name.isdecimal() and folder.parent.name == "checkpoints":
         return checkpoint_weights(str(folder.parent.parent), int(folder.name))

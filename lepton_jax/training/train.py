@@ -168,6 +168,7 @@ class _Run:
                         feed, state, sums, self.layout.empty_sums(), steps, every, self
                     )
             except loop.NotFinite as e:
+                self.step = e.step
                 reason = explain_not_finite(e, self.built, record, checkpoints, processes)
                 raise WorkError(reason) from None
             finally:
@@ -199,8 +200,9 @@ class _Run:
         self.record.time(step, {**values, **self.utilization(values["steps_per_second"])})
 
     def evaluate(self, step: int, state: State) -> loop.AfterEvaluation:
-        """Measures every split but `test`. The best state so far is saved."""
+        """Measures every split but `test`; a frozen state is not measured. The best is saved."""
         self.watchdog.beat(f"the evaluation after step {step}")
+        _check_finite(state)
         with self.progress.aside("evaluating"):
             values = self.evaluations.during(state)
         if values:
@@ -213,9 +215,7 @@ class _Run:
     def save_checkpoint(self, step: int, state: State, sums: Totals) -> None:
         """Starts saving a checkpoint. Raises `NotFinite` rather than save a frozen state."""
         self.watchdog.beat(f"the save after step {step}")
-        bad_step = int(jax.device_get(state.bad_step))
-        if bad_step >= 0:
-            raise loop.NotFinite(bad_step, state)
+        _check_finite(state)
         self.record.flush()  # what a checkpoint stands on is written before it
         basis = self.record.basis(step, self.config)
         with self.progress.aside("saving"):
@@ -272,3 +272,10 @@ class _Run:
     def _say(self, message: str) -> None:
         if self.processes.first:
             say(message)
+
+
+def _check_finite(state: State) -> None:
+    """Raises `NotFinite` when a step has frozen the state."""
+    bad_step = int(jax.device_get(state.bad_step))
+    if bad_step >= 0:
+        raise loop.NotFinite(bad_step, state)

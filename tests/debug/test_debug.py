@@ -67,7 +67,7 @@ def fails(config: dict[str, Any], workdir: Path) -> int:
     """The step that training stopped at, as its message names it."""
     with pytest.raises(WorkError, match=r"the numbers of step \d+ are not finite") as e:
         lepton_jax.train(config, str(workdir))
-    command = str(e.value).splitlines()[-1]
+    command = str(e.value).splitlines()[1]  # right below what happened
     assert f"{format_command('debug', workdir=workdir)} --step=" in command
     return int(command.rpartition("=")[2])
 

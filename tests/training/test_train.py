@@ -121,6 +121,22 @@ def test_numbers_that_are_not_finite_stop_the_run_and_spare_the_checkpoints(reci
     assert json.loads((tmp_path / "status.json").read_text())["state"] == "failed"
 
 
+def test_no_row_is_written_behind_numbers_that_are_not_finite(recipe, tmp_path: Path):
+    """The evaluation comes before the first row of the training loss."""
+    config = recipe(
+        data__prepare="scale(mean=0.0, std=1e-37)", evaluate_every="3 steps",
+        log_every="10 steps", train_for="20 steps",
+    )  # fmt: skip
+    with pytest.raises(WorkError, match=r"the numbers of step 0 are not finite: loss nan") as e:
+        train(config, tmp_path)
+    assert not (tmp_path / "metrics.jsonl").exists()
+    assert "curves.png" not in str(e.value)
+    assert "learning_rate" not in str(e.value)  # it has no part in this
+    wanted = r"init_from = .*: that run failed at step 0 and saved no checkpoint"
+    with pytest.raises(UserError, match=wanted):
+        train(recipe(init_from=str(tmp_path)), tmp_path / "next")
+
+
 def test_an_update_that_is_not_finite_reaches_no_checkpoint(recipe, tmp_path: Path):
     """The loss and the gradient are finite; the step that they make is not."""
     config = recipe(

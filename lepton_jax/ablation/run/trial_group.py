@@ -211,6 +211,7 @@ class TrialGroup:
 
         Trials that end early here do so in `save_checkpoint`, which gets the sums as well.
         """
+        self._drop_diverged(state.bad_step)
         with self._progress.aside("evaluating"):
             measured = self._measure(self._evaluations.while_training, state)
         improved = np.zeros(self._lanes.count, bool)
