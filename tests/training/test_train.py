@@ -209,7 +209,7 @@ def test_init_from_reports_what_did_not_fit(finished: Path, recipe, tmp_path: Pa
     train(config, tmp_path)
     said = capfd.readouterr().err
     assert "has shape (32, 4) there" in said
-    with pytest.raises(UserError, match="is no workdir"):
+    with pytest.raises(UserError, match="there is no such file or folder"):
         train(recipe(init_from=str(tmp_path / "nowhere")), tmp_path / "b")
 
 
