@@ -1,14 +1,18 @@
 """The command `lr_find`."""
 
+import itertools
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lepton_jax.cli.arguments import command
 from lepton_jax.config.schema import PathText, PositiveFloat, PositiveInt
 from lepton_jax.console import format_command
 from lepton_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from lepton_jax.config.config import Config
 
 
 @dataclass(frozen=True)
@@ -23,10 +27,10 @@ class FoundRate:
     diverged: bool
     suggestion: float | None
     tenth: float | None
-    """A tenth of the rate with the least loss."""
+    """A tenth of the rate with the least loss; None where the loss does not fall."""
     config_rate: float
     next: str
-    """The command that trains with the suggestion."""
+    """The command that trains with the suggestion, or without one tries rates around `tenth`."""
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -43,11 +47,20 @@ class FoundRate:
         how = "until the loss diverged" if self.diverged else "to the end"
         swept = f"{len(self.rates)} steps from {self.rates[0]:.1e} to {self.rates[-1]:.1e}, {how}"
         lines = [f"{swept}: {self.path}"]
-        if self.suggestion is None:
+        if self.tenth is None:
             lines.append(
-                "No suggestion: the loss does not fall by more than its noise. Try more --steps, "
-                "another range (--start, --end), or debug the model on a few examples"
+                "no suggestion: the loss does not fall by more than its noise. Try more --steps or "
+                "--seeds, another range (--start, --end), or debug the model on a few examples"
             )
+            return "\n".join(lines)
+        if self.suggestion is None:
+            lines += [
+                "no clear suggestion: the loss falls little beside its noise, or fastest far below "
+                f"the rate of the least loss. The loss is least at {10 * self.tenth:.1e}; try a "
+                f"few rates around a tenth of it, or more --seeds; the config has "
+                f"{self.config_rate:g}",
+                f"next: {self.next}",
+            ]
             return "\n".join(lines)
         lines += [
             f"suggestion: {self.suggestion:.2g}, where the loss falls fastest (Smith 2017); "
@@ -102,15 +115,37 @@ def lr_find(
         suggestion=found.suggestion,
         tenth=found.tenth,
         config_rate=resolved.optimizer.learning_rate,
-        next=_train_with(found.suggestion, config, overrides or {}),
+        next=_next_command(found.suggestion, found.tenth, config, overrides or {}, resolved),
     )
 
 
-def _train_with(rate: float | None, config: Any, overrides: Mapping[str, Any]) -> str:
-    """Writes the command that trains with a rate; from Python, the override."""
-    changes = {**overrides, "optimizer.learning_rate": f"{rate:.2g}" if rate else ""}
+def _next_command(
+    rate: float | None,
+    tenth: float | None,
+    config: Any,
+    overrides: Mapping[str, Any],
+    resolved: "Config",
+) -> str:
+    """Writes the command that trains with a rate or, without one, compares rates around a tenth of
+    that with the least loss; from Python, the override."""
+    from lepton_jax.tracking.new_workdir import name_run
+
+    if tenth is None:
+        return ""
+    key = "optimizer.learning_rate"
     if not isinstance(config, str):
-        return f"overrides={changes}"
-    name = os.path.basename(config).partition(".")[0]
-    keys = {f"config.{key}": value for key, value in changes.items()}
-    return format_command("train", config=config, workdir=f"runs/{name}", **keys)
+        return f"overrides={ {**overrides, key: f'{rate or tenth:.2g}'} }"
+    name = name_run(config, resolved)
+    keys = {f"config.{k}": value for k, value in overrides.items() if k != key}
+    if rate:
+        keys[f"config.{key}"] = f"{rate:.2g}"
+        return format_command("train", config=config, workdir=_unused(f"runs/{name}"), **keys)
+    rates = ",".join(f"{factor * tenth:.1e}" for factor in (0.3, 1, 3))
+    workdir = _unused(f"runs/{name}-rates")
+    return format_command("ablate", config=config, workdir=workdir, **keys, vary=f"{key}={rates}")
+
+
+def _unused(workdir: str) -> str:
+    """Returns a workdir that holds nothing: this one, or the first of WORKDIR-2, WORKDIR-3 ..."""
+    names = itertools.chain([workdir], (f"{workdir}-{i}" for i in itertools.count(2)))
+    return next(name for name in names if not os.path.exists(name))

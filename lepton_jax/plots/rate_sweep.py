@@ -49,7 +49,7 @@ def draw_rate_sweep(curves: Mapping[str, Curve], marks: Mapping[str, float], pat
 
 
 def _set_range(axes: "Axes", smoothed: Sequence[np.ndarray]) -> None:
-    """Leaves out what a loss that has diverged comes to, so that its fall can be seen."""
-    first, least = max(float(s[0]) for s in smoothed), min(float(s.min()) for s in smoothed)
-    height = max(first - least, 1e-12)
-    axes.set_ylim(least - 0.15 * height, first + 0.5 * height)
+    """Shows the smoothed curves whole, and of the losses themselves what fits there."""
+    least, most = min(float(s.min()) for s in smoothed), max(float(s.max()) for s in smoothed)
+    margin = 0.1 * max(most - least, 1e-12)
+    axes.set_ylim(least - margin, most + margin)

@@ -36,6 +36,14 @@ DIVERGED = 4.0
 """The sweep ends when its smoothed loss is so many times the least one."""
 EDGE = 5
 """Steps at the begin of a sweep at which its smoothed loss is not trusted."""
+BEGUN = 0.1
+"""The part of its whole fall at which the loss has begun to fall."""
+CLEAR = 2.0
+"""A fall is clear when it is more than so many times the noise of one step's loss."""
+SEEN = 1.0
+"""The least loss is one, and not noise, when it lies so many times that noise below the first."""
+FAR = 30.0
+"""A steepest fall at a rate so many times below that of the least loss is not believed."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +67,21 @@ class RateCurve:
     """The smoothed losses at these rates, by seed."""
     diverged: bool
     suggestion: float | None
-    """The rate at which the mean of the losses falls fastest; None where it does not fall."""
+    """The rate at which the mean of the losses falls fastest; None where the fall is not clear."""
     tenth: float | None
-    """A tenth of the rate with the least loss."""
+    """A tenth of the rate with the least loss; None where the loss does not fall."""
+
+
+@dataclass(frozen=True)
+class Descent:
+    """The fall of a sweep's loss to its least one."""
+
+    steepest: float | None
+    """The rate at which the loss falls fastest; None where the fall is not clear."""
+    least: float | None
+    """The rate of the least loss; None where the loss does not fall."""
+    memory: float
+    """The steps that the smoothed loss remembers, more of them where the noise is large."""
 
 
 def find_rate(
@@ -84,19 +104,21 @@ def find_rate(
         raise WorkError(f"the loss is not finite after {length} steps at a rate of {start:g}")
     rates = sweeps[0].rates[:length]
     mean = np.mean([s.losses[:length] for s in sweeps], axis=0)
-    steepest, least = suggest_rate(rates, mean, steps)
-    marks = {"falls fastest": steepest, "a tenth of the least": least and least / 10}
+    found = find_descent(rates, mean, steps)
+    steepest, tenth = found.steepest, found.least and found.least / 10
+    marks = {"falls fastest": steepest, "a tenth of the least": tenth}
+    smoothed = {s.seed: smooth_losses(s.losses, found.memory) for s in sweeps}
     draw_rate_sweep(
-        {f"seed {s.seed}": (s.rates, s.losses, smooth_losses(s.losses, steps)) for s in sweeps},
+        {f"seed {s.seed}": (s.rates, s.losses, smoothed[s.seed]) for s in sweeps},
         {name: rate for name, rate in marks.items() if rate},
         path,
     )
     return RateCurve(
         rates=tuple(rates.tolist()),
-        losses={s.seed: tuple(smooth_losses(s.losses[:length], steps).tolist()) for s in sweeps},
+        losses={seed: tuple(curve[:length].tolist()) for seed, curve in smoothed.items()},
         diverged=all(s.diverged for s in sweeps),
         suggestion=steepest,
-        tenth=least and least / 10,
+        tenth=tenth,
     )
 
 
@@ -189,25 +211,34 @@ def has_diverged(losses: Sequence[float], steps: int) -> bool:
 
     `steps`: of the whole sweep, which decide on the smoothing.
     """
-    smoothed = _average(np.asarray(losses, np.float64), steps)
+    smoothed = _average(np.asarray(losses, np.float64), steps / WINDOWS)
     least = smoothed.min()
     return len(losses) > EDGE and bool(smoothed[-1] > least + (DIVERGED - 1) * abs(least))
 
 
-def smooth_losses(losses: np.ndarray, steps: int) -> np.ndarray:
-    """Smooths losses [N] by exponential averages with bias correction (Kingma & Ba 2015), the mean
-    of one that runs forwards and one that runs backwards, so that the curve does not lag.
+def smooth_losses(losses: np.ndarray, memory: float) -> np.ndarray:
+    """Smooths losses [N] by averages whose weights fall exponentially to both sides, so that the
+    curve does not lag.
 
     A loss that is further above the first ones than these are above the least is cut to that: what
     a step comes to that diverges says nothing of the steps before it.
+
+    `memory`: steps to each side after which a weight has fallen to about a third.
     """
-    first = losses[:EDGE].mean()
-    cut = np.minimum(losses, 2 * first - losses.min())
-    return (_average(cut, steps) + _average(cut[::-1], steps)[::-1]) / 2
+    cut = np.minimum(losses, 2 * _first_level(losses, memory) - losses.min())
+    away = np.abs(np.subtract.outer(np.arange(len(losses)), np.arange(len(losses))))
+    weights: np.ndarray = np.exp(-away / memory)
+    return weights @ cut / weights.sum(axis=1)
 
 
-def _average(losses: np.ndarray, steps: int) -> np.ndarray:
-    keep = max(0.0, 1 - WINDOWS / steps)
+def _first_level(losses: np.ndarray, memory: float) -> float:
+    """Returns the loss at which a sweep begins: a median, which one bad batch does not move."""
+    return float(np.median(losses[: max(EDGE, round(2 * memory))]))
+
+
+def _average(losses: np.ndarray, memory: float) -> np.ndarray:
+    """Smooths losses [N] by the steps before each, with bias correction (Kingma & Ba 2015)."""
+    keep = max(0.0, 1 - 1 / memory)
     averages, average = np.empty(len(losses)), 0.0
     for i, loss in enumerate(losses):
         average = keep * average + (1 - keep) * loss
@@ -215,21 +246,43 @@ def _average(losses: np.ndarray, steps: int) -> np.ndarray:
     return averages
 
 
-def suggest_rate(
-    rates: np.ndarray, losses: np.ndarray, steps: int
-) -> tuple[float | None, float | None]:
-    """Finds the rate at which the smoothed loss falls fastest over the logarithm of the rate, and
-    the one at which it is least.
+def find_descent(rates: np.ndarray, losses: np.ndarray, steps: int) -> Descent:
+    """Finds the last descent of the smoothed loss before its least one, and in it the rate at which
+    the loss falls fastest over the logarithm of the rate.
 
-    Both are None where the loss does not fall by more than its own noise.
+    The descent begins where the loss is for the last time within `BEGUN` of its whole fall below
+    the first ones. Its slopes are taken over half of its length: over fewer steps, noise alone
+    makes the steepest one.
 
     `rates`, `losses`: [N] of a sweep that was to take `steps`.
     """
-    smoothed = smooth_losses(losses, steps)
+    memory = steps / WINDOWS
+    first, smoothed = _first_level(losses, memory), smooth_losses(losses, memory)
     least = int(smoothed.argmin())
-    noise = float(np.std(losses[: least + 1] - smoothed[: least + 1]))
-    if least < 2 * EDGE or smoothed[:EDGE].mean() - smoothed[least] <= noise:
-        return None, None
-    slopes = np.gradient(smoothed, np.log(rates))
-    steepest = EDGE + int(slopes[EDGE : least + 1].argmin())
-    return float(rates[steepest]), float(rates[least])
+    fall = first - float(smoothed[least])
+    noise = _noise(losses[: max(least + 1, len(losses) // 2)])
+    doubt = max(1.0, 10 / memory) ** 0.5  # of a sweep of few steps, which averages fewer
+    if least < 2 * EDGE or fall <= max(SEEN * doubt * noise, 1e-6 * abs(first)):
+        return Descent(None, None, memory)
+    # An average with this memory keeps noise / (2 * memory**0.5), which is to be a 20th of the fall
+    memory = max(memory, min(steps / 8, (10 * noise / fall) ** 2))
+    smoothed = smooth_losses(losses, memory)
+    least = int(smoothed.argmin())
+    before = np.flatnonzero(smoothed[: least + 1] >= first - BEGUN * fall)
+    begin = int(before[-1]) if len(before) else 0
+    half = max(1, (least - begin) // 4)
+    centres = np.arange(max(begin, half), min(least, len(losses) - 1 - half) + 1)
+    if fall <= CLEAR * doubt * noise or not len(centres):
+        return Descent(None, float(rates[least]), memory)
+    slopes = smoothed[centres + half] - smoothed[centres - half]
+    steepest = float(rates[centres[slopes.argmin()]])
+    believed = steepest * FAR >= rates[least]
+    return Descent(steepest if believed else None, float(rates[least]), memory)
+
+
+def _noise(losses: np.ndarray) -> float:
+    """Estimates the standard deviation of one step's loss from the differences of neighbours, by
+    their median, so that neither the fall nor a few bad batches count."""
+    differences = np.diff(losses)
+    middle = np.median(differences)
+    return float(np.median(np.abs(differences - middle)) * 1.4826 / np.sqrt(2))

@@ -9,7 +9,8 @@ import pytest
 from lepton_jax import api
 from lepton_jax.config.config_file import load_config
 from lepton_jax.errors import UserError
-from lepton_jax.training.lr_find import has_diverged, smooth_losses, suggest_rate
+from lepton_jax.plots import rate_sweep
+from lepton_jax.training.lr_find import RateCurve, find_descent, has_diverged, smooth_losses
 from tests.training.conftest import RECIPE
 
 
@@ -26,23 +27,88 @@ def test_the_suggestion_is_where_the_loss_falls_fastest(at: float, noise: float)
     rates = np.geomspace(1e-7, 10, 300)
     losses = falling(rates, at, noise)
     end = next(i for i in range(6, 300) if has_diverged(losses[:i].tolist(), 300))
-    steepest, least = suggest_rate(rates[:end], losses[:end], 300)
-    assert steepest == pytest.approx(at, rel=0.6)
-    assert least is not None
-    assert 5 * at < least < 100 * at
+    found = find_descent(rates[:end], losses[:end], 300)
+    assert found.steepest == pytest.approx(at, rel=0.6)
+    assert found.least is not None
+    assert 5 * at < found.least < 100 * at
+
+
+def test_a_descent_worked_out_by_hand():
+    """Flat at 3 to step 99, then straight down to 1 at step 140, then straight up: the steepest
+    place is in the descent, and the least loss at its end."""
+    rates = np.geomspace(1e-7, 10, 200)
+    losses = np.interp(np.arange(200), [0, 99, 140, 199], [3, 3, 1, 3])
+    found = find_descent(rates, losses, 200)
+    assert found.steepest is not None
+    assert found.least is not None
+    assert rates[105] < found.steepest < rates[134]
+    assert rates[136] < found.least < rates[144]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_noise_at_the_edge_of_a_sweep_is_not_taken_for_the_descent(seed: int):
+    """The first losses fall from 6 to 3 in three steps, at rates that train nothing."""
+    rates = np.geomspace(1e-7, 10, 200)
+    losses = np.interp(np.arange(200), [0, 99, 140, 199], [3, 3, 1, 3])
+    losses += np.random.default_rng(seed).normal(0, 0.3, 200)
+    losses[:3] = [6, 5, 4]
+    found = find_descent(rates, losses, 200)
+    assert found.steepest is not None
+    assert found.least is not None
+    assert rates[99] < found.steepest < rates[140]
+    assert rates[130] < found.least < rates[150]
+
+
+def test_a_fall_that_is_small_beside_its_noise_has_a_least_loss_and_no_suggestion():
+    rates = np.geomspace(1e-7, 10, 200)
+    noise = np.random.default_rng(0).normal(0, 0.65, 200)
+    losses = np.interp(np.arange(200), [0, 99, 140, 199], [3, 3, 2, 3]) + noise
+    found = find_descent(rates, losses, 200)
+    assert found.steepest is None
+    assert found.least is not None
+    assert rates[110] < found.least < rates[170]
+    assert found.memory > 10
+
+
+def test_a_steep_fall_far_below_the_least_loss_is_not_believed():
+    """All of the fall but a little is at a rate of 1e-5, and the least loss at 1."""
+    rates = np.geomspace(1e-7, 10, 200)
+    losses = np.interp(np.log10(rates), [-7, -5.5, -4.5, 0, 1], [3, 3, 1.2, 1, 3])
+    found = find_descent(rates, losses, 200)
+    assert found.steepest is None
+    assert found.least is not None
+    assert found.least > 0.01
 
 
 def test_a_loss_that_does_not_fall_suggests_nothing():
     rates = np.geomspace(1e-7, 10, 200)
-    flat = np.random.default_rng(0).normal(1, 0.1, 200)
-    assert suggest_rate(rates, flat, 200) == (None, None)
-    assert suggest_rate(rates, np.linspace(1, 3, 200), 200) == (None, None)
+    for seed in range(20):
+        flat = np.random.default_rng(seed).normal(1, 0.1, 200)
+        assert find_descent(rates, flat, 200).steepest is None
+    for losses in (np.ones(200), np.linspace(1, 3, 200)):
+        found = find_descent(rates, losses, 200)
+        assert (found.steepest, found.least) == (None, None)
 
 
 def test_smoothing_keeps_a_constant_and_does_not_lag():
-    np.testing.assert_allclose(smooth_losses(np.full(50, 3.0), 100), 3.0)
+    np.testing.assert_allclose(smooth_losses(np.full(50, 3.0), 5), 3.0)
     step = np.where(np.arange(200) < 100, 1.0, 0.0)
-    assert smooth_losses(step, 100)[99:101].mean() == pytest.approx(0.5, abs=1e-6)
+    assert smooth_losses(step, 5)[99:101].mean() == pytest.approx(0.5, abs=1e-6)
+
+
+def test_the_picture_shows_the_whole_smoothed_curve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Also on the left, where a curve that begins low rises before it falls."""
+    shown = []
+    monkeypatch.setattr(rate_sweep, "save_figure", lambda figure, path: shown.append(figure))
+    rates = np.geomspace(1e-7, 10, 50)
+    smoothed = np.interp(np.arange(50), [0, 10, 40, 49], [1.5, 4, 1, 3])
+    curves = {"seed 0": (rates, smoothed, smoothed)}
+    rate_sweep.draw_rate_sweep(curves, {"falls fastest": 1e-3}, str(tmp_path / "x.png"))
+    low, high = shown[0].axes[0].get_ylim()
+    assert low < 1
+    assert high > 4
 
 
 def test_a_sweep_takes_the_runs_steps_at_rising_rates_and_leaves_a_picture(tmp_path: Path):
@@ -54,10 +120,19 @@ def test_a_sweep_takes_the_runs_steps_at_rising_rates_and_leaves_a_picture(tmp_p
     assert found.diverged
     assert 20 < len(found.rates) < 60
     np.testing.assert_allclose(found.rates, np.geomspace(1e-4, 1e3, 60)[: len(found.rates)], 1e-5)
-    assert found.suggestion is not None
-    assert 1e-3 < found.suggestion < 10
     assert json.loads(json.dumps(found.as_json()))["losses"].keys() == {"0"}
     assert [p.name for p in tmp_path.iterdir()] == ["found.png"]
+
+
+@pytest.mark.slow
+def test_the_suggestion_for_a_recipe_is_close_to_its_own_rate(tmp_path: Path):
+    """The rate of the recipe, 2e-3, was tuned by whole runs; a sweep finds its order."""
+    for seed in ("0", "1"):
+        found = api.lr_find(
+            "configs/digits_cnn.py", out=str(tmp_path / "x.png"), overrides={"seed": seed}
+        )
+        assert found.suggestion is not None
+        assert 2e-4 < found.suggestion < 2e-2
 
 
 @pytest.mark.slow
@@ -76,6 +151,39 @@ def test_placement_does_not_change_a_sweep_and_the_command_can_be_pasted(tmp_pat
     for seed in (0, 1):
         np.testing.assert_allclose(sweeps[0].losses[seed], sweeps[1].losses[seed], rtol=1e-9)
     assert load_config(digits)[0].optimizer.learning_rate == sweeps[0].config_rate
+
+
+def test_noisy_losses_give_rates_to_compare_in_a_workdir_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The batches of this recipe are so small that their losses hide where the fall is steepest."""
+    digits = str(Path("configs/digits_cnn.py").resolve()) + ":tiny"
+    monkeypatch.chdir(tmp_path)
+    Path("runs/digits_cnn-rates").mkdir(parents=True)
+    found = api.lr_find(digits)
+    said = str(found)
+    assert found.suggestion is None
+    assert found.tenth is not None
+    assert 1e-4 < found.tenth < 1e-2
+    assert "no clear suggestion" in said
+    assert f"The loss is least at {10 * found.tenth:.1e}" in said
+    assert f"--vary=optimizer.learning_rate={0.3 * found.tenth:.1e},{found.tenth:.1e}," in said
+    assert "--workdir=runs/digits_cnn-rates-2" in said
+
+
+def test_the_next_command_trains_in_a_workdir_that_holds_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    curve = RateCurve((1e-7, 1.0), {0: (2.0, 1.0)}, True, suggestion=1e-3, tenth=2e-3)
+    monkeypatch.setattr("lepton_jax.training.lr_find.find_rate", lambda *_: curve)
+    digits = str(Path("configs/digits_cnn.py").resolve())
+    monkeypatch.chdir(tmp_path)
+    first = api.lr_find(digits).next
+    assert "train" in first
+    assert "--workdir=runs/digits_cnn " in first
+    assert "--config.optimizer.learning_rate=0.001" in first
+    Path("runs/digits_cnn").mkdir(parents=True)
+    assert "--workdir=runs/digits_cnn-2 " in api.lr_find(digits).next
 
 
 @pytest.mark.parametrize(
