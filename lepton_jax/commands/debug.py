@@ -1,5 +1,6 @@
 """The command `debug`."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -91,16 +92,9 @@ def debug(workdir: PathText, step: NaturalInt) -> Debugged:
 
 
 def _table(modules: "Sequence[ModuleOutput]") -> list[str]:
-    largest = sorted(modules, key=lambda m: (m.finite, -m.largest))[:SHOWN]
+    largest = sorted(modules, key=lambda m: -m.largest if m.finite else -math.inf)[:SHOWN]
     rows = [m for m in modules if m in largest]
-    cells = [
-        (
-            f"{m.path or '(the whole)'} ({m.kind})",
-            f"{m.largest:10.3g}",
-            "" if m.finite else "not finite",
-        )
-        for m in rows
-    ]
+    cells = [(f"{m.path or '(the whole)'} ({m.kind})", f"{m.largest:10.3g}") for m in rows]
     lines = [f"  {line}" for line in format_table(cells)]
     if len(rows) < len(modules):
         lines.append(f"  ... the {len(rows)} largest of {len(modules)}")

@@ -2,19 +2,21 @@
 gradients, update.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import jax
 import numpy as np
 
+from lepton_jax.config.config import DataConfig
 from lepton_jax.debug.numbers import NumberCounts, concrete_value, count_numbers
 from lepton_jax.debug.observe import ObservedStep
 from lepton_jax.debug.operation import FaultyOperation, Kind
 from lepton_jax.debug.replay import Snapshot
 from lepton_jax.debug.taps import BrokenModule
 from lepton_jax.errors import list_names
+from lepton_jax.training.load_data import locate_examples
 from lepton_jax.trees import flatten_tree
 
 LARGE = 1e4
@@ -66,25 +68,45 @@ def _in_batch(snapshot: Snapshot, step: ObservedStep) -> Fault | None:
             counts = count_numbers(values)
             if counts.finite:
                 continue
-            finite = np.isfinite(np.asarray(concrete_value(values)))
-            places = np.flatnonzero(~finite.reshape(len(finite), -1).all(1))
-            rows = snapshot.rows[np.asarray(batch["position"])[places]]
             raw = count_numbers(snapshot.batch[name]) if name in snapshot.batch else None
             if raw is not None and not raw.finite:
+                # Not those of the augmented batch, in which examples may have been mixed.
+                rows = snapshot.rows[_bad_rows(snapshot.batch[name])]
                 source = f"the data itself has these values: {raw}"
             else:
-                keys = snapshot.program.config.data
-                source = (
-                    "the data is finite, so the values come from "
-                    f"data.augment={str(keys.augment)!r} or data.prepare={str(keys.prepare)!r}"
-                )
-            return Fault(
-                "batch",
-                f"field {name!r}: {counts}",
-                (f"examples of the train split: {list_names(rows.tolist(), LISTED)}", source),
-                _kind(counts),
-            )
+                rows = snapshot.rows[np.asarray(batch["position"])[_bad_rows(values)]]
+                source = _name_transforms(snapshot.program.config.data)
+            details = (*_name_examples(snapshot, rows.tolist()), source)
+            return Fault("batch", f"field {name!r}: {counts}", details, _kind(counts))
     return None
+
+
+def data_is_finite(snapshot: Snapshot) -> bool:
+    """Tells whether the batch is finite before it is augmented and prepared."""
+    return count_numbers(dict(snapshot.batch)).finite
+
+
+def _bad_rows(values: Any) -> np.ndarray:
+    finite = np.isfinite(np.asarray(concrete_value(values)))
+    return np.flatnonzero(~finite.reshape(len(finite), -1).all(1))
+
+
+def _name_examples(snapshot: Snapshot, rows: Sequence[int]) -> list[str]:
+    """Says which examples are not finite, and where each comes from unless it is all of them."""
+    if len(rows) == len(snapshot.rows):
+        return [f"all {len(rows)} examples of the batch"]
+    locate = locate_examples(snapshot.program.config)
+    lines = []
+    for row in rows[:LISTED]:
+        place = locate(row)
+        lines.append(f"example {row} of the train split" + (f": {place}" if place else ""))
+    return lines + ([f"and {len(rows) - LISTED} more"] if len(rows) > LISTED else [])
+
+
+def _name_transforms(section: DataConfig) -> str:
+    texts = {"augment": str(section.augment or ""), "prepare": str(section.prepare or "")}
+    keys = [f"data.{key}={text!r}" for key, text in texts.items() if text]
+    return f"the data is finite, so the values come from {' or '.join(keys) or 'the cast'}"
 
 
 def _in_loss(step: ObservedStep) -> Fault | None:

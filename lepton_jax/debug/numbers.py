@@ -1,5 +1,6 @@
 """Counts the numbers of arrays that are not finite."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,11 @@ class NumberCounts:
     @property
     def finite(self) -> bool:
         return not (self.nan or self.inf)
+
+    @property
+    def worst(self) -> float:
+        """The largest magnitude of all: NaN before infinity."""
+        return math.nan if self.nan else math.inf if self.inf else self.largest
 
     def __str__(self) -> str:
         bad = [f"{n} {what}" for n, what in ((self.nan, "NaN"), (self.inf, "infinite")) if n]

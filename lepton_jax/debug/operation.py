@@ -19,6 +19,7 @@ import numpy as np
 import optax
 from jax._src import api, dispatch  # where debug_nans and debug_infs look at numbers
 
+from lepton_jax.config.user_code import BrokenPart
 from lepton_jax.debug.taps import ModuleWatch, replace_attribute, watch_modules
 from lepton_jax.training import functional
 from lepton_jax.training.functional import Functional
@@ -97,12 +98,16 @@ def _find_first(
             guard()
         try:
             take(watch)
-        except FloatingPointError as e:
-            name = re.search(r"\((\w+)\) encountered in ([\w-]+)", str(e))
+        except (FloatingPointError, BrokenPart) as e:
+            # A transform's error is told as that of a part, and caused by JAX's own.
+            error = e.__cause__ if isinstance(e, BrokenPart) else e
+            if not isinstance(error, FloatingPointError):
+                raise
+            name = re.search(r"\((\w+)\) encountered in ([\w-]+)", str(error))
             if name is None:
                 return None
             makes: Kind = "nan" if name[1] == "nan" else "inf"
-            file, line, code = next(_lines(e), ("", 0, ""))
+            file, line, code = next(_lines(error), ("", 0, ""))
             return FaultyOperation(makes, name[2], file, line, code, watch.stopped_in or "")
     return None
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lepton_jax.debug.faults import Fault, find_state_fault, find_step_fault
+from lepton_jax.debug.faults import Fault, data_is_finite, find_state_fault, find_step_fault
 from lepton_jax.debug.observe import ObservedStep, observe_step, take_step
 from lepton_jax.debug.operation import FaultyOperation, find_first_operations
 from lepton_jax.debug.replay import Snapshot, replay_step
@@ -27,7 +27,7 @@ class ModuleOutput:
     """'' for the whole model."""
     kind: str
     largest: float
-    """The largest magnitude."""
+    """The largest magnitude; NaN or infinite where the output holds such a number."""
     finite: bool
 
 
@@ -59,10 +59,11 @@ def scrutinize_step(workdir: str, step: int) -> Scrutiny:
             fault = find_step_fault(snapshot, observed)
             notes += _notes(snapshot, observed, fault)
             modules = tuple(
-                ModuleOutput(m.path, m.kind, m.outputs.largest, m.outputs.finite)
+                ModuleOutput(m.path, m.kind, m.outputs.worst, m.outputs.finite)
                 for m in observed.watch.calls.values()
             )
-        if fault is not None and fault.stage not in ("state", "batch"):
+        made_here = data_is_finite(snapshot)
+        if fault is not None and fault.stage != "state" and (made_here or fault.stage != "batch"):
             operations = _find_operations(snapshot, fault)
             fault = dataclasses.replace(fault, operations=operations)
         return Scrutiny(snapshot, fault, modules, tuple(notes))

@@ -1,11 +1,14 @@
 """Loads the data that a config names."""
 
+from collections.abc import Callable
+
 from lepton_jax.config.components import Component
 from lepton_jax.config.config import Config
 from lepton_jax.config.user_code import blame
 from lepton_jax.data import dataset
 from lepton_jax.data.dataset import Dataset
 from lepton_jax.data.folds import Fold
+from lepton_jax.data.origins import locate_training_examples
 from lepton_jax.data.source import check_source
 from lepton_jax.data.sources.tfds_prepared import AbsentSet
 from lepton_jax.training.absent_data import list_ways
@@ -55,4 +58,19 @@ def _load_data(
         encode=section.encode,
         look_only=look_only,
         fold=fold,
+    )
+
+
+def locate_examples(config: Config) -> Callable[[int], str]:
+    """Returns what tells where an example of 'train' comes from, by its number: '' for texts, which
+    encodings join and cut.
+    """
+    section = config.data
+    if section.encode is not None:
+        return lambda index: ""
+    return locate_training_examples(
+        section.source.build(),
+        fold=_fold(config, None),
+        valid_fraction=section.valid_fraction,
+        split_seed=section.split_seed,
     )

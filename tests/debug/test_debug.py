@@ -182,7 +182,8 @@ def test_an_infinite_number_in_the_data(small, images, tmp_path: Path):
     config = small(data__source=images)
     found = api.debug(str(tmp_path / "run"), fails(config, tmp_path / "run"))
     assert found.fault.stage == "batch"
-    assert f"examples of the train split: {MARKED}\n" in str(found)
+    place = f"row {MARKED} of train_image, train_label in {images['path']}"
+    assert f"example {MARKED} of the train split: {place}\n" in str(found)
     assert "the data itself has these values" in str(found)
 
 
@@ -191,7 +192,9 @@ def test_a_preparation_that_divides_by_next_to_nothing(small, tmp_path: Path):
         str(tmp_path), fails(small(data__prepare="scale(mean=0.0, std=1e-37)"), tmp_path)
     )
     assert found.fault.stage == "batch"
-    assert "data.prepare='scale(mean=0.0, std=1e-37)'" in str(found)
+    assert "come from data.prepare='scale(mean=0.0, std=1e-37)'" in str(found)
+    assert found.fault.operations[0].name == "div"
+    assert found.fault.operations[0].file.startswith("lepton_jax/transforms/")
 
 
 def test_gradients_that_overflow_after_a_finite_forward_pass(small, tmp_path: Path):

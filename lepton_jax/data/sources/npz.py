@@ -13,11 +13,14 @@ from lepton_jax.data.naming import is_split_name, name_splits
 from lepton_jax.data.source import Columns, Source
 from lepton_jax.data.sources.classes import label_column, named_labels, read_labels
 from lepton_jax.data.spec import LeftOut
-from lepton_jax.errors import UserError, describe_error
+from lepton_jax.errors import UserError, describe_error, list_names
 from lepton_jax.io.files import name_nearest
 
 _NO_NUMBERS = {"U": "texts", "S": "texts", "c": "complex numbers", "M": "dates", "m": "durations"}
 """Kinds of arrays that are no fields, in words; any other is of records."""
+
+_NAMED = 4
+"""Arrays that the place of an example names."""
 
 MOST_CLASSES = 1_000_000
 """Greater labels are numbers that name no class."""
@@ -58,7 +61,10 @@ def npz(*, path: Running[PathText]) -> Source:
     digest.update(repr(classes).encode())
     left_out = _left_out(fields)
     try:
-        columns = {name: Columns(of_split) for name, of_split in fields.items()}
+        columns = {
+            ours: _Arrays(fields[ours], path, tuple(f"{name}_{field}" for field in fields[ours]))
+            for name, ours in by_name.items()
+        }
     except ValueError as e:
         raise UserError(f"{path}: {e}") from None
     return Source(
@@ -70,6 +76,17 @@ def npz(*, path: Running[PathText]) -> Source:
         left_out=left_out,
         account=account,
     )
+
+
+class _Arrays(Columns):
+    """Arrays of a file. `keys`: what they are called there."""
+
+    def __init__(self, columns: Mapping[str, np.ndarray], path: str, keys: tuple[str, ...]):
+        super().__init__(columns)
+        self._path, self._keys = path, keys
+
+    def origin(self, index: int, /) -> str:
+        return f"row {index} of {list_names(self._keys, _NAMED)} in {self._path}"
 
 
 def _read_arrays(path: str) -> dict[str, np.ndarray]:
