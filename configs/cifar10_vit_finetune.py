@@ -6,7 +6,7 @@ initialized with zeros. Here it is 2,000 steps at 224 pixels, in the paper 10,00
 has 98.95 % of CIFAR-10's test images for ViT-B/16 of ImageNet-21k.
 Expected: not measured here yet. Cost: not measured; 2,000 steps are 1.1e17 FLOPs, validation and
 test images take 2 GB of the cache.
-Run: lepton train --config=cifar10_vit_finetune --workdir=runs/vit \
+Run: lepton train --config=cifar10_vit_finetune --workdir=runs/vit \\
     --config.init_from=vit-base-patch16-224-in21k
 """
 

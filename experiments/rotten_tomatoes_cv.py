@@ -4,7 +4,7 @@ Kim (2014), Convolutional neural networks for sentence classification (EMNLP), t
 & Lee 2005): CNN-rand 76.1 %, the mean over ten folds of all 10,662 sentences. (CNN-non-static
 reaches 81.5 % with the vectors of word2vec, which are not here.)
 
-    TFDS_DATA_DIR=... lepton reproduce --experiment=rotten_tomatoes_cv \
+    TFDS_DATA_DIR=... lepton reproduce --experiment=rotten_tomatoes_cv \\
         --workdir=runs/rotten_tomatoes_cv
 """
 

@@ -16,6 +16,8 @@ class Evaluated:
     split: str
     step: int
     results: dict[str, Any]
+    pictures: list[str]
+    """The files of the pictures that were drawn."""
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -27,6 +29,8 @@ class Evaluated:
         width = max(map(len, numbers), default=0)
         lines = [f"{self.split} at step {self.step}:"]
         lines += [f"  {name:<{width}}  {value:.4f}" for name, value in numbers.items()]
+        if self.pictures:
+            lines.append(f"pictures: {', '.join(self.pictures)}")
         lines.append(
             f"Written to {self.workdir}/results.json; next: "
             + format_command("export", workdir=self.workdir, out=f"{self.workdir}/bundle")
@@ -52,7 +56,9 @@ def evaluate(workdir: PathText, *, split: str = "test", checkpoint: str = "best"
 
     look_for_run(workdir, checkpoint)
     look_for_split(workdir, split)
+    from lepton_jax.io import files
     from lepton_jax.training.evaluate import evaluate_checkpoint
 
-    step, results = evaluate_checkpoint(workdir, split, checkpoint)
-    return Evaluated(workdir, split, step, results)
+    measured = evaluate_checkpoint(workdir, split, checkpoint)
+    pictures = [files.join_path(workdir, name) for name in measured.pictures]
+    return Evaluated(workdir, split, measured.step, measured.results, pictures)

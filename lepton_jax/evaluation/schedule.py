@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from lepton_jax.data.source import Columns
-from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.errors import UserError, Way, did_you_mean
 from lepton_jax.evaluation.evaluator import Evaluator, scalar_results
 from lepton_jax.evaluation.program import EvaluatedProgram, State
 from lepton_jax.nearest import find_nearest
@@ -110,10 +110,12 @@ class Evaluations:
         there = [n.removeprefix("test/") for n in self._final_names if n.startswith("test/")]
         if metric not in there:
             near = find_nearest(metric, there)
+            held_out = Way("to hold out each fifth of the data in turn", {"folds": "5"})
             raise UserError(
                 f"metric = {metric!r} is not measured on 'test'{did_you_mean(metric, there)}; "
                 + (f"there are: {', '.join(there)}" if there else "the data has no such split"),
                 instead=("--metric", f"--metric={near}") if near else None,
+                ways=() if there else [held_out],
             )
 
     def _result_names(

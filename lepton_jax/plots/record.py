@@ -30,8 +30,9 @@ def draw_record(
     aligned: Sequence[Alignment],
     answer: Kind,
     split: str = "test",
-) -> None:
-    """Draws the pictures of a split into the workdir, as far as there is something to show.
+) -> list[str]:
+    """Draws the pictures of a split into the workdir, as far as there is something to show, and
+    returns their names.
 
     The results give confusion.png, mistakes.png and detections.png, `aligned` gives attention.png,
     and `samples`, images uint8 `[N, H, W, C]` that the model generated, give samples.png. Of a
@@ -42,28 +43,35 @@ def draw_record(
     ending = "" if split == "test" else f"_{split}"
     results = record.results().get(split, {})
     columns = data.splits.get(split)
+    drawn: list[str] = []
+
+    def path_of(name: str) -> str:
+        drawn.append(f"{name}.png")
+        return record.path(drawn[-1])
+
     if split == "test":
         marks = mark_checkpoint(record, len(data.splits["train"]))
-        draw_learning_curves(record.rows(), record.path("curves.png"), marks)
+        draw_learning_curves(record.rows(), path_of("curves"), marks)
     if samples is not None:
-        draw_image_grid(samples, record.path("samples.png"))
+        draw_image_grid(samples, path_of("samples"))
     if aligned:
         pieces = [
             (_pieces(one.source, data), _pieces(one.answer, data), one.weights) for one in aligned
         ]
-        draw_attention(pieces, record.path(f"attention{ending}.png"))
+        draw_attention(pieces, path_of(f"attention{ending}"))
     if (confusion := results.get("confusion")) is not None:
-        path = record.path(f"confusion{ending}.png")
+        path = path_of(f"confusion{ending}")
         draw_confusion_matrix(confusion, data.spec.classes, path)
     if "shown" in results and columns is not None and "boxes" in data.spec.fields:
-        path = record.path(f"detections{ending}.png")
+        path = path_of(f"detections{ending}")
         draw_detections(results["shown"], columns, data.spec.classes, path)
     worst = results.get("worst", [])
     if worst and columns is not None and _has_images(data) and isinstance(answer, KeepsWorst):
         rows = columns.rows(np.asarray([example["example"] for example in worst]))
         tiles, title = show_worst(worst, rows, answer, data.spec.classes, split)
         if tiles:
-            draw_captioned_grid(tiles, ACROSS, record.path(f"mistakes{ending}.png"), title=title)
+            draw_captioned_grid(tiles, ACROSS, path_of(f"mistakes{ending}"), title=title)
+    return drawn
 
 
 def show_worst(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from lepton_jax.data.labels import absent_class_warnings
+from lepton_jax.data.source import labels_of
 from lepton_jax.data.spec import DataSpec
 from lepton_jax.tracking.best import usual_mode
 from lepton_jax.training.build import BuiltRun
@@ -21,6 +22,12 @@ from lepton_jax.trees import flatten_tree
 LOOKED_AT = 50
 """Steps of a run at which its learning rate is looked at, the first and the last among them."""
 
+FEW = 50
+"""With fewer examples of 'valid' an accuracy moves in steps of more than 2 %."""
+
+SHORT = 10
+"""A run of fewer steps only tries out whether all works; nobody looks at its curves."""
+
 
 def find_doubts(built: BuiltRun) -> list[str]:
     """Lists sentences about what a built run would do; most runs have none."""
@@ -29,6 +36,8 @@ def find_doubts(built: BuiltRun) -> list[str]:
         *absent_class_warnings(data.splits, data.spec.classes),
         *_of_images(data.spec),
         *_of_best(program),
+        *_of_few_examples(built),
+        *_of_rows(program),
         *_of_early_stopping(program),
         *_of_rates(program),
         *_of_batches(program),
@@ -53,6 +62,29 @@ def _of_best(program: Program) -> Iterator[str]:
         yield (
             f"best.metric = {best.metric!r} with best.mode = {best.mode!r} takes the worst "
             f"checkpoint for the best; did you mean --config.best.mode={mode}?"
+        )
+
+
+def _of_few_examples(built: BuiltRun) -> Iterator[str]:
+    valid = built.data.splits.get("valid")
+    if valid is None or labels_of(valid) is None:  # tokens and boxes are many in an example
+        return
+    if built.program.config.best.metric == "valid/accuracy" and 0 < len(valid) < FEW:
+        yield (
+            f"valid has {len(valid)} example{'s' * (len(valid) > 1)}: best by valid/accuracy moves "
+            f"in steps of {100 / len(valid):.0f} %; the loss tells more: "
+            "--config.best.metric=valid/loss --config.best.mode=min"
+        )
+
+
+def _of_rows(program: Program) -> Iterator[str]:
+    config, durations = program.config, program.durations
+    total = durations.total_steps
+    if total >= SHORT and durations.period(config.log_every) >= total:
+        yield (
+            f"log_every = {config.log_every!r} is no shorter than the run of {total} steps: there "
+            f"is no row of training metrics before the end; a tenth of the run: "
+            f"--config.log_every='{max(1, total // 10)} steps'"
         )
 
 

@@ -9,7 +9,7 @@ from lepton_jax.cluster.environment import Launch
 from lepton_jax.cluster.processes import join_processes
 from lepton_jax.config.config import Config
 from lepton_jax.config.user_code import users_line
-from lepton_jax.errors import UserError, describe_error
+from lepton_jax.errors import UserError, describe_error, list_names
 from lepton_jax.io import files
 from lepton_jax.tracking.record import Record
 from lepton_jax.training.build import BuiltRun, build_run
@@ -70,8 +70,15 @@ def _describe(built: BuiltRun, warm_start: str) -> tuple[dict[str, Any], str]:
     if doubts := find_doubts(built):
         facts["warnings"] = doubts
     if warm_start:
-        facts["init_from"] = warm_start.partition("\n")[0]
+        facts["init_from"] = _brief(warm_start)
     return facts, layout.table()
+
+
+def _brief(warm_start: str) -> str:
+    """Returns the first line of a report on initial weights, and the names of what is new."""
+    first, *lines = warm_start.splitlines()
+    fresh = [line.split()[1] for line in lines if line.split()[0] == "fresh"]
+    return first.removeprefix("init_from ") + (f"; fresh: {list_names(fresh)}" if fresh else "")
 
 
 def _earliest_end(program: Program) -> str:

@@ -1,6 +1,6 @@
 """Measures a checkpoint of a record on one split, and records what came out."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from lepton_jax.config.user_code import keeping_tracebacks
 from lepton_jax.evaluation.alignment import align_examples
@@ -13,11 +13,19 @@ from lepton_jax.training.layout import single_device_layout
 from lepton_jax.training.runtime import runtime
 
 
-def evaluate_checkpoint(workdir: str, split: str, checkpoint: str) -> tuple[int, dict[str, Any]]:
+class MeasuredCheckpoint(NamedTuple):
+    """A checkpoint on one split: its step, its results, and the names of the pictures of them."""
+
+    step: int
+    results: dict[str, Any]
+    pictures: list[str]
+
+
+def evaluate_checkpoint(workdir: str, split: str, checkpoint: str) -> MeasuredCheckpoint:
     """Measures a checkpoint, writes the results into the record and draws the record's pictures.
 
     Returns:
-      The checkpoint's step, and the results. `results.json` notes the step beside them.
+      What was measured and drawn. `results.json` notes the step beside the results.
 
     Raises:
       UserError: when there is no record, checkpoint or split of that name.
@@ -31,5 +39,5 @@ def evaluate_checkpoint(workdir: str, split: str, checkpoint: str) -> tuple[int,
         images = generate_samples(program, placement, run.state)
         alignments = align_examples(program, placement, run.state, run.data.splits.get(split))
         answer = program.inference.answer
-        draw_record(run.record, run.data, images, alignments, answer, split)
-        return run.step, dict(results)
+        pictures = draw_record(run.record, run.data, images, alignments, answer, split)
+        return MeasuredCheckpoint(run.step, dict(results), pictures)

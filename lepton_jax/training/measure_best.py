@@ -1,8 +1,9 @@
 """The end of a run: `test` is measured once, with the checkpoint that is best on `valid`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from lepton_jax.cluster.processes import Processes
+from lepton_jax.console import format_command
 from lepton_jax.evaluation.alignment import align_examples
 from lepton_jax.evaluation.samples import generate_samples
 from lepton_jax.plots.record import draw_record
@@ -42,11 +43,21 @@ def measure_best(
         if alone and built.evaluations.at_end:
             tell(f"evaluating {' and '.join(built.evaluations.at_end)} at step {step:,}")
         if alone and "test" not in built.data.splits:
-            tell("the data have no split 'test': the run is measured on 'valid' alone")
+            tell(_without_test(record.workdir, built.data.splits))
         if step != int(state.step):
             state = checkpoints.restore(step, built.layout.like)["state"]
         _measure(built, record, state, step, draws=processes.first)
     return step
+
+
+def _without_test(workdir: str, splits: Collection[str]) -> str:
+    """Says what a run without a split 'test' lacks, and what to do."""
+    fold = "--config.data.folds=5 --config.data.fold=0"
+    look = format_command("evaluate", workdir=workdir, split="valid")
+    return (
+        "the data have no split 'test': no test numbers, no confusion.png, no mistakes.png. Try: "
+        + (f"{look}, or a new run with {fold}" if "valid" in splits else f"a new run with {fold}")
+    )
 
 
 def _measure(built: BuiltRun, record: Record, state: State, step: int, *, draws: bool) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from lepton_jax import api
 from lepton_jax.ablation import Experiment, Search, grid, log_uniform
 from lepton_jax.ablation.analysis.answer import answer_question
 from lepton_jax.ablation.analysis.comparison import analyse
+from lepton_jax.ablation.question.experiment_file import experiment_from_flags
 from lepton_jax.ablation.question.trials import expand_trials
 from lepton_jax.errors import UserError
 from tests.ablation.outcomes import outcome, results
@@ -95,6 +97,18 @@ def test_what_cannot_be_asked_of_folds_is_refused():
     ):
         with pytest.raises(UserError, match=said):
             api.ablate("nowhere", experiment=Experiment(**{**CV, **changed}), dry_run=True)
+
+
+def test_folds_from_flags_ask_for_the_mean_over_them_and_leave_no_fold_to_choose():
+    def ask(overrides: dict[str, Any], vary: list[str], folds: int) -> str:
+        return experiment_from_flags(RECIPE, overrides, vary, 1, "accuracy", "", folds).question
+
+    rates = ["optimizer.learning_rate=1e-3,1e-2"]
+    assert ask({}, [], 5) == "What is the test accuracy over 5 folds?"
+    assert ask({}, [], 0) == "How does accuracy depend on the seed?"
+    assert ask({}, rates, 5) == "How does accuracy depend on optimizer.learning_rate?"
+    with pytest.raises(UserError, match=r"expected no --config\.data\.fold=2\. For one fold alone"):
+        ask({"data.fold": 2}, [], 5)
 
 
 @pytest.mark.slow

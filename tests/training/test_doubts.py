@@ -4,9 +4,11 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from lepton_jax.config.validation import validate_config
+from lepton_jax.data.source import Columns
 from lepton_jax.tracking.best import usual_mode
 from lepton_jax.training.build import BuiltRun
 from lepton_jax.training.doubts import find_doubts
@@ -19,7 +21,12 @@ PARAMS = {"conv": {"kernel": jnp.ones(3)}, "head": {"kernel": jnp.ones(3), "bias
 SGD = {"name": "sgd", "learning_rate": 0.1}
 
 
-def doubts(examples: int, statistics: bool, changes: dict[str, Any]) -> list[str]:
+def doubts(
+    examples: int,
+    statistics: bool,
+    changes: dict[str, Any],
+    splits: dict[str, Columns] | None = None,
+) -> list[str]:
     """What is said of a run of 100 steps of 12 examples, with or without BatchNorm."""
     config = validate_config({**CONFIG, "train_for": "100 steps", "optimizer": SGD, **changes})
     rest = {"norm": {"mean": jnp.ones(3), "var": jnp.ones(3)}} if statistics else {}
@@ -32,7 +39,7 @@ def doubts(examples: int, statistics: bool, changes: dict[str, Any]) -> list[str
         training=SimpleNamespace(abstract_state=lambda: state),
     )
     spec = SimpleNamespace(classes=(), fields={})
-    data = SimpleNamespace(splits={}, spec=spec)
+    data = SimpleNamespace(splits=splits or {}, spec=spec)
     return find_doubts(cast(BuiltRun, SimpleNamespace(data=data, program=program)))
 
 
@@ -66,6 +73,8 @@ def frozen(*patterns: str) -> dict[str, Any]:
                      id="a batch of more than all"),
         pytest.param({"batch_size": 1}, "each batch holds one example, of which alone BatchNorm",
                      id="batches of one"),
+        pytest.param({"log_every": "10 epochs"}, "--config.log_every='10 steps'",
+                     id="no row before the end"),
         pytest.param({"accumulate": 12}, "each microbatch holds one example",
                      id="microbatches of one"),
     ],
@@ -87,6 +96,8 @@ def test_what_hardly_anyone_wants_is_said(changes: dict[str, Any], said: str):
         (True, {"schedule": {"name": "one_cycle"}}),
         (True, {"schedule": {"name": "piecewise", "at": ("30 steps", "9 epochs")}}),
         (True, {"batch_size": 120}),
+        (True, {"log_every": "99 steps"}),
+        (True, {"train_for": "9 steps", "log_every": "50 steps"}),
         (False, {"batch_size": 1}),
         (False, {"accumulate": 12}),
     ],
@@ -94,6 +105,19 @@ def test_what_hardly_anyone_wants_is_said(changes: dict[str, Any], said: str):
 )
 def test_what_is_usual_is_not_questioned(statistics: bool, changes: dict[str, Any]):
     assert doubts(120, statistics, changes) == []
+
+
+def test_an_accuracy_on_few_examples_is_doubted_and_a_loss_on_them_is_not():
+    def valid(count: int) -> dict[str, Columns]:
+        return {"valid": Columns({"label": np.arange(count) % 2})}
+
+    by_accuracy, by_loss = best("valid/accuracy", "max"), best("valid/loss", "min")
+    (sentence,) = doubts(120, False, by_accuracy, valid(7))
+    assert sentence.startswith(
+        "valid has 7 examples: best by valid/accuracy moves in steps of 14 %"
+    )
+    assert doubts(120, False, by_accuracy, valid(50)) == []
+    assert doubts(120, False, by_loss, valid(7)) == []
 
 
 @pytest.mark.parametrize(

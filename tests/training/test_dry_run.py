@@ -15,7 +15,7 @@ RECIPE = str(Path(__file__).parents[2] / "configs/digits_cnn.py:tiny")
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        ({"init_from": "{base}/nowhere"}, "is no workdir"),
+        ({"init_from": "{base}/nowhere"}, "there is no such file or folder"),
         (
             {"init_from": "{base}", "model.name": "mlp", "data.source.classes": 5},
             "nothing there matches this model",
@@ -56,7 +56,17 @@ def test_a_workdir_that_cannot_be_made_is_told_before_the_start(tmp_path: Path):
 
 @pytest.mark.slow
 def test_a_start_that_fails_leaves_the_workdir_to_the_next_config(tmp_path: Path):
-    with pytest.raises(UserError, match="is no workdir"):
+    with pytest.raises(UserError, match="there is no such file or folder"):
         api.train(RECIPE, tmp_path / "w", overrides={"init_from": tmp_path / "nowhere"})
     api.train(RECIPE, tmp_path / "w", dry_run=True)
     assert api.train(RECIPE, tmp_path / "w").step == 3
+
+
+def test_a_dry_run_names_what_is_drawn_anew_beside_the_weights_of_a_run(
+    tiny_run: Callable[[str], Path], tmp_path: Path
+):
+    changes = {"model.hidden": 64, "init_from": str(tiny_run("digits_cnn"))}
+    told = str(api.train(RECIPE, tmp_path / "w", overrides=changes, dry_run=True))
+    (line,) = [line for line in told.splitlines() if line.startswith("init_from")]
+    assert line.count("init_from") == 1
+    assert line.endswith("; fresh: head.kernel, hidden.bias, hidden.kernel")

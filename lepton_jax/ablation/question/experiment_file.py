@@ -76,6 +76,13 @@ def experiment_from_flags(
             elsewhere = "--vary" if key in values else f"--config.{key}"
             raise UserError(f"--vary {key}: it is in another {elsewhere} too; give it once")
         values[key] = options
+    for key in ("data.folds", "data.fold"):
+        if folds and key in overrides:
+            raise UserError(
+                f"--folds={folds} holds out every fold in turn; expected no "
+                f"--config.{key}={overrides[key]}. For one fold alone leave out --folds, and give "
+                f"--config.data.folds={folds} --config.data.fold=K"
+            )
     resolved, _ = config_file.resolve_config(config, overrides)
     best = resolved.best
     metric = metric or best.metric.partition("/")[2]
@@ -88,7 +95,7 @@ def experiment_from_flags(
             instead=("--mode", f"--mode={near}") if near else None,
         )
     experiment = Experiment(
-        question=f"How does {metric} depend on {' and '.join(values) or 'the seed'}?",
+        question=_ask(metric, list(values), folds),
         config=resolved,
         variants=grid(values) if values else [Variant("baseline")],
         seeds=range(seeds),
@@ -98,6 +105,13 @@ def experiment_from_flags(
     )
     check_experiment(experiment, "the command line")
     return experiment
+
+
+def _ask(metric: str, keys: Sequence[str], folds: int) -> str:
+    """Returns the question of an experiment from flags, in words."""
+    if folds and not keys:
+        return f"What is the test {metric} over {folds} folds?"
+    return f"How does {metric} depend on {' and '.join(keys) or 'the seed'}?"
 
 
 def _read_vary(given: Any) -> list[tuple[str, list[Any]]]:
