@@ -2,12 +2,14 @@
 
 import argparse
 import datetime
+import os
 import platform
 from pathlib import Path
 
 import jax
 
 from benchmarks import checkpoint, cnns, images, loop, rnn, startup, text
+from lepton_jax.tracking.provenance import describe_processor
 
 
 def main() -> None:
@@ -20,7 +22,8 @@ def main() -> None:
     rows += [f"| {' | '.join(x.cells)} |" for x in found]
     table = "\n".join(rows)
     print(table)
-    where = f"{_processor()}, {platform.python_version()}, jax {jax.__version__}"
+    processors = f"{os.cpu_count()} x {describe_processor()}"
+    where = f"{processors}, {platform.python_version()}, jax {jax.__version__}"
     page = [
         "# Benchmarks",
         "",
@@ -33,15 +36,6 @@ def main() -> None:
         "",
     ]
     Path(__file__).parent.parent.joinpath("docs/benchmarks.md").write_text("\n".join(page))
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return f"{len(models)} x {models[0]}" if models else platform.processor()
 
 
 if __name__ == "__main__":

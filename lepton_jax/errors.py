@@ -102,6 +102,21 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
     return f" (did you mean '{near}'?)" if near else ""
 
 
+def choice_error(said: str, word: str, choices: Iterable[str], flag: str = "") -> UserError:
+    """Makes the error of a word that is none of `choices`, which it lists, with a line to try.
+
+    Args:
+      said: what there is none of: 'submit: no executor'.
+      flag: what the word was given by, such as '--executor'; '' for a word without a flag.
+    """
+    near = find_nearest(word, choices := list(choices))
+    meant = (flag, f"{flag}={near}") if flag else (word, str(near))
+    return UserError(
+        f"{said} {word!r}{did_you_mean(word, choices)}; there are: {', '.join(choices)}",
+        instead=meant if near else None,
+    )
+
+
 def list_names(names: Iterable[str], most: int = 12) -> str:
     """Returns names with commas between; of many the first, and how many there are."""
     names = list(map(str, names))

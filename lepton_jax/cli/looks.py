@@ -12,7 +12,7 @@ from lepton_jax.config.config import Config
 from lepton_jax.config.schema import PATH
 from lepton_jax.config.walk import walk
 from lepton_jax.data.naming import SPLITS
-from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.errors import UserError, choice_error
 from lepton_jax.io import files
 from lepton_jax.nearest import find_nearest
 from lepton_jax.serving import loader
@@ -58,12 +58,7 @@ def look_for_split(workdir: str, split: str) -> None:
     if split not in names:
         names = list(dict.fromkeys([*config.data.source.build().splits, *names]))
     if split not in names:
-        near = find_nearest(split, names)
-        raise UserError(
-            f"there is no split {split!r}{did_you_mean(split, names)}; there are: "
-            f"{', '.join(names)}",
-            instead=("--split", f"--split={near}") if near else None,
-        )
+        raise choice_error("there is no split", split, names, "--split")
 
 
 def look_for_inputs(config: Config, *, begins: bool) -> None:

@@ -5,8 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from lepton_jax.cluster import gke, slurm
-from lepton_jax.errors import UserError, did_you_mean
-from lepton_jax.nearest import find_nearest
+from lepton_jax.errors import UserError, choice_error
 
 Submitted = slurm.SlurmJob | gke.JobSetManifest
 Request = slurm.SlurmRequest | gke.GkeRequest
@@ -38,12 +37,7 @@ def submit_command(
       UserError: for an unknown executor, a flag of another one, or what the executor refuses.
     """
     if executor not in requests:
-        near = find_nearest(executor, requests)
-        raise UserError(
-            f"submit: no executor {executor!r}{did_you_mean(executor, requests)}; "
-            f"there are: {', '.join(requests)}",
-            instead=("--executor", f"--executor={near}") if near else None,
-        )
+        raise choice_error("submit: no executor", executor, requests, "--executor")
     for other, request in requests.items():
         for f in fields(request):
             if other != executor and getattr(request, f.name) != f.default:

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 from lepton_jax.cli.arguments import command
-from lepton_jax.errors import UserError
-from lepton_jax.nearest import find_nearest
+from lepton_jax.errors import UserError, choice_error
 from lepton_jax.result import Result
 
 
@@ -30,12 +29,7 @@ def registry(
     actions = ("list", "show", "diff", "history", "rollback", "gate")
     action, *rest = inputs or ("list",)
     if action not in actions:
-        near = find_nearest(action, actions)
-        hint = f" (did you mean {near!r}?)" if near else ""
-        raise UserError(
-            f"registry: no action {action!r}{hint}; there are: {', '.join(actions)}",
-            instead=(action, near) if near else None,
-        )
+        raise choice_error("registry: no action", action, actions)
     if len(rest) == 1 and action != "diff" and not model:
         raise UserError(
             f"registry {action}: unexpected argument {rest[0]!r} (did you mean --model={rest[0]}?)",

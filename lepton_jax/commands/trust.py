@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lepton_jax.cli.arguments import command
-from lepton_jax.errors import UserError
-from lepton_jax.nearest import find_nearest
+from lepton_jax.errors import UserError, choice_error
 
 if TYPE_CHECKING:
     from lepton_jax.signing.trust import TrustList
@@ -33,12 +32,7 @@ def trust(inputs: Sequence[str] = (), *, name: str = "", reason: str = "") -> "T
     actions = ("list", "add", "revoke")
     action, *rest = inputs or ("list",)
     if action not in actions:
-        near = find_nearest(action, actions)
-        hint = f" (did you mean {near!r}?)" if near else ""
-        raise UserError(
-            f"trust: no action {action!r}{hint}; there are: {', '.join(actions)}",
-            instead=(action, near) if near else None,
-        )
+        raise choice_error("trust: no action", action, actions)
     if len(rest) != (action != "list"):
         raise UserError(
             "trust add takes one file, trust revoke one key, trust list nothing; got "

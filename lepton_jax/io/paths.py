@@ -33,16 +33,9 @@ def registry_root() -> Path:
     Raises:
       UserError: when it is no path on a disk, or this user has no home.
     """
-    given = os.environ.get("LEPTON_JAX_REGISTRY")
-    if given:
-        return _local_path("LEPTON_JAX_REGISTRY", given).absolute()
     data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
-    try:
-        return (Path(data) / "lepton_jax" / "registry").expanduser().absolute()
-    except RuntimeError:
-        raise UserError(
-            "this user has no home for a registry; set LEPTON_JAX_REGISTRY to a folder"
-        ) from None
+    default = Path(data) / "lepton_jax" / "registry"
+    return _own_path("LEPTON_JAX_REGISTRY", default, "a registry", "a folder")
 
 
 def trust_file() -> Path:
@@ -53,16 +46,20 @@ def trust_file() -> Path:
     Raises:
       UserError: when it is no path on a disk, or this user has no home.
     """
-    given = os.environ.get("LEPTON_JAX_TRUST")
-    if given:
-        return _local_path("LEPTON_JAX_TRUST", given).absolute()
     config = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
+    default = Path(config) / "lepton_jax" / "trusted_keys.json"
+    return _own_path("LEPTON_JAX_TRUST", default, "a list of trusted keys", "a file")
+
+
+def _own_path(variable: str, default: Path, holds: str, kind: str) -> Path:
+    """Returns the absolute path that a variable names, else the default in the user's home."""
+    given = os.environ.get(variable)
+    if given:
+        return _local_path(variable, given).absolute()
     try:
-        return (Path(config) / "lepton_jax" / "trusted_keys.json").expanduser().absolute()
+        return default.expanduser().absolute()
     except RuntimeError:
-        raise UserError(
-            "this user has no home for a list of trusted keys; set LEPTON_JAX_TRUST to a file"
-        ) from None
+        raise UserError(f"this user has no home for {holds}; set {variable} to {kind}") from None
 
 
 def _local_path(variable: str, given: str) -> Path:

@@ -72,9 +72,7 @@ IMAGES, OTHERS = [
 ]
 
 
-@pytest.mark.slow
-class TestImages:
-    @pytest.mark.parametrize(("recipe", "cell"), IMAGES)
+class EveryRecipe:
     def test_every_recipe_computes_the_same_wherever_it_is(
         self, recipe: Path, cell: Cell, alone, tmp_path: Path
     ):
@@ -82,9 +80,12 @@ class TestImages:
 
 
 @pytest.mark.slow
-class TestSequences:
-    @pytest.mark.parametrize(("recipe", "cell"), OTHERS)
-    def test_every_recipe_computes_the_same_wherever_it_is(
-        self, recipe: Path, cell: Cell, alone, tmp_path: Path
-    ):
-        check(recipe, cell, alone, tmp_path)
+@pytest.mark.parametrize(("recipe", "cell"), IMAGES)
+class TestImages(EveryRecipe):
+    pass
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("recipe", "cell"), OTHERS)
+class TestSequences(EveryRecipe):
+    pass

@@ -1,6 +1,6 @@
 """How a user asks for trials to be run: checked before anything heavy is imported."""
 
-from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.errors import UserError, choice_error
 from lepton_jax.nearest import find_nearest
 
 EXECUTORS = ("inprocess", "processes", "slurm")
@@ -13,12 +13,7 @@ def check_executor(name: str, workers: int) -> None:
       UserError: when there is no such executor, or not with so many workers.
     """
     if name not in EXECUTORS:
-        near = find_nearest(name, EXECUTORS)
-        raise UserError(
-            f"ablate: no executor {name!r}{did_you_mean(name, EXECUTORS)}; there are: "
-            f"{', '.join(EXECUTORS)}",
-            instead=("--executor", f"--executor={near}") if near else None,
-        )
+        raise choice_error("ablate: no executor", name, EXECUTORS, "--executor")
     if workers < 1:
         raise UserError(f"ablate: --workers={workers}: expected at least 1")
     if workers > 1 and name == "inprocess":
