@@ -81,7 +81,10 @@ def test_arrows_point_down_the_list():
 
 
 def test_ablation_points_one_way_from_the_question_to_the_report():
-    order = ["question", "workdir", "run", "analysis", "report", "ablate", "dry_run", "reproduce"]
+    order = [
+        "question", "workdir", "same_experiment", "run", "analysis", "report", "ablate", "dry_run",
+        "reproduce",
+    ]  # fmt: skip
     place = {f"ablation.{part}": i for i, part in enumerate(order)}
 
     def part_of(module: str) -> str:

@@ -26,6 +26,7 @@ from lepton_jax.ablation.run.pack import (
     plan_packs,
 )
 from lepton_jax.ablation.run.search import SearchDriver
+from lepton_jax.ablation.same_experiment import check_same_experiment
 from lepton_jax.ablation.workdir import has_ended, trial_folder, write_experiment
 from lepton_jax.cluster.slurm import RunLine, SlurmRequest
 from lepton_jax.console import say
@@ -124,6 +125,7 @@ def ablate(
         return plan_packs(workdir, due, at_once=at_once, workers=workers)
 
     with claim(workdir):
+        check_same_experiment(workdir, experiment, trials)
         programs.check(trials)
         for search in searches:
             search.check()

@@ -126,26 +126,11 @@ def running_trials(workdir: str) -> set[str]:
 def write_experiment(
     workdir: str, experiment: Experiment, trials: Sequence[Trial], provenance: Mapping[str, Any]
 ) -> None:
-    """Writes `experiment.json`.
-
-    `provenance`: what runs the experiment, and on what.
-
-    Raises:
-      UserError: when the workdir holds an experiment with another question or metric.
-    """
-    path = files.join_path(workdir, EXPERIMENT)
-    if files.exists(path):
-        before = read_experiment(workdir)
-        for key, now in (("question", experiment.question), ("metric", experiment.metric)):
-            if before[key] != now:
-                raise UserError(
-                    f"{workdir} holds another experiment: its {key} is {before[key]!r}, not "
-                    f"{now!r}; choose another --workdir"
-                )
+    """Writes `experiment.json`. `provenance`: what runs the experiment, and on what."""
     baselines = [t for t in trials if t.variant == experiment.compared_with] or trials
     files.make_dir(workdir)
     files.write_json(
-        path,
+        files.join_path(workdir, EXPERIMENT),
         {
             "question": experiment.question,
             "metric": experiment.metric,

@@ -68,6 +68,7 @@ def ablate(
     from lepton_jax.ablation.question import experiment_file
     from lepton_jax.ablation.question.trials import expand_trials
     from lepton_jax.ablation.run.requested import check_at_once, check_executor
+    from lepton_jax.ablation.same_experiment import check_same_experiment
     from lepton_jax.io import files
 
     files.check_can_make(workdir)
@@ -84,7 +85,8 @@ def ablate(
         question = experiment_file.experiment_from_flags(
             config, overrides or {}, list(vary), seeds, metric, mode, folds
         )
-    expand_trials(question)  # mistakes in any trial are told before JAX is imported
+    # Mistakes in any trial are told before JAX is imported.
+    check_same_experiment(workdir, question, expand_trials(question))
     if dry_run:
         from lepton_jax.ablation.dry_run import describe_ablation
 

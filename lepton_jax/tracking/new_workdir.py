@@ -41,15 +41,27 @@ def make_workdir(workdir: str, name: str) -> str:
         if is_empty or files.make_new_dir(workdir):
             return workdir
     base, first = (workdir.rstrip("/"), 2) if workdir else (files.join_path(RUNS, name), 1)
+    files.make_dir(os.path.dirname(base) or ".")
+    while not files.make_new_dir(made := _count_up(base, first)):
+        pass
+    return made
+
+
+def next_workdir(workdir: str) -> str:
+    """Returns the folder beside `workdir` that `make_workdir` would make, and makes nothing."""
+    return _count_up(workdir.rstrip("/"), 2)
+
+
+def _count_up(base: str, first: int) -> str:
+    """Returns the next of `BASE-1`, `BASE-2` ...: the one after the last that is there.
+
+    `first`: the number where none is there. A base that is one of them is followed by the next.
+    """
     numbered = re.fullmatch(r"(.+)-\d+", base)
     if numbered and files.is_dir(f"{numbered[1]}-1"):
         base = numbered[1]
     parent, _, last = base.rpartition("/")
-    files.make_dir(parent or ".")
     taken = [
         n[len(last) + 1 :] for n in files.list_folder(parent or ".") if n.startswith(f"{last}-")
     ]
-    number = max([first - 1, *(int(n) for n in taken if n.isdecimal())]) + 1
-    while not files.make_new_dir(made := f"{base}-{number}"):
-        number += 1
-    return made
+    return f"{base}-{max([first - 1, *(int(n) for n in taken if n.isdecimal())]) + 1}"
