@@ -1,4 +1,4 @@
-"""The clean process in which a bundle is judged: only the loader file and the packages it needs."""
+"""The clean process in which a bundle is judged: only the loader and the packages it needs."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def run_isolated(
     program: str = "stablehlo",
     measured: Sequence[int] = (),
 ) -> tuple[dict[str, Any], list[dict[str, np.ndarray]]]:
-    """Computes answers in a process that has only the loader file, and PACKAGES or ONNX_PACKAGES.
+    """Computes answers in a process that has only the loader, and PACKAGES or ONNX_PACKAGES.
 
     Args:
       measured: batch sizes at which an answer is measured, in processor seconds.
@@ -52,6 +52,7 @@ def run_isolated(
         packages = ONNX_PACKAGES if program == "onnx" else PACKAGES
         packages = (*packages, "tokenizers") if texts else packages
         _link_packages(Path(scratch) / "packages", packages)
+        (Path(scratch) / "packages/serving").symlink_to(Path(loader.__file__).parent)
         jobs: list[dict[str, Any]] = []
         for i, batch in enumerate(inputs):
             files: dict[str, str] = {}
@@ -64,7 +65,6 @@ def run_isolated(
             "bundle": str(folder.resolve()),
             "id": identity,
             "jobs": jobs,
-            "loader": loader.__file__,
             "measured": list(measured),
             "program": program,
             "packages": f"{scratch}/packages",

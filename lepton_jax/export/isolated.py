@@ -1,4 +1,4 @@
-"""Runs the loader file where the lab does not exist, and reports what happened there.
+"""Runs the loader where the lab does not exist, and reports what happened there.
 
 Started as `python -I -S -B isolated.py` with a request in JSON on stdin. `-I` and `-S` keep the
 current directory, the environment and site's path files out; the one folder added to the path
@@ -8,7 +8,6 @@ connection or unpickle is refused and reported.
 Imports: the standard library only, until the rules stand.
 """
 
-import importlib.util
 import json
 import os
 import sys
@@ -84,13 +83,8 @@ def main() -> None:
         "seconds": {},
         "texts": [],
     }
-    spec = importlib.util.spec_from_file_location("loader", request["loader"])
-    assert spec is not None
-    assert spec.loader is not None
-    loader = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loader)
-
     import numpy as np
+    from serving import loader  # among the packages
 
     try:
         bundle = loader.load_bundle(request["bundle"], request["id"], request["program"])

@@ -10,6 +10,8 @@ from jax import export
 
 from lepton_jax.config.user_code import users_line
 from lepton_jax.errors import WorkError, describe_error
+from lepton_jax.serving.errors import BundleError
+from lepton_jax.serving.stablehlo import check_stablehlo
 
 _HALF = re.compile(r"x(?:bf16|f16)>")
 _FRAMES = "jax_traceback_in_locations_limit"
@@ -43,7 +45,11 @@ def export_program(
     jax.config.update(_FRAMES, 0)
     try:
         exported = export.export(jax.jit(call), platforms=PLATFORMS)(weights_spec, inputs_spec)
-        return bytes(exported.serialize()), bool(_HALF.search(exported.mlir_module()))
+        text = exported.mlir_module()
+        check_stablehlo(text, "the exported program")
+        return bytes(exported.serialize()), bool(_HALF.search(text))
+    except BundleError as e:
+        raise WorkError(f"this model cannot be exported: {e}") from None
     except (NotImplementedError, TypeError, jax.errors.JAXTypeError) as e:
         symbolic, line = "_DimExpr" in str(e), users_line(e)
         cure = "; the batch axis has no number here: x.shape[0], never len(x)" if symbolic else ""

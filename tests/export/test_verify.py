@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -221,8 +222,8 @@ def test_code_in_the_bundle_never_runs(bundle, monkeypatch):
 
 def probed(bundle, tmp_path, monkeypatch, code):
     """The verdict of a loader that does what `code` says when it answers."""
-    source = Path(loader.__file__).read_text()
-    patched = tmp_path / "loader.py"
+    patched = shutil.copytree(Path(loader.__file__).parent, tmp_path / "copy") / "loader.py"
+    source = patched.read_text()
     head = "    def predict(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:\n"
     assert head in source
     patched.write_text(source.replace(head, f"{head}        {code}\n"))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _ORIENTATION = 0x0112
 """The EXIF tag that says how a camera was held."""
 
-# Pillow's `Image.Transpose` by EXIF orientation, as serving/loader.py has it.
+# Pillow's `Image.Transpose` by EXIF orientation, as serving/images.py has it.
 _TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
 
 _SUFFIXES = (

@@ -1,7 +1,7 @@
 """A tokenizer: texts to tokens and back, as a `tokenizer.json` of Hugging Face's library says.
 
 The text of that file is all there is of a tokenizer. It is kept beside a run's config and travels
-in a bundle, where `serving/loader.py` reads it. A trained tokenizer is cached by its training data:
+in a bundle, where `serving/texts.py` reads it. A trained tokenizer is cached by its training data:
 
     <cache>/tokenizers/<digest of the texts' fingerprint and of how it is made>.json
 """

@@ -1,0 +1,114 @@
+"""The programs of a bundle, opened as functions: StableHLO by jax, ONNX by onnxruntime.
+
+A program is looked at before anything compiles it (`stablehlo.py`, `onnx_file.py`).
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from .errors import UNREADABLE, BundleError
+from .files import WEIGHTS, read_file
+from .onnx_file import check_onnx
+from .stablehlo import check_stablehlo
+
+Answer = Callable[[Mapping[str, Any]], dict[str, Any]]
+"""A program: from inputs to outputs, by name."""
+
+
+def open_program(folder: str | os.PathLike[str], program: str, said: Mapping[str, Any]) -> Answer:
+    """Opens the program 'stablehlo' or 'onnx' of a bundle.
+
+    Args:
+      said: what the signature says of it.
+
+    Raises:
+      BundleError: when it cannot be read, or asks for what no export of lepton_jax needs.
+    """
+    return (open_onnx if program == "onnx" else open_stablehlo)(folder, said)
+
+
+def open_stablehlo(folder: str | os.PathLike[str], said: Mapping[str, Any]) -> Answer:
+    """Opens the StableHLO program of a bundle with its weights. Arguments as `open_program`."""
+    import jax
+    from jax import export
+
+    path = str(said["path"])
+    origin = (
+        f"the program in {os.fspath(folder)} was exported by jax {said.get('jax')!s:.40} on "
+        f"{said.get('exported')!s:.40}; jax {jax.__version__} cannot run it"
+    )
+    x64 = bool(said.get("x64"))
+    weights, blob = read_arrays(folder, WEIGHTS), read_file(folder, path)
+    try:
+        exported = export.deserialize(bytearray(blob))
+        text = exported.mlir_module()
+    except (jax.errors.JaxRuntimeError, *UNREADABLE) as e:
+        raise BundleError(f"{origin}: {type(e).__name__}: {_first_line(e)}") from None
+    check_stablehlo(text, f"{os.fspath(folder)}/{path}")
+    with jax.enable_x64(x64):
+        call, on_device = jax.jit(exported.call), jax.device_put(weights)
+
+    def answer(inputs: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            with jax.enable_x64(x64):
+                return call(on_device, dict(inputs))
+        except (jax.errors.JaxRuntimeError, ValueError) as e:
+            raise BundleError(f"{origin}: {_first_line(e)}") from None
+
+    return answer
+
+
+def open_onnx(folder: str | os.PathLike[str], said: Mapping[str, Any]) -> Answer:
+    """Opens the ONNX program in a folder. Arguments as `open_program`.
+
+    It computes in one thread: for one example two are no faster.
+
+    Raises:
+      BundleError: also when onnxruntime is not installed.
+    """
+    try:
+        import onnxruntime
+    except ImportError:
+        raise BundleError("the program 'onnx' needs the package 'onnxruntime'") from None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    where = "session.model_external_initializers_file_folder_path"
+    options.add_session_config_entry(where, os.fspath(folder))
+    model = read_file(folder, said["path"])
+    check_onnx(model, f"{os.fspath(folder)}/{said['path']}")
+    try:
+        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as e:  # noqa: BLE001  onnxruntime's errors have no class in common
+        raise BundleError(f"onnxruntime cannot read {said['path']}: {_first_line(e)}") from None
+    used = {i.name for i in session.get_inputs()}
+    names = [(field, name) for field, name in said["inputs"].items() if name in used]
+    outputs = dict(said["outputs"])
+
+    def answer(inputs: Mapping[str, Any]) -> dict[str, Any]:
+        given = {name: inputs[field] for field, name in names}
+        try:
+            return dict(zip(outputs, session.run(list(outputs.values()), given), strict=True))
+        except Exception as e:  # noqa: BLE001
+            raise BundleError(f"onnxruntime cannot run {said['path']}: {_first_line(e)}") from None
+
+    return answer
+
+
+def read_arrays(folder: str | os.PathLike[str], path: str) -> dict[str, np.ndarray]:
+    """Reads a safetensors file of a bundle. Raises `BundleError` when it is none."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        return load(read_file(folder, path))
+    except (SafetensorError, *UNREADABLE) as e:
+        said = f"{type(e).__name__}: {e!s:.200}"
+        raise BundleError(f"{os.fspath(folder)}/{path}: {said}") from None
+
+
+def _first_line(e: Exception) -> str:
+    return f"{(str(e).splitlines() or [''])[0]:.200}"
