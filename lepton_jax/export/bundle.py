@@ -26,6 +26,7 @@ from lepton_jax.export import stablehlo
 from lepton_jax.export.examples import choose_examples
 from lepton_jax.export.exportable import Exportable
 from lepton_jax.export.lineage import build_lineage, check_clean, scrub_values
+from lepton_jax.export.mlflow_model import describe_for_mlflow
 from lepton_jax.export.onnx.program import make_onnx
 from lepton_jax.export.raw_inputs import describe_inputs
 from lepton_jax.export.replaced import describe_replaced
@@ -127,7 +128,7 @@ def _bundle_files(model: Exportable, date: str) -> dict[str, bytes]:
     files = {
         PROGRAM: program,
         WEIGHTS: weights_file,
-        **({ONNX: onnx} if onnx is not None else {}),
+        **({ONNX: onnx, **describe_for_mlflow(signature, date)} if onnx is not None else {}),
         "examples/examples.safetensors": save(
             {k: np.ascontiguousarray(v) for k, v in examples.items()}
         ),

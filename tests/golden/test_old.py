@@ -115,7 +115,9 @@ def test_a_finished_record_evaluates_exports_and_verifies(old: Path):
         del said["lineage.json"]["config"]  # its keys have grown: configs.json says which there are
     del now["signature.json"]["programs"]["onnx"]  # bundles had none
     now["manifest.json"]["files"] = [
-        f for f in now["manifest.json"]["files"] if f["path"] != "model.onnx"
+        f
+        for f in now["manifest.json"]["files"]
+        if f["path"] not in ("MLmodel", "model.onnx", "python_env.yaml", "requirements.txt")
     ]
     assert_golden(was, now, "bundle")
     exact = ("weights.safetensors", "examples/00.png")

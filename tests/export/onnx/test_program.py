@@ -111,6 +111,7 @@ def test_what_onnx_cannot_carry_is_said_in_the_signature(tmp_path: Path):
     assert said.keys() == {"unavailable"}
     assert said["unavailable"].startswith("the primitive 'lgamma' (test_program.py:")
     assert not (out / "model.onnx").exists()
+    assert not (out / "MLmodel").exists()  # it would name the program
     with pytest.raises(loader.BundleError, match="has no program 'onnx': the primitive 'lgamma'"):
         loader.load_bundle(out, program="onnx")
     verdict = verify_bundle(str(out))
