@@ -30,6 +30,7 @@ from lepton_jax.export.mlflow_model import describe_for_mlflow
 from lepton_jax.export.onnx.program import make_onnx
 from lepton_jax.export.raw_inputs import describe_inputs
 from lepton_jax.export.replaced import describe_replaced
+from lepton_jax.export.tried import note_tried
 from lepton_jax.export.verify import TOLERANCE
 from lepton_jax.io.atomic import replace_folder
 from lepton_jax.io.files import replace_non_finite
@@ -90,8 +91,12 @@ def export_bundle(
         raise WorkError(f"cannot write {target}: {e.strerror}") from None
     if note:
         say(note)
+    identity = bundle_id(target)
+    note_tried(identity)  # it was made here, and so was the other program, if there is one
+    if ONNX in files:
+        note_tried(identity, "onnx")
     size = sum(map(len, files.values()))
-    return ExportedBundle(bundle_id(target), out, model.step, len(files) + 1, size)
+    return ExportedBundle(identity, out, model.step, len(files) + 1, size)
 
 
 def _bundle_files(model: Exportable, date: str) -> dict[str, bytes]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,11 @@ ABSENT = ("flax", "lepton_jax", "optax", "orbax")
 """The lab, of which a bundle must not need anything."""
 
 TIMEOUT_SECONDS = 900
+"""How long the process may take, by default."""
+
+MEMORY = 6 << 30
+MEMORY_OF_WEIGHTS = 6
+"""Bytes that the process may use: so many, and so many times those of the bundle's weights."""
 
 
 def run_isolated(
@@ -39,11 +45,13 @@ def run_isolated(
     *,
     program: str = "stablehlo",
     measured: Sequence[int] = (),
+    seconds: float = TIMEOUT_SECONDS,
 ) -> tuple[dict[str, Any], list[dict[str, np.ndarray]]]:
     """Computes answers in a process that has only the loader, and PACKAGES or ONNX_PACKAGES.
 
     Args:
       measured: batch sizes at which an answer is measured, in processor seconds.
+      seconds: how long the process may take; its memory is limited too.
 
     Returns:
       The report of `isolated.py`, and the answers to each of `inputs`; no answers where it failed.
@@ -66,6 +74,7 @@ def run_isolated(
             "id": identity,
             "jobs": jobs,
             "measured": list(measured),
+            "memory": (memory := _find_memory(folder)),
             "program": program,
             "packages": f"{scratch}/packages",
             "texts": texts,
@@ -81,13 +90,13 @@ def run_isolated(
                 cwd=scratch,
                 capture_output=True,
                 text=True,
-                timeout=TIMEOUT_SECONDS,
+                timeout=seconds,
             )
             report = json.loads(ran.stdout) if ran.returncode == 0 else None
         except subprocess.TimeoutExpired:
             ran, report = None, None
         if report is None:  # it has proved nothing
-            said = f"took over {TIMEOUT_SECONDS} s" if ran is None else f"ended {ran.returncode}"
+            said = f"took over {seconds:g} s" if ran is None else _say_end(ran.returncode, memory)
             last = (ran.stderr.strip().splitlines() if ran else []) or [""]
             violations = [f"{said}: {last[-1]}"]
             return {"importable": [], "violations": violations, "error": None, "seconds": {}}, []
@@ -98,6 +107,21 @@ def run_isolated(
             with np.load(job["outputs"], allow_pickle=False) as arrays:
                 answers.append({name: arrays[name] for name in arrays.files})
         return report, answers
+
+
+def _find_memory(folder: Path) -> int:
+    """Returns how many bytes a bundle's process may use."""
+    weights = folder / loader.WEIGHTS
+    size = weights.lstat().st_size if os.path.lexists(weights) else 0
+    return MEMORY + MEMORY_OF_WEIGHTS * size
+
+
+def _say_end(code: int, memory: int) -> str:
+    """Says how the process ended, and what it may use if it was ended by force."""
+    if code >= 0:
+        return f"ended {code}"
+    name = signal.Signals(-code).name
+    return f"was ended by {name}; it may use {memory / (1 << 30):.1f} GiB of memory"
 
 
 def _link_packages(folder: Path, packages: Sequence[str] = PACKAGES) -> None:

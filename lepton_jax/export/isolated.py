@@ -49,6 +49,20 @@ def refuse_escapes(bundle: str, violations: list[str]) -> None:
     sys.addaudithook(hook)
 
 
+def limit_memory(most: int) -> None:
+    """Limits the memory that this process may write to, in bytes, and lets it leave no core file.
+
+    A program that asks for more gets an error, or its process ends.
+    """
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    before = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    if before != resource.RLIM_INFINITY:
+        most = min(most, before)
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+
+
 def can_import(name: str) -> bool:
     """Tells whether a package can be imported, by importing it."""
     try:
@@ -74,6 +88,7 @@ def measure_seconds(call: Callable[[], Any]) -> float:
 def main() -> None:
     """Answers the request on stdin with a report in JSON on stdout."""
     request = json.load(sys.stdin)
+    limit_memory(request["memory"])
     sys.path.append(request["packages"])
     violations: list[str] = []
     refuse_escapes(request["bundle"], violations)

@@ -25,6 +25,7 @@ from lepton_jax.console import format_command
 from lepton_jax.errors import WorkError
 from lepton_jax.export.clean_process import ABSENT, run_isolated
 from lepton_jax.export.heldout import HeldOut, find_bundle_kind, load_test_set
+from lepton_jax.export.tried import note_tried
 from lepton_jax.io.atomic import is_leftover, replace_file
 from lepton_jax.io.timestamps import utc_timestamp
 from lepton_jax.serving import loader
@@ -228,6 +229,8 @@ def _check_behaviour(
     if not answers:
         failed = [BundleCheck("answers", False, report["error"])] if report["error"] else []
         return [*checks, *failed]
+    if not bad:
+        note_tried(identity)
     # Where the kind is not used, the test set's line says why.
     kind, _ = find_bundle_kind(bundle.answer, trusted=workdir is not None)
     expected = examples["outputs"]
@@ -242,6 +245,7 @@ def _check_behaviour(
         )
         checks.append(_check_onnx(again, answers_onnx, (expected, first), kind, tolerance))
         if checks[-1].ok:
+            note_tried(identity, "onnx")
             seconds |= {"onnx": again["seconds"], "stablehlo": report["seconds"]}
     elif onnx:
         checks.append(BundleCheck("onnx", None, f"unavailable: {onnx.get('unavailable')}"))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lepton_jax.archive import bundle_folder
 from lepton_jax.errors import WorkError
+from lepton_jax.export.tried import try_program
 from lepton_jax.registry import gates
 from lepton_jax.registry.store import Registry
 from lepton_jax.serving import loader
@@ -16,7 +17,8 @@ def open_bundle(
 ) -> tuple[loader.Bundle, str]:
     """Loads the bundle in the folder or archive `bundle`, or else the registered `model`.
 
-    A signature is checked first: one that is wrong, or of a key that was revoked, is refused.
+    A signature is checked first: one that is wrong, or of a key that was revoked, is refused. A
+    program that was never used here is first tried in a process of its own.
 
     Args:
       bundle: the bundle's folder or archive, or None.
@@ -44,7 +46,9 @@ def open_bundle(
 def _load(folder: Path, source: str, expected_id: str | None, program: str) -> loader.Bundle:
     if refusal := gates.check_signed(folder, demanded=False):
         raise WorkError(f"{source} is not used: {refusal}")
-    return loader.load_bundle(folder, expected_id, program or _find_program(folder))
+    loaded = loader.load_bundle(folder, expected_id, program or _find_program(folder))
+    try_program(folder, loaded.id, loaded.program)
+    return loaded
 
 
 def _find_program(folder: Path) -> str:

@@ -45,6 +45,7 @@ OTHERS = (*VARIABLES, "MLFLOW_TRACKING_URI", "TFDS_DATA_DIR", "WANDB_MODE", "XDG
 
 CACHES = {
     "xla": "compiled programs",
+    "tried": "which bundles have answered here",
     "data": "decoded examples",
     "arrow": "tables",
     "tokenizers": "trained tokenizers",

@@ -12,6 +12,7 @@ import pytest
 
 from lepton_jax.commands.predict import predict
 from lepton_jax.errors import UserError, WorkError
+from lepton_jax.export import tried
 from lepton_jax.export import verify as verify_module
 from lepton_jax.export.verify import BundleCheck, verify_bundle
 from lepton_jax.registry import gates
@@ -98,7 +99,13 @@ def assert_answers_or_refuses(bundle: Path) -> None:
         assert_sentence(str(check))
 
 
-def in_this_process(folder, identity, inputs, texts=(), *, program="stablehlo", measured=()):
+def stay_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (verify_module, tried):
+        monkeypatch.setattr(module, "run_isolated", in_this_process)
+    monkeypatch.setattr(verify_module, "load_test_set", lambda *_: "not here")
+
+
+def in_this_process(folder, identity, inputs, texts=(), *, program="stablehlo", **_):
     """What the clean process would report, for tests of what surrounds it."""
     report = {"importable": [], "violations": [], "error": None, "texts": [], "seconds": {}}
     try:
@@ -130,8 +137,7 @@ def try_mutation(verified: Path, folder: Path, name: str, seed: int) -> None:
 def test_mutated_bundle_is_not_accepted_and_nothing_outside_is_touched(
     verified, tmp_path, monkeypatch, name, seed
 ):
-    monkeypatch.setattr(verify_module, "run_isolated", in_this_process)
-    monkeypatch.setattr(verify_module, "load_test_set", lambda *_: "not here")
+    stay_in_this_process(monkeypatch)
     began = time.process_time()
     try_mutation(verified, tmp_path, name, seed)
     if name not in ("edit_signature", "safetensors_header"):  # a program may be compiled
@@ -141,8 +147,7 @@ def test_mutated_bundle_is_not_accepted_and_nothing_outside_is_touched(
 @pytest.mark.slow
 @pytest.mark.parametrize("name", hostile.MUTATIONS)
 def test_a_thousand_mutated_bundles(verified, tmp_path, monkeypatch, name):
-    monkeypatch.setattr(verify_module, "run_isolated", in_this_process)
-    monkeypatch.setattr(verify_module, "load_test_set", lambda *_: "not here")
+    stay_in_this_process(monkeypatch)
     for seed in range(2, 30):
         folder = tmp_path / str(seed)
         folder.mkdir()

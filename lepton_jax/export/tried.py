@@ -1,0 +1,46 @@
+"""The first time that a bundle's program is used here: in a process of its own, with limits.
+
+A program that nobody has tried might take the memory of the machine, never end, or find a fault in
+what reads it. Which bundles have been exported, verified or tried here is kept by their ids in the
+cache, a file each, so that this happens once.
+"""
+
+from contextlib import suppress
+from pathlib import Path
+
+from lepton_jax.export.clean_process import run_isolated
+from lepton_jax.io.paths import cache_root
+from lepton_jax.serving import loader
+
+SECONDS = 300
+"""How long a program may take for its first answer."""
+
+
+def note_tried(identity: str, program: str = "stablehlo") -> None:
+    """Notes that a program of the bundle `identity` has answered here."""
+    with suppress(OSError):  # then it is tried again
+        _note(identity, program).parent.mkdir(parents=True, exist_ok=True)
+        _note(identity, program).touch()
+
+
+def try_program(folder: Path, identity: str, program: str) -> None:
+    """Lets an intact bundle's program answer its first example in a process of its own, if it has
+    never done so here.
+
+    Raises:
+      BundleError: when it does not.
+    """
+    if _note(identity, program).exists():
+        return
+    examples = loader.Bundle(folder, identity, program).examples()["inputs"]
+    first = {name: x[:1] for name, x in examples.items()}
+    report, answers = run_isolated(folder, identity, [first], program=program, seconds=SECONDS)
+    if not answers or report["violations"]:
+        why = "; ".join(report["violations"]) or report["error"]
+        said = "did not answer in a process of its own"
+        raise loader.BundleError(f"{folder} is not used: its program {program!r} {said}: {why}")
+    note_tried(identity, program)
+
+
+def _note(identity: str, program: str) -> Path:
+    return cache_root() / "tried" / f"{identity.removeprefix('sha256:')}-{program}"
