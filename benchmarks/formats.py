@@ -24,9 +24,9 @@ import numpy as np
 from safetensors.numpy import save
 
 from lepton_jax.config.config_file import load_config
-from lepton_jax.export.isolated import measure_seconds
 from lepton_jax.export.onnx import convert
 from lepton_jax.export.stablehlo import export_program
+from lepton_jax.isolation.isolated import measure_seconds
 from lepton_jax.serving import loader
 from lepton_jax.training.build import build_program
 from lepton_jax.training.load_data import load_data

@@ -8,7 +8,6 @@ import datetime
 import io
 import json
 import os
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,10 +29,11 @@ from lepton_jax.export.mlflow_model import describe_for_mlflow
 from lepton_jax.export.onnx.program import make_onnx
 from lepton_jax.export.raw_inputs import describe_inputs
 from lepton_jax.export.replaced import describe_replaced
-from lepton_jax.export.tried import note_tried
 from lepton_jax.export.verify import TOLERANCE
 from lepton_jax.io.atomic import replace_folder
 from lepton_jax.io.files import replace_non_finite
+from lepton_jax.io.timestamps import build_date
+from lepton_jax.isolation.tried import note_tried
 from lepton_jax.serving.loader import MANIFEST, ONNX, WEIGHTS, bundle_id, manifest_bytes
 
 PROGRAM = "programs/stablehlo/forward.bin"
@@ -77,7 +77,7 @@ def export_bundle(
     """
     target = Path(os.path.realpath(out))  # a link to a folder stays one
     note = describe_replaced(target, model, out, replace) if target.exists() else ""
-    files = _bundle_files(model, (date or _today()).isoformat())
+    files = _bundle_files(model, (date or build_date()).isoformat())
     check_clean({n: c for n, c in files.items() if n != WEIGHTS}, model.workdir)
     try:
         with replace_folder(target) as folder:
@@ -92,9 +92,7 @@ def export_bundle(
     if note:
         say(note)
     identity = bundle_id(target)
-    note_tried(identity)  # it was made here, and so was the other program, if there is one
-    if ONNX in files:
-        note_tried(identity, "onnx")
+    note_tried(identity, "stablehlo", *(["onnx"] if ONNX in files else []))  # they ran here
     size = sum(map(len, files.values()))
     return ExportedBundle(identity, out, model.step, len(files) + 1, size)
 
@@ -133,7 +131,7 @@ def _bundle_files(model: Exportable, date: str) -> dict[str, bytes]:
     files = {
         PROGRAM: program,
         WEIGHTS: weights_file,
-        **({ONNX: onnx, **describe_for_mlflow(signature, date)} if onnx is not None else {}),
+        **({ONNX: onnx, **describe_for_mlflow(signature)} if onnx is not None else {}),
         "examples/examples.safetensors": save(
             {k: np.ascontiguousarray(v) for k, v in examples.items()}
         ),
@@ -191,13 +189,3 @@ def _json_bytes(value: Any) -> bytes:
     # A metric that is no number is null, and so below every gate.
     finite = replace_non_finite(value, by="null")
     return (json.dumps(finite, indent=1, sort_keys=True) + "\n").encode()
-
-
-def _today() -> datetime.date:
-    epoch = os.environ.get("SOURCE_DATE_EPOCH") or str(time.time())
-    try:
-        return datetime.datetime.fromtimestamp(float(epoch), datetime.UTC).date()
-    except (ValueError, OverflowError, OSError):
-        raise UserError(
-            f"SOURCE_DATE_EPOCH={epoch}: expected seconds since 1970, e.g. 1700000000"
-        ) from None

@@ -23,11 +23,12 @@ from lepton_jax.answers.kind import AnswerComparison, Kind
 from lepton_jax.archive import bundle_folder, verdict_path
 from lepton_jax.console import format_command
 from lepton_jax.errors import WorkError
-from lepton_jax.export.clean_process import ABSENT, run_isolated
 from lepton_jax.export.heldout import HeldOut, find_bundle_kind, load_test_set
-from lepton_jax.export.tried import note_tried
+from lepton_jax.export.mlflow_model import find_foreign
 from lepton_jax.io.atomic import is_leftover, replace_file
 from lepton_jax.io.timestamps import utc_timestamp
+from lepton_jax.isolation.clean_process import ABSENT, run_isolated
+from lepton_jax.isolation.tried import note_tried
 from lepton_jax.serving import loader
 from lepton_jax.signing.signer import REFUSED, Signer, find_signer
 
@@ -230,7 +231,7 @@ def _check_behaviour(
         failed = [BundleCheck("answers", False, report["error"])] if report["error"] else []
         return [*checks, *failed]
     if not bad:
-        note_tried(identity)
+        note_tried(identity, "stablehlo")
     # Where the kind is not used, the test set's line says why.
     kind, _ = find_bundle_kind(bundle.answer, trusted=workdir is not None)
     expected = examples["outputs"]
@@ -249,6 +250,10 @@ def _check_behaviour(
             seconds |= {"onnx": again["seconds"], "stablehlo": report["seconds"]}
     elif onnx:
         checks.append(BundleCheck("onnx", None, f"unavailable: {onnx.get('unavailable')}"))
+    if foreign := find_foreign(folder, signature):
+        checks.append(
+            BundleCheck("mlflow", False, f"{', '.join(foreign)}: not as an export writes it")
+        )
     if isinstance(test, HeldOut):
         checks.append(_check_result(answers[2], test))
     else:

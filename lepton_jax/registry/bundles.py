@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lepton_jax.archive import bundle_folder
 from lepton_jax.errors import WorkError
-from lepton_jax.export.tried import try_program
+from lepton_jax.isolation.tried import try_program
 from lepton_jax.registry import gates
 from lepton_jax.registry.store import Registry
 from lepton_jax.serving import loader

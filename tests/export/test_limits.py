@@ -8,8 +8,8 @@ import pytest
 
 from lepton_jax.commands.predict import predict
 from lepton_jax.errors import WorkError
-from lepton_jax.export import clean_process, tried
 from lepton_jax.export.verify import verify_bundle
+from lepton_jax.isolation import clean_process, tried
 from lepton_jax.serving import loader
 from tests.graduation import rewrite_manifest
 from tests.serving.test_programs import put_program

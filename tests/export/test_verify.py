@@ -10,10 +10,10 @@ from safetensors.numpy import load_file, save_file
 from lepton_jax import api
 from lepton_jax.data.sources.tfds import tfds
 from lepton_jax.errors import UserError, WorkError
-from lepton_jax.export import clean_process
 from lepton_jax.export.bundle import export_bundle
 from lepton_jax.export.heldout import _as_declared, load_test_set
 from lepton_jax.export.verify import verify_bundle
+from lepton_jax.isolation import clean_process
 from lepton_jax.serving import loader
 from tests.graduation import flip, rewrite_manifest, trained_run
 
@@ -61,6 +61,22 @@ def test_extra_file_fails(bundle):
     assert failed(verify_bundle(str(bundle))) == {
         "intact": "programs/extra.bin: not listed in the manifest"
     }
+
+
+@pytest.mark.parametrize(
+    ("file", "was", "forged"),
+    [
+        ("MLmodel", b'"mlflow.onnx"', b'"my_loader"'),
+        ("MLmodel", b'"code": null', b'"code": "code"'),
+        ("requirements.txt", b"pandas", b"pandaz"),
+    ],
+)
+def test_files_that_would_lead_mlflow_to_code_fail(bundle, file, was, forged):
+    content = (bundle / file).read_bytes()
+    assert was in content
+    (bundle / file).write_bytes(content.replace(was, forged))
+    rewrite_manifest(bundle)
+    assert failed(verify_bundle(str(bundle))) == {"mlflow": f"{file}: not as an export writes it"}
 
 
 def test_link_out_of_the_bundle_fails(bundle, tmp_path):

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from lepton_jax.errors import WorkError
-from lepton_jax.export import isolated
 from lepton_jax.installation import format_install
+from lepton_jax.isolation import isolated
 from lepton_jax.serving import loader
 
 PACKAGES = (

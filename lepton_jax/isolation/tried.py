@@ -8,19 +8,20 @@ cache, a file each, so that this happens once.
 from contextlib import suppress
 from pathlib import Path
 
-from lepton_jax.export.clean_process import run_isolated
 from lepton_jax.io.paths import cache_root
+from lepton_jax.isolation.clean_process import run_isolated
 from lepton_jax.serving import loader
 
 SECONDS = 300
 """How long a program may take for its first answer."""
 
 
-def note_tried(identity: str, program: str = "stablehlo") -> None:
-    """Notes that a program of the bundle `identity` has answered here."""
-    with suppress(OSError):  # then it is tried again
-        _note(identity, program).parent.mkdir(parents=True, exist_ok=True)
-        _note(identity, program).touch()
+def note_tried(identity: str, *programs: str) -> None:
+    """Notes that these programs of the bundle `identity` have answered here."""
+    with suppress(OSError):  # then they are tried again
+        for program in programs:
+            _note(identity, program).parent.mkdir(parents=True, exist_ok=True)
+            _note(identity, program).touch()
 
 
 def try_program(folder: Path, identity: str, program: str) -> None:
