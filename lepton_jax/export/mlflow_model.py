@@ -39,7 +39,9 @@ def describe_for_mlflow(signature: Mapping[str, Any]) -> dict[str, bytes]:
             },
         },
         "signature": {
-            side: json.dumps([_tensor(program[side][k], v) for k, v in signature[side].items()])
+            side: json.dumps(
+                [_tensor(program[side][k], v) for k, v in sorted(signature[side].items())]
+            )
             for side in ("inputs", "outputs")
         },
         "utc_time_created": f"{date} 00:00:00.000000",

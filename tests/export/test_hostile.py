@@ -12,9 +12,9 @@ import pytest
 
 from lepton_jax.commands.predict import predict
 from lepton_jax.errors import UserError, WorkError
-from lepton_jax.export import tried
 from lepton_jax.export import verify as verify_module
 from lepton_jax.export.verify import BundleCheck, verify_bundle
+from lepton_jax.isolation import tried
 from lepton_jax.registry import gates
 from lepton_jax.serving import loader
 from tests import graduation, hostile

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import pytest
 
+from lepton_jax.export import mlflow_model
 from lepton_jax.export.bundle import export_bundle
 from lepton_jax.export.verify import verify_bundle
 from lepton_jax.serving import loader
@@ -123,7 +124,8 @@ def test_a_bundle_without_the_program_is_read_as_before(bundle: Path):
     signature = json.loads((bundle / "signature.json").read_bytes())
     del signature["programs"]["onnx"]
     (bundle / "signature.json").write_text(json.dumps(signature))
-    (bundle / "model.onnx").unlink()
+    for name in ("model.onnx", *mlflow_model.FILES):
+        (bundle / name).unlink()
     rewrite_manifest(bundle)
     verdict = verify_bundle(str(bundle))
     assert verdict.ok
