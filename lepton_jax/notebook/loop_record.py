@@ -32,7 +32,8 @@ class LoopRecord:
     def __enter__(self) -> "LoopRecord":
         config, data = self._config, self._built.data
         collected = provenance.collect_provenance(provenance.default_command())
-        facts = provenance.describe_origin(collected, config, data)
+        placement = self._built.layout.placement
+        facts = provenance.describe_origin(collected, config, data, placement)
         tokenizer = data.tokenizer.text if data.tokenizer else ""
         with ExitStack() as stack:
             stack.enter_context(claim(self.workdir))

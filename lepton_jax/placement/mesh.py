@@ -29,6 +29,10 @@ class BatchPlacement(Protocol):
     several runs.
     """
 
+    def as_json(self) -> dict[str, Any]:
+        """Returns what a record says of it: whatever of it can change the order of sums."""
+        ...
+
     def rows(self, batch_size: int) -> np.ndarray:
         """Returns the positions in a batch, int [b], that this process has to bring."""
         ...
@@ -71,6 +75,19 @@ class Placement:
                 f"strategy {self.name}: with manual=True each device holds the whole state, but "
                 "spread_moments shards the optimizer state; expected manual=False"
             )
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns as `BatchPlacement.as_json`."""
+        devices = list(self.mesh.devices.flat)
+        spread = {"spread_moments": True} if self.spread_moments else {}
+        return {
+            "strategy": self.name,
+            "axes": dict(self.mesh.shape),
+            "devices": len(devices),
+            "kind": devices[0].device_kind,
+            "processes": len({device.process_index for device in devices}),
+            **spread,
+        }
 
     @cached_property
     def batch_axes(self) -> tuple[str, ...]:

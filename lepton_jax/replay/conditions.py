@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lepton_jax.tracking.provenance import say_placement
+
 SOFTWARE = ("flax", "optax", "numpy", "ml_dtypes")
 """Packages whose version can change bits; so can those whose names begin with `jax` or `nvidia`."""
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
@@ -21,8 +23,9 @@ def list_changes(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         for key, name in names.items()
         if was.get(key) != now.get(key)
     ]
-    if was.get("devices") != now.get("devices"):
-        changes.append(f"devices {_devices(was)} -> {_devices(now)}")
+    devices = [_devices(was, now), _devices(now, was)]
+    if devices[0] != devices[1]:
+        changes.append(f"devices {devices[0]} -> {devices[1]}")
     for old, new in ((_variables(was), _variables(now)), (_software(was), _software(now))):
         changes += [
             f"{name} {old.get(name, '(none)')} -> {new.get(name, '(none)')}"
@@ -53,7 +56,10 @@ def _is_deterministic(provenance: Mapping[str, Any]) -> bool:
     return bool({DETERMINISTIC, DETERMINISTIC.removesuffix("=true")} & {*flags})
 
 
-def _devices(provenance: Mapping[str, Any]) -> str:
+def _devices(provenance: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """Says which devices were used; which there were, where one of the two does not say that."""
+    if provenance.get("placement") and other.get("placement"):
+        return say_placement(provenance["placement"])
     devices = provenance.get("devices")
     if not devices:
         return "(unknown)"

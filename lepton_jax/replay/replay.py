@@ -145,7 +145,8 @@ class _Replay:
         logged = has_training(self._numbers.get(span.start, {}))
         if computed.began_without_sums and not logged and not replayer.logs(span.start):
             _drop_first_interval(recorded, computed.numbers)
-        changes = changes_of_span(starts, span.start, span.end, self._here)
+        here = {**self._here, "placement": replayer.placement.as_json()}
+        changes = changes_of_span(starts, span.start, span.end, here)
         changes += replayer.notes
         if any("lanes" in row for row in self._found.record.timings()):
             changes.append("the run was computed in lanes, together with others")

@@ -51,8 +51,8 @@ class Replayer:
         self.data = load_data(config, tokenizer=record.tokenizer_text())
         self._program = build_program(config, self.data)
         self._layout, self.notes = place_program(self._program)
-        placement = self._layout.placement
-        self._evaluations = build_evaluations(self._program, placement, self.data)
+        self.placement = self._layout.placement
+        self._evaluations = build_evaluations(self._program, self.placement, self.data)
         self._on_device = fits_on_device(self._program, self.data)
         durations = self._program.durations
         self._total = durations.total_steps

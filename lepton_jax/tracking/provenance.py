@@ -15,11 +15,14 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lepton_jax.config.config import Config, find_user_modules
 from lepton_jax.data.dataset import Dataset
 from lepton_jax.io.timestamps import utc_timestamp
+
+if TYPE_CHECKING:
+    from lepton_jax.placement.mesh import BatchPlacement
 
 VARIABLES = (
     "CUDA_VISIBLE_DEVICES",
@@ -72,8 +75,13 @@ def collect_provenance(command: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def describe_origin(collected: Mapping[str, Any], config: Config, data: Dataset) -> dict[str, Any]:
-    """Adds to collected provenance what a run was made from: its config, data and components."""
+def describe_origin(
+    collected: Mapping[str, Any], config: Config, data: Dataset, placement: "BatchPlacement"
+) -> dict[str, Any]:
+    """Adds to collected provenance what a run was made from: its config, data and components.
+
+    `placement`: on which of the devices it computes, and how.
+    """
     return {
         **collected,
         "fingerprint": config.fingerprint(),
@@ -81,7 +89,22 @@ def describe_origin(collected: Mapping[str, Any], config: Config, data: Dataset)
         "data_account": data.account.as_json(),
         "components": digest_modules(find_user_modules(config)),
         "seed": config.seed,
+        "placement": placement.as_json(),
     }
+
+
+def say_placement(placement: Mapping[str, Any]) -> str:
+    """Writes the placement of a provenance: `8 cpu in 2 processes, strategy mesh data=2 fsdp=4`."""
+    processes, axes = placement["processes"], placement["axes"]
+    return " ".join(
+        [
+            f"{placement['devices']} {placement['kind']}"
+            + (f" in {processes} processes" if processes > 1 else "")
+            + f", strategy {placement['strategy']}",
+            *(f"{axis}={size}" for axis, size in axes.items() if size > 1),
+            *(["spread_moments"] if placement.get("spread_moments") else []),
+        ]
+    )
 
 
 def digest_modules(names: Sequence[str]) -> dict[str, str]:

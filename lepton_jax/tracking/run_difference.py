@@ -16,7 +16,7 @@ from lepton_jax.trees import flatten_dict
 
 ORIGIN = ("python", "platform", "processor", "visible_cpus", "data_fingerprint")
 """What is compared of a provenance as it stands there."""
-NESTED = ("devices", "variables", "packages", "components")
+NESTED = ("devices", "placement", "variables", "packages", "components")
 """What is compared of it by name."""
 
 

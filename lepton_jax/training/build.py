@@ -18,7 +18,7 @@ from lepton_jax.evaluation.schedule import Evaluations
 from lepton_jax.placement.mesh import BatchPlacement
 from lepton_jax.tracking.record import Record
 from lepton_jax.training.layout import Layout, build_layout
-from lepton_jax.training.lines import data_line, model_line, steps_line
+from lepton_jax.training.lines import start_lines
 from lepton_jax.training.load_data import load_data
 from lepton_jax.training.program import Program
 
@@ -66,7 +66,7 @@ def _build_run(
     program.training.traced.refuse_constants()
     program.training.traced.refuse_unused()
     layout = build_layout(program)
-    for line in (data_line(data), model_line(layout), steps_line(layout)):
+    for line in start_lines(data, layout):
         tell(line)
     evaluations = build_evaluations(program, layout.placement, data)
     # The values are not used here; their mistakes show now.

@@ -14,6 +14,7 @@ from lepton_jax.console import null_stream
 from lepton_jax.data.dataset import Dataset
 from lepton_jax.formats import format_bytes
 from lepton_jax.tracking.progress import OneOfSeveral, Progress
+from lepton_jax.tracking.provenance import say_placement
 from lepton_jax.tracking.record import Record
 from lepton_jax.training import optimizer
 from lepton_jax.training.layout import Layout
@@ -21,6 +22,12 @@ from lepton_jax.training.program import Program
 from lepton_jax.training.state import State
 from lepton_jax.training.supervised import Fit
 from lepton_jax.trees import flatten_tree
+
+
+def start_lines(data: Dataset, layout: Layout) -> list[str]:
+    """Returns the lines on a run that is built, before it has a record."""
+    lines = [data_line(data), model_line(layout), steps_line(layout)]
+    return [*lines, *idle_devices_note(layout)]
 
 
 def data_line(data: Dataset) -> str:
@@ -47,16 +54,32 @@ def steps_line(layout: Layout) -> str:
     batch = f"{config.batch_size:,} examples"
     if config.accumulate > 1:
         batch += f" in {config.accumulate} microbatches"
-    devices = list(layout.placement.mesh.devices.flat)
-    kind = f"{len(devices)} {devices[0].device_kind}"
-    if (processes := jax.process_count()) > 1:
-        kind += f" in {processes} processes"
-    axes = {axis: size for axis, size in layout.placement.mesh.shape.items() if size > 1}
-    strategy = " ".join([config.strategy.name, *(f"{a}={n}" for a, n in axes.items())])
+    placement = say_placement(layout.placement.as_json())
     return (
-        f"steps     {total:,} ({epochs:.3g} epochs) of {batch} on {kind}, strategy {strategy}, "
+        f"steps     {total:,} ({epochs:.3g} epochs) of {batch} on {placement}, "
         f"{config.precision}, seed {config.seed}"
     )
+
+
+def idle_devices_note(layout: Layout) -> list[str]:
+    """Says that the strategy jit leaves devices idle, and how to use them; nothing otherwise.
+
+    It names as many devices as the batch divides over.
+    """
+    visible, config = jax.device_count(), layout.program.config
+    if config.strategy.name != "jit" or visible == 1:
+        return []
+    shared = config.batch_size // config.accumulate
+    most = max(n for n in range(1, visible + 1) if shared % n == 0)
+    if most == 1:
+        cure = f"a batch_size that is a multiple of {visible} lets --config.strategy.name=pmap "
+        cure += "use all of them"
+    elif most == visible:
+        cure = "all of them: --config.strategy.name=pmap"
+    else:
+        flag = f"--config.strategy.name=pmap --config.strategy.devices_used={most}"
+        cure = f"{most} of them, over which the batch divides: {flag}"
+    return [f"note: strategy jit uses 1 of {visible} devices; {cure}"]
 
 
 def record_line(workdir: str) -> str:

@@ -1,10 +1,13 @@
 """Whether the record in a workdir is of the run that is to go on there."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from lepton_jax.config.config import Config, list_differences
 from lepton_jax.console import say
 from lepton_jax.errors import UserError
+from lepton_jax.formats import count_things
+from lepton_jax.tracking.provenance import say_placement
 from lepton_jax.tracking.record import Record
 from lepton_jax.training.checkpoint_files import list_steps
 from lepton_jax.training.recorded_config import read_config
@@ -93,10 +96,29 @@ def check_same_run(record: Record, config: Config, facts: dict[str, Any], longer
         if before.get(key) != facts.get(key):
             say("warning: the code has changed since this run began: provenance.json holds both")
             break
-    for key, meaning in (("visible_cpus", "CPUs"), ("devices", "devices")):
-        if before.get(key) != facts.get(key):
-            say(
-                f"warning: this run began on other {meaning} ({before.get(key)} -> "
-                f"{facts.get(key)}): the run goes on, but its numbers will not be equal to the "
-                "bit"
-            )
+    reached = max(list_steps(workdir), default=0)
+    took_steps = [start for start in record.starts() if start.get("step", 0) < reached]
+    if took_steps and (moved := _describe_move(took_steps[-1], facts)):
+        drift = (
+            "numbers are equal to about 1e-10"
+            if config.precision == "float64"
+            else f"in {config.precision} numbers differ in the last digits and drift apart"
+        )
+        say(f"note: {moved}. Sums are taken in another order: {drift}")
+
+
+def _describe_move(was: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Says on what a run computed so far and computes from here, given both starts.
+
+    '' where that is the same, or where a record of an earlier version does not say.
+    """
+    before, here = was.get("placement"), now.get("placement")
+    if before and here and before != here:
+        return f"so far this run used {say_placement(before)}; from here {say_placement(here)}"
+    kinds = [(start.get("devices") or {}).get("kind") for start in (was, now)]
+    if all(kinds) and kinds[0] != kinds[1]:
+        return f"so far this run used devices of kind {kinds[0]}; from here {kinds[1]}"
+    cpus = [start.get("visible_cpus", 0) for start in (was, now)]
+    if (now.get("devices") or {}).get("platform") == "cpu" and all(cpus) and cpus[0] != cpus[1]:
+        return f"so far this run had {count_things(cpus[0], 'CPU core')}; from here {cpus[1]:,}"
+    return ""

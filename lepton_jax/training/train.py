@@ -92,7 +92,7 @@ def train(
         stop = stack.enter_context(listen_for_stop(processes))
         built = processes.attempt("prepare", lambda: build_run(config, workdir, tell=tell))
         collected = provenance.collect_provenance(command)
-        facts = provenance.describe_origin(collected, config, built.data)
+        facts = provenance.describe_origin(collected, config, built.data, built.layout.placement)
         check_same(processes, {name: facts[name] for name in SAME})
 
         def open_or_create() -> bool:

@@ -45,6 +45,16 @@ def test_what_differs_is_named():
     ]
 
 
+def test_devices_that_a_run_did_not_use_change_nothing():
+    used = {"strategy": "jit", "axes": {"data": 1}, "devices": 1, "kind": "cpu", "processes": 1}
+    eight = {**HERE, "devices": {"kind": "cpu", "count": 8, "processes": 1}, "placement": used}
+    assert list_changes(eight, {**HERE, "placement": used}) == []
+    spread = {**used, "strategy": "mesh", "axes": {"data": 1, "fsdp": 8}, "devices": 8}
+    assert list_changes(eight, {**eight, "placement": spread}) == [
+        "devices 1 cpu, strategy jit -> 8 cpu, strategy mesh fsdp=8"
+    ]
+
+
 def test_only_the_starts_that_computed_a_span_count():
     other = {**HERE, "visible_cpus": 4}
     starts = [{**other, "step": 0}, {**HERE, "step": 30}, {**other, "step": 60}]

@@ -37,6 +37,16 @@ class LanePlacement:
         self.replicated = NamedSharding(self.mesh, P())
         self.spread = NamedSharding(self.mesh, P(AXIS)) if self.lanes > 1 else self.replicated
 
+    def as_json(self) -> dict[str, Any]:
+        """Returns what a trial's record says of it. A single lane is placed as a run alone."""
+        return {
+            "strategy": "jit",
+            "axes": {AXIS: self.lanes} if self.lanes > 1 else {"data": 1},
+            "devices": self.mesh.size,
+            "kind": self.mesh.devices.flat[0].device_kind,
+            "processes": 1,
+        }
+
     def send(self, tree: Any) -> Any:
         """Sends host arrays `[L, ...]` to the devices that hold the lanes."""
         if self.lanes == 1:

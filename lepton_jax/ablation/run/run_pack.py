@@ -8,6 +8,7 @@ import dataclasses
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import jax
@@ -200,7 +201,7 @@ class _PackRunner:
                 evaluations,
                 together,
                 files.join_path(self._pack.folder, f"{width}-{start}"),
-                self._describe_origin,
+                partial(self._describe_origin, lanes),
                 self._pack.until or lanes.program.durations.total_steps,
                 stop,
                 tokenizer.text if tokenizer else "",
@@ -248,8 +249,9 @@ class _PackRunner:
             },
         )
 
-    def _describe_origin(self, config: Config) -> dict[str, Any]:
-        origin = provenance.describe_origin(self._collected, config, self._built.data)
+    def _describe_origin(self, lanes: Lanes, config: Config) -> dict[str, Any]:
+        data = self._built.data
+        origin = provenance.describe_origin(self._collected, config, data, lanes.placement)
         return origin | {"pack": self._pack.folder}
 
 
