@@ -88,7 +88,7 @@ _ELSEWHERE: dict[str, str] = {
     "where": "filter query select",
     "columns": "cols fields",
     "to": "alias stage",
-    "bundle": "model_path model_dir export_dir",
+    "bundle": "model_path model_dir export_dir onnx stablehlo saved_model",
     # commands
     "train": "fit run resume start finetune pretrain",
     "evaluate": "eval test validate score",

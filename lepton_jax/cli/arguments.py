@@ -10,7 +10,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar
 
-from lepton_jax.config.nearest_value import Mismatch, fit_value
+from lepton_jax.config.nearest_value import Mismatch, fit_value, write_value
 from lepton_jax.config.plain import list_items, to_plain
 from lepton_jax.config.schema import PATH, Key, PathText, coerce_value, split_annotation
 from lepton_jax.errors import UserError
@@ -46,8 +46,12 @@ def check_arguments(function: Callable[..., Any], given: Mapping[str, Any]) -> d
             checked[name] = _read(value, split_annotation(p.annotation, p.default))
         except ValueError as e:
             meant = e.meant if isinstance(e, Mismatch) else ""
+            usual = ""
+            if not meant and p.default not in (p.empty, None, ""):
+                meant = write_value(p.default)
+                usual = f"; by default it is {meant}"
             raise UserError(
-                f"{function.__name__}: --{name}: {e}",
+                f"{function.__name__}: --{name}: {e}{usual}",
                 instead=(f"--{name}", f"--{name}={meant}") if meant else None,
             ) from None
     return checked

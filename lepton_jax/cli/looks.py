@@ -36,6 +36,8 @@ def look_for_run(workdir: str, checkpoint: str = "best") -> None:
         there = ", ".join(map(str, steps)) or "none yet"
         step = os.path.basename(checkpoint)  # of a path to it
         near = step if step in map(str, steps) else find_nearest(checkpoint, ("best", "last"))
+        if checkpoint.isdecimal() and steps:
+            near = str(min(steps, key=lambda s: abs(s - int(checkpoint))))
         raise UserError(
             f"--checkpoint={checkpoint}: expected 'best', 'last' or a step of {workdir}, which "
             f"has {there}",
@@ -79,7 +81,8 @@ def look_for_inputs(config: Config, *, begins: bool) -> None:
         if path and files.is_local(path) and not os.path.exists(path):
             nearest = files.find_nearest_path(path)
             raise UserError(
-                f"{key} = {value!r}: there is no such file or folder{files.name_nearest(path)}",
+                f"{key} = {value!r}: there is no such file or folder"
+                f"{files.name_nearest(path) if nearest else files.list_beside(path)}",
                 instead=(f"--config.{key}", f"--config.{key}={nearest}") if nearest else None,
             )
 
@@ -98,7 +101,9 @@ def look_for_picture(command: str, out: str) -> None:
         )
     folder = os.path.dirname(out) or "."
     if files.is_local(out) and not os.path.isdir(folder):
-        raise UserError(f"{command}: --out={out}: there is no folder {folder}")
+        raise UserError(
+            f"{command}: --out={out}: there is no folder {folder}; make it first, mkdir -p {folder}"
+        )
 
 
 def look_for_images(bundle: str, inputs: Sequence[Any]) -> None:
@@ -125,7 +130,8 @@ def look_for_images(bundle: str, inputs: Sequence[Any]) -> None:
         nearest = files.find_nearest_path(path)
         problem = "it is a folder; expected a file"
         if not os.path.exists(path):
-            problem = f"No such file{files.name_nearest(path)}"
+            near = files.name_nearest(path) if nearest else files.list_beside(path)
+            problem = f"No such file{near}"
         raise UserError(
             f"cannot read {given}: {problem}", instead=(given, nearest) if nearest else None
         )
@@ -153,6 +159,7 @@ def look_for_bundle(bundle: str) -> None:
             f"--bundle={bundle} is no bundle (did you mean {inside!r}?)", instead=(bundle, inside)
         )
     raise UserError(
-        f"--bundle={bundle}: there is no such folder{files.name_nearest(bundle, holding=MANIFEST)}",
+        f"--bundle={bundle}: there is no such folder{files.name_nearest(bundle, holding=MANIFEST)}"
+        + ("" if nearest else "; give the folder that `export` wrote"),
         instead=(bundle, nearest) if nearest else None,
     )

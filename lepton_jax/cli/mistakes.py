@@ -88,7 +88,7 @@ def explain_missing(
     if flag == "config" and workdir and os.path.isfile(kept):
         line = [command, f"--config={os.path.join(workdir, 'config.json')}", *words]
         return UserError(f"{problem}; the run in {workdir} has its own", try_line=line)
-    return UserError(problem)
+    return UserError(f"{problem}; give --{flag}=VALUE")
 
 
 def explain_words(
@@ -225,11 +225,14 @@ def _translate(said: str) -> str:
     """Returns absl's sentence on a flag in our words."""
     no_number = r"flag (--.*): (could not convert string to float|invalid literal for int)"
     if match := re.match(no_number, said, re.S):
-        return f"{match[1]}: expected a {'whole ' if 'int' in match[2] else ''}number"
+        kind = "whole number" if "int" in match[2] else "number"
+        return f"{match[1]}: expected a {kind}; such as {match[1].partition('=')[0]}=4"
     if match := re.match(r"flag (--\S+?)=(.*): \(?'Non-boolean argument", said, re.S):
-        return f"{match[1]}={match[2]}: expected {match[1]} alone, or {match[1]}=false"
+        return f"{match[1]}={match[2]}; expected {match[1]} alone, or {match[1]}=false"
     if match := re.match(r"Missing value for flag (--\S+)", said):
         return f"{match[1]} has no value; expected {match[1]}=VALUE"
+    if match := re.match(r"(?:flag )?--no(\w+)=.* does not take an argument", said):
+        return f"{said.removeprefix('flag ')}; write --no{match[1]} alone"
     return said
 
 

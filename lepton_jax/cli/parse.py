@@ -64,11 +64,14 @@ def _parse_words(name: str, command: Command, words: Sequence[str]) -> tuple[dic
         own_words = values.read_flags_from_files([name, *own_words])[1:]  # --flagfile
     except flags.Error as e:
         raise UserError(f"{name}: {e}") from None
-    overrides, rest = _take_overrides(own_words)
+    overrides, rest = _take_overrides(name, own_words)
     names = [p for p in parameters if p not in NOT_FLAGS]
     if overrides and "overrides" not in parameters:
         given = ", ".join(f"--config.{path}" for path in overrides)
-        raise UserError(f"{name} takes no --config overrides: a record has its config; got {given}")
+        raise UserError(
+            f"{name} takes no --config overrides: a record has its config; got {given}",
+            try_line=[name, *rest],
+        )
     try:
         inputs = values([name, *rest])[1:]
     except (flags.Error, ValueError) as e:  # the latter for --noNAME=VALUE
@@ -85,7 +88,10 @@ def _parse_words(name: str, command: Command, words: Sequence[str]) -> tuple[dic
         if p.default is p.empty and arguments[p.name] is None:
             raise explain_missing(name, p.name, words, arguments.get("workdir"))
         if values[p.name].present > 1 and p.annotation != Sequence[str]:
-            raise UserError(f"{name}: --{p.name} is given twice; expected it once")
+            raise UserError(
+                f"{name}: --{p.name} is given twice; expected it once",
+                try_line=[name, *_keep_last(words, f"--{p.name}")],
+            )
         if values[p.name].present and PATH in split_annotation(p.annotation).marks:
             try:  # a flag that is given is no default, so that '' is a mistake: --out=$UNSET
                 read_path(arguments[p.name])
@@ -127,8 +133,23 @@ def _define_flags(parameters: Mapping[str, inspect.Parameter]) -> flags.FlagValu
     return values
 
 
-def _take_overrides(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """Splits words into `--config.path=value`, as a dict, and the rest."""
+def _keep_last(words: Sequence[str], flag: str) -> list[str]:
+    """Returns words without a flag, `--flag=VALUE` or `--flag VALUE`, but for the last one."""
+    kept: list[str] = []
+    last = ""
+    remaining = iter(words)
+    for word in remaining:
+        if word == flag:
+            last = f"{flag}={next(remaining, '')}"
+        elif word.startswith(f"{flag}="):
+            last = word
+        else:
+            kept.append(word)
+    return [*kept, last]
+
+
+def _take_overrides(name: str, words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """Splits the words of the command `name` into `--config.path=value`, a dict, and the rest."""
     overrides: dict[str, str] = {}
     rest: list[str] = []
     remaining: Iterator[str] = iter(words)
@@ -143,6 +164,10 @@ def _take_overrides(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
             if value is None or value.startswith("--"):
                 raise UserError(f"{word} has no value; expected {word}=VALUE, such as {word}=true")
         if path in overrides:
-            raise UserError(f"--config.{path} is given twice: {overrides[path]!r} and {value!r}")
+            raise UserError(
+                f"--config.{path} is given twice: {overrides[path]!r} and {value!r}; "
+                "expected it once",
+                try_line=[name, *_keep_last(words, f"--config.{path}")],
+            )
         overrides[path] = value
     return overrides, rest

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lepton_jax.cli.arguments import command
-from lepton_jax.errors import UserError
+from lepton_jax.errors import choice_error
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,5 @@ def completion(inputs: Sequence[str] = (), *, line: str = "") -> Completion:
     if line:
         return Completion(tuple(complete_line(COMMANDS, line)))
     if len(inputs) != 1 or inputs[0] not in SCRIPTS:
-        got = " ".join(inputs) or "nothing"
-        raise UserError(f"completion: expected one of {', '.join(SCRIPTS)}, got {got}")
+        raise choice_error("completion: no shell", " ".join(inputs), SCRIPTS)
     return Completion(tuple(SCRIPTS[inputs[0]].splitlines()))

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lepton_jax.cli.arguments import command
 from lepton_jax.config.schema import PathText
-from lepton_jax.errors import UserError, did_you_mean
-from lepton_jax.nearest import find_nearest
+from lepton_jax.errors import UserError, choice_error
 
 if TYPE_CHECKING:
     from lepton_jax.export.bundle import ExportedBundle
@@ -60,11 +59,7 @@ def export(
 
     formats = ("bundle", "hugging_face", "lora")
     if format not in formats:
-        near = find_nearest(format, formats)
-        raise UserError(
-            f"--format={format}{did_you_mean(format, formats)}: expected {', '.join(formats)}",
-            instead=("--format", f"--format={near}") if near else None,
-        )
+        raise choice_error("export: no format", format, formats, "--format")
     if archive and format != "bundle":
         raise UserError(f"--archive={archive}: only a bundle has an archive, not --format={format}")
     look_for_run(workdir, checkpoint)

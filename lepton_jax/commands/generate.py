@@ -80,7 +80,8 @@ def generate(
 
     if sum(map(bool, (workdir, bundle, model))) != 1:
         raise UserError(
-            "generate with what? give one of --workdir=DIR, --bundle=DIR or --model=NAME@staging"
+            "generate: no model; give one of --workdir=DIR, --bundle=DIR or --model=NAME@staging",
+            try_line=["generate", "--help"],
         )
     if workdir:
         look_for_run(workdir, checkpoint)

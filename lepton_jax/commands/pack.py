@@ -23,7 +23,8 @@ def pack(folder: PathText) -> "PackResult":
 
     if not files.exists(files.join_path(folder, "pack.json")):
         raise UserError(
-            f"{folder} holds no pack (no pack.json){files.name_nearest(folder, 'pack.json')}"
+            f"{folder} holds no pack (no pack.json){files.name_nearest(folder, 'pack.json')}; "
+            "give a folder that `ablate` wrote, WORKDIR/packs/ID"
         )
     from lepton_jax.ablation.run.run_pack import run_pack
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lepton_jax.cli.arguments import command
 from lepton_jax.config.schema import NaturalInt, PathText
 from lepton_jax.console import can_show, format_command
-from lepton_jax.errors import UserError, WorkError, did_you_mean
-from lepton_jax.nearest import find_nearest
+from lepton_jax.errors import UserError, WorkError, choice_error
 from lepton_jax.notebook.answers import draw_answers
 
 if TYPE_CHECKING:
@@ -32,6 +31,8 @@ class Predictions:
     """Names the bundle on the command line."""
     takes: str
     """A placeholder for what the bundle answers."""
+    own: bool = False
+    """Whether the user's own inputs are among those that were answered."""
     note: str = ""
     """Why the answers are shown as numbers, where their kind is not known here."""
 
@@ -68,7 +69,10 @@ class Predictions:
         if self.note:
             lines.append(self.note)
         lines.append(f"Answered by {self.source}, {self.id}")
-        lines.append(f"next: {format_command(f'predict {self.flag} {self.takes}')}")
+        if self.own:
+            lines.append(f"next: {format_command(f'predict {self.flag} --examples=8')}")
+        else:
+            lines.append(f"your own: {format_command(f'predict {self.flag} {self.takes}')}")
         return "\n".join(lines)
 
 
@@ -104,14 +108,13 @@ def predict(
     if bool(bundle) == bool(model):
         raise UserError("predict with what? give either --bundle=DIR or --model=NAME@staging")
     if not inputs and not examples:
-        raise UserError("predict what? give image or .npy files, a text, or --examples=8")
-    if program not in ("", *PROGRAMS):
-        near = find_nearest(program, PROGRAMS)
+        given = f"--bundle={bundle}" if bundle else f"--model={model}"
         raise UserError(
-            f"--program={program}{did_you_mean(program, PROGRAMS)}: expected "
-            f"{' or '.join(PROGRAMS)}",
-            instead=(program, near) if near else None,
+            "predict what? give image or .npy files, a text, or --examples=8",
+            instead=(given, given, "--examples=8"),
         )
+    if program not in ("", *PROGRAMS):
+        raise choice_error("predict: no program", program, PROGRAMS, "--program")
     if bundle:
         look_for_bundle(bundle)
         look_for_images(bundle, inputs)
@@ -129,4 +132,4 @@ def predict(
         raise WorkError(str(e)) from None
     flag = f"--bundle={shlex.quote(bundle)}" if bundle else f"--model={shlex.quote(model)}"
     takes = expected_input(loaded)
-    return Predictions(loaded.id, source, found.answers, flag, takes, found.note)
+    return Predictions(loaded.id, source, found.answers, flag, takes, bool(inputs), found.note)

@@ -41,7 +41,10 @@ def registry(
             f" take --model=NAME; got {' '.join(inputs)}"
         )
     if action not in ("list", "diff") and not model:
-        raise UserError(f"registry {action}: --model is missing")
+        raise UserError(
+            f"registry {action}: --model is missing; give --model=NAME",
+            try_line=["registry", "list"],
+        )
     match action:
         case "list":
             return views.list_models()

@@ -4,8 +4,7 @@ import os
 from collections.abc import Sequence
 
 from lepton_jax.cli.arguments import command, read_path
-from lepton_jax.errors import UserError
-from lepton_jax.nearest import find_nearest
+from lepton_jax.errors import UserError, choice_error
 from lepton_jax.result import Result
 from lepton_jax.tables import TableFormat
 
@@ -73,12 +72,12 @@ def _list(
     from lepton_jax.tracking.runs import list_runs
 
     if len(inputs) > 1:
-        near = find_nearest(inputs[0], ACTIONS)
-        hint = f" (did you mean {near!r}?)" if near else f"; or one of {', '.join(ACTIONS)}"
-        raise UserError(
-            f"runs: expected one folder, got {', '.join(inputs)}{hint}",
-            instead=(inputs[0], near) if near else None,
-        )
+        if len(inputs) == 2 and all(map(os.path.isdir, inputs)):
+            raise UserError(
+                f"runs: expected one folder, got {' and '.join(inputs)} (did you mean 'diff'?)",
+                try_line=["runs", "diff", *inputs],
+            )
+        raise choice_error("runs: no action", inputs[0], ACTIONS)
     try:
         folder = read_path(inputs[0]) if inputs else "."
     except ValueError as e:

@@ -24,6 +24,7 @@ from lepton_jax.errors import (
     describe_error,
     describe_value,
     did_you_mean,
+    list_names,
 )
 from lepton_jax.nearest import find_meant, find_nearest
 
@@ -326,7 +327,9 @@ def resolve_component(kind: str, name: str) -> Callable[..., Any]:
         component = getattr(_import(kind, name, module_name), attribute)
     except AttributeError:
         module = importlib.import_module(module_name)
-        near = did_you_mean(attribute, [n for n in vars(module) if not n.startswith("_")])
+        there = [n for n in vars(module) if not n.startswith("_")]
+        near = did_you_mean(attribute, there)
+        near += "" if near or not there else f"; it has: {list_names(there, most=8)}"
         if module_name == "__main__":
             near += "; it was defined in a notebook or a script: define it here before it is used"
         raise ValueError(
@@ -371,7 +374,8 @@ def _explain_missing(missing: str, module: str) -> str:
     if missing and (module == missing or module.startswith(missing + ".")):
         return (
             f": there is no module {missing!r} on the Python path "
-            "(the working folder, and the folders of PYTHONPATH)"
+            "(the working folder, and the folders of PYTHONPATH); add the folder that holds it: "
+            "PYTHONPATH=FOLDER"
         )
     return f" needs the package {missing!r}: pip install it"
 

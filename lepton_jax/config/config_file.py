@@ -75,9 +75,9 @@ def _validate_overridden(fields: Any, overrides: Overrides, name: str) -> tuple[
         raise UserError(f"overrides: expected a mapping such as {{'seed': 3}}, got {overrides!r}")
     if isinstance(fields, FrozenConfigDict):
         fields = ConfigDict(fields)
-    notes = _override(fields, overrides)
+    notes, before = _override(fields, overrides)
     given = flatten_dict(to_plain(overrides))
-    config = validate_config(_to_tree(fields), name, notes, given)
+    config = validate_config(_to_tree(fields), name, notes, given, before)
     if "__main__" in find_user_modules(config):
         notes.append(
             "parts of this config are defined in __main__ (a notebook, a script): its record is "
@@ -115,9 +115,11 @@ def _read_json(file: str) -> Any:
     except OSError as e:
         raise UserError(f"cannot read the config {file}: {e.strerror}") from None
     except (ValueError, RecursionError) as e:
-        raise UserError(f"{file} is not JSON: {e}") from None
+        raise UserError(
+            f"{file} is not JSON: {e}; give a record's config.json, or FILE.py"
+        ) from None
     if not isinstance(tree, dict):
-        raise UserError(f"{file}: expected a config, an object of sections, got {quote(tree)}")
+        raise UserError(f"{file}: got {quote(tree)}; expected a record's config.json, or FILE.py")
     return tree
 
 
@@ -128,6 +130,8 @@ def _read_python(file: str, arg: str) -> Any:
         raise UserError(
             f"a config is a recipe's name, a .py file, or a record's config.json, got {file!r}"
             + ("" if file else " (is a variable unset?)")
+            + "; write its keys in a FILE.py, or name a recipe",
+            try_line=["list", "recipes"],
         )
     config = call_user_function(
         file,
@@ -138,18 +142,20 @@ def _read_python(file: str, arg: str) -> Any:
     if not isinstance(config, ConfigDict):
         raise UserError(
             f"{file}: get_config() returned {type(config).__name__}, expected an "
-            "ml_collections.ConfigDict: its last line is `return config`"
+            "ml_collections.ConfigDict; end it with `return config`, of config = ConfigDict(...)"
         )
     return config
 
 
-def _override(config: Any, overrides: Overrides) -> list[str]:
-    """Applies overrides in place, and returns a note for each section that starts anew.
+def _override(config: Any, overrides: Overrides) -> tuple[list[str], dict[str, Any]]:
+    """Applies overrides in place. Returns a note for each section that starts anew, and what the
+    config had before at the keys that were changed or dropped, by path.
 
     Component names come first, because they decide what the other keys may be.
     """
     values = flatten_dict(to_plain(overrides))
-    notes = []
+    notes: list[str] = []
+    before: dict[str, Any] = {}
     with ExitStack() as stack:
         if not isinstance(config, dict):  # types are judged by the schema, which sees all values
             stack.enter_context(config.ignore_type())
@@ -159,7 +165,10 @@ def _override(config: Any, overrides: Overrides) -> list[str]:
             target = _enter_section(config, sections, path)
             now, value = to_plain(_value_of(target, name)), values[path]
             if name == "name" and now not in (None, value):
+                before |= {join_key(".".join(sections), k): _value_of(target, k) for k in target}
                 notes += start_anew(target, sections, value, values)
+            elif now is not None:
+                before[path] = now
             is_word = isinstance(now, str) and value != "None"
             if isinstance(value, str) and not is_word:
                 value = parse_literal(value)
@@ -167,7 +176,7 @@ def _override(config: Any, overrides: Overrides) -> list[str]:
                 target[name] = value
             except (TypeError, ValueError, OverflowError) as e:
                 raise UserError(f"--config.{path}={quote(value)}: {e}") from None
-    return notes
+    return notes, before
 
 
 def _enter_section(config: Any, sections: list[str], path: str) -> Any:

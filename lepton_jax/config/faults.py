@@ -3,11 +3,12 @@
 Each fault names the key, and where it can the overrides that were probably meant.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lepton_jax.config.components import find_component, name_module
+from lepton_jax.config.nearest_value import write_value
 from lepton_jax.config.schema import Key
 from lepton_jax.config.walk import join_key
 from lepton_jax.errors import UserError, quote
@@ -25,6 +26,8 @@ class KeyFault:
     meant: tuple[str, ...] = ()
     """What probably takes the place of `given`: paths, with their values where `given` is without
     or has one."""
+    default: Any = None
+    """What the key is by default; None where it has no default or that is None."""
 
     def __str__(self) -> str:
         return f"{self.path}: {self.problem}" if self.path else self.problem
@@ -33,15 +36,24 @@ class KeyFault:
 class Faults(list[KeyFault]):
     """What is wrong with a config."""
 
-    def add(self, path: str, problem: str, given: str = "", *meant: str) -> None:
+    def add(
+        self, path: str, problem: str, given: str = "", *meant: str, default: Any = None
+    ) -> None:
         """Adds a problem of the key at `path`; see `KeyFault`."""
-        self.append(KeyFault(path, problem, given, meant))
+        self.append(KeyFault(path, problem, given, meant, default))
 
 
 def error_of(
-    faults: Sequence[KeyFault], name: str, notes: Sequence[str], overrides: Collection[str]
+    faults: Sequence[KeyFault],
+    name: str,
+    notes: Sequence[str],
+    overrides: Mapping[str, Any],
+    before: Mapping[str, Any],
 ) -> UserError:
-    """Returns the error for a config with faults: one line for one, a line each for several."""
+    """Returns the error for a config with faults: one line for one, a line each for several.
+
+    `before`: what the config had at the keys that a command line changed or dropped, by path.
+    """
 
     def on_command_line(fault: KeyFault) -> bool:
         ours, is_missing = f"{fault.path}.", fault.problem.startswith("missing;")
@@ -57,9 +69,32 @@ def error_of(
         places = [f"in {name}"] * (not all(there)) + ["on the command line"] * any(there)
         return UserError("\n  ".join([f"{len(faults)} problems {' and '.join(places)}:", *told]))
     (fault,) = faults
+    if all(there) and not fault.meant:
+        fault, usual = _fall_back(fault, name, overrides, before)
+        told += [usual] if usual else []
     where = "" if all(there) else f"{name}: "
     instead = tuple(f"--config.{key}" for key in (fault.given, *fault.meant))
     return UserError(where + "; ".join(told), instead=instead if fault.meant else None)
+
+
+def _fall_back(
+    fault: KeyFault, name: str, overrides: Mapping[str, Any], before: Mapping[str, Any]
+) -> tuple[KeyFault, str]:
+    """Returns a fault with the value that its key has without the command line as what was meant,
+    and words that say so; where no such value is known, the words name the flag to give."""
+    path, old = fault.path, before.get(fault.path, fault.default)
+    value = "" if isinstance(old, Mapping) else write_value(old)
+    if fault.problem.startswith("missing;"):
+        if not value or old is None:
+            return fault, f"give --config.{path}=VALUE"
+        chosen = f"{path.rpartition('.')[0]}.name"  # another component, which lacks the key
+        given = f"{chosen}={overrides.get(chosen)}"
+        meant = (given, f"{path}={value}")
+        return replace(fault, given=given, meant=meant), f"{name} has {quote(old)}"
+    if not value or old is None or path not in overrides or path.endswith(".name"):
+        return fault, ""
+    whose = f"{name} has" if path in before else "by default it is"
+    return replace(fault, given=path, meant=(f"{path}={value}",)), f"{whose} {quote(old)}"
 
 
 def add_unknown(

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, Literal, Union
 
-from lepton_jax.config.schema import coerce_value, parse_duration, split_annotation
+from lepton_jax.config.schema import PATTERN, coerce_value, parse_duration, split_annotation
 from lepton_jax.nearest import find_nearest
 
 _MANY_EPOCHS = 300
@@ -61,11 +61,16 @@ def _candidates(value: Any, annotation: Any, like: Any) -> Iterator[Any]:
     if "duration" in marks:
         yield from _durations(word, like)
         return
+    if PATTERN in marks:
+        yield re.escape(str(value))
+        return
     texts = [choice for choice in choices if isinstance(choice, str)]
     if near := find_nearest(word, texts):
         yield near
     if isinstance(value, float) and value.is_integer():
         yield int(value)
+    if isinstance(value, int | float) and value < 0:
+        yield -value
     if near := find_nearest(word, ("true", "false")):
         yield near == "true"
     if word in ("none", "null", "nil", "off"):
@@ -73,6 +78,7 @@ def _candidates(value: Any, annotation: Any, like: Any) -> Iterator[Any]:
     yield from _numbers(word, shares=any(mark.endswith((", 1)", ", 1]")) for mark in marks))
     if isinstance(value, int | float | str) and not isinstance(value, bool):
         yield (value,)
+        yield (value, value)
         yield from ((number,) for number in _numbers(word, shares=False))
 
 
@@ -93,7 +99,7 @@ def _read_annotation(annotation: Any) -> tuple[set[str], list[Any]]:
 
 def _numbers(word: str, *, shares: bool) -> Iterator[int | float]:
     """Yields numbers that a text may stand for: '"64"', '0,001', '50%'; of `shares`, 10 as 0.1."""
-    text = word.strip("\"' ")
+    text = re.sub(r" (steps?|epochs?|examples?)$", "", word.strip("\"' "))
     number, percent = text.removesuffix("%"), text.endswith("%")
     if re.fullmatch(r"\d+,\d+", number):  # a decimal comma
         number = number.replace(",", ".")
@@ -125,3 +131,4 @@ def _durations(word: str, like: Any) -> Iterator[str]:
         unit = "epochs" if float(number) <= _MANY_EPOCHS else "steps"
     if unit:
         yield f"{number} {unit}"
+        yield f"{round(float(number))} {unit}"

@@ -261,7 +261,7 @@ def coerce_value(value: Any, annotation: Any) -> Any:
         if PATTERN in marks:
             _check_pattern(value)
         if PATH in marks and value == "":
-            raise ValueError("expected a path, got '' (is a variable unset?)")
+            raise ValueError("expected a path, got '' (is a variable unset?); give one")
         return value
     origin, args = typing.get_origin(annotation), typing.get_args(annotation)
     if annotation is Any:

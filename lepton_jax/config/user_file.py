@@ -13,6 +13,9 @@ from typing import Any
 from lepton_jax.errors import UserError, describe_error, did_you_mean
 from lepton_jax.nearest import find_nearest
 
+_LISTS = {"get_config": "recipes", "get_experiment": "experiments"}
+"""What `list` shows of the files that have a function of that name."""
+
 
 def load_user_function(file: str, name: str, expected: str) -> Callable[..., Any]:
     """Imports a user's Python file and returns its function of that name.
@@ -21,13 +24,14 @@ def load_user_function(file: str, name: str, expected: str) -> Callable[..., Any
     Raises:
       UserError: naming the file and the line of what is wrong.
     """
-    from lepton_jax.io.files import find_nearest_path, name_nearest
+    from lepton_jax.io.files import find_nearest_path, list_beside, name_nearest
 
     if not os.path.isfile(file):
         nearest = find_nearest_path(file)
         raise UserError(
-            f"there is no file {file}{name_nearest(file)}",
+            f"there is no file {file}{name_nearest(file) if nearest else list_beside(file)}",
             instead=(file, nearest) if nearest else None,
+            try_line=None if nearest or name not in _LISTS else ["list", _LISTS[name]],
         )
     # Dataclasses look their module up, under a name that is that of no module one can import.
     spec = importlib.util.spec_from_file_location(f"<{file}>", file)
@@ -39,7 +43,7 @@ def load_user_function(file: str, name: str, expected: str) -> Callable[..., Any
         run_user_code(spec.loader.exec_module, file, module)
     except SyntaxError as e:
         where = file if e.filename == os.path.abspath(file) else e.filename
-        raise UserError(f"{where}:{e.lineno}: syntax error: {e.msg}") from None
+        raise UserError(f"{where}:{e.lineno}: syntax error: {e.msg}; mend that line") from None
     function = getattr(module, name, None)
     if not callable(function):
         public = [n for n in vars(module) if not n.startswith("_")]
@@ -96,7 +100,10 @@ def run_user_code(function: Callable[..., Any], file: str, *args: Any) -> Any:
     except (SyntaxError, UserError):
         raise
     except Exception as e:  # noqa: BLE001  whatever the user's file raises is the user's to see
-        raise UserError(f"{_locate(e, file)}: {describe_error(e)}") from None
+        missing = isinstance(e, ModuleNotFoundError) and e.name
+        cure = "install the package that holds it, or add its folder to PYTHONPATH"
+        cure = cure if missing else "mend that line"
+        raise UserError(f"{_locate(e, file)}: {describe_error(e)}; {cure}") from None
 
 
 def _locate(error: Exception, file: str) -> str:

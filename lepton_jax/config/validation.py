@@ -6,7 +6,8 @@ A component's section (`model`, `task`, ...) is checked against the component's 
 
 import dataclasses
 import typing
-from collections.abc import Collection, Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Annotated, Any
 
 from lepton_jax.config.components import TABLES, Component, component_keys, find_component
@@ -41,14 +42,16 @@ def validate_config(
     tree: Mapping[str, Any],
     name: str = "the config",
     notes: Sequence[str] = (),
-    overrides: Collection[str] = (),
+    overrides: Mapping[str, Any] = MappingProxyType({}),
+    before: Mapping[str, Any] = MappingProxyType({}),
 ) -> Config:
     """Reads nested mappings as a `Config`, with every default filled in.
 
     Main arguments:
       name: where the config comes from, such as its file.
       notes: what was dropped from the config, which an error tells where a key is missing.
-      overrides: the paths of the keys that a command line gave.
+      overrides: what a command line gave, by the paths of the keys.
+      before: what the config had at these keys, and at those that they made it drop.
 
     Raises:
       UserError: listing every fault: the key, what was given, what is allowed, the nearest name.
@@ -59,7 +62,7 @@ def validate_config(
     if not faults:
         faults.extend(KeyFault(*found) for found in _find_contradictions(config))
     if faults:
-        raise error_of(faults, name, notes, overrides)
+        raise error_of(faults, name, notes, overrides, before)
     return config
 
 
@@ -127,7 +130,9 @@ def parse_pipeline(kind: str, text: str) -> Pipeline:
         faults = Faults()
         keys = _read_keys(dict(zip(declared, args, strict=False)) | kwargs, declared, "", faults)
         if faults:
-            raise ValueError(f"{name}: " + "; ".join(map(str, faults)))
+            needed = [f"{k}=VALUE" for k, key in declared.items() if key.default is REQUIRED]
+            form = f"; write {name}({', '.join(needed)})" if needed else ""
+            raise ValueError(f"{name}: {'; '.join(map(str, faults))}{form}")
         transforms.append(Component(kind, name, keys))
     return Pipeline(text, tuple(transforms))
 
@@ -226,7 +231,8 @@ def _read_value(value: Any, key: Key, path: str, faults: Faults) -> Any:
             return parse_pipeline(_kind_of(key), coerce_value(value, str))
         return fit_value(value, _marked(key), default)
     except Mismatch as e:
-        faults.add(path, str(e), path, *([f"{path}={e.meant}"] if e.meant else []))
+        meant = [f"{path}={e.meant}"] if e.meant else []
+        faults.add(path, str(e), path, *meant, default=None if default is REQUIRED else default)
     except ValueError as e:
         faults.add(path, str(e))
     return None
@@ -297,13 +303,15 @@ def _read_mapping(tree: Any, item: Any, key: Key, path: str, faults: Faults) -> 
     return values
 
 
-def _find_contradictions(config: Config) -> Iterator[tuple[str, str]]:
-    """Yields what no single key shows, values that cannot go together: a key and its problem."""
-    if config.batch_size % config.accumulate:
-        yield (
-            "accumulate",
-            f"{config.accumulate} does not divide batch_size = {config.batch_size}",
-        )
+def _find_contradictions(config: Config) -> Iterator[tuple[Any, ...]]:
+    """Yields what no single key shows, values that cannot go together: the parts of a `KeyFault`,
+    a key and its problem at least.
+    """
+    if size := config.batch_size % config.accumulate and config.batch_size:
+        fits = [n for n in range(1, size + 1) if size % n == 0]
+        near = min(fits, key=lambda n: abs(n - config.accumulate))
+        problem = f"{config.accumulate} does not divide batch_size = {size} (did you mean {near}?)"
+        yield "accumulate", problem, "accumulate", (f"accumulate={near}",)
     if config.data.train_decode and config.data.placement == "device":
         yield (
             "data.placement",
@@ -329,7 +337,8 @@ def _find_contradictions(config: Config) -> Iterator[tuple[str, str]]:
         if its_unit == unit and length > total:
             yield (
                 f"schedule.{name}",
-                f"{duration!r} is longer than the run, train_for = {config.train_for!r}",
+                f"{duration!r} is longer than the run, train_for = {config.train_for!r}; "
+                f"expected at most {config.train_for!r}",
             )
 
 

@@ -138,6 +138,7 @@ class DataSpec:
             kind, where = self.left_out[name]
             hint = f"The column {name!r} holds {kind}" + (f" ({where})" if where else "")
         near = did_you_mean(name, self.fields) if field is None and not hint else ""
+        near += "" if near or hint else "; give data that has it, or another task.name"
         of = {"": "", "int": " of integers", "float": " of floats"}.get(dtype, f" of {dtype}")
         wanted = "one number" if ranks == (0,) else f"{' or '.join(map(str, ranks))} axes"
         raise UserError(

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from etils import epath
 
-from lepton_jax.errors import UserError, WorkError
+from lepton_jax.errors import UserError, WorkError, list_names
 from lepton_jax.io.atomic import is_leftover, replace_file
 from lepton_jax.io.forms import check_object, object_of_pairs
 from lepton_jax.nearest import find_nearest
@@ -171,6 +171,19 @@ def name_nearest(path: Path, holding: str = "") -> str:
     return ""
 
 
+def list_beside(path: Path) -> str:
+    """Lists what lies in the folder of a path that is not there, for the end of a sentence:
+    `; runs holds: digits, other`. Files of the same kind come alone where there are any.
+    """
+    folder, name = os.path.split(os.fspath(path).rstrip("/"))
+    suffix = os.path.splitext(name)[1]
+    with contextlib.suppress(OSError):
+        there = sorted(n for n in os.listdir(folder or ".") if not n.startswith("."))
+        alike = [n for n in there if suffix and n.endswith(suffix)] or there
+        return f"; {folder or 'this folder'} holds: {list_names(alike, most=6)}" if alike else ""
+    return f"; there is no folder {folder}"
+
+
 def find_nearest_path(path: Path, holding: str = "") -> str | None:
     """Finds what was probably meant by a local path that is not there, or holds nothing; or None.
 
@@ -184,6 +197,9 @@ def find_nearest_path(path: Path, holding: str = "") -> str | None:
     def fits(candidate: str) -> bool:
         return not holding or os.path.exists(os.path.join(candidate, holding))
 
+    if folder and not os.path.isdir(folder) and (meant := find_nearest_path(folder)):
+        below = os.path.join(meant, name)
+        return below if os.path.exists(below) and fits(below) else None
     with contextlib.suppress(OSError):
         there = [n for n in os.listdir(folder or ".") if fits(os.path.join(folder, n))]
         if nearest := find_nearest(name, [n for n in there if n != name]):
@@ -195,6 +211,14 @@ def find_nearest_path(path: Path, holding: str = "") -> str | None:
         above = os.path.dirname(above)
     below = os.path.join("runs", name)
     return below if holding and not folder and os.path.exists(below) and fits(below) else None
+
+
+def find_folder(path: Path) -> str:
+    """Returns the nearest folder above a path that is there, or one of nearly its name."""
+    folder = os.path.dirname(os.fspath(path).rstrip("/"))
+    while folder and is_local(path) and not os.path.isdir(folder):
+        folder = find_nearest_path(folder) or os.path.dirname(folder)
+    return folder or "."
 
 
 def check_can_make(folder: Path) -> None:
@@ -209,9 +233,14 @@ def check_can_make(folder: Path) -> None:
     while not os.path.lexists(there):
         there = os.path.dirname(there)
     if not os.path.isdir(there):
-        raise UserError(f"cannot create {os.fspath(folder)}: {there} is no folder")
+        raise UserError(
+            f"cannot create {os.fspath(folder)}: {there} is no folder; choose another path"
+        )
     if not os.access(there, os.W_OK | os.X_OK):
-        raise UserError(f"cannot write {os.fspath(folder)}: {there}: permission denied")
+        raise UserError(
+            f"cannot write {os.fspath(folder)}: {there}: permission denied; choose another path, "
+            f"or let yourself write there: chmod u+wx {there}"
+        )
 
 
 def make_dir(path: Path) -> None:

@@ -63,9 +63,11 @@ def mesh(
     if data is None:
         data, left = divmod(len(devices), fsdp * tensor)
         if left or not data:
+            fits = max(n for n in range(1, fsdp + 1) if len(devices) % n == 0)
             raise UserError(
                 f"strategy mesh: fsdp = {fsdp} x tensor = {tensor} does not divide the "
-                f"{len(devices)} devices there are; give strategy.data too, to use fewer"
+                f"{len(devices)} devices there are; give strategy.data too, to use fewer",
+                instead=("--config.strategy.fsdp", f"--config.strategy.fsdp={fits}"),
             )
     devices = _first(devices, data * fsdp * tensor, f"data {data} x fsdp {fsdp} x tensor {tensor}")
     grid = _mesh({"data": data, "fsdp": fsdp, "tensor": tensor}, devices)

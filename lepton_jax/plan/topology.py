@@ -56,7 +56,13 @@ def parse_topology(name: str) -> Topology:
     chip = CHIPS[kind]
     axes = 1 if chip.node else 3 if chip.wraps == 4 else 2
     if len(shape) != axes or not slices or not math.prod(shape):
-        raise UserError(f"--topology={name}: {kind} takes {axes} numbers; for instance {KNOWN}")
+        fit = next((k for k in KNOWN.split(", ") if k.startswith(f"{kind}:")), None)
+        if len(shape) > axes:
+            fit = name.rsplit("x", len(shape) - axes)[0]
+        raise UserError(
+            f"--topology={name}: {kind} takes {axes} numbers; for instance {KNOWN}",
+            instead=(name, fit) if fit else None,
+        )
     if chip.node and shape[0] > chip.node and shape[0] % chip.node:
         raise UserError(
             f"--topology={name}: more than {chip.node} GPUs come in nodes of {chip.node}"

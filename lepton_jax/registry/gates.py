@@ -62,7 +62,7 @@ def parse_condition(text: str) -> Condition | None:
         meant = find_nearest(text, [SIGNED]) or mend_condition(text, BOUNDS)
         raise UserError(
             f"gate {text!r}{did_you_mean(text, [SIGNED])}: expected METRIC, one of "
-            f"{' '.join(BOUNDS)}, and a number, e.g. 'test/accuracy>=0.98'; or '{SIGNED}'",
+            f"{' '.join(BOUNDS)}, and a number; such as 'test/accuracy>=0.98', or '{SIGNED}'",
             instead=(text, meant) if meant not in ("", text) else None,
         ) from None
     return Condition(metric, sign, bound)

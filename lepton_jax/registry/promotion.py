@@ -7,9 +7,8 @@ from typing import Any
 
 from lepton_jax.archive import bundle_folder
 from lepton_jax.console import format_command
-from lepton_jax.errors import UserError, WorkError, did_you_mean, list_names
+from lepton_jax.errors import UserError, WorkError, choice_error, did_you_mean, list_names
 from lepton_jax.io.timestamps import utc_timestamp
-from lepton_jax.nearest import find_nearest
 from lepton_jax.registry import gates, history
 from lepton_jax.registry.store import Registry
 from lepton_jax.registry.version import Version, check_name
@@ -264,9 +263,4 @@ def _only_name(registry: Registry, bundle: str, folder: Path) -> str:
 
 def _check_alias(alias: str) -> None:
     if alias not in ALIASES:
-        near = find_nearest(alias, ALIASES)
-        raise UserError(
-            f"no alias {alias!r}{did_you_mean(alias, ALIASES)}: a version is promoted to "
-            + " or ".join(ALIASES),
-            instead=("--to", f"--to={near}") if near else None,
-        )
+        raise choice_error("promote: no alias", alias, ALIASES, "--to")

@@ -43,6 +43,8 @@ class Version:
 def check_name(model: str) -> None:
     """Raises `UserError` when `model` cannot be the name of a registered model."""
     if not _NAME.fullmatch(model):
+        meant = re.sub(r"[^\w.-]+", "-", model, flags=re.ASCII).strip("-")
         raise UserError(
-            f"--model={model}: a model's name is made of letters, digits, '_', '-' and '.'"
+            f"--model={model}: a model's name is made of letters, digits, '_', '-' and '.'",
+            instead=(f"--model={model}", f"--model={meant}") if _NAME.fullmatch(meant) else None,
         )

@@ -18,7 +18,6 @@ infinities, which JSON lacks, are the strings 'nan', 'inf' and '-inf'; `rows` re
 """
 
 import json
-import os
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -100,12 +99,11 @@ class Record:
         """
         if gone := _missing_files(workdir):
             nearest = files.find_nearest_path(workdir, holding=NEEDED[0])
-            around = os.path.dirname(str(workdir)) or "."
             raise UserError(
                 f"{workdir} holds no record of a run (no {' and '.join(gone)})"
                 f"{files.name_nearest(workdir, holding=NEEDED[0])}",
                 instead=(str(workdir), nearest) if nearest else None,
-                try_line=["runs", around] if not nearest and os.path.isdir(around) else None,
+                try_line=None if nearest else ["runs", files.find_folder(workdir)],
             )
         return cls(workdir, writes)
 

@@ -70,8 +70,8 @@ def test_seeds_that_are_added_run_and_nothing_else_does(tmp_path: Path):
         (["--vary=model.features=((8,)*9),"], "features"),
         (["--vary=optimizer.learning_rate"], "expected KEY=VALUE,VALUE"),
         (["--executor=proceses"], "did you mean 'processes'"),
-        (["--pack=many"], "expected auto, serial, or a number of lanes"),
-        (["--metric=accuracy", "--mode=up"], "expected max or min"),
+        (["--pack=many"], "there are: auto, serial, a number of lanes"),
+        (["--metric=accuracy", "--mode=up"], "no mode 'up'; there are: max, min"),
         (["--metric=acuracy"], "not measured on 'test' (did you mean 'accuracy'?)"),
     ],
 )

@@ -36,12 +36,6 @@ class Told(NamedTuple):
     heavy: list[str]
     """The heavy libraries that were imported for it."""
 
-    @property
-    def cure(self) -> str:
-        """The command that is proposed, without the program; '' where there is none."""
-        tried = [line for line in self.errors[1:] if line.startswith("Try: ")]
-        return tried[-1].partition(" launch.py ")[2] if tried else ""
-
 
 def answer_lines(lines: Iterable[str], folder: Path, **environment: str) -> list[Told]:
     """Runs command lines in one process, given in `folder`, up to the first that imports JAX,
@@ -57,11 +51,3 @@ def answer_lines(lines: Iterable[str], folder: Path, **environment: str) -> list
     )
     assert "Traceback" not in done.stderr, done.stderr
     return [Told(*json.loads(line)) for line in done.stdout.splitlines()]
-
-
-def assert_imports_nothing_heavy(lines: Iterable[str], folder: Path) -> None:
-    """Runs command lines as `answer_lines` does; fails at one that imports a heavy library."""
-    lines = [*lines]
-    told = answer_lines(lines, folder)
-    assert not told[-1].heavy, lines[len(told) - 1]
-    assert len(told) == len(lines)

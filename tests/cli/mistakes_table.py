@@ -1,9 +1,10 @@
-"""Prints what each mistake of the tests is answered by, each in a process of its own:
+"""Makes each mistake of the tests in a process of its own, and keeps how it is answered:
 
 python -m tests.cli.mistakes_table
 
-A row is the processor seconds of the whole command, whether a command to try is proposed, the
-mistake and the answer. A mistake is told if the exit code is 2 and one line names the cause.
+It prints the answer to each, and writes the shares to docs/results/mistakes.json. A mistake is told
+if the exit code is 2, one line names the cause, and there is no traceback. What counts as its cure
+is in `mistakes.py`.
 """
 
 import os
@@ -13,85 +14,83 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.cli import new_mistakes, test_looks, test_mistakes
+from lepton_jax.io import files
 from tests.cli.home import ROOT, make_home
+from tests.cli.mistakes import NEW, OLD, SLOW, Mistake, is_cured, said_lines
 
-Row = tuple[str, str, str]
+RESULTS = ROOT / "docs/results/mistakes.json"
 
 
 class Answer(NamedTuple):
     """What one mistake was answered by."""
 
-    line: str
+    mistake: Mistake
     error: str
     told: bool
-    tries: bool
+    cured: bool
+    in_words: bool
+    """Whether the cure is words of the error, and no command."""
     seconds: float
     """Of the processor, with the start of Python."""
 
 
-def answer(row: Row, folder: Path) -> Answer:
-    """Gives a mistaken command line in `folder`."""
-    line, cause, _ = row
+def answer(mistake: Mistake, home: Path) -> Answer:
+    """Makes a mistake, in the checkout or in the folder `home`."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
-        [sys.executable, str(ROOT / "launch.py"), *shlex.split(line)],
+        [sys.executable, str(ROOT / "launch.py"), *shlex.split(mistake.line)],
         capture_output=True,
         text=True,
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "LEPTON_JAX_REGISTRY": str(folder)},
+        cwd=home if mistake.at_home else ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "LEPTON_JAX_REGISTRY": str(home)},
     )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    said = done.stderr.splitlines()
-    errors = [line for line in said if line.startswith("error: ")]
-    error = errors[0] if errors else ""
-    told = done.returncode == 2 and len(errors) == 1 and cause in error
-    tries = any(line.startswith("Try: ") for line in said)
-    seconds = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
-    return Answer(line, error, told and "Traceback" not in done.stderr, tries, seconds)
+    error, proposed = said_lines(done.stderr.splitlines())
+    told = done.returncode == 2 and mistake.cause in error and "Traceback" not in done.stderr
+    return Answer(
+        mistake,
+        error,
+        bool(error) and told,
+        is_cured(mistake, error, proposed),
+        mistake.cure.startswith(";") or mistake.cure.startswith("("),
+        after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime,
+    )
 
 
-def override_rows(start: str, rows: list[Row]) -> list[Row]:
-    """Returns rows of overrides as rows of command lines that begin with `start`."""
-    return [(f"{start} --config.{key}", cause, cure) for key, cause, cure in rows]
+def summarize(answers: Sequence[Answer]) -> dict[str, float]:
+    """Counts what the answers to a list of mistakes hold, with their median seconds."""
+    cured = [a for a in answers if a.told and a.cured]
+    seconds = [a.seconds for a in answers]
+    return {
+        "mistakes": len(answers),
+        "told": sum(a.told for a in answers),
+        "cured": len(cured),
+        "cured_by_a_command": sum(not a.in_words for a in cured),
+        "share_cured": round(len(cured) / len(answers), 4),
+        "median_seconds": round(statistics.median(seconds), 2),
+        "largest_seconds": round(max(seconds), 2),
+        "above_one_second": sum(s > 1 for s in seconds),
+    }
 
 
 def main() -> None:
-    """Prints the rows of each list, and below them how many are told, proposed, and how fast."""
+    """Prints the rows of each list and its summary, and writes the summaries."""
+    summaries = {}
     with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder)
-        make_home(home)
-        tiny = f"train {test_mistakes.C}:tiny --workdir=w"
-        mine, slow = new_mistakes.MINE, new_mistakes.SLOW_CONFIG_LINES
-        lists = {
-            "old": [
-                *((row, ROOT) for row in test_mistakes.LINES),
-                *((row, ROOT) for row in override_rows(tiny, test_mistakes.CONFIG_LINES)),
-                *((row, home) for row in test_looks.LINES),
-            ],
-            "new": [
-                *((row, home) for row in override_rows(mine, new_mistakes.CONFIG_LINES)),
-                *((row, home) for row in new_mistakes.LINES),
-                *((row, home) for row in override_rows(mine, slow)),
-            ],
-        }
-        for name, rows in lists.items():
-            answers = [answer(row, where) for row, where in rows]
+        make_home(Path(folder))
+        for name, mistakes in {"old": OLD, "new": [*NEW, *SLOW]}.items():
+            answers = [answer(mistake, Path(folder)) for mistake in mistakes]
             for a in answers:
-                mark = "Try" if a.tries else "   "
-                told = "" if a.told else "NOT TOLD: "
-                print(f"{a.seconds:5.2f} {mark} {told}{a.line}\n          {a.error}")
-            seconds = [a.seconds for a in answers]
-            print(
-                f"{name}: {len(answers)} mistakes, {sum(a.told for a in answers)} told, "
-                f"{sum(a.tries for a in answers)} with a command to try; processor seconds: median "
-                f"{statistics.median(seconds):.2f}, largest {max(seconds):.2f}, "
-                f"{sum(s > 1 for s in seconds)} above 1\n",
-                flush=True,
-            )
+                mark = "" if a.told and a.cured else "NOT CURED: " if a.told else "NOT TOLD: "
+                print(f"{a.seconds:5.2f} {mark}{a.mistake.line}")
+                print(f"      {a.error}\n      cure: {a.mistake.cure}")
+            summaries[name] = summarize(answers)
+            print(f"{name}: {summaries[name]}\n", flush=True)
+    files.write_json(str(RESULTS), summaries)
 
 
 if __name__ == "__main__":

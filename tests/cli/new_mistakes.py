@@ -1,7 +1,7 @@
 """A hundred mistakes of people who know JAX, Keras, Lightning or Hydra, and type quickly.
 
-They are made in the folder of `home.py`. Each row is a line, what is said of it, and, where there
-is one, the line that is proposed.
+They are made in the folder of `home.py`. Each row is a line, what is said of it, and its cure; see
+`mistakes.py`.
 """
 
 MINE = "train --config=mine.py --workdir=w"
@@ -19,46 +19,74 @@ CONFIG_LINES: list[tuple[str, str, str]] = [
     ("model.normalize=True1", "got 'True1' (did you mean true?)", "model.normalize=true"),
     ("model.normalize=on", "expected bool, got 'on'", "model.normalize=true"),
     ("model.normalize=0", "expected bool, got 0 (did you mean false?)", "model.normalize=false"),
-    ("model.normalize=None", "expected bool, got None", ""),
+    ("model.normalize=None", "expected bool, got None", "model.normalize=false"),
     # durations
     ("train_for=10epoch", "got '10epoch' (did you mean '10 epochs'?)", "train_for='10 epochs'"),
     ("train_for=10ep", "expected a duration such as '500 steps'", "train_for='10 epochs'"),
     ("train_for='10 eopchs'", "(did you mean '10 epochs'?)", "train_for='10 epochs'"),
     ("train_for='1k steps'", "(did you mean '1000 steps'?)", "train_for='1000 steps'"),
     ("train_for=500", "got '500' (did you mean '500 steps'?)", "train_for='500 steps'"),
-    ("train_for='ten epochs'", "got 'ten epochs'", ""),
-    ("train_for='1.5 steps'", "expected a whole number of steps, got '1.5 steps'", ""),
-    ("train_for='2 hours'", "expected a duration such as '500 steps', '10 epochs'", ""),
-    ("train_for='0 epochs'", "expected more than nothing, got '0 epochs'", ""),
+    ("train_for='ten epochs'", "got 'ten epochs'", "train_for='3 steps'"),
+    (
+        "train_for='1.5 steps'",
+        "expected a whole number of steps, got '1.5 steps'",
+        "train_for='2 steps'",
+    ),
+    (
+        "train_for='2 hours'",
+        "expected a duration such as '500 steps', '10 epochs'",
+        "train_for='3 steps'",
+    ),
+    ("train_for='0 epochs'", "expected more than nothing, got '0 epochs'", "train_for='3 steps'"),
     ("evaluate_every=epoch", "(did you mean '1 epochs'?)", "evaluate_every='1 epochs'"),
     ("evaluate_every=0.5", "got 0.5 (did you mean '0.5 epochs'?)", "evaluate_every='0.5 epochs'"),
     ("log_every=10", "got 10 (did you mean '10 steps'?)", "log_every='10 steps'"),
     ("checkpoint_every=99its", "(did you mean '99 steps'?)", "checkpoint_every='99 steps'"),
     # numbers
-    ("seed=-1", "expected int in [0, 2^32), got -1", ""),
+    ("seed=-1", "expected int in [0, 2^32), got -1", "seed=1"),
     ("seed=42.0", "got 42.0 (did you mean 42?)", "seed=42"),
-    ("seed=", "expected int, got ''", ""),
-    ("batch_size=32,64", "expected int, got (32, 64)", ""),
+    ("seed=", "expected int, got ''", "seed=0"),
+    ("batch_size=32,64", "expected int, got (32, 64)", "batch_size=8"),
     ("batch_size='\"64\"'", "got '64' (did you mean 64?)", "batch_size=64"),
     ("optimizer.learning_rate=0,001", "got '0,001'", "optimizer.learning_rate=0.001"),
-    ("optimizer.learning_rate=-0.1", "expected float >= 0, got -0.1", ""),
-    ("optimizer.learning_rate=nan", "expected float, got 'nan'", ""),
-    ("optimizer.b1=1.0", "expected float in [0, 1), got 1.0", ""),
+    (
+        "optimizer.learning_rate=-0.1",
+        "expected float >= 0, got -0.1",
+        "optimizer.learning_rate=0.1",
+    ),
+    ("optimizer.learning_rate=nan", "expected float, got 'nan'", "optimizer.learning_rate=0.001"),
+    ("optimizer.b1=1.0", "expected float in [0, 1), got 1.0", "optimizer.b1=0.9"),
     ("model.dropout=50%", "got '50%' (did you mean 0.5?)", "model.dropout=0.5"),
     ("data.valid_fraction=10", "got 10.0 (did you mean 0.1?)", "data.valid_fraction=0.1"),
     ("model.features=32", "got 32 (did you mean (32,)?)", "model.features='(32,)'"),
-    ("model.features=32,big", "expected a tuple of int > 0, got '32,big'", ""),
-    ("profile=10", "expected a tuple (int >= 0, int > 0) or None, got 10", ""),
-    ("early_stopping.patience='3 epochs'", "expected int, got '3 epochs'", ""),
+    (
+        "model.features=32,big",
+        "expected a tuple of int > 0, got '32,big'",
+        "model.features='(32, 64)'",
+    ),
+    ("profile=10", "expected a tuple (int >= 0, int > 0) or None, got 10", "profile='(10, 10)'"),
+    (
+        "early_stopping.patience='3 epochs'",
+        "expected int, got '3 epochs'",
+        "early_stopping.patience=3",
+    ),
     # names
-    ("optimizer.betas=0", "no such key; there are: b1, b2, eps", ""),
+    (
+        "optimizer.betas=0",
+        "no such key; there are: b1, b2, eps",
+        "; there are: b1, b2, eps, eps_root",
+    ),
     ("optimizer.name=optax.adam", "(did you mean 'adam'?)", "optimizer.name=adam"),
     ("optimizer.name=torch:Adam", "there is no module 'torch'", "optimizer.name=adam"),
     ("model.name=ViT_B16", "no model is called 'ViT_B16' (did you mean 'vit'?)", "model.name=vit"),
     ("model.name=resnet18", "(did you mean 'resnet'?)", "model.name=resnet"),
-    ("model.name=my_pkg.nets:Net", "there is no module 'my_pkg' on the Python path", ""),
+    (
+        "model.name=my_pkg.nets:Net",
+        "there is no module 'my_pkg' on the Python path",
+        "; add the folder that holds it: PYTHONPATH=FOLDER",
+    ),
     ("model.name=pkg/nets.py:Net", "expected a module as Python", "model.name=pkg.nets:Net"),
-    ("model.name=mine:Net", "module 'mine' has no 'Net'", ""),
+    ("model.name=mine:Net", "module 'mine' has no 'Net'", "; it has: ConfigDict, get_config"),
     ("data.source.name=imagefolder", "(did you mean 'folder'?)", "data.source.name=folder"),
     ("metrics.top5.name=top5", "(did you mean 'top_k'?)", "metrics.top5.name=top_k"),
     ("evals.shifted.splitt=test", "(did you mean 'split'?)", "evals.shifted.split=test"),
@@ -77,12 +105,24 @@ CONFIG_LINES: list[tuple[str, str, str]] = [
     ("data.augment='pad_crop(4'", "(did you mean 'pad_crop(4)'?)", "data.augment='pad_crop(4)'"),
     ("data.augment='RandomCrop(4)'", "'RandomCrop' (did you", "data.augment='pad_crop(4)'"),
     ("data.augment='pad_crop(4),flip'", "(did you", "data.augment='pad_crop(4)|flip'"),
-    ("data.decode=resize", "resize: height: missing; expected int", ""),
+    ("data.decode=resize", "resize: height: missing; expected int", "; write resize(height=VALUE)"),
     # keys that need another, and files that are not there
-    ("data.source.name=csv", "data.source.path: missing; expected path", ""),
-    ("optimizer.groups.bias.pattern='(bias'", "expected a regular expression, got '(bias'", ""),
+    (
+        "data.source.name=csv",
+        "data.source.path: missing; expected path",
+        "; give --config.data.source.path=VALUE",
+    ),
+    (
+        "optimizer.groups.bias.pattern='(bias'",
+        "expected a regular expression, got '(bias'",
+        "optimizer.groups.bias.pattern='\\(bias'",
+    ),
     ("init_from=runs/digit", "there is no such file or folder", "init_from=runs/digits"),
-    ("init_from=weights.pt", "init_from = 'weights.pt': there is no such file or folder", ""),
+    (
+        "init_from=weights.pt",
+        "init_from = 'weights.pt': there is no such file or folder",
+        "; this folder holds: bundles, config.yaml, cut.json, cut.jsonl",
+    ),
 ]
 """Overrides of a config."""
 
@@ -94,17 +134,49 @@ ABLATE = "ablate --workdir=w --config=mine.py"
 
 LINES: list[tuple[str, str, str]] = [
     (f"{CSV} --config.data.source.path=row.csv", "", f"{CSV} --config.data.source.path=rows.csv"),
-    (f"{CSV} --config.data.source.path=", "expected a path, got '' (is a variable unset?)", ""),
+    (
+        f"{CSV} --config.data.source.path=",
+        "expected a path, got '' (is a variable unset?)",
+        "; give one",
+    ),
     (f"{SGD} --config.optimizer.lr=1", "", f"{SGD} --config.optimizer.learning_rate=1"),
-    (f"{OVERLAP} --config.train_for='3 epochs'", "'5 epochs' is longer than the run", ""),
+    (
+        f"{OVERLAP} --config.train_for='3 epochs'",
+        "'5 epochs' is longer than the run",
+        "; expected at most '3 epochs'",
+    ),
     # config files
-    ("train --config=syntax.py --workdir=w", "syntax.py:15: syntax error: unmatched ')'", ""),
-    ("train --config=packages.py --workdir=w", "packages.py:1: ModuleNotFoundError: No module", ""),
-    ("train --config=raises.py --workdir=w", "raises.py:15: ZeroDivisionError", ""),
-    ("train --config=renamed.py --workdir=w", "no function get_config() (did you mean", ""),
-    ("train --config=plain.py --workdir=w", "returned dict, expected an ml_collections.Conf", ""),
-    ("train --config=nothing.py --workdir=w", "its last line is `return config`", ""),
-    ("train --config=misspelt.py --workdir=w", "batchsize: no such key (did you mean", ""),
+    (
+        "train --config=syntax.py --workdir=w",
+        "syntax.py:15: syntax error: unmatched ')'",
+        "; mend that line",
+    ),
+    (
+        "train --config=packages.py --workdir=w",
+        "packages.py:1: ModuleNotFoundError: No module",
+        "; install the package that holds it, or add its folder to PYTHONPATH",
+    ),
+    ("train --config=raises.py --workdir=w", "raises.py:15: ZeroDivisionError", "; mend that line"),
+    (
+        "train --config=renamed.py --workdir=w",
+        "no function get_config() (did you mean",
+        "; a config file defines get_config(arg='')",
+    ),
+    (
+        "train --config=plain.py --workdir=w",
+        "returned dict, expected an ml_collections.Conf",
+        "; end it with `return config`, of config = ConfigDict(...)",
+    ),
+    (
+        "train --config=nothing.py --workdir=w",
+        "returned NoneType, expected an ml_collections",
+        "; end it with `return config`, of config = ConfigDict(...)",
+    ),
+    (
+        "train --config=misspelt.py --workdir=w",
+        "batchsize: no such key (did you mean",
+        "(did you mean 'batch_size'?)",
+    ),
     ("train --config=mine.py:tiny --workdir=w", "takes no argument, got ':tiny'", MINE),
     ("train --config=mine --workdir=w", "(did you mean 'mine.py'?)", MINE),
     (
@@ -112,15 +184,39 @@ LINES: list[tuple[str, str, str]] = [
         "has no form ':tini' (did you mean 'tiny'?); it has: :tiny",
         "train --config=digits_cnn:tiny --workdir=w",
     ),
-    ("train --config=config.yaml --workdir=w", "a .py file, or a record's config.json, got", ""),
-    ("train --config=cut.json --workdir=w", "cut.json is not JSON: Expecting property name", ""),
-    ("train --config=list.json --workdir=w", "expected a config, an object of sections, got", ""),
-    ("train --config=images --workdir=w", "--config=images: it is a folder", ""),
-    ("train --config= --workdir=w", "got '' (is a variable unset?)", ""),
+    (
+        "train --config=config.yaml --workdir=w",
+        "a .py file, or a record's config.json, got",
+        "list recipes",
+    ),
+    (
+        "train --config=cut.json --workdir=w",
+        "cut.json is not JSON: Expecting property name",
+        "; give a record's config.json, or FILE.py",
+    ),
+    (
+        "train --config=list.json --workdir=w",
+        "list.json: got [1, 2]",
+        "; expected a record's config.json, or FILE.py",
+    ),
+    (
+        "train --config=images --workdir=w",
+        "--config=images: it is a folder",
+        "; expected a name or a file, FILE.py",
+    ),
+    ("train --config= --workdir=w", "got '' (is a variable unset?)", "list recipes"),
     # flags
     (f"{MINE} --longer=yes", "expected --longer alone, or", f"{MINE} --longer=true"),
-    (f"{MINE} --processes=1.5", "--processes=1.5: expected a whole number", "train --help"),
-    ("train --config=mine.py --fresh --longer", "--longer goes on with a run that is there", ""),
+    (
+        f"{MINE} --processes=1.5",
+        "--processes=1.5: expected a whole number",
+        "; such as --processes=4",
+    ),
+    (
+        "train --config=mine.py --fresh --longer",
+        "--longer goes on with a run that is there",
+        "; give its --workdir, and no --fresh",
+    ),
     (
         "train --config=mine.py --workdir=runs/other",
         "runs/other holds a run of another config; --fresh trains in a new folder beside it",
@@ -155,20 +251,36 @@ LINES: list[tuple[str, str, str]] = [
         "(did you mean 'runs/digits'?)",
         "evaluate --workdir=runs/digits",
     ),
-    ("predict --bundle=bundles/digits nothere.png", "cannot read nothere.png: No such file", ""),
+    (
+        "predict --bundle=bundles/digits nothere.png",
+        "cannot read nothere.png: No such file",
+        "; this folder holds: bundles, config.yaml, cut.json, cut.jsonl",
+    ),
     (
         "predict --bundle=bundles/digits sevn.npy",
         "sevn.npy: No such file (did you mean 'seven.npy'?)",
         "predict --bundle=bundles/digits seven.npy",
     ),
-    ("predict --bundle=bundles/digits images", "images: it is a folder; expected a file", ""),
-    ("predict --bundle=file a.png", "--bundle=file is a file", ""),
+    (
+        "predict --bundle=bundles/digits images",
+        "images: it is a folder; expected a file",
+        "; expected a file",
+    ),
+    (
+        "predict --bundle=file a.png",
+        "--bundle=file is a file",
+        "; expected the folder of a bundle, or an archive",
+    ),
     (
         "export --workdir=runs/digits --out=b --format=hf",
-        "expected bundle, hugging_face",
+        "no format 'hf' (did you mean",
         "export --workdir=runs/digits --out=b --format=hugging_face",
     ),
-    ("register --bundle=bundles/digits --model=my/digits", "a model's name is made of", ""),
+    (
+        "register --bundle=bundles/digits --model=my/digits",
+        "a model's name is made of",
+        "register --bundle=bundles/digits --model=my-digits",
+    ),
     ("promote --model=digits --to=prod", "(did you", "promote --model=digits --to=production"),
     ("registry gate --model=digit", "(did you mean 'digits'?)", "registry gate --model=digits"),
     ("predict --model=digit@prod a.png", "no model is", "predict --model=digits@prod a.png"),
@@ -179,23 +291,63 @@ LINES: list[tuple[str, str, str]] = [
         "expected METRIC, one of >= <= > <, and a number",
         "registry gate --model=digits --require='test/loss<=0.9'",
     ),
-    ("registry gate --model=digits --require=accuracy", "gate 'accuracy': expected METRIC", ""),
-    ("generate --bundle=bundles/digits --temperature=-1", "expected float >= 0, got -1.0", ""),
+    (
+        "registry gate --model=digits --require=accuracy",
+        "gate 'accuracy': expected METRIC",
+        "; such as 'test/accuracy>=0.98', or 'signed'",
+    ),
+    (
+        "generate --bundle=bundles/digits --temperature=-1",
+        "expected float >= 0, got -1.0",
+        "generate --bundle=bundles/digits --temperature=1.0",
+    ),
     # plans, experiments, lists
     ("plan --config=mine.py --topology=v5e", "", "plan --config=mine.py --topology=v5e:2x2"),
-    ("plan --config=mine.py --topology=v5e:4x4x4", "v5e takes 2 numbers", ""),
+    (
+        "plan --config=mine.py --topology=v5e:4x4x4",
+        "v5e takes 2 numbers",
+        "plan --config=mine.py --topology=v5e:4x4",
+    ),
     (f"{ABLATE} --vary lr=1,2", "", f"{ABLATE} --vary=optimizer.learning_rate=1,2"),
     (f"{ABLATE} --vary optimizer.name=sgdd,adamw", "", f"{ABLATE} --vary=optimizer.name=sgd,adamw"),
-    (f"{ABLATE} --vary optimizer.eps", "'optimizer.eps': expected KEY=VALUE,VALUE", ""),
-    (f"{ABLATE} --mode=higher", "expected max or min (did you", f"{ABLATE} --mode=max"),
+    (
+        f"{ABLATE} --vary optimizer.eps",
+        "'optimizer.eps': expected KEY=VALUE,VALUE",
+        "; such as optimizer.learning_rate=1e-3,3e-3",
+    ),
+    (f"{ABLATE} --mode=higher", "no mode 'higher' (did you", f"{ABLATE} --mode=max"),
     (f"{ABLATE} --executor=slrum", "no executor 'slrum' (did", f"{ABLATE} --executor=slurm"),
-    (f"{ABLATE} --pack=9.5", "expected auto, serial, or a number of lanes", ""),
-    (f"{ABLATE} --seeds=1,2,3", "--seeds=1,2,3: expected a whole number", "ablate --help"),
-    ("ablate --workdir=w --experiment=unknown_key.py", "variant 'a': model.widht: no such", ""),
-    ("ablate --workdir=w --experiment=unknown_value.py", "no optimizer is called 'adamx'", ""),
-    ("ablate --workdir=w --experiment=unknown_baseline.py", "no variant is called 'smal'", ""),
-    ("ablate --workdir=w --experiment=no_variants.py", "no variants and no searches", ""),
-    ("ablate --workdir=w --experiment=twice.py", "two variants are called 'a'", ""),
+    (
+        f"{ABLATE} --pack=9.5",
+        "no way to pack '9.5'",
+        "; there are: auto, serial, a number of lanes",
+    ),
+    (f"{ABLATE} --seeds=1,2,3", "--seeds=1,2,3: expected a whole number", "; such as --seeds=4"),
+    (
+        "ablate --workdir=w --experiment=unknown_key.py",
+        "variant 'a': model.widht: no such",
+        "; there are: features, hidden, padding, normalize, dropout",
+    ),
+    (
+        "ablate --workdir=w --experiment=unknown_value.py",
+        "no optimizer is called 'adamx'",
+        "(did you mean 'adamax'?)",
+    ),
+    (
+        "ablate --workdir=w --experiment=unknown_baseline.py",
+        "no variant is called 'smal'",
+        "; there are: small, large",
+    ),
+    (
+        "ablate --workdir=w --experiment=no_variants.py",
+        "no variants and no searches",
+        "; give variants=[...]",
+    ),
+    (
+        "ablate --workdir=w --experiment=twice.py",
+        "two variants are called 'a'",
+        "; give each its own name",
+    ),
     ("reproduce --experiment=mnsit1d", "(did you mean", "reproduce --experiment=mnist1d"),
     ("runs --format=md", "got 'md' (did you mean 'markdown'?)", "runs --format=markdown"),
     (
@@ -205,7 +357,7 @@ LINES: list[tuple[str, str, str]] = [
     ),
     ("runs --columns=seed,modle.name", "no run has 'modle.name'", "runs --columns=seed,model.name"),
     ("describe config.optimizer.lr", "", "describe config.optimizer.learning_rate"),
-    ("completion tcsh", "expected one of bash, zsh, fish, got tcsh", ""),
+    ("completion tcsh", "no shell 'tcsh'", "; there are: bash, zsh, fish"),
     (
         "lr_find --config=mine.py --out=a.pdf",
         "ends in .png",
@@ -216,14 +368,50 @@ LINES: list[tuple[str, str, str]] = [
 
 SLOW_CONFIG_LINES: list[tuple[str, str, str]] = [
     ("best.metric=valid/acc", "is not measured while training", "best.metric=valid/accuracy"),
-    ("strategy.name=mesh --config.strategy.fsdp=3", "does not divide the", ""),
-    ("data.source.name=csv --config.data.source.path=ragged.csv", "ragged.csv", ""),
-    ("data.source.name=csv --config.data.source.path=rows.csv", "needs a field 'image'", ""),
-    ("data.source.name=csv --config.data.source.path=empty.csv", "empty.csv", ""),
-    ("data.source.name=jsonl --config.data.source.path=cut.jsonl", "cut.jsonl, line 2", ""),
-    ("data.source.name=npz --config.data.source.path=not.npz", "not a readable .npz file", ""),
-    ("data.source.name=npz --config.data.source.path=images", "not a readable .npz file", ""),
-    ("data.source.name=folder --config.data.source.path=rows.csv", "rows.csv: not a folder", ""),
-    ("data.source.name=folder --config.data.source.path=images", "images", ""),
+    (
+        "strategy.name=mesh --config.strategy.fsdp=3",
+        "does not divide the",
+        "strategy.name=mesh --config.strategy.fsdp=1",
+    ),
+    (
+        "data.source.name=csv --config.data.source.path=ragged.csv",
+        "ragged.csv",
+        "; give line 3 as many",
+    ),
+    (
+        "data.source.name=csv --config.data.source.path=rows.csv",
+        "needs a field 'image'",
+        "; give data that has it, or another task.name",
+    ),
+    (
+        "data.source.name=csv --config.data.source.path=empty.csv",
+        "empty.csv",
+        "; give a file with examples",
+    ),
+    (
+        "data.source.name=jsonl --config.data.source.path=cut.jsonl",
+        "cut.jsonl, line 2",
+        "; mend or drop that line",
+    ),
+    (
+        "data.source.name=npz --config.data.source.path=not.npz",
+        "not a readable .npz file",
+        "; write one by numpy.savez",
+    ),
+    (
+        "data.source.name=npz --config.data.source.path=images",
+        "not a readable .npz file",
+        "; write one by numpy.savez",
+    ),
+    (
+        "data.source.name=folder --config.data.source.path=rows.csv",
+        "rows.csv: not a folder",
+        "; expected SPLIT/CLASS/*.png or CLASS/*.png",
+    ),
+    (
+        "data.source.name=folder --config.data.source.path=images",
+        "images",
+        "; expected SPLIT/CLASS/*.png or CLASS/*.png",
+    ),
 ]
 """Overrides that are wrong for the data or the devices, which JAX is imported to see."""

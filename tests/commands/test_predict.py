@@ -104,6 +104,14 @@ def test_numbers_of_no_known_kind_are_shown_as_they_are():
     assert said.endswith("predict --bundle=here FILE.npy")
 
 
+def test_the_line_after_answers_to_own_inputs_can_be_pasted():
+    answer = Prediction("x.npy", None, None, None, {"degrees": [12.5]})
+    said = Predictions("sha256:0", "here", (answer,), "--bundle=here", "FILE.npy", own=True).drawn()
+    last = said.splitlines()[-1]
+    assert last.startswith("next: ")
+    assert last.endswith("predict --bundle=here --examples=8")
+
+
 def test_drawing_shades_what_is_bright():
     image = np.zeros((2, 3, 1), np.uint8)
     image[0, 0], image[1, 2] = 255, 128

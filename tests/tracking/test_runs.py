@@ -367,9 +367,9 @@ def test_two_runs_are_set_side_by_side(folder, terminal):
         (["rm"], "runs rm: expected a workdir, got nothing"),
         (
             ["dfif", "a", "sweep/b"],
-            "expected one folder, got dfif, a, sweep/b (did you mean 'diff'",
+            "runs: no action 'dfif' (did you mean 'diff'?); there are: diff",
         ),
-        (["a", "sweep"], "or one of diff, tag, untag, rm"),
+        (["a", "sweep"], "expected one folder, got a and sweep (did you mean 'diff'?)"),
     ],
 )
 def test_an_action_says_what_it_takes(folder, words, said, monkeypatch):

@@ -14,8 +14,7 @@ from lepton_jax.config.recipes import find_recipe
 from lepton_jax.config.schema import Seed, coerce_value
 from lepton_jax.config.user_file import call_user_function
 from lepton_jax.console import say
-from lepton_jax.errors import UserError, did_you_mean, quote
-from lepton_jax.nearest import find_nearest
+from lepton_jax.errors import UserError, choice_error, did_you_mean, quote
 from lepton_jax.tracking.best import usual_mode
 
 Seeds = tuple[Seed, ...]
@@ -89,11 +88,7 @@ def experiment_from_flags(
     if not mode:
         mode = best.mode if best.metric == f"valid/{metric}" else usual_mode(metric) or "max"
     if mode not in ("max", "min"):
-        near = find_nearest(mode, ("max", "min"))
-        raise UserError(
-            f"--mode={mode}: expected max or min{did_you_mean(mode, ('max', 'min'))}",
-            instead=("--mode", f"--mode={near}") if near else None,
-        )
+        raise choice_error("ablate: no mode", mode, ("max", "min"), "--mode")
     experiment = Experiment(
         question=_ask(metric, list(values), folds),
         config=resolved,
@@ -124,7 +119,10 @@ def _read_vary(given: Any) -> list[tuple[str, list[Any]]]:
         key, _, options = given.partition("=")
         if key and options:
             return [(key, _options(options))]
-    raise UserError(f"--vary {quote(given)}: expected KEY=VALUE,VALUE,...")
+    raise UserError(
+        f"--vary {quote(given)}: expected KEY=VALUE,VALUE,...; "
+        "such as optimizer.learning_rate=1e-3,3e-3"
+    )
 
 
 def _options(text: str) -> list[Any]:
@@ -142,7 +140,9 @@ def check_experiment(experiment: Experiment, where: str) -> None:
       UserError: for the first fault; the message begins with `where` the experiment comes from.
     """
     if not experiment.names:
-        raise UserError(f"{where}: the experiment has no variants and no searches")
+        raise UserError(
+            f"{where}: the experiment has no variants and no searches; give variants=[...]"
+        )
     usual = usual_mode(experiment.metric)
     if usual and usual != experiment.mode:
         say(
@@ -158,7 +158,7 @@ def check_experiment(experiment: Experiment, where: str) -> None:
     for v in experiment.variants:
         key = (v.name, tuple(sorted((k, str(x)) for k, x in v.tuning.items())))
         if key in seen:
-            raise UserError(f"{where}: two variants are called {v.name!r}")
+            raise UserError(f"{where}: two variants are called {v.name!r}; give each its own name")
         seen.add(key)
         if "seed" in v.changes:
             raise UserError(

@@ -1,7 +1,6 @@
 """How a user asks for trials to be run: checked before anything heavy is imported."""
 
 from lepton_jax.errors import UserError, choice_error
-from lepton_jax.nearest import find_nearest
 
 EXECUTORS = ("inprocess", "processes", "slurm")
 
@@ -30,8 +29,5 @@ def check_at_once(at_once: str) -> None:
       UserError: when it is none of them.
     """
     if at_once not in ("auto", "serial") and not (at_once.isdecimal() and int(at_once) > 0):
-        near = find_nearest(at_once, ("auto", "serial"))
-        raise UserError(
-            f"ablate: --pack={at_once}: expected auto, serial, or a number of lanes",
-            instead=("--pack", f"--pack={near}") if near else None,
-        )
+        choices = ("auto", "serial", "a number of lanes")
+        raise choice_error("ablate: no way to pack", at_once, choices, "--pack")

@@ -115,8 +115,11 @@ def _read_arrays(path: str) -> dict[str, np.ndarray]:
                 f"{path}: {key!r} holds Python objects, expected a .npz file of plain arrays; "
                 f"save it by its type, as {key}.astype(str), or leave it out"
             ) from None
-        said = describe_error(e)
-        raise UserError(f"{path}: not a readable .npz file of plain arrays: {said}") from None
+        # numpy takes what is no archive for a pickle, and says how to trust one.
+        said = "it is no archive" if "pickle" in str(e) else describe_error(e)
+        raise UserError(
+            f"{path}: not a readable .npz file of plain arrays: {said}; write one by numpy.savez"
+        ) from None
 
 
 def _split_key(path: str, key: str) -> tuple[str, str]:

@@ -88,7 +88,7 @@ def read_csv(
                 f"{file}, line {start}: {len(fields)} fields, and the first line names "
                 f"{len(names)}: {list_names(names)} (data.source.delimiter = {delimiter!r}"
                 + (f", data.source.quotes = {quotes}" if "\n" in "".join(fields) else "")
-                + ")"
+                + f"); give line {start} as many"
             )
         rows.append({n: f for n, f in zip(names, fields, strict=True) if n})
         numbers.append(start)
@@ -112,7 +112,7 @@ def read_jsonl(file: Path, content: bytes, account: Account) -> FileRows:
         try:
             row = json.loads(line, object_pairs_hook=object_of_pairs)
         except ValueError as e:
-            raise UserError(f"{file}, line {i}: not JSON: {e}") from None
+            raise UserError(f"{file}, line {i}: not JSON: {e}; mend or drop that line") from None
         except RecursionError:
             raise UserError(f"{file}, line {i}: too many brackets inside of each other") from None
         if not isinstance(row, dict):

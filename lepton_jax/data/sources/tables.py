@@ -162,7 +162,7 @@ def _read_tables(
             digest.update(f"{name} ".encode() + hashlib.sha256(content).digest())
             tables.append(read(file, content, account))
             if not tables[-1].rows:
-                raise UserError(f"{file}: has no rows")
+                raise UserError(f"{file}: has no rows; give a file with examples")
         parts[name] = _join(tables)
     parts = _without_others(parts, label, account)
     first = parts.get("train", next(iter(parts.values()))).tables[0]
