@@ -92,7 +92,9 @@ def write_archive(folder: Path, file: str) -> int:
     if faults := loader.find_faults(folder):
         raise WorkError(f"{folder} is not archived: it is damaged: {faults[0]}")
     names = [f["path"] for f in loader.read_object(folder, loader.MANIFEST)["files"]]
-    names += [n for n in (loader.MANIFEST, loader.SIGNED) if os.path.lexists(folder / n)]
+    names += [
+        n for n in (loader.MANIFEST, loader.SIGNED, loader.ATTESTED) if os.path.lexists(folder / n)
+    ]
     try:
         with replace_file(file) as target:
             for name in sorted(names):

@@ -16,7 +16,7 @@ ROOMS = [
     "version", "nearest", "errors", "console", "installation", "formats", "tables", "result",
     "trees", "io", "config", "perf", "nn", "boxes", "metrics", "answers", "models", "transforms",
     "data", "tasks", "placement", "cluster", "tracking", "reference", "evaluation",
-    "plots", "training", "debug", "replay", "plan", "serving", "archive", "signing",
+    "plots", "training", "debug", "serving", "replay", "plan", "archive", "signing",
     "isolation", "export", "registry", "prediction", "generation", "ablation", "notebook", "cli",
     "commands", "api", "__main__",
 ]  # fmt: skip

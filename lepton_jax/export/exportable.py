@@ -10,7 +10,11 @@ from lepton_jax.config.pipeline import Pipeline
 from lepton_jax.data.dataset import TokenizedTexts
 from lepton_jax.data.source import Columns
 from lepton_jax.data.spec import FieldSpec
+from lepton_jax.tracking.state_chain import StateFile
 from lepton_jax.training.saved import SavedRun
+
+CHAIN = ("step", "rows", "metrics", "state", "link")
+"""What of a line of states.jsonl a bundle states: it fixes all rows and states up to that step."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,8 @@ class Exportable:
     splits: Mapping[str, Columns]
     texts: TokenizedTexts | None
     """How texts became inputs; None where the data has no texts."""
+    chain: Mapping[str, Any] | None = None
+    """The line of states.jsonl of this step, but for its arrays; None where there is none."""
 
 
 def prepare_export(run: SavedRun) -> Exportable:
@@ -59,4 +65,12 @@ def prepare_export(run: SavedRun) -> Exportable:
         results=run.record.results(),
         splits=run.data.splits,
         texts=run.data.texts,
+        chain=find_chain(run.workdir, run.step),
     )
+
+
+def find_chain(workdir: str, step: int) -> dict[str, Any] | None:
+    """Returns what states.jsonl of a record says of a step, without the digests of arrays."""
+    links = StateFile(workdir).links()
+    link = next((link for link in links if link.step == step), None)
+    return None if link is None else {k: v for k, v in vars(link).items() if k in CHAIN}

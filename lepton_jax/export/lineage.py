@@ -17,6 +17,12 @@ from lepton_jax.export.exportable import Exportable
 PACKAGES = ("flax", "jax", "jaxlib", "lepton_jax", "ml_collections", "numpy", "optax")
 """Distributions whose versions a bundle states; what else is installed is nobody's business."""
 
+KEPT = (
+    *("python", "platform", "devices", "processor", "visible_cpus", "variables"),
+    *("package", "components", "seed"),
+)
+"""What is taken as it is from provenance.json: all that the numbers of a run depend on."""
+
 _SECRET_NAME = re.compile(
     r"(?:^|_)(?:API_?KEY|KEY|TOKEN|SECRET|PASS|PASSWD|PASSWORD|CREDENTIALS?)(?:$|_)", re.I
 )
@@ -35,16 +41,17 @@ def build_lineage(model: Exportable, date: str) -> dict[str, Any]:
     """Builds lineage.json: what a reader of the bundle may know of the run behind it.
 
     Only what is listed here is taken from the provenance: commit, package versions, platform,
-    devices, the command line; the uncommitted diff as a hash.
+    devices, the command line, digests of the code; the uncommitted diff as a hash.
     """
     provenance = model.provenance
-    kept = {k: provenance[k] for k in ("python", "platform", "devices") if k in provenance}
+    kept = {k: provenance[k] for k in KEPT if k in provenance}
     installed = provenance.get("packages") or {}
     return {
         "command": shlex.join(map(scrub_word, shlex.split(provenance.get("command") or ""))),
         **scrub_values(
             {
                 **kept,
+                "chain": model.chain,
                 "code": _code(provenance.get("code")),
                 "config": model.config,
                 "config_fingerprint": model.fingerprint,

@@ -30,7 +30,8 @@ from lepton_jax.io.timestamps import utc_timestamp
 from lepton_jax.isolation.clean_process import ABSENT, run_isolated
 from lepton_jax.isolation.tried import note_tried
 from lepton_jax.serving import loader
-from lepton_jax.signing.signer import REFUSED, Signer, find_signer
+from lepton_jax.signing.attestation import describe_replays
+from lepton_jax.signing.signer import REFUSED, Signer, find_attester, find_signer
 
 MEASURED = (1, 64)
 """The batch sizes at which both programs are measured."""
@@ -148,6 +149,8 @@ def verify_bundle(
     seconds: dict[str, Any] = {}
     signer = find_signer(folder)
     checks = _check_signer(signer, signed)
+    if all(c.ok is not False for c in checks):
+        checks += _check_attester(folder)
     if any(c.ok is False for c in checks):
         verdict = BundleVerdict(identity, bundle, tuple(checks), utc_timestamp())
         return _keep(replace(verdict, cure=signer.cure(bundle)))
@@ -172,6 +175,16 @@ def _check_signer(signer: Signer, demanded: bool) -> list[BundleCheck]:
     if signer.state in REFUSED or (demanded and not ok):
         ok = False
     return [BundleCheck("signed", ok, str(signer))]
+
+
+def _check_attester(folder: Path) -> list[BundleCheck]:
+    """Checks who states how the bundle was made, and whether the bundle says the same."""
+    attester, replays = find_attester(folder)
+    if attester.state == "unsigned":
+        return []
+    ok = True if attester.state == "trusted" else None
+    said = f"{attester}; {describe_replays(replays)}" if ok else str(attester)
+    return [BundleCheck("attested", False if attester.state in REFUSED else ok, said)]
 
 
 def _keep(verdict: BundleVerdict) -> BundleVerdict:

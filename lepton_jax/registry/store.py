@@ -100,7 +100,9 @@ class Registry:
         if signer.key in ("", version.signer) or (version.signer and signer.state != "trusted"):
             return
         with self._errors():
-            self._client.log_artifact(version.run, str(folder / loader.SIGNED), ARTIFACT)
+            for name in (loader.SIGNED, loader.ATTESTED):
+                if os.path.lexists(folder / name):
+                    self._client.log_artifact(version.run, str(folder / name), ARTIFACT)
             self._client.set_model_version_tag(
                 version.model, str(version.version), SIGNER_TAG, signer.key
             )

@@ -19,8 +19,10 @@ FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 VERDICT = "verdict.json"
 SIGNED = "model.sig"
-UNLISTED = frozenset({MANIFEST, VERDICT, SIGNED})
-"""Files of a bundle that its manifest does not list: itself, the verdict, who signed the bundle."""
+ATTESTED = "provenance.sig"
+UNLISTED = frozenset({MANIFEST, VERDICT, SIGNED, ATTESTED})
+"""Files of a bundle that its manifest does not list: itself, the verdict, who signed the bundle and
+what they say of its making."""
 
 WEIGHTS = "weights.safetensors"
 ONNX = "model.onnx"

@@ -19,6 +19,7 @@ import numpy as np
 
 from .errors import UNREADABLE, BundleError, InputError
 from .files import (
+    ATTESTED,
     FORMAT_VERSION,
     MANIFEST,
     MAX_DEPTH,
@@ -45,6 +46,7 @@ from .signature import describe_field, read_signature
 from .texts import TextEncoder
 
 __all__ = [
+    "ATTESTED",
     "FORMAT_VERSION", "MANIFEST", "MAX_DEPTH", "MAX_FILES", "MAX_JSON", "NOT_LISTED", "ONNX",
     "SIGNED", "UNLISTED", "VERDICT", "WEIGHTS", "Bundle", "BundleError", "InputError", "bundle_id",
     "find_default_program", "find_faults", "load_bundle", "manifest_bytes", "open_inside",

@@ -1,6 +1,7 @@
 """Finds out who signed a bundle, before anything else of the bundle is parsed."""
 
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -9,12 +10,21 @@ from lepton_jax.console import format_command
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.io.atomic import replace_file
 from lepton_jax.serving import loader
+from lepton_jax.signing.attestation import (
+    Replays,
+    find_false_statement,
+    read_replays,
+    state_making,
+)
 from lepton_jax.signing.envelope import Envelope, is_signed_by, read_envelope, sign_payload
 from lepton_jax.signing.keys import SHOWN, describe_key, read_private_key
 from lepton_jax.signing.statement import listed_digests, read_digests, state_digests
 from lepton_jax.signing.trust import TrustList, read_trust_list
 
 SignerState = Literal["trusted", "unknown", "unsigned", "revoked", "invalid"]
+
+UNREADABLE = (ValueError, LookupError, TypeError, RecursionError)
+"""What reading a statement of another form raises."""
 
 REFUSED: tuple[SignerState, ...] = ("revoked", "invalid")
 """States in which a bundle is never used."""
@@ -89,8 +99,11 @@ class SignedBundle:
         return f"Signed {self.id}\nwith key {self.key[:SHOWN]}{who}; next: {following}"
 
 
-def sign_folder(folder: Path, key_file: str) -> SignedBundle:
+def sign_folder(folder: Path, key_file: str, replays: Replays = ()) -> SignedBundle:
     """Signs the intact bundle in a folder, in the place of an earlier signature.
+
+    What is signed are its files (`model.sig`), and what it says of its making together with the
+    `replays` of its run that the signer made (`provenance.sig`).
 
     Raises:
       UserError: when the file holds no private key, or the folder cannot be written.
@@ -99,12 +112,20 @@ def sign_folder(folder: Path, key_file: str) -> SignedBundle:
     key = read_private_key(key_file)
     if faults := loader.find_faults(folder):
         raise WorkError(f"{folder} is not signed: it is damaged: {faults[0]}")
-    text = sign_payload(state_digests(folder), key)
     try:
-        with replace_file(folder / loader.SIGNED) as file:
-            file.write(text)
-    except OSError as e:
-        raise UserError(f"cannot write {folder / loader.SIGNED}: {e.strerror}") from None
+        statements = {
+            loader.SIGNED: state_digests(folder),
+            loader.ATTESTED: state_making(folder, replays),
+        }
+    except (loader.BundleError, LookupError, TypeError, AttributeError) as e:
+        said = f"it says nothing of its making that can be read ({e!s:.120})"
+        raise WorkError(f"{folder} is not signed: {said}") from None
+    for name, statement in statements.items():
+        try:
+            with replace_file(folder / name) as file:
+                file.write(sign_payload(statement, key))
+        except OSError as e:
+            raise UserError(f"cannot write {folder / name}: {e.strerror}") from None
     id_ = describe_key(key.public_key()).id
     known = read_trust_list().find(id_)
     return SignedBundle(loader.bundle_id(folder), str(folder), id_, known.name if known else "")
@@ -119,14 +140,33 @@ def find_signer(folder: Path) -> Signer:
     Raises:
       UserError, WorkError: when the list of trusted keys cannot be read.
     """
-    if not os.path.lexists(folder / loader.SIGNED):
-        return Signer("unsigned")
+    return _find(folder, loader.SIGNED, _find_difference)[0]
+
+
+def find_attester(folder: Path) -> tuple[Signer, Replays]:
+    """Finds out who states how the bundle in a folder was made, and what they replayed.
+
+    The statement must say what the bundle says of itself. Replays are those of a trusted key alone.
+
+    Raises:
+      UserError, WorkError: when the list of trusted keys cannot be read.
+    """
+    signer, payload = _find(folder, loader.ATTESTED, find_false_statement)
+    return signer, read_replays(payload) if signer.state == "trusted" else ()
+
+
+def _find(
+    folder: Path, name: str, find_difference: Callable[[Path, bytes], str]
+) -> tuple[Signer, bytes]:
+    """Finds out who signed the statement in a file of a bundle; returns the statement too."""
+    if not os.path.lexists(folder / name):
+        return Signer("unsigned"), b""
     try:
-        envelope = read_envelope(loader.read_object(folder, loader.SIGNED))
+        envelope = read_envelope(loader.read_object(folder, name))
     except (loader.BundleError, ValueError) as e:
-        said = str(e).removeprefix(f"{folder}/").removeprefix(f"{loader.SIGNED}: ")
-        return Signer("invalid", detail=f"{loader.SIGNED} cannot be read: {said}")
-    return _judge(folder, envelope, read_trust_list())
+        said = str(e).removeprefix(f"{folder}/").removeprefix(f"{name}: ")
+        return Signer("invalid", detail=f"{name} cannot be read: {said}"), b""
+    return _judge(folder, envelope, read_trust_list(), find_difference), envelope.payload
 
 
 def describe_signer(key: str) -> Signer:
@@ -139,7 +179,12 @@ def describe_signer(key: str) -> Signer:
     return Signer("revoked" if known.revoked else "trusted", key, known.name)
 
 
-def _judge(folder: Path, envelope: Envelope, trusted: TrustList) -> Signer:
+def _judge(
+    folder: Path,
+    envelope: Envelope,
+    trusted: TrustList,
+    find_difference: Callable[[Path, bytes], str],
+) -> Signer:
     tried = [key for key in trusted.keys if envelope.key in ("", key.id)]
     made = next((key for key in tried if is_signed_by(envelope, key.public_key)), None)
     if made is None and envelope.key and tried:
@@ -151,16 +196,17 @@ def _judge(folder: Path, envelope: Envelope, trusted: TrustList) -> Signer:
         why = f" ({made.reason})" if made.reason else ""
         return Signer("revoked", made.id, made.name, f"the key was revoked {made.revoked}{why}")
     try:
-        difference = _find_difference(folder, read_digests(envelope.payload))
-    except (loader.BundleError, ValueError, LookupError, TypeError, RecursionError) as e:
+        difference = find_difference(folder, envelope.payload)
+    except (loader.BundleError, AttributeError, *UNREADABLE) as e:
         difference = f"what is signed cannot be read ({type(e).__name__}: {e!s:.120})"
     if difference:
         return Signer("invalid", made.id, made.name, difference)
     return Signer("trusted", made.id, made.name)
 
 
-def _find_difference(folder: Path, signed: dict[str, str]) -> str:
+def _find_difference(folder: Path, payload: bytes) -> str:
     """Says how a bundle's manifest differs from the digests that were signed; '' if it does not."""
+    signed = read_digests(payload)
     if loader.bundle_id(folder) != f"sha256:{signed.pop(loader.MANIFEST, '')}":
         return f"another {loader.MANIFEST} was signed"
     listed = listed_digests(loader.read_object(folder, loader.MANIFEST))

@@ -15,8 +15,9 @@ from lepton_jax.serving import loader
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://model_signing/signature/v1.0"
 
-UNSIGNED = frozenset({loader.SIGNED, loader.VERDICT})
-"""Files of a bundle that a statement leaves out: itself, and the verdict, which comes and goes."""
+UNSIGNED = frozenset({loader.SIGNED, loader.ATTESTED, loader.VERDICT})
+"""Files of a bundle that a statement leaves out: the statements, and the verdict, which comes and
+goes."""
 
 
 def state_digests(folder: Path) -> bytes:

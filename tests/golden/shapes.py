@@ -45,7 +45,7 @@ VARIES = {
     "signature.json": {"exported", "jax", "jaxlib", "producer"},
     "lineage.json": {
         *("code", "command", "devices", "exported", "harness_code", "packages", "platform"),
-        "python",
+        *("chain", "package", "processor", "python", "variables", "visible_cpus"),
     },
     "manifest.json": {"sha256", "size"},
 }
