@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from lepton_jax.export.exportable import Exportable
+from lepton_jax.serving.images import RESIZE
 
 MODES = {"grayscale": "L", "rgb": "RGB"}
 """Host transforms that change the channels, in Pillow's words."""
@@ -60,7 +61,7 @@ def _image_decoding(model: Exportable) -> dict[str, Any] | None:
     # What these two ask for is already so after most pipelines: they are for files of other kinds.
     steps.append(("mode", {"mode": "L" if channels == 1 else "RGB"}))
     steps.append(("resize", {"height": height, "width": width}))
-    return {"input": name, "steps": steps}
+    return {"input": name, "resize": RESIZE, "steps": steps}
 
 
 def _text_encoding(model: Exportable) -> dict[str, Any] | None:

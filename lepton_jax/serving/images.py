@@ -50,6 +50,10 @@ def _mode(picture: Any, mode: str) -> Any:
     return picture if picture.mode == mode else picture.convert(mode)
 
 
+RESIZE = "bilinear"
+"""How `resize` and `resize_shorter` resize: bilinearly, with antialiasing. Signatures name
+it as `decoding.resize`; those without it mean it too."""
+
 DECODERS: dict[str, Callable[..., Any]] = {
     "center_crop": _center_crop,
     "mode": _mode,

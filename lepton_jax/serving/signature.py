@@ -9,6 +9,7 @@ import numpy as np
 
 from .errors import UNREADABLE, BundleError
 from .files import read_object
+from .images import RESIZE
 
 _MOST_ELEMENTS = 1 << 28
 _LONGEST_SIDE = 1 << 15
@@ -62,6 +63,8 @@ def _check_signature(signature: Mapping[str, Any]) -> None:
         np.dtype(declared["dtype"])
     if decoding := signature.get("decoding"):
         check(decoding["input"] in inputs, "decoding.input: is no input")
+        method = decoding.get("resize", RESIZE)
+        check(method == RESIZE, f"decoding.resize: {method!r:.40}; this reader knows {RESIZE!r}")
         for name, arguments in decoding["steps"]:
             check(isinstance(name, str) and isinstance(arguments, dict), "decoding.steps: a step")
             sizes = (v for v in arguments.values() if not isinstance(v, str))

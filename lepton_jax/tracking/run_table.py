@@ -25,7 +25,8 @@ class Runs:
     folder: str
     columns: tuple[str, ...]
     rows: list[dict[str, Any]]
-    """One a run, with every one of `columns`; None where a run lacks it."""
+    """One a run, with every one of `columns`; None where a run lacks it. Where the user chose no
+    columns, the config keys in which runs differ follow."""
     below: int = 0
     """Runs below the folder, whatever the conditions."""
     shown: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
@@ -72,13 +73,14 @@ class Runs:
         return [*head, *sorted(rest, key=lambda c: len(self._values(c)) < 2)]
 
     def _config_keys(self) -> list[str]:
-        """Lists the config keys that all runs have and in which they differ, unless many are."""
+        """Lists the config keys that all runs have and in which they differ; on a terminal only a
+        few."""
         if len(self.shown) < 2:
             return []
         there = [c for c in self.shown[0] if c in self.shown[0].get("config keys", ())]
         keys = [c for c in there if all(c in row for row in self.shown)]
         keys = [c for c in keys if len(self._values(c)) > 1]
-        return keys if len(keys) <= MOST_KEYS else []
+        return keys if len(keys) <= MOST_KEYS or terminal_width() is None else []
 
     def _count(self, column: str) -> int:
         return sum(row.get(column) is not None for row in self.shown)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import isfinite, isnan
 from typing import Any
 
+from lepton_jax.config.schema import means_same
 from lepton_jax.console import say
 from lepton_jax.errors import UserError, WorkError, did_you_mean
 from lepton_jax.io import files
@@ -73,7 +74,8 @@ def list_runs(
         for name in columns:
             _check(name, names, runs, ",".join(columns))
     usual = tuple(columns or _usual(runs))
-    rows = [{c: run.get(c) for c in usual} for run in runs]
+    keys = () if columns else [k for k in _differing_keys(runs) if k not in usual]
+    rows = [{c: run.get(c) for c in (*usual, *keys)} for run in runs]
     shown = runs if where else _group_trials(runs)
     return Runs(str(folder), usual, rows, below, shown, asked=bool(columns), format=format)
 
@@ -103,6 +105,17 @@ def _usual(runs: Sequence[Mapping[str, Any]]) -> list[str]:
     tags = ["tags"] if any(run.get("tags") for run in runs) else []
     start = ["name", "state", *tags, "step"]
     return [*start, *losses, *best, *tests, "fingerprint", "commit", "age"]
+
+
+def _differing_keys(runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Lists the config keys in which runs differ; a run that cannot be read has none."""
+    read = [run for run in runs if "config keys" in run]
+    names = dict.fromkeys(name for run in read for name in run if name in run["config keys"])
+    return [
+        name
+        for name in names
+        if any(not means_same(run.get(name), read[0].get(name)) for run in read[1:])
+    ]
 
 
 def _records(folder: str, name: str) -> Iterator[tuple[str, str]]:

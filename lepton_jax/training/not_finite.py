@@ -24,6 +24,10 @@ _ADVICE = (
     "\nWhat often helps where a step was too long, in another --workdir: a lower "
     "optimizer.learning_rate, a longer schedule.warmup, optimizer.clip_norm=1.0."
 )
+_AT_ZERO = (
+    "\nThe loss is finite and its gradient is not: look for sqrt, log, a power, a norm or a "
+    "division at 0 in the loss or the model. debug names the first parameter whose gradient is NaN."
+)
 _GROWN = 2.0
 """A gradient norm that is so many times the first one has grown."""
 
@@ -66,8 +70,20 @@ def explain_not_finite(
         + ("; curves.png there shows the steps before" if drawn else "")
         + ".\nTo see whether the data, a layer or the update caused it: "
         + format_command("debug", workdir=workdir, step=step)
-        + (_ADVICE if np.isfinite(means["loss"]) or _gradients_grew(rows) else "")
+        + advise(float(means["loss"]), float(norm), rows)
     )
+
+
+def advise(loss: float, norm: float, rows: Sequence[Mapping[str, Any]]) -> str:
+    """Returns what often helps after a bad step, on lines of its own; '' where nothing is known.
+
+    Args:
+      norm: the norm of the gradient at that step.
+      rows: those of the record before it.
+    """
+    if np.isfinite(loss) and np.isnan(norm):
+        return _AT_ZERO
+    return _ADVICE if np.isfinite(loss) or _gradients_grew(rows) else ""
 
 
 def _gradients_grew(rows: Sequence[Mapping[str, Any]]) -> bool:

@@ -84,6 +84,8 @@ def test_every_record_below_a_folder(folder):
         "test/accuracy": 0.95,
         "fingerprint": "f00d",
         "commit": "01234567+",
+        "optimizer.name": "adam",
+        "best.mode": "max",
     }
     assert third["best"] == 0.5  # where the config says that less is better
     assert third["test/accuracy"] is None
@@ -278,9 +280,11 @@ def test_a_metric_of_one_run_adds_a_column_only_where_it_is_asked_for(folder):
     assert "test/bleu" in str(list_runs(folder / "sweep/b")).split()
 
 
-def test_other_formats_hold_the_same_rows(folder):
+def test_other_formats_hold_the_same_rows_and_the_config_keys_that_differ(folder):
     found = list_runs(folder, format="csv")
     rows = list(csv.DictReader(io.StringIO(str(found))))
+    assert [row["optimizer.name"] for row in rows] == ["adam", "adam", "sgd"]
+    assert "seed" not in rows[0]  # which is the same in all of them
     assert [row["name"] for row in rows] == ["a", "sweep/b", "sweep/c"]
     assert float(rows[0]["train/loss"]) == 1 / 30  # every digit
     assert rows[2]["test/accuracy"] == ""
