@@ -43,7 +43,8 @@ def ablate(
                                     baseline
     --workdir=DIR                   one record for each trial, and report.html; the same command
                                     resumes, and runs added seeds and variants
-    --config=NAME --vary KEY=V,V    without a file: a grid (--vary again for another key),
+    --config=NAME --vary KEY=V,V    without a file: a grid (--vary again for another key; the first
+                                    values are the baseline that the others are compared with),
     --seeds=3 --metric=accuracy       the number of seeds, the metric (by default that of
     --mode=max                        config.best) and its direction
     --config.path.to.key=value        and a key changed in all of them

@@ -48,7 +48,7 @@ def find_recipe(given: str, folder: Folder = "configs") -> str:
         name = os.path.basename(given).removesuffix(".py")
         if name in ours and not os.path.exists(given):
             raise UserError(
-                f"there is no file {given}; the {kind} of lepton_jax is {flag}={name}",
+                f"there is no file {given}; the name of lepton_jax's {kind} is {name}",
                 instead=(given, name),
             )
         return given
@@ -60,12 +60,12 @@ def find_recipe(given: str, folder: Folder = "configs") -> str:
     if given in ours:
         return ours[given]
     if os.path.isdir(given):
-        raise UserError(f"{flag}={given}: it is a folder; expected a name or a file, FILE.py")
+        raise UserError(f"{kind} {given}: it is a folder; expected a name or a file, FILE.py")
     here = f"{given}.py"
     nearest = here if os.path.isfile(here) else find_nearest(given, [*_list_files(folder), *ours])
     near = f" (did you mean '{nearest}'?)" if nearest else f"; there are: {list_names(ours)}"
     raise UserError(
-        f"{flag}={given}: there is no {own}, and no {kind} of lepton_jax has this name{near}",
+        f"{kind} {given}: there is no {own}, and no {kind} of lepton_jax has this name{near}",
         instead=(given, nearest) if nearest else None,
     )
 

@@ -1,10 +1,12 @@
 """Compares two runs: what they were made from, what they measured, and where their numbers part."""
 
 import dataclasses
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lepton_jax.console import format_command
 from lepton_jax.replay.parting import Parting, find_parting
 from lepton_jax.tables import TableFormat
 from lepton_jax.tracking.record import Record
@@ -24,7 +26,17 @@ class RunComparison:
         return {**self.difference.as_json(), "parting": self.parting.as_json()}
 
     def __str__(self) -> str:
-        return f"{self.difference}\n\n{self.parting}"
+        line = format_command(
+            shlex.join(["compare", self.difference.first, self.difference.second])
+        )
+        exact = "" if self._names_the_step else f"\n  The very step: {line} --exact"
+        return f"{self.difference}\n\n{self.parting}{exact}"
+
+    @property
+    def _names_the_step(self) -> bool:
+        """Whether the two part nowhere, or in the step after the last one that is the same."""
+        step = self.parting.step
+        return step is None or (self.parting.same_until or 0) + 1 == step
 
     __repr__ = __str__
 

@@ -83,8 +83,11 @@ class Parting:
         if self.step is None:
             count, last = len(self.compared), self.compared[-1]
             return f"numbers: the same at all {count:,} steps that both records have, to {last:,}"
-        same = "from the start" if self.same_until is None else f"after step {self.same_until:,}"
-        lines = [f"numbers: they part {same}, and differ at step {self.step:,}"]
+        what = "row" if self.row_step == self.step else "state"
+        head = f"they differ in their first shared {what}, step {self.step:,}"
+        if self.same_until is not None:
+            head = f"they part after step {self.same_until:,}, and differ at step {self.step:,}"
+        lines = [f"numbers: {head}"]
         if self.row_step is not None:
             lines += _listed(f"row of step {self.row_step:,}", self.numbers)
         if self.state_step is not None:

@@ -1,5 +1,6 @@
 """What differs between two runs: their configs, their results, and where they came from."""
 
+import itertools
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -140,15 +141,26 @@ def _numbers(record: Record) -> dict[str, Any]:
 
 
 def _origin(record: Record) -> dict[str, Any]:
-    """Returns what of a provenance can change numbers, by name."""
-    said = record.provenance()
+    """Returns what of a provenance can change numbers, by name.
+
+    Where the starts of a run differ in it, all of its values: `1 -> 8`.
+    """
+    starts = [_origin_of_start(start) for start in record.starts()]
+    origin: dict[str, Any] = {}
+    for name in dict.fromkeys(name for start in starts for name in start):
+        values = [value for value, _ in itertools.groupby(start.get(name) for start in starts)]
+        origin[name] = values[0] if len(values) == 1 else " -> ".join(map(str, values))
+    return origin
+
+
+def _origin_of_start(said: Mapping[str, Any]) -> dict[str, Any]:
     origin: dict[str, Any] = {}
     for name in ("code", "harness_code"):
         state = said.get(name) or {}
         origin |= {name: state.get("commit"), f"{name}, uncommitted": state.get("diff_sha256")}
     origin |= {name: said.get(name) for name in ORIGIN}
     for name in NESTED:
-        origin |= {f"{name}.{k}": v for k, v in (said.get(name) or {}).items()}
+        origin |= {f"{name}.{k}": v for k, v in flatten_dict(said.get(name) or {}).items()}
     return origin
 
 

@@ -1,9 +1,13 @@
 """The answer as a reader meets it: whole sentences."""
 
+from dataclasses import replace
+
 from lepton_jax.ablation import Published
-from lepton_jax.ablation.analysis.answer import answer_question
+from lepton_jax.ablation.analysis.answer import answer_question, describe_comparison
 from lepton_jax.ablation.analysis.comparison import analyse
+from lepton_jax.ablation.analysis.metric_unit import MetricUnit
 from lepton_jax.ablation.analysis.published import compare_with_published, published_table
+from lepton_jax.ablation.analysis.statistics import Interval
 from tests.ablation.outcomes import of_values, outcome, results
 
 BASE = [0.930, 0.922, 0.935, 0.927, 0.931]
@@ -26,7 +30,8 @@ def test_a_whole_answer():
         "  dropout 0.1 beats the baseline by 0.8 points (0.4 to 1.2).\n"
         "  dropout 0.5 is worse than the baseline by 2.1 points (1.9 to 2.4).\n"
         "  warm-up: no difference found with 5 seeds (0.1 points, −0.4 to 0.5); about 165 more"
-        " would settle a difference of this size.\n"
+        " seeds would settle a difference of this size.\n"
+        "The baseline is baseline, the first variant.\n"
         "Test accuracy, 5 seeds; differences paired by seed, with 95 % intervals; verdicts at 5 %"
         " after Holm's correction for 3 comparisons."
     )
@@ -35,6 +40,24 @@ def test_a_whole_answer():
 def test_a_loss_is_no_percentage_and_less_is_better():
     found = of_values({"baseline": BASE, "b": HURTS}, metric="loss", mode="min")
     assert "b beats the baseline by 0.021 (0.019 to 0.024)." in told(found)
+
+
+def test_a_bound_that_is_not_zero_is_never_written_as_zero():
+    plain = MetricUnit(1, "", "")
+    assert plain.format_difference(0.03, Interval(-0.00312, 0.063)) == "0.03 (−0.0031 to 0.06)"
+    decided = plain.format_difference(0.03, Interval(0.00078, 0.059))
+    assert decided == "0.030 (0.001 to 0.059)"
+    assert plain.format_difference(0.03, Interval(0.0, 0.06)) == "0.03 (0.00 to 0.06)"
+
+
+def test_the_baseline_is_named_and_one_more_seed_is_no_plural():
+    found = of_values({"warm-up 0": BASE, "warm-up 5": UNCLEAR}, baseline="warm-up 0")
+    assert "The baseline is warm-up 0, the first variant." in told(found)
+    other = of_values({"warm-up 5": UNCLEAR, "warm-up 0": BASE}, baseline="warm-up 0")
+    assert "The baseline is warm-up 0.\n" in told(other)
+    analysis = analyse(found)
+    nearly = replace(analysis.comparisons[0], more_seeds=1)
+    assert "; about 1 more seed would settle a" in describe_comparison(nearly, analysis)
 
 
 def test_an_accuracy_beyond_one_is_not_multiplied():

@@ -55,7 +55,7 @@ def test_in_the_repository_a_name_is_its_own_file(monkeypatch: pytest.MonkeyPatc
     ("given", "said"),
     [
         ("digit_cnn", "did you mean 'digits_cnn'?"),
-        ("configs/digits_cnn.py", "the recipe of lepton_jax is --config=digits_cnn"),
+        ("configs/digits_cnn.py", "the name of lepton_jax's recipe is digits_cnn"),
         ("qqqq", "there are: bccd_detector"),
         ("", "a config is a recipe's name"),
     ],

@@ -1,12 +1,16 @@
 """`compare` names the step at which two runs part, and the arrays that do."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import lepton_jax
 from lepton_jax.errors import UserError
+from lepton_jax.replay.parting import DifferentNumber, Parting
+from lepton_jax.tracking.record import Record
+from lepton_jax.tracking.run_difference import compare_runs
 
 SCHEDULE = {"name": "piecewise", "at": ("300 steps",), "factor": 0.5}
 
@@ -46,6 +50,26 @@ def test_two_runs_part_where_their_rates_do(runs: tuple[str, str]):
     assert 0 < array["relative"] < 1
     assert "they part after step 300" in str(found)
     assert "schedule.name" in str(found)
+    assert str(found).endswith(f" compare {runs[0]} {runs[1]} --exact")
+
+
+def test_runs_that_differ_at_once_are_not_said_to_part_earlier_than_the_records_show():
+    numbers = (DifferentNumber("train/loss", 1.0, 2.0),)
+    found = Parting((50, 100), None, 50, numbers, None, (), None)
+    assert "numbers: they differ in their first shared row, step 50\n" in str(found)
+
+
+def test_every_start_of_a_run_is_compared(tmp_path: Path):
+    started = {"placement": {"strategy": "jit", "devices": 1}}
+    for name in ("a", "b"):
+        Record.create(tmp_path / name, "{}", started)
+    assert not compare_runs(str(tmp_path / "a"), str(tmp_path / "b")).provenance
+    Record.open(tmp_path / "b").resume(0, "{}", {"placement": {"strategy": "mesh", "devices": 8}})
+    found = compare_runs(str(tmp_path / "a"), str(tmp_path / "b")).provenance
+    assert [(v.name, v.first, v.second) for v in found] == [
+        ("placement.strategy", "jit", "jit -> mesh"),
+        ("placement.devices", 1, "1 -> 8"),
+    ]
 
 
 def test_the_very_step_is_found_by_computing_both_again(runs: tuple[str, str]):

@@ -155,7 +155,8 @@ def _what_would_settle(c: Comparison, unit: MetricUnit, folds: int) -> str:
         return seen
     if c.more_seeds is None:
         return f"{seen}; if it is this small, {MOST_SEEDS:,} seeds would not settle it"
-    return f"{seen}; about {c.more_seeds} more would settle a difference of this size"
+    more = f"{c.more_seeds:,} more seed{'s' * (c.more_seeds != 1)}"
+    return f"{seen}; about {more} would settle a difference of this size"
 
 
 def _best_on_valid(results: Results) -> Finding:
@@ -183,7 +184,7 @@ def mean_on_valid(outcomes: Sequence[Outcome]) -> float | None:
 
 def _notes(analysis: Analysis) -> list[str]:
     results = analysis.results
-    notes = [*_describe_tests(analysis), *_describe_tunings(results)]
+    notes = [*_name_baseline(analysis), *_describe_tests(analysis), *_describe_tunings(results)]
     bad = [o for o in results.outcomes if o.state == "failed" or _is_not_finite(o)]
     if bad:
         named = "; ".join(f"{o.variant}, {o.repeat}: {_reason(o)}" for o in bad[:4])
@@ -199,6 +200,14 @@ def _notes(analysis: Analysis) -> list[str]:
         unfinished = _of(states.total(), results.outcomes)
         notes.append(f"Not the last word: {unfinished} have yet to finish ({counts}).")
     return notes
+
+
+def _name_baseline(analysis: Analysis) -> list[str]:
+    """Says which variant the others are compared with, where there are any."""
+    name, variants = analysis.results.baseline, analysis.results.variants
+    if not analysis.comparisons:
+        return []
+    return [f"The baseline is {name}{', the first variant' if name == variants[0] else ''}."]
 
 
 def _describe_tests(analysis: Analysis) -> list[str]:

@@ -27,7 +27,7 @@ class MetricUnit:
         """Formats a difference with its interval: `0.8 points (0.3 to 1.3)`."""
         ends = [interval.low, interval.high] if interval else []
         d = self.decimals(difference, interval)
-        first, *others = (_true_minus(f"{x * self.scale:.{d}f}") for x in [difference, *ends])
+        first, *others = (_write(x * self.scale, d) for x in [difference, *ends])
         within = f" ({' to '.join(others)})" if others else ""
         return f"{first}{self.difference}{within}"
 
@@ -66,6 +66,12 @@ def decimals_of_values(results: Results, unit: MetricUnit, spread: float | None)
     return min(9, max(1, 1 - math.floor(math.log10(spread * unit.scale))))
 
 
-def _true_minus(text: str) -> str:
-    """Writes -0.0 as 0.0, and the sign of other numbers as a minus instead of a hyphen."""
+def _write(number: float, decimals: int) -> str:
+    """Writes a number with a minus instead of a hyphen.
+
+    One that is not zero and would look like it gets two digits: 0.0031.
+    """
+    text = f"{number:.{decimals}f}"
+    if float(text) == 0 and abs(number) > 1e-9:  # what is smaller is rounding
+        text = f"{number:.{1 - math.floor(math.log10(abs(number)))}f}"
     return (text.removeprefix("-") if float(text) == 0 else text).replace("-", "−")
