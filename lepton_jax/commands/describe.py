@@ -20,7 +20,9 @@ def describe(inputs: Sequence[str] = ()) -> "Description | Recipe":
     KIND MODULE:NAME                one of your own: model my_pkg.nets:Net
     config, config.PATH             a section of the config, or one key: config.data,
                                     config.data.workers
-    recipe NAME, experiment NAME    what its file says of itself
+    recipe NAME[:FORM]              what its file says of itself, and every key that it sets to
+                                    other than the default
+    experiment NAME                 what its file says of itself
 
     Examples:
       python launch.py describe model cnn

@@ -134,6 +134,8 @@ def _names(kind: str) -> list[str]:
 
 
 def _describe_named(kind: str, name: str) -> Description | Recipe:
+    if kind == "recipe":
+        return recipes.read_with_keys(name)
     if kind in FILES:
         return recipes.read_named(kind, name)
     return components.describe_component(kind, name)
@@ -141,7 +143,7 @@ def _describe_named(kind: str, name: str) -> Description | Recipe:
 
 def _describe_any(name: str) -> Description | Recipe:
     """Describes what a name without its kind is, if only one thing is so called."""
-    kinds = [kind for kind in KINDS if name in _names(kind)]
+    kinds = [kind for kind in KINDS if name.partition(":")[0] in _names(kind)]
     if len(kinds) == 1:
         return _describe_named(kinds[0], name)
     if kinds:

@@ -4,11 +4,14 @@ import ast
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from lepton_jax.config.config_file import load_config
 from lepton_jax.config.recipes import Folder, find_recipe, list_recipes
+from lepton_jax.config.schema import REQUIRED
+from lepton_jax.config.walk import to_tree, walk
 from lepton_jax.console import format_program
 from lepton_jax.errors import UserError, describe_error
 from lepton_jax.io.files import name_nearest
@@ -37,14 +40,24 @@ class Recipe:
     data: str
     cost: str
     documentation: str
+    form: str = ""
+    """The form whose keys are shown; '' for the recipe itself."""
+    keys: Mapping[str, Any] = field(default_factory=dict)
+    """What the config sets to other than the defaults, by path; empty for an experiment."""
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 
     def __str__(self) -> str:
         said = _PROGRAM.sub(lambda _: format_program(), self.documentation)
-        forms = ", ".join(f":{form}" for form in self.forms)
-        return f"{self.name} ({self.path})\n\n{said}" + (f"\n\nForms: {forms}" if forms else "")
+        name = f"{self.name}:{self.form}" if self.form else self.name
+        lines = [f"{name} ({self.path})", "", said]
+        if self.forms:
+            lines += ["", f"Forms: {', '.join(f':{form}' for form in self.forms)}"]
+        if self.keys:
+            lines += ["", f"What {name} sets to other than the defaults:"]
+            lines += [f"  {path} = {value!r}" for path, value in self.keys.items()]
+        return "\n".join(lines)
 
     __repr__ = __str__
 
@@ -118,3 +131,25 @@ def read_named(kind: str, name: str) -> Recipe:
     if not os.path.isfile(file):
         raise UserError(f"there is no file {file}{name_nearest(file)}")
     return read_recipe(file, FUNCTIONS[kind])
+
+
+def read_with_keys(name: str) -> Recipe:
+    """Reads a recipe as `read_named` does, with the keys that it sets. The name may have a form,
+    `digits_cnn:tiny`, whose keys they are then.
+
+    Raises:
+      UserError: as `read_named`, and where the recipe has no such form.
+    """
+    given, _, form = name.partition(":")
+    recipe = read_named("recipe", given)
+    return replace(recipe, form=form, keys=_changed_keys(recipe.path + (form and f":{form}")))
+
+
+def _changed_keys(path: str) -> dict[str, Any]:
+    """Returns what the config at `path` sets to other than the defaults, by path of its key."""
+    config, _ = load_config(path)
+    return {
+        leaf.name: to_tree(leaf.value)
+        for leaf in walk(config)
+        if leaf.default is REQUIRED or to_tree(leaf.value) != to_tree(leaf.default)
+    }

@@ -28,6 +28,14 @@ def test_every_kind_of_component_is_listed():
     assert {"models", "strategies", "host_transforms", "recipes", "experiments"} <= listed
 
 
+def test_a_recipe_shows_the_keys_that_it_sets_and_those_of_its_form():
+    whole, tiny = (json_of("describe", f"recipe digits_cnn{form}") for form in ("", ":tiny"))
+    assert whole["keys"]["batch_size"] == 32
+    assert tiny["keys"]["batch_size"] == 8
+    assert tiny["form"] == "tiny"
+    assert "seed" not in whole["keys"]  # it is the default
+
+
 def test_a_recipe_says_its_parts_its_cost_and_its_forms():
     recipes = {r["name"]: r for r in json_of("list", "recipes")["items"]}
     assert recipes.keys() == {path.stem for path in (ROOT / "configs").glob("*.py")}
@@ -81,6 +89,11 @@ def test_words_are_understood_as_people_write_them(words: list[str], title: str)
         ("describe config.optimizer.b9", "and those of the optimizer", "list optimizers"),
         ("describe config.seed.x", "config.seed is int in [0, 2^32); it has no key 'x'", ""),
         ("describe recipe digit_cnn", "mean 'digits_cnn'?)", "describe recipe digits_cnn"),
+        (
+            "describe recipe digits_cnn:tinny",
+            "no form ':tinny' (did you mean 'tiny'?)",
+            "describe recipe digits_cnn:tiny",
+        ),
         ("describe recipe nothere.py", "there is no file nothere.py", ""),
         ("describe", "expected a name", "list"),
         ("list modles", "(did you mean 'models'?)", "list models"),
