@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
-from math import floor, isfinite, log10
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from lepton_jax.io.files import Path
 from lepton_jax.plots.figures import find_fonts, fit_text, measure_text, save_figure
 from lepton_jax.plots.palette import INK, OTHER_SPLITS, SOFT, SPLITS, WRONG
-from lepton_jax.tracking.best import usual_mode
+from lepton_jax.plots.scales import fits_log, scale_values
 from lepton_jax.tracking.chain import Row
 from lepton_jax.tracking.record import Record
 
@@ -33,9 +33,6 @@ _SAME, _SAME_POINTS = 0.03, 0.9
 """The share of its range by which a curve may differ from another one that stands for it, and the
 share of its points of which this is asked: the first evaluations are often others.
 """
-_FIT_LOG = 30
-"""How often the smallest value of a panel is in its largest, for an axis of logarithms."""
-
 Curves = dict[str, dict[str, np.ndarray]]
 """`{metric: {split: [2, N]}}`: steps and values, which may not be finite."""
 
@@ -165,7 +162,7 @@ def _repeats(
     splits: Mapping[str, np.ndarray], others: Mapping[str, np.ndarray], other_metric: str
 ) -> bool:
     """Tells whether curves, drawn in the panel of others, could hardly be told from these."""
-    log = _fits_log(other_metric, np.concatenate([values for _, values in others.values()]))
+    log = fits_log(other_metric, np.concatenate([values for _, values in others.values()]))
     for split, (steps, values) in splits.items():
         if split not in others or not np.array_equal(steps, others[split][0]):
             return False
@@ -211,7 +208,7 @@ def _draw_curves(
         marker = "o" if len(x) <= 30 else ""
         axes.plot(x, y, color=colour, linewidth=1.4, marker=marker, markersize=3)
     values = np.concatenate(shown)
-    _scale_values(axes, metric, values)
+    scale_values(axes, metric, values)
     if notes:
         box: dict[str, Any] = dict(facecolor="white", edgecolor="none", alpha=0.8, pad=1)
         axes.text(0.5, 0.96 if len(values) else 0.6, "\n".join(notes), color=WRONG, size=8.5,
@@ -227,50 +224,6 @@ def _thin_out(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
     sizes = np.diff([*starts, len(x)])
     low, high = np.minimum.reduceat(y, starts), np.maximum.reduceat(y, starts)
     return np.add.reduceat(x, starts) / sizes, low, np.add.reduceat(y, starts) / sizes, high
-
-
-def _scale_values(axes: "Axes", metric: str, values: np.ndarray) -> None:
-    """Chooses the vertical axis: of logarithms where a few numbers are many times the others."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
-
-    if not len(values):
-        axes.set_yticks([])
-        return
-    low, high = values.min(), values.max()
-    if _fits_log(metric, values):
-        axes.set_yscale("log")
-        few = high / low < 1000
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 3) if few else (1,), numticks=7))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}".replace("e-0", "e−")))
-        axes.yaxis.set_minor_formatter(NullFormatter())
-        return
-    locator = MaxNLocator(5, steps=[1, 2, 5, 10], min_n_ticks=3)
-    axes.yaxis.set_major_locator(locator)
-    ticks = locator.tick_values(*axes.get_ylim())
-    axes.yaxis.set_major_formatter(
-        FuncFormatter(lambda v, _: format_tick(v, ticks[1] - ticks[0], max(abs(low), abs(high))))
-    )
-
-
-def _fits_log(metric: str, values: np.ndarray) -> bool:
-    values = values[np.isfinite(values)]
-    level = usual_mode(metric) == "max" or metric == "learning_rate"
-    return bool(
-        not level and len(values) and values.min() > 0 and values.max() / values.min() >= _FIT_LOG
-    )
-
-
-def format_tick(value: float, apart: float, largest: float) -> str:
-    """Writes a number of an axis with the digits that tell it from the next, which is `apart`."""
-    if abs(value) < apart / 1e6:
-        return "0"
-    last = floor(log10(apart) + 1e-9)
-    if (largest >= 1e-3 or last >= -4) and largest < 1e8:
-        text = f"{value:,.{max(0, -last)}f}"
-    else:
-        digits, _, power = f"{value:.{max(0, floor(log10(abs(value))) - last)}e}".partition("e")
-        text = f"{digits}e{int(power)}"
-    return text.replace("-", "−")
 
 
 def _mark_checkpoint(

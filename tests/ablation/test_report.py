@@ -114,7 +114,7 @@ def test_a_variant_has_one_colour_in_the_picture_and_on_the_page(tmp_path):
     light = page[: page.index("@media")]
     named = dict(re.findall(r"--c(\d): (#[0-9a-f]{6});", light))
     bands, looks = curves.curve_bands(analysis.results), curves.choose_looks(analysis.results)
-    figure = curves.compose_curves(bands, data["curves"], looks, "valid accuracy")
+    figure = curves.compose_curves(bands, data["curves"], looks, "accuracy")
     drawn = {line.get_label(): line for line in figure.axes[0].lines}
     assert [*drawn][:2] == ["baseline", "v7"]  # then the largest difference from it
     assert [*drawn][-1] == f"and {len(outcomes) - curves.MOST_CURVES} more"
@@ -125,6 +125,21 @@ def test_a_variant_has_one_colour_in_the_picture_and_on_the_page(tmp_path):
             assert (line.get_linestyle() == "-") == (variant["dash"] == "")
         seen.add((variant["colour"], variant["dash"]))
     assert len(seen) == len(outcomes)
+
+
+def test_losses_of_more_than_a_decade_stand_on_an_axis_of_logarithms(tmp_path):
+    def drawn(metric: str, last: float):
+        outcomes = [outcome("baseline", s, last, curve=((10, 2.0), (20, last))) for s in range(2)]
+        analysis = analyse(results(outcomes, metric=metric, mode="min"))
+        bands = curves.curve_bands(analysis.results)
+        looks = curves.choose_looks(analysis.results)
+        axes = curves.compose_curves(bands, ["baseline"], looks, metric).axes[0]
+        page = Path(html.write_report(analysis, str(tmp_path))).read_text()
+        return axes.get_yscale(), data_of(page)["log"]
+
+    assert drawn("loss", 0.01) == ("log", True)
+    assert drawn("loss", 1.0) == ("linear", False)
+    assert drawn("accuracy", 0.01) == ("linear", False)
 
 
 def test_long_curves_keep_their_ends():

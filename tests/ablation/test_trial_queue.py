@@ -31,10 +31,20 @@ def test_trials_are_named_and_what_is_left_of_all_is_by_those_before(clock: list
     assert str(queue) == "12 of 12 trials"
 
 
+def test_a_long_name_keeps_its_variant_and_its_seed(clock: list[float]):
+    usual, long = "learning_rate=0.003_dropout=0.5-1", f"{'a-name-' * 8}that-is-long-12"
+    queue = TrialQueue([f"{usual}-0123456789ab", long])
+    with queue.running([f"{usual}-0123456789ab"]) as among:
+        assert among.name == f"{usual} 1/2"
+    with queue.running([long]) as among:
+        assert re.fullmatch(r"a-name-a-name-.+that-is-long-12 2/2", among.name)
+        assert len(among.name) <= 44
+
+
 def test_trials_that_had_ended_are_not_counted_twice(clock: list[float]):
-    queue = TrialQueue(["a-name-that-is-far-too-long-for-a-line", "b"])
-    with queue.running(["a-name-that-is-far-too-long-for-a-line"]) as among:
-        assert among.name == "a-name-that-is-far-to... 1/2"
-    with queue.running(["a-name-that-is-far-too-long-for-a-line"]) as among:
+    queue = TrialQueue(["a", "b"])
+    with queue.running(["a"]):
+        pass
+    with queue.running(["a"]) as among:
         clock[0] += 10
         assert among.left_of_all(0.0) == pytest.approx(10)

@@ -201,7 +201,7 @@ LINES: list[tuple[str, str, str]] = [
     ),
     (
         "train --config=images --workdir=w",
-        "--config=images: it is a folder",
+        "recipe images: it is a folder",
         "; expected a name or a file, FILE.py",
     ),
     ("train --config= --workdir=w", "got '' (is a variable unset?)", "list recipes"),

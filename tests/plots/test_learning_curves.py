@@ -14,8 +14,8 @@ from lepton_jax.plots.learning_curves import (
     Marks,
     compose_learning_curves,
     draw_learning_curves,
-    format_tick,
 )
+from lepton_jax.plots.scales import format_tick
 from tests.plots.extents import read_words
 
 

@@ -4,14 +4,17 @@ A variant has one colour, in the picture and on the page: `choose_looks` gives i
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from lepton_jax.ablation.analysis.comparison import Analysis
 from lepton_jax.ablation.analysis.outcomes import Results
 from lepton_jax.plots.figures import find_fonts, fit_text
 from lepton_jax.plots.palette import COLOURS, DASHES, INK
+from lepton_jax.plots.scales import scale_values
 from lepton_jax.tracking.best import sign_of
 
 if TYPE_CHECKING:
@@ -106,13 +109,18 @@ def round_value(value: float) -> float:
     return float(f"{value:.5g}")
 
 
+def band_values(bands: Mapping[str, Any], names: Iterable[str]) -> np.ndarray:
+    """Returns the lowest and highest values of some variants' curves in a row."""
+    return np.array([v for name in names for end in ("low", "high") for v in bands[name][end]])
+
+
 def compose_curves(
-    bands: Mapping[str, Any], names: Sequence[str], looks: Mapping[str, Look], label: str
+    bands: Mapping[str, Any], names: Sequence[str], looks: Mapping[str, Look], metric: str
 ) -> "Figure":
     """Composes the curves that `curve_bands` returns, the baseline in black.
 
     Of the first `MOST_CURVES` of `names`; the legend says how many more there are.
-    `label`: of the vertical axis.
+    The vertical axis, of `metric` on 'valid', is scaled as in the curves of a run.
     """
     from matplotlib.figure import Figure
 
@@ -129,7 +137,8 @@ def compose_curves(
             band["steps"], band["low"], band["high"], color=colour, alpha=0.13, linewidth=0
         )
     axes.set_xlabel("step")
-    axes.set_ylabel(label.replace("_", " "))
+    scale_values(axes, metric, band_values(bands, names[:MOST_CURVES]))
+    axes.set_ylabel(f"valid {metric.replace('_', ' ')}")
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     if left_out := len(names[MOST_CURVES:]):

@@ -19,6 +19,7 @@ from lepton_jax.ablation.analysis.statistics import Interval
 from lepton_jax.ablation.question.experiment import format_value
 from lepton_jax.ablation.report.curves import (
     CURVE_POINTS,
+    band_values,
     choose_looks,
     compose_curves,
     curve_bands,
@@ -30,6 +31,7 @@ from lepton_jax.ablation.report.heat_map import heat_map_data
 from lepton_jax.io import files
 from lepton_jax.plots.figures import save_figure
 from lepton_jax.plots.palette import COLOURS, DARK_COLOURS, DARK_INK, INK
+from lepton_jax.plots.scales import fits_log
 from lepton_jax.tables import Table, csv_text, latex_text, markdown_text
 from lepton_jax.trees import flatten_dict
 
@@ -58,8 +60,8 @@ def write_report(analysis: Analysis, folder: str) -> str:
         files.write_text(files.join_path(below, f"{table.name}.md"), markdown_text(table))
         files.write_text(files.join_path(below, f"{table.name}.tex"), latex_text(table))
     bands = curve_bands(results)
-    names, label = order_curves(analysis, bands), f"valid {results.metric}"
-    figure = compose_curves(bands, names, choose_looks(results), label)
+    names = order_curves(analysis, bands)
+    figure = compose_curves(bands, names, choose_looks(results), results.metric)
     save_figure(figure, files.join_path(folder, "curves.png"))
     path = files.join_path(folder, "report.html")
     files.write_text(path, render_page(analysis, with_rows, bands))
@@ -127,6 +129,7 @@ def _data(analysis: Analysis, with_rows: Sequence[Table], bands: dict[str, Any])
             for s in analysis.summaries
         ],
         "curves": order_curves(analysis, bands),
+        "log": fits_log(results.metric, band_values(bands, bands)),
         "trials": [_trial(o) for o in results.outcomes],
         "space": heat_map_data(results),
         "published": tables.published_rows(analysis),

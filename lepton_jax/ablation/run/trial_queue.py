@@ -5,10 +5,11 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from lepton_jax.console import cut_text
 from lepton_jax.formats import format_clock
 from lepton_jax.tracking.progress import OneOfSeveral
 
-LONGEST_NAME = 24
+LONGEST_NAME = 40
 """Characters of a trial's name in a line of progress."""
 
 
@@ -52,9 +53,8 @@ class TrialQueue:
         numbers = sorted(self._numbers[name] for name in names)
         if len(numbers) > 1:
             return f"trials {numbers[0]}-{numbers[-1]}/{len(self._numbers)}"
-        name = shorten_name(names[0])
-        if len(name) > LONGEST_NAME:
-            name = f"{name[: LONGEST_NAME - 3]}..."
+        # The seed stands at the end, so that a long name loses its middle.
+        name = cut_text(shorten_name(names[0]), LONGEST_NAME)
         return f"{name} {numbers[0]}/{len(self._numbers)}"
 
 

@@ -108,6 +108,12 @@ function ticks(low, high, count) {
   for (let i = Math.ceil(low / step - 1e-9); i * step <= high + step * 1e-9; i++) values.push(i * step);
   return { at: values, digits: Math.max(0, -Math.floor(Math.log10(step) + 1e-9)) };
 }
+function powers(low, high) {
+  const fits = (v) => v >= low * 0.999 && v <= high * 1.001, values = [];
+  for (let e = Math.floor(Math.log10(low)); e <= Math.log10(high); e++) values.push(10 ** e, 3 * 10 ** e);
+  const tens = values.filter((v, i) => i % 2 === 0 && fits(v)), some = values.filter(fits);
+  return { at: tens.length > 3 ? tens : some.length > 1 ? some : ticks(low, high, 4).at };
+}
 const linear = (low, high, from, to) => (v) => from + ((v - low) / (high - low || 1)) * (to - from);
 
 const tip = document.getElementById("tip");
@@ -197,7 +203,7 @@ function published() {
 function curves() {
   const all = data.curves.map((name) => data.variants.find((v) => v.name === name)).filter((v) => v.curve.steps.length > 1);
   if (!all.length) return;
-  head("curves", "Learning curves", `${Metric} on valid. A line is the mean over ${data.folds ? "folds" : "seeds"}, its band reaches from the lowest to the highest. The vertical axis does not start at zero.`);
+  head("curves", "Learning curves", `${Metric} on valid. A line is the mean over ${data.folds ? "folds" : "seeds"}, its band reaches from the lowest to the highest. The vertical axis ${data.log ? "is logarithmic" : "does not start at zero"}.`);
   const colour = (v) => `var(--c${v.colour})`;
   const chosen = new Set(all.slice(0, 4).map((v) => v.name));
   let late = false;
@@ -223,11 +229,11 @@ function curves() {
     const last = Math.max(...all.map((v) => v.curve.steps.at(-1))), first = late ? last / 2 : Math.min(...all.map((v) => v.curve.steps[0]));
     const cut = shown.map((v) => ({ v, at: v.curve.steps.map((s, i) => [s, i]).filter(([s]) => s >= first).map(([, i]) => i) })).filter((c) => c.at.length);
     const values = cut.flatMap(({ v, at }) => at.flatMap((i) => [v.curve.low[i], v.curve.high[i]])).map((y) => y * data.scale);
-    const top = values.length ? Math.max(...values) : 1, low = values.length ? Math.min(...values) : 0, room = (top - low) * 0.04 || Math.abs(top) * 0.01 || 1;
-    const x = linear(first, last, left, right), y = linear(low - room, top + room, bottom, 12);
-    const xs = ticks(first, last, narrow ? 4 : 7), ys = ticks(low - room, top + room, 5);
+    const top = values.length ? Math.max(...values) : 1, low = values.length ? Math.min(...values) : data.log ? 0.1 : 0, f = data.log ? Math.log10 : (v) => v, room = (f(top) - f(low)) * 0.04 || Math.abs(f(top)) * 0.01 || 1;
+    const x = linear(first, last, left, right), vertical = linear(f(low) - room, f(top) + room, bottom, 12), y = (v) => vertical(f(v));
+    const xs = ticks(first, last, narrow ? 4 : 7), ys = data.log ? powers(low, top) : ticks(low - room, top + room, 5);
     const svg = draw("svg", { width: W, height: H, role: "img", "aria-label": `Learning curves of ${shown.map((v) => v.name).join(", ")}` },
-      ys.at.map((t) => [draw("line", { x1: left, x2: right, y1: y(t), y2: y(t), class: "axis" }), draw("text", { x: left - 10, y: y(t) + 4, "text-anchor": "end" }, minus(t.toFixed(ys.digits)) + data.percent)]),
+      ys.at.map((t) => [draw("line", { x1: left, x2: right, y1: y(t), y2: y(t), class: "axis" }), draw("text", { x: left - 10, y: y(t) + 4, "text-anchor": "end" }, (data.log ? short(t) : minus(t.toFixed(ys.digits))) + data.percent)]),
       xs.at.map((t) => draw("text", { x: x(t), y: bottom + 20, "text-anchor": x(t) > right - 14 ? "end" : "middle" }, t.toLocaleString("en"))),
       draw("text", { x: right, y: H - 3, "text-anchor": "end", class: "strong" }, "step →"));
     const labels = [];
