@@ -1,5 +1,6 @@
 """Answers that are one of the data's classes."""
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,9 @@ from lepton_jax.answers.kind import AnswerComparison, Arrays, Reader, Shown
 from lepton_jax.answers.prediction import Prediction, as_lists, first_image
 
 # B batch, E examples, K classes.
+
+LONGEST = 24
+"""Characters of a file's name below a small picture: the last ones."""
 
 
 class ClassKind:
@@ -62,8 +66,9 @@ class ClassKind:
         probability, loss = float(example["confidence"]), float(example["loss"])
         said = f"said {classes[int(example['answer'])]}"
         true = classes[int(row["label"])]
-        numbers = f"{probability:.0%}, loss {loss:.2f}, no. {example['example']}"
-        return f"{said}\ntrue {true}\n{numbers}"
+        file = os.path.basename(example.get("file", ""))
+        place = f"\n{file[-LONGEST:]}" if file else f", no. {example['example']}"
+        return f"{said}\ntrue {true}\n{probability:.0%}, loss {loss:.2f}{place}"
 
     def is_right(self, example: Mapping[str, Any], row: Arrays) -> bool | None:
         """Tells whether the answer is the true class."""

@@ -10,7 +10,7 @@ from typing import Any
 from lepton_jax.config.components import find_component, name_module
 from lepton_jax.config.nearest_value import write_value
 from lepton_jax.config.schema import Key
-from lepton_jax.config.walk import join_key
+from lepton_jax.config.walk import join_key, to_tree
 from lepton_jax.errors import UserError, quote
 from lepton_jax.nearest import NAMES, find_meant, find_nearest, spell_duration
 
@@ -82,7 +82,9 @@ def _fall_back(
 ) -> tuple[KeyFault, str]:
     """Returns a fault with the value that its key has without the command line as what was meant,
     and words that say so; where no such value is known, the words name the flag to give."""
-    path, old = fault.path, before.get(fault.path, fault.default)
+    path, old = fault.path, to_tree(before.get(fault.path, fault.default))
+    if "; there are: " in fault.problem:  # which says it all
+        return fault, ""
     value = "" if isinstance(old, Mapping) else write_value(old)
     if fault.problem.startswith("missing;"):
         if not value or old is None:

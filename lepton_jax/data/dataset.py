@@ -95,6 +95,9 @@ class Dataset:
     spec: DataSpec
     fingerprint: str
     texts: TokenizedTexts | None = None
+    places: Mapping[str, Split] = field(default_factory=dict)
+    """By a split's name the examples as their source has them, which tell their files; only of
+    splits with the same examples."""
     description: str = "the data"
     look_only: bool = False
     """As `load_dataset` has it."""
@@ -236,6 +239,9 @@ def load_dataset(
         ),
         fingerprint=hashlib.sha256(identity.encode()).hexdigest(),
         texts=texts,
+        places={}
+        if texts
+        else {k: p.split for k, p in parts.items() if len(p.split) == len(splits[k])},
         description=source.description,
         look_only=look_only,
         account=account,

@@ -1,6 +1,6 @@
 """The examples of a split that a model is most wrong about, kept while it is evaluated."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,23 @@ class WorstExamples:
         self.arrays = {
             k: np.take_along_axis(v, order[..., :KEPT], axis=-1) for k, v in both.items()
         }
+
+
+def name_files(
+    results: Mapping[str, Any], place: Callable[[int], str], root: str
+) -> dict[str, Any]:
+    """Returns results whose worst examples say from which `file` they come, where that is known.
+
+    Args:
+      place: gives the file of an example of the split by its number, and its line there; or ''.
+      root: the folder from which the files are named.
+    """
+    below = f"{root.rstrip('/')}/"
+    worst = [
+        {**e, "file": file.removeprefix(below)} if (file := place(e["example"])) else e
+        for e in results.get("worst", ())
+    ]
+    return {**results, "worst": worst} if worst else dict(results)
 
 
 def list_worst(arrays: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:

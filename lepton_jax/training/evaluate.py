@@ -10,6 +10,7 @@ from lepton_jax.tracking.claim import claim
 from lepton_jax.training import saved
 from lepton_jax.training.build import build_evaluations
 from lepton_jax.training.layout import single_device_layout
+from lepton_jax.training.load_data import name_worst
 from lepton_jax.training.runtime import runtime
 
 
@@ -35,6 +36,7 @@ def evaluate_checkpoint(workdir: str, split: str, checkpoint: str) -> MeasuredCh
         run = saved.load_run(workdir, checkpoint)
         program, placement = run.program, single_device_layout(run.program).placement
         results = build_evaluations(program, placement, run.data).split(run.state, split)
+        results = name_worst(run.data, config, split, results)
         run.record.write_results(split, {**results, "step": run.step})
         images = generate_samples(program, placement, run.state)
         alignments = align_examples(program, placement, run.state, run.data.splits.get(split))

@@ -1,6 +1,8 @@
 """Loads the data that a config names."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from lepton_jax.config.components import Component
 from lepton_jax.config.config import Config
@@ -9,8 +11,9 @@ from lepton_jax.data import dataset
 from lepton_jax.data.dataset import Dataset
 from lepton_jax.data.folds import Fold
 from lepton_jax.data.origins import locate_training_examples
-from lepton_jax.data.source import check_source
+from lepton_jax.data.source import check_source, origin_of
 from lepton_jax.data.sources.tfds_prepared import AbsentSet
+from lepton_jax.evaluation.worst import name_files
 from lepton_jax.training.absent_data import list_ways
 
 
@@ -59,6 +62,18 @@ def _load_data(
         look_only=look_only,
         fold=fold,
     )
+
+
+def name_worst(
+    data: Dataset, config: Config, split: str, results: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Returns the results of a split, with the file of each of its worst examples where that is
+    known. Files are named from the folder of the source.
+    """
+    place = data.places.get(split)
+    root = os.path.expanduser(str(config.data.source.keys.get("path", "")))
+    root = root if os.path.isdir(root) else os.path.dirname(root)
+    return name_files(results, lambda i: origin_of(place, i) if place else "", root)
 
 
 def locate_examples(config: Config) -> Callable[[int], str]:

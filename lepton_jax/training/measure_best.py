@@ -11,6 +11,7 @@ from lepton_jax.tracking.best import best_step
 from lepton_jax.tracking.record import Record
 from lepton_jax.training.build import BuiltRun
 from lepton_jax.training.checkpoints import Checkpoints
+from lepton_jax.training.load_data import name_worst
 from lepton_jax.training.state import State
 
 
@@ -63,7 +64,8 @@ def _without_test(workdir: str, splits: Collection[str]) -> str:
 def _measure(built: BuiltRun, record: Record, state: State, step: int, *, draws: bool) -> None:
     program, placement = built.program, built.layout.placement
     for name, results in built.evaluations.final(state).items():
-        record.write_results(name, {**results, "step": step})
+        named = name_worst(built.data, program.config, name, results)
+        record.write_results(name, {**named, "step": step})
     images = generate_samples(program, placement, state)
     alignments = align_examples(program, placement, state, built.data.splits.get("test"))
     if draws:
