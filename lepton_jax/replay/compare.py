@@ -20,23 +20,16 @@ class RunComparison:
 
     difference: RunDifference
     parting: Parting
+    exact_line: str = ""
+    """The command that names the very step, where that is not named yet and can be computed."""
 
     def as_json(self) -> dict[str, Any]:
         """Returns what `runs diff` says of the two, and `parting`."""
         return {**self.difference.as_json(), "parting": self.parting.as_json()}
 
     def __str__(self) -> str:
-        line = format_command(
-            shlex.join(["compare", self.difference.first, self.difference.second])
-        )
-        exact = "" if self._names_the_step else f"\n  The very step: {line} --exact"
+        exact = f"\n  The very step: {self.exact_line}" if self.exact_line else ""
         return f"{self.difference}\n\n{self.parting}{exact}"
-
-    @property
-    def _names_the_step(self) -> bool:
-        """Whether the two part nowhere, or in the step after the last one that is the same."""
-        step = self.parting.step
-        return step is None or (self.parting.same_until or 0) + 1 == step
 
     __repr__ = __str__
 
@@ -62,7 +55,16 @@ def compare_workdirs(
     if start is not None and not equal_states:
         common = sorted({*list_steps(first)} & {*list_steps(second)})
         parting = _measure(parting, first, second, [s for s in common if s >= start])
-    return RunComparison(difference, parting)
+    line = ""
+    named = parting.step is None or parting.step == (parting.same_until or 0) + 1
+    if not named and _has_one_config(a) and _has_one_config(b):
+        line = format_command(shlex.join(["compare", first, second, "--exact"]))
+    return RunComparison(difference, parting, line)
+
+
+def _has_one_config(record: Record) -> bool:
+    """Tells whether a run was computed with one config: `--longer` and `--stretch` change it."""
+    return len({start.get("fingerprint") for start in record.starts()}) == 1
 
 
 def _measure(parting: Parting, first: str, second: str, steps: Sequence[int]) -> Parting:

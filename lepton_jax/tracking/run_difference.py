@@ -150,6 +150,9 @@ def _origin(record: Record) -> dict[str, Any]:
     for name in dict.fromkeys(name for start in starts for name in start):
         values = [value for value, _ in itertools.groupby(start.get(name) for start in starts)]
         origin[name] = values[0] if len(values) == 1 else " -> ".join(map(str, values))
+    configs = dict.fromkeys(str(start.get("fingerprint")) for start in record.starts())
+    if len(configs) > 1:  # trained longer: config.json has the last one
+        origin["config, by fingerprint"] = " -> ".join(configs)
     return origin
 
 
