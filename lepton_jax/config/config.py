@@ -231,6 +231,8 @@ class Config:
     init_from: str = ""
     """A workdir, checkpoint, bundle or folder of Hugging Face whose weights a fresh run starts
     from; '': weights are drawn."""
+    init_fresh: Later[RegularExpression] = ""
+    """A regular expression of parameters that `init_from` leaves freshly drawn, such as '^head'."""
     lora: Later[LoraConfig | None] = None
     """Adapters to train in place of the model's parameters; None: the parameters themselves."""
     evaluate_every: Duration = "1 epochs"

@@ -322,6 +322,8 @@ def _find_contradictions(config: Config) -> Iterator[tuple[Any, ...]]:
         yield "", "data.tokenizer, data.encode: texts need both keys, got one of them"
     if config.data.tokenizer is not None and config.data.train_decode:
         yield "data.train_decode", "texts are encoded only once; expected ''"
+    if config.init_fresh and not config.init_from:
+        yield "init_fresh", f"{config.init_fresh!r} needs init_from, the weights of all others"
     yield from _find_fold_contradictions(config.data)
     total, unit = parse_duration(config.train_for)
     if total == 0:

@@ -8,7 +8,15 @@ import numpy as np
 
 from lepton_jax.config.pipeline import Pipeline
 from lepton_jax.config.user_code import blame
-from lepton_jax.data.source import Column, Columns, LazyColumn, Split, labels_of, origin_of
+from lepton_jax.data.source import (
+    Column,
+    Columns,
+    LazyColumn,
+    Split,
+    UnreadableFiles,
+    labels_of,
+    origin_of,
+)
 from lepton_jax.errors import UserError
 from lepton_jax.transforms import host
 
@@ -38,6 +46,8 @@ class Decoder:
         """Raises `UserError`, naming the example, when it is unreadable or of another kind."""
         try:
             example = numeric_fields(self._transform(self._split[i], draws))
+        except UnreadableFiles:
+            raise
         except (UserError, OSError) as e:
             raise UserError(f"{describe_example(self._split, self._name, i, e)}: {e}") from e
         except Exception as e:  # noqa: BLE001  whatever a user's split raises

@@ -57,4 +57,9 @@ def is_hidden(name: str) -> bool:
     """Returns whether a file or folder of this name is passed over by every source: it begins with
     a dot (as '._cat.png' of macOS does), or is what another program leaves beside data.
     """
-    return name.startswith(".") or name.casefold() in _LITTER
+    return name.startswith(".") or is_litter(name)
+
+
+def is_litter(name: str) -> bool:
+    """Returns whether another program leaves a file or folder of this name beside data."""
+    return name.casefold() in _LITTER

@@ -20,6 +20,10 @@ from lepton_jax.errors import UserError, describe_value
 from lepton_jax.transforms.host import Element
 
 
+class UnreadableFiles(UserError):
+    """Names all files of a source that cannot be read, in place of the one that was asked for."""
+
+
 class Split(Protocol):
     """The examples of one split, in a fixed order.
 

@@ -87,6 +87,7 @@ def describe_origin(
         "fingerprint": config.fingerprint(),
         "data_fingerprint": data.fingerprint,
         "data_account": data.account.as_json(),
+        "classes": list(data.spec.classes),
         "components": digest_modules(find_user_modules(config)),
         "seed": config.seed,
         "placement": placement.as_json(),

@@ -13,6 +13,7 @@ from lepton_jax.data.spec import DataSpec
 from lepton_jax.tracking.best import usual_mode
 from lepton_jax.training.build import BuiltRun
 from lepton_jax.training.lines import count_trained
+from lepton_jax.training.other_classes import warn_of_other_classes
 from lepton_jax.training.program import Program
 from lepton_jax.training.schedules import build_schedule
 from lepton_jax.training.state import State
@@ -34,6 +35,7 @@ def find_doubts(built: BuiltRun) -> list[str]:
     data, program = built.data, built.program
     return [
         *absent_class_warnings(data.splits, data.spec.classes),
+        *warn_of_other_classes(program),
         *_of_images(data.spec),
         *_of_best(program),
         *_of_few_examples(built),

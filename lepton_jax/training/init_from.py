@@ -5,7 +5,8 @@ Weights have names such as `conv1.kernel`; parameters and running statistics sha
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -15,7 +16,7 @@ from etils import epath
 from lepton_jax.config.config import Config
 from lepton_jax.data.spec import Vocabulary
 from lepton_jax.data.text.tokenizer import Tokenizer
-from lepton_jax.errors import UserError
+from lepton_jax.errors import UserError, did_you_mean, list_names
 from lepton_jax.io.weight_files import is_pretrained
 from lepton_jax.training import lora, optimizer, saved
 from lepton_jax.training.layout import Layout
@@ -44,6 +45,8 @@ class InitialWeights(NamedTuple):
     """Names that must fit the model: the folder says that it is the same model."""
     not_read: Sequence[str] = ()
     """What else is there, a line each."""
+    chosen: str = ""
+    """Which checkpoint of a run it is, where the path does not say it."""
 
 
 def check_warm_start(layout: Layout) -> str:
@@ -127,10 +130,13 @@ class WarmStart:
         path = self._program.config.init_from
         numbers = self._program.parts.functional.numbers
         wanted = {n: x for n, x in fresh.items() if n not in numbers and not lora.is_adapter(n)}
+        anew = self._drawn_anew(wanted)
         matched, reasons = {}, {}
         for name, leaf in wanted.items():
             stored = weights.arrays.get(name)
-            if stored is None:
+            if name in anew:
+                reasons[name] = "init_fresh"
+            elif stored is None:
                 reasons[name] = "not there"
             elif stored.shape != leaf.shape:
                 reasons[name] = f"has shape {stored.shape} there"
@@ -144,7 +150,9 @@ class WarmStart:
             raise UserError(
                 f"init_from = {path!r}: nothing there matches this model.\n" + "\n".join(lines)
             )
-        other = [f"{name} {why}" for name, why in reasons.items() if name in weights.required]
+        other = [
+            f"{name} {why}" for name, why in reasons.items() if name in weights.required - anew
+        ]
         if other:
             raise UserError(
                 f"init_from = {path!r} is another model than the config's: " + "; ".join(other[:3])
@@ -156,8 +164,25 @@ class WarmStart:
                 f"would freeze their random initial values; train them: "
                 f"--config.lora.train='^{stuck[0].partition('.')[0]}'"
             )
-        report = f"init_from {path}: {len(matched)} of {len(wanted)} arrays taken over"
+        report = (
+            f"init_from {path}{weights.chosen}: {len(matched)} of {len(wanted)} arrays taken over"
+        )
         return matched, [report, *lines]
+
+    def _drawn_anew(self, names: Iterable[str]) -> frozenset[str]:
+        """Returns the parameters that `init_fresh` leaves as they are drawn.
+
+        Raises:
+          UserError: when the pattern matches none.
+        """
+        pattern, names = self._program.config.init_fresh, list(names)
+        found = frozenset(name for name in names if pattern and re.search(pattern, name))
+        if pattern and not found:
+            raise UserError(
+                f"init_fresh = {pattern!r} matches no parameter{did_you_mean(pattern, names)}; "
+                f"there are: {list_names(names, most=8)}"
+            )
+        return found
 
 
 def _arrays_of(fit: Fit) -> dict[str, Any]:
@@ -179,6 +204,10 @@ def read_initial_weights(path: str, program: Program) -> InitialWeights:
         found = read_pretrained(folder, program.config.model, *program.parts.shape)
         body = frozenset(name for name in found.weights if not name.startswith(found.head))
         return InitialWeights(found.weights, body, found.not_read)
+    if at := saved.locate_checkpoint(path):
+        workdir, step = at
+        chosen = f", step {step} (best)" if workdir == path else ""
+        return InitialWeights(saved.checkpoint_weights(workdir, step), chosen=chosen)
     return InitialWeights(saved.read_weights(path))
 
 

@@ -128,16 +128,29 @@ def read_weights(path: str) -> dict[str, np.ndarray]:
         from safetensors.numpy import load
 
         return load((folder / "weights.safetensors").read_bytes())
-    if (folder / "config.json").exists():
-        if not Checkpoints(path).steps():
-            raise UserError(f"init_from = {path!r}: {_describe_none(path)}")
-        return checkpoint_weights(path, checkpoint_step(path, "best"))
-    if folder.name.isdecimal() and folder.parent.name == "checkpoints":
-        return checkpoint_weights(str(folder.parent.parent), int(folder.name))
+    if at := locate_checkpoint(path):
+        return checkpoint_weights(*at)
     raise UserError(
         f"init_from = {path!r} is no workdir (config.json), checkpoint (checkpoints/STEP), "
         "bundle (weights.safetensors) or folder of Hugging Face (model.safetensors)"
     )
+
+
+def locate_checkpoint(path: str) -> tuple[str, int] | None:
+    """Returns the workdir and the step of a checkpoint folder, or of a workdir's best checkpoint;
+    None where `path` is neither.
+
+    Raises:
+      UserError: when the workdir has no checkpoint.
+    """
+    folder = epath.Path(path)
+    if (folder / "config.json").exists():
+        if not Checkpoints(path).steps():
+            raise UserError(f"init_from = {path!r}: {_describe_none(path)}")
+        return path, checkpoint_step(path, "best")
+    if folder.name.isdecimal() and folder.parent.name == "checkpoints":
+        return str(folder.parent.parent), int(folder.name)
+    return None
 
 
 def checkpoint_weights(workdir: str, step: int) -> dict[str, np.ndarray]:

@@ -3,18 +3,24 @@
 import hashlib
 import os
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
-from lepton_jax.config.schema import PathText, Running
+from lepton_jax.config.schema import Later, PathText, Running
 from lepton_jax.data.account import Account
-from lepton_jax.data.naming import is_hidden, is_split_name, name_splits
+from lepton_jax.data.naming import is_hidden, is_litter, is_split_name, name_splits
 from lepton_jax.data.source import Source
 from lepton_jax.data.sources.images import is_image, read_image
-from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.data.sources.unreadable import (
+    find_unreadable,
+    find_unreadable_once,
+    unreadable_error,
+)
+from lepton_jax.errors import UserError, did_you_mean, exit_code_of_error
 from lepton_jax.io.files import name_nearest
 from lepton_jax.transforms.host import Element
 
@@ -31,31 +37,45 @@ class ImageFiles:
 
     paths: Sequence[Path]
     labels: Sequence[int]
+    all_paths: Sequence[Path]
+    """Those of the other splits too: where one cannot be read, all are looked at."""
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int, /) -> Element:
         path = self.paths[index]
-        return {"image": read_image(path, str(path)), "label": np.int32(self.labels[index])}
+        try:
+            image = read_image(path, str(path))
+        except UserError as e:
+            unreadable = find_unreadable(self.all_paths) if exit_code_of_error(e) == 2 else {}
+            if not unreadable:  # what may pass, or has passed
+                raise
+            raise unreadable_error(unreadable, len(self.all_paths)) from None
+        return {"image": image, "label": np.int32(self.labels[index])}
 
     def origin(self, index: int, /) -> str:
         return str(self.paths[index])
 
 
-def folder(*, path: Running[PathText]) -> Source:
+def folder(
+    *, path: Running[PathText], unreadable: Later[Literal["error", "skip"]] = "error"
+) -> Source:
     """Lists images in folders by class: `PATH/SPLIT/CLASS/*.png`, or `PATH/CLASS/*.jpg` for 'train'
     alone. Images in folders below CLASS are of that class. Sizes may vary (`data.decode`,
     `data.train_decode`).
 
-    A file is an image by its suffix, else by its first bytes. Other files, hidden ones, links to
-    nothing and images outside of class folders are left out and counted.
+    A file is an image by its suffix, else by its first bytes. Other files, hidden ones, those of
+    the system (`Thumbs.db`), links to nothing and images outside of class folders are left out and
+    counted.
 
     The fingerprint covers names, sizes and modification times, not the contents: a copy that does
     not keep the times counts as other data and is decoded anew.
 
     Keys:
       path: the folder that holds the folders of splits or of classes.
+      unreadable: what an image file that is damaged or no image is: an error that names all of
+        them, or left out and counted; then all files are read once before the first step.
 
     Raises:
       UserError: naming the folder that is absent, empty or of another layout.
@@ -70,21 +90,52 @@ def folder(*, path: Running[PathText]) -> Source:
         split: _classes_of(split, folders, account)
         for split, folders in _split_folders(path, tree, account).items()
     }
+    if unreadable == "skip":
+        _leave_out_unreadable(root, images, account)
     _check_classes(path, images)
     classes = tuple(sorted(images.get("train") or {c for by in images.values() for c in by}))
     number = {name: i for i, name in enumerate(classes)}
-    digest = hashlib.sha256()
+    all_paths = _list_files(images)
     splits = {}
     for split, by_class in sorted(images.items()):
         files = [(f, number[c]) for c in sorted(by_class) for f in by_class[c].all_images()]
-        for file, _ in files:
-            stat = file.stat()
+        splits[split] = ImageFiles([f for f, _ in files], [label for _, label in files], all_paths)
+    digest, described = _digest_files(root, all_paths), f"images of {path}"
+    return Source(splits, classes, digest, described, reading="2", account=account)
+
+
+def _list_files(images: Mapping[str, Mapping[str, "_Folder"]]) -> list[Path]:
+    """Lists the image files of all splits, in the order of the examples."""
+    return [
+        file
+        for _, by_class in sorted(images.items())
+        for name in sorted(by_class)
+        for file in by_class[name].all_images()
+    ]
+
+
+def _digest_files(root: Path, files: Sequence[Path]) -> str:
+    """Hashes the names, sizes and modification times of files below `root`."""
+    digest = hashlib.sha256()
+    for file in files:
+        stat = file.stat()
+        identity = f"{file.relative_to(root).as_posix()} {stat.st_size} {stat.st_mtime_ns}\n"
+        digest.update(identity.encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def _leave_out_unreadable(
+    root: Path, images: Mapping[str, Mapping[str, "_Folder"]], account: Account
+) -> None:
+    files = _list_files(images)
+    unreadable = find_unreadable_once(files, _digest_files(root, files))
+    for file in files:
+        if file in unreadable:
             where = file.relative_to(root).as_posix()
-            identity = f"{where} {stat.st_size} {stat.st_mtime_ns}\n"
-            digest.update(identity.encode(errors="surrogateescape"))
-        splits[split] = ImageFiles([f for f, _ in files], [label for _, label in files])
-    described = f"images of {path}"
-    return Source(splits, classes, digest.hexdigest(), described, reading="2", account=account)
+            account.note("left out", "images that cannot be read", where)
+    for by_class in images.values():
+        for folder in by_class.values():
+            folder.remove(unreadable)
 
 
 @dataclass
@@ -103,6 +154,12 @@ class _Folder:
     def all_images(self) -> list[Path]:
         """Returns the images in the folder, then those in each of its folders."""
         return self.images + [file for f in self.folders for file in f.all_images()]
+
+    def remove(self, files: Collection[Path]) -> None:
+        """Takes these images out of the folder and of each of its folders."""
+        self.images = [file for file in self.images if file not in files]
+        for folder in self.folders:
+            folder.remove(files)
 
     @property
     def has_images(self) -> bool:
@@ -123,7 +180,8 @@ def _scan(path: Path, where: str, account: Account, above: tuple[_Identity, ...]
         name = f"{where}/{entry.name}".lstrip("/")
         below = path / entry.name
         if is_hidden(entry.name):
-            account.note("left out", "hidden files", name)
+            kind = "system files" if is_litter(entry.name) else "hidden files"
+            account.note("left out", kind, name)
         elif below.is_dir():
             if _identity(below) in (*above, listed.identity):
                 account.note("left out", "links to a folder above", name)

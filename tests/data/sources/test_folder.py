@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from lepton_jax.data.dataset import load_dataset
+from lepton_jax.data.sources import unreadable
 from lepton_jax.data.sources.folder import folder
 from lepton_jax.errors import UserError
 from tests.data import pipelines
@@ -74,7 +75,7 @@ def test_unreadable_image_is_named(pets, damage):
         Image.fromarray(noise).save(path)
         damage = path.read_bytes()[:4000]
     path.write_bytes(damage)
-    with pytest.raises(UserError, match=r"train/dog/1\.png: not a readable image") as error:
+    with pytest.raises(UserError, match=r"1 of 7 images .*/train/dog/1\.png \(") as error:
         load_dataset(
             folder(path=str(pets)),
             decode=pipelines.read("resize(4)"),
@@ -82,6 +83,52 @@ def test_unreadable_image_is_named(pets, damage):
             split_seed=0,
         )
     assert "\n" not in str(error.value)
+
+
+def read_pets(pets, **keys):
+    decode = pipelines.read("resize(4)|rgb")
+    return load_dataset(
+        folder(path=str(pets), **keys), decode=decode, valid_fraction=0.0, split_seed=0
+    )
+
+
+@pytest.fixture
+def damaged(pets):
+    """The pets, with a damaged file in each folder, two of which are of no example before it."""
+    for name in ("train/cat/0.JPG", "train/dog/1.png", "train/dog/2.png", "validation/cat/0.png"):
+        (pets / name).write_bytes(b"<html>")
+    return pets
+
+
+def test_all_unreadable_images_are_told_at_once_with_what_leaves_them_out(damaged):
+    with pytest.raises(UserError, match=r"^4 of 8 images cannot be read: ") as error:
+        read_pets(damaged)
+    said = str(error.value)
+    assert "train/cat/0.JPG (its bytes are of no format that Pillow reads), " in said
+    assert "train/dog/2.png (its bytes are of no format that Pillow reads), and 1 more. " in said
+    assert "example" not in said
+    (way,) = error.value.ways
+    assert way.flags == {"config.data.source.unreadable": "skip"}
+
+
+def test_unreadable_images_are_left_out_and_counted_and_looked_for_once(damaged, monkeypatch):
+    first = read_pets(damaged, unreadable="skip")
+    assert {name: len(split) for name, split in first.splits.items()} == {"train": 3, "valid": 1}
+    assert "4 images that cannot be read (train/cat/0.JPG)" in first.summary()
+    monkeypatch.setattr(unreadable, "read_image", None)
+    assert read_pets(damaged, unreadable="skip").fingerprint == first.fingerprint
+    monkeypatch.undo()
+    for path in damaged.rglob("*.*"):
+        if path.is_file() and path.read_bytes() == b"<html>":
+            path.unlink()
+    assert read_pets(damaged).fingerprint == first.fingerprint
+
+
+def test_a_class_of_unreadable_images_alone_is_refused(pets):
+    for path in (pets / "train/dog").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(UserError, match="class 'dog' of split 'train' has no images"):
+        read_pets(pets, unreadable="skip")
 
 
 def lay(root, names):
@@ -172,7 +219,7 @@ def below(split, *names):
         pytest.param(
             (*PETS, "cat/._0.png", "cat/.DS_Store", "dog/Thumbs.db", ".git/x.png", "__MACOSX/a"),
             {"train": 4},
-            "left out: 5 hidden files (.git)",
+            "left out: 3 hidden files (.git), 2 system files (__MACOSX)",
             id="hidden files, AppleDouble and litter",
         ),
         pytest.param(

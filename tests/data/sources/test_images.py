@@ -182,7 +182,7 @@ def test_a_disk_that_fails_is_no_mistake_of_the_user(monkeypatch, code):
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(Image, "open", fail)
-    split = ImageFiles([Path("cat/a.png")], [0])
+    split = ImageFiles([Path("cat/a.png")], [0], [Path("cat/a.png")])
     with pytest.raises(UserError, match=r"cat/a\.png: not a readable image: ") as error:
         Decoder(split, "train", NO_TRANSFORMS)(0)
     assert exit_code_of_error(error.value) == 1
