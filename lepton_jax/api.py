@@ -28,6 +28,7 @@ from lepton_jax.commands.reproduce import reproduce as reproduce
 from lepton_jax.commands.runs import runs as runs
 from lepton_jax.commands.sign import sign as sign
 from lepton_jax.commands.submit import submit as submit
+from lepton_jax.commands.trace import trace as trace
 from lepton_jax.commands.train import train as train
 from lepton_jax.commands.trust import trust as trust
 from lepton_jax.commands.verify import verify as verify

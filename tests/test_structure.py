@@ -16,8 +16,8 @@ ROOMS = [
     "version", "nearest", "errors", "console", "installation", "formats", "tables", "result",
     "trees", "io", "config", "perf", "nn", "boxes", "metrics", "answers", "models", "transforms",
     "data", "tasks", "placement", "cluster", "tracking", "reference", "evaluation",
-    "plots", "training", "debug", "serving", "replay", "plan", "archive", "signing",
-    "isolation", "export", "registry", "prediction", "generation", "ablation", "notebook", "cli",
+    "plots", "training", "debug", "plan", "serving", "archive", "signing", "isolation",
+    "registry", "replay", "export", "prediction", "generation", "ablation", "notebook", "cli",
     "commands", "api", "__main__",
 ]  # fmt: skip
 """Folders and files right below `lepton_jax/`: each imports only what stands before it."""

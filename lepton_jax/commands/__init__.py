@@ -45,6 +45,7 @@ COMMANDS = Commands(
             "register": "add a verified bundle to the registry as a new version",
             "promote": "move 'staging' or 'production' to a version that meets the gate",
             "registry": "show and change versions, aliases and gates",
+            "trace": "say what a registered model was made from, and rebuild it",
             "predict": "answer inputs with a bundle or a registered model",
             "generate": "generate text with a language model's run, bundle or version",
         },

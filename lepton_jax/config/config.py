@@ -291,7 +291,8 @@ def list_differences(old: Config, new: Config) -> list[str]:
     ]
 
 
-def find_user_modules(config: Config) -> list[str]:
+def find_user_modules(config: Config | dict[str, Any]) -> list[str]:
     """Lists the user's own modules that a config names ('my_pkg.nets:Net'), also in pipelines."""
-    texts = map(str, flatten_dict(config.to_dict()).values())
+    tree = config.to_dict() if isinstance(config, Config) else config
+    texts = map(str, flatten_dict(tree).values())
     return sorted({m for text in texts for m in re.findall(r"([A-Za-z_][\w.]*):[A-Za-z_]", text)})

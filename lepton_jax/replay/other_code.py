@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from lepton_jax.config.config import Config
@@ -26,29 +28,54 @@ def train_with_code(workdir: str, revision: str) -> str:
       UserError: when this lepton_jax is in no git repository, or has no such commit.
       WorkError: when the training fails there.
     """
-    repository = _find_repository()
-    commit = _run_git(repository, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+    commit = find_commit(revision)
     if not commit:
         raise UserError(
-            f"--code={revision}: {repository} has no such commit; expected a branch, a tag or a "
-            "commit, such as HEAD~1"
+            f"--code={revision}: {_find_repository()} has no such commit; expected a branch, a tag "
+            "or a commit, such as HEAD~1"
         )
     name = commit[:10]
     out = f"{workdir.rstrip('/')}-at-{name}"
     say(f"training the config of {workdir} with the code of {name} in {out}")
+    with checked_out(name) as tree:
+        file = Path(tree).parent / "config.json"
+        file.write_text(json.dumps(without_defaults(workdir)))
+        run_code(tree, ["train", f"--config={file}", f"--workdir={out}"])
+    return out
+
+
+def find_commit(revision: str) -> str | None:
+    """Returns the commit of lepton_jax's repository that a name stands for; None of no commit.
+
+    Raises:
+      UserError: when this lepton_jax is in no git repository.
+    """
+    name = f"{revision}^{{commit}}"
+    return _run_git(_find_repository(), "rev-parse", "--verify", "--quiet", name)
+
+
+@contextmanager
+def checked_out(commit: str, diff: str = "") -> Iterator[str]:
+    """Yields a folder with the code of a commit of lepton_jax, to which `diff` was applied.
+
+    Raises:
+      WorkError: when git cannot do that.
+    """
+    repository = _find_repository()
     with tempfile.TemporaryDirectory() as folder:
         # A work tree and no archive: the run's provenance then names the commit.
         tree = os.path.join(folder, "lepton_jax")
-        done = _run_git(repository, "worktree", "add", "--quiet", "--detach", tree, name)
+        done = _run_git(repository, "worktree", "add", "--quiet", "--detach", tree, commit)
         if done is None:
-            raise WorkError(f"--code={revision}: git could not check {name} out into {tree}")
+            raise WorkError(f"git could not check {commit} out into {tree}")
         try:
-            file = Path(folder, "config.json")
-            file.write_text(json.dumps(without_defaults(workdir)))
-            _train(tree, file, out)
+            if diff:
+                Path(folder, "diff").write_text(diff)
+                if _run_git(tree, "apply", os.path.join(folder, "diff")) is None:
+                    raise WorkError(f"git could not apply the changes of the run to {commit}")
+            yield tree
         finally:
             _run_git(repository, "worktree", "remove", "--force", tree)
-    return out
 
 
 def without_defaults(workdir: str) -> dict[str, object]:
@@ -68,16 +95,19 @@ def without_defaults(workdir: str) -> dict[str, object]:
     return tree
 
 
-def _train(folder: str, config: Path, workdir: str) -> None:
-    """Runs `train` of the package in `folder`, with the user's own parts of the current one."""
+def run_code(folder: str, words: Sequence[str]) -> None:
+    """Runs a command of the package in `folder`, with the user's own parts of the current one.
+
+    Raises:
+      WorkError: when it fails.
+    """
     paths = [folder, os.getcwd(), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-    command = [sys.executable, "-P", "-m", "lepton_jax", "train"]
-    command += [f"--config={config}", f"--workdir={workdir}"]
+    command = [sys.executable, "-P", "-m", "lepton_jax", *words]
     done = subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=False)
     if done.returncode:
         raise WorkError(
-            f"the other code could not train this config (exit code {done.returncode}); what it "
+            f"the other code could not {words[0]} this (exit code {done.returncode}); what it "
             "said stands above"
         )
 

@@ -60,7 +60,7 @@ def list_runs(
             instead=(str(folder), nearest) if nearest else None,
         )
     conditions = _conditions(where or "")
-    runs = [_facts(path, name) for path, name in _records(str(folder), "")]
+    runs = [_facts(path, name) for path, name in find_records(str(folder), "")]
     names, below = {name for run in runs for name in run} - {"config keys"}, len(runs)
     for name, compare, value in conditions:
         name = "tags" if name == "tag" else name
@@ -118,7 +118,7 @@ def _differing_keys(runs: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def _records(folder: str, name: str) -> Iterator[tuple[str, str]]:
+def find_records(folder: str, name: str) -> Iterator[tuple[str, str]]:
     """Yields the path and the name below the start of each record, in the order of the names."""
     if Record.exists(folder) or _is_part(folder):
         yield folder, name or folder.rstrip("/").rpartition("/")[2]
@@ -126,7 +126,7 @@ def _records(folder: str, name: str) -> Iterator[tuple[str, str]]:
     for child in files.list_folder(folder):
         path = files.join_path(folder, child)
         if child not in _SKIPPED and not child.startswith(".") and files.is_dir(path):
-            yield from _records(path, f"{name}/{child}" if name else child)
+            yield from find_records(path, f"{name}/{child}" if name else child)
 
 
 def _is_part(folder: str) -> bool:
