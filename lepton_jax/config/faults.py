@@ -82,7 +82,8 @@ def _fall_back(
 ) -> tuple[KeyFault, str]:
     """Returns a fault with the value that its key has without the command line as what was meant,
     and words that say so; where no such value is known, the words name the flag to give."""
-    path, old = fault.path, to_tree(before.get(fault.path, fault.default))
+    path, old = fault.path, before.get(fault.path, fault.default)
+    old = old if isinstance(old, tuple) else to_tree(old)
     if "; there are: " in fault.problem:  # which says it all
         return fault, ""
     value = "" if isinstance(old, Mapping) else write_value(old)

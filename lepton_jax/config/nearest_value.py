@@ -3,6 +3,7 @@
 Imports: the standard library, `schema` and `nearest`.
 """
 
+import math
 import re
 import types
 import typing
@@ -121,6 +122,8 @@ def _durations(word: str, like: Any) -> Iterator[str]:
     if not match:
         return
     number, thousands, unit_word = match.groups()
+    if not math.isfinite(float(number)):
+        return
     if thousands:
         number = str(round(float(number) * _THOUSANDS[thousands]))
     if unit_word:
@@ -131,4 +134,4 @@ def _durations(word: str, like: Any) -> Iterator[str]:
         unit = "epochs" if float(number) <= _MANY_EPOCHS else "steps"
     if unit:
         yield f"{number} {unit}"
-        yield f"{round(float(number))} {unit}"
+        yield f"{max(1, round(float(number)))} {unit}"

@@ -98,7 +98,7 @@ def test_gate_can_be_set_shown_and_lifted(bundle):
     assert set_gate("digits", []).conditions == ()
     assert [e["action"] for e in read_history("digits").events] == ["gate", "gate"]
     for text in ("accuracy", "test/accuracy=0.9", "test/accuracy>=high", "a>=nan", ">=1"):
-        with pytest.raises(UserError, match=r"e\.g\. 'test/accuracy>=0\.98'"):
+        with pytest.raises(UserError, match=r"such as 'test/accuracy>=0\.98'"):
             set_gate("digits", [text])
 
 
