@@ -1,6 +1,7 @@
 """The command `lr_find`."""
 
 import itertools
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +14,10 @@ from lepton_jax.errors import UserError
 
 if TYPE_CHECKING:
     from lepton_jax.config.config import Config
+
+
+APART = 2.0
+"""A suggestion that differs from the config's rate by a larger factor is not preferred to it."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,8 @@ class FoundRate:
     """A tenth of the rate with the least loss; None where the loss does not fall."""
     config_rate: float
     next: str
-    """The command that trains with the suggestion, or without one tries rates around `tenth`."""
+    """The command that trains with the suggestion; that compares it with the config's rate, where
+    they are apart; or without a suggestion tries rates around `tenth`."""
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -64,11 +70,18 @@ class FoundRate:
             return "\n".join(lines)
         lines += [
             f"suggestion: {self.suggestion:.2g}, where the loss falls fastest (Smith 2017); "
-            f"a tenth of the rate with the least loss: {self.tenth:.2g}; "
-            f"the config has {self.config_rate:g}",
+            f"a tenth of the rate with the least loss: {self.tenth:.2g}",
+            self._beside_the_config(self.suggestion),
             f"next: {self.next}",
         ]
         return "\n".join(lines)
+
+    def _beside_the_config(self, rate: float) -> str:
+        has, ratio = f"the config has {self.config_rate:g}", self.config_rate / rate
+        if not _are_apart(rate, self.config_rate):
+            return has
+        times = f"{ratio:.2g} times as much" if ratio > 1 else f"{1 / ratio:.2g} times less"
+        return f"{has}, {times}; a sweep cannot say which is better"
 
 
 @command
@@ -126,8 +139,9 @@ def _next_command(
     overrides: Mapping[str, Any],
     resolved: "Config",
 ) -> str:
-    """Writes the command that trains with a rate or, without one, compares rates around a tenth of
-    that with the least loss; from Python, the override."""
+    """Writes the command that trains with a rate, or compares it with that of the config where they
+    are apart. Without a rate it compares rates around `tenth`, a tenth of that with the least loss.
+    From Python it writes the override."""
     from lepton_jax.tracking.new_workdir import name_run
 
     if tenth is None:
@@ -137,12 +151,20 @@ def _next_command(
         return f"overrides={ {**overrides, key: f'{rate or tenth:.2g}'} }"
     name = name_run(config, resolved)
     keys = {f"config.{k}": value for k, value in overrides.items() if k != key}
-    if rate:
+    own = resolved.optimizer.learning_rate
+    if rate and not _are_apart(rate, own):
         keys[f"config.{key}"] = f"{rate:.2g}"
         return format_command("train", config=config, workdir=_unused(f"runs/{name}"), **keys)
-    rates = ",".join(f"{factor * tenth:.1e}" for factor in (0.3, 1, 3))
+    if rate:
+        rates = ",".join([f"{rate:.2g}", f"{math.sqrt(rate * own):.2g}", f"{own:g}"])
+    else:
+        rates = ",".join(f"{factor * tenth:.1e}" for factor in (0.3, 1, 3))
     workdir = _unused(f"runs/{name}-rates")
     return format_command("ablate", config=config, workdir=workdir, **keys, vary=f"{key}={rates}")
+
+
+def _are_apart(rate: float, own: float) -> bool:
+    return own > 0 and not 1 / APART <= own / rate <= APART
 
 
 def _unused(workdir: str) -> str:

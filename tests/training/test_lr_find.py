@@ -187,6 +187,27 @@ def test_the_next_command_trains_in_a_workdir_that_holds_no_run(
 
 
 @pytest.mark.parametrize(
+    ("rate", "said", "rates"),
+    [
+        (4.8e-4, "the config has 0.002, 4.2 times as much; a sweep", "0.00048,0.00098,0.002"),
+        (1e-2, "the config has 0.002, 5 times less; a sweep", "0.01,0.0045,0.002"),
+        (1.1e-3, "the config has 0.002\n", ""),
+    ],
+)
+def test_a_suggestion_far_from_the_rate_of_the_config_is_compared_with_it(
+    rate: float, said: str, rates: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    curve = RateCurve((1e-7, 1.0), {0: (2.0, 1.0)}, True, suggestion=rate, tenth=2e-3)
+    monkeypatch.setattr("lepton_jax.training.lr_find.find_rate", lambda *_: curve)
+    digits = str(Path("configs/digits_cnn.py").resolve())
+    monkeypatch.chdir(tmp_path)
+    found = api.lr_find(digits)
+    assert said in str(found)
+    assert found.next.endswith(f"--vary=optimizer.learning_rate={rates}") == bool(rates)
+    assert ("ablate" in found.next) == bool(rates)
+
+
+@pytest.mark.parametrize(
     ("flags", "said"),
     [
         ({"start": 1.0, "end": 0.1}, "expected start below end"),
