@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lepton_jax import api
+from lepton_jax import ablation, api
 from lepton_jax.commands import COMMANDS, find_command
 from lepton_jax.config.components import TABLES
 from lepton_jax.notebook.answers import Answers
@@ -36,6 +36,7 @@ from lepton_jax.reference.listing import plural
 from lepton_jax.reference.sections import list_sections, read_field_docstrings
 
 FOLDER = Path(__file__).parent / "reference"
+QUESTIONS = [getattr(ablation, name) for name in ablation.__all__]
 FUNCTIONS = (api.load, api.build_loop)
 OBJECTS = (Run, OpenedBundle, SplitResults, Answers, GeneratedImages, LoopParts, LoopRecord)
 OPTIMIZERS = "optimizers.md"
@@ -122,6 +123,12 @@ def _api_page() -> str:
         summary = (inspect.getdoc(function) or "").partition("\n")[0]
         lines += [f"## {name}", "", "```python", _format_call(function), "```", "", summary, ""]
         lines += [f"Its arguments: [{name}](commands.md#{name}).", ""]
+    lines += ["## In an experiment file", "", "What `lepton_jax.ablation` has.", ""]
+    for part in QUESTIONS:
+        summary = (inspect.getdoc(part) or "").partition("\n\n")[0]
+        call = _format_call(part).replace("<factory>", "{}")
+        lines += [f"### {part.__name__}", "", "```python", call, "```", "", summary, ""]
+        lines += [*_members(part), ""] if inspect.isclass(part) else []
     return _page(lines)
 
 
@@ -149,7 +156,9 @@ def _format_call(function: Callable[..., Any]) -> str:
     line = f"{function.__name__}{inspect.Signature(bare)}"
     if len(line) <= 100:
         return line
-    lines = [f"    {text}," for text in str(inspect.Signature(bare))[1:-1].split(", ")]
+    lines = [
+        f"    {text}," for text in re.split(r", (?![^(]*\))", str(inspect.Signature(bare))[1:-1])
+    ]
     return "\n".join([f"{function.__name__}(", *lines, ")"])
 
 

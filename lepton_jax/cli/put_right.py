@@ -11,7 +11,7 @@ def put_right(line: Sequence[str], given: str, *meant: str) -> list[str]:
 
     `given` is a word, the value of a flag, or a flag with or without its value: `--mode=up`,
     `--mode`; or the form of a recipe, `:tiny`. A key of a config, `--config.optimizer.lr`, is also
-    found behind `--vary`.
+    found behind `--vary` and `--tune`.
     """
     for i in range(len(line)):
         for word, taken in _read_words(line, i):
@@ -40,8 +40,10 @@ def _replace(word: str, given: str, meant: Sequence[str]) -> list[str]:
 
 
 def _replace_varied(word: str, given: str, meant: Sequence[str]) -> list[str]:
-    """Returns the values of a key that `--vary` names, `KEY=V,V`, with another key or value."""
-    flag = "--vary=" if word.startswith("--vary=") else ""
+    """Returns the values of a key that `--vary` or `--tune` names, `KEY=V,V`, with another key or
+    value.
+    """
+    flag = next((f for f in ("--vary=", "--tune=") if word.startswith(f)), "")
     varied, sign, values = word.removeprefix(flag).partition("=")
     key, has_value, value = given.removeprefix("--config.").partition("=")
     new_key, _, new_value = meant[0].removeprefix("--config.").partition("=")

@@ -21,6 +21,7 @@ def ablate(
     config: Any = "",
     overrides: Mapping[str, Any] | None = None,
     vary: Sequence[str] = (),
+    tune: Sequence[str] = (),
     seeds: PositiveInt = 3,
     folds: NaturalInt = 0,
     metric: str = "",
@@ -45,6 +46,7 @@ def ablate(
                                     resumes, and runs added seeds and variants
     --config=NAME --vary KEY=V,V    without a file: a grid (--vary again for another key; the first
                                     values are the baseline that the others are compared with),
+    --tune KEY=V,V                    each at the value of KEY that is best on valid,
     --seeds=3 --metric=accuracy       the number of seeds, the metric (by default that of
     --mode=max                        config.best) and its direction
     --config.path.to.key=value        and a key changed in all of them
@@ -79,12 +81,12 @@ def ablate(
     if by_file == by_flags:
         raise UserError("ablate takes one of --experiment=NAME and --config=NAME")
     if by_file:
-        if vary or overrides:
-            raise UserError("ablate: --vary and --config.key=value go with --config=NAME")
+        if vary or tune or overrides:
+            raise UserError("ablate: --vary, --tune and --config.key=value go with --config=NAME")
         question = experiment_file.resolve_experiment(experiment, folds)
     else:
         question = experiment_file.experiment_from_flags(
-            config, overrides or {}, list(vary), seeds, metric, mode, folds
+            config, overrides or {}, list(vary), seeds, metric, mode, folds, list(tune)
         )
     # Mistakes in any trial are told before JAX is imported.
     check_same_experiment(workdir, question, expand_trials(question))

@@ -160,7 +160,7 @@ def _next_command(
     else:
         rates = ",".join(f"{factor * tenth:.1e}" for factor in (0.3, 1, 3))
     workdir = _unused(f"runs/{name}-rates")
-    return format_command("ablate", config=config, workdir=workdir, **keys, vary=f"{key}={rates}")
+    return format_command("ablate", config=config, workdir=workdir, **keys, tune=f"{key}={rates}")
 
 
 def _are_apart(rate: float, own: float) -> bool:

@@ -6,8 +6,10 @@ from lepton_jax.ablation import Published
 from lepton_jax.ablation.analysis.answer import answer_question, describe_comparison
 from lepton_jax.ablation.analysis.comparison import analyse
 from lepton_jax.ablation.analysis.metric_unit import MetricUnit
+from lepton_jax.ablation.analysis.outcomes import Outcome
 from lepton_jax.ablation.analysis.published import compare_with_published, published_table
 from lepton_jax.ablation.analysis.statistics import Interval
+from lepton_jax.ablation.analysis.tables import tuning_rows
 from tests.ablation.outcomes import of_values, outcome, results
 
 BASE = [0.930, 0.922, 0.935, 0.927, 0.931]
@@ -110,6 +112,57 @@ def test_the_tuning_chosen_on_valid_is_said():
     text = told(results(outcomes))
     assert "optimizer.lr=0.1 for baseline; optimizer.lr=0.3 for b" in text
     assert "the same result as the baseline" in text
+
+
+def tuned(variant: str, valid: dict[float, float]) -> list[Outcome]:
+    """Outcomes of three seeds at each rate, whose mean on `valid` is given; `test` is 0.7."""
+    return [
+        outcome(variant, seed, 0.7 + 0.01 * seed, tuning={"optimizer.learning_rate": rate},
+                valid=mean + 0.005 * (seed - 1))
+        for rate, mean in valid.items()
+        for seed in range(3)
+    ]  # fmt: skip
+
+
+def test_one_tuned_variant_is_told_by_its_test_and_the_values_beside_the_best():
+    text = told(results(tuned("tuned", {0.005: 0.695, 0.01: 0.698, 0.02: 0.66})))
+    assert "tuned: test accuracy 71.0 % (68.5 to 73.5), mean of 3 seeds." in text
+    said = "Tuned on valid: optimizer.learning_rate=0.01: valid accuracy 69.8 %; next best 0.005: "
+    assert text.splitlines()[-1] == said + "69.5 %."
+
+
+def test_a_best_value_at_the_edge_of_what_was_tried_is_told():
+    low, high = {0.01: 0.7, 0.03: 0.6}, {0.01: 0.6, 0.03: 0.7}
+    warning = "warning: the best value of optimizer.learning_rate"
+    assert f"{warning} is 0.01, the smallest that was tried; try smaller ones" in told(
+        results(tuned("tuned", low))
+    )
+    text = told(
+        results(tuned("a", high) + tuned("b", {0.001: 0.5, **high, 0.1: 0.6}), baseline="a")
+    )
+    assert f"{warning} for a is 0.03, the largest that was tried; try larger ones" in text
+    assert text.count("warning: ") == 1
+    draws = [outcome("s", 0, 0.7, tuning={"optimizer.learning_rate": x}) for x in (0.1, 0.2)]
+    won = outcome("s", 1, 0.7, tuning={"optimizer.learning_rate": 0.2})
+    assert "warning: " not in told(results([*draws, won]))
+
+
+def test_the_table_of_tuning_has_a_row_of_each_value():
+    rows = tuning_rows(analyse(results(tuned("tuned", {0.005: 0.695, 0.01: 0.698}))))
+    assert [(row["values"], row["chosen"], row["seeds"]) for row in rows] == [
+        ("optimizer.learning_rate=0.01", "yes", 3),
+        ("optimizer.learning_rate=0.005", "", 3),
+    ]
+    assert [round(row["valid"], 6) for row in rows] == [0.698, 0.695]
+    assert [round(row["sd"], 6) for row in rows] == [0.005, 0.005]
+
+
+def test_means_of_folds_are_written_with_the_same_decimals():
+    wide = [0.60, 0.58, 0.63, 0.61]
+    narrow = [0.575, 0.576, 0.5755, 0.5745]
+    text = told(of_values({"baseline": narrow, "b": wide}, folds=4))
+    assert "baseline: test accuracy 57.5 % (57.4 to 57.7), mean of 4 folds." in text
+    assert "b: test accuracy 60.5 % (" in text
 
 
 def test_an_interval_of_its_own_is_not_enough_among_many():

@@ -356,6 +356,23 @@ def test_a_key_varies_in_one_place(vary: list[str], overrides: dict[str, Any], s
     assert said in refused(trials)
 
 
+def test_what_is_tuned_is_chosen_on_valid_for_each_variant():
+    def ask(vary: list[str], tune: list[str]) -> Any:
+        return experiment_from_flags(GOOD, {}, vary, 1, "accuracy", "", tune=tune)
+
+    alone = ask([], ["optimizer.learning_rate=1e-3,1e-2"])
+    assert alone.question == (
+        "What is the test accuracy at the optimizer.learning_rate that is best on valid?"
+    )
+    assert [(v.name, v.changes, v.tuning) for v in alone.variants] == [
+        ("tuned", {}, {"optimizer.learning_rate": rate}) for rate in (1e-3, 1e-2)
+    ]
+    both = ask(["ema=0.0,0.9"], ["optimizer.learning_rate=1e-3,1e-2"])
+    assert [v.name for v in both.variants] == ["ema=0"] * 2 + ["ema=0.9"] * 2
+    twice = lambda: ask(["ema=0.0,0.9"], ["ema=0.1,0.2"])  # noqa: E731
+    assert "--tune ema: it is in --vary too; give it once" in refused(twice)
+
+
 @pytest.mark.parametrize("vary", [["ema=0.5,0.25"], [{"ema": [0.5, np.float32(0.25)]}]], ids=str)
 def test_what_varies_may_be_a_text_or_a_mapping(vary: Any):
     found = expand_trials(experiment_from_flags(GOOD, {"seed": 3}, vary, 1, "", ""))

@@ -167,7 +167,7 @@ def test_noisy_losses_give_rates_to_compare_in_a_workdir_of_their_own(
     assert 1e-4 < found.tenth < 1e-2
     assert "no clear suggestion" in said
     assert f"The loss is least at {10 * found.tenth:.1e}" in said
-    assert f"--vary=optimizer.learning_rate={0.3 * found.tenth:.1e},{found.tenth:.1e}," in said
+    assert f"--tune=optimizer.learning_rate={0.3 * found.tenth:.1e},{found.tenth:.1e}," in said
     assert "--workdir=runs/digits_cnn-rates-2" in said
 
 
@@ -203,7 +203,7 @@ def test_a_suggestion_far_from_the_rate_of_the_config_is_compared_with_it(
     monkeypatch.chdir(tmp_path)
     found = api.lr_find(digits)
     assert said in str(found)
-    assert found.next.endswith(f"--vary=optimizer.learning_rate={rates}") == bool(rates)
+    assert found.next.endswith(f"--tune=optimizer.learning_rate={rates}") == bool(rates)
     assert ("ablate" in found.next) == bool(rates)
 
 

@@ -1,17 +1,21 @@
 """The answer of an experiment in plain words."""
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from lepton_jax.ablation.analysis.comparison import Analysis, Comparison, has_result, is_improvement
-from lepton_jax.ablation.analysis.metric_unit import MetricUnit, decimals_of_values, unit_of
-from lepton_jax.ablation.analysis.outcomes import Outcome, Results
+from lepton_jax.ablation.analysis.metric_unit import (
+    MetricUnit,
+    decimals_of_answer,
+    decimals_of_values,
+    unit_of,
+)
+from lepton_jax.ablation.analysis.outcomes import Outcome, Results, mean_on_valid
 from lepton_jax.ablation.analysis.published import PublishedComparison, compare_with_published
 from lepton_jax.ablation.analysis.statistics import LEVEL, MOST_SEEDS
-from lepton_jax.ablation.question.experiment import format_value
+from lepton_jax.ablation.analysis.tunings import describe_tunings, first_names
 from lepton_jax.ablation.workdir import ENDED
 
 _SPELLED_OUT = 8
@@ -50,28 +54,30 @@ def answer_question(analysis: Analysis) -> ExperimentAnswer:
     results = analysis.results
     published = compare_with_published(analysis)[:_SPELLED_OUT]
     findings = [_describe_published(comparison, results.unit) for comparison in published]
-    findings += _means_of_folds(analysis) if results.folds else []
+    alone = len(results.variants) == 1 and bool(results.outcomes[0].tuning)
+    if results.folds or alone:
+        findings += _means_on_test(analysis)
     if analysis.comparisons:
         findings += _findings(analysis)
-    elif not results.folds:
+    elif not (results.folds or alone):
         findings.append(_best_on_valid(results))
     return ExperimentAnswer(results.question, tuple(findings), tuple(_notes(analysis)))
 
 
-def _means_of_folds(analysis: Analysis) -> list[Finding]:
+def _means_on_test(analysis: Analysis) -> list[Finding]:
     """Writes `kim: test accuracy 76.1 % (75.0 to 77.2), mean of 10 folds.` for each variant."""
     results, unit = analysis.results, unit_of(analysis.results)
     metric, found = results.metric.replace("_", " "), []
-    for s in analysis.summaries[:_SPELLED_OUT]:
-        if s.mean is None:
-            continue
-        decimals = decimals_of_values(results, unit, s.sd)
+    shown = [s for s in analysis.summaries[:_SPELLED_OUT] if s.mean is not None]
+    decimals = decimals_of_answer(results, unit)
+    for s in shown:
         ends = [s.interval.low, s.interval.high] if s.interval else []
         within = " to ".join(f"{end * unit.scale:.{decimals}f}" for end in ends)
         mean = unit.format_value(s.mean, decimals) + (f" ({within})" if within else "")
-        done = f"{len(s.values)} of " if len(s.values) < results.folds else ""
-        text = f"{s.variant}: test {metric} {mean}, mean of {done}{results.folds} folds."
-        found.append(Finding("untested", text))
+        whole = results.folds or len(results.reported(s.variant))
+        done = f"{len(s.values)} of " if len(s.values) < whole else ""
+        repeats = f"{done}{whole} {results.unit}{'s' * (whole > 1)}"
+        found.append(Finding("untested", f"{s.variant}: test {metric} {mean}, mean of {repeats}."))
     return found or [Finding("untested", "No trial has a result.")]
 
 
@@ -176,15 +182,9 @@ def _best_on_valid(results: Results) -> Finding:
     return Finding("untested", f"{text}; {but}.")
 
 
-def mean_on_valid(outcomes: Sequence[Outcome]) -> float | None:
-    """Computes the mean of the finite metrics on `valid`; None where there is none."""
-    values = [o.valid for o in outcomes if o.valid is not None and math.isfinite(o.valid)]
-    return sum(values) / len(values) if values else None
-
-
 def _notes(analysis: Analysis) -> list[str]:
     results = analysis.results
-    notes = [*_name_baseline(analysis), *_describe_tests(analysis), *_describe_tunings(results)]
+    notes = [*_name_baseline(analysis), *_describe_tests(analysis), *describe_tunings(results)]
     bad = [o for o in results.outcomes if o.state == "failed" or _is_not_finite(o)]
     if bad:
         named = "; ".join(f"{o.variant}, {o.repeat}: {_reason(o)}" for o in bad[:4])
@@ -221,7 +221,7 @@ def _describe_tests(analysis: Analysis) -> list[str]:
     unpaired = [c.variant for c in tested if not c.paired]
     pairing = f"differences paired by {results.unit}"
     if unpaired:
-        welch = "Welch's test for " + _first_names(unpaired) + ", whose seeds differ"
+        welch = "Welch's test for " + first_names(unpaired) + ", whose seeds differ"
         pairing = welch if len(unpaired) == len(tested) else f"{pairing} ({welch})"
     more = "s" if len(tested) > 1 else ""
     note = (
@@ -235,24 +235,6 @@ def _describe_tests(analysis: Analysis) -> list[str]:
     return [note]
 
 
-def _describe_tunings(results: Results) -> list[str]:
-    """Says which tuning of each variant was chosen on `valid`."""
-    chosen: dict[str, list[str]] = {}
-    for variant in results.variants:
-        reported = results.reported(variant)
-        if reported and reported[0].tuning:
-            values = ", ".join(f"{k}={format_value(v)}" for k, v in reported[0].tuning.items())
-            chosen.setdefault(values, []).append(variant)
-    if not chosen:
-        return []
-    if len(chosen) == 1:
-        return [f"Tuned on valid, each variant by itself: {next(iter(chosen))} for all."]
-    tunings = [f"{values} for {_first_names(variants)}" for values, variants in chosen.items()]
-    left = len(tunings) - _SPELLED_OUT
-    more = f"; and {left} more" if left > 0 else ""
-    return [f"Tuned on valid, each variant by itself: {'; '.join(tunings[:_SPELLED_OUT])}{more}."]
-
-
 def _is_not_finite(o: Outcome) -> bool:
     """Tells whether a trial finished with a metric that is not finite."""
     return o.state == "finished" and o.test is not None and not has_result(o)
@@ -264,7 +246,3 @@ def _reason(o: Outcome) -> str:
 
 def _of(count: int, outcomes: Sequence[Outcome]) -> str:
     return f"{count} of {len(outcomes)} trials"
-
-
-def _first_names(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

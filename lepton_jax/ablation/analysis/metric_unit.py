@@ -1,6 +1,7 @@
 """The unit in which a metric is written: shares of one as percent and points, others plainly."""
 
 import math
+import statistics
 from dataclasses import dataclass
 
 from lepton_jax.ablation.analysis.outcomes import Results
@@ -64,6 +65,16 @@ def decimals_of_values(results: Results, unit: MetricUnit, spread: float | None)
         values = [abs(o.test) for o in results.outcomes if o.test and math.isfinite(o.test)]
         spread = max(values, default=1.0) / 100
     return min(9, max(1, 1 - math.floor(math.log10(spread * unit.scale))))
+
+
+def decimals_of_answer(results: Results, unit: MetricUnit) -> int:
+    """Returns the decimals of all means in one answer: they suit the variant that spreads most."""
+    spreads = [0.0]
+    for variant in results.variants:
+        tests = [o.test for o in results.reported(variant)]
+        finite = [x for x in tests if x is not None and math.isfinite(x)]
+        spreads += [statistics.stdev(finite)] if len(finite) > 1 else []
+    return decimals_of_values(results, unit, max(spreads))
 
 
 def _write(number: float, decimals: int) -> str:

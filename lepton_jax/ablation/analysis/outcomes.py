@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -91,13 +91,17 @@ class Results:
         Of several tunings, those of one: among the tunings that ran under the most seeds, the best
         on `valid`.
         """
+        return next(iter(self.tunings(variant)), ())
+
+    def tunings(self, variant: str) -> list[tuple[Outcome, ...]]:
+        """Lists the outcomes of a variant by its tuning, the reported one first."""
         tunings: dict[tuple[Any, ...], list[Outcome]] = {}
         for o in self.outcomes:
             if o.variant == variant:
                 tuning = tuple(sorted((k, str(v)) for k, v in o.tuning.items()))
                 tunings.setdefault(tuning, []).append(o)
-        chosen = max(tunings.values(), key=lambda t: (len(t), self._score(t)), default=[])
-        return tuple(sorted(chosen, key=lambda o: (o.fold or 0, o.seed)))
+        ordered = sorted(tunings.values(), key=lambda t: (-len(t), -self._score(t)))
+        return [tuple(sorted(t, key=lambda o: (o.fold or 0, o.seed))) for t in ordered]
 
     def _score(self, outcomes: list[Outcome]) -> float:
         """Computes the mean on `valid`, larger being better; -inf for a tuning with a failure."""
@@ -112,6 +116,12 @@ class Results:
             return float("-inf")
         mean = sum(values) / len(values)
         return sign_of(self.mode) * mean
+
+
+def mean_on_valid(outcomes: Sequence[Outcome]) -> float | None:
+    """Computes the mean of the finite metrics on `valid`; None where there is none."""
+    values = [o.valid for o in outcomes if o.valid is not None and math.isfinite(o.valid)]
+    return sum(values) / len(values) if values else None
 
 
 def read_results(workdir: str) -> Results:

@@ -1,12 +1,10 @@
 """The tables of a report."""
 
-from collections.abc import Mapping
-from typing import Any
-
-from lepton_jax.ablation.analysis.answer import mean_on_valid
 from lepton_jax.ablation.analysis.comparison import Analysis
+from lepton_jax.ablation.analysis.outcomes import mean_on_valid
 from lepton_jax.ablation.analysis.published import compare_with_published
 from lepton_jax.ablation.analysis.statistics import Interval
+from lepton_jax.ablation.analysis.tunings import describe_values, list_tunings
 from lepton_jax.ablation.question.experiment import format_value
 from lepton_jax.io.files import replace_non_finite
 from lepton_jax.tables import Table, TableRow
@@ -17,6 +15,7 @@ def build_tables(analysis: Analysis) -> list[Table]:
     tables = [
         Table("results", "Results", results_rows(analysis)),
         Table("comparisons", "Against the baseline", comparison_rows(analysis)),
+        Table("tuning", "Tuning on valid", tuning_rows(analysis)),
         Table("cost", "Cost", cost_rows(analysis)),
         Table("published", "Against published numbers", published_rows(analysis)),
         Table("trials", "Trials", trial_rows(analysis)),
@@ -122,9 +121,20 @@ def trial_rows(analysis: Analysis) -> list[TableRow]:
     ]
 
 
-def describe_values(values: Mapping[str, Any]) -> str:
-    """Writes `learning_rate=0.1, width=64`."""
-    return ", ".join(f"{k}={format_value(v)}" for k, v in values.items())
+def tuning_rows(analysis: Analysis) -> list[TableRow]:
+    """Makes a row of each value that was tried for a variant, the chosen one first."""
+    return [
+        {
+            "variant": tuned.variant,
+            "values": describe_values(tuned.values),
+            "chosen": "" if i else "yes",
+            "valid": tuned.mean,
+            "sd": tuned.sd,
+            f"{analysis.results.unit}s": tuned.count,
+        }
+        for variant in analysis.results.variants
+        for i, tuned in enumerate(list_tunings(analysis.results, variant))
+    ]
 
 
 def _ends(name: str, interval: Interval | None) -> TableRow:

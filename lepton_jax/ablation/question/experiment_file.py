@@ -6,7 +6,14 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lepton_jax.ablation.question.experiment import Distribution, Experiment, Search, Variant, grid
+from lepton_jax.ablation.question.experiment import (
+    Distribution,
+    Experiment,
+    Search,
+    Variant,
+    grid,
+    tune_variants,
+)
 from lepton_jax.config import config_file
 from lepton_jax.config.config_file import parse_literal
 from lepton_jax.config.plain import to_plain
@@ -62,19 +69,18 @@ def experiment_from_flags(
     metric: str,
     mode: str,
     folds: int = 0,
+    tune: Sequence[Any] = (),
 ) -> Experiment:
     """Makes the experiment of `--config=C --vary optimizer.learning_rate=1e-3,3e-4 ...`: a grid.
-    The config may have any form that `resolve_config` takes.
+    The config may have any form that `resolve_config` takes. `tune`: keys and values in the form of
+    `vary`, of which the best on 'valid' are reported.
 
     Without a `metric`, takes that of the config's `best`; without a `mode`, that of the config's
     `best` if it is of the same metric, else what the metric's name says, else 'max'.
     """
-    values: dict[str, list[Any]] = {}
-    for key, options in (pair for given in vary for pair in _read_vary(given)):
-        if key in values or key in overrides:
-            elsewhere = "--vary" if key in values else f"--config.{key}"
-            raise UserError(f"--vary {key}: it is in another {elsewhere} too; give it once")
-        values[key] = options
+    values, tuned = _read_grid("--vary", vary, overrides), _read_grid("--tune", tune, overrides)
+    for key in values.keys() & tuned.keys():
+        raise UserError(f"--tune {key}: it is in --vary too; give it once")
     for key in ("data.folds", "data.fold"):
         if folds and key in overrides:
             raise UserError(
@@ -89,10 +95,11 @@ def experiment_from_flags(
         mode = best.mode if best.metric == f"valid/{metric}" else usual_mode(metric) or "max"
     if mode not in ("max", "min"):
         raise choice_error("ablate: no mode", mode, ("max", "min"), "--mode")
+    variants = grid(values) if values else [Variant("tuned" if tuned else "baseline")]
     experiment = Experiment(
-        question=_ask(metric, list(values), folds),
+        question=_ask(metric, list(values), list(tuned), folds),
         config=resolved,
-        variants=grid(values) if values else [Variant("baseline")],
+        variants=tune_variants(variants, tuned) if tuned else variants,
         seeds=range(seeds),
         metric=metric,
         mode="max" if mode == "max" else "min",
@@ -102,14 +109,31 @@ def experiment_from_flags(
     return experiment
 
 
-def _ask(metric: str, keys: Sequence[str], folds: int) -> str:
+def _ask(metric: str, keys: Sequence[str], tuned: Sequence[str], folds: int) -> str:
     """Returns the question of an experiment from flags, in words."""
+    if tuned:
+        on = f"at the {' and '.join(tuned)} that is best on valid"
+        depends = f"How does {metric} depend on {' and '.join(keys)}, each {on}?"
+        return depends if keys else f"What is the test {metric} {on}?"
     if folds and not keys:
         return f"What is the test {metric} over {folds} folds?"
     return f"How does {metric} depend on {' and '.join(keys) or 'the seed'}?"
 
 
-def _read_vary(given: Any) -> list[tuple[str, list[Any]]]:
+def _read_grid(
+    flag: str, given: Sequence[Any], overrides: Mapping[str, Any]
+) -> dict[str, list[Any]]:
+    """Reads keys and their values from every `flag`. Raises `UserError` for a key given twice."""
+    values: dict[str, list[Any]] = {}
+    for key, options in (pair for one in given for pair in _read_vary(flag, one)):
+        if key in values or key in overrides:
+            elsewhere = flag if key in values else f"--config.{key}"
+            raise UserError(f"{flag} {key}: it is in another {elsewhere} too; give it once")
+        values[key] = options
+    return values
+
+
+def _read_vary(flag: str, given: Any) -> list[tuple[str, list[Any]]]:
     """Reads `'KEY=VALUE,VALUE'`, or a mapping from keys to their values, as keys and values."""
     if isinstance(given, Mapping):
         given = to_plain(given)
@@ -120,7 +144,7 @@ def _read_vary(given: Any) -> list[tuple[str, list[Any]]]:
         if key and options:
             return [(key, _options(options))]
     raise UserError(
-        f"--vary {quote(given)}: expected KEY=VALUE,VALUE,...; "
+        f"{flag} {quote(given)}: expected KEY=VALUE,VALUE,...; "
         "such as optimizer.learning_rate=1e-3,3e-3"
     )
 

@@ -11,11 +11,12 @@ from importlib import resources
 from typing import Any
 
 from lepton_jax.ablation.analysis import tables
-from lepton_jax.ablation.analysis.answer import ExperimentAnswer, answer_question, mean_on_valid
+from lepton_jax.ablation.analysis.answer import ExperimentAnswer, answer_question
 from lepton_jax.ablation.analysis.comparison import Analysis, Comparison, has_result
 from lepton_jax.ablation.analysis.metric_unit import decimals_of_values, unit_of
-from lepton_jax.ablation.analysis.outcomes import Outcome, Results
+from lepton_jax.ablation.analysis.outcomes import Outcome, Results, mean_on_valid
 from lepton_jax.ablation.analysis.statistics import Interval
+from lepton_jax.ablation.analysis.tunings import describe_values
 from lepton_jax.ablation.question.experiment import format_value
 from lepton_jax.ablation.report.curves import (
     CURVE_POINTS,
@@ -164,7 +165,7 @@ def _trial(o: Outcome) -> dict[str, Any]:
         "variant": o.variant,
         "fold": o.fold,
         "seed": o.seed,
-        "tuning": tables.describe_values(o.tuning),
+        "tuning": describe_values(o.tuning),
         "state": "not finite"
         if o.state == "finished" and o.test and not has_result(o)
         else o.state,

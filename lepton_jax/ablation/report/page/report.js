@@ -180,7 +180,7 @@ function results() {
     !tested ? "" : el("details", { class: "fold" }, el("summary", {}, "Effect sizes, interquartile means and bootstrap intervals"),
       el("p", { class: "lead" }, "The bootstrap of fewer than 6 seeds is too narrow for its 95 %, so that Student’s t decides. P(improves): the chance that a run of the variant beats a run of the baseline. Seeds lacking: how many more until a difference of the observed size is found with 80 % power."),
       table([name, ...(compared.length ? more : more.slice(4))], data.variants, look).node));
-  formats("results", ["results", "comparisons"]);
+  formats("results", ["results", "comparisons", "tuning"]);
 }
 
 function published() {
