@@ -1,6 +1,7 @@
 """What is said of a run whose numbers were not finite."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,23 +14,24 @@ from lepton_jax.console import format_command
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.plots.learning_curves import draw_learning_curves, mark_checkpoint
 from lepton_jax.tracking.record import Record
+from lepton_jax.training import init_from
 from lepton_jax.training.build import BuiltRun
 from lepton_jax.training.checkpoints import Checkpoints
 from lepton_jax.training.feed import build_batch
 from lepton_jax.training.loop import NotFinite
 from lepton_jax.training.state import State
+from lepton_jax.training.step_length import (
+    Growth,
+    advise_lower_rate,
+    measure_growth,
+    only_update_broke,
+)
 from lepton_jax.trees import flatten_tree
 
-_ADVICE = (
-    "\nWhat often helps where a step was too long, in another --workdir: a lower "
-    "optimizer.learning_rate, a longer schedule.warmup, optimizer.clip_norm=1.0."
-)
 _AT_ZERO = (
-    "\nThe loss is finite and its gradient is not: look for sqrt, log, a power, a norm or a "
-    "division at 0 in the loss or the model. debug names the first parameter whose gradient is NaN."
+    " The loss is finite and its gradient is not: look for sqrt, log, a power, a norm or a "
+    "division at 0 in the loss or the model."
 )
-_GROWN = 2.0
-"""A gradient norm that is so many times the first one has grown."""
 
 
 def explain_not_finite(
@@ -59,6 +61,9 @@ def explain_not_finite(
     steps = checkpoints.steps()
     norm = means.get("grad_norm", float("nan"))
     broken = [name for name, mean in means.items() if not np.isfinite(mean)]
+    growth = None
+    if step:
+        growth = measure_growth(program, init_from.initial_state(layout)[0], error.state)
     rows = [row for row in record.rows() if row["step"] <= step] if processes.first else []
     drawn = bool(rows) and _draw_curves(record, train_examples, step)
     return (
@@ -70,26 +75,36 @@ def explain_not_finite(
         + ("; curves.png there shows the steps before" if drawn else "")
         + ".\nTo see whether the data, a layer or the update caused it: "
         + format_command("debug", workdir=workdir, step=step)
-        + advise(float(means["loss"]), float(norm), rows)
+        + advise(means, growth, workdir)
     )
 
 
-def advise(loss: float, norm: float, rows: Sequence[Mapping[str, Any]]) -> str:
-    """Returns what often helps after a bad step, on lines of its own; '' where nothing is known.
+def advise(means: Mapping[str, float], growth: Growth | None, workdir: str) -> str:
+    """Says by measured sizes whether the learning rate is the cause, on a line of its own; '' where
+    nothing is known.
 
     Args:
-      norm: the norm of the gradient at that step.
-      rows: those of the record before it.
+      means: the numbers of the bad step.
+      growth: of the weights since the first step; None where the bad step is the first.
     """
-    if np.isfinite(loss) and np.isnan(norm):
-        return _AT_ZERO
-    return _ADVICE if np.isfinite(loss) or _gradients_grew(rows) else ""
-
-
-def _gradients_grew(rows: Sequence[Mapping[str, Any]]) -> bool:
-    """Tells whether the gradient norms before a bad step point at the learning rate."""
-    norms = [row["train/grad_norm"] for row in rows if "train/grad_norm" in row]
-    return bool(norms) and norms[-1] > _GROWN * norms[0]
+    lower = advise_lower_rate(workdir)
+    cause = "the data, the model or the loss."
+    if math.isfinite(means["loss"]) and math.isnan(means.get("grad_norm", 0.0)):
+        cause += _AT_ZERO
+    size = (
+        f"The norm of the weights is {growth.times:.3g} times that at the start" if growth else ""
+    )
+    if growth and growth.is_large:
+        return f"\n{size}: the steps were too long; {lower}."
+    if only_update_broke(means):
+        return f"\nThe loss and the gradient are finite, and the update is not: {lower}."
+    if growth and growth.is_small:
+        return f"\n{size}: the learning rate is hardly the cause; it is {cause}"
+    if growth:
+        return f"\n{size}. The steps may have been too long: {lower}; or it is {cause}"
+    if "grad_norm" in means:
+        return f"\nThe initial weights gave this, so no learning rate helps: it is {cause}"
+    return ""  # a task's own step may have updated some weights before the loss of others
 
 
 def _draw_curves(record: Record, train_examples: int, step: int) -> bool:

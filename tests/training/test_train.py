@@ -116,6 +116,7 @@ def test_numbers_that_are_not_finite_stop_the_run_and_spare_the_checkpoints(reci
     assert (tmp_path / "curves.png").exists()
     assert "learning rate" in str(e.value)
     assert "arrays break, by name " in str(e.value)
+    assert "times that at the start: the steps were too long; try a lower optimizer" in str(e.value)
     for step in Checkpoints(str(tmp_path)).steps():
         assert all(np.isfinite(v).all() for v in read_leaves(tmp_path, step).values())
     assert json.loads((tmp_path / "status.json").read_text())["state"] == "failed"
@@ -132,6 +133,7 @@ def test_no_row_is_written_behind_numbers_that_are_not_finite(recipe, tmp_path: 
     assert not (tmp_path / "metrics.jsonl").exists()
     assert "curves.png" not in str(e.value)
     assert "learning_rate" not in str(e.value)  # it has no part in this
+    assert "The initial weights gave this, so no learning rate helps" in str(e.value)
     wanted = r"init_from = .*: that run failed at step 0 and saved no checkpoint"
     with pytest.raises(UserError, match=wanted):
         train(recipe(init_from=str(tmp_path)), tmp_path / "next")
@@ -143,9 +145,23 @@ def test_an_update_that_is_not_finite_reaches_no_checkpoint(recipe, tmp_path: Pa
         optimizer__name="sgd", optimizer__learning_rate=3e38, data__prepare="scale(std=0.1)",
         checkpoint_every="1 steps",
     )  # fmt: skip
-    with pytest.raises(WorkError, match=r"the numbers of step 0 are not finite: loss \d"):
+    with pytest.raises(WorkError, match=r"the numbers of step 0 are not finite: loss \d") as e:
         train(config, tmp_path)
     assert Checkpoints(str(tmp_path)).steps() == []
+    assert "the gradient are finite, and the update is not: try a lower optimizer" in str(e.value)
+
+
+def test_no_lower_rate_is_advised_where_the_weights_have_hardly_grown(recipe, tmp_path: Path):
+    image = np.random.default_rng(0).normal(size=(64, 8, 8, 1)).astype(np.float32)
+    image[5] = np.inf
+    label = np.arange(64, dtype=np.int32) % 4
+    arrays = {"train_image": image, "train_label": label}
+    np.savez(tmp_path / "d.npz", **arrays, valid_image=image[8:20], valid_label=label[8:20])
+    source = {"name": "npz", "path": str(tmp_path / "d.npz")}
+    with pytest.raises(WorkError, match=r"the numbers of step [123] are not finite") as e:
+        train(recipe(data__source=source, data__prepare="", batch_size=16), tmp_path / "run")
+    assert "at the start: the learning rate is hardly the cause" in str(e.value)
+    assert "optimizer.learning_rate" not in str(e.value)
 
 
 def test_accumulation_computes_the_same_gradients(recipe, tmp_path: Path):
