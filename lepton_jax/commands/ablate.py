@@ -49,7 +49,7 @@ def ablate(
     --tune KEY=V,V                    each at the value of KEY that is best on valid,
     --seeds=3 --metric=accuracy       the number of seeds, the metric (by default that of
     --mode=max                        config.best) and its direction
-    --config.path.to.key=value        and a key changed in all of them
+    --config.path.to.key=value      a key changed in all trials, also of an experiment
     --folds=K                       cross-validation: all of it on each of K folds, held out in turn
     --executor=inprocess            inprocess, processes (of this machine) or slurm (a job array)
     --workers=N                     packs at a time, for processes and slurm
@@ -81,9 +81,11 @@ def ablate(
     if by_file == by_flags:
         raise UserError("ablate takes one of --experiment=NAME and --config=NAME")
     if by_file:
-        if vary or tune or overrides:
-            raise UserError("ablate: --vary, --tune and --config.key=value go with --config=NAME")
+        if vary or tune:
+            raise UserError("ablate: --vary and --tune go with --config=NAME")
         question = experiment_file.resolve_experiment(experiment, folds)
+        if overrides:
+            question = experiment_file.change_experiment(question, overrides)
     else:
         question = experiment_file.experiment_from_flags(
             config, overrides or {}, list(vary), seeds, metric, mode, folds, list(tune)

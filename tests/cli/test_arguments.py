@@ -9,8 +9,16 @@ import numpy as np
 import pytest
 
 from lepton_jax import api
-from lepton_jax.ablation.question.experiment import Experiment, Search, Variant, grid, uniform
+from lepton_jax.ablation.question.experiment import (
+    Experiment,
+    Search,
+    Variant,
+    grid,
+    named_variants,
+    uniform,
+)
 from lepton_jax.ablation.question.experiment_file import (
+    change_experiment,
     check_experiment,
     experiment_from_flags,
     resolve_experiment,
@@ -371,6 +379,28 @@ def test_what_is_tuned_is_chosen_on_valid_for_each_variant():
     assert [v.name for v in both.variants] == ["ema=0"] * 2 + ["ema=0.9"] * 2
     twice = lambda: ask(["ema=0.0,0.9"], ["ema=0.1,0.2"])  # noqa: E731
     assert "--tune ema: it is in --vary too; give it once" in refused(twice)
+
+
+def test_keys_of_the_command_line_stay_where_another_component_is_varied():
+    given = {"optimizer.learning_rate": "0.01", "ema": "0.5"}
+    question = experiment_from_flags(GOOD, given, ["optimizer.name=adam,sgd"], 1, "accuracy", "")
+    rates = {t.variant: t.config.optimizer.learning_rate for t in expand_trials(question)}
+    assert rates == {"name=adam": 0.01, "name=sgd": 0.01}
+
+
+def test_keys_of_the_command_line_change_every_variant_of_an_experiment():
+    asked = Experiment(
+        question="?",
+        config=GOOD,
+        changes={"train_for": "5 steps"},
+        variants=named_variants({"a": {}, "b": {"ema": 0.9}}),
+    )
+    changed = change_experiment(asked, {"train_for": "2 epochs", "batch_size": "16"})
+    for trial in expand_trials(changed):
+        assert (trial.config.train_for, trial.config.batch_size) == ("2 epochs", 16)
+    assert "--config.ema: the experiment itself varies ema" in refused(
+        lambda: change_experiment(asked, {"ema": "0.5"})
+    )
 
 
 @pytest.mark.parametrize("vary", [["ema=0.5,0.25"], [{"ema": [0.5, np.float32(0.25)]}]], ids=str)

@@ -15,6 +15,7 @@ from lepton_jax.ablation.question.experiment import (
     tune_variants,
 )
 from lepton_jax.config import config_file
+from lepton_jax.config.config import Config
 from lepton_jax.config.config_file import parse_literal
 from lepton_jax.config.plain import to_plain
 from lepton_jax.config.recipes import find_recipe
@@ -23,6 +24,7 @@ from lepton_jax.config.user_file import call_user_function
 from lepton_jax.console import say
 from lepton_jax.errors import UserError, choice_error, did_you_mean, quote
 from lepton_jax.tracking.best import usual_mode
+from lepton_jax.trees import flatten_dict
 
 Seeds = tuple[Seed, ...]
 
@@ -61,6 +63,43 @@ def load_experiment(path: str) -> Experiment:
     return experiment
 
 
+def change_experiment(experiment: Experiment, overrides: Mapping[str, Any]) -> Experiment:
+    """Returns an experiment with keys of the config changed in all of its variants.
+
+    Raises:
+      UserError: when variants differ in one of these keys, or the config has it not.
+    """
+    resolved, _ = config_file.resolve_config(experiment.config, overrides)
+    given = _values_of(resolved, overrides)
+    varied = {k for v in experiment.variants for k in (*v.changes, *v.tuning)}
+    varied |= {k for search in experiment.searches for k in (*search.changes, *search.space)}
+    for key in given.keys() & varied:
+        raise UserError(f"--config.{key}: the experiment itself varies {key}; leave it out")
+    return dataclasses.replace(
+        experiment,
+        changes={**experiment.changes, **given},
+        variants=_keep_named_keys(experiment.variants, given),
+    )
+
+
+def _values_of(config: Config, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the keys that overrides name, with the values that the config has for them."""
+    values = flatten_dict(config.to_dict())
+    return {key: values.get(key, value) for key, value in flatten_dict(to_plain(overrides)).items()}
+
+
+def _keep_named_keys(variants: Sequence[Variant], given: Mapping[str, Any]) -> list[Variant]:
+    """Returns the variants with the keys `given` beside a component's name: where a variant takes
+    another component, they do not fall back on its defaults.
+    """
+    kept = []
+    for variant in variants:
+        sections = [k.removesuffix("name") for k in variant.changes if k.endswith(".name")]
+        again = {k: v for k, v in given.items() if k.startswith(tuple(sections))}
+        kept.append(dataclasses.replace(variant, changes={**again, **variant.changes}))
+    return kept
+
+
 def experiment_from_flags(
     config: Any,
     overrides: Mapping[str, Any],
@@ -96,6 +135,7 @@ def experiment_from_flags(
     if mode not in ("max", "min"):
         raise choice_error("ablate: no mode", mode, ("max", "min"), "--mode")
     variants = grid(values) if values else [Variant("tuned" if tuned else "baseline")]
+    variants = _keep_named_keys(variants, _values_of(resolved, overrides))
     experiment = Experiment(
         question=_ask(metric, list(values), list(tuned), folds),
         config=resolved,
