@@ -21,6 +21,7 @@ from lepton_jax.commands.pack import pack as pack
 from lepton_jax.commands.plan import plan as plan
 from lepton_jax.commands.predict import predict as predict
 from lepton_jax.commands.promote import promote as promote
+from lepton_jax.commands.re_export import re_export as re_export
 from lepton_jax.commands.register import register as register
 from lepton_jax.commands.registry import registry as registry
 from lepton_jax.commands.replay import replay as replay

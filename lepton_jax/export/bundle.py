@@ -5,7 +5,6 @@ give the same bytes. The bundle states the date, as jax promises to read a progr
 """
 
 import datetime
-import io
 import json
 import os
 from collections.abc import Mapping
@@ -22,7 +21,14 @@ from lepton_jax.answers.kind import find_kind
 from lepton_jax.console import format_command, say
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.export import stablehlo
-from lepton_jax.export.examples import choose_examples
+from lepton_jax.export.cached import make_cached
+from lepton_jax.export.documents import write_documents
+from lepton_jax.export.examples import (
+    EXAMPLES_FILE,
+    choose_examples,
+    example_images,
+    example_texts,
+)
 from lepton_jax.export.exportable import Exportable
 from lepton_jax.export.lineage import build_lineage, check_clean, scrub_values
 from lepton_jax.export.mlflow_model import describe_for_mlflow
@@ -33,6 +39,7 @@ from lepton_jax.export.verify import TOLERANCE
 from lepton_jax.io.atomic import replace_folder
 from lepton_jax.io.files import replace_non_finite
 from lepton_jax.io.timestamps import build_date
+from lepton_jax.isolation.promise import promised_until
 from lepton_jax.isolation.tried import note_tried
 from lepton_jax.serving.loader import MANIFEST, ONNX, WEIGHTS, bundle_id, manifest_bytes
 
@@ -112,7 +119,8 @@ def _bundle_files(model: Exportable, date: str) -> dict[str, bytes]:
         **{f"outputs.{k}": v for k, v in outputs.items()},
         **{f"truth.{k}": np.asarray(v[index]) for k, v in columns.items() if k in outputs},
     }
-    signature = _signature(model, outputs)
+    described = {k: {"dtype": str(y.dtype), "shape": list(y.shape[1:])} for k, y in outputs.items()}
+    signature = {**describe_inputs(model), "outputs": described}
     signature["programs"] = {
         "stablehlo": {
             "exported": date,
@@ -120,6 +128,7 @@ def _bundle_files(model: Exportable, date: str) -> dict[str, bytes]:
             "jaxlib": jaxlib.__version__,
             "path": PROGRAM,
             "platforms": list(stablehlo.PLATFORMS),
+            "promised_until": str(promised_until(datetime.date.fromisoformat(date))),
             "x64": x64,
         }
     }
@@ -128,26 +137,26 @@ def _bundle_files(model: Exportable, date: str) -> dict[str, bytes]:
     onnx, signature["programs"]["onnx"] = make_onnx(
         model, weights_file, inputs, outputs, signature["tolerance"]
     )
+    cached, said = make_cached(model, weights, weights_file, signature, inputs, outputs)
+    signature |= said
+    lineage = build_lineage(model, date)
+    results = replace_non_finite(scrub_values(_results_at_step(model)), by="null")
     files = {
         PROGRAM: program,
         WEIGHTS: weights_file,
         **({ONNX: onnx, **describe_for_mlflow(signature)} if onnx is not None else {}),
-        "examples/examples.safetensors": save(
-            {k: np.ascontiguousarray(v) for k, v in examples.items()}
-        ),
-        "lineage.json": _json_bytes(build_lineage(model, date)),
-        "metrics.json": _json_bytes(scrub_values(_results_at_step(model))),
+        **cached,
+        EXAMPLES_FILE: save({k: np.ascontiguousarray(v) for k, v in examples.items()}),
+        "lineage.json": _json_bytes(lineage),
+        "metrics.json": _json_bytes(results),
         "signature.json": _json_bytes(signature),
     }
     if "text" in signature and model.texts:
         files["tokenizer.json"] = model.texts.tokenizer.text.encode()
-        encoded = model.splits[split]
-        texts = [model.texts.example(split, encoded, i) for i in index.tolist()]
-        files["examples/texts.json"] = _json_bytes(texts)
+        files["examples/texts.json"] = _json_bytes(example_texts(model, split, index))
     if signature["decoding"]:
-        for i, image in enumerate(inputs[signature["decoding"]["input"]]):
-            files[f"examples/{i:02d}.png"] = _png_bytes(image)
-    return files
+        files |= example_images(inputs[signature["decoding"]["input"]])
+    return files | write_documents(model, signature, lineage, results, files)
 
 
 def _check_answer(model: Exportable, outputs: Mapping[str, np.ndarray]) -> None:
@@ -165,24 +174,10 @@ def _check_answer(model: Exportable, outputs: Mapping[str, np.ndarray]) -> None:
             )
 
 
-def _signature(model: Exportable, outputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Returns what goes in and what comes out, as signature.json says it."""
-    described = {k: {"dtype": str(y.dtype), "shape": list(y.shape[1:])} for k, y in outputs.items()}
-    return {**describe_inputs(model), "outputs": described}
-
-
 def _results_at_step(model: Exportable) -> dict[str, Any]:
     """Returns the results by split that were measured at the step which is exported."""
     results = {k: dict(v) for k, v in model.results.items() if k != "checkpoint"}
     return {k: v for k, v in results.items() if v.pop("step", None) == model.step}
-
-
-def _png_bytes(image: np.ndarray) -> bytes:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def _json_bytes(value: Any) -> bytes:

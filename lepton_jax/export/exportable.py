@@ -1,15 +1,17 @@
 """What a bundle is made of, as plain values: exporting needs no more of a run than this."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from lepton_jax.config.pipeline import Pipeline
-from lepton_jax.data.dataset import TokenizedTexts
+from lepton_jax.data.account import Account
+from lepton_jax.data.dataset import Dataset, TokenizedTexts
 from lepton_jax.data.source import Columns
 from lepton_jax.data.spec import FieldSpec
+from lepton_jax.export.reading import Reading, find_reading
 from lepton_jax.tracking.state_chain import StateFile
 from lepton_jax.training.saved import SavedRun
 
@@ -45,10 +47,16 @@ class Exportable:
     """How texts became inputs; None where the data has no texts."""
     chain: Mapping[str, Any] | None = None
     """The line of states.jsonl of this step, but for its arrays; None where there is none."""
+    reading: Reading | None = None
+    """How a language model goes on with a cache; None where it has none."""
+    training: Mapping[str, Any] = field(default_factory=dict)
+    """What is known of the training: `data`, a line about the data; `seconds`, how long the steps
+    took; `re_exported_from`, the id of the bundle that this one is made of, if it is."""
 
 
 def prepare_export(run: SavedRun) -> Exportable:
     """Collects what a bundle takes from a run that was loaded."""
+    timings = (row for row in run.record.timings() if row["step"] <= run.step)
     return Exportable(
         workdir=run.workdir,
         step=run.step,
@@ -66,6 +74,11 @@ def prepare_export(run: SavedRun) -> Exportable:
         splits=run.data.splits,
         texts=run.data.texts,
         chain=find_chain(run.workdir, run.step),
+        reading=find_reading(run.program, run.program.training.variables(run.state)),
+        training={
+            "data": describe_data(run.data),
+            "seconds": sum(r.get("seconds", 0.0) for r in timings),
+        },
     )
 
 
@@ -74,3 +87,8 @@ def find_chain(workdir: str, step: int) -> dict[str, Any] | None:
     links = StateFile(workdir).links()
     link = next((link for link in links if link.step == step), None)
     return None if link is None else {k: v for k, v in vars(link).items() if k in CHAIN}
+
+
+def describe_data(data: Dataset) -> str:
+    """Returns a line about the data, without the account: that names files of this machine."""
+    return replace(data, account=Account()).summary()

@@ -44,6 +44,7 @@ def build_lineage(model: Exportable, date: str) -> dict[str, Any]:
     devices, the command line, digests of the code; the uncommitted diff as a hash.
     """
     provenance = model.provenance
+    origin = model.training.get("re_exported_from")
     kept = {k: provenance[k] for k in KEPT if k in provenance}
     installed = provenance.get("packages") or {}
     return {
@@ -60,6 +61,7 @@ def build_lineage(model: Exportable, date: str) -> dict[str, Any]:
                 "harness_code": _code(provenance.get("harness_code")),
                 "packages": {n: v for n, v in installed.items() if n in PACKAGES},
                 "step": model.step,
+                **({"re_exported_from": origin} if origin else {}),
             }
         ),
     }

@@ -33,8 +33,19 @@ def export_program(
       WorkError: when the model does something that cannot leave this process, e.g. a callback.
     """
     (batch,) = export.symbolic_shape("b")
+    specs = {k: jax.ShapeDtypeStruct((batch, *s.shape), s.dtype) for k, s in inputs.items()}
+    return serialize_program(forward, weights, specs)
+
+
+def serialize_program(
+    forward: Any, weights: Mapping[str, np.ndarray], inputs_spec: Mapping[str, Any]
+) -> tuple[bytes, bool]:
+    """Exports `forward(weights, inputs)` as `export_program` does.
+
+    Args:
+      inputs_spec: shapes and dtypes of whole inputs; a size may be a symbol.
+    """
     weights_spec = {k: jax.ShapeDtypeStruct(w.shape, w.dtype) for k, w in weights.items()}
-    inputs_spec = {k: jax.ShapeDtypeStruct((batch, *s.shape), s.dtype) for k, s in inputs.items()}
 
     def call(weights: Any, inputs: Any) -> Any:  # its name is in the program: 'jit_call'
         return forward(weights, inputs)
@@ -44,7 +55,9 @@ def export_program(
     frames = getattr(jax.config, _FRAMES)
     jax.config.update(_FRAMES, 0)
     try:
-        exported = export.export(jax.jit(call), platforms=PLATFORMS)(weights_spec, inputs_spec)
+        exported = export.export(jax.jit(call), platforms=PLATFORMS)(
+            weights_spec, dict(inputs_spec)
+        )
         text = exported.mlir_module()
         check_stablehlo(text, "the exported program")
         return bytes(exported.serialize()), bool(_HALF.search(text))

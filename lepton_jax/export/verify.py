@@ -28,6 +28,7 @@ from lepton_jax.export.mlflow_model import find_foreign
 from lepton_jax.io.atomic import is_leftover, replace_file
 from lepton_jax.io.timestamps import utc_timestamp
 from lepton_jax.isolation.clean_process import ABSENT, run_isolated
+from lepton_jax.isolation.promise import tell_end
 from lepton_jax.isolation.tried import note_tried
 from lepton_jax.serving import loader
 from lepton_jax.signing.attestation import describe_replays
@@ -219,6 +220,7 @@ def _check_behaviour(
     """Makes the checks for which the programs must run; fills `seconds` of two programs."""
     test = load_test_set(folder, workdir)
     bundle = loader.Bundle(folder, identity)
+    tell_end(bundle)
     examples = bundle.examples()
     signature = bundle.signature
     tolerance = min(abs(float(signature["tolerance"])), max(TOLERANCE.values()))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lepton_jax.archive import bundle_folder
 from lepton_jax.errors import WorkError
+from lepton_jax.isolation.promise import tell_end
 from lepton_jax.isolation.tried import try_program
 from lepton_jax.registry import gates
 from lepton_jax.registry.store import Registry
@@ -43,12 +44,27 @@ def open_bundle(
     return _load(registry.fetch(version), source, version.id, program), source
 
 
+def read_bundle(bundle: str) -> loader.Bundle:
+    """Loads the bundle in a folder or archive as `open_bundle` does, for what it holds: its program
+    is not tried, as it may be too old for this jax.
+    """
+    return _read(bundle_folder(bundle), bundle)
+
+
 def _load(folder: Path, source: str, expected_id: str | None, program: str) -> loader.Bundle:
-    if refusal := gates.check_signed(folder, demanded=False):
-        raise WorkError(f"{source} is not used: {refusal}")
-    loaded = loader.load_bundle(folder, expected_id, program or _find_program(folder))
+    loaded = _read(folder, source, expected_id, program)
+    if loaded.program == "stablehlo":
+        tell_end(loaded)
     try_program(folder, loaded.id, loaded.program)
     return loaded
+
+
+def _read(
+    folder: Path, source: str, expected_id: str | None = None, program: str = "stablehlo"
+) -> loader.Bundle:
+    if refusal := gates.check_signed(folder, demanded=False):
+        raise WorkError(f"{source} is not used: {refusal}")
+    return loader.load_bundle(folder, expected_id, program or _find_program(folder))
 
 
 def _find_program(folder: Path) -> str:

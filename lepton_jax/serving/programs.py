@@ -4,7 +4,7 @@ A program is looked at before anything compiles it (`stablehlo.py`, `onnx_file.p
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,29 @@ def open_program(folder: str | os.PathLike[str], program: str, said: Mapping[str
 
 def open_stablehlo(folder: str | os.PathLike[str], said: Mapping[str, Any]) -> Answer:
     """Opens the StableHLO program of a bundle with its weights. Arguments as `open_program`."""
+    return call_stablehlo(folder, said, put_weights(folder, WEIGHTS, bool(said.get("x64"))))
+
+
+def put_weights(folder: str | os.PathLike[str], path: str, x64: bool) -> Any:
+    """Puts the arrays of a safetensors file of a bundle onto the device."""
+    import jax
+
+    with jax.enable_x64(x64):
+        return jax.device_put(read_arrays(folder, path))
+
+
+def call_stablehlo(
+    folder: str | os.PathLike[str],
+    said: Mapping[str, Any],
+    weights: Any,
+    used_up: Collection[str] = (),
+) -> Answer:
+    """Opens a StableHLO program of a bundle, to be called with weights on the device.
+
+    Args:
+      said: what the signature says of it.
+      used_up: inputs whose memory the outputs may take.
+    """
     import jax
     from jax import export
 
@@ -40,21 +63,26 @@ def open_stablehlo(folder: str | os.PathLike[str], said: Mapping[str, Any]) -> A
         f"the program in {os.fspath(folder)} was exported by jax {said.get('jax')!s:.40} on "
         f"{said.get('exported')!s:.40}; jax {jax.__version__} cannot run it"
     )
-    x64 = bool(said.get("x64"))
-    weights, blob = read_arrays(folder, WEIGHTS), read_file(folder, path)
+    x64, blob = bool(said.get("x64")), read_file(folder, path)
     try:
         exported = export.deserialize(bytearray(blob))
         text = exported.mlir_module()
     except (jax.errors.JaxRuntimeError, *UNREADABLE) as e:
         raise BundleError(f"{origin}: {type(e).__name__}: {_first_line(e)}") from None
     check_stablehlo(text, f"{os.fspath(folder)}/{path}")
+
+    def run(weights: Any, inputs: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+        return exported.call(weights, {**inputs, **given})
+
     with jax.enable_x64(x64):
-        call, on_device = jax.jit(exported.call), jax.device_put(weights)
+        call = jax.jit(run, donate_argnums=2)
 
     def answer(inputs: Mapping[str, Any]) -> dict[str, Any]:
+        kept = {k: v for k, v in inputs.items() if k not in used_up}
+        given = {k: v for k, v in inputs.items() if k in used_up}
         try:
             with jax.enable_x64(x64):
-                return call(on_device, dict(inputs))
+                return call(weights, kept, given)
         except (jax.errors.JaxRuntimeError, ValueError) as e:
             raise BundleError(f"{origin}: {_first_line(e)}") from None
 

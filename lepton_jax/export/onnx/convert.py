@@ -84,16 +84,36 @@ def convert_to_onnx(
     Raises:
       NotInOnnx: when there is no rule for a primitive; it says which, and where in the model.
     """
-    weights, places = _stored_weights(weights_file)
     (batch,) = export.symbolic_shape("b")
     specs = {k: jax.ShapeDtypeStruct((batch, *s.shape), s.dtype) for k, s in inputs.items()}
+    return convert_specs(forward, specs, weights_file, _first_axis(specs))
+
+
+def _first_axis(specs: Mapping[str, Any]) -> tuple[str, int] | None:
+    first = next(iter(specs), None)
+    return None if first is None else (first, 0)
+
+
+def convert_specs(
+    forward: Any,
+    specs: Mapping[str, jax.ShapeDtypeStruct],
+    weights_file: bytes | None,
+    sized_by: tuple[str, int] | None,
+) -> OnnxProgram:
+    """Converts `forward(weights, inputs)` as `convert_to_onnx` does.
+
+    Args:
+      specs: shapes and dtypes of whole inputs; a size may depend on the symbol `b`.
+      sized_by: an input and the axis of it whose length is `b`.
+    """
+    weights, places = _stored_weights(weights_file)
+    specs = dict(specs)
     try:
         traced, structure = jax.make_jaxpr(forward, return_shape=True)(dict(weights), specs)
     except (NotImplementedError, TypeError, jax.errors.JAXTypeError) as e:
         raise NotInOnnx(f"it cannot be traced: {str(e).splitlines()[0]}") from e
     graph = Graph()
-    first = next((k for k in specs), None)
-    scope = Scope(graph, (first, 0) if first is not None else None, _walk)
+    scope = Scope(graph, sized_by, _walk)
     arguments = _arguments(scope, weights, specs, places)
     answers = _walk(scope, traced.jaxpr, traced.consts, arguments)
     names = {k: f"answer.{k}" if k in specs else k for k in structure}
