@@ -123,6 +123,7 @@ def _collect(bundle: loader.Bundle, lineage: Mapping[str, Any], config: Config) 
         results={split: {**m, "step": step} for split, m in measured.items()},
         splits=data.splits,
         texts=data.texts,
+        chain=lineage.get("chain"),
         reading=find_reading(program, shapes),
         training={"data": describe_data(data), "re_exported_from": bundle.id},
     )

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from lepton_jax.answers.compare import compare_arrays
 from lepton_jax.answers.kind import AnswerComparison, Kind
 from lepton_jax.archive import bundle_folder, verdict_path
 from lepton_jax.console import format_command
@@ -31,6 +32,7 @@ from lepton_jax.isolation.clean_process import ABSENT, run_isolated
 from lepton_jax.isolation.promise import tell_end
 from lepton_jax.isolation.tried import note_tried
 from lepton_jax.serving import loader
+from lepton_jax.serving.cached import has_cached
 from lepton_jax.signing.attestation import describe_replays
 from lepton_jax.signing.signer import REFUSED, Signer, find_attester, find_signer
 
@@ -230,8 +232,9 @@ def _check_behaviour(
     texts = _read_texts(folder, signature)
     onnx = signature["programs"].get("onnx", {})
     measured = MEASURED if "path" in onnx else ()
+    places, rows = bundle.cached_rows(examples["inputs"])
     report, answers = run_isolated(
-        folder, identity, inputs, [t["texts"] for t in texts], measured=measured
+        folder, identity, inputs, [t["texts"] for t in texts], rows=rows, measured=measured
     )
     bad = report["importable"] + report["violations"]
     checks = [
@@ -255,10 +258,17 @@ def _check_behaviour(
     checks.append(_check("one alone", kind.compare(answers[1], first, tolerance)))
     if texts:
         checks.append(_check_tokens(report["texts"], texts, signature["text"]))
+    wanted = {"probabilities": expected["probabilities"][places]} if rows else {}
+    if rows:
+        checks.append(_check("with a cache", compare_arrays(answers[-1], wanted, tolerance)))
     if "path" in onnx:
+        rows = rows if has_cached(signature, "onnx") else []
         again, answers_onnx = run_isolated(
-            folder, identity, inputs[:2], program="onnx", measured=measured
+            folder, identity, inputs[:2], program="onnx", rows=rows, measured=measured
         )
+        if rows and answers_onnx:
+            compared = compare_arrays(answers_onnx.pop(), wanted, tolerance)
+            checks.append(_check("onnx with a cache", compared))
         checks.append(_check_onnx(again, answers_onnx, (expected, first), kind, tolerance))
         if checks[-1].ok:
             note_tried(identity, "onnx")

@@ -1,8 +1,4 @@
-"""What reads tokens: a run, by its model's cache, or a bundle, by its one program.
-
-A run reads each token once. A bundle's program answers to a whole prefix and reads it again for
-every token.
-"""
+"""What reads tokens: a run, by its model's cache, or a bundle, by its programs with a cache."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -104,7 +100,10 @@ def _reading_functions(program: Any) -> tuple[Callable[..., Any], Callable[..., 
 
 
 class BundleReader:
-    """A bundle of language modelling, from a folder or the registry; see `open_bundle`."""
+    """A bundle of language modelling, from a folder or the registry; see `open_bundle`.
+
+    One that is older than programs with a cache reads a whole prefix again for every token.
+    """
 
     def __init__(self, bundle: str | None, model: str | None):
         with _work_errors():
@@ -115,9 +114,15 @@ class BundleReader:
                 f"{self.source} does not continue a text; expected the bundle of a run of "
                 "language_modelling on texts"
             )
-        self.context = int(text["size"]) - 1
         self.end, self.unknown = text.get("end"), text.get("unknown")
-        self._pad = int(text["pad"])
+        self._pad, self._size = int(text["pad"]), int(text["size"])
+        self.context: int | None = self._size - 1
+        self._read: list[int] = []
+        """The tokens that the cache holds."""
+        self._cache: Any = None
+        if self._bundle.has_cached:
+            with _work_errors():
+                self.context = self._bundle.cached.context
 
     def running(self) -> AbstractContextManager[None]:
         return nullcontext()
@@ -129,12 +134,26 @@ class BundleReader:
         return self._bundle.text(tokens)
 
     def logits(self, tokens: Sequence[int]) -> np.ndarray:
-        padded = np.full((1, self.context + 1), self._pad, np.int32)
+        with _work_errors():
+            if self._bundle.has_cached:
+                return self._logits_by_cache(list(tokens))
+            return self._logits_by_prefix(tokens)
+
+    def _logits_by_cache(self, tokens: list[int]) -> np.ndarray:
+        programs, count = self._bundle.cached, len(self._read)
+        if 0 < count == len(tokens) - 1 and tokens[:count] == self._read:
+            logits_1V, self._cache = programs.step(tokens[count:], self._cache)
+        else:
+            logits_1V, self._cache = programs.prefill(tokens)
+        self._read = tokens
+        return np.asarray(logits_1V)[0]
+
+    def _logits_by_prefix(self, tokens: Sequence[int]) -> np.ndarray:
+        padded = np.full((1, self._size), self._pad, np.int32)
         padded[0, : len(tokens)] = tokens
         # The token that is asked for has a place of its own.
         length = np.asarray([len(tokens) + 1], np.int32)
-        with _work_errors():
-            outputs = self._bundle.predict({"tokens": padded, "length": length})
+        outputs = self._bundle.predict({"tokens": padded, "length": length})
         with np.errstate(divide="ignore"):
             return np.log(outputs["probabilities"][0])
 

@@ -44,12 +44,15 @@ def run_isolated(
     texts: Sequence[Sequence[str]] = (),
     *,
     program: str = "stablehlo",
+    rows: Sequence[Sequence[int]] = (),
     measured: Sequence[int] = (),
     seconds: float = TIMEOUT_SECONDS,
 ) -> tuple[dict[str, Any], list[dict[str, np.ndarray]]]:
     """Computes answers in a process that has only the loader, and PACKAGES or ONNX_PACKAGES.
 
     Args:
+      rows: texts as tokens, that are read with a cache as well: the last of the answers has the
+        `probabilities` [B, V] of the token after each.
       measured: batch sizes at which an answer is measured, in processor seconds.
       seconds: how long the process may take; its memory is limited too.
 
@@ -68,6 +71,8 @@ def run_isolated(
                 files[name] = f"{scratch}/in-{i}-{len(files)}.npy"
                 np.save(files[name], array)
             jobs.append({"inputs": files, "outputs": f"{scratch}/out-{i}.npz"})
+        if rows:
+            jobs.append({"rows": rows, "outputs": f"{scratch}/read.npz"})
         request = {
             "absent": (*ABSENT, "jax") if program == "onnx" else ABSENT,
             "bundle": str(folder.resolve()),

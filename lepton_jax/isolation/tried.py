@@ -33,9 +33,13 @@ def try_program(folder: Path, identity: str, program: str) -> None:
     """
     if _note(identity, program).exists():
         return
-    examples = loader.Bundle(folder, identity, program).examples()["inputs"]
+    bundle = loader.Bundle(folder, identity, program)
+    examples = bundle.examples()["inputs"]
     first = {name: x[:1] for name, x in examples.items()}
-    report, answers = run_isolated(folder, identity, [first], program=program, seconds=SECONDS)
+    _, rows = bundle.cached_rows(first)
+    report, answers = run_isolated(
+        folder, identity, [first], program=program, rows=rows, seconds=SECONDS
+    )
     if not answers or report["violations"]:
         why = "; ".join(report["violations"]) or report["error"]
         said = "did not answer in a process of its own"

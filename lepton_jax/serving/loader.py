@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from .cached import CachedPrograms, cached_rows, has_cached
 from .errors import UNREADABLE, BundleError, InputError
 from .files import (
     ATTESTED,
@@ -112,6 +113,22 @@ class Bundle:
         if "path" not in self._program:
             why = self._program.get("unavailable", "it has none")
             raise BundleError(f"{folder} has no program {program!r:.40}: {why!s:.300}")
+
+    @property
+    def has_cached(self) -> bool:
+        """Whether the bundle is of a language model that reads with a cache."""
+        return has_cached(self.signature, self.program)
+
+    @cached_property
+    def cached(self) -> CachedPrograms:
+        """The programs that read with a cache. Raises `BundleError` where there are none."""
+        return CachedPrograms(self.folder, self.signature, self.program)
+
+    def cached_rows(self, inputs: Mapping[str, np.ndarray]) -> tuple[list[int], list[list[int]]]:
+        """Returns which of `inputs` [B, ...] are read with a cache when that is tried, and the
+        tokens of each; none where the bundle does not read with a cache.
+        """
+        return cached_rows(self.signature, inputs) if self.has_cached else ([], [])
 
     @cached_property
     def _forward(self) -> Answer:
