@@ -28,14 +28,14 @@ class Commands:
         return {name: line for group in self.groups.values() for name, line in group.items()}
 
     def find_of(self, line: Sequence[str]) -> Command:
-        """Returns the command that a command line begins with.
+        """Returns the command that a command line begins with, `re-export` as well as `re_export`.
 
         Raises:
           UserError: for a name that is none, with the nearest one and the line to try.
         """
         name, *words = line
-        if name in self.summaries:
-            return self.find(name)
+        if (module := name.replace("-", "_")) in self.summaries:
+            return self.find(module)
         if name.startswith("-"):
             first = next((word for word in words if word in self.summaries), None)
             rest = [word for word in line if word != first]

@@ -12,11 +12,7 @@ from lepton_jax.cli.table import Commands
 
 
 def find_command(name: str) -> Callable[..., Any]:
-    """Returns the function `name` of the module `name`, and imports no other command.
-
-    `re-export` is the function `re_export` of the module of that name.
-    """
-    name = name.replace("-", "_")
+    """Returns the function `name` of the module `name`, and imports no other command."""
     command: Callable[..., Any] = getattr(importlib.import_module(f"{__name__}.{name}"), name)
     return command
 
@@ -43,7 +39,7 @@ COMMANDS = Commands(
         },
         "from a record to a model that answers": {
             "export": "write a run's model as a self-contained bundle",
-            "re-export": "make a new bundle of an old one, and compare their answers",
+            "re_export": "make a new bundle of an old one, and compare their answers",
             "verify": "prove, in a clean process, that a bundle computes what it says",
             "sign": "sign a bundle, or make a key to sign with",
             "trust": "list, add and revoke the keys whose signatures count here",
