@@ -12,6 +12,9 @@ from lepton_jax.answers.prediction import Prediction, as_lists, first_image
 
 # B batch, E examples, K classes.
 
+SURE = 0.6
+"""An answer of less probability is shown with the runner-up."""
+
 LONGEST = 24
 """Characters of a file's name below a small picture: the last ones."""
 
@@ -40,6 +43,7 @@ class ClassKind:
             numbers,
             first_image(inputs),
             of_text=reader.takes_text,
+            runner_up=_runner_up(reader, label, outputs["probabilities"]),
         )
 
     def measure(self, answers: Arrays, truth: Arrays, classes: Sequence[str]) -> float:
@@ -75,6 +79,17 @@ class ClassKind:
         if "label" not in row or np.ndim(row["label"]):
             return None
         return int(example["answer"]) == int(row["label"])
+
+
+def _runner_up(reader: Reader, label: int, probabilities: np.ndarray) -> tuple[str, float] | None:
+    """Returns the second class and its probability, of probabilities [K], where the first is not
+    `SURE`; None of two classes, where it is the other one.
+    """
+    if len(probabilities) < 3 or probabilities[label] >= SURE:
+        return None
+    others = np.where(np.arange(len(probabilities)) == label, -1.0, probabilities)
+    second = int(others.argmax())
+    return _name_class(reader, second), float(probabilities[second])
 
 
 def _name_class(reader: Reader, label: int) -> str:

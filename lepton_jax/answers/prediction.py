@@ -16,7 +16,8 @@ class Prediction:
 
     `label` and `probability` are None where the answer is no class. `truth` is None where it is not
     known: the true class, or the fields of the data that outputs are named after. `said` are the
-    lines of a kind that has its own words. `of_text`: the input is a text.
+    lines of a kind that has its own words. `of_text`: the input is a text. `runner_up`: the second
+    class and its probability, where the answer is not sure.
     """
 
     input: str
@@ -28,6 +29,7 @@ class Prediction:
     text: str | None = None
     of_text: bool = False
     said: tuple[str, ...] = ()
+    runner_up: tuple[str, float] | None = None
 
     @property
     def is_right(self) -> bool | None:
@@ -54,7 +56,8 @@ class Prediction:
             said = self.said or describe_numbers(self.outputs, self.truth)
             return [f"{self.input} -> {', '.join(said)}"]
         wrong = f", true {self.truth} WRONG" if self.is_right is False else ""
-        return [f"{self.input} -> {self.label} ({self.probability:.1%}){wrong}"]
+        answer = ", ".join([f"{self.label} ({self.probability:.1%})", *self._second()])
+        return [f"{self.input} -> {answer}{wrong}"]
 
     def picture(self) -> Picture | None:
         """Returns the image over what is said of it; None where the input is a text."""
@@ -66,8 +69,12 @@ class Prediction:
             return [os.path.basename(self.input), *said]
         answer = f"{self.label} ({self.probability:.1%})"
         if self.truth is None:
-            return [os.path.basename(self.input), answer]
-        return [f"true {self.truth}", f"said {answer}{'' if self.is_right else ' WRONG'}"]
+            return [os.path.basename(self.input), answer, *self._second()]
+        judged = f"said {answer}{'' if self.is_right else ' WRONG'}"
+        return [f"true {self.truth}", judged, *self._second()]
+
+    def _second(self) -> list[str]:
+        return [f"or {self.runner_up[0]} ({self.runner_up[1]:.1%})"] if self.runner_up else []
 
 
 def describe_numbers(outputs: Mapping[str, Any], truth: Any) -> list[str]:

@@ -62,6 +62,12 @@ def explain_flag(
     if flag in _ANSWERS and flag not in names:
         rest = [command, *words[:at], *words[at + 1 :]]
         return UserError(f"{problem}: {_ANSWERS[flag]}", try_line=rest)
+    if flag == "workdir" and "bundle" in names and flag not in names:
+        model = ", or a model of the registry, --model=NAME@ALIAS" * ("model" in names)
+        takes = f"{command} takes a bundle, --bundle=DIR" + model * (command != "register")
+        given = words[at : at + (1 if sign else 2)]
+        line = _line_of_bundle(command, value or following, [w for w in words if w not in given])
+        return UserError(f"{takes}; a run, --workdir, is exported first", try_line=line)
     if overrides and flag.replace("-", "_") in _SETS:
         key, equals, value = (value or following).partition("=")
         meant = f"--config.{_repair_path(key)}={value}" if equals else "--config.KEY=VALUE"
@@ -74,6 +80,17 @@ def explain_flag(
         return _meant(problem, [command, *words], at, meant, 2)
     meant = _spell(name, flag, value) if sign else f"--{name}"
     return _meant(problem, [command, *words], at, meant)
+
+
+def _line_of_bundle(command: str, workdir: str, words: Sequence[str]) -> list[str]:
+    """Returns the line with the bundle of a run; where it has none, the line that exports it.
+
+    `words`: the others of the line.
+    """
+    bundle = os.path.join(workdir or "WORKDIR", "bundle")
+    if os.path.isfile(os.path.join(os.path.expanduser(bundle), "manifest.json")):
+        return [command, f"--bundle={bundle}", *words]
+    return ["export", f"--workdir={workdir or 'WORKDIR'}", f"--out={bundle}"]
 
 
 def explain_missing(

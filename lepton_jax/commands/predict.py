@@ -33,12 +33,15 @@ class Predictions:
     """A placeholder for what the bundle answers."""
     own: bool = False
     """Whether the user's own inputs are among those that were answered."""
+    classes: tuple[str, ...] = ()
+    """Names of the classes, in the order of `probabilities`; () where there are none."""
     note: str = ""
     """Why the answers are shown as numbers, where their kind is not known here."""
 
     def as_json(self) -> dict[str, Any]:
         answers = [a.as_json() for a in self.answers]
-        return {"id": self.id, "source": self.source, "answers": answers}
+        classes = list(self.classes)
+        return {"id": self.id, "source": self.source, "classes": classes, "answers": answers}
 
     def __repr__(self) -> str:
         return f"{len(self.answers)} answers by {self.source}"
@@ -132,4 +135,13 @@ def predict(
         raise WorkError(str(e)) from None
     flag = f"--bundle={shlex.quote(bundle)}" if bundle else f"--model={shlex.quote(model)}"
     takes = expected_input(loaded)
-    return Predictions(loaded.id, source, found.answers, flag, takes, bool(inputs), found.note)
+    return Predictions(
+        loaded.id,
+        source,
+        found.answers,
+        flag,
+        takes,
+        own=bool(inputs),
+        classes=tuple(loaded.labels),
+        note=found.note,
+    )

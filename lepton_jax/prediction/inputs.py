@@ -117,11 +117,21 @@ def expected_input(bundle: Bundle) -> str:
 def _examples(bundle: Bundle, count: int) -> list[RawInput]:
     stored = bundle.examples()
     raw = []
-    for i in range(min(count, len(next(iter(stored["inputs"].values()))))):
+    for i in _choose(count, len(next(iter(stored["inputs"].values()))), stored["truth"]):
         fields = {k: v[i] for k, v in stored["inputs"].items()}
         truth = {k: v[i] for k, v in stored["truth"].items()}
         raw.append(RawInput(_example_name(bundle, i, fields), fields, truth))
     return raw
+
+
+def _choose(count: int, total: int, truth: Mapping[str, np.ndarray]) -> Sequence[int]:
+    """Returns which of `total` examples are shown: the first ones; of examples sorted by class some
+    of all classes.
+    """
+    labels = truth.get("label")
+    if count < total and labels is not None and labels.ndim == 1 and (np.diff(labels) >= 0).all():
+        return np.linspace(0, total - 1, count).astype(int).tolist()
+    return range(min(count, total))
 
 
 def _example_name(bundle: Bundle, i: int, fields: Mapping[str, np.ndarray]) -> str:

@@ -267,6 +267,11 @@ LINES: list[tuple[str, str, str]] = [
         "; expected a file",
     ),
     (
+        "predict --workdir=runs/digits a.png",
+        "predict takes a bundle, --bundle=DIR, or a model of the registry, --model=NAME@ALIAS",
+        "predict --bundle=runs/digits/bundle a.png",
+    ),
+    (
         "predict --bundle=file a.png",
         "--bundle=file is a file",
         "; expected the folder of a bundle, or an archive",

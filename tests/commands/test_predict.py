@@ -1,15 +1,17 @@
 import io
 import json
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from lepton_jax.answers.class_label import ClassKind
 from lepton_jax.answers.prediction import Prediction
 from lepton_jax.commands.predict import Predictions, predict
 from lepton_jax.errors import UserError, WorkError
-from lepton_jax.prediction.inputs import _read_array
+from lepton_jax.prediction.inputs import _read_array, gather_inputs
 from lepton_jax.serving import loader
 from tests.graduation import flip, trained_run
 
@@ -87,6 +89,44 @@ def test_json_holds_every_output(bundle):
     found = json.loads(json.dumps(predict(bundle=str(bundle), examples=2).as_json()))
     assert found["id"] == loader.bundle_id(bundle)
     assert len(found["answers"][0]["outputs"]["probabilities"]) == 10
+
+
+def test_json_names_the_classes_of_the_probabilities(bundle):
+    found = json.loads(json.dumps(predict(bundle=str(bundle), examples=1).as_json()))
+    answer = found["answers"][0]
+    best = int(np.argmax(answer["outputs"]["probabilities"]))
+    assert found["classes"][best] == answer["label"]
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "said"),
+    [
+        ([0.448, 0.401, 0.151], ["x.png", "box (44.8%)", "or cross (40.1%)"]),
+        ([0.7, 0.2, 0.1], ["x.png", "box (70.0%)"]),
+        ([0.52, 0.48], ["x.png", "box (52.0%)"]),
+    ],
+    ids=["not sure", "sure", "one of two"],
+)
+def test_an_answer_that_is_not_sure_is_shown_with_the_runner_up(probabilities, said):
+    reader = SimpleNamespace(labels=["box", "cross", "ring"], takes_text=False)
+    outputs = {"label": np.int32(0), "probabilities": np.float32(probabilities)}
+    inputs = {"image": np.zeros((2, 2, 1), np.uint8)}
+    shown = ClassKind().describe("x.png", inputs, outputs, {}, reader)
+    assert shown.picture()[1] == said
+    reader.takes_text = True
+    line = ClassKind().describe("x.png", inputs, outputs, {}, reader).lines()[0]
+    assert line == f"x.png -> {', '.join(said[1:])}"
+
+
+def test_of_examples_sorted_by_class_some_of_all_classes_are_shown():
+    truth = {"label": np.int32([0] * 5 + [1] * 5 + [2] * 6)}
+    stored = {"inputs": {"x": np.zeros((16, 1))}, "truth": truth}
+    bundle = SimpleNamespace(examples=lambda: stored, takes_text=False)
+    shown = gather_inputs(bundle, [], 3)
+    assert [int(raw.truth["label"]) for raw in shown] == [0, 1, 2]
+    truth["label"] = truth["label"][::-1].copy()
+    assert [raw.name for raw in gather_inputs(bundle, [], 2)] == ["example 0", "example 1"]
+    assert len(gather_inputs(bundle, [], 99)) == 16
 
 
 def drawing(image, color=False):
