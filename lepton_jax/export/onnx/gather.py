@@ -139,6 +139,7 @@ def _gather(scope: Scope, eqn: Any, args: Sequence[Value]) -> Value:
     d, window = p["dimension_numbers"], tuple(p["slice_sizes"])
     rank = len(aval.shape)
     made = _gather_axis(scope, x, indices, d, window, rank)
+    made = made or _gather_window(scope, x, indices, d, window, rank)
     if made is not None:
         name, inside = made
     else:
@@ -210,6 +211,41 @@ def _gather_axis(
     # ONNX has the axes of the indices where the axis was.
     there = [*sorted(d.offset_dims)[:axis], *outer, *sorted(d.offset_dims)[axis:]]
     return scope.transpose(name, np.argsort(there).tolist()), inside
+
+
+def _gather_window(
+    scope: Scope, x: Value, indices: Value, d: Any, window: Shape, rank: int
+) -> tuple[str, str] | None:
+    """Reads one window, which is a slice along each axis; returns it, and whether it lies inside
+    ('': it does). `jnp` writes `x[:, i : i + n]` so where the batch has no number.
+
+    Returns None where there are several windows.
+    """
+    if len(indices.shape) != 1 or d.operand_batching_dims:
+        return None
+    name, inside = scope.full(x), ""
+    known = _is_inside(indices, d.start_index_map, x.shape, window)
+    starts = "" if known else scope.cast(scope.full(indices), np.int64)
+    for axis, (length, size) in enumerate(zip(x.shape, window, strict=True)):
+        if length == size and (known or axis not in d.start_index_map):
+            continue
+        begin = scope.ints([0])
+        if axis in d.start_index_map:
+            column = list(d.start_index_map).index(axis)
+            if known:
+                begin = scope.ints([int(indices.known[column])])
+            else:
+                start = scope.add("Gather", starts, scope.ints([column]), axis=0)
+                begin = scope.add("Max", start, scope.ints([0]))
+                begin = scope.add("Min", begin, scope.size(length - size))
+                here = scope.add("Equal", start, begin)
+                inside = scope.add("And", inside, here) if inside else here
+        end = scope.add("Add", begin, scope.size(size))
+        name = scope.add("Slice", name, begin, end, scope.ints([axis]))
+    if d.collapsed_slice_dims:
+        kept = [n for i, n in enumerate(window) if i not in d.collapsed_slice_dims]
+        name = scope.reshape(name, tuple(kept))
+    return name, scope.reshape(inside, (1,) * rank) if inside else ""
 
 
 def _scatter(reduction: str) -> Rule:

@@ -72,6 +72,14 @@ def pooled(start: float, reduce: Any, window: Any, strides: Any, padding: Any) -
     return lambda x: lax.reduce_window(x, start, reduce, window, strides, padding)
 
 
+def gathered(x: jax.Array, start: Any, mode: str) -> Any:
+    """Two of the second axis and one of the last one, which is left out, from `start` on."""
+    numbers = lax.GatherDimensionNumbers(
+        offset_dims=(0, 1), collapsed_slice_dims=(2,), start_index_map=(1, 2)
+    )
+    return lax.gather(x, start, numbers, (x.shape[0], 2, 1), mode=mode)
+
+
 def loop_until(x: jax.Array) -> Any:
     """Doubles rows until the largest sum is over 9, and counts the rounds."""
 
@@ -163,6 +171,10 @@ CASES: dict[str, tuple[Any, ...]] = {
     "read a window": (
         lambda x, i: (lax.dynamic_slice(x, (0, i[1, 0], i[2, 0]), (x.shape[0], 2, 3)),
                       lax.dynamic_index_in_dim(x, i[0, 1], 1)), X, PLACES,
+    ),
+    "gather one window": (
+        lambda x, i: [gathered(x, start, mode) for start in (i[0], i[1], i[2], -i[2], 2 + 0 * i[0])
+                      for mode in ("fill", "clip")], X, PLACES,
     ),
     "write a window": (
         lambda x, i: lax.dynamic_update_slice(x, 0 * x[:, :2, :3] + 8, (0, i[1, 0], i[2, 0])), X,
