@@ -31,6 +31,8 @@ class Debugged:
     fault: "Fault | None"
     """What is not finite first."""
     modules: "Sequence[ModuleOutput]"
+    cause: str
+    """Whether the learning rate is the cause, a sentence; '' where it plays no part."""
     notes: Sequence[str]
 
     def as_json(self) -> dict[str, Any]:
@@ -45,6 +47,7 @@ class Debugged:
                 "fault": asdict(self.fault) if self.fault else None,
                 "means": dict(self.snapshot.means),
                 "modules": [asdict(m) for m in self.modules],
+                "cause": self.cause,
                 "notes": list(self.notes),
             }
         )
@@ -59,6 +62,7 @@ class Debugged:
             str(
                 self.fault or "All of it is finite: state, batch, modules, loss, gradients, update."
             ),
+            *([self.cause] if self.cause else []),
             *(f"note: {note}" for note in self.notes),
         ]
         if self.modules:
@@ -88,7 +92,7 @@ def debug(workdir: PathText, step: NaturalInt) -> Debugged:
     from lepton_jax.debug.scrutiny import scrutinize_step
 
     seen = scrutinize_step(workdir, step)
-    return Debugged(workdir, seen.snapshot, seen.fault, seen.modules, seen.notes)
+    return Debugged(workdir, seen.snapshot, seen.fault, seen.modules, seen.cause, seen.notes)
 
 
 def _table(modules: "Sequence[ModuleOutput]") -> list[str]:

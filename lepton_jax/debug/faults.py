@@ -56,7 +56,7 @@ def find_step_fault(snapshot: Snapshot, step: ObservedStep) -> Fault | None:
     """Looks at what came up in a step, in the order in which it was computed."""
     return (
         _in_batch(snapshot, step)
-        or _in_loss(step)
+        or _in_loss(snapshot, step)
         or _in_optimizer_calls(step)
         or _in_new_state(step)
     )
@@ -109,19 +109,30 @@ def _name_transforms(section: DataConfig) -> str:
     return f"the data is finite, so the values come from {' or '.join(keys) or 'the cast'}"
 
 
-def _in_loss(step: ObservedStep) -> Fault | None:
+def _in_loss(snapshot: Snapshot, step: ObservedStep) -> Fault | None:
     terms = {k: v for k, v in step.sums.items() if k not in NORMS}
     bad = {k: n for k, v in terms.items() if not (n := count_numbers(v)).finite}
     empty = [k for k, (_, weight) in terms.items() if not np.asarray(concrete_value(weight)).all()]
     if bad and step.watch.broken:
         return _in_module(step.watch.broken)
     if bad:
-        details = [f"{k}: total {_value(v[0])}, weight {_value(v[1])}" for k, v in terms.items()]
+        added = [f"{k} {_value(v[0])} / {_value(v[1])}" for k, v in terms.items()]
+        details = [
+            *_examples_of_loss(snapshot, step),
+            f"added up over the batch / its weight: {', '.join(added)}",
+        ]
         what = f"{', '.join(bad)}; the outputs of all modules are finite"
         return Fault("loss", what, tuple(details), _kind(next(iter(bad.values()))), "")
     if empty:
         return Fault("loss", f"{', '.join(empty)}: the weight is zero, and a mean divides by it")
     return None
+
+
+def _examples_of_loss(snapshot: Snapshot, step: ObservedStep) -> list[str]:
+    """Names the examples whose loss is not finite, where the task computes one for each."""
+    bad = sorted({row for at, losses in step.losses for row in at[_bad_rows(losses)].tolist()})
+    names = _name_examples(snapshot, snapshot.rows[bad].tolist()) if bad else []
+    return ["not finite is the loss of", *(f"  {name}" for name in names)] if bad else []
 
 
 def _in_module(broken: BrokenModule) -> Fault:

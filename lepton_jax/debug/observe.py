@@ -1,7 +1,8 @@
 """Takes one step without jit, and keeps what comes up on its way: batches, gradients, sums."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,9 +11,12 @@ import numpy as np
 import optax
 
 from lepton_jax.debug.replay import Snapshot
-from lepton_jax.debug.taps import ModuleWatch, watch_modules
+from lepton_jax.debug.taps import ModuleWatch, replace_attribute, watch_modules
 from lepton_jax.nn.batch import training_batch
 from lepton_jax.training.learner import Tools
+
+LOSSES = ("example_loss", "token_loss", "class_loss")
+"""Methods of tasks that return losses without reduction; the last argument is the batch."""
 
 
 @dataclass
@@ -25,6 +29,9 @@ class ObservedStep:
     optimizer_calls: list[tuple[Any, Any]] = field(default_factory=list)
     """Gradients and updates of each call of an optimizer."""
     sums: Mapping[str, Any] = field(default_factory=dict)
+    losses: list[tuple[np.ndarray, Any]] = field(default_factory=list)
+    """Positions in the batch [b], and the losses without reduction, [b, ...], of each call of the
+    task's method that computes them."""
     learner: Any = None
     """The learner's state after the step."""
 
@@ -40,10 +47,30 @@ def take_step(snapshot: Snapshot, watch: ModuleWatch) -> ObservedStep:
     observed = ObservedStep(watch)
     learner, tools = snapshot.program.training.learner(snapshot.state)
     batch = training_batch(snapshot.batch)
-    observed.learner, observed.sums = learner.update(
-        _tap_tools(tools, observed), snapshot.state.learner, batch
-    )
+    with _tap_losses(type(snapshot.program.parts.task()), observed):
+        observed.learner, observed.sums = learner.update(
+            _tap_tools(tools, observed), snapshot.state.learner, batch
+        )
     return observed
+
+
+@contextmanager
+def _tap_losses(task: type, observed: ObservedStep) -> Iterator[None]:
+    """Keeps in `observed` the loss of each example, of the tasks that have a method for it."""
+    with ExitStack() as stack:
+        for name in LOSSES:
+            if original := getattr(task, name, None):
+                stack.enter_context(replace_attribute(task, name, _keep_losses(original, observed)))
+        yield
+
+
+def _keep_losses(original: Callable[..., Any], observed: ObservedStep) -> Callable[..., Any]:
+    def kept(*args: Any) -> Any:
+        losses = original(*args)
+        observed.losses.append((np.asarray(args[-1]["position"]), losses))
+        return losses
+
+    return kept
 
 
 def _tap_tools(tools: Tools, observed: ObservedStep) -> Tools:

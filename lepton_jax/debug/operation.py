@@ -17,7 +17,9 @@ import flax
 import jax
 import numpy as np
 import optax
-from jax._src import api, dispatch  # where debug_nans and debug_infs look at numbers
+from jax._src import api, dispatch, source_info_util  # where JAX looks at numbers, and notes names
+from jax._src.api_util import InternalFloatingPointError
+from jax._src.interpreters import ad
 
 from lepton_jax.config.user_code import BrokenPart
 from lepton_jax.debug.taps import ModuleWatch, replace_attribute, watch_modules
@@ -38,6 +40,13 @@ _MOVES = ("broadcast_in_dim", "copy", "reshape", "stage")
 as the -inf with which `jax.nn.softmax` begins its maximum, or was made before."""
 
 
+_STEEP_AT_ZERO = ("sqrt", "cbrt", "rsqrt", "log")
+"""Operations whose derivative is infinite at 0."""
+
+_MARK = "derivative_of_"
+"""In JAX's stack of names, before the operation whose derivative is computed."""
+
+
 @dataclass(frozen=True)
 class FaultyOperation:
     """The first operation of the step that makes a NaN, or an infinite number."""
@@ -49,11 +58,18 @@ class FaultyOperation:
     code: str
     module: str
     """The path of the module that was running; '' for none."""
+    derivative: str = ""
+    """The operation of the code in whose derivative `name` is; '' where it is the code's own."""
 
     def __str__(self) -> str:
-        where = f" at {self.file}:{self.line}: {self.code}" if self.file else ""
+        place = f"{self.file}:{self.line}: {self.code}" if self.file else ""
         number = "a NaN" if self.makes == "nan" else "an infinite number"
-        return f"the first operation to make {number}: {self.name}{where}"
+        said = f"the first operation to make {number}: "
+        if not self.derivative:
+            return said + self.name + (f" at {place}" if place else "")
+        known = " (infinite at 0)" if self.derivative in _STEEP_AT_ZERO else ""
+        through = f", going back through {place}" if place else ""
+        return f"{said}the derivative of {self.derivative}{known}{through}"
 
 
 def find_first_operations(
@@ -83,6 +99,9 @@ def _find_first(
         stack.enter_context(np.errstate(all="ignore"))
         stack.enter_context(replace_attribute(dispatch, "_check_special", _check_made))
         stack.enter_context(replace_attribute(api, "_nan_check_posthook", _check_made_again))
+        for trace in (ad.JVPTrace, ad.LinearizeTrace):
+            marked = _mark_derivatives(trace.process_primitive)
+            stack.enter_context(replace_attribute(trace, "process_primitive", marked))
 
         def guard() -> None:
             for kind in kinds:
@@ -108,7 +127,8 @@ def _find_first(
                 return None
             makes: Kind = "nan" if name[1] == "nan" else "inf"
             file, line, code = next(_lines(error), ("", 0, ""))
-            return FaultyOperation(makes, name[2], file, line, code, watch.stopped_in or "")
+            module = watch.stopped_in or ""
+            return FaultyOperation(makes, name[2], file, line, code, module, _derivative(error))
     return None
 
 
@@ -118,14 +138,52 @@ _check_call = api._nan_check_posthook
 
 def _check_made(name: str, dtype: np.dtype, buffer: Any) -> None:
     """Checks the result of an operation as JAX does, unless the operation only moves numbers."""
-    if name.removeprefix("jit(").removesuffix(")") not in _MOVES:
-        _check_special(name, dtype, buffer)
+    name = name.removeprefix("jit(").removesuffix(")")
+    if name not in _MOVES:
+        with _noting_derivative(name):
+            _check_special(name, dtype, buffer)
 
 
 def _check_made_again(function: Any, args: Any, kwargs: Any, output: Any) -> None:
     """Checks an operation that has run before, which JAX calls by a shorter way, likewise."""
-    if getattr(getattr(function, "_fun", None), "__qualname__", "") not in _MOVES:
-        _check_call(function, args, kwargs, output)
+    name = getattr(getattr(function, "_fun", None), "__qualname__", "")
+    if name not in _MOVES:
+        with _noting_derivative(name):
+            _check_call(function, args, kwargs, output)
+
+
+def _mark_derivatives(process: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns JAX's rule of differentiation, which then names in the stack what it differentiates;
+    going back, JAX restores the stack of each operation.
+    """
+
+    def marked(trace: Any, primitive: Any, *args: Any) -> Any:
+        with source_info_util.extend_name_stack(_MARK + primitive.name):
+            return process(trace, primitive, *args)
+
+    return marked
+
+
+@contextlib.contextmanager
+def _noting_derivative(operation: str) -> Iterator[None]:
+    """Notes in an error whose derivative the operation was computed for."""
+    try:
+        yield
+    except (FloatingPointError, InternalFloatingPointError) as e:
+        names = [part.name for part in source_info_util.current_name_stack().stack]
+        marks = [name.removeprefix(_MARK) for name in names if name.startswith(_MARK)]
+        # Where JAX computes `sqrt` itself, the mark stands already.
+        if marks and ("transpose" in names or operation != marks[-1]):
+            e.derivative = marks[-1]  # type: ignore[union-attr]
+        raise
+
+
+def _derivative(error: BaseException | None) -> str:
+    while error is not None:
+        if name := getattr(error, "derivative", ""):
+            return str(name)
+        error = error.__cause__ or error.__context__
+    return ""
 
 
 def _lines(error: BaseException | None) -> Iterator[tuple[str, int, str]]:

@@ -1,6 +1,6 @@
 """Replays a run up to a step: the state before it and its batch, as the run had them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,17 @@ from lepton_jax.training.feed import build_batch, build_feed, build_order, fits_
 from lepton_jax.training.layout import Layout, build_layout, single_device_layout
 from lepton_jax.training.load_data import load_data
 from lepton_jax.training.program import Program
-from lepton_jax.training.state import State
+from lepton_jax.training.state import State, Totals
+from lepton_jax.training.step_length import Growth, measure_growth
+
+
+@dataclass(frozen=True)
+class LongestStep:
+    """Of the steps that were taken again, the one that moved the weights furthest."""
+
+    step: int
+    update_norm: float
+    learning_rate: float
 
 
 @dataclass(frozen=True)
@@ -37,6 +47,11 @@ class Snapshot:
     """What the compiled step made of it: loss, grad_norm, learning_rate and so on."""
     checkpoint: int | None
     """The step of the checkpoint that the state comes from; None: from scratch."""
+    growth: Growth
+    """Of the weights, from before the first step to before this one."""
+    longest: LongestStep | None
+    """Of the steps between the checkpoint and this one; None where there is none, or the task has a
+    step of its own that gives no `update_norm`."""
     notes: tuple[str, ...]
 
 
@@ -64,7 +79,8 @@ def replay_step(workdir: str, step: int, config: Config) -> Snapshot:
         )
     layout, notes = place_program(program)
     checkpoint, state = _begin(workdir, step, layout)
-    state = _advance(layout, data, state, step)
+    state, longest = _advance(layout, data, state, step)
+    first = init_from.initial_state(layout)[0] if step else state
     if int(state.bad_step) >= 0:
         step = int(state.bad_step)
         notes.append(
@@ -86,6 +102,8 @@ def replay_step(workdir: str, step: int, config: Config) -> Snapshot:
         rows=build_order(program.config, train).indices(step),
         means=means,
         checkpoint=checkpoint,
+        growth=measure_growth(program, first, state),
+        longest=longest,
         notes=tuple(notes),
     )
 
@@ -109,18 +127,35 @@ def _begin(workdir: str, step: int, layout: Layout) -> tuple[int | None, State]:
     return None, init_from.initial_state(layout)[0]
 
 
-def _advance(layout: Layout, data: Dataset, state: State, step: int) -> State:
-    """Returns the state before `step`, or the one that froze on the way to it."""
+def _advance(
+    layout: Layout, data: Dataset, state: State, step: int
+) -> tuple[State, LongestStep | None]:
+    """Returns the state before `step`, or the one that froze on the way to it, and the longest step
+    on the way.
+    """
     first = int(state.step)
     if step - first > IN_FLIGHT:
         say(f"taking {step - first} steps again, from step {first}")
     source = build_feed(layout, data, first, fits_on_device(layout.program, data))
-    sums = layout.empty_sums()
+    zeros = layout.empty_sums()
+    taken: list[Totals] = []
     try:
         for k in range(first, step):
-            state, sums = source.step(state, sums, *source.inputs(k))
+            state, sums = source.step(state, zeros, *source.inputs(k))
+            taken.append(sums)
             if k % IN_FLIGHT == 0 and int(sums.bad_step) >= 0:
                 break
     finally:
         source.close()
-    return state
+    return state, _find_longest(layout.program, first, taken)
+
+
+def _find_longest(program: Program, first: int, taken: Sequence[Totals]) -> LongestStep | None:
+    """Finds the longest of the finite steps from `first` on, by the sums of each."""
+    good = [sums.values for sums in jax.device_get(taken) if sums.bad_step < 0]
+    steps = [program.training.means(values) for values in good]
+    if not steps or "train/update_norm" not in steps[0]:
+        return None
+    norms = [means["train/update_norm"] for means in steps]
+    k = int(np.argmax(norms))
+    return LongestStep(first + k, norms[k], steps[k]["train/learning_rate"])

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lepton_jax.debug.cause import tell_cause
 from lepton_jax.debug.faults import Fault, data_is_finite, find_state_fault, find_step_fault
 from lepton_jax.debug.observe import ObservedStep, observe_step, take_step
 from lepton_jax.debug.operation import FaultyOperation, find_first_operations
@@ -39,6 +40,8 @@ class Scrutiny:
     fault: Fault | None
     modules: tuple[ModuleOutput, ...]
     """In the order in which they were called; none where the state before the step is at fault."""
+    cause: str
+    """Whether the learning rate is the cause, a sentence; '' where it plays no part."""
     notes: tuple[str, ...]
 
 
@@ -66,7 +69,8 @@ def scrutinize_step(workdir: str, step: int) -> Scrutiny:
         if fault is not None and fault.stage != "state" and (made_here or fault.stage != "batch"):
             operations = _find_operations(snapshot, fault)
             fault = dataclasses.replace(fault, operations=operations)
-        return Scrutiny(snapshot, fault, modules, tuple(notes))
+        cause = tell_cause(snapshot, fault, workdir)
+        return Scrutiny(snapshot, fault, modules, cause, tuple(notes))
 
 
 def _notes(snapshot: Snapshot, observed: ObservedStep, fault: Fault | None) -> list[str]:
@@ -83,11 +87,18 @@ def _notes(snapshot: Snapshot, observed: ObservedStep, fault: Fault | None) -> l
             f"{', '.join(observed.watch.hidden)}"
         )
     is_finite_compiled = all(map(np.isfinite, snapshot.means.values()))
-    if is_finite_compiled != (fault is None):
-        one, other = ("finite", "not") if is_finite_compiled else ("not finite", "it is")
+    if is_finite_compiled and fault is not None:
+        norm = snapshot.means.get("grad_norm")
+        notes.insert(
+            0,
+            f"the compiled step was finite{f' (grad_norm {norm:.4g})' if norm is not None else ''}"
+            ", as in the record; operation by operation it is not. XLA rearranged the expression, "
+            "so another device or version may fail here",
+        )
+    if not is_finite_compiled and fault is None:
         notes.append(
-            f"the compiled step is {one}, and without jit {other}: they round differently, and the "
-            "numbers are at the limit of the precision"
+            "the compiled step is not finite, and without jit it is: they round differently, and "
+            "the numbers are at the limit of the precision"
         )
     return notes
 

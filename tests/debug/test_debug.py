@@ -1,6 +1,7 @@
 """`debug` names the cause: where the numbers of a step break, or that they do not."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -86,6 +87,7 @@ def test_a_healthy_step_is_shown_with_the_runs_own_numbers(small, tmp_path: Path
     assert shown["blocks.0.conv"].kind == "Conv"
     assert shown["head"].largest == shown[""].largest > 0
     assert "All of it is finite" in str(found)
+    assert found.cause == ""
     assert "blocks.0.conv (Conv)" in str(found)
     json.dumps(found.as_json(), allow_nan=False)
 
@@ -112,6 +114,12 @@ def test_a_learning_rate_that_is_too_high(small, tmp_path: Path):
     assert found.fault.stage in ("forward", "loss", "gradient")
     if found.fault.stage == "forward":
         assert "suspicious: beyond" in str(found)
+    assert re.search(
+        r"Step \d moved them furthest, by .*The cause is the learning rate", str(found)
+    )
+    first = api.debug(str(tmp_path), 0)
+    assert first.fault is None
+    assert "it is too long. Try a lower optimizer.learning_rate" in str(first)
     again = api.debug(str(tmp_path), step + 5)
     assert again.snapshot.step == step
     assert "the first non-finite values came at step" in str(again)
@@ -185,6 +193,25 @@ def test_an_infinite_number_in_the_data(small, images, tmp_path: Path):
     place = f"row {MARKED} of train_image, train_label in {images['path']}"
     assert f"example {MARKED} of the train split: {place}\n" in str(found)
     assert "the data itself has these values" in str(found)
+
+
+def test_the_examples_whose_loss_is_infinite_are_named(small, images, tmp_path: Path):
+    config = small(data__source=images, task={"name": "fragile:Brightness"})
+    found = api.debug(str(tmp_path / "run"), fails(config, tmp_path / "run"))
+    assert found.fault.stage == "loss"
+    place = f"row {MARKED} of train_image, train_label in {images['path']}"
+    named = f"not finite is the loss of\n    example {MARKED} of the train split: {place}\n"
+    assert named in str(found)
+    assert "added up over the batch / its weight: accuracy " in str(found)
+
+
+@pytest.mark.slow
+def test_a_step_that_is_finite_only_as_xla_rearranged_it(small, tmp_path: Path):
+    lepton_jax.train(small(task={"name": "fragile:Rearranged"}), str(tmp_path))
+    found = api.debug(str(tmp_path), 0)
+    assert found.fault.stage == "loss"
+    assert "note: the compiled step was finite (grad_norm " in str(found)
+    assert "another device or version may fail here" in str(found)
 
 
 def test_a_preparation_that_divides_by_next_to_nothing(small, tmp_path: Path):

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from lepton_jax.tasks.classification import ImageClassification
+
 
 class Contrast(nnx.Module):
     """Images [B, H, W, C] to [B, 1]; not finite where an image holds a pixel of exactly 1."""
@@ -86,3 +88,18 @@ class Root(nnx.Module):
 
     def large(self, x):
         return x * 1e30 * 1e30 * 1e-20
+
+
+class Brightness(ImageClassification):
+    """Its loss is infinite where an image holds a pixel of exactly 1."""
+
+    def example_loss(self, logits, batch):
+        return super().example_loss(logits, batch) - jnp.log(1 - batch["image"].max((1, 2, 3)))
+
+
+class Rearranged(ImageClassification):
+    """XLA takes the logarithm of an exponential out, which without it is infinite."""
+
+    def example_loss(self, logits, batch):
+        nats = super().example_loss(logits, batch)
+        return nats + jax.lax.stop_gradient(jnp.log(jnp.exp(nats + 200)))
