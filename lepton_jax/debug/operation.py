@@ -127,8 +127,8 @@ def _find_first(
                 return None
             makes: Kind = "nan" if name[1] == "nan" else "inf"
             file, line, code = next(_lines(error), ("", 0, ""))
-            module = watch.stopped_in or ""
-            return FaultyOperation(makes, name[2], file, line, code, module, _derivative(error))
+            module, derivative = watch.stopped_in or "", _find_derivative(name[2], error)
+            return FaultyOperation(makes, name[2], file, line, code, module, derivative)
     return None
 
 
@@ -138,17 +138,15 @@ _check_call = api._nan_check_posthook
 
 def _check_made(name: str, dtype: np.dtype, buffer: Any) -> None:
     """Checks the result of an operation as JAX does, unless the operation only moves numbers."""
-    name = name.removeprefix("jit(").removesuffix(")")
-    if name not in _MOVES:
-        with _noting_derivative(name):
+    if name.removeprefix("jit(").removesuffix(")") not in _MOVES:
+        with _noting_names():
             _check_special(name, dtype, buffer)
 
 
 def _check_made_again(function: Any, args: Any, kwargs: Any, output: Any) -> None:
     """Checks an operation that has run before, which JAX calls by a shorter way, likewise."""
-    name = getattr(getattr(function, "_fun", None), "__qualname__", "")
-    if name not in _MOVES:
-        with _noting_derivative(name):
+    if getattr(getattr(function, "_fun", None), "__qualname__", "") not in _MOVES:
+        with _noting_names():
             _check_call(function, args, kwargs, output)
 
 
@@ -165,25 +163,26 @@ def _mark_derivatives(process: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @contextlib.contextmanager
-def _noting_derivative(operation: str) -> Iterator[None]:
-    """Notes in an error whose derivative the operation was computed for."""
+def _noting_names() -> Iterator[None]:
+    """Notes JAX's stack of names in an error."""
     try:
         yield
     except (FloatingPointError, InternalFloatingPointError) as e:
-        names = [part.name for part in source_info_util.current_name_stack().stack]
-        marks = [name.removeprefix(_MARK) for name in names if name.startswith(_MARK)]
-        # Where JAX computes `sqrt` itself, the mark stands already.
-        if marks and ("transpose" in names or operation != marks[-1]):
-            e.derivative = marks[-1]  # type: ignore[union-attr]
+        stack = source_info_util.current_name_stack().stack
+        e.names = [part.name for part in stack]  # type: ignore[union-attr]
         raise
 
 
-def _derivative(error: BaseException | None) -> str:
-    while error is not None:
-        if name := getattr(error, "derivative", ""):
-            return str(name)
+def _find_derivative(operation: str, error: BaseException | None) -> str:
+    """Returns the operation of the code in whose derivative `operation` is; '' for none."""
+    while error is not None and not hasattr(error, "names"):
         error = error.__cause__ or error.__context__
-    return ""
+    names: list[str] = getattr(error, "names", [])
+    marks = [name.removeprefix(_MARK) for name in names if name.startswith(_MARK)]
+    # Where JAX computes `sqrt` itself, on its way forward, the mark stands already.
+    if not marks or ("transpose" not in names and operation == marks[-1]):
+        return ""
+    return marks[-1]
 
 
 def _lines(error: BaseException | None) -> Iterator[tuple[str, int, str]]:

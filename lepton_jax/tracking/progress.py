@@ -158,6 +158,10 @@ class Progress:
         """Prints a line of its own, above the live one."""
         self._place.say(message)
 
+    def end_at(self, step: int) -> None:
+        """Takes back the steps from `step` on: they were dispatched and came to nothing."""
+        self._done = self._dispatched = step
+
     def close(self) -> None:
         """Shows the last update, and ends the live line: the loop has ended, all steps are done."""
         self._closed, self._done = True, max(self._done, self._dispatched)

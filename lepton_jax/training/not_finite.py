@@ -67,8 +67,9 @@ def explain_not_finite(
     rows = [row for row in record.rows() if row["step"] <= step] if processes.first else []
     drawn = bool(rows) and _draw_curves(record, train_examples, step)
     return (
-        f"the numbers of step {step} are not finite: loss {means['loss']:.4g}, learning rate "
-        f"{means['learning_rate']:.4g}, gradient norm {norm:.4g}; "
+        f"the numbers of step {step} are not finite (steps are counted from 0): loss "
+        f"{means['loss']:.4g}, learning rate {means['learning_rate']:.4g}, gradient norm "
+        f"{norm:.4g}; "
         + (f"{len(bad)} arrays break, by name {bad[0]} first" if bad else _describe(broken))
         + f". The record is in {workdir}"
         + (f", its last checkpoint is step {steps[-1]}" if steps else "")

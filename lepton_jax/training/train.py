@@ -191,8 +191,7 @@ class _Run:
 
     def record_interval(self, step: int, sums: Totals, state: State) -> None:
         """Records the means of an interval. Raises `NotFinite` when the state has frozen."""
-        if sums.bad_step >= 0:
-            raise loop.NotFinite(int(sums.bad_step), state)
+        self._check_finite(sums.bad_step, state)
         self._log(step, self.program.training.means(sums.values))
 
     def record_timing(self, step: int, values: Mapping[str, float]) -> None:
@@ -202,7 +201,7 @@ class _Run:
     def evaluate(self, step: int, state: State) -> loop.AfterEvaluation:
         """Measures every split but `test`; a frozen state is not measured. The best is saved."""
         self.watchdog.beat(f"the evaluation after step {step}")
-        _check_finite(state)
+        self._check_finite(jax.device_get(state.bad_step), state)
         with self.progress.aside("evaluating"):
             values = self.evaluations.during(state)
         if values:
@@ -215,7 +214,7 @@ class _Run:
     def save_checkpoint(self, step: int, state: State, sums: Totals) -> None:
         """Starts saving a checkpoint. Raises `NotFinite` rather than save a frozen state."""
         self.watchdog.beat(f"the save after step {step}")
-        _check_finite(state)
+        self._check_finite(jax.device_get(state.bad_step), state)
         self.record.flush()  # what a checkpoint stands on is written before it
         basis = self.record.basis(step, self.config)
         with self.progress.aside("saving"):
@@ -273,9 +272,8 @@ class _Run:
         if self.processes.first:
             say(message)
 
-
-def _check_finite(state: State) -> None:
-    """Raises `NotFinite` when a step has frozen the state."""
-    bad_step = int(jax.device_get(state.bad_step))
-    if bad_step >= 0:
-        raise loop.NotFinite(bad_step, state)
+    def _check_finite(self, bad_step: Any, state: State) -> None:
+        """Raises `NotFinite` when a step has frozen the state; the progress ends before it."""
+        if bad_step >= 0:
+            self.progress.end_at(int(bad_step))
+            raise loop.NotFinite(int(bad_step), state)

@@ -18,7 +18,8 @@ def test_an_infinite_constant_is_not_taken_for_the_cause():
         (found,) = find_first_operations(
             model, lambda _: jax.grad(loss)(jnp.arange(3.0)), "inf", backward=False
         )
-        assert (found.name, found.code) == ("log", "return -jnp.log(probabilities * 0).sum()")
+        assert (found.name, found.derivative) == ("log", "")
+        assert found.code == "return -jnp.log(probabilities * 0).sum()"
 
 
 def test_an_infinite_derivative_is_that_of_the_operation_in_the_code():

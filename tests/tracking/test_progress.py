@@ -164,6 +164,17 @@ def test_the_best_so_far_is_shown_of_earlier_lives_too(clock):
     assert "valid/accuracy nan (best 0.7500 at 10)" in second
 
 
+def test_the_last_line_of_a_broken_run_has_the_last_step_that_was_good(clock):
+    stream = io.StringIO()
+    with Progress(500, batch_size=4, stream=stream) as progress:
+        for step in range(7):
+            clock.now += 1.0
+            progress.advance(step)
+        progress.update(3, {"train/loss": 2.5})
+        progress.end_at(3)
+    assert re.match(r"step +3/500 ", lines_of(stream)[-1])
+
+
 def test_nothing_heard_nothing_shown():
     stream = io.StringIO()
     with Progress(10, batch_size=1, stream=stream):

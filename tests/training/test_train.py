@@ -128,7 +128,7 @@ def test_no_row_is_written_behind_numbers_that_are_not_finite(recipe, tmp_path: 
         data__prepare="scale(mean=0.0, std=1e-37)", evaluate_every="3 steps",
         log_every="10 steps", train_for="20 steps",
     )  # fmt: skip
-    with pytest.raises(WorkError, match=r"the numbers of step 0 are not finite: loss nan") as e:
+    with pytest.raises(WorkError, match=r"the numbers of step 0 are not finite .*: loss nan") as e:
         train(config, tmp_path)
     assert not (tmp_path / "metrics.jsonl").exists()
     assert "curves.png" not in str(e.value)
@@ -145,7 +145,7 @@ def test_an_update_that_is_not_finite_reaches_no_checkpoint(recipe, tmp_path: Pa
         optimizer__name="sgd", optimizer__learning_rate=3e38, data__prepare="scale(std=0.1)",
         checkpoint_every="1 steps",
     )  # fmt: skip
-    with pytest.raises(WorkError, match=r"the numbers of step 0 are not finite: loss \d") as e:
+    with pytest.raises(WorkError, match=r"the numbers of step 0 are not finite .*: loss \d") as e:
         train(config, tmp_path)
     assert Checkpoints(str(tmp_path)).steps() == []
     assert "the gradient are finite, and the update is not: try a lower optimizer" in str(e.value)
