@@ -13,6 +13,7 @@ from lepton_jax.data.spec import DataSpec
 from lepton_jax.tracking.best import usual_mode
 from lepton_jax.training.build import BuiltRun
 from lepton_jax.training.lines import count_trained
+from lepton_jax.training.misnamed import misnamed_methods
 from lepton_jax.training.other_classes import warn_of_other_classes
 from lepton_jax.training.program import Program
 from lepton_jax.training.schedules import build_schedule
@@ -37,6 +38,7 @@ def find_doubts(built: BuiltRun) -> list[str]:
         *absent_class_warnings(data.splits, data.spec.classes),
         *warn_of_other_classes(program),
         *_of_images(data.spec),
+        *misnamed_methods(program.config),
         *_of_best(program),
         *_of_few_examples(built),
         *_of_rows(program),

@@ -28,6 +28,7 @@ from lepton_jax.training import init_from, loop
 from lepton_jax.training.build import BuiltRun, build_run
 from lepton_jax.training.checkpoints import Checkpoints
 from lepton_jax.training.cost import model_flops
+from lepton_jax.training.diverged import warn_of_divergence
 from lepton_jax.training.doubts import find_doubts
 from lepton_jax.training.feed import feed_for_run
 from lepton_jax.training.kept_steps import select_steps
@@ -182,6 +183,8 @@ class _Run:
                 tested = measure_best(
                     self.built, record, checkpoints, processes, state, tell, alone=alone
                 )
+                if alone:
+                    warn_of_divergence(program, record, tell)
                 record.write_results("checkpoint", describe_checkpoint(config, tested, ended))
             best = find_best(config.best, record.rows(config.best.metric), checkpoints.steps())
             checkpoints.close()

@@ -1,0 +1,46 @@
+"""A run that diverged is told at its end, and one whose loss may well grow is not."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+import lepton_jax
+from lepton_jax.training.diverged import is_diverged
+
+
+@pytest.mark.parametrize(
+    ("losses", "diverged"),
+    [
+        ([2.3, 1.0, 0.5], False),
+        ([2.3, 1.0, 400.0], False),  # one batch
+        ([2.3, 80.0, 400.0, 90.0], True),
+        ([2.3, 4e19], True),
+        ([2.3, 1.0, math.nan], True),
+        ([0.5, -3.0, 40.0, 40.0, 40.0], False),  # of a density
+        ([0.69, 5.0, 6.0, 5.5], False),
+        ([0.0, 1.0, 1.0, 1.0], False),
+        ([1e15], False),
+        ([], False),
+    ],
+)
+def test_a_loss_that_ends_many_times_as_large_as_it_began_is_that_of_a_diverged_run(
+    losses: list[float], diverged: bool
+):
+    assert is_diverged(losses) is diverged
+
+
+def test_a_diverged_run_ends_with_a_warning_and_a_command(recipe, tmp_path: Path, capfd):
+    config = recipe(
+        optimizer__learning_rate=1e3, train_for="6 steps", log_every="1 steps",
+        evaluate_every="6 steps", checkpoint_every="6 steps", ema=0.0, model__dropout=0.0,
+    )  # fmt: skip
+    lepton_jax.train(config, str(tmp_path))
+    rows = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
+    losses = [row["train/loss"] for row in rows if "train/loss" in row]
+    assert losses[-1] > 100 * losses[0]
+    told = " ".join(capfd.readouterr().err.split())
+    assert "warning: the training loss ended at " in told
+    assert "the run diverged; try a lower optimizer.learning_rate (" in told
+    assert f"lr_find --config={tmp_path}/config.json finds one)" in told
