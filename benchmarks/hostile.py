@@ -32,7 +32,7 @@ def main() -> None:
     for name, table in tables.items():
         print(f"{name}: {table['judged']} judged, {table['accepted']} accepted, "
               f"{table['crashed']} crashed, {table['wrote outside']} wrote outside, "
-              f"{table['seconds']} s of CPU")  # fmt: skip
+              f"{table['seconds']} s of CPU, {table['read without key or id'] or ''}")  # fmt: skip
         for row in table["kinds"]:
             print(f"  {row['kind']:<32} {row['count']:>4}  {row['refused by']}")
 
@@ -64,6 +64,7 @@ def make_table(what: str, count: int) -> dict[str, Any]:
         "crashed": crashed,
         "wrote outside": sum(row["moved"] for row in rows),
         "seconds": round(used_seconds() - began),
+        "read without key or id": dict(Counter(r["opened"] for r in rows if r.get("opened"))),
         "kinds": kinds,
     }
 

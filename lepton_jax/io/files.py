@@ -71,7 +71,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def append_bytes(path: Path, data: bytes) -> None:
-    """Appends to a local file, for formats of other tools that grow. A kill may leave it torn."""
+    """Appends to a local file. A power cut may leave it torn, and what is torn must be readable."""
     if not is_local(path):
         raise ValueError(f"{os.fspath(path)}: remote files are only ever replaced")
     with _naming(path, "write"), open(path, "ab") as f:

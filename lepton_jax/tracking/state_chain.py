@@ -15,6 +15,7 @@ shows what was changed after it was written. Whoever writes a chain of false sta
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -75,29 +76,39 @@ class StateFile:
           WorkError: naming a line that is damaged.
         """
         if self._loaded is None:
-            data = files.read_bytes(self._path) if files.exists(self._path) else b""
-            self._loaded = [self._parse(n, line) for n, line in enumerate(split_lines(data), 1)]
+            self._loaded = [self._parse(n, line) for n, line in enumerate(self._lines(), 1)]
         return self._loaded
 
-    def add(self, basis: Basis, leaves: Mapping[str, str]) -> None:
-        """Adds the whole digests `leaves` of a state that stands on `basis`, and writes the file.
+    def _lines(self) -> list[bytes]:
+        return split_lines(files.read_bytes(self._path)) if files.exists(self._path) else []
 
-        Nothing is added where the file already goes as far as that step.
+    def add(self, basis: Basis, leaves: Mapping[str, str]) -> None:
+        """Adds the whole digests `leaves` of a state that stands on `basis` to the file.
+
+        Nothing is added where the file already goes as far as that step. On a disk the line is
+        appended: to write the file anew would cost more than the digests. What a power cut leaves
+        of a line is dropped by `rewind`, and the resumed run adds the line again.
         """
         links = self.links()
-        if not links or links[-1].step < basis.step:
-            state, shown = combine_digests(leaves), shorten_digests(leaves)
-            self._write([*links, next_link(links, basis, state, shown)])
+        if links and links[-1].step >= basis.step:
+            return
+        state, shown = combine_digests(leaves), shorten_digests(leaves)
+        link = next_link(links, basis, state, shown)
+        if files.is_local(self._path):
+            files.append_bytes(self._path, link.line)
+            self._loaded = [*links, link]
+        else:
+            self._write([*links, link])
 
     def rewind(self, step: int) -> None:
-        """Drops the lines of steps after `step`. A file that cannot be read is dropped whole."""
-        try:
-            links = self.links()
-        except WorkError:
-            links = self._loaded = []
-            files.remove(self._path)
-        kept = [link for link in links if link.step <= step]
-        if len(kept) < len(links):
+        """Drops the lines of steps after `step`, and those from the first damaged one on."""
+        lines, kept = self._lines(), list[StateLink]()
+        with suppress(WorkError):
+            for number, line in enumerate(lines, 1):
+                kept.append(self._parse(number, line))
+        kept = [link for link in kept if link.step <= step]
+        self._loaded = kept
+        if len(kept) < len(lines):
             self._write(kept)
 
     def _write(self, links: list[StateLink]) -> None:

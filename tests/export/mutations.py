@@ -71,7 +71,7 @@ def edit(name: str) -> Forgery:
         container[key] = rng.choice([v for v in hostile.ODD if repr(v) != repr(old)])
         (bundle / name).write_text(json.dumps(document))
 
-    forge.__name__ = f"edit_{name.partition('.')[0]}"
+    forge.__name__ = f"forge_{name.partition('.')[0]}"
     return forge
 
 

@@ -18,6 +18,7 @@ from lepton_jax.export import verify as verify_module
 from lepton_jax.export.verify import verify_bundle
 from lepton_jax.registry import gates
 from lepton_jax.serving import loader
+from lepton_jax.serving.programs import open_program
 from lepton_jax.signing.keys import KeyPair, make_key_pair
 from lepton_jax.signing.signer import sign_folder
 from lepton_jax.signing.trust import add_key
@@ -41,6 +42,9 @@ class Judged:
     """The sentence."""
     moved: bool
     """Whether anything outside of the bundle was changed."""
+    opened: str
+    """What reading it gives where neither key nor id is known: 'opened', 'refused', or '' of what
+    has no right manifest."""
     damaged: bool
     """Whether the bundle of the same id was refused too: not so where only a signature or a verdict
     was changed."""
@@ -71,11 +75,12 @@ class Range:
             number, bundle, outside, Path(self._mallory.private), self._alice.id, self._packed
         )
         before = hostile.canaries(outside)
+        opened = read_anyway(path) if mutations.kind_of(number) in mutations.FORGERIES else ""
         refused, said, damaged = self._refuse(path, mutations.kind_of(number))
         moved = hostile.canaries(outside) != before
         shutil.rmtree(place, ignore_errors=True)
         said = said.replace(str(place), "")
-        return Judged(number, mutations.kind_of(number), refused, said, moved, damaged)
+        return Judged(number, mutations.kind_of(number), refused, said, moved, opened, damaged)
 
     def _refuse(self, path: Path, kind: str) -> tuple[str, str, bool]:
         try:
@@ -98,6 +103,18 @@ class Range:
         if failed is None or door is None:
             return "", "", damaged
         return failed.name, failed.detail, damaged
+
+
+def read_anyway(folder: Path) -> str:
+    """Reads a forged bundle as somebody who trusts it would, up to where it would be compiled."""
+    try:
+        for program in ("stablehlo", "onnx"):
+            bundle = loader.load_bundle(folder, program=program)
+            bundle.examples()
+            open_program(folder, program, bundle.signature["programs"][program])
+    except loader.BundleError:
+        return "refused"
+    return "opened"
 
 
 @contextmanager

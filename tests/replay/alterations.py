@@ -88,7 +88,7 @@ def checkpoint_byte(workdir: Path, rng: random.Random) -> None:
 
 def checkpoint_cut(workdir: Path, rng: random.Random) -> None:
     path = _file(workdir, rng)
-    path.write_bytes(path.read_bytes()[:-1])
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
 def checkpoint_without_a_file(workdir: Path, rng: random.Random) -> None:

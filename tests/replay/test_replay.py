@@ -230,3 +230,28 @@ def test_a_recipe_is_replayed_to_the_bit_by_the_command(name: str, tmp_path: Pat
     verdict = json.loads(done.stdout)
     assert verdict["compared"] == "bits"
     assert all(span["equal"] for span in verdict["spans"])
+
+
+def test_a_line_of_digests_that_was_torn_is_written_again(changed: Path):
+    states = changed / "states.jsonl"
+    was = states.read_bytes()
+    states.write_bytes(was[:-40])
+    file = StateFile(str(changed))
+    file.rewind(40)
+    *before, last = StateFile(str(made_links(was, changed))).links()
+    assert file.links() == before
+    basis = read_basis(epath.Path(changed / "checkpoints"), 40)
+    assert basis
+    file.add(
+        basis, {name: digest_array(x) for name, x in read_leaves(changed, 40, "state.").items()}
+    )
+    assert states.read_bytes() == was
+    assert StateFile(str(changed)).links()[-1] == last
+
+
+def made_links(data: bytes, beside: Path) -> Path:
+    """A folder that holds a states.jsonl alone."""
+    folder = beside.parent / "whole"
+    folder.mkdir()
+    (folder / "states.jsonl").write_bytes(data)
+    return folder

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,12 @@ import pytest
 
 import lepton_jax
 from lepton_jax.errors import UserError
+from lepton_jax.export.exportable import find_chain
 from lepton_jax.replay import rebuild
 from lepton_jax.replay.trace import trace_bundle
 from lepton_jax.serving import loader
+from lepton_jax.tracking.record import Record
+from lepton_jax.training.checkpoint_files import list_steps
 from tests import graduation
 from tests.registry.tiny import tiny_bundle
 
@@ -26,23 +30,36 @@ CONFIG: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with two runs in `runs`, and the bundle of one of them."""
+def made(tmp_path_factory: pytest.TempPathFactory, tiny_run: Callable[[str], Path]) -> Path:
+    """A folder with the `bundle` of a recipe's tiny run, and a link `runs` to it and others."""
     folder = tmp_path_factory.mktemp("made")
-    lepton_jax.train({**CONFIG, "seed": 1}, str(folder / "runs/another"))
-    lepton_jax.train(CONFIG, str(folder / "runs/its own"))
-    lepton_jax.export(str(folder / "runs/its own"), str(folder / "bundle"), checkpoint="last")
+    workdir = tiny_run("digits_cnn")
+    (folder / "runs").symlink_to(workdir.parent)
+    bundle = tiny_bundle(folder / "bundle")
+    record = Record.open(str(workdir), writes=False)
+    provenance, step = record.provenance(), list_steps(str(workdir))[-1]
+    kept = ("package", "packages", "code", "harness_code", "fingerprint", "data_fingerprint")
+    said = {k: provenance[k] for k in kept}
+    chain = find_chain(str(workdir), step)
+    lineage_of(bundle, **said, config=record.config(), step=step, chain=chain)
     return folder
+
+
+def lineage_of(bundle: Path, **changed: Any) -> Path:
+    said = json.loads((bundle / "lineage.json").read_text())
+    (bundle / "lineage.json").write_text(json.dumps({**said, **changed}))
+    graduation.rewrite_manifest(bundle)
+    return bundle
 
 
 def test_bundle_leads_to_its_own_run_and_the_command(made):
     found = trace_bundle(str(made / "bundle"), str(made / "runs"))
-    assert found.workdir == str(made / "runs/its own")
-    provenance = json.loads((made / "runs/its own/provenance.json").read_text())
+    assert found.workdir == str(made / "runs/digits_cnn")
+    provenance = json.loads((made / "runs/digits_cnn/provenance.json").read_text())
     assert found.command == provenance["command"]
     assert found.same_code
     said = str(found)
-    assert "step 20 of " in said
+    assert f"step {found.step} of " in said
     assert "lepton_jax as it is here" in said
     assert "trace --bundle=" in said.splitlines()[-1]
 
@@ -51,14 +68,7 @@ def test_without_the_record_the_bundle_says_what_it_knows(made, tmp_path):
     found = trace_bundle(str(made / "bundle"), str(tmp_path))
     assert found.workdir == ""
     assert "of a run whose record is not here" in str(found)
-    assert found.lineage["config"]["model"]["name"] == "mlp"
-
-
-def lineage_of(bundle: Path, **changed: Any) -> Path:
-    said = json.loads((bundle / "lineage.json").read_text())
-    (bundle / "lineage.json").write_text(json.dumps({**said, **changed}))
-    graduation.rewrite_manifest(bundle)
-    return bundle
+    assert found.lineage["config"]["model"]["name"] == "cnn"
 
 
 @pytest.mark.parametrize(
@@ -98,16 +108,16 @@ def test_bundle_that_says_nothing_of_its_making_is_named(tmp_path):
 
 
 @pytest.mark.slow
-def test_production_is_rebuilt_byte_for_byte_and_a_changed_weight_is_not(
-    made, tmp_path, monkeypatch
-):
+def test_production_is_rebuilt_byte_for_byte_and_a_changed_weight_is_not(tmp_path, monkeypatch):
     monkeypatch.setenv("LEPTON_JAX_REGISTRY", str(tmp_path / "registry"))
     monkeypatch.setenv("XLA_FLAGS", "")
-    bundle = str(shutil.copytree(made / "bundle", tmp_path / "bundle"))
+    run, bundle = str(tmp_path / "runs/a"), str(tmp_path / "bundle")
+    lepton_jax.train(CONFIG, run)
+    lepton_jax.export(run, bundle, checkpoint="last")
     assert lepton_jax.verify(bundle).ok
     lepton_jax.register(bundle, "m")
     lepton_jax.promote(model="m", to="production")
-    found = lepton_jax.trace(["m@production"], runs=str(made / "runs"))
+    found = lepton_jax.trace(["m@production"], runs=str(tmp_path / "runs"))
     assert "m/1, registered" in str(found)
     assert "promote nothing -> version 1" in str(found)
     # The run was computed with this suite's XLA_FLAGS, so the comparison is of two rebuilt ones.
