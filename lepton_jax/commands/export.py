@@ -12,6 +12,7 @@ from lepton_jax.errors import UserError, choice_error
 if TYPE_CHECKING:
     from lepton_jax.export.bundle import ExportedBundle
     from lepton_jax.export.formats import ExportedWeights
+    from lepton_jax.export.variants import parse_variants
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ def export(
     format: str = "bundle",
     replace: bool = False,
     archive: PathText = "",
+    variants: str = "",
 ) -> "ExportedBundle | ArchivedBundle | ExportedWeights":
     """Writes a run's model as a bundle: a folder that answers without lepton_jax.
 
@@ -46,6 +48,7 @@ def export(
     --format=bundle                 or hugging_face: config.json and model.safetensors as
                                     transformers reads them; or lora: the adapters of a run with
                                     LoRA, one safetensors file
+    --variants=bfloat16,int8        also with smaller weights, and what that costs in the metric
     --archive=FILE.tar              also writes the bundle as one file, whose bytes follow from the
                                     bundle's files alone
     --replace                       puts it in the place of another run's bundle or weights
@@ -62,6 +65,8 @@ def export(
         raise choice_error("export: no format", format, formats, "--format")
     if archive and format != "bundle":
         raise UserError(f"--archive={archive}: only a bundle has an archive, not --format={format}")
+    if variants and format != "bundle":
+        raise UserError(f"--variants={variants}: only a bundle has variants, not --format={format}")
     look_for_run(workdir, checkpoint)
     files.check_can_make(os.path.dirname(archive) or ".")
     files.check_can_make(os.path.dirname(out) or ".")
@@ -73,6 +78,7 @@ def export(
     from lepton_jax.training import saved
     from lepton_jax.training.runtime import runtime
 
+    names = parse_variants(variants)
     with runtime(saved.read_config(workdir).precision):
         run = saved.load_run(workdir, checkpoint)
         match format:
@@ -80,7 +86,7 @@ def export(
                 return export_hugging_face(run, out, replace)
             case "lora":
                 return export_adapters(run, out, replace)
-        exported = bundle.export_bundle(prepare_export(run), out, replace)
+        exported = bundle.export_bundle(prepare_export(run, names), out, replace)
     if not archive:
         return exported
     files.make_dir(os.path.dirname(archive) or ".")

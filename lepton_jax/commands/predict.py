@@ -98,8 +98,9 @@ def predict(
     --bundle=DIR                    or from a folder or an archive, FILE.tar
     --examples=N                    the bundle's own held-out examples, with the truth beside
     --kind=my_pkg.module:Name       your own kind of answer, whose code a bundle can only name
-    --program=NAME                  stablehlo or onnx; by default the one that `verify` found to be
-                                    faster on a CPU, and stablehlo on an accelerator
+    --program=NAME                  stablehlo or onnx, or int8/onnx of a variant; by default the one
+                                    that `verify` found to be faster on a CPU, and stablehlo on an
+                                    accelerator
 
     Examples:
       python launch.py predict --model=digits@staging --examples=8
@@ -116,7 +117,7 @@ def predict(
             "predict what? give image or .npy files, a text, or --examples=8",
             instead=(given, given, "--examples=8"),
         )
-    if program not in ("", *PROGRAMS):
+    if program.rpartition("/")[2] not in ("", *PROGRAMS):
         raise choice_error("predict: no program", program, PROGRAMS, "--program")
     if bundle:
         look_for_bundle(bundle)

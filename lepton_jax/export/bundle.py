@@ -35,6 +35,7 @@ from lepton_jax.export.mlflow_model import describe_for_mlflow
 from lepton_jax.export.onnx.program import make_onnx
 from lepton_jax.export.raw_inputs import describe_inputs
 from lepton_jax.export.replaced import describe_replaced
+from lepton_jax.export.variants import make_variant
 from lepton_jax.export.verify import TOLERANCE
 from lepton_jax.io.atomic import replace_folder
 from lepton_jax.io.files import replace_non_finite
@@ -137,15 +138,19 @@ def _bundle_files(model: Exportable, date: str) -> dict[str, bytes]:
     onnx, signature["programs"]["onnx"] = make_onnx(
         model, weights_file, inputs, outputs, signature["tolerance"]
     )
-    cached, said = make_cached(model, weights, weights_file, signature, inputs, outputs)
+    more, said = make_cached(model, weights, weights_file, signature, inputs, outputs)
     signature |= said
+    for name in model.variants:
+        smaller, described = make_variant(name, model, signature, inputs)
+        signature.setdefault("variants", {})[name] = described
+        more |= smaller
     lineage = build_lineage(model, date)
     results = replace_non_finite(scrub_values(_results_at_step(model)), by="null")
     files = {
         PROGRAM: program,
         WEIGHTS: weights_file,
         **({ONNX: onnx, **describe_for_mlflow(signature)} if onnx is not None else {}),
-        **cached,
+        **more,
         EXAMPLES_FILE: save({k: np.ascontiguousarray(v) for k, v in examples.items()}),
         "lineage.json": _json_bytes(lineage),
         "metrics.json": _json_bytes(results),

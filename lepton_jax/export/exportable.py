@@ -49,13 +49,15 @@ class Exportable:
     """The line of states.jsonl of this step, but for its arrays; None where there is none."""
     reading: Reading | None = None
     """How a language model goes on with a cache; None where it has none."""
+    variants: tuple[str, ...] = ()
+    """The variants that its bundle has beside float32."""
     training: Mapping[str, Any] = field(default_factory=dict)
     """What is known of the training: `data`, a line about the data; `seconds`, how long the steps
     took; `re_exported_from`, the id of the bundle that this one is made of, if it is."""
 
 
-def prepare_export(run: SavedRun) -> Exportable:
-    """Collects what a bundle takes from a run that was loaded."""
+def prepare_export(run: SavedRun, variants: tuple[str, ...] = ()) -> Exportable:
+    """Collects what a bundle takes from a run that was loaded, with these variants beside it."""
     timings = (row for row in run.record.timings() if row["step"] <= run.step)
     return Exportable(
         workdir=run.workdir,
@@ -75,6 +77,7 @@ def prepare_export(run: SavedRun) -> Exportable:
         texts=run.data.texts,
         chain=find_chain(run.workdir, run.step),
         reading=find_reading(run.program, run.program.training.variables(run.state)),
+        variants=variants,
         training={
             "data": describe_data(run.data),
             "seconds": sum(r.get("seconds", 0.0) for r in timings),

@@ -26,6 +26,7 @@ from lepton_jax.console import format_command
 from lepton_jax.errors import WorkError
 from lepton_jax.export.heldout import HeldOut, find_bundle_kind, load_test_set
 from lepton_jax.export.mlflow_model import find_foreign
+from lepton_jax.export.verify_variants import check_variants
 from lepton_jax.io.atomic import is_leftover, replace_file
 from lepton_jax.io.timestamps import utc_timestamp
 from lepton_jax.isolation.clean_process import ABSENT, run_isolated
@@ -275,6 +276,13 @@ def _check_behaviour(
             seconds |= {"onnx": again["seconds"], "stablehlo": report["seconds"]}
     elif onnx:
         checks.append(BundleCheck("onnx", None, f"unavailable: {onnx.get('unavailable')}"))
+    of_float32 = {"stablehlo": report["seconds"]} | dict(seconds)
+    checks += [
+        BundleCheck(*said)
+        for said in check_variants(
+            bundle, examples["inputs"], kind, tolerance, measured, of_float32
+        )
+    ]
     if foreign := find_foreign(folder, signature):
         checks.append(
             BundleCheck("mlflow", False, f"{', '.join(foreign)}: not as an export writes it")

@@ -60,7 +60,8 @@ def run_isolated(
       The report of `isolated.py`, and the answers to each of `inputs`; no answers where it failed.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        packages = ONNX_PACKAGES if program == "onnx" else PACKAGES
+        by_onnx = program.rpartition("/")[2] == "onnx"
+        packages = ONNX_PACKAGES if by_onnx else PACKAGES
         packages = (*packages, "tokenizers") if texts else packages
         _link_packages(Path(scratch) / "packages", packages)
         (Path(scratch) / "packages/serving").symlink_to(Path(loader.__file__).parent)
@@ -74,7 +75,7 @@ def run_isolated(
         if rows:
             jobs.append({"rows": rows, "outputs": f"{scratch}/read.npz"})
         request = {
-            "absent": (*ABSENT, "jax") if program == "onnx" else ABSENT,
+            "absent": (*ABSENT, "jax") if by_onnx else ABSENT,
             "bundle": str(folder.resolve()),
             "id": identity,
             "jobs": jobs,

@@ -43,7 +43,7 @@ from .files import (
 )  # fmt: skip
 from .images import decode_image
 from .programs import Answer, open_onnx, open_program, read_arrays
-from .signature import describe_field, read_signature
+from .signature import describe_field, find_program, read_signature
 from .texts import TextEncoder
 
 __all__ = [
@@ -65,7 +65,8 @@ def load_bundle(
 
     Args:
       expected_id: the id that the bundle must have, where it is known, e.g. from a registry.
-      program: 'stablehlo' or 'onnx', which needs onnxruntime and no jax.
+      program: 'stablehlo' or 'onnx', which needs onnxruntime and no jax; of a variant with its
+        name before, 'int8/onnx'.
 
     Raises:
       BundleError: when a file is missing, extra or changed, or it is another bundle, or it has no
@@ -109,7 +110,7 @@ class Bundle:
         self.labels: list[str] = self.signature["labels"]
         self._inputs: dict[str, Any] = self.signature["inputs"]
         self.program = program
-        self._program: dict[str, Any] = self.signature["programs"].get(program) or {}
+        self._program = find_program(self.signature, program)
         if "path" not in self._program:
             why = self._program.get("unavailable", "it has none")
             raise BundleError(f"{folder} has no program {program!r:.40}: {why!s:.300}")
@@ -132,7 +133,7 @@ class Bundle:
 
     @cached_property
     def _forward(self) -> Answer:
-        return open_program(self.folder, self.program, self._program)
+        return open_program(self.folder, self.program.rpartition("/")[2], self._program)
 
     def predict(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Computes answers to raw inputs.

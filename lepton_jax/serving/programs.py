@@ -32,7 +32,8 @@ def open_program(folder: str | os.PathLike[str], program: str, said: Mapping[str
 
 def open_stablehlo(folder: str | os.PathLike[str], said: Mapping[str, Any]) -> Answer:
     """Opens the StableHLO program of a bundle with its weights. Arguments as `open_program`."""
-    return call_stablehlo(folder, said, put_weights(folder, WEIGHTS, bool(said.get("x64"))))
+    weights = put_weights(folder, str(said.get("weights", WEIGHTS)), bool(said.get("x64")))
+    return call_stablehlo(folder, said, weights)
 
 
 def put_weights(folder: str | os.PathLike[str], path: str, x64: bool) -> Any:
@@ -105,8 +106,9 @@ def open_onnx(folder: str | os.PathLike[str], said: Mapping[str, Any]) -> Answer
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     where = "session.model_external_initializers_file_folder_path"
-    options.add_session_config_entry(where, os.fspath(folder))
     model = read_file(folder, said["path"])
+    beside = os.path.join(os.fspath(folder), os.path.dirname(said["path"]))
+    options.add_session_config_entry(where, beside)
     check_onnx(model, f"{os.fspath(folder)}/{said['path']}")
     try:
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
@@ -129,13 +131,34 @@ def open_onnx(folder: str | os.PathLike[str], said: Mapping[str, Any]) -> Answer
 def read_arrays(folder: str | os.PathLike[str], path: str) -> dict[str, np.ndarray]:
     """Reads a safetensors file of a bundle. Raises `BundleError` when it is none."""
     from safetensors import SafetensorError
-    from safetensors.numpy import load
 
     try:
-        return load(read_file(folder, path))
+        return parse_arrays(read_file(folder, path))
     except (SafetensorError, *UNREADABLE) as e:
         said = f"{type(e).__name__}: {e!s:.200}"
         raise BundleError(f"{os.fspath(folder)}/{path}: {said}") from None
+
+
+def parse_arrays(content: bytes) -> dict[str, np.ndarray]:
+    """Parses a safetensors file; bfloat16 too, which the library's own reader for NumPy lacks."""
+    from safetensors import deserialize
+
+    found = {}
+    for name, said in deserialize(content):
+        array = np.frombuffer(said["data"], _dtype(said["dtype"])).reshape(said["shape"])
+        found[name] = array
+    return found
+
+
+def _dtype(name: str) -> Any:
+    if name == "BF16":
+        import ml_dtypes
+
+        return np.dtype(ml_dtypes.bfloat16)
+    if name == "BOOL":
+        return np.dtype(bool)
+    kinds = {"F": "float", "I": "int", "U": "uint"}
+    return np.dtype(f"{kinds[name[0]]}{int(name[1:])}")
 
 
 def _first_line(e: Exception) -> str:

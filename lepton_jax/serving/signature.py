@@ -27,6 +27,21 @@ def read_signature(folder: str | os.PathLike[str]) -> dict[str, Any]:
     return signature
 
 
+def find_program(signature: Mapping[str, Any], program: str) -> dict[str, Any]:
+    """Returns what a signature says of the program 'onnx', or 'int8/onnx' of a variant; {} where
+    it has none.
+    """
+    variant, _, kind = program.rpartition("/")
+    try:
+        said = signature["variants"][variant] if variant else signature
+        found = dict(said["programs"].get(kind) or {})
+        if variant and not isinstance(found.get("path", ""), str):
+            raise TypeError("a path is no text")
+        return found
+    except UNREADABLE:
+        return {}
+
+
 def describe_field(declared: Mapping[str, Any]) -> str:
     """Describes an input as `uint8 [batch, 8, 8, 1]`."""
     return f"{declared['dtype']} [{', '.join(map(str, ['batch', *declared['shape']]))}]"

@@ -13,7 +13,6 @@ from typing import Any
 import jax
 import numpy as np
 from jax import export
-from safetensors.numpy import load
 
 from lepton_jax.errors import WorkError
 from lepton_jax.export.onnx import (
@@ -39,6 +38,7 @@ from lepton_jax.export.onnx.scope import (
     shape_of,
 )
 from lepton_jax.serving.loader import WEIGHTS
+from lepton_jax.serving.programs import parse_arrays
 from lepton_jax.version import __version__
 
 PRODUCER = "lepton_jax"
@@ -139,7 +139,7 @@ def _stored_weights(
     size = int.from_bytes(weights_file[:8], "little")
     header = json.loads(weights_file[8 : 8 + size])
     specs, places = {}, {}
-    for name, array in load(weights_file).items():
+    for name, array in parse_arrays(weights_file).items():
         begin, end = header[name]["data_offsets"]
         specs[name] = jax.ShapeDtypeStruct(array.shape, array.dtype)
         places[name] = {"location": WEIGHTS, "offset": 8 + size + begin, "length": end - begin}
