@@ -12,7 +12,6 @@ from lepton_jax.errors import UserError, choice_error
 if TYPE_CHECKING:
     from lepton_jax.export.bundle import ExportedBundle
     from lepton_jax.export.formats import ExportedWeights
-    from lepton_jax.export.variants import parse_variants
 
 
 @dataclass(frozen=True)
@@ -75,6 +74,7 @@ def export(
     from lepton_jax.export import bundle
     from lepton_jax.export.exportable import prepare_export
     from lepton_jax.export.formats import export_adapters, export_hugging_face
+    from lepton_jax.export.variants import parse_variants
     from lepton_jax.training import saved
     from lepton_jax.training.runtime import runtime
 

@@ -23,6 +23,9 @@ _TYPED_ARRAYS = {
 
 FILES = {
     ONNX: "the model as an ONNX program; it reads `weights.safetensors` beside it",
+    "prefill.onnx": "a language model's program that reads a prompt; signature.json says how",
+    "step.onnx": "its program that takes one token of each text, with the cache",
+    "variants/": "smaller weights, with their programs; signature.json says what they cost",
     "programs/": "the model as StableHLO programs, for CPU, CUDA and TPU",
     WEIGHTS: "the parameters",
     "signature.json": "inputs and outputs: names, shapes, dtypes; the names of the classes",

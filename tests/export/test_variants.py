@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 from lepton_jax import api
 from lepton_jax.errors import UserError
 from lepton_jax.export.bundle import export_bundle
-from lepton_jax.export.variants import pack_weights, parse_variants, unpack_weights
+from lepton_jax.export.variants import pack_weights, unpack_weights
 from lepton_jax.export.verify import verify_bundle
 from lepton_jax.serving import loader
 from tests.graduation import flip, trained_run
@@ -82,6 +82,9 @@ def test_predict_answers_by_a_variant_that_is_asked_for(bundle):
     assert len(found.answers) == 2
 
 
-def test_another_variant_is_refused():
+def test_the_command_makes_what_is_asked_for_and_refuses_another_variant(tiny_run, tmp_path):
+    run = str(tiny_run("digits_cnn"))
+    api.export(run, str(tmp_path / "bundle"), variants="int8")
+    assert loader.load_bundle(tmp_path / "bundle").signature["variants"].keys() == {"int8"}
     with pytest.raises(UserError, match="int4"):
-        parse_variants("bfloat16,int4")
+        api.export(run, str(tmp_path / "other"), variants="bfloat16,int4")
