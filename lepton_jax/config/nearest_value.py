@@ -109,7 +109,8 @@ def _numbers(word: str, *, shares: bool) -> Iterator[int | float]:
             read = kind(number)
             if not percent:
                 yield read
-            if (percent or shares) and 1 < read <= 100:
+            # A share of 10 is 10 %; one of 1.5 may be anything.
+            if 1 < read <= 100 and (percent or (shares and read == int(read))):
                 yield read / 100
 
 

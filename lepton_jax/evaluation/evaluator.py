@@ -37,6 +37,8 @@ class Evaluator:
         self._tolerance = 1e-3 if program.config.precision != "bfloat16" else 3e-2
         self._checked = self._told = False
         self._names: tuple[str, ...] | None = None
+        self._told_of: set[str] = set()
+        """Metrics whose results have been told not to be finite."""
 
         def evaluate(state: State, batch: Any) -> Any:
             return program.scoring.evaluate(metrics, state, batch)
@@ -56,11 +58,11 @@ class Evaluator:
             made_up = self._trace()
             try:
                 with np.errstate(all="ignore"):
-                    results = self.results(made_up)
+                    results = self.results(made_up, made_up=True)
             except BrokenPart:
                 places = np.linspace(0, len(columns) - 1, min(TRIED, len(columns)))
                 few = Columns(columns.rows(places.astype(np.int64)))
-                results = self.results(self.sums(fresh_state(), few))
+                results = self.results(self.sums(fresh_state(), few), made_up=True)
             self._names = tuple(scalar_results(results))
         return self._names
 
@@ -95,7 +97,7 @@ class Evaluator:
     @property
     def _has_users_sums(self) -> bool:
         metrics = self._metrics.values()
-        own = any(not type(m).__module__.startswith("lepton_jax.") for m in metrics)
+        own = any(map(_is_users, metrics))
         return own or ":" in self._program.config.task.name
 
     def __call__(self, state: State, columns: Columns) -> dict[str, Any]:
@@ -173,8 +175,10 @@ class Evaluator:
             "mask is 1, and their weight, never means, and nothing that pairs the rows of a batch"
         )
 
-    def results(self, sums: Any) -> dict[str, Any]:
+    def results(self, sums: Any, *, made_up: bool = False) -> dict[str, Any]:
         """Makes results of what `sums` returned: a mean is its total over its weight.
+
+        Unless the sums are `made_up`, it tells of a user's metric that gives no finite number.
 
         Of no weight a mean is 0.0, as of boxes where there are none; a loss is NaN then, which
         would be the best of all otherwise.
@@ -214,6 +218,8 @@ class Evaluator:
                         "would take the other's place; rename it, or leave one out"
                     )
             results |= values
+            if not made_up and not sums.get("not_numbers"):
+                self._tell_of_metric(name, values)
         if not sums["means"]["loss"][1]:
             results["loss"] = float("nan")
         if count := int(sums.get("not_numbers", 0)):
@@ -223,6 +229,17 @@ class Evaluator:
         if sums.get("worst"):
             results["worst"] = list_worst(sums["worst"])
         return results
+
+    def _tell_of_metric(self, name: str, values: Mapping[str, Any]) -> None:
+        """Says once of a user's metric which of its results are no finite numbers."""
+        odd = [
+            f"{key} is {value}"
+            for key, value in values.items()
+            if value is None or (isinstance(value, float) and not math.isfinite(value))
+        ]
+        if odd and _is_users(self._metrics[name]) and name not in self._told_of:
+            self._told_of.add(name)
+            say(f"warning: metrics.{name}: {', '.join(odd)}; no line and no curve shows that")
 
     def _tell(self, results: Mapping[str, Any]) -> None:
         """Says once that an evaluation gave no numbers: such a step is never the best."""
@@ -247,6 +264,11 @@ def masked_batches(
         mask = (index < len(columns)).astype(np.float32)
         index = np.minimum(index, len(columns) - 1)
         yield {**columns.rows(index), "mask": mask, "seed": index.astype(np.uint32)}
+
+
+def _is_users(metric: Any) -> bool:
+    """Tells whether a metric is the user's own."""
+    return not type(metric).__module__.startswith("lepton_jax.")
 
 
 def _same_metric(a: Any, b: Any) -> bool:

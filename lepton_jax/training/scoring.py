@@ -1,6 +1,7 @@
 """The evaluation of one batch: what the task's loss and each metric add up."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -8,7 +9,8 @@ import jax.numpy as jnp
 
 from lepton_jax.answers.kind import KeepsWorst, Kind
 from lepton_jax.config.components import Component
-from lepton_jax.errors import UserError, describe_value
+from lepton_jax.config.user_code import users_line
+from lepton_jax.errors import UserError, describe_value, did_you_mean
 from lepton_jax.metrics.metric import GatheredMetric, Metric, SummedMetric
 from lepton_jax.nn.batch import Batch
 from lepton_jax.tasks.logits import check_losses
@@ -47,22 +49,22 @@ class Scoring:
         outputs = task.predict(model, batch) if metrics or ranks else {}
         rows = batch["mask"].shape[0]
         check_outputs(outputs, rows, task.predict)
-        outputs = _NamedOutputs(self._parts.config.task.name, outputs)
-        added = {
-            name: metric.sums(outputs, batch)
-            for name, metric in metrics.items()
-            if isinstance(metric, SummedMetric) and not isinstance(metric, GatheredMetric)
-        }
-        gathered = {}
+        outputs, of_task = _NamedOutputs(outputs), f"task {self._parts.config.task.name}"
+        added, gathered = {}, {}
         for name, metric in metrics.items():
-            if isinstance(metric, GatheredMetric):
-                wanted = metric.gathered(outputs, batch)
-                check_outputs(wanted, rows, metric.gathered)
-                gathered[name] = {**wanted, "mask": batch["mask"]}
+            with _naming_output(f"metrics.{name}, {type(metric).__name__}", of_task):
+                if isinstance(metric, GatheredMetric):
+                    wanted = metric.gathered(outputs, batch)
+                    check_outputs(wanted, rows, metric.gathered)
+                    gathered[name] = {**wanted, "mask": batch["mask"]}
+                else:
+                    added[name] = metric.sums(outputs, batch)
         sums = {"means": checked_sums(task, model, batch, None), "metrics": added}
         examples: dict[str, jax.Array] = {}
         if ranks:
-            loss_B = check_losses(ranks.surprise(outputs, batch), (rows,), ranks.surprise)
+            with _naming_output(f"{of_task}.surprise", of_task):
+                surprise_B = ranks.surprise(outputs, batch)
+            loss_B = check_losses(surprise_B, (rows,), ranks.surprise)
             examples["loss"] = jnp.where(batch["mask"] > 0, loss_B, -jnp.inf)
             if isinstance(self._answer, KeepsWorst):
                 examples |= self._answer.worst(outputs)
@@ -91,19 +93,33 @@ class Scoring:
         return metrics
 
 
+class _NoOutput(KeyError):
+    """What a metric asks for is not there."""
+
+    def __init__(self, name: str, there: Iterable[str]):
+        super().__init__(name)
+        self.name, self.there = name, [*there]
+
+
 class _NamedOutputs(dict[str, jax.Array]):
-    """What a task's `predict` gives, for metrics and `surprise`, which may ask for more.
-
-    Raises:
-      UserError: on a key that is not there, naming the task and what it gives.
-    """
-
-    def __init__(self, task: str, outputs: Mapping[str, jax.Array]):
-        super().__init__(outputs)
-        self._task = task
+    """What a task's `predict` gives, for metrics and `surprise`, which may ask for more."""
 
     def __missing__(self, name: str) -> jax.Array:
+        raise _NoOutput(name, self)
+
+
+@contextmanager
+def _naming_output(who: str, of_task: str) -> Iterator[None]:
+    """Raises a `UserError` where `who` asks for an output that is not there: its line, and what is.
+
+    It is no `KeyError` of the user's own code, whose line `borders.explained` names.
+    """
+    try:
+        yield
+    except _NoOutput as e:
+        line = users_line(e)
         raise UserError(
-            f"task {self._task}: a metric or `surprise` needs {name!r}, but `predict` "
-            f"returns {', '.join(map(repr, self)) or 'nothing'}"
-        )
+            f"{who}{f', at {line}' if line else ''}: outputs has no {e.name!r}"
+            f"{did_you_mean(e.name, e.there)}; predict of {of_task} gives "
+            f"{', '.join(map(repr, e.there)) or 'nothing'}"
+        ) from e

@@ -169,3 +169,21 @@ NAN, INF = float("nan"), float("inf")
 def test_what_is_not_finite_is_never_the_best(mode: Any, values: list[float], best: int | None):
     rows = [{"step": i + 1, "valid/x": value} for i, value in enumerate(values)]
     assert best_step(BestConfig(metric="valid/x", mode=mode), rows) == best
+
+
+class Odd:
+    """A user's metric that gives what is no finite number."""
+
+    def results(self, sums: Any) -> dict[str, Any]:
+        return {"x": math.inf, "y": None, "z": 1.0}
+
+
+def test_results_of_a_users_metric_that_no_line_shows_are_told_once(capfd):
+    evaluator = evaluator_of({"m": Odd()})
+    sums = {"means": {"loss": (1.0, 2.0)}, "metrics": {"m": {}}, "gathered": []}
+    evaluator.results(sums, made_up=True)
+    assert capfd.readouterr().err == ""
+    for _ in range(2):
+        evaluator.results(sums)
+    said = "warning: metrics.m: x is inf, y is None; no line and no curve shows that"
+    assert " ".join(capfd.readouterr().err.split()) == said

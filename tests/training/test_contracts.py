@@ -56,7 +56,11 @@ def small(recipe) -> Any:
         ("task", "Vector", r"'loss' is a tuple .float32 .16\], float32.*of scalars"),
         ("task", "Bare", r"loss .* returned float64 \[\]; expected {'loss': .total, weight"),
         ("task", "NoFields", "has no input_fields"),
-        ("task", "Unsaid", "`surprise` needs '.*', but `predict` returns 'logits'"),
+        (
+            "task",
+            "Unsaid",
+            "^metrics.classification, .*: outputs has no '.*'; predict of .*:Unsaid gives 'logits'",
+        ),
         ("task", "NoMetric", "metric mine is of the type object; expected `results`, and `sums`"),
         ("data__source", "not_a_source", "returned a dict, expected a lepton_jax Source"),
         ("strategy", "replicas", "a mesh axis is called 'replica'"),

@@ -146,7 +146,8 @@ MISTAKES = [
     ("task", "LossesColumn", r"example_loss .* returned float32 \[8, 1\]; expected \[8\]"),
     ("metric", "NoClasses", r"wrong.py:\d+: TypeError.*\n.*expected __init__.self, classes"),
     ("metric", "SumsArity", r"mine.sums .*wrong.py:\d+: TypeError.*\n.*sums.self, outputs, batch"),
-    ("metric", "UnknownOutput", "needs 'labels', but `predict` returns 'probabilities', 'label'"),
+    ("metric", "UnknownOutput", r"^metrics.mine, UnknownOutput, at .*wrong.py:\d+ .*: outputs has "
+     "no 'labels' .did you mean 'label'.*; predict of task .* gives 'probabilities', 'label'"),
     ("metric", "UnknownField", r"mine.sums .*wrong.py:\d+ .*'labels'\n.*did you mean 'label'"),
     ("metric", "ReturnsMean", "metrics.mine.* of a whole batch .* never means"),
     ("metric", "MeanOfAll", "metrics.mine.right of a whole batch is .* never means"),
