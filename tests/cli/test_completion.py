@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent.parent
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
-        ("lepton tra", ["train "]),
+        ("lepton trai", ["train "]),
         ("lepton --v", ["--version "]),
         ("lepton train --dry", ["--dry_run "]),
         ("lepton train --config=mnist1d_g", ["--config=mnist1d_gru"]),
