@@ -152,9 +152,9 @@ def parse_arrays(content: bytes) -> dict[str, np.ndarray]:
 
 def _dtype(name: str) -> Any:
     if name == "BF16":
-        import ml_dtypes
+        import jax.numpy as jnp
 
-        return np.dtype(ml_dtypes.bfloat16)
+        return np.dtype(jnp.bfloat16)
     if name == "BOOL":
         return np.dtype(bool)
     kinds = {"F": "float", "I": "int", "U": "uint"}
