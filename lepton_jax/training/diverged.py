@@ -12,9 +12,12 @@ from lepton_jax.training.supervised import Fit
 
 LOSS = "train/loss"
 TIMES = 10.0
-"""A loss that is so many times the first one is that of a run that diverged."""
+"""A loss that ends so many times as large as it began is that of a run that diverged."""
 LAST = 3
 """So many of the last rows must all say so: one batch may be an outlier."""
+JUMP = 1000.0
+"""No outlier is so many times the first loss: such a row is of a run that diverged, also where its
+loss came back, as of a network that answers the same to everything."""
 
 
 def warn_of_divergence(program: Program, record: Record, tell: Callable[[str], None]) -> None:
@@ -23,27 +26,40 @@ def warn_of_divergence(program: Program, record: Record, tell: Callable[[str], N
     A task with a step of its own is left out: the losses of players in a game may grow.
     """
     state: State = program.training.abstract_state()
-    losses = [row[LOSS] for row in record.rows(LOSS)]
-    if not isinstance(state.learner, Fit) or not is_diverged(losses):
+    if not isinstance(state.learner, Fit):
         return
-    command = format_command("lr_find", config=f"{record.workdir}/config.json")
-    tell(
-        f"warning: the training loss ended at {format_metric(losses[-1])} and began at "
-        f"{format_metric(losses[0])}: the run diverged; try a lower optimizer.learning_rate "
-        f"({command} finds one)"
-    )
+    rows = record.rows(LOSS)
+    if how := describe_divergence([row["step"] for row in rows], [row[LOSS] for row in rows]):
+        command = format_command("lr_find", config=f"{record.workdir}/config.json")
+        tell(
+            f"warning: the training loss {how}: the run diverged; try a lower "
+            f"optimizer.learning_rate ({command} finds one)"
+        )
 
 
-def is_diverged(losses: Sequence[float]) -> bool:
-    """Tells whether a run diverged whose training loss had these values, one a row of the record.
+def describe_divergence(steps: Sequence[int], losses: Sequence[float]) -> str:
+    """Says how the training loss of a run diverged that had these values in the rows of the record,
+    one at each of `steps`; '' where it did not.
 
-    It did where the last one is not finite, and where each of the last three rows after the first
-    is more than 10 times the first. Nothing is said of losses that are negative somewhere, as of a
-    density: they have no zero to be compared with.
+    It did where the last one is not finite; where each of the last three rows after the first is
+    more than 10 times the first; and where any row is more than 1000 times the first. Nothing is
+    said of losses that are negative somewhere, as of a density: they have no zero to be compared
+    with.
     """
     if not losses:
-        return False
-    if not math.isfinite(losses[-1]):
-        return True
-    late = losses[1:][-LAST:]
-    return min(losses) >= 0 and bool(late) and min(late) > TIMES * losses[0] > 0
+        return ""
+    first, last, late = losses[0], losses[-1], losses[1:][-LAST:]
+    ended = f"ended at {format_metric(last)} and began at {format_metric(first)}"
+    if not math.isfinite(last):
+        return ended
+    if first <= 0 or min(losses) < 0 or not late:
+        return ""
+    if min(late) > TIMES * first:
+        return ended
+    largest = max(losses)
+    if largest > JUMP * first:
+        step = steps[losses.index(largest)]
+        return (
+            f"rose to {format_metric(largest)} at step {step:,} and began at {format_metric(first)}"
+        )
+    return ""

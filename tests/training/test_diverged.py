@@ -7,28 +7,29 @@ from pathlib import Path
 import pytest
 
 import lepton_jax
-from lepton_jax.training.diverged import is_diverged
+from lepton_jax.training.diverged import describe_divergence
 
 
 @pytest.mark.parametrize(
-    ("losses", "diverged"),
+    ("losses", "said"),
     [
-        ([2.3, 1.0, 0.5], False),
-        ([2.3, 1.0, 400.0], False),  # one batch
-        ([2.3, 80.0, 400.0, 90.0], True),
-        ([2.3, 4e19], True),
-        ([2.3, 1.0, math.nan], True),
-        ([0.5, -3.0, 40.0, 40.0, 40.0], False),  # of a density
-        ([0.69, 5.0, 6.0, 5.5], False),
-        ([0.0, 1.0, 1.0, 1.0], False),
-        ([1e15], False),
-        ([], False),
+        ([2.3, 1.0, 0.5], ""),
+        ([2.3, 1.0, 400.0], ""),  # one batch
+        ([2.3, 80.0, 400.0, 90.0], "ended at 90.0000 and began at 2.3000"),
+        ([2.3, 4e19], "ended at 4e+19 and began at 2.3000"),
+        ([3.1, 4e4, 2.3, 2.3], "rose to 4e+04 at step 2 and began at 3.1000"),
+        ([2.3, 1.0, math.nan], "ended at nan and began at 2.3000"),
+        ([0.5, -3.0, 40.0, 40.0, 40.0], ""),  # of a density
+        ([0.69, 5.0, 6.0, 5.5], ""),
+        ([0.0, 1.0, 1.0, 1.0], ""),
+        ([1e15], ""),
+        ([], ""),
     ],
 )
 def test_a_loss_that_ends_many_times_as_large_as_it_began_is_that_of_a_diverged_run(
-    losses: list[float], diverged: bool
+    losses: list[float], said: str
 ):
-    assert is_diverged(losses) is diverged
+    assert describe_divergence([*range(1, len(losses) + 1)], losses) == said
 
 
 def test_a_diverged_run_ends_with_a_warning_and_a_command(recipe, tmp_path: Path, capfd):
