@@ -1,10 +1,11 @@
 """The first time that a bundle's program is used here: in a process of its own, with limits.
 
 A program that nobody has tried might take the memory of the machine, never end, or find a fault in
-what reads it. Which bundles have been exported, verified or tried here is kept by their ids in the
-cache, a file each, so that this happens once.
+what reads it. Which bundles have been exported, verified or tried here is kept in the cache,
+an empty file each, so that this happens once.
 """
 
+import hashlib
 from contextlib import suppress
 from pathlib import Path
 
@@ -48,4 +49,5 @@ def try_program(folder: Path, identity: str, program: str) -> None:
 
 
 def _note(identity: str, program: str) -> Path:
-    return cache_root() / "tried" / f"{identity.removeprefix('sha256:')}-{program}"
+    # A digest, as the name of a program is a bundle's own word and must lead nowhere.
+    return cache_root() / "tried" / hashlib.sha256(f"{identity} {program}".encode()).hexdigest()
