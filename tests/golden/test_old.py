@@ -113,12 +113,13 @@ def test_a_finished_record_evaluates_exports_and_verifies(old: Path):
     was, now = (shapes.bundle(old / name) for name in ("bundle", "new"))
     for said in (was, now):
         del said["lineage.json"]["config"]  # its keys have grown: configs.json says which there are
-    del now["signature.json"]["programs"]["onnx"]  # bundles had none
-    now["manifest.json"]["files"] = [
-        f
-        for f in now["manifest.json"]["files"]
-        if f["path"] not in ("MLmodel", "model.onnx", "python_env.yaml", "requirements.txt")
-    ]
+    # Bundles had no ONNX, no documents and no day until which the program is promised.
+    del now["signature.json"]["programs"]["onnx"]
+    del now["signature.json"]["programs"]["stablehlo"]["promised_until"]
+    there = {f["path"] for f in was["manifest.json"]["files"]}
+    files = now["manifest.json"]["files"]
+    assert there <= {f["path"] for f in files}
+    now["manifest.json"]["files"] = [f for f in files if f["path"] in there]
     assert_golden(was, now, "bundle")
     exact = ("weights.safetensors", "examples/00.png")
     for name in (*exact, "metrics.json") if SAME_BITS else exact:
