@@ -137,13 +137,13 @@ def _code(found: Trace) -> AbstractContextManager[str]:
     diff = str(found.code.get("diff") or "")
     if digest and not diff:
         raise UserError(
-            f"{found.what} was made with uncommitted changes of commit {commit!s:.10}, which the "
+            f"{found.what} was made with uncommitted changes of commit {commit!r:.12}, which the "
             "record of its run holds, if it is below --runs=DIR"
         )
     known = re.fullmatch("[0-9a-f]{7,64}", str(commit)) and find_commit(str(commit))
     if not known:
         raise UserError(
-            f"{found.what} was made with lepton_jax of commit {commit!s:.40}, which is not in the "
+            f"{found.what} was made with lepton_jax of commit {commit!r:.42}, which is not in the "
             "git repository of the lepton_jax here: fetch it there"
         )
     return checked_out(known, diff)

@@ -10,6 +10,7 @@ from typing import Any
 from lepton_jax.archive import bundle_folder
 from lepton_jax.console import format_command
 from lepton_jax.errors import UserError, WorkError
+from lepton_jax.io.forms import check_object
 from lepton_jax.registry import gates, history
 from lepton_jax.registry.store import Registry
 from lepton_jax.replay.conditions import list_changes
@@ -93,7 +94,7 @@ class Trace:
         rows.append(("code", self._say_code()))
         rows += [("here" if not i else "", change) for i, change in enumerate(self.changes)]
         rows.append(("command", self.command or "not known"))
-        lines = [self.what, *(f"  {name:<9} {text}" for name, text in rows)]
+        lines = [self.what, *(f"  {name:<9} {_printable(text)}" for name, text in rows)]
         again = f"trace {shlex.quote(self.what)} --rebuild"
         if not self.version:
             again = f"trace --bundle={shlex.quote(self.what)} --rebuild"
@@ -108,6 +109,11 @@ class Trace:
             return "another lepton_jax, in no git repository"
         changed = " with uncommitted changes" if self.code.get("diff_sha256") else ""
         return f"lepton_jax of commit {self.code['commit']!s:.40}{changed}"
+
+
+def _printable(text: str) -> str:
+    """Returns a bundle's own words as a terminal may have them."""
+    return text if text.isprintable() else ascii(text)
 
 
 def trace_model(reference: str, runs: str) -> Trace:
@@ -149,13 +155,15 @@ def _trace(
     attester, replays = find_attester(folder)
     try:
         lineage = loader.read_object(folder, "lineage.json")
-        step, config = lineage["step"], lineage["config"]
-        if type(step) is not int or not isinstance(config, dict):
-            raise TypeError("its step or config is none")
-    except (loader.BundleError, LookupError, TypeError) as e:
-        raise WorkError(f"{what} says nothing of its making that can be read: {e}") from None
+        check_object(
+            lineage, "lineage.json", step=int, config=dict, command=str | None, chain=dict | None,
+            code=dict | None, harness_code=dict | None, packages=dict | None,
+            devices=dict | None, variables=dict | None, components=dict | None,
+        )  # fmt: skip
+    except (loader.BundleError, WorkError) as e:
+        raise WorkError(f"{what} says nothing of its making that can be read: {e!s:.200}") from None
     workdir = _find_record(lineage, runs)
-    provenance = _provenance_of(workdir, step) if workdir else {}
+    provenance = _provenance_of(workdir, lineage["step"]) if workdir else {}
     return Trace(
         what, version, moves, identity, folder, find_signer(folder), attester, tuple(replays),
         lineage, workdir, provenance, tuple(_changes(lineage, provenance)),
@@ -178,7 +186,7 @@ def _find_record(lineage: Mapping[str, Any], runs: str) -> str:
                     return workdir
                 continue
             provenance = Record.open(workdir, writes=False).provenance()
-        except (UserError, WorkError, LookupError):
+        except (UserError, WorkError, LookupError, TypeError):
             continue
         names = {"fingerprint": "config_fingerprint", "data_fingerprint": "data_fingerprint"}
         same = all(provenance.get(own) == lineage.get(its) for own, its in names.items())

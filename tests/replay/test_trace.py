@@ -1,6 +1,7 @@
 """The way back from a model: to the record, the code and the command; and the weights again."""
 
 import json
+import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from lepton_jax.serving import loader
 from lepton_jax.tracking.record import Record
 from lepton_jax.training.checkpoint_files import list_steps
 from tests import graduation
+from tests.hostile import ODD, places
 from tests.registry.tiny import tiny_bundle
 
 CONFIG: dict[str, Any] = {
@@ -105,6 +107,20 @@ def test_code_that_a_bundle_names_is_not_run(made, tmp_path, monkeypatch):
 def test_bundle_that_says_nothing_of_its_making_is_named(tmp_path):
     with pytest.raises(lepton_jax.WorkError, match="says nothing of its making"):
         lepton_jax.trace(bundle=str(tiny_bundle(tmp_path / "bundle")))
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_lineage_with_an_odd_value_is_shown_or_refused_in_a_sentence(made, tmp_path, seed):
+    rng = random.Random(seed)
+    bundle = shutil.copytree(made / "bundle", tmp_path / "bundle")
+    said = json.loads((bundle / "lineage.json").read_text())
+    container, key = rng.choice([p for p in places(said) if p[0] is said or rng.random() < 0.1])
+    container[key] = rng.choice([v for v in ODD if v == v])
+    try:
+        shown = str(trace_bundle(str(lineage_of(bundle, **said)), str(made / "runs")))
+    except lepton_jax.WorkError as e:
+        shown = str(e)
+    assert all(c.isprintable() or c == "\n" for c in shown)
 
 
 @pytest.mark.slow
