@@ -89,7 +89,8 @@ def _list_flags(parameters: Iterable[inspect.Parameter]) -> Iterator[str]:
     for p in sorted(parameters, key=lambda p: p.default is not p.empty):
         if p.name not in NOT_FLAGS:
             is_switch = split_annotation(p.annotation).annotation is bool
-            yield f"--{p.name} " if is_switch else f"--{p.name}="
+            name = p.name.rstrip("_")
+            yield f"--{name} " if is_switch else f"--{name}="
         elif p.name == "overrides":
             yield "--config."
     yield from ("--json ", "--help ")

@@ -129,6 +129,8 @@ def _define_flags(parameters: Mapping[str, inspect.Parameter]) -> flags.FlagValu
             flags.DEFINE_multi_string(p.name, list(default or ()), "", flag_values=values)
         else:
             flags.DEFINE_string(p.name, default, "", flag_values=values)
+        if p.name.endswith("_"):  # a word of Python's own: `try_` is --try
+            flags.DEFINE_alias(p.name.rstrip("_"), p.name, flag_values=values)
     flags.DEFINE_boolean("json", False, "", flag_values=values)
     return values
 

@@ -1,30 +1,43 @@
 """The command `registry`."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from lepton_jax.cli.arguments import command
+from lepton_jax.config.schema import PathText
 from lepton_jax.errors import UserError, choice_error
 from lepton_jax.result import Result
 
 
 @command
 def registry(
-    inputs: Sequence[str] = (), *, model: str = "", to: str = "staging", require: str = ""
+    inputs: Sequence[str] = (),
+    *,
+    model: str = "",
+    to: str = "staging",
+    by: str = "",
+    require: str = "",
+    try_: str = "",
+    out: PathText = "",
 ) -> Result:
     """Shows and changes the registry: versions, aliases and gates.
 
     list                            every model, its versions and aliases
     show --model=NAME               its gate, versions, their metrics and who signed them
-    diff NAME/1 NAME@staging        what two versions state differently
+    diff NAME/1 NAME@staging        config, data, code and metrics that differ, and examples that
+                                    are answered otherwise; --out=FILE.png draws these
     history --model=NAME            every decision and every move of an alias
-    rollback --model=NAME --to=...  the alias back to the version it had before
+    rollback --model=NAME --to=...  the alias back to the version it had before; --by=WHO
     gate --model=NAME               what a version must meet to be promoted
-    gate --model=NAME --require='test/accuracy>=0.98,test/loss<=0.1,signed'
+    gate --model=NAME --require='test/accuracy>=0.98,recall(each)>=0.9,signed'
+    gate --model=NAME --try=BUNDLE  what it says of a bundle or NAME/VERSION; changes nothing
 
-    Example:
+    Examples:
       python launch.py registry list
+      python launch.py registry gate --model=digits --try=bundles/digits
     """
-    from lepton_jax.registry import promotion, views
+    from lepton_jax.registry import difference, gating, promotion, views
+    from lepton_jax.registry.gate.grammar import split_conditions
 
     actions = ("list", "show", "diff", "history", "rollback", "gate")
     action, *rest = inputs or ("list",)
@@ -51,9 +64,19 @@ def registry(
         case "show":
             return views.show_model(model)
         case "diff":
-            return views.diff_versions(*rest)
+            found = difference.diff_versions(rest[0], rest[1])
+            if not out:
+                return found
+            from lepton_jax.export.changed import draw_changed
+
+            folder, title = difference.fetch_version(rest[1]), f"{found.first} -> {found.second}"
+            draw_changed(folder, found.changed, title, out)
+            return replace(found, drawn=out)
         case "history":
             return promotion.read_history(model)
         case "rollback":
-            return promotion.roll_back_alias(model, to)
-    return promotion.set_gate(model, require.split(",") if require else None)
+            return promotion.roll_back_alias(model, to, by)
+    conditions = split_conditions(require) if require else None
+    if try_:
+        return gating.try_gate(model, try_, conditions)
+    return gating.set_gate(model, conditions)

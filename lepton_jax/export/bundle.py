@@ -20,7 +20,9 @@ from safetensors.numpy import save
 from lepton_jax.answers.kind import find_kind
 from lepton_jax.console import format_command, say
 from lepton_jax.errors import UserError, WorkError
+from lepton_jax.evaluation.answered import ANSWERED
 from lepton_jax.export import stablehlo
+from lepton_jax.export.answered import answer_test
 from lepton_jax.export.cached import make_cached
 from lepton_jax.export.documents import write_documents
 from lepton_jax.export.examples import (
@@ -114,6 +116,7 @@ def _bundle_files(model: Exportable, date: str) -> dict[str, bytes]:
     with jax.enable_x64(x64):
         program, low = stablehlo.export_program(model.forward, weights, model.input_fields)
         outputs = stablehlo.compute_answers(model.forward, weights, inputs)
+        answered = answer_test(model)
     _check_answer(model, outputs)
     examples = {
         **{f"inputs.{k}": v for k, v in inputs.items()},
@@ -151,6 +154,7 @@ def _bundle_files(model: Exportable, date: str) -> dict[str, bytes]:
         WEIGHTS: weights_file,
         **({ONNX: onnx, **describe_for_mlflow(signature)} if onnx is not None else {}),
         **more,
+        **({ANSWERED: answered.as_bytes()} if answered is not None else {}),
         EXAMPLES_FILE: save({k: np.ascontiguousarray(v) for k, v in examples.items()}),
         "lineage.json": _json_bytes(lineage),
         "metrics.json": _json_bytes(results),

@@ -4,7 +4,6 @@ A bundle leaves the lab, so absolute paths, URLs, user names, and whatever the e
 a secret are taken out of what it carries.
 """
 
-import getpass
 import os
 import re
 import shlex
@@ -13,6 +12,7 @@ from typing import Any
 
 from lepton_jax.errors import WorkError
 from lepton_jax.export.exportable import Exportable
+from lepton_jax.io.user import login_name
 
 PACKAGES = ("flax", "jax", "jaxlib", "lepton_jax", "ml_collections", "numpy", "optax")
 """Distributions whose versions a bundle states; what else is installed is nobody's business."""
@@ -90,7 +90,7 @@ def scrub_text(text: str) -> str:
     text = _URL.sub("<url>", text)
     text = _WHOLLY.sub(r"\1<path>", text)
     text = _ABSOLUTE.sub("<path>", text)
-    if "/" in text and (user := _user()):
+    if "/" in text and (user := login_name()):
         parts = ["<user>" if part == user else part for part in text.split("/")]
         text = "/".join(parts)
     return text
@@ -103,7 +103,7 @@ def scrub_word(word: str) -> str:
     `adam` would lose an optimizer.
     """
     word = scrub_text(_SECRET_FLAG.sub(r"\1\2<secret>", word))
-    if user := _user():
+    if user := login_name():
         word = re.sub(rf"(?<![\w\-]){re.escape(user)}(?![\w\-])", "<user>", word)
     return word
 
@@ -141,10 +141,3 @@ def check_clean(files: Mapping[str, bytes], workdir: str) -> None:
                     f"export stopped: {name} would carry {what}. Look for it in the config, the "
                     "class names and the results of the run; nothing has been written."
                 )
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container's user may have no name
-        return ""

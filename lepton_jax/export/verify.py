@@ -24,6 +24,7 @@ from lepton_jax.answers.kind import AnswerComparison, Kind
 from lepton_jax.archive import bundle_folder, verdict_path
 from lepton_jax.console import format_command
 from lepton_jax.errors import WorkError
+from lepton_jax.evaluation.answered import ANSWERED, MOST_BYTES, AnsweredExamples, parse_answered
 from lepton_jax.export.heldout import HeldOut, find_bundle_kind, load_test_set
 from lepton_jax.export.mlflow_model import find_foreign
 from lepton_jax.export.verify_variants import check_variants
@@ -71,7 +72,7 @@ class BundleVerdict:
     cure: str = ""
     """What helps where it does not hold; '' for another export."""
     seconds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """By program and batch size, processor seconds of an answer; of bundles with two programs."""
+    """By program and batch size, processor seconds of an answer."""
 
     @property
     def ok(self) -> bool:
@@ -220,7 +221,7 @@ def _remove_leftovers(folder: Path) -> None:
 def _check_behaviour(
     folder: Path, identity: str, workdir: str | None, seconds: dict[str, Any]
 ) -> list[BundleCheck]:
-    """Makes the checks for which the programs must run; fills `seconds` of two programs."""
+    """Makes the checks for which the programs must run; fills `seconds`."""
     test = load_test_set(folder, workdir)
     bundle = loader.Bundle(folder, identity)
     tell_end(bundle)
@@ -232,7 +233,7 @@ def _check_behaviour(
         inputs.append(test.inputs)
     texts = _read_texts(folder, signature)
     onnx = signature["programs"].get("onnx", {})
-    measured = MEASURED if "path" in onnx else ()
+    measured = MEASURED if "path" in onnx else MEASURED[:1]
     places, rows = bundle.cached_rows(examples["inputs"])
     report, answers = run_isolated(
         folder, identity, inputs, [t["texts"] for t in texts], rows=rows, measured=measured
@@ -251,6 +252,7 @@ def _check_behaviour(
         return [*checks, *failed]
     if not bad:
         note_tried(identity, "stablehlo")
+    seconds |= {"stablehlo": report["seconds"]}
     # Where the kind is not used, the test set's line says why.
     kind, _ = find_bundle_kind(bundle.answer, trusted=workdir is not None)
     expected = examples["outputs"]
@@ -273,7 +275,7 @@ def _check_behaviour(
         checks.append(_check_onnx(again, answers_onnx, (expected, first), kind, tolerance))
         if checks[-1].ok:
             note_tried(identity, "onnx")
-            seconds |= {"onnx": again["seconds"], "stablehlo": report["seconds"]}
+            seconds |= {"onnx": again["seconds"]}
     elif onnx:
         checks.append(BundleCheck("onnx", None, f"unavailable: {onnx.get('unavailable')}"))
     of_float32 = {"stablehlo": report["seconds"]} | dict(seconds)
@@ -291,6 +293,9 @@ def _check_behaviour(
         checks.append(_check_result(answers[2], test))
     else:
         checks.append(BundleCheck("test set", None, test))
+    if (folder / ANSWERED).exists():
+        kept = parse_answered(loader.read_file(folder, ANSWERED, MOST_BYTES))
+        checks.append(_check_each(kept, answers[2] if isinstance(test, HeldOut) else None, test))
     return checks
 
 
@@ -340,6 +345,24 @@ def _check_tokens(
 def _check(name: str, comparison: AnswerComparison) -> BundleCheck:
     """Returns a comparison of answers as a check."""
     return BundleCheck(name, comparison.same, comparison.detail)
+
+
+def _check_each(
+    kept: AnsweredExamples, answers: Mapping[str, np.ndarray] | None, test: HeldOut | str
+) -> BundleCheck:
+    """Compares what the bundle keeps of each example of `test` with what its program answers."""
+    count = len(kept)
+    if answers is None or isinstance(test, str):
+        return BundleCheck("each example", None, f"{count} answers are not compared: {test}")
+    if kept.of != len(test) or kept.example.min() < 0 or kept.example.max() >= len(test):
+        return BundleCheck("each example", False, f"kept of {kept.of} examples, not {len(test)}")
+    said, true = (np.asarray(a["label"])[kept.example] for a in (answers, test.truth))
+    other = int(((said != kept.answer) | (true != kept.label)).sum())
+    return BundleCheck(
+        "each example",
+        other <= count // 1000,  # a tie may fall otherwise elsewhere
+        f"{count - other} of {count} answers are as kept",
+    )
 
 
 def _check_result(answers: Mapping[str, np.ndarray], test: HeldOut) -> BundleCheck:

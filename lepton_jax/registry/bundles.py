@@ -8,7 +8,7 @@ from lepton_jax.archive import bundle_folder
 from lepton_jax.errors import WorkError
 from lepton_jax.isolation.promise import tell_end
 from lepton_jax.isolation.tried import try_program
-from lepton_jax.registry import gates
+from lepton_jax.registry import verified
 from lepton_jax.registry.store import Registry
 from lepton_jax.serving import loader
 
@@ -62,7 +62,7 @@ def _load(folder: Path, source: str, expected_id: str | None, program: str) -> l
 def _read(
     folder: Path, source: str, expected_id: str | None = None, program: str = "stablehlo"
 ) -> loader.Bundle:
-    if refusal := gates.check_signed(folder, demanded=False):
+    if refusal := verified.check_signed(folder, demanded=False):
         raise WorkError(f"{source} is not used: {refusal}")
     return loader.load_bundle(folder, expected_id, program or _find_program(folder))
 

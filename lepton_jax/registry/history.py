@@ -169,16 +169,22 @@ def _move(registry: Decided, entry: Any, events: Mapping[str, Event], key: str) 
 
 def say_event(event: Event) -> str:
     """Returns a decision as a sentence."""
-    end = " (not carried out yet)" if event.get("done") is False else ""
-    if "failed" in event:
-        end = f" (not carried out: {event['failed']})"
     if event["action"] == "unreadable":
         return f"a decision that cannot be read: {event['text']}"
+    by = [f"by {event['by']}"] if event.get("by") else []
+    if event.get("reason"):
+        overruled = "; ".join(f"{r['kind']}: {r['what']}" for r in event["overruled"])
+        by.append(f"FORCED: {event['reason']}; it overruled {overruled}")
+    end = f" ({', '.join(by)})" if by else ""
+    if "failed" in event:
+        end += f" (not carried out: {event['failed']})"
+    elif event.get("done") is False:
+        end += " (not carried out yet)"
     if event["action"] == "gate":
         return f"gate: {', '.join(['verified', *event['gate']])}{end}"
     what = f"version {event['version']}" if event["version"] else event["id"]
     if event["action"] == "refuse":
         reasons = "; ".join(f"{r['kind']}: {r['what']}" for r in event["refusals"])
-        return f"{event['alias']}: refused {what} ({reasons})"
+        return f"{event['alias']}: refused {what} ({reasons}){end}"
     was = f"version {event['previous']}" if event["previous"] else "nothing"
     return f"{event['alias']}: {event['action']} {was} -> {what}{end}"

@@ -1,101 +1,45 @@
 """Moves aliases: decides whether a version may be promoted, records it, takes it back."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from lepton_jax.archive import bundle_folder
 from lepton_jax.console import format_command
-from lepton_jax.errors import UserError, WorkError, choice_error, did_you_mean, list_names
+from lepton_jax.errors import UserError, choice_error
 from lepton_jax.io.timestamps import utc_timestamp
-from lepton_jax.registry import gates, history
+from lepton_jax.io.user import login_name
+from lepton_jax.registry import history
+from lepton_jax.registry.decision import Decision, History
+from lepton_jax.registry.gate.condition import GateFinding
+from lepton_jax.registry.gate.judge import judge_by_gate
+from lepton_jax.registry.gating import collect_evidence
 from lepton_jax.registry.store import Registry
+from lepton_jax.registry.verified import Refusal, check_verified
 from lepton_jax.registry.version import Version, check_name
 from lepton_jax.serving import loader
 
 ALIASES = ("staging", "production")
 
 
-@dataclass(frozen=True)
-class Decision:
-    """Whether an alias was moved, and why not. `version` is None before there is one."""
-
-    ok: bool
-    action: str
-    model: str
-    alias: str
-    version: int | None
-    id: str
-    previous: int | None
-    gate: tuple[str, ...]
-    refusals: tuple[gates.Refusal, ...]
-    time: str
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    def __str__(self) -> str:
-        name = f"{self.model}/{self.version}" if self.version else self.id
-        if not self.ok:
-            reasons = "\n".join(f"  {r}" for r in self.refusals)
-            return f"REFUSED: {name} is not promoted to {self.alias}:\n{reasons}"
-        reference = f"{self.model}@{self.alias}"
-        was = f"was version {self.previous}" if self.previous else "which was not set"
-        if self.previous == self.version:
-            was = "as it did before"
-        met = f"; gate met: {', '.join(self.gate)}" if self.gate else "; gate: verified"
-        return (
-            f"{reference} now points to {name} ({was})"
-            + (met if self.action == "promote" else "")
-            + f"\n{self.id}\nnext: {format_command('predict', model=reference, examples=8)}"
-        )
-
-
-@dataclass(frozen=True)
-class History:
-    """Every decision on a model, oldest first."""
-
-    model: str
-    events: tuple[dict[str, Any], ...]
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    def __str__(self) -> str:
-        lines = [f"{e['time']}  {history.say_event(e)}" for e in self.events]
-        lines = lines or [f"{self.model} has no history yet"]
-        following = format_command("registry show", model=self.model)
-        return "\n".join([*lines, f"next: {following}"])
-
-
-@dataclass(frozen=True)
-class Gate:
-    """What a version of `model` must reach, beside being verified."""
-
-    model: str
-    conditions: tuple[str, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    def __str__(self) -> str:
-        asked = ", ".join(("verified", *self.conditions))
-        return (
-            f"gate of {self.model}: {asked}\n"
-            f"next: {format_command('promote', model=self.model, to='staging')}"
-        )
-
-
 def promote_version(
-    *, bundle: str | None = None, model: str | None = None, to: str = "staging"
+    *,
+    bundle: str | None = None,
+    model: str | None = None,
+    to: str = "staging",
+    by: str = "",
+    force: str = "",
 ) -> Decision:
     """Points the alias `to` at a bundle or a version, if it meets the gate of the model's name.
+
+    `production` takes only the version that `staging` points to.
 
     Args:
       bundle: a bundle's folder or archive; it is registered first if it has no version.
       model: the name to register the bundle under, or else what to promote: 'NAME' (its newest
         version), 'NAME/VERSION' or 'NAME@ALIAS'.
+      by: who decides it; '': the user of this machine.
+      force: why the gate and `staging` are passed over; ''. Nothing passes over a bundle that is
+        not verified, has changed, or has a signature that is refused.
 
     Returns:
       The decision. `ok` is False, and `refusals` say why, when the bundle is not verified, has
@@ -116,18 +60,31 @@ def promote_version(
         registry = Registry()
         model = model or _only_name(registry, bundle, folder)
         check_name(model)
-        if refusal := gates.check_verified(folder, bundle):
-            return _decide(registry, model, to, None, bundle, [refusal])
+        if refusal := check_verified(folder, bundle):
+            return _refuse(registry, model, to, None, bundle, [refusal], by=by)
         version = registry.add(folder, model)
     # What the registry holds is what will be served: that copy is judged, not the caller's.
     copy = registry.fetch(version, fresh=True)
-    refusals = [r for r in [gates.check_verified(copy)] if r]
-    if not refusals:
-        refusals = gates.find_unmet(registry.gate(version.model), copy)
-    return _decide(registry, version.model, to, version, version.id, refusals)
+    with (
+        registry.alone()
+    ):  # what is judged by production and staging is what they are when it moves
+        if refusal := check_verified(copy, version.name):
+            return _refuse(registry, version.model, to, version, version.id, [refusal], by=by)
+        found = judge_by_gate(
+            registry.gate(version.model), collect_evidence(registry, version, copy)
+        )
+        refusals = [f.refusal for f in found if f.refusal]
+        if to == "production" and (refusal := _check_staging(registry, version)):
+            refusals.append(refusal)
+        if refusals and not force:
+            return _refuse(
+                registry, version.model, to, version, version.id, refusals, by=by, found=found
+            )
+        reason = force if refusals else ""
+        return _move(registry, "promote", to, version, by, found, reason, refusals)
 
 
-def roll_back_alias(model: str, alias: str = "staging") -> Decision:
+def roll_back_alias(model: str, alias: str = "staging", by: str = "") -> Decision:
     """Points `alias` back to the version it had before its last promotion.
 
     The gate is not asked again: what is wanted in an emergency is what worked before.
@@ -150,7 +107,7 @@ def roll_back_alias(model: str, alias: str = "staging") -> Decision:
             raise UserError(f"{model}@{alias} has pointed to no other version than {current}")
         version = registry.version(model, stack[-2])
         registry.fetch(version, fresh=True)
-        return _move(registry, "rollback", alias, version)
+        return _move(registry, "rollback", alias, version, by)
 
 
 def read_history(model: str) -> History:
@@ -162,53 +119,31 @@ def read_history(model: str) -> History:
     return History(model, tuple(Registry().events(model)))
 
 
-def set_gate(model: str, conditions: Sequence[str] | None = None) -> Gate:
-    """Sets the gate of a model's name, or only returns it.
-
-    Args:
-      conditions: what a version must meet beside being verified, e.g. `['test/accuracy>=0.98',
-        'signed']`. None leaves the gate as it is.
-
-    Raises:
-      UserError: when there is no such model, or a condition cannot be read or names a metric that
-        no version of the model states.
-    """
-    parsed = [gates.parse_condition(c) for c in conditions or ()]
-    registry = Registry()
-    registry.check_model(model)
-    if conditions is not None:
-        stated = sorted({name for v in registry.versions(model) for name in v.metrics})
-        for condition in parsed:
-            if condition and condition.metric not in stated:
-                there = list_names(stated) or "none"
-                raise UserError(
-                    f"gate '{condition}': no version of {model} states {condition.metric!r}"
-                    f"{did_you_mean(condition.metric, stated)}; they state: {there}"
-                )
-        _decide_gate(registry, model, [str(condition or gates.SIGNED) for condition in parsed])
-    return Gate(model, registry.gate(model))
+def _check_staging(registry: Registry, version: Version) -> Refusal | None:
+    """Checks that `staging` points to a version, or that `production` does already."""
+    aliases = registry.aliases(version.model)
+    if version.version in (aliases.get("staging"), aliases.get("production")):
+        return None
+    there = (
+        f"points to {version.model}/{aliases['staging']}" if "staging" in aliases else "is not set"
+    )
+    what = f"{version.model}@staging {there}; production takes only the version that staging holds"
+    cure = f"run: {format_command('promote', model=version.name, to='staging')}"
+    return Refusal("not in staging", what, cure)
 
 
-def _decide_gate(registry: Registry, model: str, wanted: list[str]) -> None:
-    try:
-        unchanged = tuple(wanted) == registry.gate(model)
-    except WorkError:  # it is damaged, and set anew
-        unchanged = False
-    if not unchanged:
-        event = {"action": "gate", "gate": wanted, "time": utc_timestamp()}
-        history.decide(registry, model, event)
-
-
-def _decide(
+def _refuse(
     registry: Registry,
     model: str,
     alias: str,
     version: Version | None,
     what: str,
-    refusals: list[gates.Refusal],
+    refusals: Sequence[Refusal],
+    *,
+    by: str,
+    found: Sequence[GateFinding] = (),
 ) -> Decision:
-    if version is not None and not refusals:
-        return _move(registry, "promote", alias, version)
+    """Records that a bundle was refused, where there is a model of the name."""
     registered = model in registry.models()
     decision = Decision(
         ok=False,
@@ -221,13 +156,24 @@ def _decide(
         gate=registry.gate(model) if registered else (),
         refusals=tuple(refusals),
         time=utc_timestamp(),
+        by=by or login_name(),
+        evidence=tuple(found),
     )
     if registered:
         history.decide(registry, model, decision.as_json())
     return decision
 
 
-def _move(registry: Registry, action: str, alias: str, version: Version) -> Decision:
+def _move(
+    registry: Registry,
+    action: str,
+    alias: str,
+    version: Version,
+    by: str,
+    found: Sequence[GateFinding] = (),
+    reason: str = "",
+    overruled: Sequence[Refusal] = (),
+) -> Decision:
     """Decides that an alias points to a version, and carries it out."""
     with registry.alone():
         previous = registry.aliases(version.model).get(alias)
@@ -242,6 +188,10 @@ def _move(registry: Registry, action: str, alias: str, version: Version) -> Deci
             gate=registry.gate(version.model),
             refusals=(),
             time=utc_timestamp(),
+            by=by or login_name(),
+            evidence=tuple(found),
+            reason=reason,
+            overruled=tuple(overruled),
         )
         decided = history.stack_of(registry.events(version.model), alias)[-1:]
         if previous != version.version or decided != [version.version]:

@@ -24,7 +24,7 @@ from lepton_jax.io.atomic import replace_folder
 from lepton_jax.io.paths import cache_root
 from lepton_jax.io.timestamps import utc_timestamp
 from lepton_jax.nearest import find_nearest
-from lepton_jax.registry import gates, history
+from lepton_jax.registry import history, verified
 from lepton_jax.registry.version import Version, check_name
 from lepton_jax.serving import loader
 from lepton_jax.signing.signer import Signer, find_signer
@@ -97,7 +97,7 @@ class Registry:
 
     def _add_signature(self, version: Version, folder: Path, signer: Signer) -> None:
         """Takes the signature of the same bundle elsewhere over to a version."""
-        if signer.key in ("", version.signer) or (version.signer and signer.state != "trusted"):
+        if not signer.key or (version.signer and signer.state != "trusted"):
             return
         with self._errors():
             for name in (loader.SIGNED, loader.ATTESTED):
@@ -111,7 +111,7 @@ class Registry:
         """Makes a version of a bundle. Returns the id of the run that holds it."""
         from mlflow.entities import Metric
 
-        metrics, now = gates.read_metrics(folder), int(time.time() * 1000)
+        metrics, now = verified.read_metrics(folder), int(time.time() * 1000)
         tags = {ID_TAG: identity}
         if key := find_signer(folder).key:
             tags[SIGNER_TAG] = key
@@ -191,7 +191,7 @@ class Registry:
                 f"{ID_TAG} with a bundle's id"
             )
         target = cache_root() / "bundles" / version.id.removeprefix("sha256:")
-        if not fresh and target.is_dir() and not gates.bundle_faults(target, version.id):
+        if not fresh and target.is_dir() and not verified.bundle_faults(target, version.id):
             return target
         try:
             with replace_folder(target) as aside:
@@ -219,7 +219,7 @@ class Registry:
         with self._errors():
             faults = mlflow_store.download_artifact(
                 self._client, version.run, ARTIFACT, to.parent,
-                lambda there: gates.bundle_faults(there, version.id),
+                lambda there: verified.bundle_faults(there, version.id),
             )  # fmt: skip
         copy = to.parent / ARTIFACT
         if faults:
@@ -375,7 +375,7 @@ def register_bundle(bundle: str, model: str) -> Version:
     """
     check_name(model)
     folder = bundle_folder(bundle)
-    if refusal := gates.check_verified(folder, bundle):
+    if refusal := verified.check_verified(folder, bundle):
         raise WorkError(f"{bundle} is not registered: {refusal}")
     return Registry().add(folder, model)
 

@@ -1,15 +1,12 @@
-"""What the registry holds, for people to read: `list`, `show` and `diff`."""
+"""What the registry holds, for people to read: `list` and `show`."""
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from lepton_jax.console import format_command, format_table
 from lepton_jax.registry.store import Registry
 from lepton_jax.registry.version import Version
-from lepton_jax.serving import loader
 from lepton_jax.signing.signer import Signer, describe_signer
-from lepton_jax.trees import flatten_dict
 
 
 @dataclass(frozen=True)
@@ -75,26 +72,6 @@ class ModelDetails:
         return "\n".join([*lines, f"next: {following}"])
 
 
-@dataclass(frozen=True)
-class VersionDifference:
-    """What differs between two versions: `(what, in the first, in the second)`."""
-
-    first: str
-    second: str
-    rows: tuple[tuple[str, Any, Any], ...]
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    def __str__(self) -> str:
-        rows = [(k, *(_shorten(v) for v in values)) for k, *values in self.rows]
-        lines = format_table([("", self.first, self.second), *rows]) if rows else []
-        same = [] if rows else [f"{self.first} and {self.second} are the same bundle"]
-        model = self.second.partition("/")[0]
-        following = format_command("registry history", model=model)
-        return "\n".join([*lines, *same, f"next: {following}"])
-
-
 def list_models() -> ModelList:
     """Lists every registered model."""
     registry = Registry()
@@ -115,40 +92,3 @@ def show_model(model: str) -> ModelDetails:
     versions = tuple(registry.versions(model))
     signers = tuple(describe_signer(v.signer) for v in versions)
     return ModelDetails(model, registry.gate(model), versions, signers)
-
-
-def diff_versions(first: str, second: str) -> VersionDifference:
-    """Compares what two versions state: metrics, config, lineage, signature, digests of files.
-
-    Args:
-      first, second: references such as 'NAME/1' and 'NAME@staging'.
-
-    Raises:
-      UserError: when there is no such version.
-      WorkError: when the registry's copy of one is damaged.
-    """
-    registry = Registry()
-    versions = [registry.resolve(reference) for reference in (first, second)]
-    a, b = (_statements(registry.fetch(v)) for v in versions)
-    rows = tuple(
-        (key, a.get(key), b.get(key))
-        for key in sorted(a.keys() | b.keys())
-        if a.get(key) != b.get(key)
-    )
-    return VersionDifference(versions[0].name, versions[1].name, rows)
-
-
-def _statements(folder: Path) -> dict[str, Any]:
-    statements: dict[str, Any] = {}
-    for name in ("lineage", "metrics", "signature"):
-        statements |= flatten_dict({name: loader.read_object(folder, f"{name}.json")})
-    manifest = loader.read_object(folder, loader.MANIFEST)
-    digests = {f"file {f['path']}": f["sha256"][:12] for f in manifest["files"]}
-    # The JSON files are compared above, statement by statement.
-    compared = statements | {k: v for k, v in digests.items() if not k.endswith(".json")}
-    return {k: v for k, v in compared.items() if v != {}}
-
-
-def _shorten(value: Any) -> str:
-    text = "-" if value is None else str(value)
-    return text if len(text) <= 40 else text[:37] + "..."

@@ -15,7 +15,7 @@ from lepton_jax.errors import UserError, WorkError
 from lepton_jax.export import verify as verify_module
 from lepton_jax.export.verify import BundleCheck, verify_bundle
 from lepton_jax.isolation import tried
-from lepton_jax.registry import gates
+from lepton_jax.registry.verified import Refusal, check_verified
 from lepton_jax.serving import loader
 from tests import graduation, hostile
 
@@ -62,8 +62,8 @@ def assert_sentence(text: str) -> None:
 def assert_refused(bundle: Path, name: str) -> None:
     """The loader, `predict`, `verify` and the registry's door refuse it, in a sentence each."""
     loaded = timed(lambda: loader.load_bundle(bundle))
-    refusal = timed(lambda: gates.check_verified(bundle))
-    assert isinstance(refusal, gates.Refusal), refusal
+    refusal = timed(lambda: check_verified(bundle))
+    assert isinstance(refusal, Refusal), refusal
     assert_sentence(str(refusal))
     if name in HARMLESS:
         assert isinstance(loaded, loader.Bundle)
@@ -86,8 +86,8 @@ def assert_answers_or_refuses(bundle: Path) -> None:
     """Under a good manifest: what is read is right or refused; a changed one has another id."""
     loaded = timed(lambda: loader.load_bundle(bundle))
     assert isinstance(loaded, loader.Bundle | loader.BundleError), loaded
-    refusal = timed(lambda: gates.check_verified(bundle))
-    assert isinstance(refusal, gates.Refusal), refusal
+    refusal = timed(lambda: check_verified(bundle))
+    assert isinstance(refusal, Refusal), refusal
     assert refusal.kind == "changed"
     answered = timed(lambda: predict(bundle=str(bundle), examples=2))
     if isinstance(answered, Exception):
@@ -179,7 +179,7 @@ def test_verdict_that_is_a_link_is_refused_and_nothing_is_written_through_it(bun
     assert "verdict.json: is a link" in str(verdict)
     assert (tmp_path / "precious").read_text() == "as it was"
     assert stat.S_ISREG((bundle / loader.VERDICT).lstat().st_mode)
-    assert gates.check_verified(bundle) is not None
+    assert check_verified(bundle) is not None
 
 
 def test_verdict_with_another_name_outside_is_not_written_into(bundle, tmp_path, monkeypatch):

@@ -24,7 +24,8 @@ import mlflow.tracking  # noqa: F401
 
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.registry import history
-from lepton_jax.registry.promotion import promote_version, roll_back_alias, set_gate
+from lepton_jax.registry.gating import set_gate
+from lepton_jax.registry.promotion import promote_version, roll_back_alias
 from lepton_jax.registry.store import Registry, register_bundle
 from lepton_jax.serving import loader
 from lepton_jax.tracking import mlflow_store

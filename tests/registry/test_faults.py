@@ -15,8 +15,10 @@ from lepton_jax.commands.predict import predict
 from lepton_jax.commands.promote import promote
 from lepton_jax.commands.registry import registry as registry_command
 from lepton_jax.errors import UserError, WorkError
+from lepton_jax.io.user import login_name
 from lepton_jax.registry import history
-from lepton_jax.registry.promotion import promote_version, read_history, roll_back_alias, set_gate
+from lepton_jax.registry.gating import set_gate
+from lepton_jax.registry.promotion import promote_version, read_history, roll_back_alias
 from lepton_jax.registry.store import Registry, register_bundle
 from lepton_jax.serving import loader
 from lepton_jax.tracking import mlflow_store
@@ -318,7 +320,7 @@ def test_what_was_killed_after_its_decision_is_finished_at_the_next_opening_and_
         assert capsys.readouterr().err == ""
         (event,) = read_history("digits").events[before:]
         assert "carrying out what was decided" in capsys.readouterr().err
-        assert history.say_event(event).removeprefix(f"{alias}: ") == told
+        assert history.say_event(event).removeprefix(f"{alias}: ") == f"{told} (by {login_name()})"
         if "gate" in told:
             assert set_gate("digits").conditions == tuple(told.split(", ")[1:])
         else:

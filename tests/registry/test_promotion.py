@@ -2,11 +2,18 @@ import json
 
 import pytest
 
+from lepton_jax.commands.promote import promote
+from lepton_jax.commands.registry import registry as registry_command
 from lepton_jax.console import format_command, format_program
 from lepton_jax.errors import UserError, WorkError
-from lepton_jax.registry import gates, history, views
+from lepton_jax.registry import history, views
+from lepton_jax.registry.difference import diff_versions
+from lepton_jax.registry.gate.evidence import Evidence
+from lepton_jax.registry.gate.grammar import parse_condition
+from lepton_jax.registry.gate.judge import judge_by_gate
+from lepton_jax.registry.gating import set_gate, try_gate
 from lepton_jax.registry.history import GATE_TAG
-from lepton_jax.registry.promotion import promote_version, read_history, roll_back_alias, set_gate
+from lepton_jax.registry.promotion import promote_version, read_history, roll_back_alias
 from lepton_jax.registry.store import Registry, register_bundle
 from lepton_jax.serving import loader
 from tests.graduation import flip, rewrite_manifest
@@ -106,16 +113,17 @@ def test_gate_can_be_set_shown_and_lifted(bundle):
     ("condition", "met"),
     [("m>=0.5", True), ("m>0.5", False), ("m<=0.5", True), ("m<0.5", False), ("m>=5e-1", True)],
 )
-def test_conditions_compare_as_written(condition, met):
-    assert (gates.unmet_conditions([gates.parse_condition(condition)], {"m": 0.5}) == []) is met
+def test_conditions_compare_as_written(tmp_path, condition, met):
+    (tmp_path / "metrics.json").write_text('{"m": 0.5}')
+    (found,) = judge_by_gate([condition], Evidence(tmp_path, "a bundle"))
+    assert found.met is met
 
 
-def test_metric_that_is_no_number_meets_no_gate(bundle):
-    (bundle / "metrics.json").write_text('{"test": {"accuracy": null}}')
-    found = gates.unmet_conditions(
-        [gates.parse_condition("test/accuracy<=1")], gates.read_metrics(bundle)
-    )
-    assert [r.kind for r in found] == ["metric missing"]
+def test_metric_that_is_no_number_meets_no_gate(tmp_path):
+    (tmp_path / "metrics.json").write_text('{"test": {"accuracy": null}}')
+    (found,) = judge_by_gate(["test/accuracy<=1"], Evidence(tmp_path, "a bundle"))
+    assert found.refusal is not None
+    assert found.refusal.kind == "metric missing"
 
 
 def test_every_decision_is_kept(made):
@@ -136,7 +144,8 @@ def test_every_decision_is_kept(made):
 def test_rollback_restores_one_version_after_the_other(made):
     for steps in (2, 20, 150):
         promote_version(bundle=str(made[steps]), model="digits")
-    promote_version(bundle=str(made[2]), model="digits", to="production")
+        if steps == 2:
+            promote_version(bundle=str(made[2]), model="digits", to="production")
     assert roll_back_alias("digits", "staging").version == 2
     decision = roll_back_alias("digits", "staging")
     assert (decision.ok, decision.version, decision.previous) == (True, 1, 2)
@@ -213,11 +222,11 @@ def test_listing_showing_and_comparing(made):
     assert [v.version for v in shown.versions] == [1, 2]
     assert shown.gate == ("test/accuracy>=0.1",)
     assert "test/accuracy" in str(shown)
-    found = views.diff_versions("digits/1", "digits@staging")
+    found = diff_versions("digits/1", "digits@staging")
     changed = {row[0] for row in found.rows}
     assert {"metrics.test.accuracy", "file weights.safetensors"} <= changed
     assert "file programs/stablehlo/forward.bin" not in changed
-    same = views.diff_versions("digits/2", "digits@staging")
+    same = diff_versions("digits/2", "digits@staging")
     assert same.rows == ()
     assert "the same bundle" in str(same)
     for result in (listing, shown, found):
@@ -232,3 +241,104 @@ def test_two_at_one_moment_keep_both_decisions(bundle, monkeypatch):
         promote_version(model="digits", to=alias)
         Registry().tag("digits", history.new_key(), {"action": "gate", "gate": [], "done": True})
     assert len(read_history("digits").events) == 4
+
+
+def test_production_takes_only_the_version_that_staging_holds(made):
+    promote_version(bundle=str(made[20]), model="digits")
+    decision = promote_version(bundle=str(made[150]), model="digits", to="production")
+    assert kinds(decision) == ["not in staging"]
+    assert "digits@staging points to digits/1" in str(decision)
+    assert format_command("promote", model="digits/2", to="staging") in str(decision)
+    assert Registry().aliases("digits") == {"staging": 1}
+    assert promote_version(model="digits@staging", to="production").version == 1
+    promote_version(model="digits/2")
+    assert promote_version(model="digits/1", to="production").ok  # it points there already
+
+
+def test_forced_promotion_is_written_down_with_its_reason_and_by_whom(made):
+    register_bundle(str(made[2]), "digits")
+    set_gate("digits", ["test/accuracy>=0.9"])
+    with pytest.raises(UserError, match="--force takes a reason and a name"):
+        promote(model="digits", force=True, reason="a demonstration")
+    with pytest.raises(UserError, match="--force takes a reason and a name"):
+        promote(model="digits", reason="a demonstration", by="ana")
+    decision = promote(
+        model="digits", to="production", force=True, reason="a demonstration", by="ana"
+    )
+    assert decision.ok
+    assert [r.kind for r in decision.overruled] == ["below the gate", "not in staging"]
+    assert "FORCED by ana: a demonstration; it overruled\n  below the gate" in str(decision)
+    event = read_history("digits").events[-1]
+    assert (event["by"], event["reason"], event["done"]) == ("ana", "a demonstration", True)
+    assert event["evidence"][0]["met"] is False
+    assert "(by ana, FORCED: a demonstration; it overruled below" in str(read_history("digits"))
+
+
+@pytest.mark.parametrize("how", ["unverified", "changed"])
+def test_nothing_forces_a_bundle_that_is_not_the_one_that_was_verified(bundle, how):
+    if how == "unverified":
+        (bundle / loader.VERDICT).unlink()
+    else:
+        flip(bundle / "weights.safetensors")
+    decision = promote_version(bundle=str(bundle), model="digits", force="in a hurry", by="ana")
+    assert kinds(decision) == [how]
+
+
+def test_decision_holds_what_the_gate_found_and_who_decided(made):
+    register_bundle(str(made[150]), "digits")
+    set_gate("digits", ["lower(test/accuracy)>=0.5", "recall(each)>=0.5", "size<=10MB"])
+    promote_version(model="digits", by="ana")
+    event = read_history("digits").events[-1]
+    assert event["by"] == "ana"
+    assert [e["condition"] for e in event["evidence"]] == list(event["gate"])
+    assert "95 % interval" in event["evidence"][0]["said"]
+
+
+def test_trying_a_gate_says_all_and_changes_nothing(made, registry_root):
+    for steps in (20, 150):
+        promote_version(bundle=str(made[steps]), model="digits")
+        if steps == 20:
+            promote_version(model="digits@staging", to="production")
+    gate = ["lower(test/accuracy)>=0.5", "test/accuracy>=production-0.05", "latency<=10s"]
+    set_gate("digits", gate)
+    before = (registry_root / "registry.db").read_bytes()
+    tried = try_gate("digits", str(made[150]))
+    assert tried.ok
+    assert [f.condition for f in tried.findings] == [str(parse_condition(c)) for c in gate]
+    assert "digits/1 in production: difference" in str(tried)
+    assert "passes" in tried.as_json()["findings"][0]["error_rates"]
+    tried = try_gate("digits", "digits/1", ["test/accuracy>=0.999", "signed"])
+    assert [f.refusal.kind for f in tried.findings] == ["below the gate", "signature"]
+    assert not tried.ok
+    never = try_gate("digits", str(made[2]), ["recall(each)>=0.9"])  # of no version yet
+    assert not never.ok
+    assert [v.version for v in Registry().versions("digits")] == [1, 2]
+    assert (registry_root / "registry.db").read_bytes() == before
+
+
+def test_setting_a_gate_states_its_error_rates_by_the_newest_version(made):
+    register_bundle(str(made[150]), "digits")
+    gate = set_gate("digits", ["test/accuracy>=0.9", "recall(3)>=0.5", "size<=1MB"])
+    assert gate.of == "digits/1"
+    assert "with 360 examples, a model whose test/accuracy is 0.89 passes" in str(gate)
+    assert gate.as_json()["error_rates"]["size<=1MB"] == ""
+    with pytest.raises(UserError, match=r"no class 'x'; the classes are: 0, 1"):
+        set_gate("digits", ["recall(x)>=0.9"])
+
+
+def test_difference_tells_metrics_with_intervals_and_the_examples_that_changed(made, tmp_path):
+    for steps in (20, 150):
+        register_bundle(str(made[steps]), "digits")
+    found = registry_command(["diff", "digits/1", "digits/2"], out=str(tmp_path / "changed.png"))
+    assert found.measured.keys() == {
+        "test/accuracy of digits/1", "test/accuracy of digits/2", "difference of test/accuracy",
+    }  # fmt: skip
+    value, low, high = found.measured["difference of test/accuracy"]
+    assert low < value < high
+    first = found.changed[0]
+    assert first.first != first.second
+    assert first.label in (first.first, first.second)
+    assert "examples are answered otherwise" in str(found)
+    assert (tmp_path / "changed.png").stat().st_size > 1000
+    same = diff_versions("digits/2", "digits/2")
+    assert same.changed == ()

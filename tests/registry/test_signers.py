@@ -4,7 +4,8 @@ import pytest
 
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.registry import views
-from lepton_jax.registry.promotion import promote_version, set_gate
+from lepton_jax.registry.gating import set_gate
+from lepton_jax.registry.promotion import promote_version
 from lepton_jax.registry.store import Registry, register_bundle
 from lepton_jax.serving import loader
 from lepton_jax.signing.keys import KeyPair, make_key_pair

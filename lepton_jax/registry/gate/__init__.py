@@ -1,0 +1,1 @@
+"""A gate: conditions that a version must meet, with what each of them looks at."""

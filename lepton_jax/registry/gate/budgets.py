@@ -1,0 +1,64 @@
+"""Budgets of what an answer costs: `latency<=5ms`, `size<=10MB`."""
+
+from dataclasses import dataclass
+
+from lepton_jax.console import format_command
+from lepton_jax.registry.gate.condition import GateFinding, refuse
+from lepton_jax.registry.gate.evidence import Evidence
+from lepton_jax.tracking.conditions import COMPARISONS
+
+TIMES = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
+SIZES = {"kB": 1e3, "MB": 1e6, "GB": 1e9}
+
+
+@dataclass(frozen=True)
+class LatencyBound:
+    """A bound on the processor time of an answer to one example, as `verify` measured it."""
+
+    compare: str
+    bound: float
+    unit: str
+
+    def __str__(self) -> str:
+        return f"latency{self.compare}{self.bound:g}{self.unit}"
+
+    def judge(self, evidence: Evidence) -> GateFinding:
+        """Compares the time of the default program on the CPU of the machine that verified it."""
+        program = evidence.verdict.get("default_program_on_cpu", "stablehlo")
+        try:
+            seconds = float(evidence.verdict["seconds"][program]["1"])
+        except (KeyError, TypeError, ValueError):
+            what = f"the verdict on {evidence.name} states no time of an answer"
+            cure = f"run: {format_command('verify --bundle=DIR')}, and register it again"
+            return refuse(self, "no evidence", what, cure)
+        said = f"one answer takes {seconds / TIMES[self.unit]:.3g} {self.unit} ({program})"
+        if COMPARISONS[self.compare](seconds, self.bound * TIMES[self.unit]):
+            return GateFinding(str(self), said)
+        what = f"{said}, must be {self.compare} {self.bound:g} {self.unit}"
+        return refuse(self, "below the gate", what, "train a smaller model")
+
+    def chance(self, evidence: Evidence) -> str:
+        return "no example is drawn: it is the least of the times measured on one machine"
+
+
+@dataclass(frozen=True)
+class SizeBound:
+    """A bound on the bytes of a bundle's files."""
+
+    compare: str
+    bound: float
+    unit: str
+
+    def __str__(self) -> str:
+        return f"size{self.compare}{self.bound:g}{self.unit}"
+
+    def judge(self, evidence: Evidence) -> GateFinding:
+        """Compares the sum of the sizes in the manifest."""
+        said = f"its files have {evidence.bytes / SIZES[self.unit]:.3g} {self.unit}"
+        if COMPARISONS[self.compare](evidence.bytes, self.bound * SIZES[self.unit]):
+            return GateFinding(str(self), said)
+        what = f"{said}, must be {self.compare} {self.bound:g} {self.unit}"
+        return refuse(self, "below the gate", what, "train a smaller model")
+
+    def chance(self, evidence: Evidence) -> str:
+        return ""
