@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-all lint bench docs clean
+.PHONY: run graduate test test-all lint bench docs clean
 
 .venv/installed: requirements.txt setup.py
 	@echo "Installing lepton_jax and the 120 packages that it needs into .venv, 1.3 GB: some minutes."
@@ -40,6 +40,10 @@ run: .venv/installed
 	@echo "See the other recipes, and try one on generated data:"
 	@echo "  $(BIN)/lepton list recipes"
 	@echo "  $(BIN)/lepton train --config=shakespeare_gpt:tiny"
+
+# A model's way into production and back, each command with its seconds, in runs/graduate.
+graduate: .venv/installed
+	$(BIN)/python -m benchmarks.graduate
 
 lint: .venv/installed-dev
 	$(BIN)/ruff format --check .

@@ -28,6 +28,9 @@ from lepton_jax.registry.gating import set_gate
 from lepton_jax.registry.promotion import promote_version, roll_back_alias
 from lepton_jax.registry.store import Registry, register_bundle
 from lepton_jax.serving import loader
+from lepton_jax.signing.keys import KeyPair, make_key_pair
+from lepton_jax.signing.signer import find_signer, sign_folder
+from lepton_jax.signing.trust import add_key
 from lepton_jax.tracking import mlflow_store
 from tests.registry.tiny import tiny_bundle
 
@@ -157,6 +160,45 @@ def changes(root: Path, bundles: list[Path], count: int, at_once: int) -> None:
             run(check)
 
 
+def promote_and_sign(root: Path, bundles: list[Path], count: int) -> None:
+    """Promotions to staging and on to production, rollbacks, and signatures."""
+    os.environ["LEPTON_JAX_TRUST"] = str(root.parent / "trusted_keys.json")
+    pairs = [make_key_pair(str(root.parent / f"{name}.pem")) for name in ("alice", "bob")]
+    for pair in pairs:
+        add_key(pair.public, Path(pair.public).stem)
+
+    def sign(bundle: Path, pair: KeyPair) -> None:
+        sign_folder(bundle, pair.private)
+        register_bundle(str(bundle), "digits")
+
+    for bundle in bundles:
+        run(lambda b=bundle: register_bundle(str(b), "digits"))
+    run(lambda: set_gate("digits", ["test/accuracy>=0.1", "size<=1MB"]))
+    acts: list[Act] = [
+        *[lambda n=n: promote_version(model=f"digits/{n}") for n in (1, 2, 3)],
+        lambda: promote_version(model="digits@staging", to="production"),
+        lambda: promote_version(model="digits/1", to="production", force="a test", by="ana"),
+        *[lambda a=a: roll_back_alias("digits", a) for a in ("staging", "production")],
+        *[lambda b=b, p=p: sign(b, p) for b in bundles for p in pairs],
+    ]  # fmt: skip
+    seconds = run(lambda: sign(bundles[0], pairs[0]))
+    for i in range(count):
+        chosen = random.randrange(len(acts))
+        ends = kill_at_random([acts[chosen]], seconds)
+        print(f"act {chosen}, kill {i}: {ends}", flush=True)
+        run(check)
+        run(lambda: check_signatures(bundles))
+
+
+def check_signatures(bundles: list[Path]) -> None:
+    """Checks that no bundle, of the registry or of a user, has half a signature."""
+    registry = Registry()
+    copies = [registry.fetch(v, fresh=True) for v in registry.versions("digits")]
+    for folder in (*bundles, *copies):
+        assert find_signer(folder).state in ("unsigned", "trusted"), folder
+        assert loader.find_faults(folder) == [], folder
+
+
 def main(what: str, count: int, folder: Path) -> None:
     random.seed(what)
     os.environ["LEPTON_JAX_REGISTRY"] = str(folder / "registry")
@@ -175,6 +217,8 @@ def main(what: str, count: int, folder: Path) -> None:
             changes(root, bundles, count, 1)
         case "changes by three":
             changes(root, bundles, count, 3)
+        case "promote, roll back and sign":
+            promote_and_sign(root, bundles, count)
     assert mlflow_store.store_exists(mlflow_store.store_uri())
 
 

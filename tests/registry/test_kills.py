@@ -19,6 +19,7 @@ KILLS = int(os.environ.get("LEPTON_JAX_TEST_KILLS") or 6)
         ("first use on a full disk", KILLS),
         ("changes", 4 * KILLS),
         ("changes by three", 4 * KILLS),
+        ("promote, roll back and sign", max(50, 4 * KILLS)),
     ],
 )
 def test_registry_is_whole_after_kills(tmp_path, what, count):

@@ -1,0 +1,81 @@
+"""The way of a model into production, command by command: `make graduate`.
+
+A model of the digits is trained, exported, verified, signed, put behind a gate and promoted. A
+worse model is refused, by what it misses; a better one takes its place, and is rolled back. Each
+command is printed with what it says, the last lines of it, and its seconds. A command that does not
+end as it should stops the script.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+GATE = (
+    "test/accuracy>=0.95,lower(test/accuracy)>=0.93,recall(each)>=0.85,calibration<=0.1,"
+    "test/accuracy>=production-0.01,latency<=50ms,size<=10MB,replayed>=2,signed"
+)
+SHOWN = 12
+"""Lines of a command that are shown, at most."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.graduate", description=__doc__)
+    parser.add_argument("folder", nargs="?", default="runs/graduate")
+    folder = Path(parser.parse_args().folder)
+    folder.mkdir(parents=True, exist_ok=False)
+    os.environ["LEPTON_JAX_REGISTRY"] = str((folder / "registry").resolve())
+    os.environ["LEPTON_JAX_TRUST"] = str((folder / "trusted_keys.json").resolve())
+    began = time.monotonic()
+    key = f"{folder}/alice"
+    run("sign", f"--new_key={key}.pem")
+    run("trust add", f"{key}.pub", "--name=alice")
+    make(folder, "first", "3 epochs", key)
+    run("register", f"--bundle={folder}/first/bundle", "--model=digits")
+    run("registry gate", "--model=digits", f"--require={GATE}")
+    run("promote", "--model=digits/1", "--to=production", expected=1)  # not in staging
+    run("promote", "--model=digits/1", "--to=staging")
+    run("promote", "--model=digits@staging", "--to=production")
+    make(folder, "worse", "1 epochs", key)
+    run("registry gate", "--model=digits", f"--try={folder}/worse/bundle", expected=1)
+    run("promote", f"--bundle={folder}/worse/bundle", "--model=digits", expected=1)
+    make(folder, "better", "20 epochs", key)
+    run("promote", f"--bundle={folder}/better/bundle", "--model=digits")
+    run("promote", "--model=digits@staging", "--to=production")
+    run("registry diff", "digits/1", "digits@production", f"--out={folder}/changed.png")
+    run("registry rollback", "--model=digits", "--to=production")
+    run("registry history", "--model=digits")
+    print(f"\nAll of it took {time.monotonic() - began:.0f} s; it is in {folder}")
+
+
+def make(folder: Path, name: str, epochs: str, key: str) -> None:
+    """Trains a model for so long, and makes a bundle of it, verified and signed."""
+    workdir, bundle = f"{folder}/{name}", f"{folder}/{name}/bundle"
+    keys = {"train_for": epochs, "checkpoint_every": "1 epochs", "keep_last": "3"}
+    changed = [f"--config.{k}={v}" for k, v in keys.items()]
+    run("train", "--config=digits_cnn", f"--workdir={workdir}", *changed)
+    run("export", f"--workdir={workdir}", f"--out={bundle}")
+    run("verify", f"--bundle={bundle}")
+    run("sign", f"--bundle={bundle}", f"--key={key}.pem", f"--workdir={workdir}", "--spans=2")
+
+
+def run(command: str, *arguments: str, expected: int = 0) -> None:
+    """Runs a command, and prints it with what it says and its seconds."""
+    words = [*command.split(), *arguments]
+    shown = " ".join(f"'{w}'" if set(w) & set(" >()") else w for w in words)
+    print(f"\n$ lepton {shown}", flush=True)
+    began = time.monotonic()
+    ran = subprocess.run(
+        [sys.executable, "-m", "lepton_jax", *words], capture_output=True, text=True
+    )
+    said = (ran.stdout.rstrip() or ran.stderr.rstrip()).splitlines()
+    print("\n".join(said[-SHOWN:]))
+    print(f"[{time.monotonic() - began:.1f} s, exit code {ran.returncode}]", flush=True)
+    if ran.returncode != expected:
+        sys.exit(f"expected exit code {expected}\n{ran.stderr}")
+
+
+if __name__ == "__main__":
+    main()
