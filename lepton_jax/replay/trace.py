@@ -11,8 +11,9 @@ from lepton_jax.archive import bundle_folder
 from lepton_jax.console import format_command
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.io.forms import check_object
-from lepton_jax.registry import gates, history
+from lepton_jax.registry import history
 from lepton_jax.registry.store import Registry
+from lepton_jax.registry.verified import check_signed
 from lepton_jax.replay.conditions import list_changes
 from lepton_jax.serving import loader
 from lepton_jax.signing.attestation import describe_replays
@@ -150,7 +151,7 @@ def trace_bundle(bundle: str, runs: str) -> Trace:
 def _trace(
     what: str, folder: Path, identity: str, runs: str, version: str, moves: tuple[str, ...]
 ) -> Trace:
-    if refusal := gates.check_signed(folder, demanded=False):
+    if refusal := check_signed(folder, demanded=False):
         raise WorkError(f"{what} is not traced: {refusal}")
     attester, replays = find_attester(folder)
     try:

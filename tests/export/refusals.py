@@ -16,7 +16,7 @@ from lepton_jax.archive import bundle_folder, write_archive
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.export import verify as verify_module
 from lepton_jax.export.verify import verify_bundle
-from lepton_jax.registry import gates
+from lepton_jax.registry.verified import check_signed, check_verified
 from lepton_jax.serving import loader
 from lepton_jax.serving.programs import open_program
 from lepton_jax.signing.keys import KeyPair, make_key_pair
@@ -92,7 +92,7 @@ class Range:
             damaged = False
         except loader.BundleError:
             damaged = True
-        door = gates.check_verified(folder) or gates.check_signed(folder)
+        door = check_verified(folder) or check_signed(folder)
         if kind in mutations.VERDICT_ALONE:
             return ("verdict" if door else ""), str(door), damaged
         try:
