@@ -12,7 +12,6 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from lepton_jax.evaluation.answered import ANSWERED, MOST_BYTES, AnsweredExample
 from lepton_jax.export.heldout import HeldOut, find_bundle_kind, load_test_set
 from lepton_jax.export.mlflow_model import find_foreign
 from lepton_jax.export.verify_variants import check_variants
-from lepton_jax.io.atomic import is_leftover, replace_file
+from lepton_jax.io.atomic import replace_file
 from lepton_jax.io.timestamps import utc_timestamp
 from lepton_jax.isolation.clean_process import ABSENT, run_isolated
 from lepton_jax.isolation.promise import tell_end
@@ -36,7 +35,7 @@ from lepton_jax.isolation.tried import note_tried
 from lepton_jax.serving import loader
 from lepton_jax.serving.cached import has_cached
 from lepton_jax.signing.attestation import describe_replays
-from lepton_jax.signing.signer import REFUSED, Signer, find_attester, find_signer
+from lepton_jax.signing.signer import REFUSED, Signer, find_attester, find_signer, tidy_bundle
 
 MEASURED = (1, 64)
 """The batch sizes at which both programs are measured."""
@@ -146,7 +145,7 @@ def verify_bundle(
     if not os.path.lexists(folder / loader.MANIFEST):
         missing = BundleCheck("intact", False, f"{loader.MANIFEST} is missing: this is no bundle")
         return BundleVerdict("", bundle, (missing,), utc_timestamp())
-    _remove_leftovers(folder)
+    tidy_bundle(folder)
     try:
         identity = loader.bundle_id(folder)
     except loader.BundleError:
@@ -208,14 +207,6 @@ def _keep(verdict: BundleVerdict) -> BundleVerdict:
             )
         raise WorkError(f"cannot write {target}: {e.strerror}") from None
     return verdict
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Removes what a `verify` that was killed while it wrote its verdict left in the bundle."""
-    with suppress(OSError):
-        for name in os.listdir(folder):
-            if is_leftover(name) and name.startswith(f".{loader.VERDICT}."):
-                os.remove(folder / name)
 
 
 def _check_behaviour(

@@ -17,6 +17,7 @@ from lepton_jax.registry.store import Registry
 from lepton_jax.registry.verified import Refusal, check_verified
 from lepton_jax.registry.version import Version, check_name
 from lepton_jax.serving import loader
+from lepton_jax.signing.signer import tidy_bundle
 
 ALIASES = ("staging", "production")
 
@@ -57,6 +58,7 @@ def promote_version(
         version = registry.resolve(model)
     else:
         folder = bundle_folder(bundle)
+        tidy_bundle(folder)
         registry = Registry()
         model = model or _only_name(registry, bundle, folder)
         check_name(model)

@@ -27,7 +27,7 @@ from lepton_jax.nearest import find_nearest
 from lepton_jax.registry import history, verified
 from lepton_jax.registry.version import Version, check_name
 from lepton_jax.serving import loader
-from lepton_jax.signing.signer import Signer, find_signer
+from lepton_jax.signing.signer import Signer, find_signer, tidy_bundle
 from lepton_jax.tracking import mlflow_store
 from lepton_jax.tracking.mlflow_errors import (
     database_of,
@@ -375,6 +375,7 @@ def register_bundle(bundle: str, model: str) -> Version:
     """
     check_name(model)
     folder = bundle_folder(bundle)
+    tidy_bundle(folder)
     if refusal := verified.check_verified(folder, bundle):
         raise WorkError(f"{bundle} is not registered: {refusal}")
     return Registry().add(folder, model)

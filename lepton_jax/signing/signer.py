@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from lepton_jax.console import format_command
 from lepton_jax.errors import UserError, WorkError
-from lepton_jax.io.atomic import replace_file
+from lepton_jax.io.atomic import is_leftover, replace_file
 from lepton_jax.serving import loader
 from lepton_jax.signing.attestation import (
     Replays,
@@ -110,6 +111,7 @@ def sign_folder(folder: Path, key_file: str, replays: Replays = ()) -> SignedBun
       WorkError: when the bundle is not intact: nobody should answer for it.
     """
     key = read_private_key(key_file)
+    tidy_bundle(folder)
     if faults := loader.find_faults(folder):
         raise WorkError(f"{folder} is not signed: it is damaged: {faults[0]}")
     try:
@@ -129,6 +131,15 @@ def sign_folder(folder: Path, key_file: str, replays: Replays = ()) -> SignedBun
     id_ = describe_key(key.public_key()).id
     known = read_trust_list().find(id_)
     return SignedBundle(loader.bundle_id(folder), str(folder), id_, known.name if known else "")
+
+
+def tidy_bundle(folder: Path) -> None:
+    """Removes what a `sign` or a `verify` that was killed while it wrote left in a bundle."""
+    written = tuple(f".{name}." for name in (loader.VERDICT, loader.SIGNED, loader.ATTESTED))
+    with suppress(OSError):
+        for name in os.listdir(folder):
+            if is_leftover(name) and name.startswith(written):
+                os.remove(folder / name)
 
 
 def find_signer(folder: Path) -> Signer:

@@ -29,7 +29,7 @@ from lepton_jax.registry.promotion import promote_version, roll_back_alias
 from lepton_jax.registry.store import Registry, register_bundle
 from lepton_jax.serving import loader
 from lepton_jax.signing.keys import KeyPair, make_key_pair
-from lepton_jax.signing.signer import find_signer, sign_folder
+from lepton_jax.signing.signer import find_signer, sign_folder, tidy_bundle
 from lepton_jax.signing.trust import add_key
 from lepton_jax.tracking import mlflow_store
 from tests.registry.tiny import tiny_bundle
@@ -192,6 +192,8 @@ def promote_and_sign(root: Path, bundles: list[Path], count: int) -> None:
 
 def check_signatures(bundles: list[Path]) -> None:
     """Checks that no bundle, of the registry or of a user, has half a signature."""
+    for bundle in bundles:
+        tidy_bundle(bundle)  # as the next command that is given the bundle does
     registry = Registry()
     copies = [registry.fetch(v, fresh=True) for v in registry.versions("digits")]
     for folder in (*bundles, *copies):

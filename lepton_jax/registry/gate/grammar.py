@@ -128,6 +128,7 @@ def _refuse(text: str, why: str = "") -> NoReturn:
     others = "; or another of\n" + "\n".join(f"  {k:32}{v}" for k, v in FORMS.items())
     raise UserError(
         f"gate {text!r}{did_you_mean(text, _WORDS)}: {f'{why}; ' * bool(why)}expected METRIC, one "
-        f"of {' '.join(BOUNDS)}, and a number, e.g. 'test/accuracy>=0.98'{'' if why else others}",
+        f"of {' '.join(BOUNDS)}, and a number, such as 'test/accuracy>=0.98'"
+        f"{'' if why else others}",
         instead=(text, meant) if meant not in ("", text) else None,
     )

@@ -67,7 +67,7 @@ class Replayed:
         if attester.state != "trusted":
             what = f"no key that is trusted here states how {evidence.name} was made ({attester})"
             return refuse(self, "no evidence", what, cure)
-        said = f"{describe_replays(replays)}, says {attester.name}"
+        said = f"{describe_replays(replays)}, of {_count(replays)} draws, says {attester.name}"
         if _count(replays) < self.least:
             return refuse(self, "no evidence", f"{said}; must be >= {self.least}", cure)
         return GateFinding(str(self), said)
@@ -78,10 +78,10 @@ class Replayed:
         if _count(replays) < self.least:
             return "how much a replay sees is known when there is one"
         of = max(int(replays[-1]["all_spans"]), 1)
-        missed = 100 * (1 - 1 / of) ** int(replays[-1].get("draws", 1))
+        missed = 100 * (1 - 1 / of) ** _count(replays)
         return f"a record that is false in one of its {of} spans passes {missed:.0f} % of the time"
 
 
 def _count(replays: Replays) -> int:
-    """Counts the spans of the last replay."""
-    return len(replays[-1]["spans"]) if replays else 0
+    """Counts the draws of the last replay: a span that was drawn twice counts twice."""
+    return int(replays[-1]["draws"]) if replays and replays[-1]["spans"] else 0
