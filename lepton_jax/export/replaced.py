@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lepton_jax.errors import UserError
-from lepton_jax.export.exportable import Exportable
+from lepton_jax.export.exportable import Exportable, find_chain
 from lepton_jax.export.lineage import scrub_values
 from lepton_jax.serving import loader
 
@@ -64,11 +64,26 @@ def _is_verified(target: Path) -> bool:
 
 
 def _is_same_run(lineage: Mapping[str, Any], model: Exportable) -> bool:
-    """Tells whether a lineage is of the run of `model`, which may have gone on for longer since."""
+    """Tells whether a lineage is of the run of `model`, which may have gone on for longer since.
+
+    The record of that run has the rows and the state that the bundle stands on. Where one of them
+    has no digests of states (an older version's), the fingerprint alone decides.
+    """
     if lineage.get("data_fingerprint") != model.data_fingerprint:
         return False
-    if lineage.get("config_fingerprint") == model.fingerprint:
-        return True
-    theirs, config = lineage.get("config"), json.loads(json.dumps(scrub_values(model.config)))
+    is_same_config = lineage.get("config_fingerprint") == model.fingerprint
+    theirs = lineage.get("chain")
+    if not isinstance(theirs, dict) or model.chain is None:
+        return is_same_config
+    step = theirs.get("step")
+    ours = model.chain if model.chain["step"] == step else find_chain(model.workdir, step)
+    if ours is None or any(ours[k] != theirs.get(k) for k in ("rows", "metrics", "state")):
+        return False
+    return is_same_config or _differs_in_length_alone(lineage.get("config"), model)
+
+
+def _differs_in_length_alone(theirs: Any, model: Exportable) -> bool:
+    """Tells whether a config differs from that of `model` at most in when the run ends."""
+    config = json.loads(json.dumps(scrub_values(model.config)))
     any_length = {"train_for": "", "early_stopping": None}
     return isinstance(theirs, dict) and theirs | any_length == config | any_length

@@ -1,6 +1,7 @@
 """What an export finds where its bundle is to go: replaced, or refused in a sentence."""
 
 import dataclasses
+import hashlib
 import json
 from pathlib import Path
 
@@ -9,7 +10,10 @@ import pytest
 from lepton_jax.errors import UserError
 from lepton_jax.export import formats
 from lepton_jax.export.bundle import export_bundle
+from lepton_jax.export.exportable import find_chain
 from lepton_jax.serving import loader
+from lepton_jax.tracking.chain import Basis, Chain
+from lepton_jax.tracking.state_chain import StateFile
 from tests.graduation import CONFIG, rewrite_manifest, trained_run
 
 
@@ -39,14 +43,39 @@ def test_bundle_of_another_run_is_replaced_only_when_asked(bundle, other):
 
 def test_verified_bundle_of_the_same_run_is_replaced_and_it_is_said(bundle, capsys):
     run = trained_run(bundle, 20)
-    export_bundle(dataclasses.replace(run, config={**CONFIG, "train_for": "9 steps"}), str(bundle))
+    export_bundle(run, str(bundle))
     assert "verified) of the same run" in capsys.readouterr().err
     export_bundle(run, str(bundle))
     assert capsys.readouterr().err == ""  # not verified: nothing is lost
-    longer = dataclasses.replace(
-        run, config={**CONFIG, "train_for": "99 steps"}, fingerprint="eeeeeeeeeeee"
+
+
+def recorded_run(workdir: Path, train_for: str, losses: dict[int, float]):
+    """A run of these losses by their steps, with a record of the states that it saved."""
+    states, lines = StateFile(str(workdir)), list[bytes]()
+    workdir.mkdir()
+    for step, loss in losses.items():
+        lines.append(json.dumps({"step": step, "train/loss": loss}).encode() + b"\n")
+        rows = Chain().digest(lines, len(lines))
+        leaves = {"w": hashlib.sha256(repr(loss).encode()).hexdigest()}
+        states.add(Basis(step, len(lines), rows, b"".join(lines).decode(), {}), leaves)
+    run = dataclasses.replace(
+        trained_run(workdir), config={**CONFIG, "train_for": train_for}, fingerprint=train_for
     )
-    export_bundle(longer, str(bundle))
+    return dataclasses.replace(run, step=max(losses), chain=find_chain(str(workdir), max(losses)))
+
+
+def test_only_a_run_that_went_on_replaces_a_bundle_of_a_shorter_one(tmp_path):
+    out = tmp_path / "bundle"
+    export_bundle(recorded_run(tmp_path / "run", "150 steps", {100: 0.5, 150: 0.4}), str(out))
+    fewer = recorded_run(tmp_path / "fewer", "100 steps", {100: 0.5})
+    others = recorded_run(tmp_path / "others", "200 steps", {100: 0.5, 150: 0.3, 200: 0.2})
+    again = recorded_run(tmp_path / "again", "150 steps", {100: 0.5, 150: 0.3})
+    for other in (fewer, others, again):
+        with pytest.raises(UserError, match="another run"):
+            export_bundle(other, str(out))
+    longer = recorded_run(tmp_path / "longer", "200 steps", {100: 0.5, 150: 0.4, 200: 0.3})
+    export_bundle(longer, str(out))
+    assert loader.read_object(out, "lineage.json")["step"] == 200
 
 
 def test_damaged_bundle_is_replaced(bundle):
