@@ -1,6 +1,6 @@
-"""Programs for a bundle's README that make its inputs of an image file or a text.
+"""Programs for a README that make a bundle's inputs of an image file or a text, or go on with one.
 
-They do what `serving.loader.Bundle` does in `decode` and `encode`.
+They do what `serving.loader.Bundle` does in `decode` and `encode`, and `generate` by a bundle.
 """
 
 import json
@@ -86,3 +86,47 @@ def text_code(how: Mapping[str, Any]) -> str:
     inside = ", ".join(f"{json.dumps(fields[part])}: {name}" for part, name in made.items())
     lines.append(f"inputs = {{{inside}}}")
     return "\n".join(lines) + "\n"
+
+
+TOKENS = 20
+"""How many tokens the program of `continue_code` makes."""
+
+
+def continue_code(how: Mapping[str, Any], cached: Mapping[str, Any]) -> str:
+    """Returns a program that continues a text by the likeliest tokens, with the ONNX programs that
+    read with a cache.
+    """
+    programs = cached["programs"]["onnx"]
+    begin = "" if how.get("begin") is None else f"[{how['begin']}] + "
+    caches = sorted(cached["cache"])
+    given = [programs["step"]["inputs"][k] for k in caches]
+    first, next_ones = (
+        ["logits", *(programs[part]["outputs"][k] for k in caches)] for part in ("prefill", "step")
+    )
+    lines = [
+        "import numpy as np",
+        "import onnxruntime",
+        "from tokenizers import Tokenizer",
+        "",
+        'tokenizer = Tokenizer.from_file("tokenizer.json")',
+        f'tokens = {begin}tokenizer.encode("the text", add_special_tokens=False).ids',
+        f'prefill = onnxruntime.InferenceSession("{programs["prefill"]["path"]}")',
+        f'step = onnxruntime.InferenceSession("{programs["step"]["path"]}")',
+        f"caches = {json.dumps(given)}",
+        f"made = {json.dumps(next_ones)}",
+        f"logits, *cache = prefill.run({json.dumps(first)}, "
+        '{"tokens": np.asarray([tokens], np.int32)})',
+        _count_line(cached),
+        "    tokens.append(int(logits[0].argmax()))",
+        '    inputs = {"tokens": np.asarray([tokens[-1:]], np.int32), **dict(zip(caches, cache))}',
+        "    logits, *cache = step.run(made, inputs)",
+        "print(tokenizer.decode(tokens))",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _count_line(cached: Mapping[str, Any]) -> str:
+    most = cached["context"]
+    if most is None:
+        return f"for _ in range({TOKENS}):"
+    return f"for _ in range(min({TOKENS}, {most} - len(tokens))):  # {most} tokens are all it reads"

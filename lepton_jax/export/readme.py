@@ -10,7 +10,7 @@ from typing import Any
 
 from lepton_jax.answers.kind import find_kind_or_numbers
 from lepton_jax.export.examples import EXAMPLES_FILE
-from lepton_jax.export.input_code import image_code, text_code
+from lepton_jax.export.input_code import continue_code, image_code, text_code
 from lepton_jax.serving.loader import ONNX, WEIGHTS
 
 _TYPED_ARRAYS = {
@@ -89,6 +89,14 @@ def write_readme(
         parts += [
             "## A text of your own\n\n    pip install numpy tokenizers",
             _fenced("python", text_code(signature["text"])),
+        ]
+    if "step" in (signature.get("cached") or {}).get("programs", {}).get("onnx", {}):
+        parts += [
+            "## A text that goes on\n\n    pip install onnxruntime tokenizers",
+            _fenced("python", continue_code(signature["text"], signature["cached"])),
+            "`prefill.onnx` reads the beginning of a text, and `step.onnx` takes one token of each "
+            "of several texts, with the cache of each: their caches, one after the other, are the "
+            "cache of all. `programs/stablehlo/` has the same two programs for JAX.",
         ]
     there = [(n, s) for n, s in FILES.items() if any(x.startswith(n) for x in names)]
     rows = [f"| `{name}` | {said} |" for name, said in there]

@@ -10,6 +10,7 @@ from lepton_jax import api
 from lepton_jax.export.verify import verify_bundle
 from lepton_jax.serving import loader
 from lepton_jax.serving.cached import stack_caches
+from tests.export.readme import parts_of
 from tests.graduation import flip, rewrite_manifest
 
 
@@ -43,6 +44,17 @@ def test_texts_of_different_lengths_are_read_at_once_as_one_by_one(bundle, progr
         logits, cache = cached.step([token] * 3, cache)
     wanted = forward_probabilities(bundle, [*rows[0], 1, 2])
     assert np.asarray(logits)[0].argmax() == wanted.argmax()
+
+
+def test_the_readmes_program_goes_on_as_generate_does(bundle, monkeypatch, capsys):
+    text = "bado k"
+    code = parts_of(bundle)["A text that goes on"].code.replace('"the text"', json.dumps(text))
+    monkeypatch.chdir(bundle)
+    exec(code, {})
+    said = capsys.readouterr().out.removesuffix("\n")
+    context = loader.load_bundle(bundle).signature["cached"]["context"]
+    count = min(20, context - len(text))
+    assert said == api.generate(bundle=".", prompt=text, tokens=count, temperature=0.0).text
 
 
 def test_verify_reads_the_examples_with_a_cache_and_finds_a_program_that_was_changed(bundle):
