@@ -73,9 +73,9 @@ def _is_same_run(lineage: Mapping[str, Any], model: Exportable) -> bool:
         return False
     is_same_config = lineage.get("config_fingerprint") == model.fingerprint
     theirs = lineage.get("chain")
-    if not isinstance(theirs, dict) or model.chain is None:
+    step = theirs.get("step") if isinstance(theirs, dict) else None
+    if not isinstance(theirs, dict) or not isinstance(step, int) or model.chain is None:
         return is_same_config
-    step = theirs.get("step")
     ours = model.chain if model.chain["step"] == step else find_chain(model.workdir, step)
     if ours is None or any(ours[k] != theirs.get(k) for k in ("rows", "metrics", "state")):
         return False
