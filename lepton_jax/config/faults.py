@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lepton_jax.config.components import find_component, name_module
+from lepton_jax.config.components import TABLES, component_keys, find_component, name_module
 from lepton_jax.config.nearest_value import write_value
 from lepton_jax.config.schema import Key
 from lepton_jax.config.walk import join_key, to_tree
@@ -72,6 +72,9 @@ def error_of(
     if all(there) and not fault.meant:
         fault, usual = _fall_back(fault, name, overrides, before)
         told += [usual] if usual else []
+    chosen = fault.meant[0].partition("=")[0] if fault.meant else ""
+    if chosen in overrides and fault.given in overrides:  # the given key is right beside it
+        fault = replace(fault, given=chosen, meant=fault.meant[:1])
     where = "" if all(there) else f"{name}: "
     instead = tuple(f"--config.{key}" for key in (fault.given, *fault.meant))
     return UserError(where + "; ".join(told), instead=instead if fault.meant else None)
@@ -117,6 +120,21 @@ def add_unknown(
     else:
         faults.add(where, f"no such key (did you mean {near!r}?)", where, join_key(path, near))
     return near
+
+
+def add_others_key(kind: str, name: str, key: str, value: Any, path: str, faults: Faults) -> bool:
+    """Adds the fault that a schedule or strategy lacks a key that others have, and tells whether
+    it is so. Another model is no cure for a key, so that other kinds have no such fault.
+    """
+    if kind not in ("schedule", "strategy") or key in component_keys(kind, name):
+        return False
+    others = [other for other in TABLES[kind] if key in component_keys(kind, other)]
+    if not others:
+        return False
+    where, have = join_key(path, key), "has" if len(others) == 1 else "have"
+    problem = f"{kind} {name!r} has no such key; {', '.join(others)} {have}"
+    faults.add(where, problem, where, f"{path}.name={others[0]}", f"{where}={write_value(value)}")
+    return True
 
 
 def add_no_section(value: Any, path: str, faults: Faults, key: str, kind: str = "") -> None:

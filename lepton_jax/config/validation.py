@@ -16,6 +16,7 @@ from lepton_jax.config.faults import (
     Faults,
     KeyFault,
     add_no_section,
+    add_others_key,
     add_unknown,
     add_unknown_component,
     choosing_overrides,
@@ -223,7 +224,8 @@ def _read_value(value: Any, key: Key, path: str, faults: Faults) -> Any:
     if typing.get_origin(annotation) is Mapping:
         return _read_mapping(value, options[1], key, path, faults)
     if annotation is Component:
-        return _read_component(value, _kind_of(key), path, faults)
+        default_name = default.name if isinstance(default, Component) else ""
+        return _read_component(value, _kind_of(key), path, faults, default_name)
     if _is_section(annotation):
         return _read_section(value, annotation, path, faults)
     try:
@@ -276,6 +278,7 @@ def _read_component(
         add_unknown_component(kind, name, join_key(path, "name"), str(e), faults)
         return None
     keys = {k: v for k, v in tree.items() if k != "name"}
+    keys = {k: v for k, v in keys.items() if not add_others_key(kind, name, k, v, path, faults)}
     return Component(kind, name, _read_keys(keys, declared, path, faults))
 
 

@@ -8,14 +8,16 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from lepton_jax.config.config import Config
 from lepton_jax.config.config_file import load_config
 from lepton_jax.config.recipes import Folder, find_recipe, list_recipes
-from lepton_jax.config.schema import REQUIRED
+from lepton_jax.config.schema import REQUIRED, signature_keys
 from lepton_jax.config.walk import to_tree, walk
 from lepton_jax.console import format_program
 from lepton_jax.errors import UserError, describe_error
 from lepton_jax.io.files import name_nearest
 from lepton_jax.reference.docstrings import read_docstring, split_sentence
+from lepton_jax.trees import flatten_dict
 
 _FACT = re.compile(r"(After|Expected|Cost): (.*?)(?=\s(?:After|Expected|Cost|Run):|\n\n|\Z)", re.S)
 
@@ -148,8 +150,11 @@ def read_with_keys(name: str) -> Recipe:
 def _changed_keys(path: str) -> dict[str, Any]:
     """Returns what the config at `path` sets to other than the defaults, by path of its key."""
     config, _ = load_config(path)
+    # The names of components that a config has without being told, `schedule.name`.
+    usual = flatten_dict({k: to_tree(key.default) for k, key in signature_keys(Config).items()})
     return {
-        leaf.name: to_tree(leaf.value)
+        leaf.name: value
         for leaf in walk(config)
-        if leaf.default is REQUIRED or to_tree(leaf.value) != to_tree(leaf.default)
+        if (value := to_tree(leaf.value)) != usual.get(leaf.name, REQUIRED)
+        and (leaf.default is REQUIRED or value != to_tree(leaf.default))
     }

@@ -91,6 +91,16 @@ CONFIG_LINES: list[tuple[str, str, str]] = [
     ("metrics.top5.name=top5", "(did you mean 'top_k'?)", "metrics.top5.name=top_k"),
     ("evals.shifted.splitt=test", "(did you mean 'split'?)", "evals.shifted.split=test"),
     ("strategy.name=fsdp", "(did you mean 'mesh'?)", "strategy.name=mesh"),
+    (
+        "strategy.fsdp=8",
+        "strategy 'jit' has no such key; mesh has",
+        "strategy.name=mesh --config.strategy.fsdp=8",
+    ),
+    (
+        "schedule.end=0.1",
+        "schedule 'constant' has no such key; cosine, linear, one_cycle have",
+        "schedule.name=cosine --config.schedule.end=0.1",
+    ),
     # values in the place of sections
     ("model=resnet50", "(did you mean model.name=resnet?)", "model.name=resnet"),
     ("strategy=ddp", "got 'ddp' (did you mean strategy.name=pmap?)", "strategy.name=pmap"),

@@ -208,6 +208,12 @@ def test_a_placeholder_is_filled_or_named():
     assert "leaves it open" in refused(lambda: resolve_config(config))
 
 
+def test_a_key_of_a_section_that_is_left_out_is_of_its_default_component():
+    tree = {k: v for k, v in GOOD.items() if k != "schedule"}
+    schedule = resolve_config(tree, {"schedule.warmup": "1 steps"})[0].schedule
+    assert (schedule.name, schedule.keys["warmup"]) == ("constant", "1 steps")
+
+
 def test_references_follow_an_override_and_leave_the_given_config_alone():
     config = ConfigDict(GOOD | {"seed": 2})
     config.data.split_seed = config.get_ref("seed") * 2

@@ -33,7 +33,9 @@ def test_a_recipe_shows_the_keys_that_it_sets_and_those_of_its_form():
     assert whole["keys"]["batch_size"] == 32
     assert tiny["keys"]["batch_size"] == 8
     assert tiny["form"] == "tiny"
-    assert "seed" not in whole["keys"]  # it is the default
+    defaults = {"seed", "schedule.name", "strategy.name", "writers.tensorboard.name"}
+    assert whole["keys"]["schedule.name"] == "cosine"
+    assert not defaults & json_of("describe", "recipe mnist1d_mlp")["keys"].keys()
 
 
 def test_a_recipe_says_its_parts_its_cost_and_its_forms():
