@@ -1,9 +1,9 @@
 """The way of a model into production, command by command: `make graduate`.
 
 A model of the digits is trained, exported, verified, signed, put behind a gate and promoted. A
-worse model is refused, by what it misses; a better one takes its place, and is rolled back. Each
-command is printed with what it says, the last lines of it, and its seconds. A command that does not
-end as it should stops the script.
+worse model is refused, by what it misses; a better one takes its place, and is rolled back. What is
+in production then is rebuilt, byte for byte. Each command is printed with what it says, the last
+lines of it, and its seconds. A command that does not end as it should stops the script.
 """
 
 import argparse
@@ -48,6 +48,7 @@ def main() -> None:
     run("registry diff", "digits/1", "digits@production", f"--out={folder}/changed.png")
     run("registry rollback", "--model=digits", "--to=production")
     run("registry history", "--model=digits")
+    run("trace", "digits@production", f"--runs={folder}", "--rebuild", f"--out={folder}/again")
     took, spent = time.monotonic() - began, children_seconds()
     print(f"\nAll of it took {took:.0f} s, {spent:.0f} s of a processor; it is in {folder}")
 

@@ -33,9 +33,12 @@ class Decision:
     """What was overruled."""
 
     def as_json(self) -> dict[str, Any]:
-        said = asdict(self)
-        found = [{"condition": f.condition, "met": f.met, "said": f.said} for f in self.evidence]
-        return said | {"evidence": found}
+        # What a condition said that is not met is among the refusals: a server's tags are short.
+        found = [
+            {"condition": f.condition, "met": f.met, "said": f.said if f.met else ""}
+            for f in self.evidence
+        ]
+        return asdict(self) | {"evidence": found}
 
     def __str__(self) -> str:
         name = f"{self.model}/{self.version}" if self.version else self.id

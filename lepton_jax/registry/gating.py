@@ -151,7 +151,7 @@ def try_gate(model: str, bundle: str, conditions: Sequence[str] | None = None) -
     else:
         version = registry.resolve(bundle)
         folder, name = registry.fetch(version), version.name
-    if refusal := check_verified(folder, name):
+    if refusal := check_verified(folder, bundle if os.path.lexists(bundle) else ""):
         return TriedGate(model, name, (), (), refusal)
     if version is not None:
         evidence = collect_evidence(registry, version, folder)

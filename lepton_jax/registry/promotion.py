@@ -70,7 +70,7 @@ def promote_version(
     with (
         registry.alone()
     ):  # what is judged by production and staging is what they are when it moves
-        if refusal := check_verified(copy, version.name):
+        if refusal := check_verified(copy):
             return _refuse(registry, version.model, to, version, version.id, [refusal], by=by)
         found = judge_by_gate(
             registry.gate(version.model), collect_evidence(registry, version, copy)

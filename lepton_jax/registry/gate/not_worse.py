@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lepton_jax.evaluation.answered import AnsweredExamples
+from lepton_jax.formats import count_things
 from lepton_jax.registry.gate.condition import GateFinding, refuse
 from lepton_jax.registry.gate.error_rates import POINT, find_error_rates
 from lepton_jax.registry.gate.evidence import Evidence
@@ -48,7 +49,7 @@ class NotWorse:
         said = (
             f"{ACCURACY} is {ours.right.mean():.4g}, and {theirs.right.mean():.4g} of {name} in "
             f"production: difference {population.value():+.4f}, 95 % interval {low:+.4f} to "
-            f"{high:+.4f} ({population.counts[0, 1]} answers became right, "
+            f"{high:+.4f} ({count_things(population.counts[0, 1], 'answer')} became right, "
             f"{population.counts[1, 0]} became wrong)"
         )
         if low >= -self.margin:
