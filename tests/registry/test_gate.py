@@ -88,7 +88,7 @@ def test_every_form_of_the_list_is_a_condition():
         ("test/loss<=production-0.1", "production is compared by test/accuracy"),
         ("replayed>=three", "a whole number"),
         ("recall>=0.9", "expected test/accuracy, calibration, recall"),
-        ("nonsense", "a key that is trusted here has signed the bundle"),
+        ("nonsense", "lower(MEASURE)>=0.97, upper(MEASURE)<=0.05, recall(CLASS)>=0.9"),
     ],
 )
 def test_condition_that_is_none_is_told_what_was_expected(text, told):

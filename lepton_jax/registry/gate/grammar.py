@@ -22,21 +22,21 @@ from lepton_jax.tracking.conditions import mend_condition
 BOUNDS = (">=", "<=", ">", "<")
 """The comparisons that a gate may ask for: numbers that were measured are not told by equality."""
 
-FORMS = {
-    "METRIC>=0.98": "a metric as the bundle states it, such as test/accuracy or test/loss<=0.1",
-    "test/accuracy>=production-0.01": "not worse than production on the same examples",
-    "lower(MEASURE)>=0.97": "the lower end of the interval of test/accuracy, recall or precision",
-    "upper(MEASURE)<=0.05": "the upper end of an interval, such as that of calibration",
-    "recall(CLASS)>=0.9": "of the examples of a class, the share that is found; each: the lowest",
-    "precision(CLASS)>=0.9": "of the answers that say a class, the share that is right",
-    "calibration<=0.05": "the expected calibration error",
-    "latency<=5ms": "the processor time of one answer, in us, ms or s",
-    "size<=10MB": "the files of the bundle together, in kB, MB or GB",
-    "replayed>=3": "spans of the run that were computed again",
-    "clean": "the code of the run was committed",
-    "signed": "a key that is trusted here has signed the bundle",
-}
-"""Every form of a condition, with what it asks for."""
+FORMS = (
+    "METRIC>=0.98",
+    "test/accuracy>=production-0.01",
+    "lower(MEASURE)>=0.97",
+    "upper(MEASURE)<=0.05",
+    "recall(CLASS)>=0.9",
+    "precision(CLASS)>=0.9",
+    "calibration<=0.05",
+    "latency<=5ms",
+    "size<=10MB",
+    "replayed>=3",
+    "clean",
+    "signed",
+)
+"""Every form of a condition. docs/gates.md says what each asks for."""
 
 _FORM = re.compile(r"\s*([\w./@\-]+)\s*(?:\((.*)\))?\s*(?:(>=|<=|>|<)\s*([^=<>!]+?))?\s*", re.S)
 _WORDS: dict[str, Callable[[], Condition]] = {"signed": Signed, "clean": Clean}
@@ -125,10 +125,9 @@ def _quantity(text: str, units: dict[str, float]) -> tuple[float, str]:
 
 def _refuse(text: str, why: str = "") -> NoReturn:
     meant = find_nearest(text, _WORDS) or mend_condition(text, BOUNDS)
-    others = "; or another of\n" + "\n".join(f"  {k:32}{v}" for k, v in FORMS.items())
+    others = "" if why else f"; all forms: {', '.join(FORMS)}"
     raise UserError(
         f"gate {text!r}{did_you_mean(text, _WORDS)}: {f'{why}; ' * bool(why)}expected METRIC, one "
-        f"of {' '.join(BOUNDS)}, and a number, such as 'test/accuracy>=0.98'"
-        f"{'' if why else others}",
+        f"of {' '.join(BOUNDS)}, and a number; such as 'test/accuracy>=0.98', or 'signed'{others}",
         instead=(text, meant) if meant not in ("", text) else None,
     )
