@@ -8,7 +8,7 @@ import numpy as np
 
 from .errors import UNREADABLE, BundleError
 from .files import WEIGHTS
-from .programs import call_stablehlo, open_onnx, put_weights
+from .programs import Answer, call_stablehlo, open_onnx, put_weights
 
 # B batch, V vocabulary.
 
@@ -34,21 +34,25 @@ class CachedPrograms:
         try:
             said = signature["cached"]
             self.context: int | None = said["context"]
+            if self.context is not None and type(self.context) is not int:
+                raise TypeError("context: no number of tokens")
             self._names = list(said["cache"])
-            programs = said["programs"][program]
-            prefill, step = programs["prefill"], programs["step"]
-            if self.context is not None and not 0 < int(self.context) < 2**31:
-                raise ValueError("cached.context: no number of tokens")
+            self._prefill, self._step = self._open(folder, said["programs"][program], program)
         except UNREADABLE as e:
-            raise BundleError(
-                f"it has no programs with a cache ({type(e).__name__}: {e})"
-            ) from None
+            said = f"{type(e).__name__}: {e!s:.80}"
+            raise BundleError(f"it has no programs with a cache ({said})") from None
+
+    def _open(
+        self, folder: str | os.PathLike[str], programs: Mapping[str, Any], program: str
+    ) -> tuple[Answer, Answer]:
+        prefill, step = programs["prefill"], programs["step"]
         if program == "onnx":
-            self._prefill, self._step = open_onnx(folder, prefill), open_onnx(folder, step)
-            return
+            return open_onnx(folder, prefill), open_onnx(folder, step)
         weights = put_weights(folder, WEIGHTS, bool(prefill.get("x64")))
-        self._prefill = call_stablehlo(folder, prefill, weights)
-        self._step = call_stablehlo(folder, step, weights, used_up=self._names)
+        return (
+            call_stablehlo(folder, prefill, weights),
+            call_stablehlo(folder, step, weights, used_up=self._names),
+        )
 
     def prefill(self, tokens: Sequence[int]) -> tuple[Any, Cache]:
         """Reads a text of one token or more; returns logits [1, V] and its cache."""
@@ -72,7 +76,10 @@ class CachedPrograms:
         return (power_BV / power_BV.sum(-1, keepdims=True)).astype(np.float32)
 
     def _split(self, outputs: Mapping[str, Any]) -> tuple[Any, Cache]:
-        return outputs["logits"], {name: outputs[name] for name in self._names}
+        try:
+            return outputs["logits"], {name: outputs[name] for name in self._names}
+        except KeyError as e:
+            raise BundleError(f"a program with a cache does not return {e!s:.80}") from None
 
 
 def has_cached(signature: Mapping[str, Any], program: str) -> bool:

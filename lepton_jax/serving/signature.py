@@ -35,8 +35,11 @@ def find_program(signature: Mapping[str, Any], program: str) -> dict[str, Any]:
     try:
         said = signature["variants"][variant] if variant else signature
         found = dict(said["programs"].get(kind) or {})
-        if variant and not isinstance(found.get("path", ""), str):
-            raise TypeError("a path is no text")
+        if variant and "path" in found:
+            named = [{}, {}] if kind == "stablehlo" else [found["inputs"], found["outputs"]]
+            texts = [found["path"], *named[0].values(), *named[1].values()]
+            if not all(isinstance(x, str) for x in texts):
+                raise TypeError("expected texts")
         return found
     except UNREADABLE:
         return {}

@@ -9,7 +9,7 @@ import pytest
 from lepton_jax import api
 from lepton_jax.export.verify import verify_bundle
 from lepton_jax.serving import loader
-from lepton_jax.serving.cached import stack_caches
+from lepton_jax.serving.cached import CachedPrograms, stack_caches
 from tests.export.readme import parts_of
 from tests.graduation import flip, rewrite_manifest
 
@@ -73,3 +73,17 @@ def test_verify_reads_the_examples_with_a_cache_and_finds_a_program_that_was_cha
     flip(bundle / "step.onnx")
     assert not verify_bundle(str(bundle)).ok
     flip(bundle / "step.onnx")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"context": "many", "cache": {}, "programs": {"stablehlo": {"prefill": {}, "step": {}}}},
+        {"context": 4, "cache": {}, "programs": {"stablehlo": {"prefill": "x", "step": "y"}}},
+        {"context": 4, "cache": 3, "programs": {"stablehlo": {"step": {"path": "../x"}}}},
+    ],
+)
+def test_a_signature_that_says_nonsense_of_the_cache_is_refused(bundle, said):
+    signature = {**loader.load_bundle(bundle).signature, "cached": said}
+    with pytest.raises(loader.BundleError, match="no programs with a cache"):
+        CachedPrograms(bundle, signature, "stablehlo")
