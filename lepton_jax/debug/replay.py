@@ -12,6 +12,7 @@ from lepton_jax.console import say
 from lepton_jax.data.dataset import Dataset
 from lepton_jax.errors import UserError
 from lepton_jax.placement.mesh import IN_FLIGHT
+from lepton_jax.placement.strategies import place_as_recorded
 from lepton_jax.tracking.record import Record
 from lepton_jax.training import build, init_from
 from lepton_jax.training.checkpoints import Checkpoints
@@ -108,10 +109,17 @@ def replay_step(workdir: str, step: int, config: Config) -> Snapshot:
     )
 
 
-def place_program(program: Program) -> tuple[Layout, list[str]]:
-    """Places the program as the run did, or on one device where that is not possible here."""
+def place_program(
+    program: Program, recorded: Mapping[str, Any] | None = None
+) -> tuple[Layout, list[str]]:
+    """Places the program as the run did, or on one device where that is not possible here.
+
+    `recorded`: the placement that a start of the run had, where its record says that; else the
+    strategy of the config says it.
+    """
     try:
-        return build_layout(program), []
+        placement = place_as_recorded(recorded, jax.devices()) if recorded else None
+        return Layout(program, placement) if placement else build_layout(program), []
     except UserError as e:
         return single_device_layout(program), [
             f"replayed on one device, so not bit for bit as the run: {e}"

@@ -1,8 +1,9 @@
 """The strategies that `config.strategy` names. Each makes a `Placement` of some devices."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh
@@ -37,7 +38,7 @@ def pmap(devices: Devices, *, devices_used: PositiveInt | None = None) -> Placem
     Keys:
       devices_used: how many devices; None: all of them.
     """
-    devices = _first(devices, devices_used, "strategy.devices_used")
+    devices = _first(devices, devices_used, "strategy pmap: devices_used")
     return Placement("pmap", _mesh({"data": len(devices)}, devices), manual=True)
 
 
@@ -63,30 +64,71 @@ def mesh(
     if data is None:
         data, left = divmod(len(devices), fsdp * tensor)
         if left or not data:
-            fits = max(n for n in range(1, fsdp + 1) if len(devices) % n == 0)
+            fits = [n for n in range(1, fsdp + 1) if len(devices) % (n * tensor) == 0]
+            fewer = [("--config.strategy.fsdp", f"--config.strategy.fsdp={n}") for n in fits[-1:]]
+            instead = fewer[0] if fewer else None
+            what = f"strategy mesh: fsdp {fsdp} x tensor {tensor}"
+            if not data:
+                raise _too_few(what, fsdp * tensor, devices, instead)
             raise UserError(
-                f"strategy mesh: fsdp = {fsdp} x tensor = {tensor} does not divide the "
-                f"{len(devices)} devices there are; give strategy.data too, to use fewer",
-                instead=("--config.strategy.fsdp", f"--config.strategy.fsdp={fits}"),
+                f"{what} does not divide the {len(devices)} devices there are; give strategy.data "
+                "too, to use fewer",
+                instead=instead,
             )
-    devices = _first(devices, data * fsdp * tensor, f"data {data} x fsdp {fsdp} x tensor {tensor}")
+    devices = _first(
+        devices, data * fsdp * tensor, f"strategy mesh: data {data} x fsdp {fsdp} x tensor {tensor}"
+    )
     grid = _mesh({"data": data, "fsdp": fsdp, "tensor": tensor}, devices)
     return Placement("mesh", grid, spread_moments=spread_moments)
+
+
+def place_as_recorded(said: Mapping[str, Any], devices: Devices) -> Placement | None:
+    """Places a run as a start of it was placed. `said` is `Placement.as_json` of that.
+
+    Returns None where the strategy was none of those here.
+
+    Raises:
+      UserError: when there are fewer devices than it had.
+    """
+    match said["strategy"]:
+        case "jit":
+            return jit(devices)
+        case "pmap":
+            return pmap(devices, devices_used=said["devices"])
+        case "mesh":
+            return mesh(devices, **said["axes"], spread_moments=bool(said.get("spread_moments")))
+    return None
 
 
 def _first(devices: Devices, count: int | None, what: str) -> Devices:
     count = len(devices) if count is None else count
     if count > len(devices):
-        raise UserError(
-            f"{what} asks for {count} devices, and there are {len(devices)}. On CPU, "
-            f"XLA_FLAGS=--xla_force_host_platform_device_count={count} makes as many"
-        )
+        raise _too_few(what, count, devices)
     if count < len(devices) and len({d.process_index for d in devices}) > 1:
         raise UserError(
             f"{what} asks for {count} of {len(devices)} devices: with several processes each must "
             "use all of its own"
         )
     return devices[:count]
+
+
+def _too_few(
+    what: str, count: int, devices: Devices, instead: tuple[str, ...] | None = None
+) -> UserError:
+    there = "here is 1" if len(devices) == 1 else f"here are {len(devices)}"
+    before = simulated_devices(count)
+    simulate = f"; to simulate them on a CPU: {before.strip()} before the command" if before else ""
+    return UserError(f"{what} needs {count} devices, and {there}{simulate}", instead=instead)
+
+
+def simulated_devices(count: int) -> str:
+    """Returns what stands before a command that simulates `count` devices on a CPU.
+
+    '' where there are as many, or where jax computes on another kind of device.
+    """
+    if jax.default_backend() != "cpu" or count <= jax.device_count():
+        return ""
+    return f"XLA_FLAGS=--xla_force_host_platform_device_count={count} "
 
 
 def _mesh(shape: dict[str, int], devices: Devices) -> Mesh:

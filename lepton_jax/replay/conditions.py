@@ -1,6 +1,6 @@
 """What a run's bits depend on beside its config, seed and data, and what of that is other here."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from lepton_jax.tracking.provenance import say_placement
@@ -40,15 +40,6 @@ def list_changes(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     own, here = was.get("components") or {}, now.get("components") or {}
     changes += [f"{name} is another" for name in {*own, *here} if own.get(name) != here.get(name)]
     return changes
-
-
-def changes_of_span(
-    starts: Sequence[Mapping[str, Any]], start: int, end: int, now: Mapping[str, Any]
-) -> list[str]:
-    """Lists what differs from here in those starts of a run that computed a part of a span."""
-    begun = [s for s in starts if s["step"] < end]
-    used = [s for i, s in enumerate(begun) if i + 1 == len(begun) or begun[i + 1]["step"] > start]
-    return list(dict.fromkeys(change for s in used for change in list_changes(s, now)))
 
 
 def _is_deterministic(provenance: Mapping[str, Any]) -> bool:

@@ -65,6 +65,8 @@ class Parting:
     """The last step of which both records have a digest of the state."""
     measured_at: int | None = None
     """The step of the checkpoints by which the differences of arrays are measured."""
+    notes: tuple[str, ...] = ()
+    """Why the very step is not named, though it was looked for."""
 
     @property
     def step(self) -> int | None:
@@ -97,6 +99,7 @@ class Parting:
             lines += _listed(head, self.arrays)
         elif self.last_state is not None:
             lines.append(f"  the saved states are the same, up to step {self.last_state:,}")
+        lines += [f"  note: {note}" for note in self.notes]
         return "\n".join(lines)
 
 

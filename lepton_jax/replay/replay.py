@@ -11,9 +11,10 @@ import numpy as np
 from lepton_jax.config.config import Config, find_user_modules
 from lepton_jax.console import say
 from lepton_jax.errors import UserError
-from lepton_jax.replay.conditions import changes_of_span
+from lepton_jax.replay.conditions import list_changes
 from lepton_jax.replay.inspect_record import RecordAsFound, check_tokenizer
 from lepton_jax.replay.judge import judge_span
+from lepton_jax.replay.legs import starts_of_span
 from lepton_jax.replay.parting import links_by_step
 from lepton_jax.replay.replayer import Replayer
 from lepton_jax.replay.spans import Span, draw_spans, list_spans
@@ -136,7 +137,7 @@ class _Replay:
         restarts = [s["step"] for s in starts if span.start < s["step"] < span.end]
         cuts = [s for s in restarts if has_training(recorded.get(s, {})) and not replayer.logs(s)]
         try:
-            computed = replayer.compute(self._workdir, span, sorted(links), cuts)
+            computed = replayer.compute(self._workdir, span, sorted(links), cuts, starts)
         except UserError as e:
             if span.start:
                 raise
@@ -145,9 +146,11 @@ class _Replay:
         logged = has_training(self._numbers.get(span.start, {}))
         if computed.began_without_sums and not logged and not replayer.logs(span.start):
             _drop_first_interval(recorded, computed.numbers)
-        here = {**self._here, "placement": replayer.placement.as_json()}
-        changes = changes_of_span(starts, span.start, span.end, here)
-        changes += replayer.notes
+        changes = []
+        for start in starts_of_span(starts, span):
+            placed = replayer.place(start.get("placement"))
+            here = {**self._here, "placement": placed.layout.placement.as_json()}
+            changes += [*list_changes(start, here), *filter(None, [placed.lacks])]
         if any("lanes" in row for row in self._found.record.timings()):
             changes.append("the run was computed in lanes, together with others")
         self._elsewhere += changes
@@ -176,10 +179,7 @@ def has_training(row: Mapping[str, float]) -> bool:
 
 def _configs_within(starts: Sequence[Mapping[str, Any]], span: Span) -> set[Any]:
     """Returns the digests of the configs with which a span was computed."""
-    begun = [s for s in starts if s["step"] < span.end]
-    used = [
-        s for i, s in enumerate(begun) if i + 1 == len(begun) or begun[i + 1]["step"] > span.start
-    ]
+    used = starts_of_span(starts, span)
     return {s.get("config") or s.get("fingerprint") for s in used}
 
 

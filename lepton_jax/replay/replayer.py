@@ -1,5 +1,6 @@
 """Computes a span of a run again: the rows and the states that its config gives."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,12 +10,15 @@ import numpy as np
 
 from lepton_jax.config.config import Config
 from lepton_jax.debug.replay import place_program
+from lepton_jax.evaluation.schedule import Evaluations
+from lepton_jax.replay.legs import Start, list_legs
 from lepton_jax.replay.spans import Span
 from lepton_jax.tracking.record import Record
 from lepton_jax.training import init_from, loop
 from lepton_jax.training.build import build_evaluations, build_program
 from lepton_jax.training.checkpoints import Checkpoints
 from lepton_jax.training.feed import build_feed, fits_on_device
+from lepton_jax.training.layout import Layout
 from lepton_jax.training.load_data import load_data
 from lepton_jax.training.state import State, Totals
 from lepton_jax.training.state_digests import digest_state
@@ -38,6 +42,16 @@ class Recomputed:
     """The step whose numbers were not finite, where the computation ended."""
 
 
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """A program in a placement."""
+
+    layout: Layout
+    evaluations: Evaluations
+    lacks: str
+    """Why it is not the placement that the run had; '' where it is."""
+
+
 class Replayer:
     """A config's program with its data, which computes spans of runs again; writes nothing.
 
@@ -50,9 +64,7 @@ class Replayer:
     def __init__(self, record: Record, config: Config):
         self.data = load_data(config, tokenizer=record.tokenizer_text())
         self._program = build_program(config, self.data)
-        self._layout, self.notes = place_program(self._program)
-        self.placement = self._layout.placement
-        self._evaluations = build_evaluations(self._program, self.placement, self.data)
+        self._placed: dict[str, Placed] = {}
         self._on_device = fits_on_device(self._program, self.data)
         durations = self._program.durations
         self._total = durations.total_steps
@@ -66,40 +78,66 @@ class Replayer:
         """Tells whether an evaluation is due at a step, wherever a run stops."""
         return loop.is_due(step, self._every.evaluate, self._total)
 
+    def place(self, recorded: Mapping[str, Any] | None) -> Placed:
+        """Places the program as a start of the run was placed, or as near to that as can be here.
+
+        `recorded`: what the record says of it; None: the strategy of the config.
+        """
+        key = json.dumps(recorded, sort_keys=True)
+        if key not in self._placed:
+            layout, notes = place_program(self._program, recorded)
+            evaluations = build_evaluations(self._program, layout.placement, self.data)
+            self._placed[key] = Placed(layout, evaluations, "; ".join(notes))
+        return self._placed[key]
+
     def compute(
-        self, workdir: str, span: Span, states: Sequence[int], cuts: Sequence[int]
+        self,
+        workdir: str,
+        span: Span,
+        states: Sequence[int],
+        cuts: Sequence[int] = (),
+        starts: Sequence[Start] = (),
     ) -> Recomputed:
-        """Computes a span of the run in `workdir` again.
+        """Computes a span of the run in `workdir` again, each leg of it in its placement.
 
         Args:
           states: steps whose states are wanted, as digests.
           cuts: steps within it at which the run was stopped and wrote a row all the same.
+          starts: those of the run, by which the legs and their placements are known.
 
         Raises:
           UserError: when the span begins with weights that are not at hand.
         """
-        tree = self._restore(workdir, span.start)
+        legs = list_legs(starts, span)
+        tree = self._restore(workdir, span.start, self.place(legs[0].placement).layout)
         found = Recomputed(start=_on_host(tree["state"]))
         state, sums = tree["state"], tree["sums"]
         found.began_without_sums = not np.any(np.asarray(sums.values))
-        ends = sorted({*(c for c in cuts if span.start < c < span.end), span.end})
-        for start, end in zip([span.start, *ends], ends, strict=False):
-            observer = _Observer(self, found)
-            plain = build_feed(self._layout, self.data, start, self._on_device)
-            feed = _Watched(plain, {s for s in states if start < s < end}, found)
-            zeros = self._layout.empty_sums()
-            try:
-                state = loop.run_steps(
-                    feed, state, sums, zeros, range(start, end), self._every, observer
-                )
-            except loop.NotFinite as e:
-                found.broke = e.step
-                return found
-            finally:
-                feed.close()
-            if end in states or end == span.end:
-                found.digests[end] = digest_state(state)
-            sums = self._layout.empty_sums()
+        for leg in legs:
+            placed = self.place(leg.placement)
+            layout = placed.layout
+            if leg.start > span.start:
+                state = jax.device_put(state, layout.state)
+                sums = layout.placement.put(sums, layout.placement.replicated)
+            ends = sorted({*(c for c in cuts if leg.start < c < leg.end), leg.end})
+            for start, end in zip([leg.start, *ends], ends, strict=False):
+                going_on = end == leg.end != span.end and end not in cuts
+                observer = _Observer(self, placed, found, end if going_on else None)
+                plain = build_feed(layout, self.data, start, self._on_device)
+                feed = _Watched(plain, {s for s in states if start < s < end}, found)
+                zeros = layout.empty_sums()
+                try:
+                    state = loop.run_steps(
+                        feed, state, sums, zeros, range(start, end), self._every, observer
+                    )
+                except loop.NotFinite as e:
+                    found.broke = e.step
+                    return found
+                finally:
+                    feed.close()
+                if end in states or end == span.end:
+                    found.digests[end] = digest_state(state)
+                sums = layout.empty_sums() if observer.sums is None else observer.sums
         found.end = _on_host(state)
         return found
 
@@ -107,27 +145,33 @@ class Replayer:
         """Returns the means of an interval."""
         return self._program.training.means(sums.values)
 
-    def measure(self, state: State) -> dict[str, float]:
-        """Returns what is measured on the way, `{'valid/loss': 0.4}`."""
-        return self._evaluations.during(state)
-
-    def _restore(self, workdir: str, step: int) -> dict[str, Any]:
+    def _restore(self, workdir: str, step: int, layout: Layout) -> dict[str, Any]:
         if step == 0:
-            state, _ = init_from.initial_state(self._layout)
-            return {"state": state, "sums": self._layout.empty_sums()}
-        return Checkpoints(workdir).restore(step, self._layout.like)
+            state, _ = init_from.initial_state(layout)
+            return {"state": state, "sums": layout.empty_sums()}
+        return Checkpoints(workdir).restore(step, layout.like)
 
 
 class _Observer:
-    """Keeps what a run would record; saves nothing and never stops."""
+    """Keeps what a run would record; saves nothing and never stops.
 
-    def __init__(self, replayer: Replayer, found: Recomputed):
-        self._replayer, self._found = replayer, found
+    `goes_on`: the last step, where the run went on from there without an end: the loop ends there,
+    so its events come all the same, and those that were not due are no part of the record.
+    """
+
+    def __init__(self, replayer: Replayer, placed: Placed, found: Recomputed, goes_on: int | None):
+        self._replayer, self._placed, self._found = replayer, placed, found
+        self._goes_on = goes_on
+        self.sums: Totals | None = None
+        """The sums of an interval that goes on."""
 
     def record_interval(self, step: int, sums: Totals, state: State) -> None:
         if sums.bad_step >= 0:
             raise loop.NotFinite(int(sums.bad_step), state)
-        self._add(step, self._replayer.means(sums))
+        if step == self._goes_on and not self._replayer.logs(step):
+            self.sums = sums
+        else:
+            self._add(step, self._replayer.means(sums))
 
     def record_timing(self, step: int, values: Mapping[str, float]) -> None:
         pass
@@ -135,7 +179,8 @@ class _Observer:
     def evaluate(self, step: int, state: State) -> loop.AfterEvaluation:
         if int(state.bad_step) >= 0:
             raise loop.NotFinite(int(state.bad_step), state)
-        self._add(step, self._replayer.measure(state))
+        if step != self._goes_on or self._replayer.evaluates(step):
+            self._add(step, self._placed.evaluations.during(state))
         return loop.AfterEvaluation(save=False, stop=False)
 
     def save_checkpoint(self, step: int, state: State, sums: Totals) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lepton_jax.replay.conditions import changes_of_span, list_changes
+from lepton_jax.replay.conditions import list_changes
 
 HERE: dict[str, Any] = {
     "python": "3.12.1",
@@ -53,15 +53,6 @@ def test_devices_that_a_run_did_not_use_change_nothing():
     assert list_changes(eight, {**eight, "placement": spread}) == [
         "devices 1 cpu, strategy jit -> 8 cpu, strategy mesh fsdp=8"
     ]
-
-
-def test_only_the_starts_that_computed_a_span_count():
-    other = {**HERE, "visible_cpus": 4}
-    starts = [{**other, "step": 0}, {**HERE, "step": 30}, {**other, "step": 60}]
-    assert changes_of_span(starts, 0, 20, HERE) == ["CPUs 4 -> 2"]
-    assert changes_of_span(starts, 20, 40, HERE) == ["CPUs 4 -> 2"]
-    assert changes_of_span(starts, 30, 60, HERE) == []
-    assert changes_of_span(starts, 60, 70, HERE) == ["CPUs 4 -> 2"]
 
 
 def test_a_gpu_owes_its_bits_only_where_it_was_told_to_be_deterministic():
