@@ -10,6 +10,7 @@ from safetensors.numpy import load_file, save_file
 from lepton_jax import api
 from lepton_jax.data.sources.tfds import tfds
 from lepton_jax.errors import UserError, WorkError
+from lepton_jax.evaluation.answered import ANSWERED, parse_answered
 from lepton_jax.export.bundle import export_bundle
 from lepton_jax.export.heldout import _as_declared, load_test_set
 from lepton_jax.export.verify import verify_bundle
@@ -34,6 +35,7 @@ def test_verdict_names_the_id_and_does_not_change_it(bundle):
         "one alone": True,
         "onnx": True,
         "test set": True,
+        "each example": True,
     }
     assert verdict.id == before == loader.bundle_id(bundle)
     assert json.loads((bundle / loader.VERDICT).read_text()) == json.loads(
@@ -142,7 +144,8 @@ def test_other_json_that_is_nonsense_under_a_good_manifest_fails(bundle, file, t
     if text == "{}" and file == "metrics.json":
         assert verdict.ok  # nothing measured is nothing claimed: a gate's business
     elif text == "{}" and file == "lineage.json":
-        assert [c.name for c in verdict.checks if c.ok is None] == ["test set"]
+        unseen = [c.name for c in verdict.checks if c.ok is None]
+        assert unseen == ["test set", "each example"]
     else:
         assert failed(verdict)
 
@@ -178,6 +181,20 @@ def test_tolerance_is_not_the_bundles_to_widen(bundle):
     save_file({k: v * 0 for k, v in weights.items()}, bundle / "weights.safetensors")
     rewrite_manifest(bundle)
     assert "answers" in failed(verify_bundle(str(bundle)))
+
+
+@pytest.mark.slow
+def test_kept_answers_must_be_those_of_the_program(bundle):
+    kept = parse_answered((bundle / ANSWERED).read_bytes())
+    assert len(kept) == 360
+    metrics = json.loads((bundle / "metrics.json").read_text())
+    assert kept.right.mean() == metrics["test"]["accuracy"]
+    better = dataclasses.replace(kept, answer=kept.label)
+    (bundle / ANSWERED).write_bytes(better.as_bytes())
+    rewrite_manifest(bundle)
+    wrong = (~kept.right).sum()
+    told = failed(verify_bundle(str(bundle)))["each example"]
+    assert told == f"{360 - wrong} of 360 answers are as kept"
 
 
 def test_claimed_accuracy_must_be_that_of_the_whole_test_set(bundle):
