@@ -47,6 +47,11 @@ model, on 7 examples; `equal` counts the elements of whole-number outputs that a
 is that of the ONNX program over that of the StableHLO program, in one thread, at batch size 1 and
 64: below 1 ONNX is faster. A recipe that computes in bfloat16 is float32 in ONNX, so its answers
 differ more. docs/results/formats.json has the rows.
+
+Where ONNX is much slower, onnxruntime calls many small operators, each at a cost of its own. A
+recurrent layer is a `Loop` whose body has about 15 of them a token. Random numbers, which a
+generator of images draws, are about 500 of whole numbers, so that a seed gives the same bits as in
+JAX. XLA makes one function of either.
 """
 
 
@@ -154,7 +159,7 @@ def main(names: list[str]) -> None:
         rows = json.loads(ROWS.read_text()) if ROWS.exists() else []
         rows = sorted([*(r for r in rows if r["recipe"] != recipe), row], key=lambda r: r["recipe"])
         ROWS.write_text(json.dumps(rows, indent=1) + "\n")
-        PAGE.write_text("\n".join([HEAD, *table(rows), ""]))
+    PAGE.write_text("\n".join([HEAD, *table(json.loads(ROWS.read_text())), ""]))
 
 
 def table(rows: list[dict[str, Any]]) -> list[str]:
