@@ -14,7 +14,7 @@ def registry(
     inputs: Sequence[str] = (),
     *,
     model: str = "",
-    to: str = "staging",
+    to: str = "",
     by: str = "",
     require: str = "",
     try_: str = "",
@@ -75,6 +75,11 @@ def registry(
         case "history":
             return promotion.read_history(model)
         case "rollback":
+            if not to:
+                raise UserError(
+                    "registry rollback: --to is missing; expected --to=staging or --to=production",
+                    try_line=["registry", "rollback", f"--model={model}", "--to=production"],
+                )
             return promotion.roll_back_alias(model, to, by)
     conditions = split_conditions(require) if require else None
     if try_:

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from lepton_jax.archive import bundle_folder
-from lepton_jax.errors import WorkError
+from lepton_jax.errors import UserError, WorkError, list_names
 from lepton_jax.isolation.promise import tell_end
 from lepton_jax.isolation.tried import try_program
 from lepton_jax.registry import verified
@@ -23,7 +23,8 @@ def open_bundle(
 
     Args:
       bundle: the bundle's folder or archive, or None.
-      model: 'NAME@ALIAS', 'NAME/VERSION' or 'NAME' in the registry; its digest is checked.
+      model: 'NAME@ALIAS' or 'NAME/VERSION' in the registry, or 'NAME' where that has one version;
+        its digest is checked.
       program: which of its programs answers; '' for the one that `verify` found to be faster on a
         CPU, and 'stablehlo' where there is an accelerator.
 
@@ -31,7 +32,7 @@ def open_bundle(
       The bundle, and where it comes from in words.
 
     Raises:
-      UserError: when there is no such folder, archive or version.
+      UserError: when there is no such folder, archive or version, or 'NAME' has several.
       WorkError: when the signature or the archive is refused.
       BundleError: when the bundle is damaged.
     """
@@ -39,9 +40,26 @@ def open_bundle(
         return _load(bundle_folder(bundle), bundle, None, program), bundle
     assert model is not None
     registry = Registry()
+    _check_says_which(registry, model)
     version = registry.resolve(model)
     source = f"{version.name} from the registry"
     return _load(registry.fetch(version), source, version.id, program), source
+
+
+def _check_says_which(registry: Registry, model: str) -> None:
+    """Refuses a name alone where it has several versions: the newest one may be the one that was
+    taken back.
+    """
+    if "@" in model or "/" in model:
+        return
+    versions = registry.versions(model)
+    if len(versions) > 1:
+        held = [f"{model}@{a} (version {v})" for a, v in registry.aliases(model).items()]
+        choices = [*held, f"{versions[-1].name} (the newest)"]
+        raise UserError(
+            f"--model={model}: say which version; there are: {list_names(choices)}",
+            instead=(f"--model={model}", f"--model={choices[0].split()[0]}"),
+        )
 
 
 def read_bundle(bundle: str) -> loader.Bundle:

@@ -104,6 +104,16 @@ def stack_of(events: Sequence[Event], alias: str) -> list[int]:
     return stack
 
 
+def newest_left(events: Sequence[Event], alias: str) -> int | None:
+    """Returns the version that the last rollback of `alias` left; None without a rollback."""
+    left = [
+        event["previous"]
+        for event in events
+        if event["action"] == "rollback" and event["alias"] == alias and "failed" not in event
+    ]
+    return left[-1] if left else None
+
+
 class Decided(Protocol):
     """What carries decisions out: the registry."""
 

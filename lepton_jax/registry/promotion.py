@@ -86,7 +86,7 @@ def promote_version(
         return _move(registry, "promote", to, version, by, found, reason, refusals)
 
 
-def roll_back_alias(model: str, alias: str = "staging", by: str = "") -> Decision:
+def roll_back_alias(model: str, alias: str, by: str = "") -> Decision:
     """Points `alias` back to the version it had before its last promotion.
 
     The gate is not asked again: what is wanted in an emergency is what worked before.
@@ -102,11 +102,12 @@ def roll_back_alias(model: str, alias: str = "staging", by: str = "") -> Decisio
         current = registry.aliases(model).get(alias)
         if current is None:
             raise UserError(f"{model} has no alias {alias!r}: there is nothing to roll back")
-        stack = history.stack_of(registry.events(model), alias)
+        events = registry.events(model)
+        stack = history.stack_of(events, alias)
         if stack[-1:] != [current]:  # moved by other means than ours
             stack.append(current)
         if len(stack) < 2:
-            raise UserError(f"{model}@{alias} has pointed to no other version than {current}")
+            raise UserError(_say_first(model, alias, current, history.newest_left(events, alias)))
         version = registry.version(model, stack[-2])
         registry.fetch(version, fresh=True)
         return _move(registry, "rollback", alias, version, by)
@@ -119,6 +120,17 @@ def read_history(model: str) -> History:
       UserError: when there is no such model.
     """
     return History(model, tuple(Registry().events(model)))
+
+
+def _say_first(model: str, alias: str, current: int, left: int | None) -> str:
+    """Says that an alias has nothing to go back to, and how to go where it came from."""
+    if left is None:
+        return f"{model}@{alias} has pointed to no other version than {current}"
+    line = format_command("promote", model=f"{model}/{left}", to=alias)
+    return (
+        f"{model}@{alias} is back at the first version that it had, {current}; it came from "
+        f"version {left}. To go there again: {line}"
+    )
 
 
 def _check_staging(registry: Registry, version: Version) -> Refusal | None:

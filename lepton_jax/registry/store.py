@@ -122,9 +122,8 @@ class Registry:
             self._client.log_batch(id_, [Metric(k, v, now, 0) for k, v in metrics.items()])
             self._client.log_artifacts(id_, str(folder), ARTIFACT)
             self._client.set_terminated(id_)
-            self._client.create_model_version(
-                model, source=f"runs:/{id_}/{ARTIFACT}", run_id=id_, tags=tags
-            )
+            source, card = f"runs:/{id_}/{ARTIFACT}", verified.read_card(folder)
+            self._client.create_model_version(model, source, id_, tags, description=card)
         return id_
 
     def models(self) -> list[str]:

@@ -89,3 +89,11 @@ def read_metrics(folder: Path) -> dict[str, float]:
         for name, value in results.items()
         if isinstance(value, int | float) and not isinstance(value, bool)
     }
+
+
+def read_card(folder: Path) -> str:
+    """Returns the bundle's model card for MLflow's page of a version, as far as every store of
+    MLflow keeps it; '' of a bundle without one.
+    """
+    card = folder / "model_card.md"
+    return card.read_text(errors="replace")[:5_000] if card.is_file() else ""

@@ -109,6 +109,7 @@ def test_the_page_of_a_version_tells_what_it_is(
     assert "sha256:" in page
     assert "@ staging" in page
     assert "Inputs (1)" in page
+    assert "Intended use" in page  # its card
 
 
 @contextmanager

@@ -150,8 +150,12 @@ def test_rollback_restores_one_version_after_the_other(made):
     decision = roll_back_alias("digits", "staging")
     assert (decision.ok, decision.version, decision.previous) == (True, 1, 2)
     assert Registry().aliases("digits") == {"production": 1, "staging": 1}
-    with pytest.raises(UserError, match="no other version than 1"):
+    with pytest.raises(
+        UserError, match=r"first version that it had, 1; it came from version 2.*/2"
+    ):
         roll_back_alias("digits", "staging")
+    with pytest.raises(UserError, match="no other version than 1"):
+        roll_back_alias("digits", "production")
     promote_version(model="digits/3")
     assert roll_back_alias("digits", "staging").version == 1
 
@@ -201,7 +205,7 @@ def test_wrong_names_are_users_mistakes(bundle):
         (lambda: promote_version(bundle="nowhere", model="digits"), "no such folder"),
         (lambda: register_bundle("nowhere", "digits"), "no such folder"),
         (lambda: register_bundle(str(bundle), "a'b"), "letters, digits"),
-        (lambda: roll_back_alias("digits"), "nothing to roll back"),
+        (lambda: roll_back_alias("digits", "staging"), "nothing to roll back"),
         (lambda: read_history("digit"), "did you mean 'digits'"),
         (lambda: set_gate("digit"), "did you mean 'digits'"),
         (lambda: views.show_model("digit"), "did you mean 'digits'"),

@@ -33,6 +33,15 @@ def test_version_is_the_bundle_with_its_metrics(bundle, registry_root):
     assert loader.load_bundle(Registry().fetch(version), version.id).labels == list("0123456789")
 
 
+def test_a_name_alone_stands_for_no_one_of_several_versions(tmp_path, registry_root):
+    first = tiny_bundle(tmp_path / "first")
+    register_bundle(str(first), "digits")
+    Registry().point("digits", "production", 1)
+    register_bundle(str(tiny_bundle(tmp_path / "second", 0.8)), "digits")
+    with pytest.raises(UserError, match=r"digits@production \(version 1\), digits/2 \(the new"):
+        predict(model="digits", examples=1)
+
+
 def test_fetched_bundle_is_kept_and_repaired_when_damaged(bundle, registry_root):
     version = register_bundle(str(bundle), "digits")
     folder = Registry().fetch(version)
