@@ -6,10 +6,10 @@ from typing import Any
 
 from lepton_jax.ablation.question.experiment import Experiment, Variant
 from lepton_jax.ablation.question.trials import Trial, expand_variant, load_base_config
-from lepton_jax.ablation.workdir import EXPERIMENT, read_experiment, trial_folder, trial_status
+from lepton_jax.ablation.workdir import read_experiment, trial_folder, trial_status
 from lepton_jax.config.config import list_differences
 from lepton_jax.errors import UserError, list_names
-from lepton_jax.io import files
+from lepton_jax.tracking.experiment_folder import is_experiment
 from lepton_jax.tracking.new_workdir import next_workdir
 from lepton_jax.tracking.record import Record
 from lepton_jax.training.recorded_config import read_config
@@ -25,9 +25,14 @@ def check_same_experiment(workdir: str, experiment: Experiment, trials: Sequence
       trials: those of the experiment's variants.
 
     Raises:
-      UserError: naming what differs.
+      UserError: naming what differs; or when the workdir is a run's.
     """
-    if not files.exists(files.join_path(workdir, EXPERIMENT)):
+    if not is_experiment(workdir):
+        if Record.exists(workdir):
+            raise UserError(
+                f"{workdir} holds a run; choose another --workdir",
+                instead=("--workdir", f"--workdir={next_workdir(workdir)}"),
+            )
         return
     before = read_experiment(workdir)
     asked = (

@@ -18,14 +18,12 @@ from lepton_jax.errors import UserError
 from lepton_jax.io import files
 from lepton_jax.io.forms import check_object
 from lepton_jax.tracking.claim import read_owner
+from lepton_jax.tracking.experiment_folder import EXPERIMENT, is_experiment
 from lepton_jax.tracking.record import Record
 
 TrialState = Literal["waiting", "running", "stopped", "pruned", "finished", "failed", "lost"]
 """`failed`: by its own error, or its numbers were not finite. `lost`: killed; it resumes. `pruned`:
 a search stopped it for good."""
-
-EXPERIMENT = "experiment.json"
-"""The file that makes a folder an experiment's."""
 
 ENDED: tuple[TrialState, ...] = ("finished", "failed", "pruned")
 """States that no later command changes by itself."""
@@ -93,7 +91,7 @@ def read_experiment(workdir: str) -> dict[str, Any]:
       WorkError: when the file is damaged.
     """
     path = files.join_path(workdir, EXPERIMENT)
-    if not files.exists(path):
+    if not is_experiment(workdir):
         nearest = files.find_nearest_path(workdir, holding=EXPERIMENT)
         raise UserError(
             f"{workdir} holds no experiment (no {EXPERIMENT})"

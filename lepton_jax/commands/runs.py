@@ -28,7 +28,8 @@ def runs(
     diff DIR DIR                    what differs between two runs: config, results, code, packages
                                     and data
     tag DIR NAME ...                gives a run tags, for --where=tag=NAME; untag takes them away
-    rm DIR ...                      removes runs that nothing needs; without --yes it says which
+    rm DIR ...                      removes runs or whole experiments that nothing needs; without
+                                    --yes it says which
     --where=CONDITIONS              'optimizer.name=adam,test/accuracy>0.98': all must hold
     --columns=NAMES                 config keys and metrics to show instead of the usual ones
     --sort=NAME                     by a column; '-NAME' has the largest first

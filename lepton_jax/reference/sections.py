@@ -9,13 +9,14 @@ import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Union
 
-from lepton_jax.config.components import TABLES, Component
+from lepton_jax.config.components import TABLES, Component, component_keys
 from lepton_jax.config.config import Config, OptimizerConfig
 from lepton_jax.config.pipeline import Pipeline
 from lepton_jax.config.schema import RUNNING, Key, signature_keys, split_annotation
 from lepton_jax.config.source_modules import read_module
-from lepton_jax.errors import UserError
+from lepton_jax.errors import UserError, list_names
 from lepton_jax.nearest import find_nearest
+from lepton_jax.reference.components import describe_component
 from lepton_jax.reference.description import Description, KeyDescription, describe_keys
 from lepton_jax.reference.docstrings import read_docstring
 
@@ -43,6 +44,9 @@ def describe_section(path: str) -> Description:
         name, *names = names
         keys = signature_keys(section.type)
         if name not in keys or name in OWN:
+            of_optax = section.type is OptimizerConfig and not names
+            if of_optax and (own := _describe_own_key(section.path, "optimizer", name)):
+                return own
             _refuse(section, name)
         inner = _open(section, name, keys[name])
         if inner is None:
@@ -75,13 +79,45 @@ def _describe_key(section: _Section, name: str, further: Sequence[str]) -> Descr
     key = signature_keys(section.type)[name]
     found = next(k for k in _keys_of(section) if k.name == name)
     kind = _kind_of(key)
-    if further and not kind:
+    if further and (not kind or key.annotation is Pipeline):
         raise UserError(
             f"{section.path}.{name} is {found.type}; it has no key {'.'.join(further)!r}"
         )
+    own = further[1:] if _is_named(key) else further
+    if kind and own and own != ["name"]:
+        path = ".".join([section.path, name, *further[: -len(own)]])
+        described = _describe_own_key(path, kind, ".".join(own))
+        return described or _refuse_own_key(path, kind, ".".join(own))
     words = kind.replace(" ", "_")
     more = (f"list {words}", f"describe {words} NAME") if kind else ()
     return Description(f"{section.path}.{name}", "", "", "", (found,), "Key", more=more)
+
+
+def _describe_own_key(path: str, kind: str, name: str) -> Description | None:
+    """Describes a key that some components of a kind have; None where none has it."""
+    have = [c for c in TABLES[kind] if name in component_keys(kind, c)]
+    if not have:
+        return None
+    keys = describe_component(kind, have[0]).keys
+    word = kind.replace(" ", "_")
+    return Description(
+        f"{path}.{name}",
+        "",
+        f"A key of {list_names(have)}",
+        "",
+        tuple(key for key in keys if key.name == name),
+        f"As {have[0]} has it",
+        more=tuple(f"describe {word} {component}" for component in have[:3]),
+    )
+
+
+def _refuse_own_key(path: str, kind: str, name: str) -> typing.NoReturn:
+    every = {key for component in TABLES[kind] for key in component_keys(kind, component)}
+    near = find_nearest(name, sorted(every))
+    raise UserError(
+        f"{path}: no {kind} has a key {name!r}" + (f" (did you mean {near!r}?)" if near else ""),
+        try_line=["describe", f"{path}.{near}" if near else path],
+    )
 
 
 def _keys_of(section: _Section) -> tuple[KeyDescription, ...]:

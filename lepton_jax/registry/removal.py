@@ -1,8 +1,8 @@
-"""Removes a run, unless it is in use or something else stands on it."""
+"""Removes a run or an experiment, unless it is in use or something else stands on it."""
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,14 @@ from lepton_jax.registry.store import Registry
 from lepton_jax.registry.version import Version
 from lepton_jax.serving import loader
 from lepton_jax.tracking.claim import claim, read_owner
+from lepton_jax.tracking.experiment_folder import describe_experiment, is_experiment
 from lepton_jax.tracking.record import Record
 from lepton_jax.tracking.runs import experiment_of, list_runs
 
 
 @dataclass(frozen=True)
 class RemovedRuns:
-    """Runs whose workdirs are gone."""
+    """Runs and experiments whose workdirs are gone."""
 
     workdirs: tuple[str, ...]
     bytes: int
@@ -36,7 +37,8 @@ class RemovedRuns:
 
 
 def remove_runs(workdirs: Sequence[str], *, yes: bool) -> RemovedRuns:
-    """Removes the workdirs of runs, with all that lies in them. All are looked at before one goes.
+    """Removes the workdirs of runs and of whole experiments, with all that lies in them. All are
+    looked at before one goes.
 
     Raises:
       UserError: when one holds no run, is in use, is a trial of an experiment, holds other runs, or
@@ -47,8 +49,7 @@ def remove_runs(workdirs: Sequence[str], *, yes: bool) -> RemovedRuns:
     sizes = {workdir: _measure(workdir) for workdir in workdirs}
     if not yes:
         told = (
-            f"{workdir} ({Record(workdir).status().get('state', 'lost')}, "
-            f"{count_things(count, 'file')}, {format_bytes(size)})"
+            f"{workdir} ({_describe(workdir)}, {count_things(count, 'file')}, {format_bytes(size)})"
             for workdir, (count, size) in sizes.items()
         )
         raise UserError(
@@ -65,25 +66,28 @@ def remove_runs(workdirs: Sequence[str], *, yes: bool) -> RemovedRuns:
 
 
 def _check_unneeded(workdir: str) -> None:
-    """Raises `UserError` where a workdir holds no run, or one that is needed."""
-    record = Record.open(workdir)
+    """Raises `UserError` where a workdir holds no run and no experiment, or one that is needed."""
+    is_whole = _is_experiment_alone(workdir)
+    records = _open_trials(workdir) if is_whole else [Record.open(workdir)]
     if not files.is_local(workdir) or os.path.islink(workdir):
         kind = "a link" if files.is_local(workdir) else "a bucket"
         raise UserError(f"runs rm {workdir}: it is {kind}; expected a folder of this machine")
-    owner = read_owner(workdir)
-    if owner is not None and owner.lives():
-        raise UserError(
-            f"runs rm {workdir}: it is in use by host {owner.host}, pid {owner.pid}; stop that "
-            "process first"
-        )
+    at_work = [workdir, *(_list_folders(workdir, "packs", "trials") if is_whole else ())]
+    for owner in filter(None, map(read_owner, at_work)):
+        if owner.lives():
+            raise UserError(
+                f"runs rm {workdir}: it is in use by host {owner.host}, pid {owner.pid}; stop that "
+                "process first"
+            )
     if experiment := experiment_of(workdir):
         raise UserError(
             f"runs rm {workdir}: it is a trial of the experiment in {experiment}, whose report "
             "reads it"
         )
-    if below := _list_runs_below(workdir):
+    own = {"checkpoints", *(("trials", "packs") if is_whole else ())}
+    if below := _list_runs_below(workdir, own):
         raise UserError(f"runs rm {workdir}: it holds other runs: {', '.join(below[:5])}")
-    if versions := [v for v in _registered() if _came_from(v, record)]:
+    if versions := [v for v in _registered() if any(_came_from(v, r) for r in records)]:
         names = ", ".join(" ".join([v.name, *v.aliases]) for v in versions)
         raise UserError(
             f"runs rm {workdir}: the registered version {names} came from it, and is measured "
@@ -91,9 +95,32 @@ def _check_unneeded(workdir: str) -> None:
         )
 
 
-def _list_runs_below(workdir: str) -> list[str]:
-    """Lists the names of the runs in the folders of a workdir."""
-    folders = [p for p in Path(workdir).iterdir() if p.is_dir() and p.name != "checkpoints"]
+def _is_experiment_alone(workdir: str) -> bool:
+    """Tells whether a workdir is an experiment's, and not a run's as well."""
+    return is_experiment(workdir) and not Record.exists(workdir)
+
+
+def _describe(workdir: str) -> str:
+    """Says how a run ended, or how large an experiment is."""
+    if _is_experiment_alone(workdir):
+        return describe_experiment(workdir)
+    return str(Record(workdir).status().get("state", "lost"))
+
+
+def _open_trials(workdir: str) -> list[Record]:
+    """Opens the records of an experiment's trials, as far as they have begun."""
+    return [Record.open(p) for p in _list_folders(workdir, "trials") if Record.exists(p)]
+
+
+def _list_folders(workdir: str, *names: str) -> list[str]:
+    """Lists what lies in these folders of a workdir."""
+    there = [Path(workdir, name) for name in names if os.path.isdir(os.path.join(workdir, name))]
+    return [str(path) for folder in there for path in sorted(folder.iterdir())]
+
+
+def _list_runs_below(workdir: str, own: Container[str]) -> list[str]:
+    """Lists the names of the runs in the folders of a workdir, but for its `own`."""
+    folders = [p for p in Path(workdir).iterdir() if p.is_dir() and p.name not in own]
     return [str(row["name"]) for p in sorted(folders) for row in list_runs(str(p)).rows]
 
 

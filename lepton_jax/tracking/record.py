@@ -29,6 +29,7 @@ from lepton_jax.io import files
 from lepton_jax.io.files import Path
 from lepton_jax.io.timestamps import utc_timestamp
 from lepton_jax.tracking.chain import Basis, Row, text_digest
+from lepton_jax.tracking.experiment_folder import refuse_experiment
 from lepton_jax.tracking.rows import RowFile
 from lepton_jax.tracking.seldom import SeldomWriter
 
@@ -64,11 +65,12 @@ class Record:
         """Starts a record, making the folder. `tokenizer`: the text of a tokenizer.json.
 
         Raises:
-          UserError: when the workdir holds a record already, or cannot be written.
+          UserError: when the workdir holds a record or an experiment, or cannot be written.
         """
         record = cls(workdir)
         if cls.exists(workdir):
             raise UserError(f"{record.workdir} holds the record of a run already")
+        refuse_experiment(record.workdir)
         steps = record.path("checkpoints")
         if files.is_dir(steps) and any(name.isdigit() for name in files.list_folder(steps)):
             raise UserError(

@@ -20,6 +20,7 @@ from lepton_jax.tracking.best import sign_of
 from lepton_jax.tracking.chain import text_digest
 from lepton_jax.tracking.claim import read_owner
 from lepton_jax.tracking.conditions import COMPARISONS, mend_condition, split_condition
+from lepton_jax.tracking.experiment_folder import is_experiment
 from lepton_jax.tracking.record import NEEDED, Record
 from lepton_jax.tracking.run_table import Runs
 from lepton_jax.tracking.tags import read_tags
@@ -175,8 +176,7 @@ def experiment_of(workdir: str) -> str | None:
     """Returns the folder of the experiment that a run is a trial of; None where it is none."""
     folder, name = os.path.split(os.path.dirname(workdir.rstrip("/")))
     folder = folder or "."
-    is_trial = name == "trials" and files.exists(files.join_path(folder, "experiment.json"))
-    return folder if is_trial else None
+    return folder if name == "trials" and is_experiment(folder) else None
 
 
 def _state(record: Record) -> str:

@@ -7,6 +7,7 @@ from lepton_jax.config.config import Config, list_differences
 from lepton_jax.console import say
 from lepton_jax.errors import UserError
 from lepton_jax.formats import count_things
+from lepton_jax.tracking.experiment_folder import refuse_experiment
 from lepton_jax.tracking.provenance import say_placement
 from lepton_jax.tracking.record import Record
 from lepton_jax.training.checkpoint_files import list_steps
@@ -40,9 +41,11 @@ def check_workdir(workdir: str, config: Config, longer: bool) -> None:
     """Checks, without a change to it, that a run of `config` may begin or go on in `workdir`.
 
     Raises:
-      UserError: when it holds a run of another config.
+      UserError: when it holds a run of another config, or an experiment.
     """
-    if Record.exists(workdir):
+    if not Record.exists(workdir):
+        refuse_experiment(workdir)
+    else:
         record = Record.open(workdir)
         if not _is_failed_start(record, config):
             check_same_config(record, config, longer)

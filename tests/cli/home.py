@@ -33,7 +33,7 @@ FILES = {
     "file": "{}",
     "runs/digis/notes.txt": "{}",
     "bundles/digis/notes.txt": "{}",
-    "runs/rates/experiment.json": "{}",
+    "runs/rates/experiment.json": '{"trials": [{}, {}]}',
     # configs
     "mine.py": f"{CONFIG}    return config\n",
     "syntax.py": f"{CONFIG}    return config)\n",

@@ -232,6 +232,16 @@ LINES: list[tuple[str, str, str]] = [
         "runs/other holds a run of another config; --fresh trains in a new folder beside it",
         "train --config=mine.py --workdir=runs/other --fresh",
     ),
+    (
+        "train --config=mine.py --workdir=runs/rates",
+        "runs/rates holds an experiment of 2 trials; choose another --workdir",
+        "train --config=mine.py --workdir=runs/rates-2",
+    ),
+    (
+        "ablate --config=mine.py --workdir=runs/other --vary=ema=0,0.9",
+        "runs/other holds a run; choose another --workdir",
+        "ablate --config=mine.py --workdir=runs/other-2 --vary=ema=0,0.9",
+    ),
     (f"{MINE} trainer.max_epochs=5", "unexpected", f"{MINE} --config.train_for='5 epochs'"),
     (f"{MINE} +optimizer.eps=0", "unexpected argument", f"{MINE} --config.optimizer.eps=0"),
     (

@@ -68,7 +68,11 @@ def test_a_key_is_described_with_its_type_range_default_and_marks():
         (["host", "transform", "resize"], "host transform resize"),
         (["host-transform", "resize"], "host transform resize"),
         (["config.optimizer.groups.norms.pattern"], "config.optimizer.groups.NAME.pattern"),
-        (["config.model.dropout"], "config.model"),
+        (["config.model.name"], "config.model"),
+        (["config.model.dropout"], "config.model.dropout"),
+        (["config.schedule.warmup"], "config.schedule.warmup"),
+        (["config.optimizer.b1"], "config.optimizer.b1"),
+        (["config.metrics.top5.k"], "config.metrics.top5.k"),
         (["data.workers"], "config.data.workers"),
     ],
 )
@@ -89,6 +93,13 @@ def test_words_are_understood_as_people_write_them(words: list[str], title: str)
         ("describe config.data.worker", "mean 'workers'?)", "describe config.data.workers"),
         ("describe config.data.lr", "config.data has no key 'lr'; there are: source", ""),
         ("describe config.optimizer.b9", "and those of the optimizer", "list optimizers"),
+        (
+            "describe config.schedule.wramup",
+            "config.schedule: no schedule has a key 'wramup' (did you mean 'warmup'?)",
+            "describe config.schedule.warmup",
+        ),
+        ("describe config.schedule.xyz", "has a key 'xyz'", "describe config.schedule"),
+        ("describe config.data.augment.x", "joined by '|'; it has no key 'x'", ""),
         ("describe config.seed.x", "config.seed is int in [0, 2^32); it has no key 'x'", ""),
         ("describe recipe digit_cnn", "mean 'digits_cnn'?)", "describe recipe digits_cnn"),
         (

@@ -245,3 +245,19 @@ def test_a_run_of_which_a_version_is_registered_is_not_removed(registry_root, tm
         remove_runs([run.workdir], yes=True)
     shutil.rmtree(tmp_path / "run/bundle")
     assert remove_runs([run.workdir], yes=True).workdirs == (run.workdir,)
+
+
+def test_an_experiment_is_removed_whole_unless_a_version_came_from_a_trial(registry_root, tmp_path):
+    home = tmp_path / "size"
+    home.mkdir()
+    (home / "experiment.json").write_text('{"trials": [{}, {}]}')
+    Record.create(home / "trials/a", "{}", {}).close()
+    tiny_bundle(home / "trials/a/bundle")
+    register_bundle(str(home / "trials/a/bundle"), "digits")
+    with pytest.raises(UserError, match="the registered version digits/1 came from it"):
+        remove_runs([str(home)], yes=True)
+    shutil.rmtree(home / "trials/a/bundle")
+    with pytest.raises(UserError, match=r"size \(an experiment of 2 trials, 3 files, .*--yes"):
+        remove_runs([str(home)], yes=False)
+    remove_runs([str(home)], yes=True)
+    assert not home.exists()
