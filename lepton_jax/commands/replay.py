@@ -11,7 +11,11 @@ if TYPE_CHECKING:
 
 @command
 def replay(
-    workdir: PathText, *, spans: PositiveInt = 3, seed: Annotated[int | None, ">= 0"] = None
+    workdir: PathText,
+    *,
+    spans: PositiveInt = 3,
+    seed: Annotated[int | None, ">= 0"] = None,
+    steps: str = "",
 ) -> "ReplayVerdict":
     """Computes spans of a run again, and compares them with its record to the bit.
 
@@ -19,6 +23,7 @@ def replay(
     --spans=3                       spans to draw; one is what lies between two checkpoints that the
                                     run kept, or between its beginning and the first of them
     --seed=N                        what they are drawn by; without it they are drawn by chance
+    --steps=FIRST:LAST              the spans of these steps instead, all of them: 0:1500
 
     Rows, digests of states and the checkpoint at the end are compared. On other devices, or with
     other software, small differences are allowed, and what is other is said. A changed row,
@@ -34,4 +39,4 @@ def replay(
     look_for_run(workdir)
     from lepton_jax.replay.replay import replay_run
 
-    return replay_run(workdir, spans=spans, seed=seed)
+    return replay_run(workdir, spans=spans, seed=seed, steps=steps)

@@ -29,7 +29,9 @@ class RunComparison:
 
     def __str__(self) -> str:
         exact = f"\n  The very step: {self.exact_line}" if self.exact_line else ""
-        return f"{self.difference}\n\n{self.parting}{exact}"
+        better = self.difference.last_line()
+        last = f"\n\n{better}" if better else ""
+        return f"{self.difference.tables()}\n\n{self.parting}{exact}{last}"
 
     __repr__ = __str__
 

@@ -24,7 +24,17 @@ class DifferentNumber:
     def __str__(self) -> str:
         if self.first is None or self.second is None:
             return f"{self.name} {self.first} against {self.second}"
-        return f"{self.name} {self.first!r} against {self.second!r}"
+        first, second = format_apart(self.first, self.second)
+        return f"{self.name} {first} against {second}"
+
+
+def format_apart(first: float, second: float) -> tuple[str, str]:
+    """Formats two numbers to six digits, or to as many as it takes to tell them apart."""
+    for digits in range(6, 17):
+        texts = f"{first:.{digits}g}", f"{second:.{digits}g}"
+        if texts[0] != texts[1]:
+            return texts
+    return repr(first), repr(second)
 
 
 @dataclass(frozen=True)

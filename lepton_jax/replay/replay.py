@@ -17,7 +17,7 @@ from lepton_jax.replay.judge import judge_span
 from lepton_jax.replay.legs import starts_of_span
 from lepton_jax.replay.parting import links_by_step
 from lepton_jax.replay.replayer import Replayer
-from lepton_jax.replay.spans import Span, draw_spans, list_spans
+from lepton_jax.replay.spans import Span, choose_spans, draw_spans, list_spans
 from lepton_jax.replay.verdict import Discrepancy, ReplayedSpan, ReplayVerdict
 from lepton_jax.tracking.provenance import collect_provenance, digest_modules
 from lepton_jax.training.checkpoints import Checkpoints
@@ -37,6 +37,7 @@ def replay_run(
     *,
     spans: int = 3,
     seed: int | None = None,
+    steps: str = "",
     replayers: dict[str, Replayer] | None = None,
 ) -> ReplayVerdict:
     """Computes drawn spans of a run again and compares them with its record; writes nothing.
@@ -45,6 +46,7 @@ def replay_run(
       spans: how many are drawn; two may be the same one.
       seed: what they are drawn by; None: chance, as a seed that is known beforehand says where a
         record may be false.
+      steps: '0:1500' takes the spans of these steps, all of them, and draws none.
     Other arguments:
       replayers: keeps the programs, for several replays of runs of one config on the same data.
 
@@ -52,7 +54,7 @@ def replay_run(
       UserError: when there is no record, no checkpoint, or the data is not at hand.
     """
     seed = secrets.randbelow(2**31) if seed is None else seed
-    return _Replay(workdir, {} if replayers is None else replayers).judge(spans, seed)
+    return _Replay(workdir, {} if replayers is None else replayers).judge(spans, seed, steps)
 
 
 class _Replay:
@@ -67,7 +69,7 @@ class _Replay:
         self._checkpoints = Checkpoints(workdir)
         self._loaded: set[int] = set()
 
-    def judge(self, count: int, seed: int) -> ReplayVerdict:
+    def judge(self, count: int, seed: int, steps: str) -> ReplayVerdict:
         found = self._found
         every = list_spans(found.kept)
         if not every and not found.findings:
@@ -75,7 +77,10 @@ class _Replay:
                 f"{self._workdir} has no checkpoint, so there is nothing to compare with: "
                 "--config.checkpoint_every says how often `train` saves one"
             )
-        drawn = draw_spans(every, count, seed) if every else []
+        if steps:
+            drawn = choose_spans(every, steps)
+        else:
+            drawn = draw_spans(every, count, seed) if every else []
         replayed: list[ReplayedSpan] = []
         if wrong := check_tokenizer(found.record):
             found.findings.append(wrong)
@@ -94,7 +99,7 @@ class _Replay:
         elsewhere = tuple(dict.fromkeys(self._elsewhere))
         return ReplayVerdict(
             self._workdir, seed, len(every), tuple(replayed), elsewhere, tuple(findings),
-            tuple(self._notes(every)), count,
+            tuple(self._notes(every)), 0 if steps else count, steps,
         )  # fmt: skip
 
     def _replayer(self, config: Config) -> Replayer:

@@ -1,8 +1,11 @@
 """Spans: the parts of a run between two states that it kept, and which of them are drawn."""
 
 import random
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
+
+from lepton_jax.errors import UserError
 
 
 class Span(NamedTuple):
@@ -34,3 +37,22 @@ def draw_spans(spans: Sequence[Span], count: int, seed: int) -> list[Span]:
     total = spans[-1].end
     steps = [rng.randrange(total) for _ in range(count)]
     return [span for span in spans if any(span.start <= step < span.end for step in steps)]
+
+
+def choose_spans(spans: Sequence[Span], steps: str) -> list[Span]:
+    """Returns the spans in which steps of a range lie. `steps`: '0:1500', all after 0 up to 1500.
+
+    Raises:
+      UserError: when it is no such range, or no span has a step of it.
+    """
+    found = re.fullmatch(r"(\d+):(\d+)", steps)
+    if not found or not int(found[1]) < int(found[2]):
+        raise UserError(f"--steps={steps}: expected FIRST:LAST, such as 0:1500")
+    first, last = int(found[1]), int(found[2])
+    chosen = [span for span in spans if span.start < last and first < span.end]
+    if spans and not chosen:
+        raise UserError(
+            f"--steps={steps}: the last checkpoint is of step {spans[-1].end:,}, so no later step "
+            "can be computed again"
+        )
+    return chosen

@@ -71,6 +71,9 @@ class ReplayVerdict:
     """What is wrong with the record; that of the spans is among it."""
     notes: tuple[str, ...]
     draws: int
+    """How many were drawn; 0 where `steps` says which spans are computed."""
+    steps: str = ""
+    """The steps whose spans were computed, '0:1500'; '' where spans were drawn."""
 
     @property
     def ok(self) -> bool:
@@ -101,6 +104,7 @@ class ReplayVerdict:
                 **{"all_spans": self.all_spans, "draws": self.draws, "seed": self.seed},
                 **{"compared": "bits" if self.equal or not self.elsewhere else "tolerance"},
                 **{"elsewhere": list(self.elsewhere), "notes": list(self.notes)},
+                **({"steps": self.steps} if self.steps else {}),
             }
         )
 
@@ -123,13 +127,20 @@ class ReplayVerdict:
     def _drawn(self) -> str:
         if len(self.spans) == self.all_spans:
             return "all of it" if self.all_spans != 1 else "all of it, one span"
-        return f"{len(self.spans)} of {self.all_spans} spans (--seed={self.seed})"
+        spans = f"{len(self.spans)} of {self.all_spans} spans"
+        if self.steps:
+            return f"{spans} (--steps={self.steps})"
+        if len(self.spans) < self.draws:  # several draws lie in one span
+            return f"{self.draws} draws that lie in {spans} (--seed={self.seed})"
+        return f"{spans} (--seed={self.seed})"
 
     def _strength(self) -> str:
         if skipped := sum(bool(s.skipped) for s in self.spans):
             return f"It holds where it was computed; {skipped} of the spans could not be."
         if len(self.spans) == self.all_spans:
             return "It holds: every step up to the last checkpoint was computed again."
+        if self.steps:
+            return "It holds in these spans; of the others nothing was computed."
         found = 1 - (1 - 0.1) ** self.draws
         return (
             f"It holds, as far as it was drawn: a record of which 10 % is false would have been "

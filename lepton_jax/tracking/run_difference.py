@@ -2,8 +2,10 @@
 
 import itertools
 import json
+import math
+import textwrap
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from lepton_jax.config.schema import means_same
@@ -19,6 +21,9 @@ ORIGIN = ("python", "platform", "processor", "visible_cpus", "data_fingerprint")
 """What is compared of a provenance as it stands there."""
 NESTED = ("devices", "placement", "variables", "packages", "components")
 """What is compared of it by name."""
+
+SAME = 1e-5
+"""Two best values that are as near, relative to the larger one, make neither run the better one."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,23 @@ class DifferentValue:
 
 
 @dataclass(frozen=True)
+class BetterRun:
+    """Which of two runs is better by the metric that both choose their best step by."""
+
+    metric: str
+    better: str | None
+    """The workdir of the better one; None where their values are the same to five digits."""
+    by: float
+    """How much better it is, >= 0."""
+
+    def __str__(self) -> str:
+        head = f"by best.metric ({self.metric}):"
+        if self.better is None:
+            return f"{head} the two are the same to five digits"
+        return f"{head} {self.better} is better by {self.by:.4g}; one seed says nothing of chance"
+
+
+@dataclass(frozen=True)
 class RunDifference:
     """What differs between two runs."""
 
@@ -48,6 +70,8 @@ class RunDifference:
     """Every number that was measured at the end, whether it differs or not."""
     provenance: tuple[DifferentValue, ...]
     """Code, packages, data and machine, as far as they differ."""
+    better: BetterRun | None = None
+    """None where the two have no metric in common that says it."""
     format: TableFormat = "table"
 
     def as_json(self) -> dict[str, Any]:
@@ -60,9 +84,19 @@ class RunDifference:
             ]
             for part, values in self._parts().items()
         }
-        return files.replace_non_finite({"first": self.first, "second": self.second, **parts})
+        better = None if self.better is None else asdict(self.better)
+        return files.replace_non_finite(
+            {"first": self.first, "second": self.second, **parts, "better": better}
+        )
 
     def __str__(self) -> str:
+        better = self.last_line() if self.format == "table" else ""
+        return f"{self.tables()}\n\n{better}" if better else self.tables()
+
+    __repr__ = __str__
+
+    def tables(self) -> str:
+        """Formats the parts, without the line that says which run is better."""
         if self.format == "json":
             return json.dumps(self.as_json(), indent=2)
         if self.format in ("csv", "markdown", "latex"):
@@ -84,7 +118,10 @@ class RunDifference:
             lines += format_table(cells, right={1, 2, 3} if numbers else ())
         return "\n".join(lines)
 
-    __repr__ = __str__
+    def last_line(self) -> str:
+        """Says which run is better, for the width of the terminal; '' where nothing says it."""
+        width, said = terminal_width(), str(self.better or "")
+        return textwrap.fill(said, width) if width else said
 
     def _parts(self) -> dict[str, tuple[DifferentValue, ...]]:
         return {"config": self.config, "results": self.results, "provenance": self.provenance}
@@ -110,8 +147,21 @@ def compare_runs(first: str, second: str, *, format: TableFormat = "table") -> R
         _different(flatten_dict(a.config()), flatten_dict(b.config())),
         _side_by_side(_numbers(a), _numbers(b)),
         _different(_origin(a), _origin(b)),
+        _find_better(a, b),
         format,
     )
+
+
+def _find_better(a: Record, b: Record) -> BetterRun | None:
+    """Finds the better of two runs; None where they do not choose their best step by one metric."""
+    chosen, other = (record.config().get("best") or {} for record in (a, b))
+    first, second = _best_value(a), _best_value(b)
+    if chosen != other or first is None or second is None:
+        return None
+    lead = sign_of(chosen.get("mode", "max")) * (first - second)
+    same = math.isclose(first, second, rel_tol=SAME)
+    better = a.workdir if lead > 0 else b.workdir
+    return BetterRun(chosen["metric"], None if same else better, abs(lead))
 
 
 def _different(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[DifferentValue, ...]:
@@ -127,17 +177,22 @@ def _numbers(record: Record) -> dict[str, Any]:
     """Returns the last step, the best value on the way, and every result that is a number."""
     rows, results = record.rows(), record.results()
     numbers: dict[str, Any] = {"step": rows[-1]["step"] if rows else None}
-    best = record.config().get("best") or {}
-    values = [row[best["metric"]] for row in rows if best.get("metric") in row]
-    if values:
-        sign = sign_of(best.get("mode", "max"))
-        numbers[f"best {best['metric']}"] = max(values, key=lambda value: sign * value)
+    if (best := _best_value(record)) is not None:
+        numbers[f"best {record.config()['best']['metric']}"] = best
     for split, measured in results.items():
         if split != "checkpoint":
             numbers |= {
                 f"{split}/{k}": v for k, v in measured.items() if is_number(v) and k != "step"
             }
     return numbers
+
+
+def _best_value(record: Record) -> float | None:
+    """Returns the best value on the way of the metric that `config.best` names."""
+    best = record.config().get("best") or {}
+    values = [row[best["metric"]] for row in record.rows() if best.get("metric") in row]
+    sign = sign_of(best.get("mode", "max"))
+    return max(filter(math.isfinite, values), key=lambda value: sign * value, default=None)
 
 
 def _origin(record: Record) -> dict[str, Any]:
@@ -149,7 +204,8 @@ def _origin(record: Record) -> dict[str, Any]:
     origin: dict[str, Any] = {}
     for name in dict.fromkeys(name for start in starts for name in start):
         values = [value for value, _ in itertools.groupby(start.get(name) for start in starts)]
-        origin[name] = values[0] if len(values) == 1 else " -> ".join(map(str, values))
+        said = " -> ".join(format_cell("", value) for value in values)
+        origin[name] = values[0] if len(values) == 1 else said
     configs = dict.fromkeys(str(start.get("fingerprint")) for start in record.starts())
     if len(configs) > 1:  # trained longer: config.json has the last one
         origin["config, by fingerprint"] = " -> ".join(configs)

@@ -50,7 +50,7 @@ def test_two_runs_part_where_their_rates_do(runs: tuple[str, str]):
     assert 0 < array["relative"] < 1
     assert "they part after step 300" in str(found)
     assert "schedule.name" in str(found)
-    assert str(found).endswith(f" compare {runs[0]} {runs[1]} --exact")
+    assert f" compare {runs[0]} {runs[1]} --exact\n" in str(found)
 
 
 def test_runs_that_differ_at_once_are_not_said_to_part_earlier_than_the_records_show():
@@ -59,16 +59,57 @@ def test_runs_that_differ_at_once_are_not_said_to_part_earlier_than_the_records_
     assert "numbers: they differ in their first shared row, step 50\n" in str(found)
 
 
+def test_numbers_have_six_digits_or_as_many_as_tell_them_apart():
+    assert str(DifferentNumber("x", 0.10249999910593033, 0.5)) == "x 0.1025 against 0.5"
+    assert str(DifferentNumber("x", 1.00000001, 1.00000002)) == "x 1.00000001 against 1.00000002"
+
+
+@pytest.mark.parametrize(
+    ("modes", "said"),
+    [
+        (("min", "min"), "{b} is better by 0.25; one seed says nothing of chance"),
+        (("max", "max"), "{a} is better by 0.5; one seed says nothing of chance"),
+        (("min", "max"), None),
+    ],
+)
+def test_the_better_run_is_named_where_both_choose_by_one_metric(
+    tmp_path: Path, modes: tuple[str, str], said: str | None
+):
+    losses = {"a": [0.75, 0.5], "b": [0.25, float("nan")]}
+    for name, mode in zip(losses, modes, strict=True):
+        best = {"best": {"metric": "valid/loss", "mode": mode}}
+        record = Record.create(tmp_path / name, json.dumps(best), {})
+        lines = [json.dumps({"step": i, "valid/loss": x}) for i, x in enumerate(losses[name])]
+        Path(record.path("metrics.jsonl")).write_text("\n".join(lines) + "\n")
+    a, b = str(tmp_path / "a"), str(tmp_path / "b")
+    line = said and "by best.metric (valid/loss): " + said.format(a=a, b=b)
+    for found in (lepton_jax.compare([a, b]), compare_runs(a, b)):
+        assert str(found).splitlines()[-1] == line or (
+            line is None and "by best.metric" not in str(found)
+        )
+        assert json.loads(json.dumps(found.as_json()))["better"] == (
+            said
+            and {
+                "metric": "valid/loss",
+                "better": a if "{a}" in said else b,
+                "by": 0.25 if "{b}" in said else 0.5,
+            }
+        )
+
+
 def test_every_start_of_a_run_is_compared(tmp_path: Path):
     started = {"placement": {"strategy": "jit", "devices": 1}}
     for name in ("a", "b"):
         Record.create(tmp_path / name, "{}", started)
     assert not compare_runs(str(tmp_path / "a"), str(tmp_path / "b")).provenance
-    Record.open(tmp_path / "b").resume(0, "{}", {"placement": {"strategy": "mesh", "devices": 8}})
+    Record.open(tmp_path / "b").resume(
+        0, "{}", {"placement": {"strategy": "mesh", "devices": 8, "axes": {"fsdp": 8}}}
+    )
     found = compare_runs(str(tmp_path / "a"), str(tmp_path / "b")).provenance
     assert [(v.name, v.first, v.second) for v in found] == [
         ("placement.strategy", "jit", "jit -> mesh"),
         ("placement.devices", 1, "1 -> 8"),
+        ("placement.axes.fsdp", None, "- -> 8"),
     ]
 
 
