@@ -26,7 +26,7 @@ from lepton_jax.ablation.run.pack import (
     plan_packs,
 )
 from lepton_jax.ablation.run.search import SearchDriver
-from lepton_jax.ablation.same_experiment import check_same_experiment
+from lepton_jax.ablation.same_experiment import check_same_experiment, describe_other_baseline
 from lepton_jax.ablation.workdir import has_ended, trial_folder, write_experiment
 from lepton_jax.cluster.slurm import RunLine, SlurmRequest
 from lepton_jax.console import say
@@ -126,6 +126,8 @@ def ablate(
 
     with claim(workdir):
         check_same_experiment(workdir, experiment, trials)
+        if note := describe_other_baseline(workdir, experiment):
+            say(note)
         programs.check(trials)
         for search in searches:
             search.check()

@@ -86,7 +86,9 @@ class AblationDryRun:
             lines.append(f"search {s.name}: {draws}, {s.runs:.1f} whole runs, {cost}")
         total = sum(p.seconds for p in self.programs) + sum(s.seconds for s in self.searches)
         if total:
-            lines.append(f"In all {_at_most(total)} of this device, evaluations left out.")
+            lines.append(
+                f"In all {_at_most(total)} of this device, without compilation and evaluations."
+            )
         return "\n".join(lines)
 
 

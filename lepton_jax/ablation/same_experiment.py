@@ -52,6 +52,14 @@ def check_same_experiment(workdir: str, experiment: Experiment, trials: Sequence
         )
 
 
+def describe_other_baseline(workdir: str, experiment: Experiment) -> str:
+    """Says that another variant than before is the baseline; '' where it is the same."""
+    if not is_experiment(workdir):
+        return ""
+    was, now = read_experiment(workdir)["baseline"], experiment.compared_with
+    return f"note: the baseline is {now} now; it was {was}" if was != now else ""
+
+
 def _differences_of_trials(
     workdir: str, before: Sequence[dict[str, Any]], experiment: Experiment, trials: Sequence[Trial]
 ) -> list[str]:

@@ -340,9 +340,12 @@ def _find_contradictions(config: Config) -> Iterator[tuple[Any, ...]]:
             continue
         length, its_unit = parse_duration(duration)
         if its_unit == unit and length > total:
+            kind, chosen = "schedule", config.schedule.name
+            is_usual = duration == component_keys(kind, chosen)[name].default
+            whose = f", the default of {chosen}," if is_usual else ""
             yield (
                 f"schedule.{name}",
-                f"{duration!r} is longer than the run, train_for = {config.train_for!r}; "
+                f"{duration!r}{whose} is longer than the run, train_for = {config.train_for!r}; "
                 f"expected at most {config.train_for!r}",
             )
 

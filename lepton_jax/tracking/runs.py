@@ -63,6 +63,7 @@ def list_runs(
     conditions = _conditions(where or "")
     runs = [_facts(path, name) for path, name in find_records(str(folder), "")]
     names, below = {name for run in runs for name in run} - {"config keys"}, len(runs)
+    names |= {*_usual(runs)}  # `step`, also where no run has taken one
     for name, compare, value in conditions:
         name = "tags" if name == "tag" else name
         _check(name, names, runs, where or "")

@@ -188,6 +188,11 @@ def test_a_search_has_no_baseline():
     assert "failed" not in text
 
 
+def test_one_variant_is_told_by_its_mean_and_interval():
+    text = told(results([outcome("baseline", i, 0.8 + i / 100) for i in range(3)]))
+    assert "baseline: test accuracy 81.0 % (78.5 to 83.5), mean of 3 seeds." in text
+
+
 def test_nothing_has_run_yet():
     outcomes = [outcome("baseline", 0, None, state="waiting", valid=None)]
     assert "No trial has a result." in told(results(outcomes))

@@ -12,7 +12,7 @@ def test_one_is_one_and_little_is_little():
         *("Which?", "", "1 trial, of which 0 have ended:", "  a", ""),
         "1 program to compile; trials of one may run at once:",
         "  1 trial x 1 step, less than a second of this device",
-        "In all less than a second of this device, evaluations left out.",
+        "In all less than a second of this device, without compilation and evaluations.",
     ]
 
 
@@ -24,7 +24,7 @@ def test_costs_add_up_where_they_are_known():
         "2 programs to compile; trials of one may run at once:",
         *["  2 trials x 1,000 steps, at most 12 s of this device"] * 2,
         "search lr: 9 draws, 4.5 whole runs, about 30 s of this device",
-        "In all at most 55 s of this device, evaluations left out.",
+        "In all at most 55 s of this device, without compilation and evaluations.",
     ]
     unknown = said((PlannedProgram(("a",), 5, False, 0.0),))
     assert unknown[-1].startswith("  1 trial x 5 steps, cost unknown, one after another")

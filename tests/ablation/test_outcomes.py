@@ -10,6 +10,7 @@ from lepton_jax.ablation.analysis.outcomes import _read_outcome
 from lepton_jax.ablation.question.experiment import Experiment, Variant
 from lepton_jax.ablation.question.experiment_file import check_experiment
 from lepton_jax.tracking.record import Record
+from tests.ablation.outcomes import outcome
 
 
 @pytest.mark.parametrize(
@@ -47,3 +48,11 @@ def test_an_experiment_that_takes_the_worst_for_the_best_is_told_so(
     )
     check_experiment(asked, "x.py")
     assert ("takes the worst for the best" in capfd.readouterr().err) == said
+
+
+def test_keys_that_only_the_baseline_s_component_has_are_not_told():
+    changes = {"optimizer.name": ("adam", "sgd"), "optimizer.b1": (0.9, None),
+               "optimizer.momentum": (None, None), "optimizer.nesterov": (None, True),
+               "model.limit": (3, None)}  # fmt: skip
+    told = outcome("sgd", 0, 0.5, changes=changes).told_changes
+    assert [*told] == ["optimizer.name", "optimizer.nesterov", "model.limit"]

@@ -8,7 +8,7 @@ import pytest
 from lepton_jax import UserError
 from lepton_jax.ablation import Experiment, grid, named_variants
 from lepton_jax.ablation.question.trials import expand_trials
-from lepton_jax.ablation.same_experiment import check_same_experiment
+from lepton_jax.ablation.same_experiment import check_same_experiment, describe_other_baseline
 from lepton_jax.ablation.workdir import trial_folder, write_experiment
 from lepton_jax.tracking.record import Record
 
@@ -36,6 +36,13 @@ def test_the_same_experiment_may_have_more_seeds_and_variants(workdir: str):
     check(workdir, ASKED)
     more = grid({RATE: (1e-2, 1e-3, 3e-3)})
     check(workdir, replace(ASKED, variants=more, seeds=range(5)))
+
+
+def test_another_baseline_is_told(workdir: str):
+    assert describe_other_baseline(workdir, ASKED) == ""
+    swapped = replace(ASKED, variants=grid({RATE: (3e-3, 1e-3)}))
+    told = "the baseline is learning_rate=0.003 now; it was learning_rate=0.001"
+    assert told in describe_other_baseline(workdir, swapped)
 
 
 def test_a_trial_that_failed_may_be_left_out(workdir: str):

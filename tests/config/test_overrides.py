@@ -368,6 +368,12 @@ def test_a_schedule_fits_the_run(schedule: dict[str, Any], said: str):
     assert said in refused(build)
 
 
+def test_a_default_that_is_longer_than_the_run_is_told_as_one():
+    short = GOOD | {"schedule": {"name": "rsqrt"}, "train_for": "9 steps"}
+    said = refused(lambda: validate_config(short))
+    assert "'1_000 steps', the default of rsqrt, is longer than the run" in said
+
+
 def test_a_point_that_a_shorter_run_does_not_reach_is_none_to_complain_of():
     given = GOOD | {"schedule": {"name": "piecewise", "at": ("50 epochs", "99 epochs")}}
     assert Durations(validate_config(given), 320).total_steps == 100

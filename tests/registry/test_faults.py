@@ -66,7 +66,10 @@ def digits(made, monkeypatch) -> list[Path]:
         (lambda: registry_command(["list"]), ""),
         (lambda: registry_command(["show"], model="digits"), "no model is called 'digits'"),
         (lambda: registry_command(["history"], model="digits"), "no model is called 'digits'"),
-        (lambda: registry_command(["rollback"], model="digits", to="staging"), "no model is called 'digits'"),
+        (
+            lambda: registry_command(["rollback"], model="digits", to="staging"),
+            "no model is called 'digits'",
+        ),
         (lambda: registry_command(["gate"], model="digits"), "no model is called 'digits'"),
         (lambda: registry_command(["gate"], model="d", require="a>=1"), "no model is called 'd'"),
         (lambda: registry_command(["diff", "digits/1", "digits/2"]), "no model is called 'digits'"),

@@ -271,6 +271,11 @@ def test_what_is_piped_is_whole(folder):
     assert not any("not shown" in line for line in lines)
 
 
+def test_a_usual_column_that_no_run_has_a_value_of_is_empty(tmp_path):
+    Record.create(tmp_path / "a", "{}", {}).close()
+    assert list_runs(tmp_path, columns=["name", "step"]).rows == [{"name": "a", "step": None}]
+
+
 def test_a_metric_of_one_run_adds_a_column_only_where_it_is_asked_for(folder):
     record = Record.open(folder / "sweep/b")
     record.write_results("test", {"accuracy": 0.99, "bleu": 0.5})

@@ -54,7 +54,7 @@ def answer_question(analysis: Analysis) -> ExperimentAnswer:
     results = analysis.results
     published = compare_with_published(analysis)[:_SPELLED_OUT]
     findings = [_describe_published(comparison, results.unit) for comparison in published]
-    alone = len(results.variants) == 1 and bool(results.outcomes[0].tuning)
+    alone = len(results.variants) == 1
     if results.folds or alone:
         findings += _means_on_test(analysis)
     if analysis.comparisons:
@@ -176,10 +176,9 @@ def _best_on_valid(results: Results) -> Finding:
         return Finding("untested", "No trial has a result.")
     unit = unit_of(results)
     value = unit.format_value(best[0], decimals_of_values(results, unit, None))
-    among = f" of {len(results.variants)} variants" if len(results.variants) > 1 else ""
-    text = f"{best[1]} is best on valid{among}, with {results.metric} {value}"
-    but = "the best of many is flattered by chance" if among else "nothing to compare it with"
-    return Finding("untested", f"{text}; {but}.")
+    text = f"{best[1]} is best on valid of {len(results.variants)} variants"
+    but = "the best of many is flattered by chance"
+    return Finding("untested", f"{text}, with {results.metric} {value}; {but}.")
 
 
 def _notes(analysis: Analysis) -> list[str]:

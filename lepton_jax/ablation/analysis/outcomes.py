@@ -53,6 +53,15 @@ class Outcome:
         """Names the trial among those of its variant: `seed 0`, `fold 3, seed 0`."""
         return f"seed {self.seed}" if self.fold is None else f"fold {self.fold}, seed {self.seed}"
 
+    @property
+    def told_changes(self) -> dict[str, tuple[Any, Any]]:
+        """The changes without the keys that only the baseline's component has."""
+
+        def is_gone(key: str, new: Any) -> bool:
+            return new is None and f"{key.rpartition('.')[0]}.name" in self.changes
+
+        return {k: (a, b) for k, (a, b) in self.changes.items() if not is_gone(k, b)}
+
 
 @dataclass(frozen=True)
 class Results:

@@ -111,7 +111,8 @@ def trial_rows(analysis: Analysis) -> list[TableRow]:
             "test": replace_non_finite(o.test, by="null"),
             "device-seconds": o.device_seconds,
             "changes": "; ".join(
-                f"{k}: {format_value(a)} to {format_value(b)}" for k, (a, b) in o.changes.items()
+                f"{k}: {format_value(a)} to {format_value(b)}"
+                for k, (a, b) in o.told_changes.items()
             ),
             "reason": o.reason,
             "workdir": o.workdir,

@@ -172,7 +172,7 @@ def _trial(o: Outcome) -> dict[str, Any]:
         "valid": o.valid,
         "test": o.test,
         "seconds": round(o.device_seconds, 2),
-        "changes": [[k, format_value(a), format_value(b)] for k, (a, b) in o.changes.items()],
+        "changes": [[k, format_value(a), format_value(b)] for k, (a, b) in o.told_changes.items()],
         "reason": o.reason,
         "workdir": o.workdir,
         "command": o.command,
