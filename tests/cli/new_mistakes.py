@@ -396,7 +396,7 @@ SLOW_CONFIG_LINES: list[tuple[str, str, str]] = [
     (
         "strategy.name=mesh --config.strategy.fsdp=3",
         "does not divide the",
-        "strategy.name=mesh --config.strategy.fsdp=1",
+        "strategy.name=mesh --config.strategy.fsdp=2",
     ),
     (
         "data.source.name=csv --config.data.source.path=ragged.csv",
