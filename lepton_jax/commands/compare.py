@@ -25,7 +25,7 @@ def compare(
     --code=REV                      with one workdir: trains its config with the code of this commit
                                     of lepton_jax, beside it, and compares the two runs
     --exact                         computes both again where they part, and names the very step
-    --format=table                  or csv, markdown, latex, json
+    --format=table                  or csv, markdown, latex: what differs alone; json: all of it
 
     It names the first step at which their numbers differ, the first arrays of the state that do,
     and by how much. The digests of states.jsonl find the arrays where checkpoints are gone; a

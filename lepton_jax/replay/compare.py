@@ -1,6 +1,7 @@
 """Compares two runs: what they were made from, what they measured, and where their numbers part."""
 
 import dataclasses
+import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +29,10 @@ class RunComparison:
         return {**self.difference.as_json(), "parting": self.parting.as_json()}
 
     def __str__(self) -> str:
+        if self.difference.format == "json":
+            return json.dumps(self.as_json(), indent=2)
+        if self.difference.format != "table":  # a file for other programs
+            return str(self.difference)
         exact = f"\n  The very step: {self.exact_line}" if self.exact_line else ""
         better = self.difference.last_line()
         last = f"\n\n{better}" if better else ""

@@ -1,5 +1,6 @@
 """`compare` names the step at which two runs part, and the arrays that do."""
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,13 @@ def test_the_very_step_is_found_by_computing_both_again(runs: tuple[str, str]):
     assert (found.same_until, found.state_step, found.row_step) == (300, 301, 350)
     assert {array.name.split(".")[0] for array in found.arrays} == {"learner"}
     assert all(array.relative for array in found.arrays)
+
+
+def test_other_formats_are_what_programs_read(runs: tuple[str, str]):
+    found = lepton_jax.compare(list(runs), format="json")
+    assert json.loads(str(found))["parting"]["same_until"] == 300
+    rows = [*csv.DictReader(str(lepton_jax.compare(list(runs), format="csv")).splitlines())]
+    assert {row["part"] for row in rows} <= {"config", "results", "provenance"}
 
 
 def test_a_run_does_not_part_from_itself(runs: tuple[str, str]):
