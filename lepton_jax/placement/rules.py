@@ -83,9 +83,13 @@ def shard_also_over(axis: str, spec: P, shape: tuple[int, ...], mesh: Mesh) -> P
     return spec
 
 
-def parameter_table(params: Mapping[str, Any], specs: Specs, mesh: Mesh) -> str:
+def parameter_table(
+    params: Mapping[str, Any], specs: Specs, mesh: Mesh, groups: Mapping[str, str] | None = None
+) -> str:
     """Formats the parameters of a model, a line each, and their sum: name, shape, dtype, number,
     share of the whole, how they are spread, bytes a device.
+
+    `groups`: what a further column says of each, by name.
     """
     whole, total_bytes = sum(leaf.size for leaf in params.values()), 0
     rows = []
@@ -100,4 +104,8 @@ def parameter_table(params: Mapping[str, Any], specs: Specs, mesh: Mesh) -> str:
         rows.append((name, shape, str(leaf.dtype), f"{leaf.size:,}", share, how, f"{size:,}"))
     head = ("parameter", "shape", "dtype", "number", "share", "spread over", "bytes a device")
     total = ("all", "", "", f"{whole:,}", "100.0%", "", f"{total_bytes:,}")
-    return "\n".join(format_table([head, *rows, total], right=(3, 4, 6)))
+    table: list[tuple[str, ...]] = [head, *rows, total]
+    if groups:
+        column = ("group", *(groups[name] for name in params), "")
+        table = [(*row, group) for row, group in zip(table, column, strict=True)]
+    return "\n".join(format_table(table, right=(3, 4, 6)))

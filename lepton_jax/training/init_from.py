@@ -242,16 +242,19 @@ def _put_like(array: np.ndarray, like: Any) -> Any:
 
 
 def _frozen_report(state: State, config: Config) -> str:
-    """Describes how many parameters do not train, and why; empty when all of them train."""
+    """Says which parameters do not train and why, a line a reason; empty when all of them train."""
     fit = state.learner
     if not isinstance(fit, Fit):
         return ""
-    frozen = {"lora": sum(x.size for x in fit.frozen.values())}
+    frozen = {"lora": flatten_tree(fit.frozen)}
     if config.optimizer.groups:
         params = flatten_tree(fit.params)
         for name, group in optimizer.frozen_by_groups(config.optimizer, fit.params).items():
-            key = f"optimizer.groups.{group}"
-            frozen[key] = frozen.get(key, 0) + params[name].size
+            frozen.setdefault(f"optimizer.groups.{group}", {})[name] = params[name]
     total = sum(x.size for x in jax.tree.leaves((fit.params, fit.frozen)))
-    counts = ", ".join(f"{count:,} by {key}" for key, count in frozen.items() if count)
-    return f"of {total:,} parameters these are frozen: {counts}" if counts else ""
+    return "\n".join(
+        f"frozen by {key}: {sum(x.size for x in arrays.values()):,} of {total:,} parameters: "
+        f"{list_names(arrays, most=4)}"
+        for key, arrays in frozen.items()
+        if arrays
+    )

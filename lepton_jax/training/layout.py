@@ -15,9 +15,10 @@ from lepton_jax.errors import UserError
 from lepton_jax.models.model import Sharded
 from lepton_jax.placement import rules, strategies
 from lepton_jax.placement.mesh import Placement
-from lepton_jax.training import lora
+from lepton_jax.training import lora, optimizer
 from lepton_jax.training.program import Program
 from lepton_jax.training.state import State
+from lepton_jax.training.supervised import Fit
 from lepton_jax.trees import flatten_tree
 
 
@@ -87,7 +88,8 @@ class Layout:
 
     def table(self) -> str:
         """Formats for people each parameter, its sharding, and what the state takes a device."""
-        parameters = rules.parameter_table(self.parameters, self.specs, self.placement.mesh)
+        mesh, groups = self.placement.mesh, self._groups()
+        parameters = rules.parameter_table(self.parameters, self.specs, mesh, groups)
         parts: Counter[str] = Counter()
         leaves = jax.tree_util.tree_leaves_with_path(self._abstract.learner)
         for (path, leaf), where in zip(leaves, jax.tree.leaves(self.state.learner), strict=True):
@@ -95,6 +97,18 @@ class Layout:
             parts[part] += math.prod(where.shard_shape(leaf.shape)) * leaf.dtype.itemsize
         sizes = ", ".join(f"{part} {size:,}" for part, size in parts.items())
         return f"{parameters}\nstate, bytes a device: {sizes}"
+
+    def _groups(self) -> dict[str, str]:
+        """Says in which group of the optimizer each parameter is, by name.
+
+        `{}`: the optimizer has none, or the task has a step of its own that calls it.
+        """
+        config, learner = self.program.config, self._abstract.learner
+        if not config.optimizer.groups or not isinstance(learner, Fit):
+            return {}
+        trained = learner.params if config.lora else self.parameters
+        base = dict.fromkeys(self.parameters, "lora, frozen") if config.lora else {}
+        return base | optimizer.describe_groups(config.optimizer, trained)
 
     @cached_property
     def _model(self) -> dict[str, Any]:

@@ -159,3 +159,14 @@ def frozen_by_groups(config: OptimizerConfig, tree: Any) -> dict[str, str]:
     labels = flatten_tree(label_groups(config, tree))
     frozen = {name for name, group in config.groups.items() if group.learning_rate == 0}
     return {name: group for name, group in labels.items() if group in frozen}
+
+
+def describe_groups(config: OptimizerConfig, tree: Any) -> dict[str, str]:
+    """Says for each parameter in which group it is: `body, frozen`, `norm`; '-' for none.
+
+    Raises:
+      UserError: as `label_groups`.
+    """
+    frozen = frozen_by_groups(config, tree)
+    labels = flatten_tree(label_groups(config, tree))
+    return {n: (group or "-") + ", frozen" * (n in frozen) for n, group in labels.items()}

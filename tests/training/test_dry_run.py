@@ -70,3 +70,13 @@ def test_a_dry_run_names_what_is_drawn_anew_beside_the_weights_of_a_run(
     (line,) = [line for line in told.splitlines() if line.startswith("init_from")]
     assert line.count("init_from") == 1
     assert line.endswith("; fresh: head.kernel, hidden.bias, hidden.kernel")
+
+
+def test_a_dry_run_shows_what_half_a_pattern_leaves_to_train(tmp_path: Path):
+    group = "optimizer.groups.body"
+    changes = {f"{group}.pattern": "^(blocks|hiden)", f"{group}.learning_rate": 0.0}
+    lines = str(api.train(RECIPE, tmp_path, overrides=changes, dry_run=True)).splitlines()
+    groups = {line.split()[0]: line.rpartition("  ")[2] for line in lines if line.strip()}
+    assert groups["parameter"] == "group"
+    assert groups["blocks.1.conv.kernel"] == "body, frozen"
+    assert groups["hidden.kernel"] == "-"
