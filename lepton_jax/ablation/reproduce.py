@@ -23,6 +23,8 @@ class ReproductionResult:
     verdicts: tuple[PublishedComparison, ...]
     report: str
     """The path of the report."""
+    over: str = "seeds"
+    """What the means are over, 'seeds' or 'folds'."""
 
     @property
     def ok(self) -> bool:
@@ -34,7 +36,7 @@ class ReproductionResult:
         return [v.as_json() for v in self.verdicts]
 
     def __str__(self) -> str:
-        return f"{published_table(self.verdicts)}\n\nThe report: {self.report}"
+        return f"{published_table(self.verdicts, self.over)}\n\nThe report: {self.report}"
 
 
 def reproduce(
@@ -59,5 +61,6 @@ def reproduce(
     )  # fmt: skip
     if result.stopped:
         raise UserError(f"reproduce: {result}")
-    verdicts = compare_with_published(analyse(read_results(workdir)))
-    return ReproductionResult(tuple(verdicts), result.report)
+    results = read_results(workdir)
+    verdicts = tuple(compare_with_published(analyse(results)))
+    return ReproductionResult(verdicts, result.report, "folds" if results.folds else "seeds")

@@ -212,6 +212,7 @@ def test_published_numbers():
     ]  # fmt: skip
     assert [r.reproduced for r in rows] == [True, True, False, False]
     assert rows[0].as_json()["source"] == "A 2020"
+    assert published_table(rows, "folds").splitlines()[0].split()[3] == "folds"
     lines = published_table(rows).splitlines()
     assert lines[1].split("  ")[0] == "baseline"
     assert "0.93 ± 0.005" in lines[1]

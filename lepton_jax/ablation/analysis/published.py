@@ -58,9 +58,13 @@ def compare_with_published(analysis: Analysis) -> list[PublishedComparison]:
     return comparisons
 
 
-def published_table(verdicts: Sequence[PublishedComparison]) -> str:
-    """Writes the comparisons as a table for a terminal, in the unit that was published."""
-    table = [("variant", "published", "ours", "seeds", "verdict", "source")]
+def published_table(verdicts: Sequence[PublishedComparison], over: str = "seeds") -> str:
+    """Writes the comparisons as a table for a terminal, in the unit that was published.
+
+    Args:
+      over: what the means are over, 'seeds' or 'folds'.
+    """
+    table = [("variant", "published", "ours", over, "verdict", "source")]
     for v in verdicts:
         spread = "" if v.sd is None else f" (sd {v.sd:.2g})"
         ours = "–" if v.mean is None else f"{v.mean:#.4g}{spread}"
