@@ -29,6 +29,8 @@ class FoundRate:
     rates: tuple[float, ...]
     losses: Mapping[int, tuple[float, ...]]
     """The smoothed losses at these rates, by seed."""
+    raw_losses: Mapping[int, tuple[float, ...]]
+    """The losses of one batch each at these rates, by seed."""
     diverged: bool
     suggestion: float | None
     tenth: float | None
@@ -47,6 +49,7 @@ class FoundRate:
             "diverged": self.diverged,
             "rates": list(self.rates),
             "losses": {str(seed): list(losses) for seed, losses in self.losses.items()},
+            "raw_losses": {str(seed): list(losses) for seed, losses in self.raw_losses.items()},
         }
 
     def __str__(self) -> str:
@@ -124,6 +127,7 @@ def lr_find(
         path=out,
         rates=found.rates,
         losses=found.losses,
+        raw_losses=found.raw_losses,
         diverged=found.diverged,
         suggestion=found.suggestion,
         tenth=found.tenth,
@@ -139,9 +143,12 @@ def _next_command(
     overrides: Mapping[str, Any],
     resolved: "Config",
 ) -> str:
-    """Writes the command that trains with a rate, or compares it with that of the config where they
-    are apart. Without a rate it compares rates around `tenth`, a tenth of that with the least loss.
-    From Python it writes the override."""
+    """Writes the command that trains with a rate, or compares rates by whole runs.
+
+    Where the rate and that of the config are apart, these are both, one between them, and one
+    beyond the config's. Without a rate they lie around `tenth`, a tenth of that with the least
+    loss. From Python it writes the override.
+    """
     from lepton_jax.tracking.new_workdir import name_run
 
     if tenth is None:
@@ -156,7 +163,9 @@ def _next_command(
         keys[f"config.{key}"] = f"{rate:.2g}"
         return format_command("train", config=config, workdir=_unused(f"runs/{name}"), **keys)
     if rate:
-        rates = ",".join([f"{rate:.2g}", f"{math.sqrt(rate * own):.2g}", f"{own:g}"])
+        factor = math.sqrt(own / rate)
+        between, beyond = (f"{x:.2g}" for x in (rate * factor, own * factor))
+        rates = ",".join([f"{rate:.2g}", between, f"{own:g}", beyond])
     else:
         rates = ",".join(f"{factor * tenth:.1e}" for factor in (0.3, 1, 3))
     workdir = _unused(f"runs/{name}-rates")

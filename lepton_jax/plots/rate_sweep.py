@@ -38,7 +38,7 @@ def draw_rate_sweep(curves: Mapping[str, Curve], marks: Mapping[str, float], pat
     for (name, rate), style in zip(marks.items(), ("-", "--", ":"), strict=False):
         label = f"{name}: {rate:.2g}"
         axes.axvline(rate, color=INK, linestyle=style, linewidth=1.1, label=label)
-    _set_range(axes, [smoothed for _, _, smoothed in curves.values()])
+    _set_range(axes, list(curves.values()))
     axes.set_xscale("log")
     axes.set_xlabel("learning rate")
     axes.set_ylabel("training loss")
@@ -48,8 +48,9 @@ def draw_rate_sweep(curves: Mapping[str, Curve], marks: Mapping[str, float], pat
     save_figure(figure, path)
 
 
-def _set_range(axes: "Axes", smoothed: Sequence[np.ndarray]) -> None:
-    """Shows the smoothed curves whole, and of the losses themselves what fits there."""
-    least, most = min(float(s.min()) for s in smoothed), max(float(s.max()) for s in smoothed)
+def _set_range(axes: "Axes", curves: Sequence[Curve]) -> None:
+    """Shows the smoothed curves whole, and of the losses themselves all but those above them."""
+    least = min(float(min(smoothed.min(), losses.min())) for _, losses, smoothed in curves)
+    most = max(float(smoothed.max()) for _, _, smoothed in curves)
     margin = 0.1 * max(most - least, 1e-12)
     axes.set_ylim(least - margin, most + margin)

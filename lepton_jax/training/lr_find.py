@@ -65,6 +65,8 @@ class RateCurve:
     rates: tuple[float, ...]
     losses: Mapping[int, tuple[float, ...]]
     """The smoothed losses at these rates, by seed."""
+    raw_losses: Mapping[int, tuple[float, ...]]
+    """The losses of one batch each at these rates, by seed."""
     diverged: bool
     suggestion: float | None
     """The rate at which the mean of the losses falls fastest; None where the fall is not clear."""
@@ -116,6 +118,7 @@ def find_rate(
     return RateCurve(
         rates=tuple(rates.tolist()),
         losses={seed: tuple(curve[:length].tolist()) for seed, curve in smoothed.items()},
+        raw_losses={s.seed: tuple(s.losses[:length].tolist()) for s in sweeps},
         diverged=all(s.diverged for s in sweeps),
         suggestion=steepest,
         tenth=tenth,
@@ -220,15 +223,25 @@ def smooth_losses(losses: np.ndarray, memory: float) -> np.ndarray:
     """Smooths losses [N] by averages whose weights fall exponentially to both sides, so that the
     curve does not lag.
 
-    A loss that is further above the first ones than these are above the least is cut to that: what
-    a step comes to that diverges says nothing of the steps before it.
+    What a sweep comes to that diverges says nothing of lower rates: the steps from which on every
+    loss is closer to the first ones than to the least do not count for those before. Nor do single
+    bad batches: a loss that is further above the first ones than these are above the least is cut
+    to that.
 
     `memory`: steps to each side after which a weight has fallen to about a third.
     """
-    cut = np.minimum(losses, 2 * _first_level(losses, memory) - losses.min())
+    first = _first_level(losses, memory)
+    cut = np.minimum(losses, 2 * first - losses.min())
+    smoothed = _average_both_sides(cut, memory)
+    level = max((first + float(smoothed.min())) / 2, float(cut.min()))
+    end = int(np.flatnonzero(cut <= level)[-1]) + 1
+    return np.concatenate([_average_both_sides(cut[:end], memory), smoothed[end:]])
+
+
+def _average_both_sides(losses: np.ndarray, memory: float) -> np.ndarray:
     away = np.abs(np.subtract.outer(np.arange(len(losses)), np.arange(len(losses))))
     weights: np.ndarray = np.exp(-away / memory)
-    return weights @ cut / weights.sum(axis=1)
+    return weights @ losses / weights.sum(axis=1)
 
 
 def _first_level(losses: np.ndarray, memory: float) -> float:
@@ -250,6 +263,9 @@ def find_descent(rates: np.ndarray, losses: np.ndarray, steps: int) -> Descent:
     """Finds the last descent of the smoothed loss before its least one, and in it the rate at which
     the loss falls fastest over the logarithm of the rate.
 
+    Of rates whose smoothed losses differ from the least by less than their noise, the lowest one
+    counts as that of the least loss.
+
     The descent begins where the loss is for the last time within `BEGUN` of its whole fall below
     the first ones. Its slopes are taken over half of its length: over fewer steps, noise alone
     makes the steepest one.
@@ -267,7 +283,8 @@ def find_descent(rates: np.ndarray, losses: np.ndarray, steps: int) -> Descent:
     # An average with this memory keeps noise / (2 * memory**0.5), which is to be a 20th of the fall
     memory = max(memory, min(steps / 8, (10 * noise / fall) ** 2))
     smoothed = smooth_losses(losses, memory)
-    least = int(smoothed.argmin())
+    kept = noise / (2 * memory**0.5)
+    least = int(np.flatnonzero(smoothed <= smoothed.min() + kept)[0])
     before = np.flatnonzero(smoothed[: least + 1] >= first - BEGUN * fall)
     begin = int(before[-1]) if len(before) else 0
     half = max(1, (least - begin) // 4)

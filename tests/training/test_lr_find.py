@@ -90,6 +90,24 @@ def test_a_loss_that_does_not_fall_suggests_nothing():
         assert (found.steepest, found.least) == (None, None)
 
 
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+@pytest.mark.parametrize("after", [[4.0, 30.0, 400.0, 9e4, 1e7], [2.3] * 40])
+def test_a_loss_that_explodes_or_stays_at_its_start_does_not_move_the_least(
+    after: list[float], noise: float
+):
+    """The loss falls from 2.3 to 0.5 at step 150, and is lost from step 152 on."""
+    rates = np.geomspace(1e-7, 0.43, 200)
+    before = np.interp(np.arange(152), [0, 90, 150], [2.3, 2.3, 0.5])
+    losses = np.concatenate([before, after])
+    losses += np.random.default_rng(0).normal(0, noise, len(losses))
+    found, without = (find_descent(rates[:n], losses[:n], 200) for n in (len(losses), 152))
+    assert found.least is not None
+    assert without.least is not None
+    assert np.log(found.least / without.least) == pytest.approx(
+        0, abs=1.01 * np.log(rates[1] / rates[0])
+    )
+
+
 def test_smoothing_keeps_a_constant_and_does_not_lag():
     np.testing.assert_allclose(smooth_losses(np.full(50, 3.0), 5), 3.0)
     step = np.where(np.arange(200) < 100, 1.0, 0.0)
@@ -109,6 +127,9 @@ def test_the_picture_shows_the_whole_smoothed_curve(
     low, high = shown[0].axes[0].get_ylim()
     assert low < 1
     assert high > 4
+    noisy = {"seed 0": (rates, np.where(np.arange(50) % 5, smoothed, 0.2), smoothed)}
+    rate_sweep.draw_rate_sweep(noisy, {}, str(tmp_path / "x.png"))
+    assert shown[1].axes[0].get_ylim()[0] < 0.2
 
 
 def test_a_sweep_takes_the_runs_steps_at_rising_rates_and_leaves_a_picture(tmp_path: Path):
@@ -121,6 +142,7 @@ def test_a_sweep_takes_the_runs_steps_at_rising_rates_and_leaves_a_picture(tmp_p
     assert 20 < len(found.rates) < 60
     np.testing.assert_allclose(found.rates, np.geomspace(1e-4, 1e3, 60)[: len(found.rates)], 1e-5)
     assert json.loads(json.dumps(found.as_json()))["losses"].keys() == {"0"}
+    assert len(found.as_json()["raw_losses"]["0"]) == len(found.rates)
     assert [p.name for p in tmp_path.iterdir()] == ["found.png"]
 
 
@@ -174,7 +196,9 @@ def test_noisy_losses_give_rates_to_compare_in_a_workdir_of_their_own(
 def test_the_next_command_trains_in_a_workdir_that_holds_no_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    curve = RateCurve((1e-7, 1.0), {0: (2.0, 1.0)}, True, suggestion=1e-3, tenth=2e-3)
+    curve = RateCurve(
+        (1e-7, 1.0), {0: (2.0, 1.0)}, {0: (2.1, 0.9)}, True, suggestion=1e-3, tenth=2e-3
+    )
     monkeypatch.setattr("lepton_jax.training.lr_find.find_rate", lambda *_: curve)
     digits = str(Path("configs/digits_cnn.py").resolve())
     monkeypatch.chdir(tmp_path)
@@ -189,15 +213,21 @@ def test_the_next_command_trains_in_a_workdir_that_holds_no_run(
 @pytest.mark.parametrize(
     ("rate", "said", "rates"),
     [
-        (4.8e-4, "the config has 0.002, 4.2 times as much; a sweep", "0.00048,0.00098,0.002"),
-        (1e-2, "the config has 0.002, 5 times less; a sweep", "0.01,0.0045,0.002"),
+        (
+            4.8e-4,
+            "the config has 0.002, 4.2 times as much; a sweep",
+            "0.00048,0.00098,0.002,0.0041",
+        ),
+        (1e-2, "the config has 0.002, 5 times less; a sweep", "0.01,0.0045,0.002,0.00089"),
         (1.1e-3, "the config has 0.002\n", ""),
     ],
 )
 def test_a_suggestion_far_from_the_rate_of_the_config_is_compared_with_it(
     rate: float, said: str, rates: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    curve = RateCurve((1e-7, 1.0), {0: (2.0, 1.0)}, True, suggestion=rate, tenth=2e-3)
+    curve = RateCurve(
+        (1e-7, 1.0), {0: (2.0, 1.0)}, {0: (2.1, 0.9)}, True, suggestion=rate, tenth=2e-3
+    )
     monkeypatch.setattr("lepton_jax.training.lr_find.find_rate", lambda *_: curve)
     digits = str(Path("configs/digits_cnn.py").resolve())
     monkeypatch.chdir(tmp_path)
