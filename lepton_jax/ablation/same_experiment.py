@@ -8,6 +8,7 @@ from lepton_jax.ablation.question.experiment import Experiment, Variant
 from lepton_jax.ablation.question.trials import Trial, expand_variant, load_base_config
 from lepton_jax.ablation.workdir import read_experiment, trial_folder, trial_status
 from lepton_jax.config.config import list_differences
+from lepton_jax.config.unmeasured import not_reported
 from lepton_jax.errors import UserError, list_names
 from lepton_jax.tracking.experiment_folder import is_experiment
 from lepton_jax.tracking.new_workdir import next_workdir
@@ -35,6 +36,8 @@ def check_same_experiment(workdir: str, experiment: Experiment, trials: Sequence
             )
         return
     before = read_experiment(workdir)
+    if before["metric"] != experiment.metric:
+        _check_metric(workdir, experiment.metric, trials)
     asked = (
         ("question", before["question"], experiment.question),
         ("metric", before["metric"], experiment.metric),
@@ -50,6 +53,21 @@ def check_same_experiment(workdir: str, experiment: Experiment, trials: Sequence
             ),
             instead=("--workdir", f"--workdir={free}"),
         )
+
+
+def _check_metric(workdir: str, metric: str, trials: Sequence[Trial]) -> None:
+    """Checks a metric by what a trial that has ended has measured on `test`.
+
+    Raises:
+      UserError: naming the metrics that were measured.
+    """
+    folders = (trial_folder(workdir, trial.name) for trial in trials)
+    for test in (Record(f).results().get("test") for f in folders if Record.exists(f)):
+        if test:
+            there = [k for k, v in test.items() if isinstance(v, float) and k != "step"]
+            if there and metric not in there:
+                raise not_reported(metric, there)
+            return
 
 
 def describe_other_baseline(workdir: str, experiment: Experiment) -> str:

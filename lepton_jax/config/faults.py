@@ -57,9 +57,10 @@ def error_of(
 
     def on_command_line(fault: KeyFault) -> bool:
         ours, is_missing = f"{fault.path}.", fault.problem.startswith("missing;")
-        chosen = f"{fault.path.rpartition('.')[0]}.name" in overrides  # another component
+        name = f"{fault.path.rpartition('.')[0]}.name"
+        chosen = name in overrides and overrides[name] != before.get(name)  # another component
         given = any(ours.startswith(f"{k}.") or f"{k}.".startswith(ours) for k in overrides)
-        return chosen if is_missing else given
+        return chosen if is_missing else given or chosen
 
     there = [on_command_line(fault) for fault in faults]
     lines = [f"--config.{f}" if given else str(f) for f, given in zip(faults, there, strict=True)]

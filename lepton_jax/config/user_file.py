@@ -79,6 +79,7 @@ def _check_argument(function: Callable[..., Any], file: str, name: str, arg: str
     known = [c for c in typing.get_args(annotation) if c] if _is_literal(annotation) else [arg]
     if arg not in known:
         there, near = ", ".join(f":{c}" for c in known) or "none", find_nearest(arg, known)
+        near = near or (known[0] if len(known) == 1 else None)
         raise UserError(
             f"{file} has no form ':{arg}'{did_you_mean(arg, known)}; it has: {there}",
             instead=(f":{arg}", f":{near}") if near else None,

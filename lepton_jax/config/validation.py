@@ -343,10 +343,17 @@ def _find_contradictions(config: Config) -> Iterator[tuple[Any, ...]]:
             kind, chosen = "schedule", config.schedule.name
             is_usual = duration == component_keys(kind, chosen)[name].default
             whose = f", the default of {chosen}," if is_usual else ""
+            tenth = (
+                f"{total / 10:g} {unit}" if unit == "epochs" else f"{-(-total // 10):_.0f} {unit}"
+            )
+            given = f"{kind}.name={chosen}" if is_usual else f"{kind}.{name}"
+            meant = [*([given] if is_usual else ()), f"{kind}.{name}={tenth}"]
             yield (
                 f"schedule.{name}",
                 f"{duration!r}{whose} is longer than the run, train_for = {config.train_for!r}; "
                 f"expected at most {config.train_for!r}",
+                given,
+                tuple(meant),
             )
 
 

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
+from lepton_jax.config.unmeasured import not_measured, not_reported
 from lepton_jax.data.source import Columns
-from lepton_jax.errors import UserError, Way, did_you_mean
+from lepton_jax.errors import UserError, did_you_mean
 from lepton_jax.evaluation.evaluator import Evaluator, scalar_results
 from lepton_jax.evaluation.program import EvaluatedProgram, State
-from lepton_jax.nearest import find_nearest
 from lepton_jax.placement.mesh import BatchPlacement
 
 
@@ -94,12 +94,7 @@ class Evaluations:
                 "'valid'; expected data.valid_fraction above 0"
             )
         if names and metric not in names:
-            near, key = find_nearest(metric, names), "--config.best.metric"
-            raise UserError(
-                f"best.metric = {metric!r} is not measured while training"
-                f"{did_you_mean(metric, names)}; there are: {', '.join(names)}",
-                instead=(key, f"{key}={near}") if near else None,
-            )
+            raise not_measured(metric, names)
 
     def check_reported(self, metric: str) -> None:
         """Checks, once `try_out` was called, that `test/METRIC` is measured at the end.
@@ -109,14 +104,7 @@ class Evaluations:
         """
         there = [n.removeprefix("test/") for n in self._final_names if n.startswith("test/")]
         if metric not in there:
-            near = find_nearest(metric, there)
-            held_out = Way("to hold out each fifth of the data in turn", {"folds": "5"})
-            raise UserError(
-                f"metric = {metric!r} is not measured on 'test'{did_you_mean(metric, there)}; "
-                + (f"there are: {', '.join(there)}" if there else "the data has no such split"),
-                instead=("--metric", f"--metric={near}") if near else None,
-                ways=() if there else [held_out],
-            )
+            raise not_reported(metric, there)
 
     def _result_names(
         self,

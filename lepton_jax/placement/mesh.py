@@ -14,7 +14,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from lepton_jax.errors import UserError, did_you_mean
+from lepton_jax.errors import UserError, Way, did_you_mean
 from lepton_jax.nn.collectives import BATCH_AXES
 from lepton_jax.placement.rules import AXES, Rules, Specs, partition_specs, shard_also_over
 
@@ -114,10 +114,12 @@ class Placement:
             return
         below, above = batch_size // parts * parts, -(-batch_size // parts) * parts
         near = f"{below}, {above}" if below else str(above)
+        fits = below if 2 * batch_size <= below + above and below else above
         times = f" in {accumulate} accumulated parts" if accumulate > 1 else ""
         raise UserError(
             f"batch_size = {batch_size} does not divide over {self.shards} devices{times} "
-            f"(strategy {self.name}). Nearest that do: {near}"
+            f"(strategy {self.name}). Nearest that do: {near}",
+            ways=[Way(f"with {fits} examples a step", {"config.batch_size": str(fits)})],
         )
 
     def rows(self, batch_size: int) -> np.ndarray:

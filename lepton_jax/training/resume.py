@@ -1,9 +1,10 @@
 """Whether the record in a workdir is of the run that is to go on there."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lepton_jax.config.config import Config, list_differences
+from lepton_jax.config.unmeasured import not_measured
 from lepton_jax.console import say
 from lepton_jax.errors import UserError
 from lepton_jax.formats import count_things
@@ -57,8 +58,10 @@ def check_same_config(record: Record, config: Config, longer: bool) -> None:
     Raises:
       UserError: naming the computing keys that differ.
     """
-    workdir = record.workdir
-    changed = list_differences(read_config(workdir), config)
+    workdir, before = record.workdir, read_config(record.workdir)
+    changed = list_differences(before, config)
+    if before.best.metric != config.best.metric:
+        _check_metric(record, before, config, changed)
     length = [c for c in changed if c.startswith(("train_for:", "early_stopping."))]
     refused = [c for c in changed if not (longer and c in length)]
     if refused:
@@ -79,6 +82,23 @@ def check_same_config(record: Record, config: Config, longer: bool) -> None:
             f"the run in {workdir} is finished, and its checkpoints are gone: nothing can go on "
             "from there. Choose another --workdir; to train it again, remove its status.json"
         )
+
+
+def _check_metric(record: Record, before: Config, config: Config, changed: Sequence[str]) -> None:
+    """Checks a `best.metric` by what the run has measured, where the other config measures the
+    same.
+
+    Raises:
+      UserError: naming the metrics that were measured.
+    """
+    if any(c.startswith(("model.", "task.", "data.")) for c in changed):
+        return
+    if (before.metrics, before.evals) != (config.metrics, config.evals):
+        return
+    named = {name for row in record.rows(before.best.metric) for name in row if "/" in name}
+    names = sorted(name for name in named if not name.startswith("train/"))
+    if names and config.best.metric not in names:
+        raise not_measured(config.best.metric, names)
 
 
 def check_same_run(record: Record, config: Config, facts: dict[str, Any], longer: bool) -> None:

@@ -38,6 +38,13 @@ def test_the_same_experiment_may_have_more_seeds_and_variants(workdir: str):
     check(workdir, replace(ASKED, variants=more, seeds=range(5)))
 
 
+def test_a_metric_that_no_trial_measures_is_told_before_the_workdir(workdir: str):
+    trial = trial_folder(workdir, expand_trials(ASKED)[0].name)
+    Record(trial).write_results("test", {"accuracy": 0.9, "loss": 0.1, "step": 1})
+    with pytest.raises(UserError, match=r"metric = 'acc' is not measured .*accuracy, loss"):
+        check(workdir, replace(ASKED, metric="acc"))
+
+
 def test_another_baseline_is_told(workdir: str):
     assert describe_other_baseline(workdir, ASKED) == ""
     swapped = replace(ASKED, variants=grid({RATE: (3e-3, 1e-3)}))

@@ -153,7 +153,17 @@ LINES: list[tuple[str, str, str]] = [
     (
         f"{OVERLAP} --config.train_for='3 epochs'",
         "'5 epochs' is longer than the run",
-        "; expected at most '3 epochs'",
+        f"{OVERLAP.replace('5 epoch', '0.3 epochs')} --config.train_for='3 epochs'",
+    ),
+    (
+        f"{MINE} --config.schedule.name=rsqrt",
+        "--config.schedule.warmup: '1_000 steps', the default of rsqrt, is longer than the run",
+        f"{MINE} --config.schedule.name=rsqrt --config.schedule.warmup='1 steps'",
+    ),
+    (
+        "train --config=digits_cnn:small --workdir=w",
+        "has no form ':small'; it has: :tiny",
+        "train --config=digits_cnn:tiny --workdir=w",
     ),
     # config files
     (

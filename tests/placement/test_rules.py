@@ -100,8 +100,9 @@ def test_the_table_says_what_is_where():
 
 
 def test_a_batch_that_does_not_divide_names_those_that_do():
-    with pytest.raises(UserError, match=r"100 does not divide over 8 .*96, 104"):
+    with pytest.raises(UserError, match=r"100 does not divide over 8 .*96, 104") as refused:
         strategies.pmap(jax.devices()).check(100, 1)
+    assert refused.value.ways[0].flags == {"config.batch_size": "96"}
     with pytest.raises(UserError, match=r"in 8 accumulated parts.*32, 64"):
         strategies.mesh(jax.devices(), tensor=2, fsdp=2).check(40, 8)
 

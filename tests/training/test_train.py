@@ -72,6 +72,11 @@ def test_a_workdir_of_another_config_is_refused_by_key(finished: Path, recipe):
     assert "batch_size: 16 -> 8" in str(e.value)
 
 
+def test_a_metric_that_the_run_does_not_measure_is_told_before_the_workdir(finished: Path, recipe):
+    with pytest.raises(UserError, match=r"'valid/acc' is not measured .*'valid/accuracy'"):
+        train(recipe(best={"metric": "valid/acc"}), finished)
+
+
 def test_training_longer_is_a_flag(recipe, tmp_path: Path):
     train(recipe(train_for="12 steps"), tmp_path)
     with pytest.raises(UserError, match="add --longer"):
