@@ -151,7 +151,8 @@ def describe_value(value: Any) -> str:
         return f"{value.dtype} {list(value.shape)}"
     if isinstance(value, tuple | list):
         inside = ", ".join(describe_value(v) for v in value[:_MOST_FIELDS])
-        return f"a {type(value).__name__} ({inside})"
+        more = f", ..., {len(value) - _MOST_FIELDS} more" if len(value) > _MOST_FIELDS else ""
+        return f"a {type(value).__name__} ({inside}{more})"
     if value is None or isinstance(value, bool | int | float):
         return repr(value)
     if isinstance(value, str):

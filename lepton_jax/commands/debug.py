@@ -74,11 +74,12 @@ class Debugged:
 
 
 @command
-def debug(workdir: PathText, step: NaturalInt) -> Debugged:
+def debug(workdir: PathText, step: NaturalInt | None = None) -> Debugged:
     """Replays one step of a run and finds its first non-finite value, or where values grow.
 
     --workdir=DIR                   a record, as `train` leaves it; only read
-    --step=N                        the step, counted from 0: the one that `train` named
+    --step=N                        the step, counted from 0; by default the one at which the run
+                                    failed
 
     It checks state, batch, modules, loss, gradients and update in this order. The state comes from
     the newest checkpoint before the step; without a checkpoint the run is replayed from its start.
@@ -89,10 +90,30 @@ def debug(workdir: PathText, step: NaturalInt) -> Debugged:
     from lepton_jax.cli.looks import look_for_run
 
     look_for_run(workdir)
+    step = _failed_step(workdir) if step is None else step
     from lepton_jax.debug.scrutiny import scrutinize_step
 
     seen = scrutinize_step(workdir, step)
     return Debugged(workdir, seen.snapshot, seen.fault, seen.modules, seen.cause, seen.notes)
+
+
+def _failed_step(workdir: str) -> int:
+    """Returns the step at which a run failed.
+
+    Raises:
+      UserError: when it did not fail.
+    """
+    from lepton_jax.errors import UserError
+    from lepton_jax.tracking.record import Record
+
+    status = Record.open(workdir).status()
+    if status.get("state") != "failed":
+        how = status.get("state", "running or killed")
+        raise UserError(
+            f"debug: --step is missing, and the run in {workdir} has no step at which it failed "
+            f"(it is {how}); give the step to look at, --step=N"
+        )
+    return status["step"]
 
 
 def _table(modules: "Sequence[ModuleOutput]") -> list[str]:

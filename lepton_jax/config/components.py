@@ -205,6 +205,11 @@ class Component:
             who, got = f"{self.kind} {self.name}", describe_arguments(args)
             mistake = call_mistake(component, args, keys)
             cure = f"expected {CALLED_AS[self.kind]}" if mistake and self.kind in CALLED_AS else ""
+            if mistake and self.kind == "metric" and not keys:
+                cure = (
+                    "a metric is made with the names of the classes: write "
+                    "`def __init__(self, classes): ...`"
+                )
             blame(who, e, got=got, at=definition_of(component), cure=cure)
 
     def entries(self) -> Iterator[tuple[str, Any, Key]]:

@@ -3,13 +3,15 @@
 Each fault names the key, and where it can the overrides that were probably meant.
 """
 
+import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from typing import Any
 
 from lepton_jax.config.components import TABLES, component_keys, find_component, name_module
 from lepton_jax.config.nearest_value import write_value
-from lepton_jax.config.schema import Key
+from lepton_jax.config.pipeline import Pipeline
+from lepton_jax.config.schema import Key, split_annotation
 from lepton_jax.config.walk import join_key, to_tree
 from lepton_jax.errors import UserError, quote
 from lepton_jax.nearest import NAMES, find_meant, find_nearest, spell_duration
@@ -110,7 +112,10 @@ def add_unknown(
     """Adds the fault that a section has no key of that name, and returns the one that was meant."""
     where = join_key(path, name)
     deeper = [n for n in NAMES if "." in n and n.partition(".")[0] in keys] if not path else []
-    near = find_meant(name, keys) or find_meant(name, deeper) or find_nearest(name, keys)
+    if isinstance(value, Mapping):  # a section is never meant by a single value
+        near = find_nearest(name, [name for name, key in keys.items() if _holds_keys(key)])
+    else:
+        near = find_meant(name, keys) or find_meant(name, deeper) or find_nearest(name, keys)
     if near is None:
         allowed = f"; there are: {', '.join(keys)}" if keys else "; none is"
         faults.add(where, f"no such key{allowed}")
@@ -121,6 +126,17 @@ def add_unknown(
     else:
         faults.add(where, f"no such key (did you mean {near!r}?)", where, join_key(path, near))
     return near
+
+
+def _holds_keys(key: Key) -> bool:
+    """Tells whether what a key takes has keys of its own."""
+    for kind in (key.annotation, *typing.get_args(key.annotation)):
+        inner = split_annotation(kind).annotation
+        if inner is not Pipeline and is_dataclass(inner):
+            return True
+        if inner is Any or typing.get_origin(inner) in (dict, Mapping):
+            return True
+    return False
 
 
 def add_others_key(kind: str, name: str, key: str, value: Any, path: str, faults: Faults) -> bool:

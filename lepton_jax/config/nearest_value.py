@@ -62,16 +62,15 @@ def _candidates(value: Any, annotation: Any, like: Any) -> Iterator[Any]:
     if "duration" in marks:
         yield from _durations(word, like)
         return
-    if PATTERN in marks:
-        yield re.escape(str(value))
+    if PATTERN in marks:  # what was meant by a broken one is not known
         return
     texts = [choice for choice in choices if isinstance(choice, str)]
     if near := find_nearest(word, texts):
         yield near
     if isinstance(value, float) and value.is_integer():
         yield int(value)
-    if isinstance(value, int | float) and value < 0:
-        yield -value
+    if isinstance(value, int | float) and value < 0 and not isinstance(like, int | float):
+        yield -value  # where there is no default to say
     if near := find_nearest(word, ("true", "false")):
         yield near == "true"
     if word in ("none", "null", "nil", "off"):
@@ -119,7 +118,7 @@ def _durations(word: str, like: Any) -> Iterator[str]:
     units = ("steps", "epochs", "examples")
     if word.isalpha() and (unit := find_nearest(word, units)):
         yield f"1 {unit}"
-    match = re.fullmatch(r"([\d_]*\.?\d+(?:e[+-]?\d+)?)\s*([km]?)\s*([a-z]*)", word)
+    match = re.fullmatch(r"([\d_]*\.?\d+(?:e[+-]?\d+)?)[\s_-]*([km]?)[\s_-]*([a-z]*)", word)
     if not match:
         return
     number, thousands, unit_word = match.groups()

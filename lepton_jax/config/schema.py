@@ -298,11 +298,22 @@ def coerce_value(value: Any, annotation: Any) -> Any:
     raise ValueError(f"expected {describe_type(annotation)}, got {quote(value)}")
 
 
+_PATTERN_CURES = {
+    "missing )": "; close the bracket",
+    "unterminated character set": "; close it with ]",
+    "unbalanced parenthesis": "; open the bracket, or write \\) for the sign itself",
+    "nothing to repeat": "; write .* for any text",
+}
+"""By what `re` says is wrong with a pattern, what to write."""
+
+
 def _check_pattern(text: str) -> None:
     try:
         re.compile(text)
     except re.error as e:
-        raise ValueError(f"expected a regular expression, got {quote(text)}: {e}") from None
+        cures = (cure for problem, cure in _PATTERN_CURES.items() if problem in str(e))
+        problem = f"{e}{next(cures, '')}"
+        raise ValueError(f"expected a regular expression, got {quote(text)}: {problem}") from None
 
 
 def parse_duration(text: str) -> tuple[float, str]:

@@ -108,6 +108,8 @@ def call_mistake(part: Callable[..., Any], args: tuple, kwargs: Mapping[str, Any
     """Returns why a part cannot be called so: `missing a required argument: 'x'`; '' if it can."""
     function: Callable[..., Any] = part
     if inspect.isclass(part):  # nnx's metaclass hides the constructor's signature
+        if part.__init__ is object.__init__ and part.__new__ is object.__new__:
+            return "takes no arguments" if args or kwargs else ""
         function, args = part.__init__, (None, *args)
     try:
         inspect.signature(function).bind(*args, **kwargs)

@@ -22,6 +22,7 @@ from lepton_jax.trees import flatten_tree
 LARGE = 1e4
 """Parameters beyond this are called suspicious: those of a network that learns are far smaller."""
 NORMS = ("grad_norm", "update_norm")
+EACH = ", the square root of the sum of their squares; each number is finite"
 LISTED = 8
 """Names or numbers that a sentence lists."""
 Stage = Literal["state", "batch", "forward", "loss", "gradient", "update"]
@@ -164,13 +165,13 @@ def _in_optimizer_calls(step: ObservedStep) -> Fault | None:
             what, details, kind = _describe({k: bad[k] for k in last_first}, "gradients")
             return Fault("gradient", what, details, kind)
         if not _norm_is_finite(grads):
-            return Fault("gradient", "their norm; each of them is finite", _largest(grads), "inf")
+            return Fault("gradient", f"the norm of the gradients{EACH}", _largest(grads), "inf")
         bad = _not_finite(updates)
         if bad:
             what, details, kind = _describe(bad, "updates, of finite gradients")
             return Fault("update", what, (*details, *_largest(grads)), kind)
         if not _norm_is_finite(updates):
-            return Fault("update", "their norm; each of them is finite", _largest(updates), "inf")
+            return Fault("update", f"the norm of the updates{EACH}", _largest(updates), "inf")
     return None
 
 

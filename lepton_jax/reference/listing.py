@@ -89,6 +89,12 @@ def describe(words: Sequence[str]) -> Description | Recipe:
         first, *rest = "host_transform", *rest[1:]
     if first.partition(".")[0] == "config" and not rest:
         return describe_section(first)
+    if first == "config":  # `config optimizer.groups`: a path in two words
+        path = ".".join(words)
+        raise UserError(
+            f"expected a path of the config in one word, got {' '.join(words)!r}",
+            try_line=["describe", path],
+        )
     if len(rest) > 1:
         raise UserError(f"describe takes one name, got {' '.join(rest)}")
     if rest:

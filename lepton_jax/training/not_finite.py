@@ -11,7 +11,7 @@ import numpy as np
 
 from lepton_jax.cluster.processes import Processes
 from lepton_jax.console import format_command
-from lepton_jax.errors import UserError, WorkError
+from lepton_jax.errors import UserError, WorkError, list_names
 from lepton_jax.plots.learning_curves import draw_learning_curves, mark_checkpoint
 from lepton_jax.tracking.record import Record
 from lepton_jax.training import init_from
@@ -66,12 +66,25 @@ def explain_not_finite(
         growth = measure_growth(program, init_from.initial_state(layout)[0], error.state)
     rows = [row for row in record.rows() if row["step"] <= step] if processes.first else []
     drawn = bool(rows) and _draw_curves(record, train_examples, step)
+    rate = f"learning rate {means['learning_rate']:.4g}"
+    if bad and np.isfinite([means["loss"], norm]).all():
+        told = (
+            f"step {step} left a state that is not finite (steps are counted from 0): "
+            + (
+                f"1 array, {bad[0]}"
+                if len(bad) == 1
+                else f"{len(bad)} arrays, {list_names(bad, 3)}"
+            )
+            + f"; loss {means['loss']:.4g}, gradient norm {norm:.4g}, both finite; {rate}"
+        )
+    else:
+        told = (
+            f"the numbers of step {step} are not finite (steps are counted from 0): loss "
+            f"{means['loss']:.4g}, {rate}, gradient norm {norm:.4g}; "
+            + (_name_first(bad) if bad else _describe(broken))
+        )
     return (
-        f"the numbers of step {step} are not finite (steps are counted from 0): loss "
-        f"{means['loss']:.4g}, learning rate {means['learning_rate']:.4g}, gradient norm "
-        f"{norm:.4g}; "
-        + (f"{len(bad)} arrays break, by name {bad[0]} first" if bad else _describe(broken))
-        + f". The record is in {workdir}"
+        f"{told}. The record is in {workdir}"
         + (f", its last checkpoint is step {steps[-1]}" if steps else "")
         + ("; curves.png there shows the steps before" if drawn else "")
         + ".\nTo see whether the data, a layer or the update caused it: "
@@ -118,6 +131,13 @@ def _draw_curves(record: Record, train_examples: int, step: int) -> bool:
     except (UserError, WorkError):
         return False
     return True
+
+
+def _name_first(bad: list[str]) -> str:
+    """Says how many arrays of the state are not finite, and names the first."""
+    if len(bad) == 1:
+        return f"1 array breaks, {bad[0]}"
+    return f"{len(bad)} arrays break, by name {bad[0]} first"
 
 
 def _describe(broken: list[str]) -> str:

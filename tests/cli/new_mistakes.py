@@ -41,9 +41,10 @@ CONFIG_LINES: list[tuple[str, str, str]] = [
     ("evaluate_every=epoch", "(did you mean '1 epochs'?)", "evaluate_every='1 epochs'"),
     ("evaluate_every=0.5", "got 0.5 (did you mean '0.5 epochs'?)", "evaluate_every='0.5 epochs'"),
     ("log_every=10", "got 10 (did you mean '10 steps'?)", "log_every='10 steps'"),
+    ("log_every=1_epochs", "(did you mean '1 epochs'?)", "log_every='1 epochs'"),
     ("checkpoint_every=99its", "(did you mean '99 steps'?)", "checkpoint_every='99 steps'"),
     # numbers
-    ("seed=-1", "expected int in [0, 2^32), got -1", "seed=1"),
+    ("seed=-1", "expected int in [0, 2^32), got -1", "seed=0"),
     ("seed=42.0", "got 42.0 (did you mean 42?)", "seed=42"),
     ("seed=", "expected int, got ''", "seed=0"),
     ("batch_size=32,64", "expected int, got (32, 64)", "batch_size=8"),
@@ -89,6 +90,7 @@ CONFIG_LINES: list[tuple[str, str, str]] = [
     ("model.name=mine:Net", "module 'mine' has no 'Net'", "; it has: ConfigDict, get_config"),
     ("data.source.name=imagefolder", "(did you mean 'folder'?)", "data.source.name=folder"),
     ("metrics.top5.name=top5", "(did you mean 'top_k'?)", "metrics.top5.name=top_k"),
+    ("metric.top2.name=top_k", "(did you mean 'metrics'?)", "metrics.top2.name=top_k"),
     ("evals.shifted.splitt=test", "(did you mean 'split'?)", "evals.shifted.split=test"),
     ("strategy.name=fsdp", "(did you mean 'mesh'?)", "strategy.name=mesh"),
     (
@@ -124,8 +126,13 @@ CONFIG_LINES: list[tuple[str, str, str]] = [
     ),
     (
         "optimizer.groups.bias.pattern='(bias'",
-        "expected a regular expression, got '(bias'",
-        "optimizer.groups.bias.pattern='\\(bias'",
+        "expected a regular expression, got '(bias': missing )",
+        "; close the bracket",
+    ),
+    (
+        "init_fresh='*.bias'",
+        "got '*.bias': nothing to repeat",
+        "; write .* for any text",
     ),
     ("init_from=runs/digit", "there is no such file or folder", "init_from=runs/digits"),
     (

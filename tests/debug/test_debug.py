@@ -66,7 +66,7 @@ def images(tmp_path: Path) -> dict[str, Any]:
 
 def fails(config: dict[str, Any], workdir: Path) -> int:
     """The step that training stopped at, as its message names it."""
-    with pytest.raises(WorkError, match=r"the numbers of step \d+ are not finite") as e:
+    with pytest.raises(WorkError, match=r"step \d+ .*not finite") as e:
         lepton_jax.train(config, str(workdir))
     command = str(e.value).splitlines()[1]  # right below what happened
     assert f"{format_command('debug', workdir=workdir)} --step=" in command
@@ -90,6 +90,8 @@ def test_a_healthy_step_is_shown_with_the_runs_own_numbers(small, tmp_path: Path
     assert found.cause == ""
     assert "blocks.0.conv (Conv)" in str(found)
     json.dumps(found.as_json(), allow_nan=False)
+    with pytest.raises(UserError, match=r"no step at which it failed .it is finished.; give the"):
+        api.debug(str(tmp_path))
 
 
 @pytest.mark.slow
@@ -119,6 +121,7 @@ def test_a_learning_rate_that_is_too_high(small, tmp_path: Path):
     )
     first = api.debug(str(tmp_path), 0)
     assert first.fault is None
+    assert api.debug(str(tmp_path)).snapshot.step == step
     assert "it is too long. Try a lower optimizer.learning_rate" in str(first)
     again = api.debug(str(tmp_path), step + 5)
     assert again.snapshot.step == step

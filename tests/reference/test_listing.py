@@ -84,6 +84,7 @@ def test_words_are_understood_as_people_write_them(words: list[str], title: str)
     ("words", "said", "again"),
     [
         ("describe modl cnn", "no kind 'modl' (did you mean 'model'?)", "describe model cnn"),
+        ("describe config data.workers", "in one word", "describe config.data.workers"),
         ("describe model cn", "is called 'cn' (did you mean 'cnn'?)", "describe model cnn"),
         ("describe resnet20", "(did you mean 'model resnet'?)", "describe model resnet"),
         ("describe text", "expected answer text or encoding text", "describe answer text"),

@@ -144,7 +144,8 @@ MISTAKES = [
     ("task", "MetricsList", "metrics returned a list .*; expected metrics by name"),
     ("task", "LossesRow", r"example_loss .*wrong.py:\d+. returned float32 \[\]; expected \[8\]"),
     ("task", "LossesColumn", r"example_loss .* returned float32 \[8, 1\]; expected \[8\]"),
-    ("metric", "NoClasses", r"wrong.py:\d+: TypeError.*\n.*expected __init__.self, classes"),
+    ("metric", "NoClasses", r"wrong.py:\d+: TypeError.*\n.*write .def __init__.self, classes"),
+    ("metric", "NoInit", r"NoInit.. takes no arg.*\n.*write .def __init__.self, classes"),
     ("metric", "SumsArity", r"mine.sums .*wrong.py:\d+: TypeError.*\n.*sums.self, outputs, batch"),
     ("metric", "UnknownOutput", r"^metrics.mine, UnknownOutput, at .*wrong.py:\d+ .*: outputs has "
      "no 'labels' .did you mean 'label'.*; predict of task .* gives 'probabilities', 'label'"),

@@ -348,6 +348,14 @@ class Accuracy:
         return {"mine": float(sums["right"] / sums["count"])}
 
 
+class NoInit:
+    def sums(self, outputs: Any, batch: Any) -> Any:
+        return {"n": batch["mask"].sum()}
+
+    def results(self, sums: Any) -> Any:
+        return {"n": 0.0}
+
+
 class NoClasses(Accuracy):
     def __init__(self) -> None:
         pass
