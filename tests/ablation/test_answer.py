@@ -131,6 +131,27 @@ def test_one_tuned_variant_is_told_by_its_test_and_the_values_beside_the_best():
     assert text.splitlines()[-1] == said + "69.5 %."
 
 
+def test_a_best_value_that_the_seeds_do_not_tell_from_the_next_is_said_and_warns_of_no_edge():
+    """At 0.04 the seeds have 0.65, 0.70, 0.75, and at 0.01 they have 0.70, 0.73, 0.66."""
+    valid = {0.04: [0.65, 0.70, 0.75], 0.01: [0.70, 0.73, 0.66]}
+    trials = [
+        outcome("tuned", seed, 0.7 + 0.01 * seed, tuning={"optimizer.learning_rate": x}, valid=y)
+        for x, values in valid.items()
+        for seed, y in enumerate(values)
+    ]
+    text = told(results(trials))
+    assert text.endswith(
+        "The two are not told apart: they differ by 0.3 points, and a seed changes them by 5.0; "
+        "to compare them: --vary optimizer.learning_rate=0.04,0.01 --seeds=6"
+    )
+    one = told(results([trial for trial in trials if trial.seed == 1]))
+    assert "and one seed says nothing of chance; to compare them: --vary" in one
+    assert "warning" not in text + one
+    both = told(results(trials + tuned("b", {0.01: 0.7, 0.03: 0.6}), baseline="b"))
+    assert "The best value and the next best are not told apart for tuned:" in both
+    assert "warning: the best value of optimizer.learning_rate for b is 0.01" in both
+
+
 def test_a_best_value_at_the_edge_of_what_was_tried_is_told():
     low, high = {0.01: 0.7, 0.03: 0.6}, {0.01: 0.6, 0.03: 0.7}
     warning = "warning: the best value of optimizer.learning_rate"

@@ -42,7 +42,7 @@ def t_interval(x: np.ndarray, overlap: float = 0.0) -> Interval:
     mean is taken as sd^2 (1/n + overlap), after Nadeau & Bengio, "Inference for the Generalization
     Error", Machine Learning 52, 2003.
     """
-    half = float(stats.t.ppf((1 + LEVEL) / 2, len(x) - 1) * _standard_error(x, overlap))
+    half = float(stats.t.ppf((1 + LEVEL) / 2, len(x) - 1) * standard_error(x, overlap))
     return Interval(float(x.mean()) - half, float(x.mean()) + half)
 
 
@@ -50,10 +50,13 @@ def t_test(x: np.ndarray, overlap: float = 0.0) -> float:
     """Computes the two-sided p of the mean of `[n]` differences by Student's t; `overlap`: as in
     `t_interval`.
     """
-    return float(2 * stats.t.sf(abs(x.mean()) / _standard_error(x, overlap), len(x) - 1))
+    return float(2 * stats.t.sf(abs(x.mean()) / standard_error(x, overlap), len(x) - 1))
 
 
-def _standard_error(x: np.ndarray, overlap: float) -> float:
+def standard_error(x: np.ndarray, overlap: float = 0.0) -> float:
+    """Computes the standard error of the mean of `[n]` values, n >= 2; `overlap`: as in
+    `t_interval`.
+    """
     return float(x.std(ddof=1) * math.sqrt(1 / len(x) + overlap))
 
 
