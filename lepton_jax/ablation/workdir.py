@@ -70,7 +70,8 @@ def unfinished_packs(workdir: str) -> list[str]:
 
 
 def read_lanes(pack: str) -> dict[str, Any]:
-    """Reads a pack's pack.json: `{"at_once", "until", "lanes": [{"name", "workdir", "config"}]}`.
+    """Reads a pack's pack.json: `{"at_once", "until", "lanes": [{"name", "workdir", "config",
+    "tuning"}]}`; packs of before have no tuning.
 
     Raises:
       WorkError: when it is damaged.

@@ -41,6 +41,20 @@ def test_a_long_name_keeps_its_variant_and_its_seed(clock: list[float]):
         assert len(among.name) <= 44
 
 
+def test_a_tuned_trial_is_named_with_the_value_that_it_tries(clock: list[float]):
+    names = ["tuned-0-0123456789ab", "tuned-0-ba9876543210", "plain-0-0123456789ab"]
+    queue = TrialQueue(names, ["learning_rate=0.01", "learning_rate=0.1", ""])
+    said = []
+    for name in names:
+        with queue.running([name]) as among:
+            said.append(among.name)
+    assert said == [
+        "tuned-0 learning_rate=0.01 1/3",
+        "tuned-0 learning_rate=0.1 2/3",
+        "plain-0 3/3",
+    ]
+
+
 def test_trials_that_had_ended_are_not_counted_twice(clock: list[float]):
     queue = TrialQueue(["a", "b"])
     with queue.running(["a"]):

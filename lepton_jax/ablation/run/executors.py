@@ -51,12 +51,13 @@ def choose_executor(
 
 def run_here(packs: Sequence[Pack], cache: CompiledLanes) -> bool:
     """Runs one pack after another in this process. Returns as `Executor`."""
-    queue = TrialQueue([name for pack in packs for name in pack.names])
+    names = [name for pack in packs for name in pack.names]
+    queue = TrialQueue(names, [tuning for pack in packs for tuning in pack.tunings])
     for number, pack in enumerate(packs, 1):
         ends = map(shorten_name, (pack.names[0], pack.names[-1]))
-        names = " to ".join(dict.fromkeys(ends))
+        named = " to ".join(dict.fromkeys(ends))
         trials = count_things(len(pack.names), "trial")
-        say(f"pack {number} of {len(packs)}: {trials}, {names}")
+        say(f"pack {number} of {len(packs)}: {trials}, {named}")
         result = run_pack(pack.folder, cache, queue)
         if result.error:
             say(str(result))

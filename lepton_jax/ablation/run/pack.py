@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from lepton_jax.ablation.question.experiment import describe_changes
 from lepton_jax.ablation.question.trials import Trial
 from lepton_jax.ablation.workdir import read_lanes, trial_folder, unfinished_packs
 from lepton_jax.config.config import Config
@@ -30,6 +31,8 @@ class Pack:
     """'auto': as measured; 'serial': one after another; or a number of lanes."""
     until: int = 0
     """The step at which the trials stop, for their search to compare them; 0: their last."""
+    tunings: tuple[str, ...] = ()
+    """What each trial has of the values that are tuned: `learning_rate=0.01`, or ''."""
 
     @property
     def finished(self) -> bool:
@@ -39,9 +42,10 @@ class Pack:
     def write(self) -> None:
         """Writes the pack's folder."""
         files.make_dir(self.folder)
+        trials = zip(self.names, self.workdirs, self.configs, self.tunings, strict=True)
         lanes = [
-            {"name": name, "workdir": workdir, "config": config.to_dict()}
-            for name, workdir, config in zip(self.names, self.workdirs, self.configs, strict=True)
+            {"name": name, "workdir": workdir, "config": config.to_dict(), "tuning": tuning}
+            for name, workdir, config, tuning in trials
         ]
         value = {"at_once": self.at_once, "until": self.until, "lanes": lanes}
         files.write_json(files.join_path(self.folder, "pack.json"), value)
@@ -62,6 +66,7 @@ def read_pack(folder: str) -> Pack:
         tuple(validate_config(lane["config"], lane["name"]) for lane in lanes),
         value["at_once"],
         value["until"],
+        tuple(lane.get("tuning", "") for lane in lanes),
     )
 
 
@@ -108,4 +113,5 @@ def _pack(workdir: str, key: str, trials: Sequence[Trial], at_once: str, until: 
         tuple(t.config for t in trials),
         at_once,
         until,
+        tuple(describe_changes(t.tuning) for t in trials),
     )

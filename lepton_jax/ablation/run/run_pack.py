@@ -90,7 +90,7 @@ def run_pack(
     """
     pack = read_pack(folder)
     with claim(pack.folder):
-        queue = queue or TrialQueue(pack.names)
+        queue = queue or TrialQueue(pack.names, pack.tunings)
         done, error = _run_and_blame(pack, cache or CompiledLanes(), queue)
         if done:
             _mark_finished(pack)

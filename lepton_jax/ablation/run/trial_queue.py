@@ -16,8 +16,12 @@ LONGEST_NAME = 40
 class TrialQueue:
     """Trials that run a few at a time, and how long they take."""
 
-    def __init__(self, names: Sequence[str]):
-        """Takes the names of all trials, in the order in which they run; the time starts now."""
+    def __init__(self, names: Sequence[str], tunings: Sequence[str] = ()):
+        """Takes the names of all trials, in the order in which they run; the time starts now.
+
+        `tunings`: what each has of the values that are tuned, or ''.
+        """
+        self._tunings = dict(zip(names, tunings, strict=False))
         self._numbers = {name: number for number, name in enumerate(names, 1)}
         self._ended: set[str] = set()
         self._began = time.monotonic()
@@ -53,8 +57,9 @@ class TrialQueue:
         numbers = sorted(self._numbers[name] for name in names)
         if len(numbers) > 1:
             return f"trials {numbers[0]}-{numbers[-1]}/{len(self._numbers)}"
-        # The seed stands at the end, so that a long name loses its middle.
-        name = cut_text(shorten_name(names[0]), LONGEST_NAME)
+        # The seed and the tuning stand at the end, so that a long name loses its middle.
+        name = f"{shorten_name(names[0])} {self._tunings.get(names[0], '')}".rstrip()
+        name = cut_text(name, LONGEST_NAME)
         return f"{name} {numbers[0]}/{len(self._numbers)}"
 
 
