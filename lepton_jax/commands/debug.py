@@ -3,10 +3,10 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from lepton_jax.cli.arguments import command
-from lepton_jax.config.schema import NaturalInt, PathText
+from lepton_jax.config.schema import PathText
 from lepton_jax.console import format_table
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Debugged:
 
 
 @command
-def debug(workdir: PathText, step: NaturalInt | None = None) -> Debugged:
+def debug(workdir: PathText, step: Annotated[int | None, ">= 0"] = None) -> Debugged:
     """Replays one step of a run and finds its first non-finite value, or where values grow.
 
     --workdir=DIR                   a record, as `train` leaves it; only read
