@@ -40,6 +40,7 @@ from lepton_jax.training.outcome import RunOutcome
 from lepton_jax.training.resume import check_same_run, free_workdir
 from lepton_jax.training.runtime import runtime
 from lepton_jax.training.state import State, Totals
+from lepton_jax.training.still_improving import note_if_improving
 from lepton_jax.training.stopping import listen_for_stop
 
 SAME = (
@@ -150,7 +151,7 @@ class _Run:
     def train(self, facts: Mapping[str, Any], restarted: bool, until: int) -> RunOutcome:
         """Takes the steps that are left, at most up to step `until`, and evaluates at the end."""
         config, program, record = self.config, self.program, self.record
-        checkpoints, processes = self.checkpoints, self.processes
+        built, checkpoints, processes = self.built, self.checkpoints, self.processes
         state, sums = self._begin()
         self.step = first = int(state.step)
         total = program.durations.total_steps
@@ -170,7 +171,7 @@ class _Run:
                     )
             except loop.NotFinite as e:
                 self.step = e.step
-                reason = explain_not_finite(e, self.built, record, checkpoints, processes)
+                reason = explain_not_finite(e, built, record, checkpoints, processes)
                 raise WorkError(reason) from None
             finally:
                 feed.close()
@@ -181,10 +182,11 @@ class _Run:
             if ended or step == total:
                 alone, tell = not self.among, self._say
                 tested = measure_best(
-                    self.built, record, checkpoints, processes, state, tell, alone=alone
+                    built, record, checkpoints, processes, state, tell, alone=alone
                 )
                 if alone:
                     warn_of_divergence(program, record, tell)
+                    note_if_improving(program, record, tell)
                 record.write_results("checkpoint", describe_checkpoint(config, tested, ended))
             best = find_best(config.best, record.rows(config.best.metric), checkpoints.steps())
             checkpoints.close()
