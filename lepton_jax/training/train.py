@@ -180,14 +180,12 @@ class _Run:
             step = int(state.step)
             ended = early_stop(config, record.rows(config.best.metric), total)
             if ended or step == total:
-                alone, tell = not self.among, self._say
-                tested = measure_best(
-                    built, record, checkpoints, processes, state, tell, alone=alone
-                )
+                tell, alone = self._say, not self.among
+                used = measure_best(built, record, checkpoints, processes, state, tell, alone=alone)
                 if alone:
                     warn_of_divergence(program, record, tell)
                     note_if_improving(program, record, tell)
-                record.write_results("checkpoint", describe_checkpoint(config, tested, ended))
+                record.write_results("checkpoint", describe_checkpoint(config, used, ended))
             best = find_best(config.best, record.rows(config.best.metric), checkpoints.steps())
             checkpoints.close()
             done: End = "finished" if ended or step == total else "stopped"
