@@ -181,6 +181,7 @@ def test_an_experiment_that_was_stopped_goes_on_and_reports(old: Path):
 def test_a_bundle_enters_the_registry_by_its_old_verdict(old: Path):
     with inside(old, {"LEPTON_JAX_REGISTRY": str(old / "registry")}):
         json_of("register", "--bundle=bundle", "--model=old")
-        assert json_of("promote", "--model=old", "--to=production")["ok"]
+        for alias in ("staging", "production"):
+            assert json_of("promote", "--model=old", f"--to={alias}")["ok"]
         answered = json_of("predict", "--model=old@production", "--examples=2")
     assert len(answered["answers"]) == 2
