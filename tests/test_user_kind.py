@@ -41,7 +41,7 @@ def test_intervals_are_trained_exported_judged_and_shown(config, tmp_path: Path)
     workdir, bundle = str(tmp_path / "w"), str(tmp_path / "bundle")
     results = lepton_jax.train(config, workdir).results["test"]
     assert results["coverage"] > 0.6
-    assert set(results["worst"][0]) == {"example", "loss", "width"}
+    assert set(results["worst"][0]) == {"example", "file", "loss", "width"}
     api.export(workdir, bundle)
     assert json.loads((tmp_path / "bundle/signature.json").read_text())["answer"] == (
         "kind:IntervalKind"

@@ -41,7 +41,7 @@ def test_a_number_is_guessed_explained_and_shown_beside_the_truth(config, tmp_pa
     results = lepton_jax.train(config, workdir).results["test"]
     assert results["r2"] > 0.98
     worst = results["worst"]
-    assert set(worst[0]) == {"example", "loss"}
+    assert set(worst[0]) == {"example", "file", "loss"}
     assert [one["loss"] for one in worst] == sorted((one["loss"] for one in worst), reverse=True)
     api.export(workdir, bundle)
     verdict = verify_bundle(bundle)

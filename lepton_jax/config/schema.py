@@ -220,13 +220,15 @@ _WORDS = {"duration": "duration", PATTERN: "regular expression", PATH: "path"}
 
 
 def describe_type(annotation: Any) -> str:
-    """Says a type in the words of an error message: `int > 0`, `'a' or 'b'`, `int or None`."""
+    """Says a type in the words of an error message: `int > 0`, `'a' or 'b'`, `int > 0 or None`."""
     annotation, _, marks = split_annotation(annotation)
     if words := [_WORDS[mark] for mark in marks if mark in _WORDS]:
         return words[0]
-    if bounds := [mark for mark in marks if mark in RANGES]:
-        return " ".join([describe_type(annotation), *bounds])
     origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if bounds := [mark for mark in marks if mark in RANGES]:
+        if type(None) in args:
+            return f"{' '.join([describe_type(args[0]), *bounds])} or None"
+        return " ".join([describe_type(annotation), *bounds])
     if origin is Literal:
         return " or ".join(repr(a) for a in args)
     if origin in (Union, types.UnionType):

@@ -241,7 +241,7 @@ def load_dataset(
         texts=texts,
         places={}
         if texts
-        else {k: p.split for k, p in parts.items() if len(p.split) == len(splits[k])},
+        else {k: parts[k].split for k in splits if len(parts[k].split) == len(splits[k])},
         description=source.description,
         look_only=look_only,
         account=account,

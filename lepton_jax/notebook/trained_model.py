@@ -1,5 +1,6 @@
 """A run's model that answers raw inputs as its bundle would, without being exported."""
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import numpy as np
 from lepton_jax.export.exportable import prepare_export
 from lepton_jax.export.raw_inputs import describe_inputs
 from lepton_jax.serving.loader import Bundle
+from lepton_jax.serving.programs import Answer
+from lepton_jax.serving.texts import TextEncoder
 from lepton_jax.training.runtime import runtime
 from lepton_jax.training.saved import SavedRun
 
@@ -28,6 +31,7 @@ class TrainedModel(Bundle):
         self.signature = describe_inputs(prepare_export(saved))
         self.answer, self.labels = self.signature["answer"], self.signature["labels"]
         self._inputs = self.signature["inputs"]
+        self.program = ""  # it has none: its parts are overridden below
         self._saved = saved
         self._variables = saved.program.training.variables(saved.state)
         self._predict = jax.jit(saved.program.inference.predict)
@@ -48,16 +52,16 @@ class TrainedModel(Bundle):
             outputs = jax.eval_shape(self._predict, *self._variables, few)
         return {"inputs": inputs, "truth": {k: x for k, x in rows.items() if k in outputs}}
 
-    def _run(self, inputs: Any) -> dict[str, Any]:
-        with runtime(self._saved.config.precision):
-            return dict(self._predict(*self._variables, dict(inputs)))
+    @cached_property
+    def _forward(self) -> Answer:
+        def forward(inputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
+            with runtime(self._saved.config.precision):
+                return dict(self._predict(*self._variables, dict(inputs)))
+
+        return forward
 
     @cached_property
-    def _tokenizer(self) -> Any:
-        from tokenizers import Tokenizer
-
+    def _texts(self) -> TextEncoder:
         texts = self._saved.data.texts
         assert texts is not None
-        tokenizer = Tokenizer.from_str(texts.tokenizer.text)
-        tokenizer.no_padding()
-        return tokenizer
+        return TextEncoder(texts.tokenizer.text, self.signature["text"], self.id)

@@ -44,7 +44,7 @@ from .files import (
 from .images import decode_image
 from .programs import Answer, open_onnx, open_program, read_arrays
 from .signature import describe_field, find_program, read_signature
-from .texts import TextEncoder
+from .texts import TextEncoder, read_encoder
 
 __all__ = [
     "ATTESTED",
@@ -204,7 +204,7 @@ class Bundle:
 
     @cached_property
     def _texts(self) -> TextEncoder:
-        return TextEncoder(self.folder, self.signature["text"])
+        return read_encoder(self.folder, self.signature["text"])
 
     def examples(self) -> dict[str, dict[str, np.ndarray]]:
         """Reads what the exporter's model answered to a few examples, and the truth.

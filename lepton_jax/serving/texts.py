@@ -13,27 +13,38 @@ MAX_TOKENIZER = 1 << 27
 """Bytes of a bundle's tokenizer.json; larger ones are refused unread."""
 
 
+def read_encoder(folder: str | os.PathLike[str], how: Mapping[str, Any]) -> "TextEncoder":
+    """Reads the tokenizer of a bundle. Raises as `TextEncoder`."""
+    where = f"{os.fspath(folder)}/tokenizer.json"
+    try:
+        text = read_file(folder, "tokenizer.json", MAX_TOKENIZER).decode()
+    except UnicodeDecodeError as e:
+        raise BundleError(f"{where}: {e!s:.200}") from None
+    return TextEncoder(text, how, where)
+
+
 class TextEncoder:
     """A bundle's tokenizer, and how its signature says that texts become inputs.
 
     Args:
+      text: the tokenizer as `tokenizer.json` holds it.
       how: the part `text` of the signature.
+      where: what holds the tokenizer, for errors.
 
     Raises:
       BundleError: when the tokenizer cannot be read, or the package tokenizers is not installed.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], how: Mapping[str, Any]):
+    def __init__(self, text: str, how: Mapping[str, Any], where: str):
         try:
             from tokenizers import Tokenizer
         except ImportError:
             raise BundleError("a bundle with texts needs the package 'tokenizers'") from None
         self._how = how
-        text = read_file(folder, "tokenizer.json", MAX_TOKENIZER)
         try:
-            tokenizer = Tokenizer.from_str(text.decode())
+            tokenizer = Tokenizer.from_str(text)
         except Exception as e:  # noqa: BLE001  the library raises nothing narrower
-            raise BundleError(f"{os.fspath(folder)}/tokenizer.json: {e!s:.200}") from None
+            raise BundleError(f"{where}: {e!s:.200}") from None
         self._tokenizer: Any = tokenizer
         tokenizer.no_padding()
 
