@@ -5,7 +5,6 @@ give the same bytes. The bundle states the date, as jax promises to read a progr
 """
 
 import datetime
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -40,7 +39,7 @@ from lepton_jax.export.replaced import describe_replaced
 from lepton_jax.export.variants import make_variant
 from lepton_jax.export.verify import TOLERANCE
 from lepton_jax.io.atomic import replace_folder
-from lepton_jax.io.files import replace_non_finite
+from lepton_jax.io.files import json_bytes, replace_non_finite
 from lepton_jax.io.timestamps import build_date
 from lepton_jax.isolation.promise import promised_until
 from lepton_jax.isolation.tried import note_tried
@@ -148,6 +147,7 @@ def _bundle_files(model: Exportable, date: str) -> dict[str, bytes]:
         signature.setdefault("variants", {})[name] = described
         more |= smaller
     lineage = build_lineage(model, date)
+    # A metric that is no number is null, and so below every gate.
     results = replace_non_finite(scrub_values(_results_at_step(model)), by="null")
     files = {
         PROGRAM: program,
@@ -156,13 +156,13 @@ def _bundle_files(model: Exportable, date: str) -> dict[str, bytes]:
         **more,
         **({ANSWERED: answered.as_bytes()} if answered is not None else {}),
         EXAMPLES_FILE: save({k: np.ascontiguousarray(v) for k, v in examples.items()}),
-        "lineage.json": _json_bytes(lineage),
-        "metrics.json": _json_bytes(results),
-        "signature.json": _json_bytes(signature),
+        "lineage.json": json_bytes(lineage),
+        "metrics.json": json_bytes(results),
+        "signature.json": json_bytes(signature),
     }
     if "text" in signature and model.texts:
         files["tokenizer.json"] = model.texts.tokenizer.text.encode()
-        files["examples/texts.json"] = _json_bytes(example_texts(model, split, index))
+        files["examples/texts.json"] = json_bytes(example_texts(model, split, index))
     if signature["decoding"]:
         files |= example_images(inputs[signature["decoding"]["input"]])
     return files | write_documents(model, signature, lineage, results, files)
@@ -187,9 +187,3 @@ def _results_at_step(model: Exportable) -> dict[str, Any]:
     """Returns the results by split that were measured at the step which is exported."""
     results = {k: dict(v) for k, v in model.results.items() if k != "checkpoint"}
     return {k: v for k, v in results.items() if v.pop("step", None) == model.step}
-
-
-def _json_bytes(value: Any) -> bytes:
-    # A metric that is no number is null, and so below every gate.
-    finite = replace_non_finite(value, by="null")
-    return (json.dumps(finite, indent=1, sort_keys=True) + "\n").encode()

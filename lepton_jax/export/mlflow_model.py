@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lepton_jax.io.files import json_bytes
+
 FILES = ("MLmodel", "python_env.yaml", "requirements.txt")
 REQUIREMENTS = ("mlflow", "onnx", "onnxruntime", "pandas")
 """What `mlflow models serve` installs beside Python."""
@@ -46,9 +48,9 @@ def describe_for_mlflow(signature: Mapping[str, Any]) -> dict[str, bytes]:
         },
         "utc_time_created": f"{date} 00:00:00.000000",
     }
-    return {
-        "MLmodel": _yaml(model),
-        "python_env.yaml": _yaml(environment),
+    return {  # the YAML is written as JSON, which is a part of it
+        "MLmodel": json_bytes(model),
+        "python_env.yaml": json_bytes(environment),
         "requirements.txt": "".join(f"{name}\n" for name in REQUIREMENTS).encode(),
     }
 
@@ -64,8 +66,3 @@ def find_foreign(folder: Path, signature: Mapping[str, Any]) -> list[str]:
 def _tensor(name: str, field: Mapping[str, Any]) -> dict[str, Any]:
     shape = {"dtype": field["dtype"], "shape": [-1, *field["shape"]]}
     return {"name": name, "tensor-spec": shape, "type": "tensor"}
-
-
-def _yaml(value: Any) -> bytes:
-    """Writes YAML as JSON, which is a part of it."""
-    return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()

@@ -9,6 +9,7 @@ from typing import Any
 
 from lepton_jax.export.exportable import Exportable
 from lepton_jax.export.performance import Performance
+from lepton_jax.io.files import json_bytes
 from lepton_jax.serving.loader import ONNX, WEIGHTS
 from lepton_jax.version import __version__
 
@@ -77,7 +78,7 @@ def write_sbom(
         "components": [*parts, data, *libraries],
         "dependencies": [{"ref": "model", "dependsOn": sorted(refs)}],
     }
-    return (json.dumps(bom, indent=1, sort_keys=True) + "\n").encode()
+    return json_bytes(bom)
 
 
 def _model_card(

@@ -301,6 +301,14 @@ def replace_non_finite(value: Any, by: Literal["text", "null"] = "text") -> Any:
     return value
 
 
+def json_bytes(value: Any) -> bytes:
+    """Returns a JSON file whose bytes depend on its content alone: the keys are sorted, and NaN
+    and the infinities are null.
+    """
+    finite = replace_non_finite(value, by="null")
+    return (json.dumps(finite, indent=1, sort_keys=True) + "\n").encode()
+
+
 def _path(path: Path) -> epath.Path:
     try:
         return epath.Path(path)

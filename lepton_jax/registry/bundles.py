@@ -10,6 +10,7 @@ from lepton_jax.isolation.promise import tell_end
 from lepton_jax.isolation.tried import try_program
 from lepton_jax.registry import verified
 from lepton_jax.registry.store import Registry
+from lepton_jax.registry.version import Version
 from lepton_jax.serving import loader
 
 
@@ -40,26 +41,27 @@ def open_bundle(
         return _load(bundle_folder(bundle), bundle, None, program), bundle
     assert model is not None
     registry = Registry()
-    _check_says_which(registry, model)
-    version = registry.resolve(model)
+    version = _find_version(registry, model)
     source = f"{version.name} from the registry"
     return _load(registry.fetch(version), source, version.id, program), source
 
 
-def _check_says_which(registry: Registry, model: str) -> None:
-    """Refuses a name alone where it has several versions: the newest one may be the one that was
-    taken back.
+def _find_version(registry: Registry, model: str) -> Version:
+    """Finds a version as `Registry.resolve` does, but refuses a name alone where it has several:
+    the newest one may be the one that was taken back.
     """
     if "@" in model or "/" in model:
-        return
+        return registry.resolve(model)
     versions = registry.versions(model)
-    if len(versions) > 1:
-        held = [f"{model}@{a} (version {v})" for a, v in registry.aliases(model).items()]
-        choices = [*held, f"{versions[-1].name} (the newest)"]
-        raise UserError(
-            f"--model={model}: say which version; there are: {list_names(choices)}",
-            instead=(f"--model={model}", f"--model={choices[0].split()[0]}"),
-        )
+    if len(versions) < 2:
+        return versions[0] if versions else registry.resolve(model)  # which says that it has none
+    newest = versions[-1]
+    held = [f"{model}@{alias} (version {v.version})" for v in versions for alias in v.aliases]
+    choices = [*sorted(held), f"{newest.name} (the newest)"]
+    raise UserError(
+        f"--model={model}: say which version; there are: {list_names(choices)}",
+        instead=(f"--model={model}", f"--model={choices[0].split()[0]}"),
+    )
 
 
 def read_bundle(bundle: str) -> loader.Bundle:

@@ -1,5 +1,6 @@
 """Budgets of what an answer costs: `latency<=5ms`, `size<=10MB`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lepton_jax.console import format_command
@@ -32,10 +33,7 @@ class LatencyBound:
             cure = f"run: {format_command('verify --bundle=DIR')}, and register it again"
             return refuse(self, "no evidence", what, cure)
         said = f"one answer takes {seconds / TIMES[self.unit]:.3g} {self.unit} ({program})"
-        if COMPARISONS[self.compare](seconds, self.bound * TIMES[self.unit]):
-            return GateFinding(str(self), said)
-        what = f"{said}, must be {self.compare} {self.bound:g} {self.unit}"
-        return refuse(self, "below the gate", what, "train a smaller model")
+        return _judge(self, seconds, TIMES, said)
 
     def chance(self, evidence: Evidence) -> str:
         return "no example is drawn: it is the least of the times measured on one machine"
@@ -55,10 +53,17 @@ class SizeBound:
     def judge(self, evidence: Evidence) -> GateFinding:
         """Compares the sum of the sizes in the manifest."""
         said = f"its files have {evidence.bytes / SIZES[self.unit]:.3g} {self.unit}"
-        if COMPARISONS[self.compare](evidence.bytes, self.bound * SIZES[self.unit]):
-            return GateFinding(str(self), said)
-        what = f"{said}, must be {self.compare} {self.bound:g} {self.unit}"
-        return refuse(self, "below the gate", what, "train a smaller model")
+        return _judge(self, evidence.bytes, SIZES, said)
 
     def chance(self, evidence: Evidence) -> str:
         return ""
+
+
+def _judge(
+    budget: LatencyBound | SizeBound, cost: float, units: Mapping[str, float], said: str
+) -> GateFinding:
+    """Compares a cost, in seconds or bytes, with a bound in its unit."""
+    if COMPARISONS[budget.compare](cost, budget.bound * units[budget.unit]):
+        return GateFinding(str(budget), said)
+    what = f"{said}, must be {budget.compare} {budget.bound:g} {budget.unit}"
+    return refuse(budget, "below the gate", what, "train a smaller model")
