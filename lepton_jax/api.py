@@ -10,6 +10,7 @@ from lepton_jax.commands.augment import augment as augment
 from lepton_jax.commands.compare import compare as compare
 from lepton_jax.commands.completion import completion as completion
 from lepton_jax.commands.debug import debug as debug
+from lepton_jax.commands.deploy import deploy as deploy
 from lepton_jax.commands.describe import describe as describe
 from lepton_jax.commands.env import env as env
 from lepton_jax.commands.evaluate import evaluate as evaluate

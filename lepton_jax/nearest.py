@@ -92,13 +92,13 @@ _ELSEWHERE: dict[str, str] = {
     # commands
     "train": "fit run resume start finetune pretrain",
     "evaluate": "eval test validate score",
-    "predict": "infer inference serve classify",
+    "predict": "infer inference classify",
     "generate": "sample complete",
     "ablate": "sweep tune search grid hpo optimize",
     "runs": "ls compare results history",
     "export": "save freeze",
     "register": "upload push publish",
-    "promote": "deploy stage release",
+    "promote": "stage release",
     "plan": "estimate cost memory flops",
     "watch": "monitor status progress dashboard",
     # splits, units, components

@@ -17,8 +17,8 @@ ROOMS = [
     "trees", "io", "config", "perf", "nn", "boxes", "metrics", "answers", "models", "transforms",
     "data", "tasks", "placement", "cluster", "tracking", "reference", "evaluation",
     "plots", "training", "debug", "plan", "serving", "archive", "signing", "isolation",
-    "registry", "replay", "export", "prediction", "generation", "ablation", "notebook", "cli",
-    "commands", "api", "__main__",
+    "registry", "replay", "export", "prediction", "generation", "deployment", "ablation",
+    "notebook", "cli", "commands", "api", "__main__",
 ]  # fmt: skip
 """Folders and files right below `lepton_jax/`: each imports only what stands before it."""
 

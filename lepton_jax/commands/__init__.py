@@ -50,6 +50,9 @@ COMMANDS = Commands(
             "predict": "answer inputs with a bundle or a registered model",
             "generate": "generate text with a language model's run, bundle or version",
         },
+        "from a model to production, and back to the lab": {
+            "deploy": "write the image and the manifests by which a cluster serves a model",
+        },
         "what there is to choose, and what is installed": {
             "list": "list models, recipes, optimizers and all else that has a name",
             "describe": "say every key of a component or of the config, and what it means",

@@ -37,13 +37,18 @@ def open_bundle(
       WorkError: when the signature or the archive is refused.
       BundleError: when the bundle is damaged.
     """
+    folder, source, identity = _locate(bundle, model)
+    return _load(folder, source, identity, program), source
+
+
+def _locate(bundle: str | None, model: str | None) -> tuple[Path, str, str | None]:
+    """Returns a bundle's folder, where it comes from in words, and its id where that is known."""
     if bundle is not None:
-        return _load(bundle_folder(bundle), bundle, None, program), bundle
+        return bundle_folder(bundle), bundle, None
     assert model is not None
     registry = Registry()
     version = _find_version(registry, model)
-    source = f"{version.name} from the registry"
-    return _load(registry.fetch(version), source, version.id, program), source
+    return registry.fetch(version), f"{version.name} from the registry", version.id
 
 
 def _find_version(registry: Registry, model: str) -> Version:
@@ -64,11 +69,11 @@ def _find_version(registry: Registry, model: str) -> Version:
     )
 
 
-def read_bundle(bundle: str) -> loader.Bundle:
-    """Loads the bundle in a folder or archive as `open_bundle` does, for what it holds: its program
-    is not tried, as it may be too old for this jax.
+def read_bundle(bundle: str | None, model: str | None = None) -> loader.Bundle:
+    """Loads a bundle as `open_bundle` does, for what it holds: its program is not tried, as it may
+    be too old for this jax.
     """
-    return _read(bundle_folder(bundle), bundle)
+    return _read(*_locate(bundle, model))
 
 
 def _load(folder: Path, source: str, expected_id: str | None, program: str) -> loader.Bundle:
