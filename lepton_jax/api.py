@@ -28,6 +28,7 @@ from lepton_jax.commands.registry import registry as registry
 from lepton_jax.commands.replay import replay as replay
 from lepton_jax.commands.reproduce import reproduce as reproduce
 from lepton_jax.commands.runs import runs as runs
+from lepton_jax.commands.serve import serve as serve
 from lepton_jax.commands.sign import sign as sign
 from lepton_jax.commands.submit import submit as submit
 from lepton_jax.commands.trace import trace as trace

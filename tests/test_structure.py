@@ -52,12 +52,20 @@ def imports(module: str) -> frozenset[str]:
         elif isinstance(node, ast.ImportFrom):
             # A room that stands alone may be copied under another name.
             assert node.level == (room_of(module) in ALONE and node.level), f"{module}: relative"
-            source = f"lepton_jax.{room_of(module)}.{node.module}" if node.level else node.module
+            source = _absolute(module, node) if node.level else node.module
             for name in node.names:
                 submodule = f"{source}.{name.name}".partition(".")[2]
                 there.add(f"{source}.{name.name}" if submodule in modules() else source)
     below = {name.partition(".")[2] for name in there if name.split(".")[0] == "lepton_jax"}
     return frozenset(below - {module})
+
+
+def _absolute(module: str, node: ast.ImportFrom) -> str:
+    """The name of the module that a relative import in `module` names; never above its room."""
+    package = module.split(".") if modules()[module].stem == "__init__" else module.split(".")[:-1]
+    assert node.level <= len(package), f"{module}: leaves its room"
+    parts = [*package[: len(package) - node.level + 1], *filter(None, [node.module])]
+    return ".".join(["lepton_jax", *parts])
 
 
 def room_of(module: str) -> str:

@@ -51,6 +51,7 @@ COMMANDS = Commands(
             "generate": "generate text with a language model's run, bundle or version",
         },
         "from a model to production, and back to the lab": {
+            "serve": "serve models over HTTP, by the Open Inference Protocol",
             "deploy": "write the image and the manifests by which a cluster serves a model",
         },
         "what there is to choose, and what is installed": {

@@ -1,5 +1,6 @@
 """Opens a bundle, which is a folder or an archive, or lies in the registry."""
 
+import re
 from glob import glob
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +13,8 @@ from lepton_jax.registry import verified
 from lepton_jax.registry.store import Registry
 from lepton_jax.registry.version import Version
 from lepton_jax.serving import loader
+from lepton_jax.serving.live.models import FoundVersion, ModelSource
+from lepton_jax.serving.live.sources import choose_program, folder_source
 
 
 def open_bundle(
@@ -66,6 +69,39 @@ def _find_version(registry: Registry, model: str) -> Version:
     raise UserError(
         f"--model={model}: say which version; there are: {list_names(choices)}",
         instead=(f"--model={model}", f"--model={choices[0].split()[0]}"),
+    )
+
+
+def live_source(model: str, program: str = "") -> ModelSource:
+    """Returns the source of a registered model for a server, which asks it again and again: an
+    alias may move. What is loaded is checked as `open_bundle` checks it.
+
+    Args:
+      model: as of `open_bundle`.
+    """
+    registry = Registry()
+
+    def find() -> FoundVersion:
+        version = _find_version(registry, model)
+
+        def open_it() -> loader.Bundle:
+            folder = registry.fetch(version)
+            chosen = program or choose_program(folder)
+            return _load(folder, f"{version.name} from the registry", version.id, chosen)
+
+        return FoundVersion(str(version.version), version.id, open_it)
+
+    return ModelSource(re.split("[@/]", model)[0], find, moves="/" not in model)
+
+
+def bundle_source(bundle: str, program: str = "") -> ModelSource:
+    """Returns the source of the bundle in a folder or archive for a server. Raises and checks as
+    `open_bundle`.
+    """
+    return folder_source(
+        bundle_folder(bundle),
+        program=program,
+        opening=lambda folder, chosen: _load(folder, bundle, None, chosen),
     )
 
 

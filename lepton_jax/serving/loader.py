@@ -149,21 +149,47 @@ class Bundle:
           BundleError: when the program cannot be run by this jax, or an answer is NaN, which is
             no class.
         """
-        count = self._check(inputs)
+        count = self.check(inputs)
         parts = []
         for start in range(0, count, MAX_BATCH):
             size = min(MAX_BATCH, count - start)
             padded = 1 << (size - 1).bit_length()
             # Rows are independent, so any row will do as padding: the last one is repeated.
             rows = np.minimum(np.arange(start, start + padded), start + size - 1)
-            answers = self._forward({name: x[rows] for name, x in inputs.items()})
-            parts.append({name: np.asarray(y)[:size] for name, y in answers.items()})
+            answers = self.compute({name: x[rows] for name, x in inputs.items()})
+            parts.append({name: y[:size] for name, y in answers.items()})
         outputs = {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
         if self.answer == "class":
             bad = np.isnan(outputs["probabilities"]).reshape(count, -1).any(-1)
             if bad.any():  # its `label` would be 0
                 raise BundleError(f"the answer to input {bad.argmax()} is NaN, and no class")
         return outputs
+
+    def compute(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Runs the program on a batch of inputs that were checked, as many as there are: a
+        StableHLO program is compiled for each number of them.
+        """
+        return {name: np.asarray(y) for name, y in self._forward(inputs).items()}
+
+    def check(self, inputs: Mapping[str, np.ndarray]) -> int:
+        """Checks a batch of inputs. Returns how many examples it holds.
+
+        Raises:
+          InputError: when names, dtypes or shapes are not those of the signature.
+        """
+        if inputs.keys() != self._inputs.keys():
+            raise InputError(f"expected inputs {self._wanted()}, got {', '.join(inputs) or 'none'}")
+        for name, declared in self._inputs.items():
+            x = inputs[name]
+            if x.dtype != np.dtype(declared["dtype"]) or list(x.shape[1:]) != declared["shape"]:
+                raise InputError(
+                    f"input {name!r}: expected {describe_field(declared)}, got {x.dtype} "
+                    f"[{', '.join(map(str, x.shape))}]"
+                )
+        counts = {len(x) for x in inputs.values()}
+        if len(counts) != 1 or counts == {0}:
+            raise InputError(f"inputs must hold the same number of examples, >= 1; got {counts}")
+        return counts.pop()
 
     def decode(self, image: str | os.PathLike[str] | bytes) -> np.ndarray:
         """Decodes an image file, or its bytes, to the uint8 `[H, W, C]` of the signature.
@@ -224,25 +250,10 @@ class Bundle:
         try:
             if len(groups) != 3 or len(counts) != 1:
                 raise InputError("expected inputs, outputs and truth of the same examples")
-            self._check(groups["inputs"])
+            self.check(groups["inputs"])
         except InputError as e:
             raise BundleError(f"{self.folder}/{path}: {e}") from None
         return groups
-
-    def _check(self, inputs: Mapping[str, np.ndarray]) -> int:
-        if inputs.keys() != self._inputs.keys():
-            raise InputError(f"expected inputs {self._wanted()}, got {', '.join(inputs) or 'none'}")
-        for name, declared in self._inputs.items():
-            x = inputs[name]
-            if x.dtype != np.dtype(declared["dtype"]) or list(x.shape[1:]) != declared["shape"]:
-                raise InputError(
-                    f"input {name!r}: expected {describe_field(declared)}, got {x.dtype} "
-                    f"[{', '.join(map(str, x.shape))}]"
-                )
-        counts = {len(x) for x in inputs.values()}
-        if len(counts) != 1 or counts == {0}:
-            raise InputError(f"inputs must hold the same number of examples, >= 1; got {counts}")
-        return counts.pop()
 
     def _wanted(self) -> str:
         return ", ".join(f"{name!r}: {describe_field(d)}" for name, d in self._inputs.items())

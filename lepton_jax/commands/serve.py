@@ -1,0 +1,134 @@
+"""The command `serve`."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from lepton_jax.cli.arguments import command
+from lepton_jax.config.schema import PathText, PositiveInt
+from lepton_jax.console import say
+from lepton_jax.errors import UserError, WorkError
+
+TOKEN = "LEPTON_SERVE_TOKEN"
+"""The environment's name for the token, where no file has it."""
+
+
+@dataclass(frozen=True)
+class EndedServer:
+    """What a server did, once it has ended."""
+
+    address: str
+    models: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return {"address": self.address, "models": list(self.models)}
+
+    def __str__(self) -> str:
+        return f"{', '.join(self.models)}: no longer served at {self.address}"
+
+
+@command
+def serve(
+    *,
+    model: Sequence[str] = (),
+    bundle: Sequence[str] = (),
+    host: str = "127.0.0.1",
+    port: Annotated[int, ">= 0"] = 8000,
+    program: str = "",
+    token_file: PathText = "",
+    deadline: Annotated[float, "> 0"] = 30.0,
+    max_wait: Annotated[float, ">= 0"] = 0.0,
+    max_queue: PositiveInt = 512,
+    max_body: PositiveInt = 32 << 20,
+    follow: Annotated[float, "> 0"] = 5.0,
+    canary: Sequence[str] = (),
+    canary_share: Annotated[float, "in (0, 1]"] = 0.05,
+    canary_errors: Annotated[float, "in [0, 1]"] = 0.01,
+    canary_disagreement: Annotated[float, "in [0, 1]"] = 0.1,
+) -> EndedServer:
+    """Serves models over HTTP by the Open Inference Protocol, until it is told to end.
+
+    --model=NAME@production         from the registry, and where the alias moves the next version
+                                    takes its place; given again for several models
+    --bundle=DIR                    or a bundle's folder or archive, named as the folder
+    --host=127.0.0.1 --port=8000    where it listens; --port=0 takes a free one
+    --program=NAME                  stablehlo or onnx; by default the faster one
+    --token_file=FILE               holds a token that each request must bear; LEPTON_SERVE_TOKEN
+                                    in the environment is one too
+    --deadline=30                   seconds after which an answer is of no use
+    --max_wait=0                    seconds that a batch waits for more requests
+    --max_queue=512                 rows that may wait; what comes then is told to come again
+    --max_body=33554432             bytes of a request
+    --follow=5                      seconds between two questions to the registry
+    --canary=NAME@staging           gives another version of a model a share of its requests
+    --canary_share=0.05             the share, by the header X-Lepton-Key or by request
+    --canary_errors=0.01            ends the canary where more of its answers fail,
+    --canary_disagreement=0.1       or more of them differ from the main version's
+
+    Examples:
+      python launch.py serve --model=digits@production
+      python launch.py serve --bundle=bundles/digits --bundle=bundles/trec --port=9000
+      python launch.py serve --model=digits@production --canary=digits@staging --canary_share=0.1
+    """
+    if not model and not bundle:
+        raise UserError(
+            "serve what? give --model=NAME@production or --bundle=DIR",
+            try_line=["serve", "--help"],
+        )
+    from lepton_jax.cli.looks import look_for_bundle
+    from lepton_jax.registry.bundles import bundle_source, live_source
+    from lepton_jax.serving.batches.batcher import BatchRules
+    from lepton_jax.serving.http.process import run_server
+    from lepton_jax.serving.http.server import Server
+    from lepton_jax.serving.http.settings import HttpSettings
+    from lepton_jax.serving.live.canary import CanaryRules
+    from lepton_jax.serving.live.models import Models
+    from lepton_jax.serving.loader import BundleError
+    from lepton_jax.serving.observed.metrics import ServerMetrics
+
+    for folder in bundle:
+        look_for_bundle(folder)
+    token = _read_token(token_file)
+    sources = [live_source(m, program) for m in model]
+    sources += [bundle_source(b, program) for b in bundle]
+    names = [source.name for source in sources]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise UserError(f"serve: {min(twice)!r} is given twice: a name stands for one model")
+    rules = CanaryRules(canary_share, canary_errors, canary_disagreement)
+    canaries = {source.name: (source, rules) for source in map(live_source, canary)}
+    if alone := canaries.keys() - set(names):
+        raise UserError(f"serve: --canary={min(alone)}: there is no --model={min(alone)}")
+    metrics = ServerMetrics()
+    models = Models(sources, BatchRules(max_queue, max_wait), canaries, metrics)
+    server = Server(models, metrics, HttpSettings(token, max_body, deadline=deadline))
+    address = ""
+
+    def ready(where: str) -> None:
+        nonlocal address
+        address = where
+        say(f"{', '.join(names)} at {where}; Ctrl-C ends it")
+
+    try:
+        run_server(server, host, port, ready, follow)
+    except BundleError as e:
+        raise WorkError(str(e)) from None
+    except OSError as e:
+        raise UserError(f"serve: cannot listen on {host}, port {port}: {e.strerror}") from None
+    return EndedServer(address, tuple(names))
+
+
+def _read_token(file: str) -> str:
+    """Reads the token that clients must send; '' where none is asked for."""
+    if not file:
+        return os.environ.get(TOKEN, "")
+    try:
+        with open(file, encoding="ascii") as f:
+            token = f.read().strip()
+    except (OSError, ValueError) as e:
+        raise UserError(
+            f"--token_file={file}: {getattr(e, 'strerror', '') or 'no ASCII'}"
+        ) from None
+    if not token:
+        raise UserError(f"--token_file={file}: the file is empty; expected a token in it")
+    return token

@@ -1,0 +1,1 @@
+"""Batches of requests: which sizes answer alike, and what is computed together."""

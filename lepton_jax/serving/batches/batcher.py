@@ -1,0 +1,175 @@
+"""Batches what is asked at the same time: whatever is queued is computed together.
+
+Nothing waits for a fuller batch unless that is asked for: a fixed wait costs more at low load than
+it gains at high load.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import BundleError
+from .sizes import Arrays
+
+
+class QueueFull(Exception):
+    """So many rows wait that another would wait too long."""
+
+
+class TooLate(Exception):
+    """The deadline of a request has passed before it was computed."""
+
+
+@dataclass(frozen=True)
+class BatchRules:
+    """How a model's requests are batched."""
+
+    most_queued: int = 512
+    """Rows that may wait. A request with more of its own waits only where no other does."""
+    max_wait: float = 0.0
+    """Seconds that a batch which is not full waits for others."""
+
+
+@dataclass
+class _Waiting:
+    inputs: Arrays
+    count: int
+    deadline: float
+    done: "asyncio.Future[Arrays]"
+
+
+class Batcher:
+    """A queue of requests to one program, and the task that computes them.
+
+    Args:
+      compute: answers to a batch; called in a thread, one batch at a time.
+      sizes: the batch sizes that may be computed; smaller batches are padded.
+      computed: told the rows of each batch, and its seconds.
+    """
+
+    def __init__(
+        self,
+        compute: Callable[[Arrays], Arrays],
+        sizes: Sequence[int],
+        rules: BatchRules,
+        computed: Callable[[int, float], None] = lambda rows, seconds: None,
+    ):
+        self._compute = compute
+        self._sizes = sorted(sizes)
+        self._rules = rules
+        self._computed = computed
+        self._queue: deque[_Waiting] = deque()
+        self._arrived = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="batches")
+        self._worker: asyncio.Task[None] | None = None
+        self._closing = False
+        self.queued = 0
+        """How many rows wait."""
+
+    async def answer(self, inputs: Arrays, deadline: float) -> Arrays:
+        """Answers to inputs [B, ...], in batches with others that wait.
+
+        Args:
+          deadline: of `time.monotonic()`; what is not begun by then is not computed.
+
+        Raises:
+          QueueFull: when too many rows wait already.
+          TooLate: when the deadline passes first.
+          BundleError: when the program cannot answer.
+        """
+        count = len(next(iter(inputs.values())))
+        if self._queue and self.queued + count > self._rules.most_queued:
+            raise QueueFull
+        if self._worker is None or self._worker.done():
+            self._worker = asyncio.create_task(self._work())
+        most, loop = self._sizes[-1], asyncio.get_running_loop()
+        parts = []
+        for start in range(0, count, most):
+            rows = {name: x[start : start + most] for name, x in inputs.items()}
+            parts.append(_Waiting(rows, min(most, count - start), deadline, loop.create_future()))
+        self._queue.extend(parts)
+        self.queued += count
+        self._arrived.set()
+        try:
+            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                found = [await part.done for part in parts]
+        except TimeoutError:
+            raise TooLate from None
+        finally:
+            for part in parts:
+                part.done.cancel()
+        if len(found) == 1:
+            return found[0]
+        return {name: np.concatenate([f[name] for f in found]) for name in found[0]}
+
+    async def close(self) -> None:
+        """Returns when nothing waits any more. What is asked later is answered too."""
+        self._closing = True
+        self._arrived.set()
+        if self._worker is not None:
+            await self._worker
+
+    async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            if not self._queue:
+                if self._closing:
+                    return
+                self._arrived.clear()
+                await self._arrived.wait()
+                continue
+            if self._rules.max_wait and self.queued < self._sizes[-1] and not self._closing:
+                await asyncio.sleep(self._rules.max_wait)
+            batch = self._take()
+            if not batch:
+                continue
+            start = time.perf_counter()
+            try:
+                outputs = await loop.run_in_executor(self._thread, self._compute_batch, batch)
+            except Exception as e:  # noqa: BLE001  whoever asked is told, and the queue goes on
+                for waiting in batch:
+                    if not waiting.done.done():
+                        waiting.done.set_exception(_as_bundle_error(e))
+                continue
+            self._computed(sum(w.count for w in batch), time.perf_counter() - start)
+            at = 0
+            for waiting in batch:
+                if not waiting.done.done():
+                    part = {name: y[at : at + waiting.count] for name, y in outputs.items()}
+                    waiting.done.set_result(part)
+                at += waiting.count
+
+    def _take(self) -> list[_Waiting]:
+        """Takes from the queue what goes into one batch, and drops what nobody waits for."""
+        batch: list[_Waiting] = []
+        rows, now = 0, time.monotonic()
+        while self._queue and rows + self._queue[0].count <= self._sizes[-1]:
+            waiting = self._queue.popleft()
+            self.queued -= waiting.count
+            if not waiting.done.done() and waiting.deadline > now:
+                batch.append(waiting)
+                rows += waiting.count
+        return batch
+
+    def _compute_batch(self, batch: Sequence[_Waiting]) -> Arrays:
+        """Computes a batch, padded to one of the sizes. Runs in the thread."""
+        rows = sum(w.count for w in batch)
+        size = next(n for n in self._sizes if n >= rows)
+        inputs = {}
+        for name in batch[0].inputs:
+            parts = [w.inputs[name] for w in batch]
+            if size > rows:  # rows are independent: any will do as padding
+                parts.append(np.repeat(parts[-1][-1:], size - rows, axis=0))
+            inputs[name] = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return {name: np.asarray(y)[:rows] for name, y in self._compute(inputs).items()}
+
+
+def _as_bundle_error(error: Exception) -> BundleError:
+    if isinstance(error, BundleError):
+        return error
+    return BundleError(f"the program failed: {type(error).__name__}: {error!s:.200}")

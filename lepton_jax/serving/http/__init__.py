@@ -1,0 +1,1 @@
+"""The server's HTTP: the routes, the protocol, and what is refused."""

@@ -1,0 +1,97 @@
+"""The process of a server: it loads, says that it is ready, and ends when it is told to."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Awaitable, Callable
+from types import FrameType
+
+import uvicorn
+
+from ..observed.logs import log_event
+from .app import build_app
+from .server import Server
+
+LINGER_SECONDS = 1.0
+"""How long after SIGTERM requests are still taken: each is answered, and its connection closed."""
+
+END_SECONDS = 30
+"""How long what was begun may take after that."""
+
+
+def run_server(
+    server: Server,
+    host: str,
+    port: int,
+    ready: Callable[[str], None],
+    follow_seconds: float = 5.0,
+    begin: Callable[[], Awaitable[None]] | None = None,
+) -> None:
+    """Loads the models, answers requests, and returns after SIGTERM or SIGINT.
+
+    Args:
+      ready: told the address, once every model answers.
+      follow_seconds: how often a registry is asked whether a name stands for another version.
+      begin: awaited on the event loop before the first request.
+
+    Raises:
+      OSError: when the port is taken.
+      Exception: what the source of a model raises.
+    """
+    listening = socket.create_server((host, port), family=_family(host), backlog=1024)
+    address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
+
+    async def serve() -> None:
+        await server.models.load()
+        server.metrics.watch(server.models)
+        server.models.follow(follow_seconds)
+        if begin is not None:
+            await begin()
+        config = uvicorn.Config(
+            build_app(server),
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=END_SECONDS,
+        )
+        log_event("ready", address=address)
+        ready(address)
+        await _Process(config, server).serve([listening])
+        await server.models.close()
+        log_event("ended")
+
+    with listening, asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(serve())
+
+
+class _Process(uvicorn.Server):
+    """A server that ends gracefully: connections are closed after an answer, then at once."""
+
+    def __init__(self, config: uvicorn.Config, server: Server):
+        super().__init__(config)
+        self._server = server
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._server.stopping = True
+        log_event("ending")
+        if not self.force_exit:
+            await asyncio.sleep(LINGER_SECONDS)
+        await super().shutdown(sockets)
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop

@@ -1,0 +1,54 @@
+"""What the handlers of a server share, and what they note of a request."""
+
+import re
+import secrets
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from starlette.requests import Request
+
+from ..live.models import Models
+from ..observed.metrics import ServerMetrics
+from ..observed.observer import AnswerObserver
+from .settings import HttpSettings
+
+_REQUEST_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
+
+
+@dataclass
+class Server:
+    """What the handlers of one server share."""
+
+    models: Models
+    metrics: ServerMetrics
+    settings: HttpSettings = field(default_factory=HttpSettings)
+    observers: list[AnswerObserver] = field(default_factory=list)
+    stopping: bool = False
+    """Whether the server answers what it has, and then ends."""
+
+
+@dataclass
+class Noted:
+    """What is known of a request, for its log line and its numbers."""
+
+    request_id: str
+    model: str = ""
+    version: str = ""
+    rows: int = 0
+
+
+def server_of(request: Request) -> Server:
+    """Returns the server that a request came to."""
+    return cast(Server, request.scope["lepton_server"])
+
+
+def noted_of(request: Request) -> Noted:
+    """Returns what is known of a request; a handler fills it."""
+    return cast(Noted, request.scope["lepton_noted"])
+
+
+def read_request_id(given: Any) -> str:
+    """Returns the id that a client gave, where it may be one; else a new one."""
+    if isinstance(given, str) and _REQUEST_ID.fullmatch(given):
+        return given
+    return secrets.token_hex(16)

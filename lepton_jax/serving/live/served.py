@@ -1,0 +1,87 @@
+"""One version of a model, loaded and ready to answer."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..batches.batcher import Batcher, BatchRules
+from ..batches.sizes import SIZES, Arrays, find_exact_sizes
+from ..errors import BundleError
+from ..loader import Bundle
+
+_TRIED = 2
+"""Examples of a bundle by which the sizes of its batches are found."""
+
+
+@dataclass(frozen=True)
+class ServedAnswer:
+    """The outputs for the rows of one request, [B, ...] each."""
+
+    outputs: dict[str, np.ndarray]
+    exact: bool
+    """Whether the bytes are those of any other time and company on this machine."""
+
+
+class ServedModel:
+    """One version of a model, that answers.
+
+    `exact` says whether its answers do not depend on who else asks; `sizes` are the batch sizes
+    that it computes.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        version: str,
+        bundle: Bundle,
+        rules: BatchRules,
+        computed: Callable[["ServedModel", int, float], None] = lambda served, rows, seconds: None,
+    ):
+        """Warms up every batch size. Called in a thread, as that may take seconds.
+
+        Raises:
+          BundleError: when the bundle does not answer its own examples.
+        """
+        self.name = name
+        self.version = version
+        self.bundle = bundle
+        rows = {k: x[:_TRIED] for k, x in bundle.examples()["inputs"].items()}
+        agreed = find_exact_sizes(bundle.compute, rows, SIZES)
+        self.exact = len(agreed) > 1
+        self.sizes = agreed if self.exact else list(SIZES)
+        self._batcher = Batcher(
+            bundle.compute, self.sizes, rules, lambda rows, seconds: computed(self, rows, seconds)
+        )
+
+    @property
+    def queued(self) -> int:
+        """How many rows wait to be computed."""
+        return self._batcher.queued
+
+    async def answer(
+        self, inputs: Mapping[str, np.ndarray], deadline: float | None = None
+    ) -> ServedAnswer:
+        """Answers to a batch of every input of the signature, [B, ...] each.
+
+        Args:
+          deadline: of `time.monotonic()`; a minute from now by default.
+
+        Raises:
+          InputError: when they are not what the signature declares.
+          QueueFull, TooLate: when too much is asked, or it took too long.
+          BundleError: when the program cannot answer.
+        """
+        self.bundle.check(inputs)
+        outputs = dict(await self._batcher.answer(inputs, deadline or time.monotonic() + 60))
+        self._check_numbers(outputs)
+        return ServedAnswer(outputs, self.exact)
+
+    async def close(self) -> None:
+        """Answers what waits, then ends."""
+        await self._batcher.close()
+
+    def _check_numbers(self, outputs: Arrays) -> None:
+        if self.bundle.answer == "class" and np.isnan(outputs["probabilities"]).any():
+            raise BundleError("the answer is NaN, and no class")  # its `label` would be 0
