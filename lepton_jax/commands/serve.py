@@ -1,6 +1,5 @@
 """The command `serve`."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -9,9 +8,6 @@ from lepton_jax.cli.arguments import command
 from lepton_jax.config.schema import PathText, PositiveInt
 from lepton_jax.console import say
 from lepton_jax.errors import UserError, WorkError
-
-TOKEN = "LEPTON_SERVE_TOKEN"
-"""The environment's name for the token, where no file has it."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +47,7 @@ def serve(
 
     --model=NAME@production         from the registry, and where the alias moves the next version
                                     takes its place; given again for several models
-    --bundle=DIR                    or a bundle's folder or archive, named as the folder
+    --bundle=DIR                    or a bundle's folder or archive; NAME=DIR names the model
     --host=127.0.0.1 --port=8000    where it listens; --port=0 takes a free one
     --program=NAME                  stablehlo or onnx; by default the faster one
     --token_file=FILE               holds a token that each request must bear; LEPTON_SERVE_TOKEN
@@ -81,15 +77,19 @@ def serve(
     from lepton_jax.serving.batches.batcher import BatchRules
     from lepton_jax.serving.http.process import run_server
     from lepton_jax.serving.http.server import Server
-    from lepton_jax.serving.http.settings import HttpSettings
+    from lepton_jax.serving.http.settings import HttpSettings, read_token
     from lepton_jax.serving.live.canary import CanaryRules
     from lepton_jax.serving.live.models import Models
+    from lepton_jax.serving.live.sources import split_bundle
     from lepton_jax.serving.loader import BundleError
     from lepton_jax.serving.observed.metrics import ServerMetrics
 
     for folder in bundle:
-        look_for_bundle(folder)
-    token = _read_token(token_file)
+        look_for_bundle(split_bundle(folder)[1])
+    try:
+        token = read_token(token_file)
+    except (OSError, ValueError) as e:
+        raise UserError(f"serve: --token_file: {e}") from None
     sources = [live_source(m, program) for m in model]
     sources += [bundle_source(b, program) for b in bundle]
     names = [source.name for source in sources]
@@ -116,19 +116,3 @@ def serve(
     except OSError as e:
         raise UserError(f"serve: cannot listen on {host}, port {port}: {e.strerror}") from None
     return EndedServer(address, tuple(names))
-
-
-def _read_token(file: str) -> str:
-    """Reads the token that clients must send; '' where none is asked for."""
-    if not file:
-        return os.environ.get(TOKEN, "")
-    try:
-        with open(file, encoding="ascii") as f:
-            token = f.read().strip()
-    except (OSError, ValueError) as e:
-        raise UserError(
-            f"--token_file={file}: {getattr(e, 'strerror', '') or 'no ASCII'}"
-        ) from None
-    if not token:
-        raise UserError(f"--token_file={file}: the file is empty; expected a token in it")
-    return token

@@ -14,7 +14,7 @@ from lepton_jax.registry.store import Registry
 from lepton_jax.registry.version import Version
 from lepton_jax.serving import loader
 from lepton_jax.serving.live.models import FoundVersion, ModelSource
-from lepton_jax.serving.live.sources import choose_program, folder_source
+from lepton_jax.serving.live.sources import choose_program, folder_source, split_bundle
 
 
 def open_bundle(
@@ -95,13 +95,14 @@ def live_source(model: str, program: str = "") -> ModelSource:
 
 
 def bundle_source(bundle: str, program: str = "") -> ModelSource:
-    """Returns the source of the bundle in a folder or archive for a server. Raises and checks as
-    `open_bundle`.
+    """Returns the source of a bundle for a server. Raises and checks as `open_bundle`.
+
+    Args:
+      bundle: a folder or an archive; with the model's name before, `NAME=DIR`.
     """
+    name, path = split_bundle(bundle)
     return folder_source(
-        bundle_folder(bundle),
-        program=program,
-        opening=lambda folder, chosen: _load(folder, bundle, None, chosen),
+        bundle_folder(path), name, program, lambda folder, to: _load(folder, path, None, to)
     )
 
 

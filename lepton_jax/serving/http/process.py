@@ -23,7 +23,7 @@ def run_server(
     server: Server,
     host: str,
     port: int,
-    ready: Callable[[str], None],
+    ready: Callable[[str], None] = lambda address: None,
     follow_seconds: float = 5.0,
     begin: Callable[[], Awaitable[None]] | None = None,
 ) -> None:

@@ -1,5 +1,6 @@
 """How a server is set up."""
 
+import os
 from dataclasses import dataclass
 
 
@@ -17,3 +18,26 @@ class HttpSettings:
     """Seconds from a request's arrival until it is too late to compute it."""
     key_header: str = "x-lepton-key"
     """The header whose value decides which requests a canary gets; without it the request id."""
+
+
+TOKEN = "LEPTON_SERVE_TOKEN"
+"""The environment's name for the token, where no file has it."""
+
+
+def read_token(file: str) -> str:
+    """Reads the token that clients must send; '' where none is asked for.
+
+    Args:
+      file: holds it; '' for the environment.
+
+    Raises:
+      OSError: when the file cannot be read.
+      ValueError: when there is no token of ASCII in it.
+    """
+    if not file:
+        return os.environ.get(TOKEN, "")
+    with open(file, "rb") as f:
+        token = f.read(4096).strip()
+    if not token or not token.isascii():
+        raise ValueError(f"{file}: expected a token of ASCII characters in it")
+    return token.decode()

@@ -60,3 +60,9 @@ def choose_program(folder: str | os.PathLike[str]) -> str:
     except (BundleError, *UNREADABLE):
         slower = False
     return "stablehlo" if slower and find_spec("jax") is not None else "onnx"
+
+
+def split_bundle(given: str) -> tuple[str, str]:
+    """Splits `NAME=DIR` into both; the name is '' of a folder alone."""
+    name, sign, folder = given.partition("=")
+    return (name, folder) if sign and "/" not in name else ("", given)

@@ -36,7 +36,7 @@ class ServerMetrics(LiveNotes):
         PlatformCollector(registry=registry)
         of: Any = {"registry": registry}
         self._requests = Counter(
-            "lepton_requests", "Requests by route and status", ["route", "model", "status"], **of
+            "lepton_requests", "Requests by route and status", ["route", "model", "code"], **of
         )
         self._seconds = Histogram(
             "lepton_request_seconds", "Time of a request", ["route"], buckets=SECONDS, **of

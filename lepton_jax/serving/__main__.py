@@ -1,0 +1,50 @@
+"""The server as a command of its own: `lepton-serve --bundle=DIR`, or `python -m lepton_serving`.
+
+It serves bundles in folders. `lepton serve` serves the registry's models too.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from .batches.batcher import BatchRules
+from .errors import BundleError
+from .http.process import run_server
+from .http.server import Server
+from .http.settings import HttpSettings, read_token
+from .live.models import Models
+from .live.sources import folder_source, split_bundle
+from .observed.metrics import ServerMetrics
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Serves until SIGTERM. Exits with 2 for a wrong flag, with 1 for a bundle that is none."""
+    parser = argparse.ArgumentParser("lepton-serve", description=__doc__, allow_abbrev=False)
+    parser.add_argument(
+        "--bundle", action="append", required=True, metavar="[NAME=]DIR",
+        help="a bundle's folder; given again for several",
+    )  # fmt: skip
+    parser.add_argument("--host", default="127.0.0.1", help="where it listens: 127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000, help="8000; 0 takes a free one")
+    parser.add_argument("--program", default="", help="onnx or stablehlo")
+    parser.add_argument("--token_file", default="", help="holds a token that requests must bear")
+    given = parser.parse_args(words)
+    try:
+        sources = []
+        for bundle in given.bundle:
+            name, folder = split_bundle(bundle)
+            sources.append(folder_source(Path(folder), name, given.program))
+        metrics = ServerMetrics()
+        settings = HttpSettings(read_token(given.token_file))
+        models = Models(sources, BatchRules(), notes=metrics)
+        run_server(Server(models, metrics, settings), given.host, given.port)
+    except BundleError as e:
+        sys.exit(f"error: {e}")
+    except (OSError, ValueError) as e:
+        print(f"error: {e}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
