@@ -37,7 +37,7 @@ from lepton_jax.serving.loader import ONNX, open_onnx, read_object
 ROOT = Path(__file__).parent.parent
 PEERS = {
     "litserve": ("litserve", "onnxruntime"),
-    "mlserver": ("mlserver", "onnxruntime"),
+    "mlserver": ("mlserver", "onnxruntime", "uvloop<0.22"),  # newer ones end its workers
 }
 CLIENTS = (1, 8, 64)
 IMAGE = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
@@ -187,7 +187,7 @@ def write_mlserver(folder: Path, model: Path, port: int, batch: int, workers: in
 def server(line: Sequence[str], ready: str) -> Iterator[None]:
     """Runs a server and waits until it says that it is ready."""
     with subprocess.Popen(
-        line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0
     ) as process:
         try:
             for _ in range(600):

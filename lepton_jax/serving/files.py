@@ -40,6 +40,8 @@ MAX_JSON = 1 << 24
 MAX_DEPTH = 64
 """Levels of objects and lists in a JSON document of a bundle."""
 
+_CONTAINERS = frozenset({dict, list})
+
 MAX_FILES = 1_000
 """Files and folders of a bundle; a folder with more is refused before the rest is listed."""
 
@@ -115,12 +117,21 @@ def parse_json(text: bytes) -> Any:
         return made
 
     value = json.loads(text, parse_constant=refuse, object_pairs_hook=unique)
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        level = [inner for v in level if isinstance(v, dict | list) for inner in _inside(v)]
-    if any(isinstance(v, dict | list) for v in level):
-        raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
+    check_depth(value)
     return value
+
+
+def check_depth(value: Any) -> None:
+    """Raises `ValueError` when what was parsed is nested more than MAX_DEPTH levels deep."""
+    level = [value] if type(value) in _CONTAINERS else []
+    for _ in range(MAX_DEPTH):
+        # Most lists are long and flat, of which no element is looked at in Python.
+        inside = [v.values() if type(v) is dict else v for v in level]
+        deeper = [x for x in inside if not _CONTAINERS.isdisjoint(map(type, x))]
+        level = [v for x in deeper for v in x if type(v) in _CONTAINERS]
+        if not level:
+            return
+    raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
 
 
 def read_object(folder: str | os.PathLike[str], path: str) -> dict[str, Any]:
@@ -186,10 +197,6 @@ def find_faults(folder: str | os.PathLike[str]) -> list[str]:
         elif not there[path] and (fault := _fault_of_file(Path(folder), path, size, digest)):
             found[path] = fault
     return [f"{_printable(path)}: {fault}" for path, fault in found.items()]
-
-
-def _inside(value: dict[str, Any] | list[Any]) -> Iterable[Any]:
-    return value.values() if isinstance(value, dict) else value
 
 
 def _entries(folder: Path) -> dict[str, str]:

@@ -14,9 +14,9 @@ from starlette.routing import Route
 
 from ..batches.sizes import Arrays
 from ..errors import InputError
-from ..files import parse_json
 from ..loader import Bundle
 from .body import read_body
+from .json_text import parse_request
 from .infer import answer
 from .server import noted_of, server_of
 
@@ -135,10 +135,7 @@ def _encode_png(image: np.ndarray) -> str:
 
 
 def _read_object(bundle: Bundle, body: bytes) -> Mapping[str, np.ndarray]:
-    try:
-        said = parse_json(body)
-    except (ValueError, RecursionError) as e:
-        raise InputError(f"the request is not JSON: {e!s:.200}") from None
+    said = parse_request(body)
     if not isinstance(said, dict) or len(said) != 1:
         raise InputError("expected an object with one of 'text', 'image' and 'seed'")
     ((what, value),) = said.items()

@@ -4,17 +4,17 @@ Pure functions: they know a bundle's signature and no connection. Everything tha
 checked before it becomes an array of the size that it says.
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import orjson
 
 from ..batches.sizes import Arrays
 from ..errors import InputError
-from ..files import parse_json
+from .json_text import parse_request
 
 DATATYPES = {
     "bool": "BOOL", "uint8": "UINT8", "uint16": "UINT16", "uint32": "UINT32", "uint64": "UINT64",
@@ -59,10 +59,7 @@ def parse_infer(
       InputError: when it is no request that the signature allows.
     """
     text, binary = _split_body(body, header_length)
-    try:
-        said = parse_json(text)
-    except (ValueError, RecursionError) as e:
-        raise InputError(f"the request is not JSON: {e!s:.200}") from None
+    said = parse_request(text)
     if not isinstance(said, dict) or not isinstance(said.get("inputs"), list):
         raise InputError("expected an object with a list 'inputs'")
     inputs: dict[str, np.ndarray] = {}
@@ -117,9 +114,7 @@ def encode_infer(
             tensor["data"] = _as_json_list(name, y)
         tensors.append(tensor)
     said = {"model_name": model, "model_version": version, "id": request_id}
-    text = json.dumps(
-        {**said, "parameters": dict(parameters), "outputs": tensors}, separators=(",", ":")
-    ).encode()
+    text = orjson.dumps({**said, "parameters": dict(parameters), "outputs": tensors})
     if not pieces:
         return text, {"Content-Type": "application/json"}
     headers = {"Content-Type": "application/octet-stream", HEADER_LENGTH: str(len(text))}
