@@ -21,7 +21,7 @@ from tests.graduation import flip, rewrite_manifest, trained_run
 def test_serving_imports_nothing_else_of_lepton_jax():
     allowed = {
         *("jax", "numpy", "onnxruntime", "PIL", "safetensors", "tokenizers"),
-        *("opentelemetry", "prometheus_client", "starlette", "uvicorn", "uvloop"),
+        *("opentelemetry", "orjson", "prometheus_client", "starlette", "uvicorn", "uvloop"),
     } | sys.stdlib_module_names
     for path in Path(loader.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

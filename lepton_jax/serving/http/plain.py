@@ -16,8 +16,8 @@ from ..batches.sizes import Arrays
 from ..errors import InputError
 from ..loader import Bundle
 from .body import read_body
-from .json_text import parse_request
 from .infer import answer
+from .json_text import parse_request
 from .server import noted_of, server_of
 
 MOST_OTHERS = 5
