@@ -16,6 +16,7 @@ from lepton_jax.commands.env import env as env
 from lepton_jax.commands.evaluate import evaluate as evaluate
 from lepton_jax.commands.export import export as export
 from lepton_jax.commands.generate import generate as generate
+from lepton_jax.commands.improve import improve as improve
 from lepton_jax.commands.list import list as list
 from lepton_jax.commands.lr_find import lr_find as lr_find
 from lepton_jax.commands.pack import pack as pack

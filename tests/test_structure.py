@@ -14,10 +14,12 @@ PACKAGE = ROOT / "lepton_jax"
 
 ROOMS = [
     "version", "nearest", "errors", "console", "installation", "formats", "tables", "result",
-    "trees", "io", "config", "perf", "nn", "boxes", "metrics", "answers", "models", "transforms",
+    "trees", "serving", "io", "config", "perf", "nn", "boxes", "metrics", "answers", "models",
+    "transforms",
     "data", "tasks", "placement", "cluster", "tracking", "reference", "evaluation",
-    "plots", "training", "debug", "plan", "serving", "archive", "signing", "isolation",
-    "registry", "replay", "export", "prediction", "generation", "deployment", "ablation",
+    "plots", "training", "debug", "plan", "archive", "signing", "isolation",
+    "registry", "replay", "export", "prediction", "generation", "deployment", "improvement",
+    "ablation",
     "notebook", "cli", "commands", "api", "__main__",
 ]  # fmt: skip
 """Folders and files right below `lepton_jax/`: each imports only what stands before it."""

@@ -48,6 +48,7 @@ COMMANDS = Commands(
             "registry": "show and change versions, aliases and gates",
             "trace": "say what a registered model was made from, and rebuild it",
             "predict": "answer inputs with a bundle or a registered model",
+            "improve": "train a successor of what is in production on what it was asked",
             "generate": "generate text with a language model's run, bundle or version",
         },
         "from a model to production, and back to the lab": {

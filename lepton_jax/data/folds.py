@@ -1,7 +1,7 @@
 """Cross-validation: the examples of a source in folds, of which one is held out as 'test'."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -10,15 +10,14 @@ import numpy as np
 from lepton_jax.config.pipeline import NO_TRANSFORMS
 from lepton_jax.data.account import Account
 from lepton_jax.data.cache import cached_columns
+from lepton_jax.data.joined import join_splits
 from lepton_jax.data.labels import HIDDEN
 from lepton_jax.data.naming import SPLITS
 from lepton_jax.data.source import (
     Columns,
     MappedSplit,
     Source,
-    Split,
     labels_of,
-    origin_of,
     select_examples,
 )
 from lepton_jax.errors import UserError, list_names
@@ -53,7 +52,7 @@ def hold_out_fold(source: Source, fold: Fold) -> Source:
         raise UserError(f"{source.description}: data.folds divides 'train'; there are: {there}")
     labels = {name: _read_labels(source, name) for name in source.splits if name in SPLITS}
     divided = ["train"] if fold.of == "train" else _with_labels(labels)
-    pool = _join([source.splits[name] for name in divided])
+    pool = join_splits([source.splits[name] for name in divided])
     if len(pool) < fold.count:
         raise UserError(
             f"data.folds = {fold.count}: {source.description} has {len(pool)} examples in "
@@ -134,46 +133,3 @@ def _read_labels(source: Source, name: str) -> np.ndarray | None:
 
 def _only_label(example: Element) -> Element:
     return {"label": np.asarray(example["label"], np.int32)}
-
-
-def _join(splits: Sequence[Split]) -> Split:
-    """Returns the examples of all splits as one, in order; columns in memory stay columns."""
-    if len(splits) == 1:
-        return splits[0]
-    of_columns = [split.columns for split in splits if isinstance(split, Columns)]
-    in_memory = all(isinstance(c, np.ndarray) for columns in of_columns for c in columns.values())
-    if len(of_columns) == len(splits) and in_memory:
-        names = set.intersection(*(set(columns) for columns in of_columns))
-        return Columns(
-            {
-                name: np.concatenate([np.asarray(columns[name]) for columns in of_columns])
-                for name in of_columns[0]
-                if name in names
-            }
-        )
-    return _Joined(tuple(splits))
-
-
-@dataclass(frozen=True, eq=False)
-class _Joined:
-    """The examples of several splits, one after the other."""
-
-    splits: tuple[Split, ...]
-
-    def __len__(self) -> int:
-        return sum(map(len, self.splits))
-
-    def __getitem__(self, index: int, /) -> Element:
-        split, within = self._find(index)
-        return split[within]
-
-    def origin(self, index: int, /) -> str:
-        return origin_of(*self._find(index))
-
-    def _find(self, index: int) -> tuple[Split, int]:
-        """Returns the split that holds an example, and its number there."""
-        for split in self.splits:
-            if index < len(split):
-                return split, index
-            index -= len(split)
-        raise IndexError(index)

@@ -11,6 +11,11 @@ from lepton_jax.answers.kind import Kind, MeasuredAgain, find_kind_or_numbers, i
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.serving import loader
 
+_FOREIGN = (
+    "the user's own code reads it, and verify runs no code that only a bundle names; give "
+    "--workdir, the run that the bundle came from"
+)
+
 
 @dataclass(frozen=True)
 class HeldOut:
@@ -113,17 +118,14 @@ def _load(section: Mapping[str, Any], folder: Path, trusted: bool) -> Any:
     encode = dict(section.get("encode") or {})
     names = [source["name"], *(call.name for call in transforms), encode.get("name", "")]
     if not trusted and any(":" in name for name in names):
-        raise ValueError(
-            "the user's own code reads it, and verify runs no code that only a bundle names; "
-            "give --workdir, the run that the bundle came from"
-        )
+        raise ValueError(_FOREIGN)
     if any("<path>" in str(value) for value in source.values()):
         raise ValueError(
             "the lineage keeps no local paths; give --workdir, the run that the bundle came from"
         )
     build, name = resolve_component("source", source.pop("name")), encode.pop("name", "")
     return dataset.load_dataset(
-        build(**_as_declared(build, source)),
+        build(**_as_declared(build, source, trusted)),
         decode=parse_pipeline("host transform", section["decode"]),
         valid_fraction=section["valid_fraction"],
         split_seed=section["split_seed"],
@@ -142,11 +144,20 @@ def _fold(section: Mapping[str, Any]) -> Any:
     return Fold(section["fold"], section["folds"], section["folds_of"], section["split_seed"])
 
 
-def _as_declared(component: Any, keys: Mapping[str, Any]) -> dict[str, Any]:
-    """Converts values from JSON to the types that a component declares: lists to tuples."""
+def _as_declared(component: Any, keys: Mapping[str, Any], trusted: bool) -> dict[str, Any]:
+    """Converts values from JSON to the types that a source declares: lists to tuples, and texts to
+    the sources that they name.
+    """
+    from lepton_jax.config.pipeline import Pipeline
     from lepton_jax.config.schema import coerce_value, signature_keys
+    from lepton_jax.config.validation import parse_pipeline
 
-    declared = signature_keys(component)
-    return {
-        k: coerce_value(v, declared[k].annotation) if k in declared else v for k, v in keys.items()
-    }
+    declared, values = signature_keys(component), dict(keys)
+    for name in declared.keys() & keys.keys():
+        if declared[name].annotation is not Pipeline:
+            values[name] = coerce_value(keys[name], declared[name].annotation)
+        elif not trusted and ":" in keys[name]:
+            raise ValueError(_FOREIGN)
+        else:
+            values[name] = parse_pipeline("source", keys[name])
+    return values

@@ -1,0 +1,118 @@
+"""Keeps in a workdir all that an improvement depends on: champion, requests and recipe."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lepton_jax.config.config import Config
+from lepton_jax.config.config_file import load_config
+from lepton_jax.data.sources.requests import requests as read_requests
+from lepton_jax.errors import UserError
+from lepton_jax.improvement.config import build_retraining, check_recipe
+from lepton_jax.improvement.request import RetrainRequest, read_request
+from lepton_jax.io import files
+from lepton_jax.io.atomic import replace_folder
+from lepton_jax.registry.bundles import read_bundle
+from lepton_jax.registry.store import Registry
+from lepton_jax.registry.version import Version
+from lepton_jax.serving import loader
+from lepton_jax.serving.observed.requests import KeptRequests
+
+REQUEST, RECIPE = "retrain.json", "config.json"
+
+
+def prepare_workdir(
+    request: RetrainRequest, place: Path, recipe: Any, overrides: Mapping[str, Any] | None
+) -> None:
+    """Copies the champion and the labelled requests, and writes the recipe of the new model.
+
+    Raises:
+      UserError: when something is missing that only the user has.
+    """
+    version = find_version_in_production(request.model)
+    folder = Registry().fetch(version)
+    if loader.read_object(folder, "signature.json").get("answer") != "class":
+        raise UserError(
+            f"improve: the answers of {version.name} are no classes, and only these are compared"
+        )
+    config = _build_recipe(request, folder, place, recipe, overrides)
+    _copy_labelled(request.requests, place / "requests", read_bundle(str(folder)))
+    with replace_folder(place / "champion") as aside:
+        shutil.copytree(folder, aside)
+    files.write_text(str(place / RECIPE), config.to_json())
+    request.write(str(place / REQUEST))  # the last: who finds it finds the others
+
+
+def check_same_request(
+    request: RetrainRequest | None,
+    place: Path,
+    recipe: Any,
+    overrides: Mapping[str, Any] | None,
+) -> None:
+    """Checks that what is asked for is what a workdir was prepared for.
+
+    Raises:
+      UserError: when it is something else.
+    """
+    began = read_request(str(place / REQUEST))
+    other = request is not None and request != began
+    if not other and (recipe or overrides):
+        config = _build_recipe(began, place / "champion", place, recipe, overrides)
+        other = config.to_json() != files.read_text(str(place / RECIPE))
+    if other:
+        raise UserError(
+            f"improve: {place} has begun with another request or recipe; choose another --workdir, "
+            "or give it alone to go on"
+        )
+
+
+def _build_recipe(
+    request: RetrainRequest,
+    champion: Path,
+    place: Path,
+    recipe: Any,
+    overrides: Mapping[str, Any] | None,
+) -> Config:
+    if recipe is None:
+        recipe = loader.read_object(champion, "lineage.json")["config"]
+        check_recipe(recipe, f"{request.model}@production")
+    else:
+        recipe = load_config(recipe)[0].to_dict()
+    start, requests = str(place / "champion"), str(place / "requests")
+    return build_retraining(recipe, start, requests, request.augment, overrides)
+
+
+def find_version_in_production(model: str) -> Version:
+    registry = Registry()
+    registry.check_model(model)
+    number = registry.aliases(model).get("production")
+    if number is None:
+        raise UserError(
+            f"improve: {model} has nothing in production to improve",
+            try_line=["promote", f"--model={model}@staging", "--to=production"],
+        )
+    return registry.version(model, number)
+
+
+def _copy_labelled(given: str, to: Path, champion: loader.Bundle) -> None:
+    """Copies the labelled requests of a folder, once."""
+    if to.exists():
+        return
+    source = read_requests(path=given)
+    if source.classes != tuple(champion.labels):
+        raise UserError(f"improve: the requests in {given} have other classes than the champion")
+    sizes = {name: len(source.splits.get(name, ())) for name in ("train", "test")}
+    if not all(sizes.values()):
+        raise UserError(
+            f"improve: {given} has {sizes['train']} labelled examples to learn from and "
+            f"{sizes['test']} to compare by; expected some of each: wait for more feedback"
+        )
+    kept = KeptRequests(given)
+    with replace_folder(to) as aside:
+        shutil.copytree(kept.folder / "bundles", aside / "bundles")
+        for file in kept:
+            if (labels := file.with_suffix(".json")).exists():
+                (aside / file.parent.name).mkdir(exist_ok=True)
+                for path in (file, labels):
+                    shutil.copy2(path, aside / file.parent.name / path.name)
