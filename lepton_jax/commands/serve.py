@@ -42,6 +42,10 @@ def serve(
     canary_share: Annotated[float, "in (0, 1]"] = 0.05,
     canary_errors: Annotated[float, "in [0, 1]"] = 0.01,
     canary_disagreement: Annotated[float, "in [0, 1]"] = 0.1,
+    keep_requests: PathText = "",
+    keep_share: Annotated[float, "in (0, 1]"] = 0.1,
+    keep_days: PositiveInt = 30,
+    keep_bytes: PositiveInt = 1 << 30,
 ) -> EndedServer:
     """Serves models over HTTP by the Open Inference Protocol, until it is told to end.
 
@@ -61,6 +65,10 @@ def serve(
     --canary_share=0.05             the share, by the header X-Lepton-Key or by request
     --canary_errors=0.01            ends the canary where more of its answers fail,
     --canary_disagreement=0.1       or more of them differ from the main version's
+    --keep_requests=DIR             keeps requests with their answers, and labels that are told
+    --keep_share=0.1                a sample of this share of them,
+    --keep_days=30                  for so many days,
+    --keep_bytes=1073741824         and the newest ones that together have so many bytes
 
     Examples:
       python launch.py serve --model=digits@production
@@ -82,6 +90,7 @@ def serve(
     from lepton_jax.serving.live.models import Models
     from lepton_jax.serving.live.sources import split_bundle
     from lepton_jax.serving.loader import BundleError
+    from lepton_jax.serving.observed.keeping import KeepingRules, open_keeper
     from lepton_jax.serving.observed.metrics import ServerMetrics
 
     for folder in bundle:
@@ -100,8 +109,14 @@ def serve(
     if alone := canaries.keys() - set(names):
         raise UserError(f"serve: --canary={min(alone)}: there is no --model={min(alone)}")
     metrics = ServerMetrics()
+    keeping = KeepingRules(keep_share, keep_days, keep_bytes)
+    try:
+        keeper = open_keeper(keep_requests, keeping, metrics.registry)
+    except OSError as e:
+        raise UserError(f"serve: --keep_requests={keep_requests}: {e.strerror}") from None
     models = Models(sources, BatchRules(max_queue, max_wait), canaries, metrics)
-    server = Server(models, metrics, HttpSettings(token, max_body, deadline=deadline))
+    settings = HttpSettings(token, max_body, deadline=deadline)
+    server = Server(models, metrics, settings, keeper=keeper)
     address = ""
 
     def ready(where: str) -> None:

@@ -1,16 +1,14 @@
 """What the record says of how well a model does, with 95 % intervals where they follow from it."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-# K classes; a confusion matrix is [true class, predicted class].
+from lepton_jax.serving.observed.interval import wilson_interval
 
-Z = 1.959964
-"""The normal quantile of a two-sided interval of 95 %."""
+# K classes; a confusion matrix is [true class, predicted class].
 
 DRAWS = 1000
 """Confusion matrices that are drawn anew for the interval of a mean over classes."""
@@ -102,16 +100,6 @@ def _class_means(
     occurs = max(1, int((true_K + answered_K > 0).sum()))
     parts = {"precision": answered_K, "recall": true_K, "f1": (true_K + answered_K) / 2}
     return {m: float((hits_K / np.maximum(n, 0.5)).sum() / occurs) for m, n in parts.items()}
-
-
-def wilson_interval(hits: int, total: int) -> tuple[float, float] | None:
-    """Returns the 95 % interval of a share, `hits` of `total` (Wilson 1927); None of nothing."""
-    if not total:
-        return None
-    share, weight = hits / total, Z * Z / total
-    middle = (share + weight / 2) / (1 + weight)
-    half = math.sqrt(share * (1 - share) * weight + weight * weight / 4) / (1 + weight)
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def _is_number(value: Any) -> bool:

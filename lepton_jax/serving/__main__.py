@@ -15,6 +15,7 @@ from .http.server import Server
 from .http.settings import HttpSettings, read_token
 from .live.models import Models
 from .live.sources import folder_source, split_bundle
+from .observed.keeping import KeepingRules, open_keeper
 from .observed.metrics import ServerMetrics
 
 
@@ -29,6 +30,9 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--port", type=int, default=8000, help="8000; 0 takes a free one")
     parser.add_argument("--program", default="", help="onnx or stablehlo")
     parser.add_argument("--token_file", default="", help="holds a token that requests must bear")
+    parser.add_argument("--keep_requests", default="", help="a folder in which requests are kept")
+    parser.add_argument("--keep_share", type=float, default=0.1, help="a sample of this share: 0.1")
+    parser.add_argument("--keep_days", type=int, default=30, help="for so many days: 30")
     given = parser.parse_args(words)
     try:
         sources = []
@@ -38,7 +42,10 @@ def main(words: Sequence[str] | None = None) -> None:
         metrics = ServerMetrics()
         settings = HttpSettings(read_token(given.token_file))
         models = Models(sources, BatchRules(), notes=metrics)
-        run_server(Server(models, metrics, settings), given.host, given.port)
+        rules = KeepingRules(given.keep_share, given.keep_days)
+        keeper = open_keeper(given.keep_requests, rules, metrics.registry)
+        server = Server(models, metrics, settings, keeper=keeper)
+        run_server(server, given.host, given.port)
     except BundleError as e:
         sys.exit(f"error: {e}")
     except (OSError, ValueError) as e:

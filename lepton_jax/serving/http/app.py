@@ -21,11 +21,11 @@ from starlette.routing import Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..observed.logs import log_event
-from . import health, infer, plain
+from . import feedback, health, infer, plain
 from .refusals import HttpRefusal, as_refusal, respond_refusal
 from .server import Noted, Server, read_request_id
 
-ROUTES = [*health.ROUTES, *infer.ROUTES, *plain.ROUTES]
+ROUTES = [*health.ROUTES, *infer.ROUTES, *plain.ROUTES, *feedback.ROUTES]
 """Every route of the server."""
 
 OPEN = ("/v2/health/live", "/v2/health/ready")

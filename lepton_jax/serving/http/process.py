@@ -60,6 +60,8 @@ def run_server(
         ready(address)
         await _Process(config, server).serve([listening])
         await server.models.close()
+        if server.keeper is not None:
+            server.keeper.close()
         log_event("ended")
 
     with listening, asyncio.Runner(loop_factory=_loop_factory()) as runner:

@@ -8,6 +8,8 @@ from typing import Any, cast
 from starlette.requests import Request
 
 from ..live.models import Models
+from ..observed.feedback import Feedback
+from ..observed.keeping import RequestKeeper
 from ..observed.metrics import ServerMetrics
 from ..observed.observer import AnswerObserver
 from .settings import HttpSettings
@@ -23,8 +25,14 @@ class Server:
     metrics: ServerMetrics
     settings: HttpSettings = field(default_factory=HttpSettings)
     observers: list[AnswerObserver] = field(default_factory=list)
+    keeper: RequestKeeper | None = None
+    """Keeps a sample of the requests; None where none are kept."""
     stopping: bool = False
     """Whether the server answers what it has, and then ends."""
+
+    def __post_init__(self) -> None:
+        self.feedback = Feedback(self.metrics.registry)
+        self.observers += [self.feedback, *([self.keeper] if self.keeper else [])]
 
 
 @dataclass

@@ -32,6 +32,9 @@ FORMAT = 1
 MOST_BYTES = 1 << 28
 """Bytes of a request that are read, at most."""
 
+WORDS = ("id", "time", "model", "version", "bundle", "program")
+"""The fields of a request that are texts."""
+
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _ENDING = ".safetensors"
 _PART = ".part"
@@ -56,6 +59,8 @@ class KeptRequest:
     outputs: Mapping[str, np.ndarray]
     labels: tuple[str | None, ...] = field(default=())
     """The true class of each example by its name; None where it is not known, () where none is."""
+    labelled: str = ""
+    """When that was told; '' where it was not."""
 
     @property
     def nbytes(self) -> int:
@@ -93,8 +98,7 @@ class KeptRequests:
 
         if self._find(request.id):
             return 0
-        said = {k: getattr(request, k) for k in ("id", "time", "model", "version", "bundle")}
-        said |= {"program": request.program, "format": FORMAT}
+        said = {name: getattr(request, name) for name in WORDS} | {"format": FORMAT}
         arrays = {f"inputs.{k}": np.ascontiguousarray(x) for k, x in request.inputs.items()}
         arrays |= {f"outputs.{k}": np.ascontiguousarray(x) for k, x in request.outputs.items()}
         text = save(arrays, {"request": json.dumps(said)})
@@ -131,10 +135,12 @@ class KeptRequests:
             said = parse_json(parse_json(text[8 : 8 + length])["__metadata__"]["request"].encode())
             if type(said["format"]) is not int or not 1 <= said["format"] <= FORMAT:
                 raise ValueError(f"format {said['format']!r:.20}; update lepton_jax")
-            words = {k: said[k] for k in ("id", "time", "model", "version", "bundle", "program")}
+            words: dict[str, Any] = {
+                k: said[k] for k in ("id", "time", "model", "version", "bundle", "program")
+            }
             if not all(isinstance(word, str) for word in words.values()):
                 raise TypeError("expected texts")
-            groups: dict[str, dict[str, np.ndarray]] = {"inputs": {}, "outputs": {}}
+            groups: dict[str, Any] = {"inputs": {}, "outputs": {}}
             for name, array in parse_arrays(text).items():
                 group, _, name = name.partition(".")
                 groups[group][name] = array
@@ -142,10 +148,8 @@ class KeptRequests:
                 raise ValueError("its inputs have several numbers of rows")
         except (OSError, RecursionError, SafetensorError, *UNREADABLE) as e:
             raise ValueError(f"{path}: {type(e).__name__}: {e!s:.200}") from None
-        labels = self._labels(path.with_suffix(".json"))
-        return KeptRequest(
-            inputs=groups["inputs"], outputs=groups["outputs"], labels=labels, **words
-        )
+        labels, labelled = self._labels(path.with_suffix(".json"))
+        return KeptRequest(**words, **groups, labels=labels, labelled=labelled)
 
     def find(self, request_id: str) -> KeptRequest | None:
         """Reads the request of an id; None where none is kept. Raises `ValueError` as `read`."""
@@ -217,13 +221,16 @@ class KeptRequests:
         # From the newest day: most are asked for on the day on which they were written.
         return next((d / name for d in reversed(self._days()) if (d / name).exists()), None)
 
-    def _labels(self, path: Path) -> tuple[str | None, ...]:
+    def _labels(self, path: Path) -> tuple[tuple[str | None, ...], str]:
+        """Reads the labels of a request, and when they were told."""
         if not path.exists():
-            return ()
-        said = _read_json(path).get("labels")
-        if not isinstance(said, list) or not all(x is None or isinstance(x, str) for x in said):
-            raise ValueError(f"{path}: expected a list of labels")
-        return tuple(said)
+            return (), ""
+        said = _read_json(path)
+        labels, told = said.get("labels"), said.get("time")
+        texts = labels if isinstance(labels, list) else [0]
+        if not all(x is None or isinstance(x, str) for x in texts) or not isinstance(told, str):
+            raise ValueError(f"{path}: expected a list of labels, and a time")
+        return tuple(texts), told
 
     def _bundle_file(self, identity: str) -> Path:
         if not re.fullmatch(r"sha256:[0-9a-f]{64}", identity):
