@@ -60,6 +60,7 @@ def deploy(
     named, volume = check_image(image), parse_mount(mount)
     from lepton_jax.registry.bundles import read_bundle
     from lepton_jax.serving import loader
+    from lepton_jax.serving.signature import find_program
 
     try:
         found = read_bundle(bundle or None, model or None)
@@ -67,5 +68,6 @@ def deploy(
         raise WorkError(str(e)) from None
     weights = (found.folder / loader.WEIGHTS).stat().st_size
     default = model.partition("@")[0].partition("/")[0] or os.path.basename(bundle.rstrip("/"))
-    asked = Deployment(name or default, found.id, weights, named, replicas, most, volume)
+    onnx = "path" in find_program(found.signature, "onnx")
+    asked = Deployment(name or default, found.id, weights, onnx, named, replicas, most, volume)
     return write_deployment(asked, found.folder, out)

@@ -4,10 +4,56 @@ from typing import Any
 
 PANELS = (
     (
-        "Requests a second",
+        "Requests a second, by status",
         "reqps",
-        "sum by (code) (rate(lepton_requests_total{%(model)s}[1m]))",
-        "{{code}}",
+        "sum by (status) (rate(lepton_requests_total{%(model)s}[1m]))",
+        "{{status}}",
+    ),
+    (
+        "Time of a request: 99 of 100 are below",
+        "s",
+        "histogram_quantile(0.99, sum by (le, route) (rate(lepton_request_seconds_bucket[1m])))",
+        "{{route}}",
+    ),
+    (
+        "Rows that wait",
+        "short",
+        "sum by (instance) (lepton_queued_rows{%(model)s})",
+        "{{instance}}",
+    ),
+    (
+        "Rows that are computed together, on average",
+        "short",
+        "sum(rate(lepton_batch_rows_sum{%(model)s}[1m])) / "
+        "sum(rate(lepton_batch_rows_count{%(model)s}[1m]))",
+        "rows",
+    ),
+    (
+        "Processors in the program, by version",
+        "short",
+        "sum by (version) (rate(lepton_compute_seconds_total{%(model)s}[1m]))",
+        "version {{version}}",
+    ),
+    (
+        "Versions that answer",
+        "short",
+        "sum by (version, program) (lepton_model_info{%(model)s})",
+        "version {{version}}, {{program}}",
+    ),
+    (
+        "Trouble: loads that failed, canaries that were ended, a registry that is away",
+        "short",
+        'label_replace(sum(increase(lepton_model_load_failures_total{%(model)s}[10m])), "what", '
+        '"loads that failed", "", "") or label_replace(sum(increase(lepton_canary_ended_total'
+        '{%(model)s}[10m])), "what", "canaries ended", "", "") or label_replace(sum(1 - '
+        'lepton_registry_up{%(model)s}), "what", "registries away", "", "")',
+        "{{what}}",
+    ),
+    (
+        "Memory of a server",
+        "bytes",
+        "sum by (instance) (process_resident_memory_bytes)",
+        "{{instance}}",
     ),
 )
 """A title, a unit, a query where %(model)s is the model's filter, and the legend of a curve."""

@@ -16,6 +16,7 @@ def format_dockerfile(deployment: Deployment) -> str:
     holds that wheel, what it needs, and the bundle.
     """
     baked = [] if deployment.mount else [f"COPY bundle {BUNDLE}"]
+    wheel = "/wheels/*.whl" if deployment.onnx else '"$(echo /wheels/*.whl)[stablehlo]"'
     lines = [
         f"# {deployment.model}, {deployment.identity}",
         "FROM python:3.13-slim AS wheel",
@@ -24,7 +25,7 @@ def format_dockerfile(deployment: Deployment) -> str:
         "",
         "FROM python:3.13-slim",
         "COPY --from=wheel /wheels /wheels",
-        "RUN pip install --no-cache-dir /wheels/*.whl",
+        f"RUN pip install --no-cache-dir {wheel}",
         *baked,
         f"USER {USER}",
         f"EXPOSE {PORT}",

@@ -38,6 +38,8 @@ class Deployment:
     """The bundle's id."""
     weights: int
     """Bytes of the bundle's weights."""
+    onnx: bool
+    """Whether it has an ONNX program: the server needs JAX where it has none."""
     image: str
     replicas: int
     most: int

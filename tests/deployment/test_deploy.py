@@ -1,5 +1,11 @@
 """What `deploy` writes: manifests that Kubernetes and KServe know, and an image that answers."""
 
+import json
+import re
+import shutil
+import subprocess
+import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -9,6 +15,7 @@ from lepton_jax import api
 from lepton_jax.deployment.request import BUNDLE
 from lepton_jax.errors import UserError
 from tests.graduation import verified_bundle
+from tests.server import running_server
 
 IMAGE = "registry.lab/digits:3"
 
@@ -101,3 +108,46 @@ def test_folder_of_something_else_is_left_alone(bundle: Path, tmp_path: Path):
     with pytest.raises(UserError, match="holds something else"):
         api.deploy(bundle=str(bundle), name="digits", image=IMAGE, out=str(tmp_path))
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_dashboard_asks_for_what_the_server_says(bundle: Path, tmp_path: Path):
+    """Every name in its queries is one of /metrics, after one request."""
+    out = tmp_path / "deploy"
+    api.deploy(bundle=str(bundle), name="digits", image=IMAGE, out=str(out))
+    dashboard = json.loads((out / "dashboard.json").read_text())
+    queries = " ".join(t["expr"] for panel in dashboard["panels"] for t in panel["targets"])
+    asked = set(re.findall(r"\b(?:lepton|process)_\w+", queries))
+    with running_server(f"--bundle=digits={bundle}") as server:
+        urllib.request.urlopen(f"{server.address}/v2/health/ready").read()
+        said = urllib.request.urlopen(f"{server.address}/metrics").read().decode()
+    known = set(re.findall(r"^# TYPE (\w+)", said, re.M))
+    endings = ("", "_total", "_bucket", "_sum", "_count")
+    assert len(asked) >= 9
+    assert not {
+        name for name in asked if not any(f"{k}{e}" == name for k in known for e in endings)
+    }
+
+
+@pytest.mark.slow
+def test_image_answers_as_its_dockerfile_says(bundle: Path, tmp_path: Path):
+    """Every line of the Dockerfile, with a venv in place of the image."""
+    out, root = tmp_path / "deploy", tmp_path / "image"
+    api.deploy(bundle=str(bundle), name="digits", image=IMAGE, out=str(out))
+    for line in (out / "Dockerfile").read_text().splitlines():
+        word, _, rest = line.partition(" ")
+        if word == "COPY" and not rest.startswith("--from"):
+            source, target = rest.split()
+            shutil.copytree(out / source, root / target.lstrip("/"))
+        elif word == "RUN":
+            rest = rest.replace(" /", f" {root}/")
+            program = rest.replace("pip ", f"{root}/bin/python -m pip --disable-pip-version-check ")
+            if not (root / "bin").exists():
+                subprocess.run([sys.executable, "-m", "venv", str(root)], check=True)
+            subprocess.run(program, shell=True, check=True, cwd=root)
+        elif word == "ENTRYPOINT":
+            entry = json.loads(rest)
+        elif word == "CMD":
+            command = [w.replace(BUNDLE, f"{root}{BUNDLE}") for w in json.loads(rest)]
+    with running_server(line=[str(root / "bin" / entry[0]), *command]) as server:
+        said = json.load(urllib.request.urlopen(f"{server.address}/v2/models/digits"))
+    assert said["inputs"][0]["datatype"] == "UINT8"
