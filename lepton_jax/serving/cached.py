@@ -23,6 +23,7 @@ class CachedPrograms:
     """The programs 'stablehlo' or 'onnx' by which a language model goes on with a cache.
 
     `context` is the most tokens that a cache holds; None for as many as there are.
+    `compiles_lengths`: whether a prompt of another length is another program to compile.
     """
 
     def __init__(self, folder: str | os.PathLike[str], signature: Mapping[str, Any], program: str):
@@ -36,6 +37,7 @@ class CachedPrograms:
             self.context: int | None = said["context"]
             if self.context is not None and type(self.context) is not int:
                 raise TypeError("context: no number of tokens")
+            self.compiles_lengths = program == "stablehlo"
             self._names = list(said["cache"])
             self._prefill, self._step = self._open(folder, said["programs"][program], program)
         except UNREADABLE as e:
