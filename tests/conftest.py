@@ -118,6 +118,25 @@ def tiny_run(shared: Path) -> Callable[[str], Path]:
     return run
 
 
+@pytest.fixture(scope="session")
+def tiny_bundle(shared: Path, tiny_run: Callable[[str], Path]) -> Callable[[str], Path]:
+    """`tiny_bundle("digits_cnn")`: the bundle of that run, to be read and not written to.
+
+    It is exported once for all processes of the suite.
+    """
+
+    def export(name: str) -> Path:
+        workdir, folder = tiny_run(name), shared / "tiny_bundles" / name
+        folder.parent.mkdir(exist_ok=True)
+        with open(f"{folder}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not folder.exists():
+                lepton_jax.export(str(workdir), str(folder))
+        return folder
+
+    return export
+
+
 @pytest.fixture
 def rendered_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Renders figures in this test."""

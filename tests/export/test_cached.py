@@ -11,14 +11,12 @@ from lepton_jax.export.verify import verify_bundle
 from lepton_jax.serving import loader
 from lepton_jax.serving.cached import CachedPrograms, stack_caches
 from tests.export.readme import parts_of
-from tests.graduation import flip, rewrite_manifest
+from tests.graduation import copied, flip, rewrite_manifest
 
 
 @pytest.fixture(scope="module")
-def bundle(tiny_run, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("gpt") / "bundle"
-    api.export(str(tiny_run("shakespeare_gpt")), str(folder))
-    return folder
+def bundle(tiny_bundle, tmp_path_factory) -> Path:
+    return copied(tiny_bundle("shakespeare_gpt"), tmp_path_factory.mktemp("gpt") / "bundle")
 
 
 def forward_probabilities(bundle: Path, row: list[int]) -> np.ndarray:

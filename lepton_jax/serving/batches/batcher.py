@@ -134,7 +134,7 @@ class Batcher:
             except Exception as e:  # noqa: BLE001  whoever asked is told, and the queue goes on
                 for waiting in batch:
                     if not waiting.done.done():
-                        waiting.done.set_exception(_as_bundle_error(e))
+                        waiting.done.set_exception(as_bundle_error(e))
                 continue
             self._computed(sum(w.count for w in batch), time.perf_counter() - start)
             at = 0
@@ -169,7 +169,8 @@ class Batcher:
         return {name: np.asarray(y)[:rows] for name, y in self._compute(inputs).items()}
 
 
-def _as_bundle_error(error: Exception) -> BundleError:
+def as_bundle_error(error: Exception) -> BundleError:
+    """Returns what a program's failure is to whoever asked."""
     if isinstance(error, BundleError):
         return error
     return BundleError(f"the program failed: {type(error).__name__}: {error!s:.200}")

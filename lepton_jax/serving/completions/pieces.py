@@ -6,7 +6,7 @@ UNFINISHED = "\N{REPLACEMENT CHARACTER}"
 """What a text ends with while the bytes of its last character are not all there."""
 
 _BEFORE = 8
-"""Tokens before the new ones that are decoded with them: what joins two tokens may depend on them."""
+"""Tokens before the new ones that are decoded with them: they may decide how a token is joined."""
 
 
 class TextPieces:

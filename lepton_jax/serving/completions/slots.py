@@ -28,7 +28,7 @@ class TextInSlot(Protocol):
     """Of the prompt, and of what has been written."""
     done: bool
 
-    def fail(self, error: str, /) -> None:
+    def fail(self, error: Exception, /) -> None:
         """Ends the text by an error."""
         ...
 

@@ -1,18 +1,17 @@
 """The thread that writes: it takes in texts that wait, and steps while any is being written."""
 
+import asyncio
 import threading
+import time
 from collections import deque
 
+from ..batches.batcher import QueueFull, TooLate, as_bundle_error
 from ..errors import BundleError
 from .slots import Slots
 from .writing import WrittenText
 
 MOST_WAITING = 64
 """Texts that wait for a slot, at most, by default."""
-
-
-class QueueFull(Exception):
-    """No more texts may wait."""
 
 
 class TextWriter:
@@ -30,6 +29,11 @@ class TextWriter:
         """How many texts wait for a slot."""
         return len(self._waiting)
 
+    async def close(self) -> None:
+        """Returns when nothing is written any more."""
+        if (thread := self._thread) is not None:
+            await asyncio.to_thread(thread.join)
+
     def write(self, *texts: WrittenText) -> None:
         """Takes texts in, all or none; each is told of as it is written.
 
@@ -37,9 +41,10 @@ class TextWriter:
           QueueFull: when too many wait already.
         """
         with self._lock:
+            self._waiting = deque(text for text in self._waiting if not text.done)
             free = self.slots.most - self.slots.writing
             if len(self._waiting) + len(texts) > self._most_waiting + free:
-                raise QueueFull(f"{len(self._waiting)} texts wait already")
+                raise QueueFull
             self._waiting.extend(texts)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="texts", daemon=True)
@@ -51,8 +56,7 @@ class TextWriter:
                 self._take_in()
                 self.slots.step()
             except Exception as e:  # noqa: BLE001  whoever waits for a text must be told
-                known = isinstance(e, BundleError)
-                self._fail_all(str(e) if known else f"{type(e).__name__}: {e!s:.200}")
+                self._fail_all(as_bundle_error(e))
 
     def _goes_on(self) -> bool:
         with self._lock:
@@ -61,12 +65,31 @@ class TextWriter:
             return self._thread is not None
 
     def _take_in(self) -> None:
-        while self._waiting and self.slots.writing < self.slots.most:
-            if not self._waiting[0].done:
-                self.slots.join(self._waiting[0])
-            self._waiting.popleft()
+        """Gives free slots to texts that wait; ends those that it is too late to begin."""
+        now = time.monotonic()
+        while text := self._next(now):
+            try:
+                if text.deadline < now:
+                    raise TooLate
+                self.slots.join(text)
+            except TooLate as e:
+                text.fail(e)
+            except Exception as e:
+                text.fail(as_bundle_error(e))
+                raise
 
-    def _fail_all(self, error: str) -> None:
+    def _next(self, now: float) -> WrittenText | None:
+        """Takes the next text of those that wait: one that is late, or has a slot."""
+        with self._lock:
+            waiting = deque(text for text in self._waiting if not text.done)
+            has_slot = self.slots.writing < self.slots.most
+            chosen = next((text for text in waiting if has_slot or text.deadline < now), None)
+            if chosen is not None:
+                waiting.remove(chosen)
+            self._waiting = waiting
+            return chosen
+
+    def _fail_all(self, error: BundleError) -> None:
         with self._lock:
             texts = [*self.slots.clear(), *self._waiting]
             self._waiting.clear()

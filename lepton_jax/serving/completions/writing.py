@@ -1,10 +1,12 @@
 """One text in the making: what is drawn, when it ends, and what is told of it on the way."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..errors import BundleError
 from .drawing import DrawingRule, draw_token, token_nats
 from .pieces import TextPieces
 
@@ -26,7 +28,7 @@ class TokenNews:
     nats: float | None = None
     likeliest: Sequence[tuple[int, float]] = ()
     finish: str | None = None
-    error: str | None = None
+    error: Exception | None = None
 
 
 @dataclass
@@ -35,7 +37,8 @@ class WrittenText:
 
     `most`: tokens that are written at most. `end`: the token that ends a text, if one does.
     `likeliest`: how many of the most probable tokens are told with each one; None for no
-    log-probabilities. `tell` is called with each piece of news, in the thread that writes.
+    log-probabilities. `deadline`: of `time.monotonic()`; it is too late to begin after it. `tell`
+    is called with each piece of news, in the thread that writes.
     """
 
     tokens: list[int]
@@ -45,13 +48,14 @@ class WrittenText:
     pieces: TextPieces
     tell: Callable[[TokenNews], None]
     likeliest: int | None = None
+    deadline: float = math.inf
     done: bool = False
     written: int = field(default=0, init=False)
 
     def take(self, logits_V: np.ndarray) -> None:
         """Takes the logits float32 [V] of the next token; see `TextInSlot`."""
         if np.isnan(logits_V).any():  # the argmax would be token 0
-            self.fail("the model answers with NaN, which is no token")
+            self.fail(BundleError("the model answers with NaN, which is no token"))
             return
         token = draw_token(logits_V, self.rule, self.written)
         if token == self.end:
@@ -72,7 +76,7 @@ class WrittenText:
         else:
             self._finish(news)
 
-    def fail(self, error: str) -> None:
+    def fail(self, error: Exception) -> None:
         """Ends the text by an error."""
         self._finish(TokenNews(error=error))
 

@@ -21,11 +21,17 @@ from starlette.routing import Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..observed.logs import log_event
-from . import feedback, health, infer, plain
+from . import completions, feedback, health, infer, plain
 from .refusals import HttpRefusal, as_refusal, respond_refusal
 from .server import Noted, Server, read_request_id
 
-ROUTES = [*health.ROUTES, *infer.ROUTES, *plain.ROUTES, *feedback.ROUTES]
+ROUTES = [
+    *health.ROUTES,
+    *infer.ROUTES,
+    *plain.ROUTES,
+    *completions.ROUTES,
+    *feedback.ROUTES,
+]
 """Every route of the server."""
 
 OPEN = ("/v2/health/live", "/v2/health/ready")

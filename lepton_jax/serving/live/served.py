@@ -8,6 +8,8 @@ import numpy as np
 
 from ..batches.batcher import Batcher, BatchRules
 from ..batches.sizes import SIZES, Arrays, find_exact_sizes
+from ..completions.slots import Slots
+from ..completions.writer import TextWriter
 from ..errors import BundleError
 from ..loader import Bundle
 
@@ -28,7 +30,7 @@ class ServedModel:
     """One version of a model, that answers.
 
     `exact` says whether its answers do not depend on who else asks; `sizes` are the batch sizes
-    that it computes.
+    that it computes. `writer` goes on with texts; None of a model that does not.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class ServedModel:
         agreed = find_exact_sizes(bundle.compute, rows, SIZES)
         self.exact = len(agreed) > 1
         self.sizes = agreed if self.exact else list(SIZES)
+        self.writer = TextWriter(Slots(bundle.cached)) if bundle.has_cached else None
         self._batcher = Batcher(
             bundle.compute, self.sizes, rules, lambda rows, seconds: computed(self, rows, seconds)
         )
@@ -81,6 +84,8 @@ class ServedModel:
     async def close(self) -> None:
         """Answers what waits, then ends."""
         await self._batcher.close()
+        if self.writer is not None:
+            await self.writer.close()
 
     def _check_numbers(self, outputs: Arrays) -> None:
         if self.bundle.answer == "class" and np.isnan(outputs["probabilities"]).any():

@@ -59,6 +59,14 @@ class ServerMetrics(LiveNotes):
             "lepton_registry_up", "1 where the registry answered last time", ["model"], **of
         )
         self._canaries = Counter("lepton_canary_ended", "Canaries that were ended", ["model"], **of)
+        self._tokens = Counter(
+            "lepton_tokens", "Tokens of texts that go on", ["model", "kind"], **of
+        )
+        self._first = Histogram(
+            "lepton_first_token_seconds", "From a request to its first token", ["model"],
+            buckets=SECONDS, **of
+        )  # fmt: skip
+        self._texts = Gauge("lepton_texts", "Texts that are written or wait", ["model", "is"], **of)
         self._queued = Gauge("lepton_queued_rows", "Rows that wait", ["model"], **of)
 
     def watch(self, models: Models) -> None:
@@ -69,11 +77,32 @@ class ServerMetrics(LiveNotes):
                 return float(sum(served.queued for served in models.versions(name)))
 
             self._queued.labels(name).set_function(queued)
+            if not any(served.writer for served in models.versions(name)):
+                continue
+
+            def writing(name: str = name) -> float:
+                writers = [s.writer for s in models.versions(name) if s.writer]
+                return float(sum(writer.slots.writing for writer in writers))
+
+            def waiting(name: str = name) -> float:
+                return float(sum(s.writer.waiting for s in models.versions(name) if s.writer))
+
+            self._texts.labels(name, "written").set_function(writing)
+            self._texts.labels(name, "waiting").set_function(waiting)
 
     def request(self, route: str, model: str, status: int, seconds: float) -> None:
         """Counts a request."""
         self._requests.labels(route, model, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
+
+    def began(self, model: str, prompt_tokens: int, seconds: float) -> None:
+        """Counts the prompts of a request that has got its first token after so many seconds."""
+        self._tokens.labels(model, "prompt").inc(prompt_tokens)
+        self._first.labels(model).observe(seconds)
+
+    def wrote_token(self, model: str) -> None:
+        """Counts a token that was written."""
+        self._tokens.labels(model, "written").inc()
 
     def text(self) -> tuple[bytes, str]:
         """Returns all numbers as Prometheus reads them, and their content type."""
