@@ -28,14 +28,16 @@ def test_tokens_come_as_often_as_they_are_probable():
     rule = DrawingRule(temperature=1.3, top_p=0.9, seed=11)
     kept = keep_likely(LOGITS, rule)
     p = np.exp(kept - kept.max())
-    counts = np.bincount([draw_token(LOGITS, rule, i) for i in range(20_000)], minlength=50)
+    counts = np.bincount([draw_token(LOGITS, rule, i) for i in range(4_000)], minlength=50)
     assert not counts[p == 0].any()
-    assert stats.chisquare(counts[p > 0], 20_000 * p[p > 0] / p.sum()).pvalue > 1e-3
+    assert stats.chisquare(counts[p > 0], 4_000 * p[p > 0] / p.sum()).pvalue > 1e-3
 
 
 def test_a_draw_follows_from_seed_choice_and_place_alone():
     draws = {
-        (seed, choice): [draw_token(LOGITS, DrawingRule(seed=seed, choice=choice), i) for i in range(40)]
+        (seed, choice): [
+            draw_token(LOGITS, DrawingRule(seed=seed, choice=choice), i) for i in range(40)
+        ]
         for seed in (0, 1, 2**64 - 1)
         for choice in (0, 1)
     }
