@@ -15,6 +15,9 @@ from .server import Server
 LINGER_SECONDS = 1.0
 """How long after SIGTERM requests are still taken: each is answered, and its connection closed."""
 
+SETTLE_SECONDS = 0.2
+"""How long a connection may take that was made in the last moment, to say what it asks."""
+
 END_SECONDS = 30
 """How long what was begun may take after that."""
 
@@ -84,6 +87,9 @@ class _Process(uvicorn.Server):
         log_event("ending")
         if not self.force_exit:
             await asyncio.sleep(LINGER_SECONDS)
+            for listening in self.servers:
+                listening.close()
+            await asyncio.sleep(SETTLE_SECONDS)
         await super().shutdown(sockets)
 
 
