@@ -72,6 +72,8 @@ class BundleVerdict:
     """What helps where it does not hold; '' for another export."""
     seconds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """By program and batch size, processor seconds of an answer."""
+    exact_sizes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    """By program, the batch sizes at which the bytes of an answer are equal."""
 
     @property
     def ok(self) -> bool:
@@ -82,6 +84,7 @@ class BundleVerdict:
         said = {"id": self.id, "ok": self.ok, "time": self.time, "checks": checks}
         if self.seconds:
             said |= {"seconds": self.seconds, "default_program_on_cpu": self.default_program}
+            said |= {"exact_sizes": {k: list(v) for k, v in self.exact_sizes.items()}}
         return said
 
     @property
@@ -151,6 +154,7 @@ def verify_bundle(
     except loader.BundleError:
         identity = ""  # as `faults` says
     seconds: dict[str, Any] = {}
+    exact: dict[str, list[int]] = {}
     signer = find_signer(folder)
     checks = _check_signer(signer, signed)
     if all(c.ok is not False for c in checks):
@@ -163,12 +167,13 @@ def verify_bundle(
     else:
         checks += [BundleCheck("intact", True, "every file is as the manifest lists it")]
         try:
-            checks += _check_behaviour(folder, identity, workdir, seconds)
+            checks += _check_behaviour(folder, identity, workdir, seconds, exact)
         # A manifest written around nonsense is intact; what is in it need not even have the keys.
         except (loader.BundleError, LookupError, TypeError, ValueError, AttributeError) as e:
             said = str(e) if isinstance(e, loader.BundleError) else f"{type(e).__name__}: {e}"
             checks.append(BundleCheck("readable", False, said))
-    return _keep(BundleVerdict(identity, bundle, tuple(checks), utc_timestamp(), seconds=seconds))
+    verdict = BundleVerdict(identity, bundle, tuple(checks), utc_timestamp())
+    return _keep(replace(verdict, seconds=seconds, exact_sizes=exact))
 
 
 def _check_signer(signer: Signer, demanded: bool) -> list[BundleCheck]:
@@ -210,9 +215,13 @@ def _keep(verdict: BundleVerdict) -> BundleVerdict:
 
 
 def _check_behaviour(
-    folder: Path, identity: str, workdir: str | None, seconds: dict[str, Any]
+    folder: Path,
+    identity: str,
+    workdir: str | None,
+    seconds: dict[str, Any],
+    exact: dict[str, list[int]],
 ) -> list[BundleCheck]:
-    """Makes the checks for which the programs must run; fills `seconds`."""
+    """Makes the checks for which the programs must run; fills `seconds` and `exact`."""
     test = load_test_set(folder, workdir)
     bundle = loader.Bundle(folder, identity)
     tell_end(bundle)
@@ -244,6 +253,7 @@ def _check_behaviour(
     if not bad:
         note_tried(identity, "stablehlo")
     seconds |= {"stablehlo": report["seconds"]}
+    exact |= {"stablehlo": report["exact_sizes"]}
     # Where the kind is not used, the test set's line says why.
     kind, _ = find_bundle_kind(bundle.answer, trusted=workdir is not None)
     expected = examples["outputs"]
@@ -267,6 +277,7 @@ def _check_behaviour(
         if checks[-1].ok:
             note_tried(identity, "onnx")
             seconds |= {"onnx": again["seconds"]}
+            exact |= {"onnx": again["exact_sizes"]}
     elif onnx:
         checks.append(BundleCheck("onnx", None, f"unavailable: {onnx.get('unavailable')}"))
     of_float32 = {"stablehlo": report["seconds"]} | dict(seconds)

@@ -53,7 +53,8 @@ def run_isolated(
     Args:
       rows: texts as tokens, that are read with a cache as well: the last of the answers has the
         `probabilities` [B, V] of the token after each.
-      measured: batch sizes at which an answer is measured, in processor seconds.
+      measured: batch sizes at which an answer is measured, in processor seconds; where there are
+        any, the report says which sizes give equal bytes too.
       seconds: how long the process may take; its memory is limited too.
 
     Returns:
@@ -105,7 +106,13 @@ def run_isolated(
             said = f"took over {seconds:g} s" if ran is None else _say_end(ran.returncode, memory)
             last = (ran.stderr.strip().splitlines() if ran else []) or [""]
             violations = [f"{said}: {last[-1]}"]
-            return {"importable": [], "violations": violations, "error": None, "seconds": {}}, []
+            nothing: dict[str, Any] = {
+                "importable": [],
+                "error": None,
+                "exact_sizes": [],
+                "seconds": {},
+            }
+            return {**nothing, "violations": violations}, []
         if report["error"]:
             return report, []
         answers = []

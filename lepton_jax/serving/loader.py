@@ -52,6 +52,7 @@ __all__ = [
     "SIGNED", "UNLISTED", "VERDICT", "WEIGHTS", "Bundle", "BundleError", "InputError", "bundle_id",
     "find_default_program", "find_faults", "load_bundle", "manifest_bytes", "open_inside",
     "open_onnx", "parse_json", "read_file", "read_json", "read_object",
+    "read_verdict",
 ]  # fmt: skip
 
 MAX_BATCH = 256
@@ -86,13 +87,21 @@ def find_default_program(folder: str | os.PathLike[str]) -> str:
     where there is no verdict, it is about another bundle, or there is one program only.
     """
     try:
-        verdict = read_object(folder, VERDICT)
         onnx = read_object(folder, "signature.json")["programs"]["onnx"]
-        measured = verdict["ok"] is True and verdict["id"] == bundle_id(folder)
-        faster = measured and verdict["default_program_on_cpu"] == "onnx"
+        faster = read_verdict(folder).get("default_program_on_cpu") == "onnx"
         return "onnx" if faster and "path" in onnx else "stablehlo"
     except (BundleError, *UNREADABLE):
         return "stablehlo"
+
+
+def read_verdict(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """Reads the verdict about a bundle; {} where there is none that holds for it."""
+    try:
+        verdict = read_object(folder, VERDICT)
+        holds = verdict["ok"] is True and verdict["id"] == bundle_id(folder)
+        return verdict if holds else {}
+    except (BundleError, *UNREADABLE):
+        return {}
 
 
 class Bundle:
@@ -114,6 +123,17 @@ class Bundle:
         if "path" not in self._program:
             why = self._program.get("unavailable", "it has none")
             raise BundleError(f"{folder} has no program {program!r:.40}: {why!s:.300}")
+
+    @property
+    def exact_sizes(self) -> list[int]:
+        """The batch sizes at which the verdict found answers of equal bytes; [] where it is not
+        known.
+        """
+        try:
+            found = sorted(read_verdict(self.folder)["exact_sizes"][self.program])
+            return found if all(type(n) is int and 0 < n <= MAX_BATCH for n in found) else []
+        except UNREADABLE:
+            return []
 
     @property
     def has_cached(self) -> bool:

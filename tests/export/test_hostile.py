@@ -108,6 +108,7 @@ def stay_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 def in_this_process(folder, identity, inputs, texts=(), *, program="stablehlo", **_):
     """What the clean process would report, for tests of what surrounds it."""
     report = {"importable": [], "violations": [], "error": None, "texts": [], "seconds": {}}
+    report |= {"exact_sizes": []}
     try:
         bundle = loader.load_bundle(folder, identity, program)
         return report, [bundle.predict(batch) for batch in inputs]

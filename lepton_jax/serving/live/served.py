@@ -50,7 +50,7 @@ class ServedModel:
         self.version = version
         self.bundle = bundle
         rows = {k: x[:_TRIED] for k, x in bundle.examples()["inputs"].items()}
-        agreed = find_exact_sizes(bundle.compute, rows, SIZES)
+        agreed = find_exact_sizes(bundle.compute, rows, bundle.exact_sizes or SIZES)
         self.exact = len(agreed) > 1
         self.sizes = agreed if self.exact else list(SIZES)
         self.writer = TextWriter(Slots(bundle.cached)) if bundle.has_cached else None

@@ -8,8 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ..errors import UNREADABLE, BundleError
-from ..files import VERDICT, bundle_id, read_object
-from ..loader import Bundle, load_bundle
+from ..files import bundle_id, read_object
+from ..loader import Bundle, load_bundle, read_verdict
 from .models import FoundVersion, ModelSource
 
 OpenFolder = Callable[[Path, str], Bundle]
@@ -53,12 +53,7 @@ def choose_program(folder: str | os.PathLike[str]) -> str:
     accelerated = glob("/dev/nvidia[0-9]*") or glob("/dev/accel*")
     if not onnx or accelerated or find_spec("onnxruntime") is None:
         return "stablehlo"
-    try:
-        verdict = read_object(folder, VERDICT)
-        measured = verdict["ok"] is True and verdict["id"] == bundle_id(folder)
-        slower = measured and verdict["default_program_on_cpu"] == "stablehlo"
-    except (BundleError, *UNREADABLE):
-        slower = False
+    slower = read_verdict(folder).get("default_program_on_cpu") == "stablehlo"
     return "stablehlo" if slower and find_spec("jax") is not None else "onnx"
 
 

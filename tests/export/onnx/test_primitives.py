@@ -261,3 +261,19 @@ def test_a_keys_generator_without_a_rule_is_named():
     with pytest.raises(NotInOnnx, match="only those of threefry2x32"):
         run_in_onnx(lambda s: jax.vmap(lambda s: jax.random.bits(
             jax.random.key(s, impl="rbg"), (4,)))(s), SEEDS)  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", [(10,), (4, 6), (7, 7, 10), (4, 4, 16), (5, 3, 3), (101,)])
+def test_a_sum_does_not_depend_on_the_place_in_the_batch(shape):
+    rows = np.exp(DRAWN.normal(size=(9, *shape))).astype(np.float32)
+    axes = [(-1,)] if len(shape) == 1 else [(-1,), (1, 2), tuple(range(1, len(shape) + 1))]
+
+    def sums(x):
+        return tuple(x.sum(a) for a in axes)
+
+    assert_same(sums, rows)
+    places = [[8, 1, 0, 5], [0, 3, 8, 1, 5, 2, 4], [5, 8], [1, 0, 1, 1, 5, 8, 3, 2]]
+    alone = [y.reshape(9, -1) for y in run_in_onnx(sums, rows)]
+    for order in places:
+        for y, whole in zip(run_in_onnx(sums, rows[order]), alone, strict=True):
+            np.testing.assert_array_equal(y.reshape(len(order), -1), whole[order])
