@@ -21,7 +21,7 @@ from starlette.routing import Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..observed.logs import log_event
-from . import completions, feedback, health, infer, plain
+from . import completions, feedback, health, infer, openapi, plain
 from .refusals import HttpRefusal, as_refusal, respond_refusal
 from .server import Noted, Server, read_request_id
 
@@ -31,6 +31,7 @@ ROUTES = [
     *plain.ROUTES,
     *completions.ROUTES,
     *feedback.ROUTES,
+    *openapi.ROUTES,
 ]
 """Every route of the server."""
 

@@ -1,6 +1,7 @@
 """The process of a server: it loads, says that it is ready, and ends when it is told to."""
 
 import asyncio
+import logging
 import signal
 import socket
 from collections.abc import Awaitable, Callable
@@ -10,6 +11,7 @@ import uvicorn
 
 from ..observed.logs import log_event
 from .app import build_app
+from .connection import EventHandler, GuardedConnection
 from .server import Server
 
 LINGER_SECONDS = 1.0
@@ -52,6 +54,8 @@ def run_server(
             await begin()
         config = uvicorn.Config(
             build_app(server),
+            http=GuardedConnection,
+            ws="none",
             lifespan="off",
             access_log=False,
             log_config=None,
@@ -59,6 +63,8 @@ def run_server(
             timeout_keep_alive=75,
             timeout_graceful_shutdown=END_SECONDS,
         )
+        logging.getLogger("uvicorn").addHandler(EventHandler(logging.WARNING))
+        logging.getLogger("uvicorn").propagate = False
         log_event("ready", address=address)
         ready(address)
         await _Process(config, server).serve([listening])
