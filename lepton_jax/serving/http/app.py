@@ -81,7 +81,7 @@ class _Watched:
                 said = f"{type(e).__name__}: {e!s:.300}"
                 log_event("failed", request_id=noted.request_id, path=scope["path"], why=said)
             if not status:
-                await respond_refusal(refusal)(scope, receive, send_noted)
+                await respond_refusal(refusal, scope["path"])(scope, receive, send_noted)
         seconds = time.perf_counter() - start
         route = getattr(scope.get("endpoint"), "__name__", "")
         noted.model = noted.model or scope.get("path_params", {}).get("model", "")

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -21,46 +21,11 @@ from ..live.served import ServedModel
 from ..observed.logs import log_event
 from .body import read_body
 from .json_text import parse_request
-from .refusals import as_refusal
+from .refusals import as_refusal, describe_refusal
 from .server import Server, noted_of, server_of
-
-Handler = Callable[[Request], Awaitable[Response]]
 
 News = AsyncGenerator[tuple[int, TokenNews], None]
 """The index of a text, and what is new of it."""
-
-TYPES = {401: "authentication_error", 429: "rate_limit_error"}
-
-
-def in_their_form(handler: Handler) -> Handler:
-    """Returns the handler with its refusals as OpenAI's clients read them."""
-
-    async def handle(request: Request) -> Response:
-        try:
-            return await handler(request)
-        except Exception as e:  # noqa: BLE001  every error is one JSON response
-            return _refuse(request, e)
-
-    handle.__name__ = handler.__name__
-    return handle
-
-
-def _refuse(request: Request, error: Exception) -> Response:
-    refusal = as_refusal(error)
-    if refusal.status == 500:
-        said = f"{type(error).__name__}: {error!s:.300}"
-        path = request.scope["path"]
-        log_event("failed", request_id=noted_of(request).request_id, path=path, why=said)
-    return JSONResponse(_describe(error), refusal.status, refusal.headers)
-
-
-def _describe(error: Exception) -> dict[str, Any]:
-    refusal = as_refusal(error)
-    ours = "server_error" if refusal.status >= 500 else "invalid_request_error"
-    said = {"message": str(refusal), "type": TYPES.get(refusal.status, ours)}
-    parameter = error.parameter if isinstance(error, ParameterError) else None
-    code = "model_not_found" if refusal.status == 404 else None
-    return {"error": {**said, "param": parameter, "code": code}}
 
 
 async def list_models(request: Request) -> Response:
@@ -228,7 +193,7 @@ async def _as_events(
                 yield _event(chunk)
     except Exception as e:  # noqa: BLE001  the status is sent already
         log_event("failed", request_id=reply.id.removeprefix("cmpl-"), why=f"{e!s:.300}")
-        yield _event(_describe(e))
+        yield _event(describe_refusal(as_refusal(e)))
         return
     finally:
         await news.aclose()
@@ -267,7 +232,7 @@ async def _unless_left(request: Request, news: News) -> list[tuple[int, TokenNew
 
 
 ROUTES = [
-    Route("/v1/models", in_their_form(list_models)),
-    Route("/v1/models/{model}", in_their_form(tell_model)),
-    Route("/v1/completions", in_their_form(complete), methods=["POST"]),
+    Route("/v1/models", list_models),
+    Route("/v1/models/{model}", tell_model),
+    Route("/v1/completions", complete, methods=["POST"]),
 ]

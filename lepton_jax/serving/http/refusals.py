@@ -1,23 +1,32 @@
-"""What a server refuses, as one JSON error: `{"error": "..."}` and a status."""
+"""What a server refuses, as one JSON error and a status: `{"error": "..."}`, or OpenAI's form."""
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from ..batches.batcher import QueueFull, TooLate
+from ..completions.asked import ParameterError
 from ..errors import BundleError, InputError
 from ..live.models import UnknownModel
 
 
 class HttpRefusal(Exception):
-    """A request that is not answered."""
+    """A request that is not answered. `parameter` is what was wrong, where that has a name."""
 
-    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None):
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        headers: Mapping[str, str] | None = None,
+        parameter: str | None = None,
+    ):
         super().__init__(message)
         self.status = status
         self.headers = dict(headers or {})
+        self.parameter = parameter
 
 
 REFUSED = (HTTPException, HttpRefusal, InputError, UnknownModel, QueueFull, TooLate, BundleError)
@@ -38,6 +47,8 @@ def as_refusal(error: BaseException) -> HttpRefusal:
             return HttpRefusal(
                 error.status_code, said.get(error.status_code, error.detail), headers
             )
+        case ParameterError():
+            return HttpRefusal(400, str(error), parameter=error.parameter)
         case InputError():
             return HttpRefusal(400, str(error))
         case UnknownModel():
@@ -53,7 +64,18 @@ def as_refusal(error: BaseException) -> HttpRefusal:
     return HttpRefusal(500, "the server failed; its log says how, by the request id")
 
 
-def respond_refusal(refusal: HttpRefusal) -> Response:
-    """Returns the response of a refusal."""
-    body = json.dumps({"error": str(refusal)}).encode()
+def respond_refusal(refusal: HttpRefusal, path: str) -> Response:
+    """Returns the response of a refusal; below /v1/ OpenAI's clients read it."""
+    openai = path.startswith("/v1/")
+    said = describe_refusal(refusal) if openai else {"error": str(refusal)}
+    body = json.dumps(said).encode()
     return Response(body, refusal.status, refusal.headers, "application/json")
+
+
+def describe_refusal(refusal: HttpRefusal) -> dict[str, Any]:
+    """Returns a refusal in the form of OpenAI's API."""
+    kind = "server_error" if refusal.status >= 500 else "invalid_request_error"
+    if refusal.status == 401:
+        kind = "authentication_error"
+    said = {"message": str(refusal), "type": kind, "param": refusal.parameter, "code": None}
+    return {"error": said}

@@ -1,0 +1,184 @@
+"""OpenAI's own client asks a real server for texts."""
+
+import re
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+openai = pytest.importorskip("openai", reason="openai is not installed")
+
+KEY = "a-token-for-tests"
+
+
+@pytest.fixture(scope="module")
+def address(tiny_bundle, tmp_path_factory) -> Iterator[str]:
+    token = tmp_path_factory.mktemp("token") / "token"
+    token.write_text(KEY)
+    command = [sys.executable, "-m", "lepton_jax.serving", "--port=0", f"--token_file={token}"]
+    bundle = tiny_bundle("shakespeare_gpt")
+    server = subprocess.Popen(
+        [*command, f"--bundle=gpt={bundle}"], stderr=subprocess.PIPE, text=True
+    )
+    assert server.stderr is not None
+    for line in server.stderr:
+        if found := re.search(r'"ready", "address": "(.*?)"', line):
+            break
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(server.stderr.read)
+        yield found[1]
+        server.terminate()
+    assert server.wait(60) == 0
+
+
+@pytest.fixture(scope="module")
+def client(address) -> Iterator["openai.OpenAI"]:
+    with openai.OpenAI(base_url=f"{address}/v1", api_key=KEY, max_retries=0) as client:
+        yield client
+
+
+def stream(client: "openai.OpenAI", **how: object) -> str:
+    chunks = client.completions.create(model="gpt", stream=True, **how)
+    return "".join(choice.text for chunk in chunks for choice in chunk.choices)
+
+
+def read_metric(address: str, name: str) -> float:
+    asking = urllib.request.Request(
+        f"{address}/metrics", headers={"Authorization": f"Bearer {KEY}"}
+    )
+    with urllib.request.urlopen(asking) as response:
+        lines = response.read().decode().splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
+
+
+def test_the_models_are_listed_with_their_bundles(client):
+    (model,) = client.models.list().data
+    assert (model.id, model.object) == ("gpt", "model")
+    assert model.bundle.startswith("sha256:")
+    assert client.models.retrieve("gpt").context == model.context
+
+
+def test_a_text_is_the_same_whole_and_streamed_and_asked_for_again(client):
+    how = {"prompt": "bado k", "max_tokens": 60, "temperature": 0.9, "seed": 5}
+    whole = client.completions.create(model="gpt", **how)
+    assert len(whole.choices[0].text) > 20
+    assert whole.choices[0].finish_reason == "length"
+    assert (whole.usage.prompt_tokens, whole.usage.completion_tokens) == (6, 60)
+    assert whole.exact
+    assert whole.system_fingerprint.startswith("sha256:")
+    assert stream(client, **how) == whole.choices[0].text
+    assert stream(client, **how | {"seed": 6}) != whole.choices[0].text
+    without = client.completions.create(model="gpt", **how | {"seed": None})
+    assert stream(client, **how | {"seed": without.seed}) == without.choices[0].text
+
+
+def test_a_stream_comes_in_pieces_and_ends_with_the_usage(client):
+    chunks = list(
+        client.completions.create(
+            model="gpt", prompt="ba", max_tokens=30, stream=True,
+            stream_options={"include_usage": True},
+        )
+    )  # fmt: skip
+    assert len(chunks) > 20
+    assert [c.choices[0].finish_reason for c in chunks[:-1]] == [None] * (len(chunks) - 2) + [
+        "length"
+    ]
+    assert not chunks[-1].choices
+    assert chunks[-1].usage.completion_tokens == 30
+
+
+def test_many_clients_at_once_get_what_each_gets_alone(client):
+    asked = [{"prompt": "bado"[: 1 + i % 4], "max_tokens": 20 + i, "seed": i} for i in range(12)]
+    alone = [stream(client, **how) for how in asked]
+    with ThreadPoolExecutor(12) as pool:
+        together = list(pool.map(lambda how: stream(client, **how), asked))
+    assert together == alone
+
+
+def test_several_prompts_with_several_texts_and_their_prompts(client):
+    made = client.completions.create(
+        model="gpt", prompt=["ba", "do"], n=2, seed=3, echo=True, max_tokens=12
+    )
+    texts = [choice.text for choice in made.choices]
+    assert [choice.index for choice in made.choices] == [0, 1, 2, 3]
+    assert [text[:2] for text in texts] == ["ba", "ba", "do", "do"]
+    assert texts[0] != texts[1]
+    first = client.completions.create(model="gpt", prompt="ba", seed=3, echo=True, max_tokens=12)
+    assert first.choices[0].text == texts[0]
+
+
+def test_a_text_ends_before_its_stop(client):
+    how = {"prompt": "ba", "max_tokens": 40, "seed": 1}
+    whole = client.completions.create(model="gpt", **how).choices[0].text
+    stop = whole[10:12]
+    made = client.completions.create(model="gpt", stop=[stop], **how)
+    assert made.choices[0].text == whole[: whole.index(stop)]
+    assert made.choices[0].finish_reason == "stop"
+    assert whole.index(stop) + 2 <= made.usage.completion_tokens < 40
+    assert stream(client, stop=stop, **how) == made.choices[0].text
+
+
+def test_log_probabilities_belong_to_the_tokens_that_were_drawn(client):
+    made = client.completions.create(
+        model="gpt", prompt="ba", max_tokens=9, temperature=0, logprobs=3
+    )
+    told = made.choices[0].logprobs
+    assert "".join(told.tokens) == made.choices[0].text
+    assert told.text_offset == list(range(9))
+    for token, nats, best in zip(told.tokens, told.token_logprobs, told.top_logprobs, strict=True):
+        assert len(best) == 3
+        assert best[token] == nats == max(best.values())
+
+
+@pytest.mark.parametrize(
+    ("how", "parameter", "said"),
+    [
+        ({"extra_body": {"temprature": 1}}, "temprature", "did you mean 'temperature'?"),
+        ({"presence_penalty": 1}, "presence_penalty", "not served here"),
+        ({"best_of": 3}, "best_of", "not served here"),
+        ({"max_tokens": 0}, "max_tokens", "from 1 to 4096"),
+        ({"max_tokens": True}, "max_tokens", "a whole number"),
+        ({"temperature": 3}, "temperature", "from 0 to 2"),
+        ({"n": 17}, "n", "from 1 to 16"),
+        ({"stop": ["a"] * 5}, "stop", "up to 4 texts"),
+        ({"prompt": [10**9]}, "prompt", "a token is not in"),
+        ({"prompt": [[1], "a", {}]}, "prompt", "expected a text"),
+        ({"prompt": ""}, "prompt", "no token"),
+        ({"prompt": ["ba"] * 5, "n": 4}, "n", "at most 16"),
+        ({"logprobs": 6}, "logprobs", "from 0 to 5"),
+    ],
+)
+def test_what_is_not_served_is_refused_by_its_name(client, how, parameter, said):
+    with pytest.raises(openai.BadRequestError, match=re.escape(said)) as refused:
+        client.completions.create(**{"model": "gpt", "prompt": "ba"} | how)
+    assert refused.value.param == parameter
+    assert refused.value.type == "invalid_request_error"
+
+
+def test_an_unknown_model_and_a_wrong_token_are_told_as_such(client, address):
+    with pytest.raises(openai.NotFoundError, match="'gp' is not served here; there are: gpt"):
+        client.completions.create(model="gp", prompt="ba")
+    with pytest.raises(openai.AuthenticationError, match="bearer token"):
+        client.with_options(api_key="another").models.list()
+
+
+def test_a_client_that_leaves_gives_its_slots_back(client, address):
+    for _ in range(3):
+        chunks = client.completions.create(
+            model="gpt", prompt="ba", max_tokens=4096, n=8, stream=True
+        )
+        next(iter(chunks))
+        chunks.close()
+    with pytest.raises(openai.APITimeoutError):
+        client.with_options(timeout=0.3).completions.create(
+            model="gpt", prompt="ba", max_tokens=4096, n=16
+        )
+    end = time.monotonic() + 5
+    while read_metric(address, "lepton_texts") and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not read_metric(address, "lepton_texts")
+    assert read_metric(address, 'lepton_tokens_total{kind="written",model="gpt"}') > 0
