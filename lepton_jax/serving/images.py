@@ -54,6 +54,12 @@ RESIZE = "bilinear"
 """How `resize` and `resize_shorter` resize: bilinearly, with antialiasing. Signatures name
 it as `decoding.resize`; those without it mean it too."""
 
+FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+"""What Pillow may take a file for. It knows others, of which one starts a program to read it."""
+
+MOST_PIXELS = 64_000_000
+"""Pixels of an image: a small file can have so many that they fill the memory."""
+
 DECODERS: dict[str, Callable[..., Any]] = {
     "center_crop": _center_crop,
     "mode": _mode,
@@ -77,7 +83,12 @@ def decode_image(image: str | os.PathLike[str] | bytes, steps: Any) -> np.ndarra
     named = "the image" if isinstance(image, bytes) else os.fspath(image)
     source = io.BytesIO(image) if isinstance(image, bytes) else image
     try:
-        with Image.open(source) as opened:
+        with Image.open(source, formats=FORMATS) as opened:
+            if opened.width * opened.height > MOST_PIXELS:
+                raise InputError(
+                    f"{named} has {opened.width} x {opened.height} pixels, more than "
+                    f"{MOST_PIXELS:,} together"
+                )
             if opened.mode.startswith(("I", "F")):
                 raise InputError(f"{named}: {opened.mode!r} pixels; expected 8 bits a channel")
             picture = opened.convert("L" if opened.mode in ("1", "L", "LA") else "RGB")

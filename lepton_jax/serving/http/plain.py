@@ -34,7 +34,8 @@ async def answer_plainly(request: Request) -> Response:
     body = await read_body(request)
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     # Decoding takes milliseconds, in which others are answered.
-    inputs = await run_in_threadpool(read_plain, bundle, body, media_type)
+    async with server_of(request).decoding:
+        inputs = await run_in_threadpool(read_plain, bundle, body, media_type)
     served, answered = await answer(request, name, inputs)
     first = {key: y[0] for key, y in answered.outputs.items()}
     return JSONResponse(

@@ -189,9 +189,11 @@ def _read_json_data(name: str, data: Any, dtype: np.dtype, shape: Sequence[int])
     """Reads `data` of JSON, flat or nested, as an array of a dtype and shape."""
     if not isinstance(data, list):
         raise InputError(f"input {name!r}: expected a list 'data', or binary_data_size")
-    for _ in shape[1:]:
-        if all(type(row) is list for row in data):
-            data = [number for row in data for number in row]
+    if data and type(data[0]) is list:
+        for length in shape[1:]:
+            if not all(type(row) is list and len(row) == length for row in data):
+                raise InputError(f"input {name!r}: 'data' is neither flat nor of the shape {shape}")
+            data = [inner for row in data for inner in row]
     if len(data) != math.prod(shape):
         raise InputError(
             f"input {name!r}: the shape has {math.prod(shape)} elements, 'data' has {len(data)}"

@@ -1,5 +1,6 @@
 """What the handlers of a server share, and what they note of a request."""
 
+import asyncio
 import re
 import secrets
 from dataclasses import dataclass, field
@@ -17,6 +18,10 @@ from .settings import HttpSettings
 _REQUEST_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 
 
+DECODED = 4
+"""Images and texts that are decoded at a time: a large image takes much memory."""
+
+
 @dataclass
 class Server:
     """What the handlers of one server share."""
@@ -31,6 +36,7 @@ class Server:
     """Whether the server answers what it has, and then ends."""
 
     def __post_init__(self) -> None:
+        self.decoding = asyncio.Semaphore(DECODED)
         self.feedback = Feedback(self.metrics.registry)
         self.observers += [self.feedback, *([self.keeper] if self.keeper else [])]
 
