@@ -40,6 +40,7 @@ PEERS = {
     "mlserver": ("mlserver", "onnxruntime", "uvloop<0.22"),  # newer ones end its workers
 }
 CLIENTS = (1, 8, 64)
+JSON = (("Content-Type", "application/json"),)
 IMAGE = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
 
 
@@ -51,7 +52,7 @@ class Target:
     setting: str
     url: str
     body: bytes
-    headers: Mapping[str, str]
+    headers: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def starters(
     (field,) = signature["inputs"]
     said = {"name": field, "shape": [1, *IMAGE.shape], "datatype": "UINT8"}
     in_json = json.dumps({"inputs": [{**said, "data": IMAGE.ravel().tolist()}]}).encode()
-    v2, v2_headers = in_json, {"Content-Type": "application/json"}
+    v2, v2_headers = in_json, JSON
     lit = json.dumps({"image": IMAGE.ravel().tolist()}).encode()
     if form == "binary":
         parameters = {"binary_data_size": IMAGE.nbytes}
@@ -127,7 +128,7 @@ def starters(
         }
         head = json.dumps(asked).encode()
         v2 = head + IMAGE.tobytes()
-        v2_headers = {"Inference-Header-Content-Length": str(len(head))}
+        v2_headers = (("Inference-Header-Content-Length", str(len(head))),)
         lit = json.dumps({"bytes": base64.b64encode(IMAGE.tobytes()).decode()}).encode()
 
     def ours(running: contextlib.ExitStack) -> Target:
@@ -144,8 +145,7 @@ def starters(
             line = [str(pythons["litserve"]), script, str(bundle / ONNX), str(port)]
             running.enter_context(server([*line, str(batch), str(workers)], f"{port}/health"))
             setting = f"batch {batch}, {workers} workers"
-            headers = {"Content-Type": "application/json"}
-            return Target("LitServe", setting, f"http://127.0.0.1:{port}/predict", lit, headers)
+            return Target("LitServe", setting, f"http://127.0.0.1:{port}/predict", lit, JSON)
 
         return start
 
@@ -159,7 +159,7 @@ def starters(
             setting = f"batch {batch}, {workers} workers"
             body = in_json.replace(field.encode(), b"image")
             url = f"http://127.0.0.1:{port}/v2/models/cnn/infer"
-            return Target("MLServer", setting, url, body, {"Content-Type": "application/json"})
+            return Target("MLServer", setting, url, body, JSON)
 
         return start
 
@@ -239,10 +239,19 @@ def ask(target: Target, clients: int, seconds: int) -> Load:
     with tempfile.TemporaryDirectory() as folder:
         body, script = Path(folder, "body"), Path(folder, "ask.lua")
         body.write_bytes(target.body)
-        headers = "".join(f'wrk.headers["{k}"] = "{v}"\n' for k, v in target.headers.items())
+        headers = "".join(f'wrk.headers["{k}"] = "{v}"\n' for k, v in target.headers)
         opened = f'local f = io.open("{body}", "rb")\nwrk.body = f:read("*a")\nf:close()\n'
         script.write_text(f'wrk.method = "POST"\n{headers}{opened}')
-        line = ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "--latency", "-s", str(script)]
+        line = [
+            "wrk",
+            "-t1",
+            f"-c{clients}",
+            f"-d{seconds}s",
+            "--latency",
+            "--timeout=20s",
+            "-s",
+            str(script),
+        ]
         said = subprocess.run([*line, target.url], capture_output=True, text=True, check=True)
     if wrong := re.search(r"Non-2xx or 3xx responses: \d+|Socket errors: .*", said.stdout):
         sys.exit(f"benchmarks.serving: {target.name} ({target.setting}): {wrong[0]}")
