@@ -5,6 +5,7 @@ it gains at high load.
 """
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -15,6 +16,10 @@ import numpy as np
 
 from ..errors import BundleError
 from .sizes import Arrays
+
+QUICK_SECONDS = 0.002
+"""A batch that takes less is computed where requests are read: to hand it to a thread and back
+would take as long again, and nobody waits for so short a time."""
 
 
 class QueueFull(Exception):
@@ -47,7 +52,7 @@ class Batcher:
     """A queue of requests to one program, and the task that computes them.
 
     Args:
-      compute: answers to a batch; called in a thread, one batch at a time.
+      compute: answers to a batch, one batch at a time; in a thread, unless it is quick.
       sizes: the batch sizes that may be computed; smaller batches are padded.
       computed: told the rows of each batch, and its seconds.
     """
@@ -68,6 +73,8 @@ class Batcher:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="batches")
         self._worker: asyncio.Task[None] | None = None
         self._closing = False
+        self._took: dict[int, float] = {}
+        """Seconds that a batch of a size takes, the last ones counting most."""
         self.queued = 0
         """How many rows wait."""
 
@@ -125,18 +132,27 @@ class Batcher:
                 continue
             if self._rules.max_wait and self.queued < self._sizes[-1] and not self._closing:
                 await asyncio.sleep(self._rules.max_wait)
+            await asyncio.sleep(0)  # what has arrived is read before a batch is taken
             batch = self._take()
             if not batch:
                 continue
-            start = time.perf_counter()
+            rows, start = sum(w.count for w in batch), time.perf_counter()
+            size = next(n for n in self._sizes if n >= rows)
             try:
-                outputs = await loop.run_in_executor(self._thread, self._compute_batch, batch)
+                if self._took.get(size, math.inf) < QUICK_SECONDS:
+                    outputs = self._compute_batch(batch, size)
+                else:
+                    outputs = await loop.run_in_executor(
+                        self._thread, self._compute_batch, batch, size
+                    )
             except Exception as e:  # noqa: BLE001  whoever asked is told, and the queue goes on
                 for waiting in batch:
                     if not waiting.done.done():
                         waiting.done.set_exception(as_bundle_error(e))
                 continue
-            self._computed(sum(w.count for w in batch), time.perf_counter() - start)
+            seconds = time.perf_counter() - start
+            self._took[size] = 0.8 * self._took.get(size, seconds) + 0.2 * seconds
+            self._computed(rows, seconds)
             at = 0
             for waiting in batch:
                 if not waiting.done.done():
@@ -156,10 +172,9 @@ class Batcher:
                 rows += waiting.count
         return batch
 
-    def _compute_batch(self, batch: Sequence[_Waiting]) -> Arrays:
-        """Computes a batch, padded to one of the sizes. Runs in the thread."""
+    def _compute_batch(self, batch: Sequence[_Waiting], size: int) -> Arrays:
+        """Computes a batch, padded to one of the sizes."""
         rows = sum(w.count for w in batch)
-        size = next(n for n in self._sizes if n >= rows)
         inputs = {}
         for name in batch[0].inputs:
             parts = [w.inputs[name] for w in batch]
