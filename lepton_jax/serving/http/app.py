@@ -15,13 +15,14 @@ What other parts rely on:
 """
 
 import hmac
+import re
 import time
 
 from starlette.routing import Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..observed.logs import log_event
-from . import completions, feedback, health, infer, openapi, plain
+from . import completions, feedback, health, infer, openapi, pages, plain
 from .refusals import HttpRefusal, as_refusal, respond_refusal
 from .server import Noted, Server, read_request_id
 
@@ -32,11 +33,12 @@ ROUTES = [
     *completions.ROUTES,
     *feedback.ROUTES,
     *openapi.ROUTES,
+    *pages.ROUTES,
 ]
 """Every route of the server."""
 
-OPEN = ("/v2/health/live", "/v2/health/ready")
-"""Routes without a token: a cluster asks them."""
+OPEN = re.compile(r"/v2/health/(live|ready)|/|/try/[^/]*|/assets/[^/]*")
+"""Paths without a token: a cluster asks them; and pages, which know no model and ask for one."""
 
 
 def build_app(server: Server) -> ASGIApp:
@@ -100,7 +102,7 @@ class _Watched:
         )
 
     def _check_token(self, path: str, given: bytes) -> None:
-        if not self._token or path in OPEN:
+        if not self._token or OPEN.fullmatch(path):
             return
         scheme, _, token = given.partition(b" ")
         same = hmac.compare_digest(token.strip(), self._token)

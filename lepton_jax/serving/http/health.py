@@ -48,8 +48,10 @@ async def describe_model(request: Request) -> Response:
             "parameters": {
                 "answer": served.bundle.answer,
                 "bundle": served.bundle.id,
+                "decoding": (signature.get("decoding") or {}).get("steps", []),
                 "exact": served.exact,
                 "labels": served.bundle.labels,
+                "takes": _find_taken(served),
                 "takes_text": served.bundle.takes_text,
                 "version": served.version,
             },
@@ -73,6 +75,20 @@ async def tell_metrics(request: Request) -> Response:
     """Gives Prometheus its numbers."""
     content, media_type = server_of(request).metrics.text()
     return Response(content, media_type=media_type)
+
+
+def _find_taken(served: ServedModel) -> str:
+    """Says what a person gives a model: a prompt, an image, a text, two texts, or a seed; or arrays
+    of numbers.
+    """
+    signature = served.bundle.signature
+    if served.writer is not None:
+        return "prompt"
+    if signature.get("decoding"):
+        return "image"
+    if served.bundle.takes_text:
+        return "texts" if signature["text"]["pair"] else "text"
+    return "seed" if signature["inputs"].keys() == {"seed"} else "arrays"
 
 
 def _find(request: Request) -> ServedModel:

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from ..completions.asked import MOST_TEXTS, MOST_TOKENS
 from ..live.models import Models
 from .protocol import DATATYPES, describe_tensors
 from .server import server_of
@@ -30,7 +31,7 @@ def describe_api(routes: Iterable[BaseRoute], models: Models, secured: bool) -> 
     """
     paths: dict[str, Schema] = {}
     for route in routes:
-        if isinstance(route, Route):
+        if isinstance(route, Route) and route.include_in_schema:
             for method in sorted(set(route.methods or ()) - {"HEAD"}):
                 said = _describe_operation(route, method, models)
                 path = re.sub(r":\w+}", "}", route.path)
@@ -114,12 +115,14 @@ BODIES: dict[str, Mapping[str, Any]] = {
         "image/png": BYTES,
         "image/jpeg": BYTES,
     },
+    "complete": {"application/json": "CompletionRequest"},
 }
 """What a handler takes, by its name."""
 
 ANSWERS: dict[str, Mapping[str, Any]] = {
     "infer": {"application/json": "InferResponse", "application/octet-stream": BYTES},
     "answer_plainly": {"application/json": "PlainResponse"},
+    "complete": {"application/json": {}, "text/event-stream": {"type": "string"}},
     "tell_metrics": {"text/plain": {"type": "string"}},
 }
 """What a handler answers, where that is more than some JSON."""
@@ -163,6 +166,20 @@ SCHEMAS: dict[str, Schema] = {
                 name=_TEXT, shape=_SHAPE, datatype=_TYPES, parameters=_PARAMETERS, data=_DATA,
             ),
         },
+    ),
+    "CompletionRequest": _object(
+        ["model", "prompt"],
+        model=_TEXT,
+        prompt={"anyOf": [_TEXT, {"type": "array", "items": {}}]},
+        max_tokens={"type": "integer", "minimum": 1, "maximum": MOST_TOKENS},
+        temperature={"type": "number", "minimum": 0, "maximum": 2},
+        top_p={"type": "number", "minimum": 0, "maximum": 1},
+        n={"type": "integer", "minimum": 1, "maximum": MOST_TEXTS},
+        seed={"type": "integer"},
+        stop={"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "maxItems": 4}]},
+        logprobs={"type": "integer", "minimum": 0, "maximum": 5},
+        echo={"type": "boolean"},
+        stream={"type": "boolean"},
     ),
     "PlainRequest": {
         "type": "object",
