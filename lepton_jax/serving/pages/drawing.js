@@ -6,7 +6,8 @@ const SIDE = 280;
 const STEP = SIDE / 20;
 const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
-export function makePad(onDrawn) {
+// `cells`: pixels of a side as the model sees it; the fewer, the thicker the pen.
+export function makePad(cells, onDrawn) {
   const canvas = make("canvas", {
     id: "pad", width: SIDE, height: SIDE, tabindex: 0, role: "application",
     "aria-label": "Drawing pad. Draw with a pointer; or move with the arrow keys, and put the pen "
@@ -21,7 +22,7 @@ export function makePad(onDrawn) {
     brush.fillStyle = "#000";
     brush.fillRect(0, 0, SIDE, SIDE);
     brush.strokeStyle = "#fff";
-    brush.lineWidth = SIDE / 13;
+    brush.lineWidth = SIDE * Math.max(1 / 13, 1.3 / cells);
     brush.lineCap = brush.lineJoin = "round";
     down = false;
     place(SIDE / 2, SIDE / 2);

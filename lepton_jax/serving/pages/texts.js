@@ -7,7 +7,6 @@ const number = (id, label, value, attributes) =>
 
 export function buildTextForm(model) {
   const prompt = make("textarea", { id: "prompt", required: true, spellcheck: "false" });
-  prompt.value = "\n";
   const start = make("button", { class: "strong", type: "submit" }, "Write");
   const stop = make("button", { type: "button", disabled: true }, "Stop");
   let writing = null;

@@ -66,7 +66,7 @@ function buildImageForm(model) {
     const png = await drawingAsPng(pad.canvas, height, width);
     await answer(png, "image/png", model, png);
   });
-  const pad = makePad(sendDrawing);
+  const pad = makePad(Math.min(height, width), sendDrawing);
   again.addEventListener("click", sendDrawing);
   clear.addEventListener("click", () => { pad.clear(); find("said").replaceChildren(); say(""); });
   return [
