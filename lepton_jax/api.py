@@ -27,7 +27,9 @@ from lepton_jax.commands.re_export import re_export as re_export
 from lepton_jax.commands.register import register as register
 from lepton_jax.commands.registry import registry as registry
 from lepton_jax.commands.replay import replay as replay
+from lepton_jax.commands.replay_log import replay_log as replay_log
 from lepton_jax.commands.reproduce import reproduce as reproduce
+from lepton_jax.commands.requests import requests as requests
 from lepton_jax.commands.runs import runs as runs
 from lepton_jax.commands.serve import serve as serve
 from lepton_jax.commands.sign import sign as sign

@@ -48,6 +48,8 @@ COMMANDS = Commands(
             "registry": "show and change versions, aliases and gates",
             "trace": "say what a registered model was made from, and rebuild it",
             "predict": "answer inputs with a bundle or a registered model",
+            "requests": "say what a server kept of its requests, and delete some",
+            "replay_log": "answer kept requests again, and compare the answers to the bit",
             "improve": "train a successor of what is in production on what it was asked",
             "generate": "generate text with a language model's run, bundle or version",
         },

@@ -16,6 +16,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from lepton_jax.data.sources.digits import digits
+from lepton_jax.replay.request_log import replay_requests
 from lepton_jax.serving.observed.requests import KeptRequests
 from tests.graduation import verified_bundle
 
@@ -161,6 +162,19 @@ def test_label_that_comes_after_a_restart_is_joined_to_the_kept_request(
     assert found is not None
     assert found.labels == (str(said),)
     np.testing.assert_array_equal(found.inputs["image"], TEST["image"][7:8])
+
+
+def test_log_that_is_replayed_has_the_same_bytes(
+    client: httpx.Client, kept: Path, tmp_path_factory: pytest.TempPathFactory
+):
+    for i in range(12):
+        ask(client, f"again-{i}", slice(i, i + 1 + i % 5))
+    log = replay_requests(str(kept), bundle=str(verified_bundle(tmp_path_factory)))
+    assert log.requests >= 12
+    assert (log.equal, log.decisions, log.different, log.damaged) == (log.requests, 0, (), ())
+    worse = replay_requests(str(kept), bundle=str(verified_bundle(tmp_path_factory, 2)))
+    assert worse.equal == 0
+    assert 0 < worse.decisions <= worse.rows
 
 
 def test_nothing_is_written_unless_it_is_asked_for(
