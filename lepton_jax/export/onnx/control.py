@@ -5,6 +5,14 @@ from typing import Any
 
 import numpy as np
 
+from lepton_jax.export.onnx.bounds import (
+    Bounds,
+    bounds_of,
+    infer_carried,
+    limits_of_counters,
+    limits_of_rounds,
+)
+from lepton_jax.export.onnx.recurrent import recurrent_layer
 from lepton_jax.export.onnx.scope import Rule, Scope, Value, dtype_of, is_fixed, known_value
 from lepton_jax.export.onnx.shapes import reverse
 
@@ -39,7 +47,7 @@ def _cond(scope: Scope, eqn: Any, args: Sequence[Value]) -> list[Value]:
             made = scope.inline(scope, branches[first].jaxpr, branches[first].consts, operands)
             return [scope.full(v) for v in made]
         here = scope.add("LessOrEqual", scope.full(index), scope.constant(first, index.dtype))
-        then, other = scope.body(), scope.body()
+        then, other = scope.branch(), scope.branch()
         taken = then.inline(then, branches[first].jaxpr, branches[first].consts, operands)
         names = [[then.full(v) for v in taken], choose(other, first + 1)]
         return scope.graph.add(
@@ -58,9 +66,7 @@ def _closed(scope: Scope, name: str, outputs: Sequence[str], eqn: Any) -> Any:
     """Returns a branch as a graph; each output is a node's, for a branch may not hand on a name
     of the graph around it.
     """
-    own = [scope.graph.fresh() for _ in outputs]
-    for inner, outer in zip(outputs, own, strict=True):
-        scope.graph.rename(inner, outer)
+    own = scope.graph.outputs(outputs)
     typed = [(n, dtype_of(v.aval), None) for n, v in zip(own, eqn.outvars, strict=True)]
     return scope.graph.proto(name, [], typed)
 
@@ -71,22 +77,28 @@ for always), the carried tensors, those to be stacked, and the dtypes of these."
 
 
 def _loop(
-    scope: Scope, times: str, going: str, start: Sequence[Value], step: Step
+    scope: Scope,
+    times: str,
+    going: str,
+    start: Sequence[Value],
+    bounds: Sequence[Bounds],
+    step: Step,
 ) -> tuple[list[str], list[str]]:
     """Adds a loop; returns the carried tensors after it, and the stacked ones `[times, ...]`.
 
     Args:
       times: the number of rounds, or ''.
       going: whether there is a first round, or ''.
+      bounds: of what is carried.
     """
     body = scope.body()
     number, go = body.graph.fresh(), body.graph.fresh()
     carried = [Value(v.shape, v.shape, v.dtype, body.graph.fresh()) for v in start]
+    scope.graph.bounds.update(
+        (v.name, b) for v, b in zip(carried, bounds, strict=True) if b is not None
+    )
     on, after, stacked, dtypes = step(body, number, carried)
-    outputs = [on or go, *after, *stacked]
-    own = [body.graph.fresh() for _ in outputs]
-    for inner, outer in zip(outputs, own, strict=True):
-        body.graph.rename(inner, outer)
+    own = body.graph.outputs([on or go, *after, *stacked])
     kinds = [np.dtype(bool), *(v.dtype for v in start), *dtypes]
     shapes: list[Any] = [(), *(_fixed(v.shape) for v in start), *(None for _ in dtypes)]
     inputs: list[tuple[str, Any, Any]] = [(number, np.int64, ()), (go, np.bool_, ())]
@@ -122,12 +134,17 @@ def _while(scope: Scope, eqn: Any, args: Sequence[Value]) -> list[Value]:
         after = scope.inline(scope, body.jaxpr, body.consts, [*of_body, *carried])
         return going(scope, after), [scope.full(v) for v in after], [], []
 
-    names, _ = _loop(scope, "", going(scope, start), start, step)
+    held, begun = ([bounds_of(scope, v) for v in part] for part in (of_body, start))
+    limits = limits_of_counters(test, len(of_test))
+    bounds = infer_carried(body, held, begun, 0, limits)
+    names, _ = _loop(scope, "", going(scope, start), start, bounds, step)
     return [scope.made(n, v.aval) for n, v in zip(names, eqn.outvars, strict=True)]
 
 
 def _scan(scope: Scope, eqn: Any, args: Sequence[Value]) -> list[Value]:
     p = eqn.params
+    if (layer := recurrent_layer(scope, eqn, args)) is not None:
+        return layer
     inner, carry = p["jaxpr"], p["num_carry"]
     constants, rest = list(args[: p["num_consts"]]), args[p["num_consts"] :]
     start, rows = rest[:carry], rest[carry:]
@@ -148,7 +165,9 @@ def _scan(scope: Scope, eqn: Any, args: Sequence[Value]) -> list[Value]:
         return "", names[:carry], names[carry:], [v.dtype for v in made[carry:]]
 
     times = scope.add("Squeeze", length, scope.ints([0]))
-    after, stacked = _loop(scope, times, "", start, step)
+    held, begun = ([bounds_of(scope, v) for v in part] for part in (constants, start))
+    bounds = infer_carried(inner, held, begun, len(rows), limits_of_rounds(eqn, begun))
+    after, stacked = _loop(scope, times, "", start, bounds, step)
     if p["reverse"]:
         stacked = [reverse(scope, n, [0]) for n in stacked]
     return [scope.made(n, v.aval) for n, v in zip([*after, *stacked], eqn.outvars, strict=True)]

@@ -24,6 +24,7 @@ from lepton_jax.export.onnx import (
     reductions,
     shapes,
 )
+from lepton_jax.export.onnx.bounds import Bounds, bounds_of, infer_bounds
 from lepton_jax.export.onnx.graph import Graph, model_bytes
 from lepton_jax.export.onnx.scope import (
     Rule,
@@ -190,7 +191,11 @@ def _walk(scope: Scope, jaxpr: Any, consts: Sequence[Any], args: Sequence[Value]
         values = [read(v) for v in eqn.invars]
         made = _folded(eqn, values)
         if made is None:
-            made = _ruled(scope, eqn, values)
+            bounds = infer_bounds(eqn, [bounds_of(scope, v) for v in values])
+            made = _decided(eqn, bounds) or _ruled(scope, eqn, values)
+            for value, known in zip(made, bounds, strict=True):
+                if value.name and known is not None:
+                    scope.graph.bounds.setdefault(value.name, known)
         environment.update(zip(eqn.outvars, made, strict=True))
     return [read(v) for v in jaxpr.outvars]
 
@@ -249,6 +254,14 @@ def _folded(eqn: Any, values: Sequence[Value]) -> list[Value] | None:
     if any(count_elements(a.shape) > _LARGEST_CONSTANT for a in avals):
         return None
     return [known_value(y) for y in _compute(eqn, arrays)]
+
+
+def _decided(eqn: Any, bounds: Sequence[Bounds]) -> list[Value] | None:
+    """Returns the output of an equation whose entries can only have one value."""
+    (known, *more), aval = bounds, eqn.outvars[0].aval
+    if more or known is None or known[0] != known[1]:
+        return None
+    return [known_value(np.full((1,) * len(aval.shape), known[0], aval.dtype), shape_of(aval))]
 
 
 def _compute(eqn: Any, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -85,8 +85,12 @@ def _max(scope: Scope, eqn: Any, args: Sequence[Value]) -> Value:
     """Converts a maximum; that with 0 is Relu, which runtimes fuse into what stands before it."""
     for x, other in (args, args[::-1]):
         array = other.array
-        if array is not None and array.size == 1 and not array.any() and x.dtype.kind == "f":
+        if array is None or array.size != 1 or x.dtype.kind != "f":
+            continue
+        if not array.any():
             return scope.made(scope.add("Relu", scope.thin(x)), eqn.outvars[0].aval, x.stored)
+        if array.item() == -np.inf:
+            return x
     return _operator(*_LOGIC["max"])(scope, eqn, args)  # type: ignore[return-value]
 
 
@@ -100,15 +104,20 @@ def _not_equal(scope: Scope, eqn: Any, args: Sequence[str], dtype: np.dtype) -> 
     return scope.add("Not", scope.add("Equal", *args))
 
 
+def _select_n(scope: Scope, eqn: Any, args: Sequence[Value]) -> Value:
+    which, *cases = args
+    if which.array is not None and which.array.size == 1:
+        return cases[int(np.clip(int(which.array.item()), 0, len(cases) - 1))]
+    return _rule(_select)(scope, eqn, args)  # type: ignore[return-value]
+
+
 def _select(scope: Scope, eqn: Any, args: Sequence[str], dtype: np.dtype) -> str:
     which, *cases = args
-    if dtype == np.bool_:  # onnxruntime chooses no booleans
-        cases = [scope.cast(c, np.uint8) for c in cases]
     chosen, is_bool = cases[0], eqn.invars[0].aval.dtype == np.bool_
     for i, case in enumerate(cases[1:], 1):
         here = which if is_bool else scope.add("Equal", which, scope.constant(i, np.int32))
-        chosen = scope.add("Where", here, case, chosen)
-    return scope.cast(chosen, bool) if dtype == np.bool_ else chosen
+        chosen = scope.choose(here, case, chosen, dtype)
+    return chosen
 
 
 def _clamp(scope: Scope, eqn: Any, args: Sequence[str], dtype: np.dtype) -> str:
@@ -313,7 +322,7 @@ RULES: dict[str, Rule] = {
     "rem": _rule(_rem),
     "round": _rule(_round),
     "rsqrt": _rule(_rsqrt),
-    "select_n": _rule(_select),
+    "select_n": _select_n,
     "shift_left": _shift("LEFT"),
     "shift_right_arithmetic": _rule(_shift_arithmetic),
     "shift_right_logical": _shift("RIGHT"),

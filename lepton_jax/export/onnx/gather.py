@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from lepton_jax.export.onnx.bounds import Bounds, bounds_of, bounds_of_array
 from lepton_jax.export.onnx.scope import Dim, Rule, Scope, Shape, Value, as_multiple, is_fixed
 
 _I8 = np.dtype(np.int64)
@@ -63,7 +64,7 @@ class _Places:
                 start = self._placed(start, indices.shape[:-1])
                 last = self._last(shape[axis], window[axis])
                 zero = scope.constant(0, np.int64)
-                clipped = scope.add("Min", scope.add("Max", start, zero), last)
+                clipped = scope.add("Clip", start, zero, last)
                 here = scope.add("Equal", start, clipped)
                 self.inside = scope.add("And", self.inside, here) if self.inside else here
                 coordinates.append(clipped)
@@ -76,7 +77,7 @@ class _Places:
             for name in coordinates:
                 stride = shape[axis + 1 :]
                 parts.append(scope.add("Mul", name, _total(scope, stride)) if stride else name)
-        if _is_inside(indices, index_map, shape, window):
+        if _is_inside(scope, indices, index_map, shape, window):
             self.inside = ""
         self.flat = parts[0] if parts else scope.constant(0, np.int64)
         """int64, broadcast to the output: the place of each element."""
@@ -100,15 +101,16 @@ class _Places:
 
 
 def _is_inside(
-    indices: Value, index_map: Sequence[int], shape: Shape, window: Sequence[Dim]
+    scope: Scope, indices: Value, index_map: Sequence[int], shape: Shape, window: Sequence[Dim]
 ) -> bool:
     """Tells whether all windows are known to lie in the operand, at every batch size."""
-    if indices.array is None:
-        return False
     for column, axis in enumerate(index_map):
         least = sum(as_multiple(shape[axis] - window[axis]))
-        starts = indices.array[..., column]
-        if starts.size and not (starts.min() >= 0 and starts.max() <= least):
+        if indices.array is None:
+            starts = bounds_of(scope, indices)
+        else:
+            starts = bounds_of_array(indices.array[..., column]) or (0, 0)
+        if starts is None or starts[0] < 0 or starts[1] > least:
             return False
     return True
 
@@ -139,6 +141,7 @@ def _gather(scope: Scope, eqn: Any, args: Sequence[Value]) -> Value:
     d, window = p["dimension_numbers"], tuple(p["slice_sizes"])
     rank = len(aval.shape)
     made = _gather_axis(scope, x, indices, d, window, rank)
+    made = made or _gather_along(scope, x, indices, d, window, rank)
     made = made or _gather_window(scope, x, indices, d, window, rank)
     if made is not None:
         name, inside = made
@@ -161,11 +164,7 @@ def _gather(scope: Scope, eqn: Any, args: Sequence[Value]) -> Value:
         name, inside = scope.add("Gather", flat, at, axis=0), places.inside
     if _mode(eqn) == "fill" and inside:
         fill = scope.constant(_fill(p["fill_value"], x.dtype), x.dtype)
-        if x.dtype == np.bool_:
-            as_numbers = [scope.cast(n, np.int32) for n in (name, fill)]
-            name = scope.cast(scope.add("Where", inside, *as_numbers), bool)
-        else:
-            name = scope.add("Where", inside, name, fill)
+        name = scope.choose(inside, name, fill, x.dtype)
     return scope.made(name, aval)
 
 
@@ -201,8 +200,8 @@ def _gather_axis(
     column = scope.add("Squeeze", column, scope.ints([len(indices.shape) - 1]))
     zero, last = scope.constant(0, np.int64), _squeezed(scope, x.shape[axis] - 1)
     clipped, inside = column, ""
-    if not _is_inside(indices, axes, x.shape, window):
-        clipped = scope.add("Min", scope.add("Max", column, zero), last)
+    if not _is_inside(scope, indices, axes, x.shape, window):
+        clipped = scope.add("Clip", column, zero, last)
         lengths: list[Dim] = [1] * rank
         for place, length in zip(outer, indices.shape[:-1], strict=True):
             lengths[place] = length
@@ -211,6 +210,47 @@ def _gather_axis(
     # ONNX has the axes of the indices where the axis was.
     there = [*sorted(d.offset_dims)[:axis], *outer, *sorted(d.offset_dims)[axis:]]
     return scope.transpose(name, np.argsort(there).tolist()), inside
+
+
+def _gather_along(
+    scope: Scope, x: Value, indices: Value, d: Any, window: Shape, rank: int
+) -> tuple[str, str] | None:
+    """Reads one element of each row along an axis, as `jnp.take_along_axis` does; returns them, and
+    which indices lie inside ('': all).
+
+    Returns None where something else is read.
+    """
+    axes, batching = tuple(d.start_index_map), tuple(d.operand_batching_dims)
+    rows = tuple(d.start_indices_batching_dims)
+    alike = len(axes) == 1 and tuple(d.collapsed_slice_dims) == axes and batching == rows
+    if not alike or rank != len(x.shape) or d.offset_dims or len(batching) != rank - 1:
+        return None
+    (axis,) = axes
+    column = scope.cast(scope.full(indices), np.int64)
+    column = scope.add("Squeeze", column, scope.ints([len(indices.shape) - 1]))
+    clipped, inside = column, ""
+    if not _is_inside(scope, indices, axes, x.shape, window):
+        last = _squeezed(scope, x.shape[axis] - 1)
+        clipped = scope.add("Clip", column, scope.constant(0, np.int64), last)
+        inside = scope.add("Equal", column, clipped)
+    return scope.add("GatherElements", scope.full(x), clipped, axis=axis), inside
+
+
+def _start(scope: Scope, indices: Value, column: int) -> tuple[str, Bounds]:
+    """Returns one number of an index vector as int64 `[1]`, and its bounds."""
+    if indices.array is not None:
+        number = int(indices.array[column])
+        return scope.ints([number]), (number, number)
+    joined = scope.graph.producer(indices.name)
+    if joined is not None and joined.op_type == "Concat" and len(joined.input) == indices.shape[0]:
+        name = joined.input[column]
+        known = scope.graph.array(name)
+        bounds = scope.graph.bounds.get(name) if known is None else bounds_of_array(known)
+        return scope.cast(name, np.int64), bounds
+    name = scope.cast(scope.full(indices), np.int64)
+    if indices.shape[0] > 1:
+        name = scope.add("Gather", name, scope.ints([column]), axis=0)
+    return name, bounds_of(scope, indices)
 
 
 def _gather_window(
@@ -224,28 +264,64 @@ def _gather_window(
     if len(indices.shape) != 1 or d.operand_batching_dims:
         return None
     name, inside = scope.full(x), ""
-    known = _is_inside(indices, d.start_index_map, x.shape, window)
-    starts = "" if known else scope.cast(scope.full(indices), np.int64)
     for axis, (length, size) in enumerate(zip(x.shape, window, strict=True)):
-        if length == size and (known or axis not in d.start_index_map):
-            continue
         begin = scope.ints([0])
         if axis in d.start_index_map:
-            column = list(d.start_index_map).index(axis)
-            if known:
-                begin = scope.ints([int(indices.known[column])])
-            else:
-                start = scope.add("Gather", starts, scope.ints([column]), axis=0)
-                begin = scope.add("Max", start, scope.ints([0]))
-                begin = scope.add("Min", begin, scope.size(length - size))
+            start, bounds = _start(scope, indices, list(d.start_index_map).index(axis))
+            least = sum(as_multiple(length - size))
+            begin = start
+            if bounds is None or bounds[0] < 0 or bounds[1] > least:
+                begin = _clip_start(scope, start, length - size)
                 here = scope.add("Equal", start, begin)
                 inside = scope.add("And", inside, here) if inside else here
-        end = scope.add("Add", begin, scope.size(size))
-        name = scope.add("Slice", name, begin, end, scope.ints([axis]))
+        if length != size:
+            name = _window(scope, name, begin, size, axis)
     if d.collapsed_slice_dims:
         kept = [n for i, n in enumerate(window) if i not in d.collapsed_slice_dims]
         name = scope.reshape(name, tuple(kept))
     return name, scope.reshape(inside, (1,) * rank) if inside else ""
+
+
+def _clip_start(scope: Scope, start: str, last: Dim) -> str:
+    """Moves the start of a window, int64 `[1]`, to where the window lies inside."""
+    zero = scope.constant(0, np.int64)
+    return scope.add("Clip", start, zero, _squeezed(scope, last))
+
+
+def _window(scope: Scope, name: str, begin: str, size: Dim, axis: int) -> str:
+    """Takes `size` entries along an axis from `begin` on, int64 `[1]`."""
+    if is_fixed(size) and size == 1:
+        return scope.add("Gather", name, begin, axis=axis)
+    end = scope.add("Add", begin, scope.size(size))
+    return scope.add("Slice", name, begin, end, scope.ints([axis]))
+
+
+def _put(scope: Scope, whole: Value, new: str, place: str, axis: int) -> str:
+    """Puts one slice along an axis into an array, at a place, int64 `[1]`; nowhere if outside."""
+    lengths: list[Dim] = [1] * len(whole.shape)
+    lengths[axis] = whole.shape[axis]
+    count = scope.reshape(scope.full(scope.count(whole.shape[axis])), tuple(lengths))
+    return scope.choose(scope.add("Equal", count, place), new, scope.full(whole), whole.dtype)
+
+
+def _scatter_slice(
+    scope: Scope, eqn: Any, x: Value, indices: Value, updates: Value, window: Sequence[Dim]
+) -> str | None:
+    """Writes one slice along one axis, as `x.at[:, i].set(y)` does; None: something else is
+    written.
+    """
+    d = eqn.params["dimension_numbers"]
+    axes = tuple(d.scatter_dims_to_operand_dims)
+    if len(indices.shape) != 1 or len(axes) != 1 or window[axes[0]] != 1:
+        return None
+    if tuple(d.inserted_window_dims) not in ((), axes) or d.operand_batching_dims:
+        return None
+    if any(n != m for i, (n, m) in enumerate(zip(window, x.shape, strict=True)) if i != axes[0]):
+        return None
+    place, _ = _start(scope, indices, 0)
+    if _mode(eqn) != "fill":
+        place = _clip_start(scope, place, x.shape[axes[0]] - 1)
+    return _put(scope, x, scope.reshape(scope.full(updates), tuple(window)), place, axes[0])
 
 
 def _scatter(reduction: str) -> Rule:
@@ -256,6 +332,10 @@ def _scatter(reduction: str) -> Rule:
         lengths = iter(updates.shape[i] for i in sorted(d.update_window_dims))
         absent = {*d.inserted_window_dims, *batching}
         window = [1 if i in absent else next(lengths) for i in range(len(x.shape))]
+        if reduction == "none":
+            written = _scatter_slice(scope, eqn, x, indices, updates, window)
+            if written is not None:
+                return scope.made(written, aval)
         places = _Places(
             scope,
             x,
@@ -298,8 +378,9 @@ def _starts(scope: Scope, starts: Sequence[Value], shape: Shape, sizes: Shape) -
             found.append(int(np.clip(int(start.array), 0, n - size)))
         else:
             name = scope.reshape(scope.cast(scope.full(start), np.int64), (1,))
-            name = scope.add("Max", name, scope.ints([0]))
-            found.append(scope.add("Min", name, scope.size(n - size)))
+            bounds, last = bounds_of(scope, start), sum(as_multiple(n - size))
+            inside = bounds is not None and bounds[0] >= 0 and bounds[1] <= last
+            found.append(name if inside else _clip_start(scope, name, n - size))
     return found
 
 
@@ -311,8 +392,7 @@ def _dynamic_slice(scope: Scope, eqn: Any, args: Sequence[Value]) -> Value:
         if is_fixed(start) and size == x.shape[axis]:
             continue
         begin = scope.ints([start]) if is_fixed(start) else start
-        end = scope.add("Add", begin, scope.size(size))
-        name = scope.add("Slice", name, begin, end, scope.ints([axis]))
+        name = _window(scope, name, begin, size, axis)
     return scope.made(name, eqn.outvars[0].aval)
 
 
@@ -320,6 +400,12 @@ def _dynamic_update_slice(scope: Scope, eqn: Any, args: Sequence[Value]) -> Valu
     """Puts the window between what stands before it and behind it, axis by axis."""
     x, update = args[:2]
     starts = _starts(scope, args[2 : 2 + len(x.shape)], x.shape, update.shape)
+    moved = [i for i, (n, m) in enumerate(zip(x.shape, update.shape, strict=True)) if n != m]
+    if len(moved) == 1 and update.shape[moved[0]] == 1:
+        start = starts[moved[0]]
+        place = scope.ints([start]) if is_fixed(start) else start
+        name = _put(scope, x, scope.full(update), place, moved[0])
+        return scope.made(name, eqn.outvars[0].aval)
 
     def put(whole: str, shape: Shape, new: str, axis: int) -> str:
         """Returns `whole` with `new` in it; they differ in no axis before `axis`."""

@@ -49,11 +49,14 @@ def tensor_type(dtype: Any) -> int:
 class Graph:
     """The nodes of one graph, in an order in which they can be computed.
 
-    `Graph()` is a model's graph; `graph.body()` is the graph of a loop or branch inside it.
+    `Graph()` is a model's graph; `graph.body()` is the graph of a loop inside it, `graph.branch()`
+    that of a branch. What does not change from round to round is computed once, before the loop.
     """
 
-    def __init__(self, parent: "Graph | None" = None):
+    def __init__(self, parent: "Graph | None" = None, always: bool = True):
         self._parent = parent
+        self._always = always
+        """Whether the graph is computed wherever its parent is; a branch may not be."""
         self._root: Graph = parent._root if parent else self
         self._nodes: list[onnx.NodeProto] = []
         self._made: dict[Any, list[str]] = {}
@@ -61,15 +64,25 @@ class Graph:
             self._count = 0
             self._tensors: dict[str, onnx.TensorProto] = {}
             self._constants: dict[Any, str] = {}
+            self._homes: dict[str, Graph] = {}
+            self._producers: dict[str, onnx.NodeProto] = {}
+        self.bounds: dict[str, tuple[int, int]] = parent.bounds if parent else {}
+        """Between what numbers the entries of tensors lie, by name, where that is known."""
 
     def body(self) -> "Graph":
         """Returns an empty graph that may use every name made in this one so far."""
         return Graph(self)
 
+    def branch(self) -> "Graph":
+        """Returns an empty graph as `body` does, all of whose nodes stay in it."""
+        return Graph(self, always=False)
+
     def fresh(self) -> str:
-        """Returns a name that is not in use."""
+        """Returns a name that is not in use, for this graph."""
         self._root._count += 1
-        return f"t{self._root._count}"
+        name = f"t{self._root._count}"
+        self._root._homes[name] = self
+        return name
 
     def add(self, operator: str, *inputs: str, outputs: int = 1, **attributes: Any) -> list[str]:
         """Adds a node, unless an equal one is there; returns the names of its outputs."""
@@ -77,10 +90,22 @@ class Graph:
         bodies = any(isinstance(a, onnx.GraphProto) for a in attributes.values())
         if not bodies and (made := self._find(key)):
             return made
-        names = [self.fresh() for _ in range(outputs)]
-        self._nodes.append(helper.make_node(operator, inputs, names, **attributes))
-        self._made[key] = names
+        home = self if bodies else self._home(inputs)
+        names = [home.fresh() for _ in range(outputs)]
+        node = helper.make_node(operator, inputs, names, **attributes)
+        home._nodes.append(node)
+        home._made[key] = names
+        self._root._producers.update(dict.fromkeys(names, node))
         return names
+
+    def _home(self, inputs: Sequence[str]) -> "Graph":
+        """Returns the outermost graph, no branch between, in which all inputs of a node are."""
+        graph = self
+        while graph._parent is not None and graph._always:
+            if any(self._root._homes.get(name) is graph for name in inputs):
+                break
+            graph = graph._parent
+        return graph
 
     def _find(self, key: Any) -> list[str] | None:
         graph: Graph | None = self
@@ -95,7 +120,7 @@ class Graph:
         key = (array.dtype.str, array.shape, array.tobytes())
         root = self._root
         if key not in root._constants:
-            root._constants[key] = name = self.fresh()
+            root._constants[key] = name = root.fresh()
             root._tensors[name] = numpy_helper.from_array(np.array(array, order="C"), name)
         return root._constants[key]
 
@@ -111,6 +136,30 @@ class Graph:
             tensor.external_data.add(key=key, value=str(value))
         self._root._tensors[name] = tensor
         return name
+
+    def producer(self, name: str) -> onnx.NodeProto | None:
+        """Returns the node that makes a tensor; None for inputs, constants and weights."""
+        return self._root._producers.get(name)
+
+    def stored(self, name: str) -> onnx.TensorProto | None:
+        """Returns a constant or weight by its name; None for other tensors."""
+        return self._root._tensors.get(name)
+
+    def array(self, name: str) -> np.ndarray | None:
+        """Returns a constant by its name; None for weights and other tensors."""
+        tensor = self.stored(name)
+        return None if tensor is None or tensor.external_data else numpy_helper.to_array(tensor)
+
+    def outputs(self, names: Sequence[str]) -> list[str]:
+        """Returns the tensors as outputs of a body: each a node's in this graph, and none twice."""
+        found: list[str] = []
+        for name in names:
+            own = self._root._homes.get(name) is self and name in self._root._producers
+            if not own or name in found:
+                name, inner = self.fresh(), name
+                self.rename(inner, name)
+            found.append(name)
+        return found
 
     def rename(self, name: str, to: str) -> None:
         """Adds a node that gives a tensor the name of an output."""

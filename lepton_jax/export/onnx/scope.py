@@ -88,8 +88,12 @@ class Scope:
         self.inline: Callable[[Scope, Any, Sequence[Any], Sequence[Value]], list[Value]] = inline
 
     def body(self) -> "Scope":
-        """Returns the scope of a loop's or branch's body inside this one."""
+        """Returns the scope of a loop's body inside this one."""
         return Scope(self.graph.body(), self._batch, self.inline)
+
+    def branch(self) -> "Scope":
+        """Returns the scope of a branch inside this one."""
+        return Scope(self.graph.branch(), self._batch, self.inline)
 
     def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
         """Adds a node with one output and returns its name."""
@@ -163,6 +167,14 @@ class Scope:
         if list(order) == sorted(order):
             return name
         return self.add("Transpose", name, perm=list(order))
+
+    def choose(self, where: str, this: str, other: str, dtype: np.dtype) -> str:
+        """Chooses between two tensors of a dtype, element by element."""
+        if dtype != np.bool_:
+            return self.add("Where", where, this, other)
+        # onnxruntime chooses no booleans.
+        numbers = [self.cast(name, np.uint8) for name in (this, other)]
+        return self.cast(self.add("Where", where, *numbers), bool)
 
     def count(self, dim: Dim) -> Value:
         """Returns 0, 1, ... up to a length as int64 `[dim]`."""
