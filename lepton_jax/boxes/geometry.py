@@ -51,8 +51,12 @@ def box_overlaps(a: Any, b: Any) -> Any:
     """
     xp = a.__array_namespace__()
     a, b = a[..., :, None, :], b[..., None, :, :]
-    low, high = xp.maximum(a[..., :2], b[..., :2]), xp.minimum(a[..., 2:], b[..., 2:])
-    both = (high - low).clip(0).prod(-1)
+    # By coordinate: a last axis of two would leave vector units idle.
+    height, width = (
+        (xp.minimum(a[..., i + 2], b[..., i + 2]) - xp.maximum(a[..., i], b[..., i])).clip(0)
+        for i in (0, 1)
+    )
+    both = height * width
     either = _area(a) + _area(b) - both
     return both / xp.where(either > 0, either, xp.ones_like(either))
 

@@ -224,8 +224,15 @@ def suppress_overlaps(boxes_M4: jax.Array, labels_M: jax.Array, overlap: float) 
     """
     order_M = jnp.arange(len(labels_M))
     rivals_MM = (box_overlaps(boxes_M4, boxes_M4) > overlap) & (labels_M[:, None] == labels_M)
+    beats_MM = (rivals_MM & (order_M[:, None] < order_M)).astype(jnp.float32)
 
-    def suppress(i: jax.Array, stays_M: jax.Array) -> jax.Array:
-        return stays_M & ~(stays_M[i] & rivals_MM[i] & (order_M > i))
+    # All boxes are judged at once, by those that stay so far, until no judgement changes. Round k
+    # is right about the first k boxes, for these depend on boxes before them alone; a few rounds
+    # are enough but for long chains of boxes, each of which overlaps the next one.
+    def judge(found: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        stays_M, _ = found
+        now_M = stays_M.astype(jnp.float32) @ beats_MM == 0
+        return now_M, (now_M != stays_M).any()
 
-    return jax.lax.fori_loop(0, len(labels_M), suppress, jnp.ones(len(labels_M), bool))
+    start = jnp.ones(len(labels_M), bool), jnp.bool_(True)
+    return jax.lax.while_loop(lambda found: found[1], judge, start)[0]

@@ -14,6 +14,7 @@ from lepton_jax.export.onnx.bounds import (
 )
 from lepton_jax.export.onnx.recurrent import recurrent_layer
 from lepton_jax.export.onnx.scope import Rule, Scope, Value, dtype_of, is_fixed, known_value
+from lepton_jax.export.onnx.reductions import any_true
 from lepton_jax.export.onnx.shapes import reverse
 
 
@@ -126,18 +127,33 @@ def _while(scope: Scope, eqn: Any, args: Sequence[Value]) -> list[Value]:
     of_body = list(args[p["cond_nconsts"] : p["cond_nconsts"] + p["body_nconsts"]])
     start = args[p["cond_nconsts"] + p["body_nconsts"] :]
 
-    def going(scope: Scope, carried: Sequence[Value]) -> str:
+    def going(scope: Scope, carried: Sequence[Value]) -> Value:
         (on,) = scope.inline(scope, test.jaxpr, test.consts, [*of_test, *carried])
-        return scope.full(on)
+        return on
+
+    def any_going(scope: Scope, carried: Sequence[Value]) -> str:
+        on = going(scope, carried)
+        return any_true(scope, on) if on.shape else scope.full(on)
 
     def step(scope: Scope, number: str, carried: list[Value]) -> Any:
         after = scope.inline(scope, body.jaxpr, body.consts, [*of_body, *carried])
-        return going(scope, after), [scope.full(v) for v in after], [], []
+        names = [scope.full(v) for v in after]
+        on = test.out_avals[0].shape and going(scope, carried)
+        if on:  # mapped over examples: one that has ended keeps what it has
+            names = [
+                scope.choose(
+                    scope.reshape(scope.full(on), (*on.shape, *(1,) * (len(v.shape) - len(on.shape)))),
+                    name, scope.full(v), v.dtype,
+                )
+                for name, v in zip(names, carried, strict=True)
+            ]  # fmt: skip
+            after = [scope.made(n, v) for n, v in zip(names, body.out_avals, strict=True)]
+        return any_going(scope, after), names, [], []
 
     held, begun = ([bounds_of(scope, v) for v in part] for part in (of_body, start))
     limits = limits_of_counters(test, len(of_test))
     bounds = infer_carried(body, held, begun, 0, limits)
-    names, _ = _loop(scope, "", going(scope, start), start, bounds, step)
+    names, _ = _loop(scope, "", any_going(scope, start), start, bounds, step)
     return [scope.made(n, v.aval) for n, v in zip(names, eqn.outvars, strict=True)]
 
 

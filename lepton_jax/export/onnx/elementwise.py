@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from lepton_jax.export.onnx.fused import fuse
 from lepton_jax.export.onnx.scope import Rule, Scope, Value, broadcast_shapes
 
 Compute = Callable[[Scope, Any, Sequence[str], np.dtype], str]
@@ -69,7 +70,12 @@ def _operator(name: str, logical: str = "") -> Rule:
     def compute(scope: Scope, eqn: Any, args: Sequence[str], dtype: np.dtype) -> str:
         return scope.add(logical if logical and dtype == np.bool_ else name, *args)
 
-    return _rule(compute)
+    def rule(scope: Scope, eqn: Any, args: Sequence[Value]) -> Any:
+        made = fuse(eqn.primitive.name, scope, args)
+        return plain(scope, eqn, args) if made is None else scope.made(made, eqn.outvars[0].aval)
+
+    plain = _rule(compute)
+    return rule
 
 
 def _compare(name: str) -> Rule:

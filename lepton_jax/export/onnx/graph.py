@@ -68,6 +68,8 @@ class Graph:
             self._producers: dict[str, onnx.NodeProto] = {}
         self.bounds: dict[str, tuple[int, int]] = parent.bounds if parent else {}
         """Between what numbers the entries of tensors lie, by name, where that is known."""
+        self.shapes: dict[str, tuple[Any, ...]] = parent.shapes if parent else {}
+        """The shapes of tensors, by name, where they were noted."""
 
     def body(self) -> "Graph":
         """Returns an empty graph that may use every name made in this one so far."""

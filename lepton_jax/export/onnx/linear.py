@@ -24,6 +24,38 @@ def _dot_general(scope: Scope, eqn: Any, args: Sequence[Value]) -> Value:
     made = dtype_of(aval)
     x_free = [i for i in range(len(x.shape)) if i not in {*x_sum, *x_batch}]
     y_free = [i for i in range(len(y.shape)) if i not in {*y_sum, *y_batch}]
+    if _is_better_swapped(x, y, [*x_batch, *x_free, *x_sum], [*y_batch, *y_sum, *y_free],
+                          [*y_batch, *y_free, *y_sum], [*x_batch, *x_sum, *x_free]):  # fmt: skip
+        swapped = _product_of(scope, y, x, (y_sum, x_sum), (y_batch, x_batch), made)
+        groups = (range(len(x_batch)), range(len(x_batch), len(x_batch) + len(y_free)))
+        first = [*groups[0], *range(groups[1].stop, len(aval.shape))]
+        return scope.made(scope.transpose(swapped, [*first, *groups[1]]), aval)
+    return scope.made(_product_of(scope, x, y, (x_sum, y_sum), (x_batch, y_batch), made), aval)
+
+
+def _is_better_swapped(
+    x: Value, y: Value, x_left: list[int], y_right: list[int], y_left: list[int], x_right: list[int]
+) -> bool:
+    """Tells whether y x needs less reordering than x y, given the orders of axes that each needs.
+
+    The result of y x is reordered, often together with what JAX reorders after a product.
+    """
+
+    def cost(value: Value, order: list[int]) -> int:
+        if value.array is not None or order == sorted(order):
+            return 0
+        return 1 if order[-1] == len(order) - 1 else 3
+
+    return cost(x, x_left) + cost(y, y_right) > 1 + cost(y, y_left) + cost(x, x_right)
+
+
+def _product_of(
+    scope: Scope, x: Value, y: Value, sums: Any, batches: Any, made: np.dtype
+) -> str:
+    """Multiplies two arrays: batch axes, then the others of x, then those of y."""
+    (x_sum, y_sum), (x_batch, y_batch) = sums, batches
+    x_free = [i for i in range(len(x.shape)) if i not in {*x_sum, *x_batch}]
+    y_free = [i for i in range(len(y.shape)) if i not in {*y_sum, *y_batch}]
     batch = tuple(x.shape[i] for i in x_batch)
     rows, columns = (tuple(v.shape[i] for i in f) for v, f in ((x, x_free), (y, y_free)))
     inner = tuple(x.shape[i] for i in x_sum)
@@ -40,7 +72,7 @@ def _dot_general(scope: Scope, eqn: Any, args: Sequence[Value]) -> Value:
     product = scope.add("MatMul", a, b)
     if not ((kept or len(rows) == 1) and len(columns) == 1):
         product = scope.reshape(product, (*batch, *rows, *columns))
-    return scope.made(product, aval)
+    return product
 
 
 def _numbers(scope: Scope, value: Value, dtype: np.dtype) -> str:

@@ -67,6 +67,12 @@ def _sum(scope: Scope, eqn: Any, args: Sequence[Value]) -> Value | Sequence[Valu
     return scope.made(scope.reshape(made, (*before, *behind)), aval)
 
 
+def any_true(scope: Scope, value: Value) -> str:
+    """Returns whether any entry of an array of booleans is true, as a scalar."""
+    axes = scope.ints(range(len(value.shape)))
+    return scope.cast(scope.add("ReduceMax", _as_wide(scope, value), axes, keepdims=0), bool)
+
+
 def _arg(operator: str) -> Rule:
     def rule(scope: Scope, eqn: Any, args: Sequence[Value]) -> Value:
         (axis,), aval = eqn.params["axes"], eqn.outvars[0].aval

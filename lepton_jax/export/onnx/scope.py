@@ -5,7 +5,7 @@ shape. Operators that broadcast by themselves take it as it is stored; others ta
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -114,12 +114,14 @@ class Scope:
     def made(self, name: str, aval: Any, stored: Shape | None = None) -> Value:
         """Returns a tensor as the value that an equation's output variable describes."""
         shape = shape_of(aval)
-        return Value(shape, shape if stored is None else stored, dtype_of(aval), name)
+        stored = shape if stored is None else stored
+        self.graph.shapes.setdefault(name, stored)
+        return Value(shape, stored, dtype_of(aval), name)
 
     def constant(self, value: Any, dtype: Any) -> str:
         return self.graph.constant(np.asarray(value, dtype))
 
-    def ints(self, values: Sequence[int]) -> str:
+    def ints(self, values: Iterable[int]) -> str:
         """Returns a constant of int64 `[n]`."""
         return self.constant(list(values), np.int64)
 
@@ -153,6 +155,11 @@ class Scope:
 
     def reshape(self, name: str, shape: Shape) -> str:
         """Reshapes a tensor. One size that depends on the batch is left to ONNX to find."""
+        if (kept := self._kept_axes(name, shape)) is not None:
+            return kept
+        before = self.graph.producer(name)
+        if before is not None and before.op_type == "Reshape":
+            name = before.input[0]
         symbolic = [i for i, n in enumerate(shape) if not is_fixed(n)]
         if len(symbolic) <= 1 and 0 not in shape:
             return self.add(
@@ -162,8 +169,26 @@ class Scope:
             )
         return self.add("Reshape", name, self.sizes(shape))
 
+    def _kept_axes(self, name: str, shape: Shape) -> str | None:
+        """Returns a reduced tensor with the axes that are gone as axes of length 1, which is a
+        reshape of it; None where the shape is another one.
+        """
+        node, now = self.graph.producer(name), self.graph.shapes.get(name)
+        if node is None or now is None or not node.op_type.startswith("Reduce"):
+            return None
+        axes = self.graph.array(node.input[1])
+        lengths = iter(now)
+        if axes is None or len(now) + len(axes) != len(shape):
+            return None
+        if tuple(1 if i in axes else next(lengths) for i in range(len(shape))) != tuple(shape):
+            return None
+        return self.add(node.op_type, *node.input, keepdims=1)
+
     def transpose(self, name: str, order: Sequence[int]) -> str:
         """Reorders the axes of a tensor, if they are in another order."""
+        before = self.graph.producer(name)
+        if before is not None and before.op_type == "Transpose":
+            name, order = before.input[0], [before.attribute[0].ints[i] for i in order]
         if list(order) == sorted(order):
             return name
         return self.add("Transpose", name, perm=list(order))

@@ -221,6 +221,7 @@ CASES: dict[str, tuple[Any, ...]] = {
         lambda i: lax.switch(i[1, 0], [lambda: i, lambda: i + 1, lambda: i * 2]), PLACES,
     ),
     "while": (loop_until, X),
+    "while of each example": (jax.vmap(loop_until), X),
     "scan": (scanned, X),
     "scan from behind": (lambda x: scanned(x, reverse=True), X),
     "loop with a number of rounds": (

@@ -1,0 +1,145 @@
+"""Computations of several primitives for which ONNX has one operator.
+
+Each is looked for where its last primitive is converted, among the nodes before it. Nodes that
+nothing else needs are left out of the program.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from lepton_jax.export.onnx.scope import Scope, Value, is_fixed
+
+Pattern = Callable[[Scope, Sequence[Value]], str | None]
+"""Returns the tensor that one operator makes in place of a primitive, given its arguments."""
+
+
+def _inputs(scope: Scope, name: str, operator: str) -> Sequence[str] | None:
+    """Returns the inputs of the node that makes a tensor, if it is of an operator."""
+    node = scope.graph.producer(name)
+    return node.input if node is not None and node.op_type == operator else None
+
+
+def _plain(scope: Scope, name: str) -> str:
+    """Returns the tensor before its reshapes."""
+    while inputs := _inputs(scope, name, "Reshape"):
+        name = inputs[0]
+    return name
+
+
+def _reduced(scope: Scope, name: str, operator: str, of: str) -> int | None:
+    """Returns the axis along which a tensor is reduced to another one; None where it is not."""
+    inputs = _inputs(scope, _plain(scope, name), operator)
+    if inputs is None or inputs[0] != of:
+        return None
+    axes = scope.graph.array(inputs[1])
+    return int(axes[0]) if axes is not None and axes.shape == (1,) else None
+
+
+def _is_kept(x: Value, total: Value, axis: int | None) -> bool:
+    """Tells whether `total` is stored as `x` is, with length 1 along the axis."""
+    if axis is None or x.stored != x.shape:
+        return False
+    return total.stored == tuple(1 if i == axis else n for i, n in enumerate(x.shape))
+
+
+def _unshifted(scope: Scope, name: str, axis: int) -> str:
+    """Returns the numbers from which their maximum was subtracted, or these themselves."""
+    inputs = _inputs(scope, name, "Sub")
+    if inputs and _reduced(scope, inputs[1], "ReduceMax", inputs[0]) == axis:
+        return inputs[0]
+    return name
+
+
+def _softmax(scope: Scope, args: Sequence[Value]) -> str | None:
+    """Finds e^x / sum(e^x)."""
+    x, total = args
+    power = _inputs(scope, x.name, "Exp")
+    axis = _reduced(scope, total.name, "ReduceSum", x.name)
+    if not power or axis is None or not _is_kept(x, total, axis):
+        return None
+    return scope.add("Softmax", _unshifted(scope, power[0], axis), axis=axis)
+
+
+def _log_softmax(scope: Scope, args: Sequence[Value]) -> str | None:
+    """Finds x - log(sum(e^x))."""
+    x, total = args
+    log = _inputs(scope, _plain(scope, total.name), "Log")
+    summed = log and _inputs(scope, _plain(scope, log[0]), "ReduceSum")
+    if not summed or list(_inputs(scope, summed[0], "Exp") or ()) != [x.name]:
+        return None
+    axis = _reduced(scope, log[0], "ReduceSum", summed[0])
+    if axis is None or not _is_kept(x, total, axis):
+        return None
+    return scope.add("LogSoftmax", _unshifted(scope, x.name, axis), axis=axis)
+
+
+def _mean(scope: Scope, name: str) -> str | None:
+    """Returns the tensor whose mean along its last axis another one is."""
+    inputs = _inputs(scope, _plain(scope, name), "Div")
+    total = inputs and _inputs(scope, _plain(scope, inputs[0]), "ReduceSum")
+    if not total:
+        return None
+    shape, count = scope.graph.shapes.get(total[0]), scope.graph.array(inputs[1])
+    if not shape or count is None or count.size != 1 or not is_fixed(shape[-1]):
+        return None
+    last = _reduced(scope, inputs[0], "ReduceSum", total[0]) == len(shape) - 1
+    return total[0] if last and count.item() == shape[-1] else None
+
+
+def _layer_norm(scope: Scope, args: Sequence[Value]) -> str | None:
+    """Finds d / sqrt(mean(d²) + epsilon) scale, d being x - mean(x)."""
+    for d, factor in (args, args[::-1]):
+        parts = _inputs(scope, factor.name, "Mul")
+        for root, scale in (parts, parts[::-1]) if parts else ():
+            squared = _inputs(scope, root, "Reciprocal")
+            squared = squared and _inputs(scope, squared[0], "Sqrt")
+            added = squared and _inputs(scope, squared[0], "Add")
+            epsilon = scope.graph.array(added[1]) if added else None
+            shifted = _inputs(scope, d.name, "Sub")
+            if epsilon is None or epsilon.size != 1 or not shifted or d.stored != d.shape:
+                continue
+            square = _mean(scope, added[0])
+            if square is None or list(_inputs(scope, square, "Mul") or ()) != [d.name, d.name]:
+                continue
+            scale = _plain(scope, scale)
+            if _mean(scope, shifted[1]) == shifted[0] and _is_vector(scope, scale, d.shape[-1]):
+                return scope.add(
+                    "LayerNormalization", shifted[0], scale, axis=-1, epsilon=float(epsilon.item())
+                )
+    return None
+
+
+def _layer_norm_with_bias(scope: Scope, args: Sequence[Value]) -> str | None:
+    for x, other in (args, args[::-1]):
+        inputs, bias = _inputs(scope, x.name, "LayerNormalization"), _plain(scope, other.name)
+        if inputs and len(inputs) == 2 and _is_vector(scope, bias, x.shape[-1]):
+            node: Any = scope.graph.producer(x.name)
+            kept = {a.name: a.f for a in node.attribute if a.name == "epsilon"}
+            return scope.add("LayerNormalization", *inputs, bias, axis=-1, **kept)
+    return None
+
+
+def _is_vector(scope: Scope, name: str, length: Any) -> bool:
+    tensor = scope.graph.stored(name)
+    return tensor is not None and list(tensor.dims) == [length]
+
+
+PATTERNS: dict[str, Pattern] = {
+    "add": _layer_norm_with_bias,
+    "div": _softmax,
+    "mul": _layer_norm,
+    "sub": _log_softmax,
+}
+"""By the last primitive of each."""
+
+
+def fuse(primitive: str, scope: Scope, args: Sequence[Value]) -> str | None:
+    """Returns the tensor of one operator that computes what a primitive of floats ends; None where
+    there is none.
+    """
+    known = any(a.array is not None for a in args)
+    if primitive not in PATTERNS or known or args[0].dtype not in (np.float32, np.float64):
+        return None
+    return PATTERNS[primitive](scope, args)
