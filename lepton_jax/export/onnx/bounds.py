@@ -72,7 +72,11 @@ def infer_in_jaxpr(jaxpr: Any, consts: Sequence[Any], given: Sequence[Bounds]) -
     for eqn in jaxpr.eqns:
         inner = eqn.params.get("jaxpr") if eqn.primitive.name in ("jit", "pjit") else None
         bounds = [read(v) for v in eqn.invars]
-        made = infer_in_jaxpr(inner.jaxpr, inner.consts, bounds) if inner else infer_bounds(eqn, bounds)
+        made = (
+            infer_in_jaxpr(inner.jaxpr, inner.consts, bounds)
+            if inner
+            else infer_bounds(eqn, bounds)
+        )
         known |= dict(zip(eqn.outvars, made, strict=True))
     return [read(v) for v in jaxpr.outvars]
 
@@ -115,11 +119,13 @@ def limits_of_counters(test: Any, held: int) -> list[int | None]:
     true = list(inner.outvars)
     while true:
         eqn = makers.get(true.pop())
-        if eqn is not None and eqn.primitive.name == "and":
+        if eqn is not None and eqn.primitive.name in ("and", "convert_element_type"):
             true += [v for v in eqn.invars if not hasattr(v, "val")]
-        elif eqn is not None and eqn.primitive.name == "lt" and hasattr(eqn.invars[1], "val"):
-            if eqn.invars[0] in inner.invars[held:]:
-                found[inner.invars.index(eqn.invars[0]) - held] = int(eqn.invars[1].val) - 1
+        elif eqn is not None and eqn.primitive.name == "lt":
+            counter, end = eqn.invars
+            whole = hasattr(end, "val") and end.aval.dtype.kind in "iu"
+            if whole and counter in inner.invars[held:]:
+                found[inner.invars.index(counter) - held] = int(end.val) - 1
     return found
 
 

@@ -13,8 +13,8 @@ from lepton_jax.export.onnx.bounds import (
     limits_of_rounds,
 )
 from lepton_jax.export.onnx.recurrent import recurrent_layer
-from lepton_jax.export.onnx.scope import Rule, Scope, Value, dtype_of, is_fixed, known_value
 from lepton_jax.export.onnx.reductions import any_true
+from lepton_jax.export.onnx.scope import Rule, Scope, Value, dtype_of, is_fixed, known_value
 from lepton_jax.export.onnx.shapes import reverse
 
 
@@ -138,15 +138,12 @@ def _while(scope: Scope, eqn: Any, args: Sequence[Value]) -> list[Value]:
     def step(scope: Scope, number: str, carried: list[Value]) -> Any:
         after = scope.inline(scope, body.jaxpr, body.consts, [*of_body, *carried])
         names = [scope.full(v) for v in after]
-        on = test.out_avals[0].shape and going(scope, carried)
-        if on:  # mapped over examples: one that has ended keeps what it has
+        if test.out_avals[0].shape:  # mapped over examples: one that has ended keeps what it has
+            on = going(scope, carried)
             names = [
-                scope.choose(
-                    scope.reshape(scope.full(on), (*on.shape, *(1,) * (len(v.shape) - len(on.shape)))),
-                    name, scope.full(v), v.dtype,
-                )
+                scope.choose(_spread(scope, on, len(v.shape)), name, scope.full(v), v.dtype)
                 for name, v in zip(names, carried, strict=True)
-            ]  # fmt: skip
+            ]
             after = [scope.made(n, v) for n, v in zip(names, body.out_avals, strict=True)]
         return any_going(scope, after), names, [], []
 
@@ -155,6 +152,11 @@ def _while(scope: Scope, eqn: Any, args: Sequence[Value]) -> list[Value]:
     bounds = infer_carried(body, held, begun, 0, limits)
     names, _ = _loop(scope, "", any_going(scope, start), start, bounds, step)
     return [scope.made(n, v.aval) for n, v in zip(names, eqn.outvars, strict=True)]
+
+
+def _spread(scope: Scope, value: Value, rank: int) -> str:
+    """Returns a value with axes of length 1 behind its own."""
+    return scope.reshape(scope.full(value), (*value.shape, *(1,) * (rank - len(value.shape))))
 
 
 def _scan(scope: Scope, eqn: Any, args: Sequence[Value]) -> list[Value]:

@@ -23,6 +23,7 @@ from lepton_jax.export.onnx import (
     random,
     reductions,
     shapes,
+    windows,
 )
 from lepton_jax.export.onnx.bounds import Bounds, bounds_of, infer_bounds
 from lepton_jax.export.onnx.graph import Graph, model_bytes
@@ -52,6 +53,7 @@ RULES: dict[str, Rule] = {
     **reductions.RULES,
     **control.RULES,
     **random.RULES,
+    **windows.RULES,
 }
 
 _LARGEST_CONSTANT = 1 << 20
@@ -167,7 +169,7 @@ def _arguments(
         made, name = dtype_of(spec), key
         if made != spec.dtype:
             name = scope.cast(name, made)
-        found.append(Value(tuple(spec.shape), tuple(spec.shape), made, name))
+        found.append(scope.made(name, spec))
     return found
 
 

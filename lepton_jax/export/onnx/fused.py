@@ -15,10 +15,10 @@ Pattern = Callable[[Scope, Sequence[Value]], str | None]
 """Returns the tensor that one operator makes in place of a primitive, given its arguments."""
 
 
-def _inputs(scope: Scope, name: str, operator: str) -> Sequence[str] | None:
-    """Returns the inputs of the node that makes a tensor, if it is of an operator."""
+def _inputs(scope: Scope, name: str, operator: str) -> Sequence[str]:
+    """Returns the inputs of the node that makes a tensor; none if it is of another operator."""
     node = scope.graph.producer(name)
-    return node.input if node is not None and node.op_type == operator else None
+    return node.input if node is not None and node.op_type == operator else ()
 
 
 def _plain(scope: Scope, name: str) -> str:
@@ -31,7 +31,7 @@ def _plain(scope: Scope, name: str) -> str:
 def _reduced(scope: Scope, name: str, operator: str, of: str) -> int | None:
     """Returns the axis along which a tensor is reduced to another one; None where it is not."""
     inputs = _inputs(scope, _plain(scope, name), operator)
-    if inputs is None or inputs[0] != of:
+    if not inputs or inputs[0] != of:
         return None
     axes = scope.graph.array(inputs[1])
     return int(axes[0]) if axes is not None and axes.shape == (1,) else None
@@ -66,8 +66,8 @@ def _log_softmax(scope: Scope, args: Sequence[Value]) -> str | None:
     """Finds x - log(sum(e^x))."""
     x, total = args
     log = _inputs(scope, _plain(scope, total.name), "Log")
-    summed = log and _inputs(scope, _plain(scope, log[0]), "ReduceSum")
-    if not summed or list(_inputs(scope, summed[0], "Exp") or ()) != [x.name]:
+    summed = _inputs(scope, _plain(scope, log[0]), "ReduceSum") if log else ()
+    if not summed or list(_inputs(scope, summed[0], "Exp")) != [x.name]:
         return None
     axis = _reduced(scope, log[0], "ReduceSum", summed[0])
     if axis is None or not _is_kept(x, total, axis):
@@ -78,7 +78,7 @@ def _log_softmax(scope: Scope, args: Sequence[Value]) -> str | None:
 def _mean(scope: Scope, name: str) -> str | None:
     """Returns the tensor whose mean along its last axis another one is."""
     inputs = _inputs(scope, _plain(scope, name), "Div")
-    total = inputs and _inputs(scope, _plain(scope, inputs[0]), "ReduceSum")
+    total = _inputs(scope, _plain(scope, inputs[0]), "ReduceSum") if inputs else ()
     if not total:
         return None
     shape, count = scope.graph.shapes.get(total[0]), scope.graph.array(inputs[1])
@@ -93,37 +93,48 @@ def _layer_norm(scope: Scope, args: Sequence[Value]) -> str | None:
     for d, factor in (args, args[::-1]):
         parts = _inputs(scope, factor.name, "Mul")
         for root, scale in (parts, parts[::-1]) if parts else ():
-            squared = _inputs(scope, root, "Reciprocal")
-            squared = squared and _inputs(scope, squared[0], "Sqrt")
-            added = squared and _inputs(scope, squared[0], "Add")
+            added: Sequence[str] = [root]
+            for operator in ("Reciprocal", "Sqrt", "Add"):
+                added = _inputs(scope, added[0], operator) if added else ()
             epsilon = scope.graph.array(added[1]) if added else None
             shifted = _inputs(scope, d.name, "Sub")
             if epsilon is None or epsilon.size != 1 or not shifted or d.stored != d.shape:
                 continue
             square = _mean(scope, added[0])
-            if square is None or list(_inputs(scope, square, "Mul") or ()) != [d.name, d.name]:
+            if square is None or list(_inputs(scope, square, "Mul")) != [d.name, d.name]:
                 continue
-            scale = _plain(scope, scale)
-            if _mean(scope, shifted[1]) == shifted[0] and _is_vector(scope, scale, d.shape[-1]):
+            vector = _vector(scope, scale, d.shape[-1])
+            if _mean(scope, shifted[1]) == shifted[0] and vector:
                 return scope.add(
-                    "LayerNormalization", shifted[0], scale, axis=-1, epsilon=float(epsilon.item())
+                    "LayerNormalization", shifted[0], vector, axis=-1, epsilon=float(epsilon.item())
                 )
     return None
 
 
 def _layer_norm_with_bias(scope: Scope, args: Sequence[Value]) -> str | None:
     for x, other in (args, args[::-1]):
-        inputs, bias = _inputs(scope, x.name, "LayerNormalization"), _plain(scope, other.name)
-        if inputs and len(inputs) == 2 and _is_vector(scope, bias, x.shape[-1]):
+        inputs = _inputs(scope, x.name, "LayerNormalization")
+        bias = _vector(scope, other.name, x.shape[-1]) if len(inputs) == 2 else ""
+        if bias:
             node: Any = scope.graph.producer(x.name)
             kept = {a.name: a.f for a in node.attribute if a.name == "epsilon"}
             return scope.add("LayerNormalization", *inputs, bias, axis=-1, **kept)
     return None
 
 
-def _is_vector(scope: Scope, name: str, length: Any) -> bool:
+def _vector(scope: Scope, name: str, length: Any) -> str:
+    """Returns a constant or weight that is broadcast along all axes but the last one as `[length]`;
+    '' where it is something else.
+    """
+    name = _plain(scope, name)
     tensor = scope.graph.stored(name)
-    return tensor is not None and list(tensor.dims) == [length]
+    if (
+        tensor is None
+        or not tensor.dims
+        or [int(np.prod(tensor.dims)), tensor.dims[-1]] != [length] * 2
+    ):
+        return ""
+    return name if len(tensor.dims) == 1 else scope.reshape(name, (length,))
 
 
 PATTERNS: dict[str, Pattern] = {

@@ -12,8 +12,7 @@ import numpy as np
 
 from lepton_jax.export.onnx.bounds import Bounds, bounds_of, bounds_of_array
 from lepton_jax.export.onnx.scope import Dim, Rule, Scope, Shape, Value, as_multiple, is_fixed
-
-_I8 = np.dtype(np.int64)
+from lepton_jax.export.onnx.windows import clip_start, put_slice, squeezed, take_window
 
 
 class _Places:
@@ -85,7 +84,7 @@ class _Places:
             self.flat = scope.add("Add", self.flat, part)
 
     def _last(self, length: Dim, window: Dim) -> str:
-        return _squeezed(self._scope, length - window)
+        return squeezed(self._scope, length - window)
 
     def _placed(self, name: str, shape: Shape) -> str:
         """Gives the axes of the indices their places among those of the output."""
@@ -115,19 +114,13 @@ def _is_inside(
     return True
 
 
-def _squeezed(scope: Scope, dim: Dim) -> str:
-    if is_fixed(dim):
-        return scope.constant(dim, np.int64)
-    return scope.add("Squeeze", scope.size(dim), scope.ints([0]))
-
-
 def _total(scope: Scope, lengths: Shape) -> str:
     """Returns a product of lengths as a scalar of int64."""
     fixed = int(np.prod([n for n in lengths if is_fixed(n)], dtype=np.int64))
     name = scope.constant(fixed, np.int64)
     for n in lengths:
         if not is_fixed(n):
-            name = scope.add("Mul", name, _squeezed(scope, n))
+            name = scope.add("Mul", name, squeezed(scope, n))
     return name
 
 
@@ -198,7 +191,7 @@ def _gather_axis(
     outer = [i for i in range(rank) if i not in set(d.offset_dims)]
     column = scope.cast(scope.full(indices), np.int64)
     column = scope.add("Squeeze", column, scope.ints([len(indices.shape) - 1]))
-    zero, last = scope.constant(0, np.int64), _squeezed(scope, x.shape[axis] - 1)
+    zero, last = scope.constant(0, np.int64), squeezed(scope, x.shape[axis] - 1)
     clipped, inside = column, ""
     if not _is_inside(scope, indices, axes, x.shape, window):
         clipped = scope.add("Clip", column, zero, last)
@@ -230,7 +223,7 @@ def _gather_along(
     column = scope.add("Squeeze", column, scope.ints([len(indices.shape) - 1]))
     clipped, inside = column, ""
     if not _is_inside(scope, indices, axes, x.shape, window):
-        last = _squeezed(scope, x.shape[axis] - 1)
+        last = squeezed(scope, x.shape[axis] - 1)
         clipped = scope.add("Clip", column, scope.constant(0, np.int64), last)
         inside = scope.add("Equal", column, clipped)
     return scope.add("GatherElements", scope.full(x), clipped, axis=axis), inside
@@ -271,37 +264,15 @@ def _gather_window(
             least = sum(as_multiple(length - size))
             begin = start
             if bounds is None or bounds[0] < 0 or bounds[1] > least:
-                begin = _clip_start(scope, start, length - size)
+                begin = clip_start(scope, start, length - size)
                 here = scope.add("Equal", start, begin)
                 inside = scope.add("And", inside, here) if inside else here
         if length != size:
-            name = _window(scope, name, begin, size, axis)
+            name = take_window(scope, name, begin, size, axis)
     if d.collapsed_slice_dims:
         kept = [n for i, n in enumerate(window) if i not in d.collapsed_slice_dims]
         name = scope.reshape(name, tuple(kept))
     return name, scope.reshape(inside, (1,) * rank) if inside else ""
-
-
-def _clip_start(scope: Scope, start: str, last: Dim) -> str:
-    """Moves the start of a window, int64 `[1]`, to where the window lies inside."""
-    zero = scope.constant(0, np.int64)
-    return scope.add("Clip", start, zero, _squeezed(scope, last))
-
-
-def _window(scope: Scope, name: str, begin: str, size: Dim, axis: int) -> str:
-    """Takes `size` entries along an axis from `begin` on, int64 `[1]`."""
-    if is_fixed(size) and size == 1:
-        return scope.add("Gather", name, begin, axis=axis)
-    end = scope.add("Add", begin, scope.size(size))
-    return scope.add("Slice", name, begin, end, scope.ints([axis]))
-
-
-def _put(scope: Scope, whole: Value, new: str, place: str, axis: int) -> str:
-    """Puts one slice along an axis into an array, at a place, int64 `[1]`; nowhere if outside."""
-    lengths: list[Dim] = [1] * len(whole.shape)
-    lengths[axis] = whole.shape[axis]
-    count = scope.reshape(scope.full(scope.count(whole.shape[axis])), tuple(lengths))
-    return scope.choose(scope.add("Equal", count, place), new, scope.full(whole), whole.dtype)
 
 
 def _scatter_slice(
@@ -320,8 +291,8 @@ def _scatter_slice(
         return None
     place, _ = _start(scope, indices, 0)
     if _mode(eqn) != "fill":
-        place = _clip_start(scope, place, x.shape[axes[0]] - 1)
-    return _put(scope, x, scope.reshape(scope.full(updates), tuple(window)), place, axes[0])
+        place = clip_start(scope, place, x.shape[axes[0]] - 1)
+    return put_slice(scope, x, scope.reshape(scope.full(updates), tuple(window)), place, axes[0])
 
 
 def _scatter(reduction: str) -> Rule:
@@ -366,69 +337,7 @@ def _scatter(reduction: str) -> Rule:
     return rule
 
 
-def _starts(scope: Scope, starts: Sequence[Value], shape: Shape, sizes: Shape) -> list[Any]:
-    """Returns where a window begins along each axis: an int where that is known, else int64 `[1]`
-    so that the window lies inside.
-    """
-    found: list[Any] = []
-    for start, n, size in zip(starts, shape, sizes, strict=True):
-        if n == size:
-            found.append(0)
-        elif start.array is not None and is_fixed(n) and is_fixed(size):
-            found.append(int(np.clip(int(start.array), 0, n - size)))
-        else:
-            name = scope.reshape(scope.cast(scope.full(start), np.int64), (1,))
-            bounds, last = bounds_of(scope, start), sum(as_multiple(n - size))
-            inside = bounds is not None and bounds[0] >= 0 and bounds[1] <= last
-            found.append(name if inside else _clip_start(scope, name, n - size))
-    return found
-
-
-def _dynamic_slice(scope: Scope, eqn: Any, args: Sequence[Value]) -> Value:
-    x, sizes = args[0], tuple(eqn.params["slice_sizes"])
-    starts = _starts(scope, args[1 : 1 + len(x.shape)], x.shape, sizes)
-    name = scope.full(x)
-    for axis, (start, size) in enumerate(zip(starts, sizes, strict=True)):
-        if is_fixed(start) and size == x.shape[axis]:
-            continue
-        begin = scope.ints([start]) if is_fixed(start) else start
-        name = _window(scope, name, begin, size, axis)
-    return scope.made(name, eqn.outvars[0].aval)
-
-
-def _dynamic_update_slice(scope: Scope, eqn: Any, args: Sequence[Value]) -> Value:
-    """Puts the window between what stands before it and behind it, axis by axis."""
-    x, update = args[:2]
-    starts = _starts(scope, args[2 : 2 + len(x.shape)], x.shape, update.shape)
-    moved = [i for i, (n, m) in enumerate(zip(x.shape, update.shape, strict=True)) if n != m]
-    if len(moved) == 1 and update.shape[moved[0]] == 1:
-        start = starts[moved[0]]
-        place = scope.ints([start]) if is_fixed(start) else start
-        name = _put(scope, x, scope.full(update), place, moved[0])
-        return scope.made(name, eqn.outvars[0].aval)
-
-    def put(whole: str, shape: Shape, new: str, axis: int) -> str:
-        """Returns `whole` with `new` in it; they differ in no axis before `axis`."""
-        if axis == len(shape):
-            return new
-        size, start = update.shape[axis], starts[axis]
-        if is_fixed(start) and size == shape[axis]:
-            return put(whole, shape, new, axis + 1)
-        begin = scope.ints([start]) if is_fixed(start) else start
-        end, at = scope.add("Add", begin, scope.size(size)), scope.ints([axis])
-        rows = scope.add("Slice", whole, begin, end, at)
-        rows = put(rows, (*shape[:axis], size, *shape[axis + 1 :]), new, axis + 1)
-        before = scope.add("Slice", whole, scope.ints([0]), begin, at)
-        behind = scope.add("Slice", whole, end, scope.ints([np.iinfo(_I8).max]), at)
-        return scope.add("Concat", before, rows, behind, axis=axis)
-
-    name = put(scope.full(x), x.shape, scope.full(update), 0)
-    return scope.made(name, eqn.outvars[0].aval)
-
-
 RULES: dict[str, Rule] = {
-    "dynamic_slice": _dynamic_slice,
-    "dynamic_update_slice": _dynamic_update_slice,
     "gather": _gather,
     "scatter": _scatter("none"),
     "scatter-add": _scatter("add"),

@@ -49,9 +49,7 @@ def _is_better_swapped(
     return cost(x, x_left) + cost(y, y_right) > 1 + cost(y, y_left) + cost(x, x_right)
 
 
-def _product_of(
-    scope: Scope, x: Value, y: Value, sums: Any, batches: Any, made: np.dtype
-) -> str:
+def _product_of(scope: Scope, x: Value, y: Value, sums: Any, batches: Any, made: np.dtype) -> str:
     """Multiplies two arrays: batch axes, then the others of x, then those of y."""
     (x_sum, y_sum), (x_batch, y_batch) = sums, batches
     x_free = [i for i in range(len(x.shape)) if i not in {*x_sum, *x_batch}]

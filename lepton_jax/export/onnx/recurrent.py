@@ -53,7 +53,7 @@ Found = tuple[_Cell, tuple[np.ndarray, ...]]
 
 
 def _candidates(x: np.ndarray, by_h: Sequence[np.ndarray], carry: Sequence[Any]) -> Iterator[Found]:
-    """Yields cells with their step from `carry`: of `x` and, for each carry as h, U h + b, `[B, G]`."""
+    """Yields cells with their step from `carry`, of `x` and U h + b for each carry as h, [B, G]."""
     gates = x.shape[-1] // carry[0].shape[-1]
     if len(carry) == 1 and gates == 1:
         for name, sigma in _SIMPLE.items():
@@ -173,12 +173,15 @@ def _run_step(
         graph.rename(own.full(value), name)
     proto = graph.proto(
         "step",
-        [("batch", np.float32, None), *((n, a.dtype, None) for n, a in zip(names, arrays, strict=True))],
+        [
+            ("batch", np.float32, None),
+            *((n, a.dtype, None) for n, a in zip(names, arrays, strict=True)),
+        ],
         [(n, v.dtype, None) for n, v in zip(outputs, made, strict=True)],
     )
     model = onnx.load_model_from_string(model_bytes(proto, "", ""))
     feeds = {"batch": np.zeros(_TRIED, np.float32), **dict(zip(names, arrays, strict=True))}
-    return ReferenceEvaluator(model).run(None, feeds)
+    return list(ReferenceEvaluator(model).run(None, feeds))
 
 
 def _lengths(scope: Scope, counts: Value) -> str | None:
@@ -222,12 +225,11 @@ def _factors(scope: Scope, gates: Value) -> tuple[str, str, str] | None:
         if added is not None and added.op_type == "Add":
             for product, bias in (added.input, added.input[::-1]):
                 node, shaped = graph.producer(product), graph.producer(bias)
-                bias = shaped.input[0] if shaped and shaped.op_type == "Reshape" else bias
-                sizes = [graph.stored(n) for n in (node.input[1] if node else "", bias)]
-                if None in sizes or node.op_type != "MatMul":
+                if node is None or node.op_type != "MatMul":
                     continue
-                ((_, columns), length) = (list(x.dims) for x in sizes)
-                if columns == G and length == [G]:
+                bias = shaped.input[0] if shaped and shaped.op_type == "Reshape" else bias
+                w, b = graph.stored(node.input[1]), graph.stored(bias)
+                if w and b and list(w.dims)[1:] == [G] and list(b.dims) == [G]:
                     x = scope.transpose(node.input[0], turned.attribute[0].ints)
                     return x, node.input[1], bias
     if G > _LARGEST_IDENTITY:
@@ -252,7 +254,9 @@ def _operator(
         """Puts the gates into ONNX's order."""
         if cell.order == (0,):
             return name
-        pieces = scope.graph.add("Split", name, scope.ints([H] * (G // H)), outputs=G // H, axis=axis)
+        pieces = scope.graph.add(
+            "Split", name, scope.ints([H] * (G // H)), outputs=G // H, axis=axis
+        )
         return scope.add("Concat", *(pieces[i] for i in cell.order), axis=axis)
 
     def matrix(name: str) -> str:
@@ -271,7 +275,8 @@ def _operator(
     if cell.first:
         carries.reverse()
     start = [
-        "" if v.array is not None and not v.array.any()
+        ""
+        if v.array is not None and not v.array.any()
         else scope.add("Unsqueeze", scope.full(v), scope.ints([0]))
         for v in carries
     ]
@@ -287,6 +292,12 @@ def _operator(
         **dict(cell.more),
     )
     last = [scope.add("Squeeze", n, scope.ints([0])) for n in last]
+    if lengths and any(start):  # of an example without a step onnxruntime makes zeros
+        none = scope.add("Equal", lengths, scope.constant(0, np.int32))
+        none = scope.add("Unsqueeze", none, scope.ints([1]))
+        last = [
+            scope.add("Where", none, scope.full(v), n) for v, n in zip(carries, last, strict=True)
+        ]
     if cell.first:
         last.reverse()
     stacked = scope.add("Squeeze", h_all, scope.ints([1]))

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from jax import lax
 
-from lepton_jax.export.onnx.convert import NotInOnnx, convert_to_onnx
+from lepton_jax.export.onnx.convert import NotInOnnx, OnnxProgram, convert_to_onnx
 
 B = 3
 """The batch, whose size the converter does not know."""
@@ -31,16 +31,21 @@ GROUPED = DRAWN.normal(size=(3, 3, 2, 6)).astype(np.float32)
 KERNEL_1D = DRAWN.normal(size=(3, 3, 5)).astype(np.float32)
 
 
-def run_in_onnx(function: Callable[..., Any], *inputs: np.ndarray) -> list[np.ndarray]:
-    """Converts `function` of arrays `[B, ...]` for any B and runs it on `inputs`."""
+def converted(function: Callable[..., Any], *inputs: np.ndarray) -> OnnxProgram:
+    """Converts `function` of arrays `[B, ...]` for any B."""
 
     def forward(weights: Any, inputs: Any) -> dict[str, Any]:
         answers = jax.tree.leaves(function(*(inputs[k] for k in sorted(inputs))))
         return {f"y{i:02d}": y for i, y in enumerate(answers)}
 
+    specs = {f"x{i}": jax.ShapeDtypeStruct(x.shape[1:], x.dtype) for i, x in enumerate(inputs)}
+    return convert_to_onnx(forward, specs)
+
+
+def run_in_onnx(function: Callable[..., Any], *inputs: np.ndarray) -> list[np.ndarray]:
+    """Converts `function` of arrays `[B, ...]` for any B and runs it on `inputs`."""
+    program = converted(function, *inputs)
     named = {f"x{i}": x for i, x in enumerate(inputs)}
-    specs = {k: jax.ShapeDtypeStruct(x.shape[1:], x.dtype) for k, x in named.items()}
-    program = convert_to_onnx(forward, specs)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(
@@ -153,6 +158,9 @@ CASES: dict[str, tuple[Any, ...]] = {
     ),
     # Reading and writing at computed places.
     "take": (lambda i: (jnp.arange(12.0).reshape(6, 2)[i], jnp.arange(6)[i]), PLACES % 6),
+    "take of places that are computed": (
+        lambda x, i: (x[:, lax.rem(abs(i[0, 1]), 4)], x[:, i[2, 1]], x[:, :, i[1, 0]]), X, PLACES,
+    ),
     "take outside": (
         lambda i: (jnp.take(jnp.arange(6.0), i, mode="fill"), jnp.take(jnp.arange(6.0), i,
                                                                        mode="clip")), PLACES,
@@ -163,6 +171,10 @@ CASES: dict[str, tuple[Any, ...]] = {
         X, PLACES,
     ),
     "write": (lambda x, i: x.at[:, i[0] % 4].set(9.0), X, PLACES),
+    "write one slice": (
+        lambda x, i: [x.at[:, i[j, 1]].set(7.0, mode=mode)
+                      for j in range(3) for mode in ("drop", "clip")], X, PLACES,
+    ),
     "write in each row": (
         lambda x, i: x.at[jnp.arange(x.shape[0]), 1, i[:, 1]].set(9.0), X, PLACES,
     ),
