@@ -248,14 +248,14 @@ def _keep(scope: Scope, eqn: Any, args: Sequence[Value]) -> Value:
 
 def shift(scope: Scope, direction: str, x: str, by: str, dtype: np.dtype) -> str:
     """Shifts the bits of integers of 32 or 64 bits; zeros come in."""
-    unsigned = np.dtype(f"u{dtype.itemsize}")
+    unsigned, known = np.dtype(f"u{dtype.itemsize}"), scope.graph.array(by)
     bits = scope.cast(x, unsigned) if dtype != unsigned else x
     by = scope.cast(by, unsigned) if dtype != unsigned else by
     moved = scope.add("BitShift", bits, by, direction=direction)
-    # A shift by all bits or more leaves none; ONNX leaves it open.
-    inside = scope.add("Less", by, scope.constant(8 * dtype.itemsize, unsigned))
-    zero = scope.constant(0, unsigned)
-    moved = scope.add("Where", inside, moved, zero)
+    if known is None or known.max(initial=0) >= 8 * dtype.itemsize:
+        # A shift by all bits or more leaves none; ONNX leaves it open.
+        inside = scope.add("Less", by, scope.constant(8 * dtype.itemsize, unsigned))
+        moved = scope.add("Where", inside, moved, scope.constant(0, unsigned))
     return scope.cast(moved, dtype) if dtype != unsigned else moved
 
 

@@ -130,6 +130,7 @@ CASES: dict[str, tuple[Any, ...]] = {
     "booleans": (lambda x: (~(x > 0), (x > 0) & (x < 5), (x > 0) | (x < -5), (x > 0) ^ (x < 5)),
                  WHOLE),
     "bits": (lambda x: (x & 12, x | 12, x ^ 12, ~x, x << 3, x >> 3), WHOLE),
+    "bits beyond the last one": (lambda x: (x << 32, x >> jnp.uint32(33), x >> x % 40), WORDS),
     "bits of words": (lambda x: (x << 5, x >> 5, ~x, x ^ 77, x + 77, x * 3), WORDS),
     "choice": (lambda x: (jnp.where(x > 0, x, 0), jnp.where(x > 0, x < 5, x < -5)), WHOLE),
     "choice of three": (lambda x: lax.select_n(x % 3, x, x + 1, x + 2), abs(WHOLE)),
