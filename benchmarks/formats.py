@@ -48,10 +48,10 @@ is that of the ONNX program over that of the StableHLO program, in one thread, a
 64: below 1 ONNX is faster. A recipe that computes in bfloat16 is float32 in ONNX, so its answers
 differ more. docs/results/formats.json has the rows.
 
-Recurrent layers are operators of ONNX: RNN, LSTM and GRU. Where ONNX is much slower, onnxruntime calls
-many small operators, each at a cost of its own. A decoder's round is about 60 to 300 of them. Random
-numbers, which a generator of images draws, are about 400 of whole numbers, so that a seed gives the
-same bits as in JAX. XLA makes one function of either.
+Recurrent layers are operators of ONNX: RNN, LSTM and GRU. Where ONNX is much slower, onnxruntime
+calls many small operators, each at a cost of its own. A decoder's round is about 60 to 300 of them.
+Random numbers, which a generator of images draws, are about 400 of whole numbers, so that a seed
+gives the same bits as in JAX. XLA makes one function of either.
 """
 
 

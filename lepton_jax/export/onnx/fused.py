@@ -28,18 +28,28 @@ def _plain(scope: Scope, name: str) -> str:
     return name
 
 
-def _reduced(scope: Scope, name: str, operator: str, of: str) -> int | None:
-    """Returns the axis along which a tensor is reduced to another one; None where it is not."""
-    inputs = _inputs(scope, _plain(scope, name), operator)
-    if not inputs or inputs[0] != of:
-        return None
-    axes = scope.graph.array(inputs[1])
-    return int(axes[0]) if axes is not None and axes.shape == (1,) else None
+def _reduced(scope: Scope, name: str, operator: str) -> tuple[str, int]:
+    """Returns the tensor that is reduced to another one along one axis, and the axis.
+
+    A sum may also be a product with ones. Returns ('', 0) where nothing is reduced so.
+    """
+    name = _plain(scope, name)
+    if inputs := _inputs(scope, name, operator):
+        axes = scope.graph.array(inputs[1])
+        return (inputs[0], int(axes[0])) if axes is not None and axes.shape == (1,) else ("", 0)
+    factors = _inputs(scope, name, "MatMul") if operator == "ReduceSum" else ()
+    for back, i in ((1, 0), (2, 1)) if factors else ():  # x 1, along the last axis; or 1 x
+        x, array = factors[i], scope.graph.array(factors[1 - i])
+        shape = scope.graph.shapes.get(x)
+        if array is not None and shape and array.ndim == back and (array == 1).all():
+            fits = array.shape[0] == (shape[-1] if back == 1 else 1)
+            return (x, len(shape) - back) if fits else ("", 0)
+    return "", 0
 
 
-def _is_kept(x: Value, total: Value, axis: int | None) -> bool:
+def _is_kept(x: Value, total: Value, axis: int) -> bool:
     """Tells whether `total` is stored as `x` is, with length 1 along the axis."""
-    if axis is None or x.stored != x.shape:
+    if x.stored != x.shape:
         return False
     return total.stored == tuple(1 if i == axis else n for i, n in enumerate(x.shape))
 
@@ -47,7 +57,7 @@ def _is_kept(x: Value, total: Value, axis: int | None) -> bool:
 def _unshifted(scope: Scope, name: str, axis: int) -> str:
     """Returns the numbers from which their maximum was subtracted, or these themselves."""
     inputs = _inputs(scope, name, "Sub")
-    if inputs and _reduced(scope, inputs[1], "ReduceMax", inputs[0]) == axis:
+    if inputs and _reduced(scope, inputs[1], "ReduceMax") == (inputs[0], axis):
         return inputs[0]
     return name
 
@@ -56,8 +66,8 @@ def _softmax(scope: Scope, args: Sequence[Value]) -> str | None:
     """Finds e^x / sum(e^x)."""
     x, total = args
     power = _inputs(scope, x.name, "Exp")
-    axis = _reduced(scope, total.name, "ReduceSum", x.name)
-    if not power or axis is None or not _is_kept(x, total, axis):
+    summed, axis = _reduced(scope, total.name, "ReduceSum")
+    if not power or summed != x.name or not _is_kept(x, total, axis):
         return None
     return scope.add("Softmax", _unshifted(scope, power[0], axis), axis=axis)
 
@@ -66,11 +76,8 @@ def _log_softmax(scope: Scope, args: Sequence[Value]) -> str | None:
     """Finds x - log(sum(e^x))."""
     x, total = args
     log = _inputs(scope, _plain(scope, total.name), "Log")
-    summed = _inputs(scope, _plain(scope, log[0]), "ReduceSum") if log else ()
-    if not summed or list(_inputs(scope, summed[0], "Exp")) != [x.name]:
-        return None
-    axis = _reduced(scope, log[0], "ReduceSum", summed[0])
-    if axis is None or not _is_kept(x, total, axis):
+    power, axis = _reduced(scope, log[0], "ReduceSum") if log else ("", 0)
+    if list(_inputs(scope, power, "Exp")) != [x.name] or not _is_kept(x, total, axis):
         return None
     return scope.add("LogSoftmax", _unshifted(scope, x.name, axis), axis=axis)
 
@@ -78,14 +85,13 @@ def _log_softmax(scope: Scope, args: Sequence[Value]) -> str | None:
 def _mean(scope: Scope, name: str) -> str | None:
     """Returns the tensor whose mean along its last axis another one is."""
     inputs = _inputs(scope, _plain(scope, name), "Div")
-    total = _inputs(scope, _plain(scope, inputs[0]), "ReduceSum") if inputs else ()
+    total, axis = _reduced(scope, inputs[0], "ReduceSum") if inputs else ("", 0)
     if not total:
         return None
-    shape, count = scope.graph.shapes.get(total[0]), scope.graph.array(inputs[1])
+    shape, count = scope.graph.shapes.get(total), scope.graph.array(inputs[1])
     if not shape or count is None or count.size != 1 or not is_fixed(shape[-1]):
         return None
-    last = _reduced(scope, inputs[0], "ReduceSum", total[0]) == len(shape) - 1
-    return total[0] if last and count.item() == shape[-1] else None
+    return total if axis == len(shape) - 1 and count.item() == shape[-1] else None
 
 
 def _layer_norm(scope: Scope, args: Sequence[Value]) -> str | None:
