@@ -17,6 +17,7 @@ What other parts rely on:
 import hmac
 import re
 import time
+from collections.abc import Mapping
 
 from starlette.routing import Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -89,6 +90,8 @@ class _Watched:
         noted.model = noted.model or scope.get("path_params", {}).get("model", "")
         known = noted.model if noted.model in server.models.names else ""
         server.metrics.request(route, known, status, seconds)
+        if server.traces is not None:
+            self._trace(scope["method"], route, headers, noted, status, seconds)
         log_event(
             "request",
             request_id=noted.request_id,
@@ -100,6 +103,26 @@ class _Watched:
             version=noted.version,
             rows=noted.rows,
         )
+
+    def _trace(
+        self,
+        method: str,
+        route: str,
+        headers: Mapping[bytes, bytes],
+        noted: Noted,
+        status: int,
+        seconds: float,
+    ) -> None:
+        assert self._server.traces is not None
+        attributes = {
+            "http.request.method": method,
+            "http.response.status_code": status,
+            "lepton.request_id": noted.request_id,
+            "lepton.model": noted.model,
+            "lepton.version": noted.version,
+        }
+        parent = headers.get(b"traceparent", b"").decode("latin-1")
+        self._server.traces.write(route, parent, seconds, status >= 500, attributes)
 
     def _check_token(self, path: str, given: bytes) -> None:
         if not self._token or OPEN.fullmatch(path):

@@ -4,7 +4,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from ..live.models import UnknownModel
 from ..live.served import ServedModel
 from .protocol import describe_tensors
 from .server import server_of
@@ -61,13 +60,9 @@ async def describe_model(request: Request) -> Response:
 
 async def tell_model_ready(request: Request) -> Response:
     """Says whether a model answers."""
-    try:
-        name, ready = _find(request).name, not server_of(request).stopping
-    except UnknownModel:
-        name = request.path_params["model"]
-        if name not in server_of(request).models.names:
-            raise
-        ready = False
+    server, name = server_of(request), request.path_params["model"]
+    loading = name in server.models.names and not server.models.versions(name)
+    ready = not loading and not server.stopping and bool(_find(request))
     return JSONResponse({"name": name, "ready": ready}, 200 if ready else 503)
 
 

@@ -71,6 +71,8 @@ def run_server(
         await server.models.close()
         if server.keeper is not None:
             server.keeper.close()
+        if server.traces is not None:
+            server.traces.close()
         log_event("ended")
 
     with listening, asyncio.Runner(loop_factory=_loop_factory()) as runner:

@@ -13,6 +13,7 @@ from ..observed.feedback import Feedback
 from ..observed.keeping import RequestKeeper
 from ..observed.metrics import ServerMetrics
 from ..observed.observer import AnswerObserver
+from ..observed.traces import open_traces
 from .settings import HttpSettings
 
 _REQUEST_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
@@ -36,6 +37,7 @@ class Server:
     """Whether the server answers what it has, and then ends."""
 
     def __post_init__(self) -> None:
+        self.traces = open_traces()
         self.decoding = asyncio.Semaphore(DECODED)
         self.feedback = Feedback(self.metrics.registry)
         self.observers += [self.feedback, *([self.keeper] if self.keeper else [])]

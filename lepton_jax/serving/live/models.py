@@ -12,8 +12,12 @@ from dataclasses import dataclass
 
 from ..batches.batcher import BatchRules
 from ..loader import Bundle
+from .aside import run_aside
 from .canary import Canary, CanaryRules
 from .served import ServedModel
+
+ASKED_SECONDS = 10.0
+"""How long a registry may take to answer before it is said to be away."""
 
 AGAIN_SECONDS = 60.0
 """How long after a version could not be loaded it is tried again."""
@@ -148,10 +152,10 @@ class Models:
     async def load(self) -> None:
         """Loads every model. Raises what its source raises."""
         for source in self._sources.values():
-            self._live[source.name] = await self._load(source, await _ask(source))
+            self._live[source.name] = await self._load(source, await run_aside(source.find))
             self._notes.loaded(self._live[source.name])
         for name, (source, rules) in self._canary_sources.items():
-            served = await self._load(source, await _ask(source))
+            served = await self._load(source, await run_aside(source.find))
             self._canaries[name] = Canary(served, rules)
             self._notes.loaded(served)
 
@@ -174,13 +178,16 @@ class Models:
                 source.name, found.version, bundle, self._rules, self._notes.computed
             )
 
-        return await asyncio.to_thread(load)
+        return await run_aside(load)
 
     async def _follow(self, source: ModelSource, seconds: float) -> None:
         while True:
             await asyncio.sleep(seconds)
+            asking = asyncio.ensure_future(run_aside(source.find))
+            if not (await asyncio.wait({asking}, timeout=ASKED_SECONDS))[0]:
+                self._notes.asked(source.name, f"no answer within {ASKED_SECONDS:g} s")
             try:
-                found = await _ask(source)
+                found = await asking
             except Exception as e:  # noqa: BLE001  a registry may be away in any way
                 self._notes.asked(source.name, f"{type(e).__name__}: {e!s:.200}")
                 continue
@@ -211,7 +218,3 @@ class Models:
     async def _let_go(self, served: ServedModel) -> None:
         await served.close()
         self._notes.unloaded(served)
-
-
-async def _ask(source: ModelSource) -> FoundVersion:
-    return await asyncio.to_thread(source.find)

@@ -167,6 +167,7 @@ def test_prometheus_reads_the_numbers(server):
         ("PUT", "/v2/models/digits/infer", 405),
         ("GET", "/v2/models/letters/ready", 404),
         ("GET", "/v2/models/digits/versions/none", 404),
+        ("GET", "/v2/models/digits/versions/none/ready", 404),
     ],
 )
 def test_unknown_routes_are_one_json_error(server, method, path, status):
