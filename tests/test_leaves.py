@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
+from lepton_jax.config.conditions import split_condition
 from lepton_jax.console import format_table
 from lepton_jax.io.atomic import is_leftover, replace_file, replace_folder
 from lepton_jax.io.timestamps import utc_timestamp
-from lepton_jax.tracking.conditions import split_condition
 from lepton_jax.trees import flatten_dict
 
 

@@ -23,7 +23,8 @@ def promote(
     """Moves an alias to a version, if it is verified, unchanged and meets the model's gate.
 
     --model=NAME[/VERSION]          the newest version by default
-    --bundle=DIR                    registers it first, if it has no version yet; or FILE.tar
+    --bundle=DIR                    registers it first, if it has no version yet, as `register`
+                                    does; or FILE.tar
     --to=staging                    staging, or production, which takes only what staging holds
     --by=NAME                       who decides it, for the history; the user by default
     --force --reason=WHY --by=NAME  passes over the gate and over staging, and is written down so;
@@ -44,6 +45,9 @@ def promote(
         )
     if bundle:
         look_for_bundle(bundle)
+        from lepton_jax.export.verified_here import verify_unless_done
+
+        verify_unless_done(bundle)
     from lepton_jax.registry.promotion import promote_version
 
     return promote_version(

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 def register(bundle: PathText, model: str) -> "Version":
     """Adds a verified bundle to the registry as a new version of a model.
 
-    --bundle=DIR                    verified, and unchanged since; or FILE.tar
+    --bundle=DIR                    unchanged since it was verified here, or else it is verified
+                                    first; or FILE.tar
     --model=NAME                    whose version it becomes
 
     The registry is an embedded one below ~/.local/share/lepton_jax, another folder by
@@ -25,6 +26,8 @@ def register(bundle: PathText, model: str) -> "Version":
     from lepton_jax.cli.looks import look_for_bundle
 
     look_for_bundle(bundle)
+    from lepton_jax.export.verified_here import verify_unless_done
     from lepton_jax.registry.store import register_bundle
 
+    verify_unless_done(bundle)
     return register_bundle(bundle, model)

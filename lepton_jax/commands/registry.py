@@ -36,8 +36,8 @@ def registry(
       python launch.py registry list
       python launch.py registry gate --model=digits --try=bundles/digits
     """
+    from lepton_jax.config.gate_text import split_conditions
     from lepton_jax.registry import difference, gating, promotion, views
-    from lepton_jax.registry.gate.grammar import split_conditions
 
     actions = ("list", "show", "diff", "history", "rollback", "gate")
     action, *rest = inputs or ("list",)

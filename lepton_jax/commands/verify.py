@@ -10,12 +10,16 @@ if TYPE_CHECKING:
 
 
 @command
-def verify(bundle: PathText, *, workdir: PathText = "", signed: bool = False) -> "BundleVerdict":
+def verify(
+    bundle: PathText, *, workdir: PathText = "", signed: bool = False, robust: bool = False
+) -> "BundleVerdict":
     """Proves, in a clean process, that a bundle is whole and computes what it says.
 
     --bundle=DIR                    as `export` leaves it, or FILE.tar
     --workdir=DIR                   the run it came from, where its data is to be found
     --signed                        demands the signature of a key that `trust list` shows
+    --robust                        measures the accuracy on `test` with noise, blur, typos ... as
+                                    well, for gates that ask for it: robust(noise,3)>=0.9
 
     The verdict lies beside the manifest, or beside the archive, and names the bundle's id. Exit
     code 1 if it does not hold. Where you may not write into the bundle, --json prints the verdict.
@@ -34,4 +38,4 @@ def verify(bundle: PathText, *, workdir: PathText = "", signed: bool = False) ->
         look_for_run(workdir)
     from lepton_jax.export.verify import verify_bundle
 
-    return verify_bundle(bundle, workdir=workdir or None, signed=signed)
+    return verify_bundle(bundle, workdir=workdir or None, signed=signed, robust=robust)

@@ -261,6 +261,8 @@ class Config:
     """The number of newest checkpoints that are kept, beside the best one."""
     checkpoint_milestones: Running[Duration | None] = None
     """The time between checkpoints that are kept for good, beside those; None: none are."""
+    gate: Running[Annotated[str, "gate"]] = ""
+    """Conditions of its promotion beside the registry's, as `registry gate` has them; '': none."""
     writers: Running[WriterChoices] = field(default_factory=lambda: {"tensorboard": TENSORBOARD})
     """Where the record is shown too: TensorBoard, MLflow, W&B."""
 

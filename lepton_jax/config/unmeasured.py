@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from lepton_jax.config.gate_text import read_condition, read_gate_text
 from lepton_jax.errors import UserError, Way, did_you_mean
 from lepton_jax.nearest import find_nearest
 
@@ -14,6 +15,24 @@ def not_measured(metric: str, names: Sequence[str]) -> UserError:
         f"{did_you_mean(metric, names)}; there are: {', '.join(names)}",
         instead=(key, f"{key}={near}") if near else None,
     )
+
+
+def check_gate_metrics(gate: str, names: Sequence[str]) -> None:
+    """Checks that each metric of a config's `gate` is one of the `names` that are measured.
+
+    Raises:
+      UserError: naming the first that is not.
+    """
+    for condition in read_gate_text(gate):
+        metric = read_condition(condition).metric
+        if metric and metric not in names:
+            near = find_nearest(metric, names)
+            meant = gate.replace(condition, condition.replace(metric, near)) if near else ""
+            raise UserError(
+                f"gate = {condition!r}: {metric!r} is not measured{did_you_mean(metric, names)}; "
+                f"there are: {', '.join(names)}",
+                instead=("--config.gate", f"--config.gate={meant}") if near else None,
+            )
 
 
 def not_reported(metric: str, there: Sequence[str]) -> UserError:

@@ -22,6 +22,7 @@ from lepton_jax.config.faults import (
     choosing_overrides,
     error_of,
 )
+from lepton_jax.config.gate_text import read_gate_text
 from lepton_jax.config.nearest_value import Mismatch, fit_value
 from lepton_jax.config.pipeline import Pipeline, mend_calls, parse_calls
 from lepton_jax.config.plain import to_plain
@@ -328,6 +329,7 @@ def _find_contradictions(config: Config) -> Iterator[tuple[Any, ...]]:
     if config.init_fresh and not config.init_from:
         yield "init_fresh", f"{config.init_fresh!r} needs init_from, the weights of all others"
     yield from _find_fold_contradictions(config.data)
+    yield from _find_gate_faults(config.gate)
     total, unit = parse_duration(config.train_for)
     if total == 0:
         yield "train_for", f"expected more than nothing, got {config.train_for!r}"
@@ -365,6 +367,13 @@ def _find_fold_contradictions(data: DataConfig) -> Iterator[tuple[str, str]]:
         yield "data.folds", "expected 2 or more, or None for no cross-validation, got 1"
     elif data.fold >= data.folds:
         yield "data.fold", f"folds count from 0: expected 0 to {data.folds - 1}, got {data.fold}"
+
+
+def _find_gate_faults(gate: str) -> Iterator[tuple[Any, ...]]:
+    try:
+        read_gate_text(gate)
+    except Mismatch as e:
+        yield "gate", str(e), "gate", (f"gate={e.meant}",) if e.meant else ()
 
 
 def schedule_durations(config: Config) -> Iterator[tuple[str, str | tuple[str, ...]]]:

@@ -99,6 +99,7 @@ class Dataset:
     """By a split's name the examples as their source has them, which tell their files; only of
     splits with the same examples."""
     description: str = "the data"
+    licence: str = ""
     look_only: bool = False
     """As `load_dataset` has it."""
     account: Account = field(default_factory=Account, compare=False)
@@ -243,6 +244,7 @@ def load_dataset(
         if texts
         else {k: parts[k].split for k in splits if len(parts[k].split) == len(splits[k])},
         description=source.description,
+        licence=source.licence,
         look_only=look_only,
         account=account,
     )

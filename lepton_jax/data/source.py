@@ -85,6 +85,8 @@ class Source:
     """The columns that are no fields, such as texts, which an encoding may read."""
     account: Account = field(default_factory=Account, compare=False)
     """What was left out, joined, renamed or converted."""
+    licence: str = ""
+    """Under which the data may be used, as its maker says; '' where that is not known."""
     reading: str = ""
     """Changes when the source comes to read the same data otherwise: decoded copies are made anew,
     and the fingerprint stays."""

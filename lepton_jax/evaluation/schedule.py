@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
-from lepton_jax.config.unmeasured import not_measured, not_reported
+from lepton_jax.config.unmeasured import check_gate_metrics, not_measured, not_reported
 from lepton_jax.data.source import Columns
 from lepton_jax.errors import UserError, did_you_mean
 from lepton_jax.evaluation.evaluator import Evaluator, scalar_results
@@ -82,7 +82,8 @@ class Evaluations:
         `fresh_state`: returns a fresh state, for a metric that fails on made-up numbers.
 
         Raises:
-          UserError: when a part of the user's own fails, or `best.metric` is not measured.
+          UserError: when a part of the user's own fails, or what `best.metric` or `gate` name is
+            not measured.
         """
         names = self._result_names(self.while_training, fresh_state)
         self._final_names = self._result_names(self.at_end, fresh_state)
@@ -95,6 +96,7 @@ class Evaluations:
             )
         if names and metric not in names:
             raise not_measured(metric, names)
+        check_gate_metrics(config.gate, [*names, *self._final_names])
 
     def check_reported(self, metric: str) -> None:
         """Checks, once `try_out` was called, that `test/METRIC` is measured at the end.

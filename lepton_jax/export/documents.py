@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from lepton_jax.evaluation.answered import ANSWERED, parse_answered
 from lepton_jax.export.examples import EXAMPLES_FILE
 from lepton_jax.export.exportable import Exportable
 from lepton_jax.export.lineage import scrub_values
@@ -32,7 +33,8 @@ def write_documents(
     task = (config.get("task") or {}).get("name", signature["answer"])
     title = f"{(config.get('model') or {}).get('name', 'model')} for {task}"
     performances = list_performances(results)
-    card = write_model_card(title, model, signature, lineage, performances, results)
+    answered = parse_answered(files[ANSWERED]) if ANSWERED in files else None
+    card = write_model_card(title, model, signature, lineage, performances, results, answered)
     sbom = write_sbom(title, model, signature, lineage, performances, files)
     names = [*files, "manifest.json", "model_card.md", "sbom.json"]
     readme = write_readme(title, signature, files[EXAMPLES_FILE], names)

@@ -52,8 +52,9 @@ class Exportable:
     variants: tuple[str, ...] = ()
     """The variants that its bundle has beside float32."""
     training: Mapping[str, Any] = field(default_factory=dict)
-    """What is known of the training: `data`, a line about the data; `seconds`, how long the steps
-    took; `re_exported_from`, the id of the bundle that this one is made of, if it is."""
+    """What is known of the training: `data`, a line about the data; its `licence`; `seconds`, how
+    long the steps took; `re_exported_from`, the id of the bundle that this one is made of, if it
+    is."""
 
 
 def prepare_export(run: SavedRun, variants: tuple[str, ...] = ()) -> Exportable:
@@ -80,6 +81,7 @@ def prepare_export(run: SavedRun, variants: tuple[str, ...] = ()) -> Exportable:
         variants=variants,
         training={
             "data": describe_data(run.data),
+            "licence": run.data.licence,
             "seconds": sum(r.get("seconds", 0.0) for r in timings),
         },
     )

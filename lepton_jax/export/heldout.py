@@ -1,6 +1,6 @@
 """The test set that a bundle's recorded result was measured on, where it is at hand."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ class HeldOut:
     kind: MeasuredAgain
     recorded: float
     """The recorded result, of the kind's metric."""
+    find_texts: Callable[[int], list[str]]
+    """Finds the texts of an example, where the inputs are made of texts."""
 
     def __len__(self) -> int:
         return len(next(iter(self.truth.values())))
@@ -77,7 +79,12 @@ def load_test_set(folder: Path, workdir: str | None) -> HeldOut | str:
         return f"these answers are not measured again: the data has no field {absent[0]!r}"
     inputs = {name: np.asarray(columns[name]) for name in signature["inputs"]}
     truth = {name: np.asarray(columns[name]) for name in kind.truth_fields}
-    return HeldOut(inputs, truth, tuple(data.spec.classes), kind, recorded)
+
+    def find_texts(i: int) -> list[str]:
+        assert data.texts is not None
+        return list(data.texts.example("test", columns, i)["texts"])
+
+    return HeldOut(inputs, truth, tuple(data.spec.classes), kind, recorded, find_texts)
 
 
 def find_bundle_kind(name: str, trusted: bool) -> tuple[Kind, str]:

@@ -4,12 +4,16 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lepton_jax.evaluation.answered import AnsweredExamples
 from lepton_jax.export.exportable import Exportable
 from lepton_jax.export.performance import Performance
 from lepton_jax.formats import format_metric, format_seconds
+from lepton_jax.registry.gate.measures import list_bins, measure_calibration
 
 MOST_CLASSES = 200
 """Classes of which the card has a row; metrics.json has all of them."""
+
+NO_LICENCE = "not recorded. Ask whoever made the data."
 
 _DOES = {
     "class": "answers with one of {classes} classes",
@@ -26,6 +30,7 @@ def write_model_card(
     lineage: Mapping[str, Any],
     performances: Sequence[Performance],
     results: Mapping[str, Any],
+    answered: AnsweredExamples | None,
 ) -> str:
     """Returns model_card.md.
 
@@ -33,6 +38,7 @@ def write_model_card(
       title: what the model is, in a few words.
       lineage: the content of lineage.json, which names nobody.
       results: the content of metrics.json.
+      answered: what the model answered to each example of `test`, where that is kept.
     """
     overall = [p for p in performances if not p.class_name]
     by_class = [p for p in performances if p.class_name]
@@ -49,7 +55,7 @@ def write_model_card(
         parts += ["## Metrics by class", _by_class(by_class)]
     parts += [
         "## Calibration",
-        _calibration(results, signature),
+        _calibration(results, signature, answered),
         "## Limits",
         _bullets(_limits(model, signature)),
         "## Training cost",
@@ -81,7 +87,7 @@ def _data(model: Exportable, lineage: Mapping[str, Any]) -> str:
             f"Data: {cost.get('data') or 'not described'}",
             f"Source: `{json.dumps(config['source'], sort_keys=True)}`",
             f"Fingerprint: `{lineage['data_fingerprint']}`",
-            "Licence of the data: the record does not hold it. Ask whoever made the data.",
+            f"Licence of the data: {cost.get('licence') or NO_LICENCE}",
             "Licence of the weights: whoever gives you this bundle decides it.",
         ]
     )
@@ -122,8 +128,16 @@ def _by_class(by_class: Sequence[Performance]) -> str:
     return "\n".join(lines).rstrip()
 
 
-def _calibration(results: Mapping[str, Any], signature: Mapping[str, Any]) -> str:
+def _calibration(
+    results: Mapping[str, Any], signature: Mapping[str, Any], answered: AnsweredExamples | None
+) -> str:
     known = {split: m for split, m in sorted(results.items()) if m.get("calibration")}
+    interval = ""
+    if answered is not None and "test" not in known:
+        population = measure_calibration(answered)
+        low, high = map(format_metric, population.interval())
+        interval = f", 95 % interval [{low}, {high}], on {len(answered):,} answers"
+        known["test"] = {"ece": population.value(), "calibration": list_bins(answered)}
     if not known:
         if signature["answer"] != "class":
             return "It is not defined for answers of this kind."
@@ -133,8 +147,9 @@ def _calibration(results: Mapping[str, Any], signature: Mapping[str, Any]) -> st
         )
     lines: list[str] = []
     for split, measured in known.items():
+        of_split = interval if split == "test" else ""
         lines += [
-            f"Expected calibration error on {split}: {_number(measured.get('ece'))}",
+            f"Expected calibration error on {split}: {_number(measured.get('ece'))}{of_split}",
             "",
             "| examples | mean confidence | accuracy |",
             "|---|---|---|",

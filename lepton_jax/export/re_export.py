@@ -20,6 +20,7 @@ from lepton_jax.export.bundle import ExportedBundle, export_bundle
 from lepton_jax.export.exportable import Exportable, describe_data
 from lepton_jax.export.heldout import find_bundle_kind
 from lepton_jax.export.reading import find_reading
+from lepton_jax.export.variants import VARIANTS
 from lepton_jax.serving import loader
 from lepton_jax.serving.programs import read_arrays
 from lepton_jax.training.build import build_program
@@ -125,7 +126,12 @@ def _collect(bundle: loader.Bundle, lineage: Mapping[str, Any], config: Config) 
         texts=data.texts,
         chain=lineage.get("chain"),
         reading=find_reading(program, shapes),
-        training={"data": describe_data(data), "re_exported_from": bundle.id},
+        variants=tuple(v for v in VARIANTS if v in (bundle.signature.get("variants") or {})),
+        training={
+            "data": describe_data(data),
+            "licence": data.licence,
+            "re_exported_from": bundle.id,
+        },
     )
 
 

@@ -21,17 +21,20 @@ import numpy as np
 from lepton_jax.answers.compare import compare_arrays
 from lepton_jax.answers.kind import AnswerComparison, Kind
 from lepton_jax.archive import bundle_folder, verdict_path
+from lepton_jax.config.gate_text import ROBUST
 from lepton_jax.console import format_command
 from lepton_jax.errors import WorkError
 from lepton_jax.evaluation.answered import ANSWERED, MOST_BYTES, AnsweredExamples, parse_answered
 from lepton_jax.export.heldout import HeldOut, find_bundle_kind, load_test_set
 from lepton_jax.export.mlflow_model import find_foreign
+from lepton_jax.export.robustness import Robustness, find_robustness
 from lepton_jax.export.verify_variants import check_variants
 from lepton_jax.io.atomic import replace_file
 from lepton_jax.io.timestamps import utc_timestamp
 from lepton_jax.isolation.clean_process import ABSENT, run_isolated
 from lepton_jax.isolation.promise import tell_end
 from lepton_jax.isolation.tried import note_tried
+from lepton_jax.registry.own_verdict import note_verdict
 from lepton_jax.serving import loader
 from lepton_jax.serving.cached import has_cached
 from lepton_jax.signing.attestation import describe_replays
@@ -74,6 +77,8 @@ class BundleVerdict:
     """By program and batch size, processor seconds of an answer."""
     exact_sizes: Mapping[str, Sequence[int]] = field(default_factory=dict)
     """By program, the batch sizes at which the bytes of an answer are equal."""
+    robustness: Robustness | None = None
+    """How corrupted inputs are answered; None where it was not measured."""
 
     @property
     def ok(self) -> bool:
@@ -85,6 +90,8 @@ class BundleVerdict:
         if self.seconds:
             said |= {"seconds": self.seconds, "default_program_on_cpu": self.default_program}
             said |= {"exact_sizes": {k: list(v) for k, v in self.exact_sizes.items()}}
+        if self.robustness:
+            said[ROBUST] = self.robustness.as_json()
         return said
 
     @property
@@ -130,12 +137,14 @@ class BundleVerdict:
 
 
 def verify_bundle(
-    bundle: str, *, workdir: str | None = None, signed: bool = False
+    bundle: str, *, workdir: str | None = None, signed: bool = False, robust: bool = False
 ) -> BundleVerdict:
     """Checks the bundle in a folder, and writes the verdict into it; beside it, of an archive.
 
     Args:
       signed: also demands that a key which this machine trusts has signed the bundle.
+      robust: also measures how corrupted inputs are answered. What the gate of the bundle's config
+        asks for is measured without it.
       workdir: the run it came from; by default the test data is found from the bundle's own
         lineage, which says nothing of local paths.
 
@@ -155,6 +164,7 @@ def verify_bundle(
         identity = ""  # as `faults` says
     seconds: dict[str, Any] = {}
     exact: dict[str, list[int]] = {}
+    robustness: Robustness | None = None
     signer = find_signer(folder)
     checks = _check_signer(signer, signed)
     if all(c.ok is not False for c in checks):
@@ -167,13 +177,18 @@ def verify_bundle(
     else:
         checks += [BundleCheck("intact", True, "every file is as the manifest lists it")]
         try:
-            checks += _check_behaviour(folder, identity, workdir, seconds, exact)
+            test = load_test_set(folder, workdir)
+            checks += _check_behaviour(folder, identity, test, workdir is not None, seconds, exact)
+            if all(c.ok is not False for c in checks):
+                found = find_robustness(folder, identity, test, robust)
+                robustness = found if isinstance(found, Robustness) else None
+                checks += [BundleCheck(ROBUST, bool(robustness) or None, str(found))] * bool(found)
         # A manifest written around nonsense is intact; what is in it need not even have the keys.
         except (loader.BundleError, LookupError, TypeError, ValueError, AttributeError) as e:
             said = str(e) if isinstance(e, loader.BundleError) else f"{type(e).__name__}: {e}"
             checks.append(BundleCheck("readable", False, said))
-    verdict = BundleVerdict(identity, bundle, tuple(checks), utc_timestamp())
-    return _keep(replace(verdict, seconds=seconds, exact_sizes=exact))
+    verdict = BundleVerdict(identity, bundle, tuple(checks), utc_timestamp(), seconds=seconds)
+    return _keep(replace(verdict, exact_sizes=exact, robustness=robustness))
 
 
 def _check_signer(signer: Signer, demanded: bool) -> list[BundleCheck]:
@@ -198,10 +213,11 @@ def _check_attester(folder: Path) -> list[BundleCheck]:
 
 def _keep(verdict: BundleVerdict) -> BundleVerdict:
     """Writes a verdict to where it lies, unless this user may not. Returns it with why."""
-    target = verdict_path(verdict.path)
+    target, text = verdict_path(verdict.path), json.dumps(verdict.as_json(), indent=1) + "\n"
     try:
         with replace_file(target) as file:
-            file.write((json.dumps(verdict.as_json(), indent=1) + "\n").encode())
+            file.write(text.encode())
+        note_verdict(verdict.id, text.encode())
     except OSError as e:
         if e.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             why = (
@@ -217,12 +233,15 @@ def _keep(verdict: BundleVerdict) -> BundleVerdict:
 def _check_behaviour(
     folder: Path,
     identity: str,
-    workdir: str | None,
+    test: HeldOut | str,
+    trusted: bool,
     seconds: dict[str, Any],
     exact: dict[str, list[int]],
 ) -> list[BundleCheck]:
-    """Makes the checks for which the programs must run; fills `seconds` and `exact`."""
-    test = load_test_set(folder, workdir)
+    """Makes the checks for which the programs must run; fills `seconds` and `exact`.
+
+    `trusted`: whether code of the user's own may run, as the run was given.
+    """
     bundle = loader.Bundle(folder, identity)
     tell_end(bundle)
     examples = bundle.examples()
@@ -255,7 +274,7 @@ def _check_behaviour(
     seconds |= {"stablehlo": report["seconds"]}
     exact |= {"stablehlo": report["exact_sizes"]}
     # Where the kind is not used, the test set's line says why.
-    kind, _ = find_bundle_kind(bundle.answer, trusted=workdir is not None)
+    kind, _ = find_bundle_kind(bundle.answer, trusted)
     expected = examples["outputs"]
     first = {k: v[:1] for k, v in expected.items()}
     checks.append(_check("answers", kind.compare(answers[0], expected, tolerance)))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lepton_jax.tracking.best import usual_mode
+from lepton_jax.config.usual_mode import usual_mode
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -60,7 +60,8 @@ class Decision:
         if self.reason:
             overruled = "\n".join(f"  {r.kind}: {r.what}" for r in self.overruled)
             return f"; FORCED by {self.by}: {self.reason}; it overruled\n{overruled}"
-        return f"; gate met: {', '.join(self.gate)}" if self.gate else "; gate: verified"
+        asked = ", ".join(f.condition for f in self.evidence)
+        return f"; gate met: {asked}" if asked else "; gate: verified"
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from lepton_jax.config.gate_text import ACCURACY
 from lepton_jax.console import format_command, format_table
 from lepton_jax.evaluation.changed import ChangedExample, find_changed
 from lepton_jax.registry.gate.evidence import Evidence
-from lepton_jax.registry.gate.measures import ACCURACY, measure_accuracy, measure_difference
+from lepton_jax.registry.gate.measures import measure_accuracy, measure_difference
 from lepton_jax.registry.gate.population import Population
 from lepton_jax.registry.store import Registry
 from lepton_jax.serving import loader

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lepton_jax.archive import bundle_folder
+from lepton_jax.config.gate_text import RATES
 from lepton_jax.console import format_command
 from lepton_jax.errors import UserError, WorkError, did_you_mean, list_names
 from lepton_jax.io.timestamps import utc_timestamp
@@ -14,7 +15,8 @@ from lepton_jax.io.user import login_name
 from lepton_jax.registry import history
 from lepton_jax.registry.gate.condition import Condition, GateFinding
 from lepton_jax.registry.gate.evidence import Evidence
-from lepton_jax.registry.gate.judge import judge_by_gate, parse_gate
+from lepton_jax.registry.gate.judge import list_conditions, parse_gate
+from lepton_jax.registry.gate.measures import check_class
 from lepton_jax.registry.gate.of_examples import ExampleBound
 from lepton_jax.registry.gate.of_metrics import MetricBound
 from lepton_jax.registry.store import Registry
@@ -150,17 +152,18 @@ def try_gate(model: str, bundle: str, conditions: Sequence[str] | None = None) -
         version = _registered(registry, model, folder)
     else:
         version = registry.resolve(bundle)
-        folder, name = registry.fetch(version), version.name
-    if refusal := check_verified(folder, bundle if os.path.lexists(bundle) else ""):
+        folder, name = registry.fetch(version, fresh=True), version.name
+    given = os.path.lexists(bundle)
+    if refusal := check_verified(folder, bundle if given else "", own=given):
         return TriedGate(model, name, (), (), refusal)
     if version is not None:
         evidence = collect_evidence(registry, version, folder)
     else:
         evidence = Evidence(folder, name, lambda: find_production(registry, model))
     gate = registry.gate(model) if conditions is None else conditions
-    findings = judge_by_gate(gate, evidence)
-    chances = tuple(condition.chance(evidence) for condition in parse_gate(gate))
-    return TriedGate(model, name, tuple(findings), chances)
+    asked = list_conditions(gate, evidence)
+    findings = tuple(condition.judge(evidence) for condition in asked)
+    return TriedGate(model, name, findings, tuple(c.chance(evidence) for c in asked))
 
 
 def _newest_evidence(registry: Registry, versions: Sequence[Version]) -> Evidence | None:
@@ -195,8 +198,8 @@ def _check_metrics(
 
 def _check_classes(conditions: Sequence[Condition], evidence: Evidence) -> None:
     for condition in conditions:
-        if isinstance(condition, ExampleBound) and evidence.answered is not None:
-            condition.measure.population(evidence)
+        if isinstance(condition, ExampleBound) and condition.measure.name in RATES:
+            check_class(condition.measure.name, condition.measure.of, evidence.classes)
 
 
 def _decide_gate(registry: Registry, model: str, wanted: list[str]) -> None:

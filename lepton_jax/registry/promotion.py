@@ -62,7 +62,7 @@ def promote_version(
         registry = Registry()
         model = model or _only_name(registry, bundle, folder)
         check_name(model)
-        if refusal := check_verified(folder, bundle):
+        if refusal := check_verified(folder, bundle, own=True):
             return _refuse(registry, model, to, None, bundle, [refusal], by=by)
         version = registry.add(folder, model)
     # What the registry holds is what will be served: that copy is judged, not the caller's.

@@ -25,9 +25,10 @@ from lepton_jax.io.paths import cache_root
 from lepton_jax.io.timestamps import utc_timestamp
 from lepton_jax.nearest import find_nearest
 from lepton_jax.registry import history, verified
+from lepton_jax.registry.signing import MARK_TAG, SIGNER_TAG, name_signer, take_signature
 from lepton_jax.registry.version import Version, check_name
 from lepton_jax.serving import loader
-from lepton_jax.signing.signer import Signer, find_signer, tidy_bundle
+from lepton_jax.signing.signer import find_signer, tidy_bundle
 from lepton_jax.tracking import mlflow_store
 from lepton_jax.tracking.mlflow_errors import (
     database_of,
@@ -36,13 +37,11 @@ from lepton_jax.tracking.mlflow_errors import (
     mlflow_errors,
     without_password,
 )
+from lepton_jax.tracking.mlflow_store import read_pages
 
 EXPERIMENT = "lepton_jax"
 ARTIFACT = "bundle"
 ID_TAG = "lepton.bundle_id"
-SIGNER_TAG = "lepton.signer"
-"""Says which key signed a version's bundle. What counts is the signature in the bundle itself."""
-
 _ID = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -78,8 +77,9 @@ class Registry:
         self.ensure_model(model)
         with self.alone():
             if there := self._same(model, identity):
-                self._add_signature(there[0], folder, find_signer(folder))
-                self.fetch(there[0], fresh=True, intact=folder)
+                with self._errors():
+                    take_signature(self._client, there[0], ARTIFACT, folder)
+                self._renew_verdict(there[0], folder)
                 return self.version(model, there[0].version)
             run = self._upload(folder, model, identity)
             # On a server another process may have registered the same bundle at this moment:
@@ -95,17 +95,16 @@ class Registry:
         """Lists the versions that are this bundle and still have a run, the oldest first."""
         return [v for v in self.versions(model) if v.id == identity and v.run]
 
-    def _add_signature(self, version: Version, folder: Path, signer: Signer) -> None:
-        """Takes the signature of the same bundle elsewhere over to a version."""
-        if not signer.key or (version.signer and signer.state != "trusted"):
+    def _renew_verdict(self, version: Version, folder: Path) -> None:
+        """Takes a new verdict on the same bundle over to a version, whose copy is checked."""
+        copy = self.fetch(version, fresh=True, intact=folder)
+        new = loader.read_file(folder, loader.VERDICT, loader.MAX_JSON)
+        there = copy / loader.VERDICT
+        if there.is_file() and there.read_bytes() == new:
             return
         with self._errors():
-            for name in (loader.SIGNED, loader.ATTESTED):
-                if os.path.lexists(folder / name):
-                    self._client.log_artifact(version.run, str(folder / name), ARTIFACT)
-            self._client.set_model_version_tag(
-                version.model, str(version.version), SIGNER_TAG, signer.key
-            )
+            self._client.log_artifact(version.run, str(folder / loader.VERDICT), ARTIFACT)
+        self.fetch(version, fresh=True)
 
     def _upload(self, folder: Path, model: str, identity: str) -> str:
         """Makes a version of a bundle. Returns the id of the run that holds it."""
@@ -131,14 +130,34 @@ class Registry:
         if self._client is None:
             return []
         with self._errors():
-            return sorted(m.name for m in _pages(self._client.search_registered_models))
+            return sorted(m.name for m in read_pages(self._client.search_registered_models))
 
     def versions(self, model: str) -> list[Version]:
         """Lists every version of `model`, oldest first. Raises `UserError` without such a model."""
         aliases = self.aliases(model)
+        rows = self._rows(model)
+        if any(MARK_TAG in row.tags for row in rows) and self._writable():
+            self._finish_signing(model, aliases)
+            rows = self._rows(model)
         with self._errors():
-            rows = _pages(self._client.search_model_versions, filter_string=f"name='{model}'")
-            return [self._version(v, aliases) for v in sorted(rows, key=lambda v: int(v.version))]
+            return [self._version(row, aliases) for row in rows]
+
+    def _finish_signing(self, model: str, aliases: dict[str, int]) -> None:
+        """Says whose signature the versions have of which a killed process left that open."""
+        with self.alone():  # whoever takes a signature over now ends first
+            for row in (row for row in self._rows(model) if MARK_TAG in row.tags):
+                with self._errors():
+                    version = self._version(row, aliases)
+                with contextlib.suppress(WorkError):  # of a damaged copy nothing is said
+                    by = find_signer(self.fetch(version, fresh=True))
+                    with self._errors():
+                        name_signer(self._client, version, by)
+
+    def _rows(self, model: str) -> list[Any]:
+        """Lists the versions of a model as MLflow has them, oldest first."""
+        with self._errors():
+            rows = read_pages(self._client.search_model_versions, filter_string=f"name='{model}'")
+        return sorted(rows, key=lambda row: int(row.version))
 
     def version(self, model: str, number: int) -> Version:
         """Looks a version up. Raises `UserError` naming those there are if it is not among them."""
@@ -375,16 +394,6 @@ def register_bundle(bundle: str, model: str) -> Version:
     check_name(model)
     folder = bundle_folder(bundle)
     tidy_bundle(folder)
-    if refusal := verified.check_verified(folder, bundle):
+    if refusal := verified.check_verified(folder, bundle, own=True):
         raise WorkError(f"{bundle} is not registered: {refusal}")
     return Registry().add(folder, model)
-
-
-def _pages(search: Any, **arguments: Any) -> list[Any]:
-    rows, token = [], None
-    while True:
-        page = search(page_token=token, **arguments)
-        rows += page
-        token = page.token
-        if not token:
-            return rows

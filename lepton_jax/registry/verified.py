@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lepton_jax.console import format_command
+from lepton_jax.registry.own_verdict import is_own_verdict
 from lepton_jax.serving import loader
 from lepton_jax.signing.signer import REFUSED, find_signer
 from lepton_jax.trees import flatten_dict
@@ -24,13 +25,15 @@ class Refusal:
         return f"{self.kind}: {self.what}; {self.cure}"
 
 
-def check_verified(folder: Path, bundle: str = "") -> Refusal | None:
+def check_verified(folder: Path, bundle: str = "", *, own: bool = False) -> Refusal | None:
     """Checks that a bundle is the one that was verified. Returns None if it is, or why not.
 
     Its signature is checked first; where it has none, nothing is missing.
 
     Args:
       bundle: what the user calls the bundle, where it is not the folder.
+      own: demands that the verdict was made on this machine, as a bundle from elsewhere may bring
+        any verdict.
     """
     if refusal := check_signed(folder, bundle, demanded=False):
         return refusal
@@ -45,11 +48,14 @@ def check_verified(folder: Path, bundle: str = "") -> Refusal | None:
         verdict = loader.read_object(folder, loader.VERDICT)
         judged, ok = verdict["id"], verdict["ok"]
         failed = [str(c["name"]) for c in verdict["checks"] if c["ok"] is False]
+        foreign = own and not is_own_verdict(folder)
     except (loader.BundleError, KeyError, TypeError) as e:
         said = str(e) if isinstance(e, loader.BundleError) else f"{type(e).__name__}: {e}"
         return Refusal("unverified", f"its verdict cannot be read ({said})", cure)
     if judged != identity:
         return Refusal("changed", f"the verdict is of {judged}, but this is {identity}", cure)
+    if foreign:
+        return Refusal("unverified", "its verdict was not made here", cure)
     if faults := loader.find_faults(folder):
         return Refusal("changed", f"since it was verified: {'; '.join(faults)}", "export it again")
     if ok is not True or failed:

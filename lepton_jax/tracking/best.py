@@ -1,41 +1,17 @@
 """Finds the best step of a run from its record alone."""
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from lepton_jax.config.config import BestConfig
-
-Mode = Literal["max", "min"]
+from lepton_jax.config.usual_mode import Mode
 
 
 def sign_of(mode: Mode) -> int:
     """Returns 1 for 'max' and -1 for 'min': a value times its sign is the larger the better."""
     return 1 if mode == "max" else -1
-
-
-HIGHER = ("accuracy", "precision", "recall", "f1", "bleu", "map")
-LOWER = (
-    *("loss", "perplexity", "bits_per_token", "bits_per_character", "ece", "frechet"),
-    *("error", "mse", "mae", "rmse", "nll", "nats"),
-)
-"""Words of metrics' names of which a higher, or a lower, value is better."""
-
-
-def usual_mode(metric: str) -> Mode | None:
-    """Returns in which direction a metric such as 'valid/top_5_accuracy' is better; None where its
-    name does not say.
-    """
-    name = metric.rpartition("/")[2].lower()
-
-    def says(words: Sequence[str]) -> bool:
-        return any(re.search(rf"(^|_){word}(_|$)", name) for word in words)
-
-    if says(LOWER):
-        return "min"
-    return "max" if says(HIGHER) else None
 
 
 @dataclass(frozen=True)

@@ -192,3 +192,14 @@ def _make_database(database: Path) -> None:
             os.replace(aside / database.name, database)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
+
+
+def read_pages(search: Any, **arguments: Any) -> list[Any]:
+    """Reads all pages of what a search of MLflow's finds."""
+    rows, token = [], None
+    while True:
+        page = search(page_token=token, **arguments)
+        rows += page
+        token = page.token
+        if not token:
+            return rows

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import isfinite, isnan
 from typing import Any
 
+from lepton_jax.config.conditions import COMPARISONS, mend_condition, split_condition
 from lepton_jax.config.schema import means_same
 from lepton_jax.console import say
 from lepton_jax.errors import UserError, WorkError, did_you_mean
@@ -19,7 +20,6 @@ from lepton_jax.tables import TableFormat
 from lepton_jax.tracking.best import sign_of
 from lepton_jax.tracking.chain import text_digest
 from lepton_jax.tracking.claim import read_owner
-from lepton_jax.tracking.conditions import COMPARISONS, mend_condition, split_condition
 from lepton_jax.tracking.experiment_folder import is_experiment
 from lepton_jax.tracking.record import NEEDED, Record
 from lepton_jax.tracking.run_table import Runs

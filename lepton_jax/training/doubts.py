@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from lepton_jax.config.usual_mode import usual_mode
 from lepton_jax.data.labels import absent_class_warnings
 from lepton_jax.data.source import labels_of
 from lepton_jax.data.spec import DataSpec
-from lepton_jax.tracking.best import usual_mode
 from lepton_jax.training.build import BuiltRun
 from lepton_jax.training.lines import count_trained
 from lepton_jax.training.misnamed import misnamed_methods

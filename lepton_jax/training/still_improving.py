@@ -4,8 +4,9 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 
+from lepton_jax.config.usual_mode import Mode
 from lepton_jax.console import format_command
-from lepton_jax.tracking.best import Mode, sign_of
+from lepton_jax.tracking.best import sign_of
 from lepton_jax.tracking.record import Record
 from lepton_jax.training.durations import Durations
 from lepton_jax.training.longer import learning_rate

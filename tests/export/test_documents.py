@@ -11,11 +11,21 @@ from PIL import Image
 
 from lepton_jax import api
 from lepton_jax.export.examples import EXAMPLES_FILE
-from lepton_jax.export.performance import list_performances, wilson_interval
+from lepton_jax.export.performance import list_performances
+from lepton_jax.registry.gate.evidence import Evidence
+from lepton_jax.registry.gate.judge import judge_by_gate
 from lepton_jax.serving import loader
+from lepton_jax.serving.observed.interval import wilson_interval
 from tests.export.readme import parts_of
 from tests.graduation import flip
 
+CONDITIONS = ["lower(test/accuracy)>=0", "recall(3)>=0", "precision(3)>=0", "calibration<=1"]
+ROWS = [
+    r"^\| test \| accuracy \| (\S+) \| \[(\S+), (\S+)\]",
+    r"^\| 3 \| .* \| (\S+) \[(\S+), (\S+)\] \|$",
+    r"^\| 3 \| \S+ \| (\S+) \[(\S+), (\S+)\]",
+    r"error on test: (\S+), 95 % interval \[(\S+), (\S+)\], on 360 answers",
+]
 RECIPES = ("digits_cnn", "trec_cnn")
 
 
@@ -110,8 +120,15 @@ def test_the_model_card_holds_the_numbers_of_the_record_and_says_what_is_not_kno
         assert re.search(rf"^\| {row['name']} \| {row['f1']:.4f} \|", card, re.M)
     lineage = json.loads((bundle / "lineage.json").read_text())
     assert lineage["config_fingerprint"] in card
-    assert "Calibration\n\nThe record does not hold it" in card
-    assert "Licence of the data: the record does not hold it" in card
+    assert "Licence of the data: CC BY 4.0" in card
+    # The card and a gate say the same of the same answers.
+    seen = Evidence(bundle, "m/1")
+    found = {f.condition: f.said for f in judge_by_gate(CONDITIONS, seen)}
+    numbers = r"is (\S+)(?: \(.*\))?, 95 % interval (\S+) to (\S+)$"
+    for condition, row in zip(CONDITIONS, ROWS, strict=True):
+        of_gate = [float(x) for x in re.search(numbers, found[condition]).groups()]
+        of_card = [float(x) for x in re.search(row, card, re.M).groups()]
+        np.testing.assert_allclose(of_card, of_gate, rtol=2e-3)
 
 
 def test_the_documents_are_covered_by_the_manifest(exported):

@@ -86,5 +86,7 @@ def test_the_command_makes_what_is_asked_for_and_refuses_another_variant(tiny_ru
     run = str(tiny_run("digits_cnn"))
     api.export(run, str(tmp_path / "bundle"), variants="int8")
     assert loader.load_bundle(tmp_path / "bundle").signature["variants"].keys() == {"int8"}
+    api.re_export(str(tmp_path / "bundle"), str(tmp_path / "anew"))
+    assert loader.load_bundle(tmp_path / "anew").signature["variants"].keys() == {"int8"}
     with pytest.raises(UserError, match="int4"):
         api.export(run, str(tmp_path / "other"), variants="bfloat16,int4")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from lepton_jax.io.paths import cache_root
 from lepton_jax.tracking import mlflow_store
 from tests import graduation
 
@@ -18,6 +19,10 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def registry_root(migrated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    # Bundles are verified once for all tests: each test's cache has the notes of their verdicts.
+    (cache_root() / "verdicts").mkdir(parents=True, exist_ok=True)
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache/verdicts").symlink_to(cache_root() / "verdicts")
     root = tmp_path / "registry"
     root.mkdir()
     shutil.copy(migrated, root / "registry.db")

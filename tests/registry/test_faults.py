@@ -415,7 +415,7 @@ def test_damaged_gate_promotes_nothing_and_can_be_set_anew(digits):
 
 
 @pytest.fixture
-def of_somebody_else(bundles, migrated, monkeypatch):
+def of_somebody_else(tmp_path, migrated, monkeypatch):
     """A registry that this user may read and not write; as root: become nobody."""
     root = Path(tempfile.mkdtemp(prefix="lepton_jax_test_"))
     registry, cache = root / "registry", root / "cache"
@@ -425,6 +425,7 @@ def of_somebody_else(bundles, migrated, monkeypatch):
     monkeypatch.setenv("LEPTON_JAX_REGISTRY", str(registry))
     monkeypatch.setenv("LEPTON_JAX_CACHE", str(cache))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    bundles = [tiny_bundle(tmp_path / f"bundle{i}", 0.9 + i / 100) for i in range(2)]
     promote_version(bundle=str(bundles[0]), model="digits")
     register_bundle(str(bundles[1]), "digits")
     shutil.rmtree(cache)

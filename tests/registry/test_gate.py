@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from lepton_jax.config.gate_text import FORMS, split_conditions
 from lepton_jax.errors import UserError
 from lepton_jax.evaluation.answered import AnsweredExamples, parse_answered
 from lepton_jax.registry.gate.error_rates import find_error_rates
 from lepton_jax.registry.gate.evidence import Evidence
-from lepton_jax.registry.gate.grammar import FORMS, parse_condition, split_conditions
+from lepton_jax.registry.gate.grammar import parse_condition
 from lepton_jax.registry.gate.judge import judge_by_gate
 from lepton_jax.registry.gate.measures import (
     measure_accuracy,
@@ -42,6 +43,7 @@ def seen(kept: AnsweredExamples | None, production: Evidence | None = None, **kn
     evidence = Evidence(Path("nowhere"), "m/2", lambda: production)
     accuracy = {} if kept is None else {"test/accuracy": float(kept.right.mean())}
     there = {"answered": kept, "classes": CLASSES, "metrics": accuracy, "id": f"sha256:{id(kept)}"}
+    there["lineage"] = {}
     vars(evidence).update(there | known)
     return evidence
 

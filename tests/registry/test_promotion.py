@@ -114,12 +114,14 @@ def test_gate_can_be_set_shown_and_lifted(bundle):
     [("m>=0.5", True), ("m>0.5", False), ("m<=0.5", True), ("m<0.5", False), ("m>=5e-1", True)],
 )
 def test_conditions_compare_as_written(tmp_path, condition, met):
+    (tmp_path / "lineage.json").write_text("{}")
     (tmp_path / "metrics.json").write_text('{"m": 0.5}')
     (found,) = judge_by_gate([condition], Evidence(tmp_path, "a bundle"))
     assert found.met is met
 
 
 def test_metric_that_is_no_number_meets_no_gate(tmp_path):
+    (tmp_path / "lineage.json").write_text("{}")
     (tmp_path / "metrics.json").write_text('{"test": {"accuracy": null}}')
     (found,) = judge_by_gate(["test/accuracy<=1"], Evidence(tmp_path, "a bundle"))
     assert found.refusal is not None

@@ -62,6 +62,30 @@ def test_key_that_is_not_trusted_takes_no_signature_away(tmp_path, alice):
     assert promote_version(model="m").ok
 
 
+@pytest.mark.parametrize("uploaded", [True, False])
+def test_signature_that_a_kill_left_half_taken_over_is_named_by_the_next_reader(
+    tmp_path, alice, monkeypatch, uploaded
+):
+    bundle = tiny_bundle(tmp_path / "bundle")
+    register_bundle(str(bundle), "m")
+    sign_folder(bundle, alice.private)
+
+    def die(*_):
+        raise KeyboardInterrupt
+
+    where = "lepton_jax.registry.signing.name_signer"
+    with monkeypatch.context() as patch:
+        if uploaded:
+            patch.setattr(where, die)
+        else:
+            patch.setattr("mlflow.MlflowClient.log_artifact", die)
+        with pytest.raises(KeyboardInterrupt):
+            register_bundle(str(bundle), "m")
+    assert Registry().version("m", 1).signer == (alice.id if uploaded else "")
+    assert ("alice" in str(views.show_model("m"))) is uploaded
+    assert register_bundle(str(bundle), "m").signer == alice.id
+
+
 def test_gate_is_a_bound_or_the_word_signed(tmp_path):
     register_bundle(str(tiny_bundle(tmp_path / "bundle")), "m")
     with pytest.raises(UserError, match=r"did you mean 'signed'"):

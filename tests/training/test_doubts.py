@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lepton_jax.config.usual_mode import usual_mode
 from lepton_jax.config.validation import validate_config
 from lepton_jax.data.source import Columns
-from lepton_jax.tracking.best import usual_mode
 from lepton_jax.training.build import BuiltRun
 from lepton_jax.training.doubts import find_doubts
 from lepton_jax.training.durations import Durations

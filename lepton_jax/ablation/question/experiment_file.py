@@ -21,9 +21,9 @@ from lepton_jax.config.plain import to_plain
 from lepton_jax.config.recipes import find_recipe
 from lepton_jax.config.schema import Seed, coerce_value
 from lepton_jax.config.user_file import call_user_function
+from lepton_jax.config.usual_mode import usual_mode
 from lepton_jax.console import say
 from lepton_jax.errors import UserError, choice_error, did_you_mean, quote
-from lepton_jax.tracking.best import usual_mode
 from lepton_jax.trees import flatten_dict
 
 Seeds = tuple[Seed, ...]

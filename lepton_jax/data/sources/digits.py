@@ -33,6 +33,7 @@ def digits() -> Source:
         classes=tuple("0123456789"),
         fingerprint=hashlib.sha256(image.tobytes() + label.tobytes()).hexdigest(),
         description="UCI optical recognition of handwritten digits, scikit-learn's copy",
+        licence="CC BY 4.0",
     )
 
 

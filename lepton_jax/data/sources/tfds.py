@@ -72,6 +72,7 @@ def tfds(
         classes=classes,
         fingerprint=fingerprint,
         description=f"{builder.info.full_name} of TensorFlow Datasets",
+        licence=builder.info.redistribution_info.license,
         column_keys=("label",),
         columns=tuple(examples[0]),
         left_out={

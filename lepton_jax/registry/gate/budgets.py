@@ -3,13 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from lepton_jax.config.conditions import COMPARISONS
+from lepton_jax.config.gate_text import SIZES, TIMES
 from lepton_jax.console import format_command
 from lepton_jax.registry.gate.condition import GateFinding, refuse
 from lepton_jax.registry.gate.evidence import Evidence
-from lepton_jax.tracking.conditions import COMPARISONS
-
-TIMES = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
-SIZES = {"kB": 1e3, "MB": 1e6, "GB": 1e9}
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,12 @@
 """What the conditions of a gate look at: a bundle, and what the registry knows besides."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from lepton_jax.config.gate_text import ROBUST, read_gate_text
 from lepton_jax.evaluation.answered import ANSWERED, MOST_BYTES, AnsweredExamples, parse_answered
 from lepton_jax.registry.verified import read_metrics
 from lepton_jax.serving import loader
@@ -35,9 +36,37 @@ class Evidence:
         return loader.read_object(self.folder, "lineage.json")
 
     @cached_property
+    def config_gate(self) -> tuple[str, ...]:
+        """The conditions that the config of the run states; () where it states none.
+
+        Raises:
+          ValueError: when they are no text of a gate.
+        """
+        config = self.lineage.get("config") or {}
+        gate = config.get("gate", "") if isinstance(config, dict) else config
+        if not isinstance(gate, str):
+            raise ValueError("expected a text")
+        return read_gate_text(gate)
+
+    @cached_property
     def verdict(self) -> dict[str, Any]:
         """The verdict of `verify` on this bundle."""
         return loader.read_object(self.folder, loader.VERDICT)
+
+    @cached_property
+    def robustness(self) -> Mapping[str, tuple[int, int]]:
+        """By corruption and severity, `noise,3`, how many answers `verify` found right, of how many
+        examples; empty where it measured none.
+        """
+        said: Any = self.verdict.get(ROBUST)
+        try:
+            examples = said["examples"]
+            right = {str(name): int(count) for name, count in said["right"].items()}
+        except (TypeError, LookupError, AttributeError, ValueError):
+            return {}
+        if type(examples) is not int or not all(0 <= n <= examples > 0 for n in right.values()):
+            return {}
+        return {name: (count, examples) for name, count in right.items()}
 
     @cached_property
     def classes(self) -> tuple[str, ...]:

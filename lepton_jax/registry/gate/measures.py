@@ -1,17 +1,17 @@
 """What is measured on the examples of a bundle: accuracy, recall, precision, calibration."""
 
+from typing import Any
+
 import numpy as np
 
+from lepton_jax.config.gate_text import ACCURACY, CALIBRATION
 from lepton_jax.errors import UserError, did_you_mean, list_names
 from lepton_jax.evaluation.answered import AnsweredExamples
 from lepton_jax.registry.gate.population import Population
 
 # N examples, K classes, G groups.
 
-ACCURACY = "test/accuracy"
-CALIBRATION = "calibration"
 EACH = "each"
-RATES = ("recall", "precision")
 BINS = 15
 """Bins of confidence of the calibration error."""
 
@@ -19,10 +19,7 @@ BINS = 15
 def measure_accuracy(answered: AnsweredExamples) -> Population:
     """Returns the share of right answers."""
     counts = _count(answered, np.zeros(len(answered), int), 1)
-    return Population(
-        ACCURACY, counts, lambda c: c[..., 1] / c.sum(-1), np.ones((1, 2), int),
-        np.ones(1, bool),
-    )  # fmt: skip
+    return Population(ACCURACY, counts, lambda c: c[..., 1] / c.sum(-1), np.ones(1, bool))
 
 
 def measure_rate(
@@ -37,19 +34,31 @@ def measure_rate(
     Raises:
       UserError: when there is no such class.
     """
-    if name != EACH and name not in classes:
-        raise UserError(
-            f"{rate}({name}): no class {name!r}{did_you_mean(name, classes)}; the classes are: "
-            f"{list_names(classes)}; or {rate}({EACH})"
-        )
+    check_class(rate, name, classes)
     group = answered.label if rate == "recall" else answered.answer
     counts = _count(answered, group, len(classes))
     if name == EACH:
         judged, touched = counts.sum(-1) > 0, _is_lowest(counts)
     else:
         judged = touched = np.arange(len(classes)) == classes.index(name)
-    made_up = np.repeat(judged[:, None], 2, -1).astype(int)
-    return Population(f"{rate}({name})", counts, lambda c: _rates(c)[..., judged], made_up, touched)
+    return Population(
+        f"{rate}({name})", counts, lambda c: _rates(c)[..., judged], touched, judged=judged
+    )
+
+
+def check_class(rate: str, name: str, classes: tuple[str, ...]) -> None:
+    """Raises `UserError` when `recall(name)` or `precision(name)` names no class, nor 'each'."""
+    if name != EACH and name not in classes:
+        raise UserError(
+            f"{rate}({name}): no class {name!r}{did_you_mean(name, classes)}; the classes are: "
+            f"{list_names(classes)}; or {rate}({EACH})"
+        )
+
+
+def measure_robust(name: str, right: int, examples: int) -> Population:
+    """Returns the share of right answers to corrupted examples."""
+    counts = np.array([[examples - right, right]])
+    return Population(name, counts, _rates, np.ones(1, bool))
 
 
 def _rates(counts: np.ndarray) -> np.ndarray:
@@ -65,19 +74,34 @@ def _is_lowest(counts: np.ndarray) -> np.ndarray:
 
 def measure_calibration(answered: AnsweredExamples) -> Population:
     """Returns the expected calibration error in 15 bins of confidence (Guo et al. 2017)."""
-    sure = answered.confidence.astype(np.float64)
-    bin_N = np.clip(np.ceil(sure * BINS).astype(int) - 1, 0, BINS - 1)
-    total = np.bincount(bin_N, minlength=BINS)
-    mean = np.bincount(bin_N, sure, BINS) / np.maximum(total, 1)
+    bin_N, mean = _bin_answers(answered)
 
     def error(counts: np.ndarray) -> np.ndarray:
         gaps = np.abs(counts[..., 1] - mean * counts.sum(-1)).sum(-1)
         return (gaps / counts.sum((-2, -1)))[..., None]
 
     return Population(
-        CALIBRATION, _count(answered, bin_N, BINS), error, np.zeros((BINS, 2), int),
-        np.ones(BINS, bool),
+        CALIBRATION, _count(answered, bin_N, BINS), error, np.ones(BINS, bool),
+        np.zeros((BINS, 2), int),
     )  # fmt: skip
+
+
+def list_bins(answered: AnsweredExamples) -> list[dict[str, Any]]:
+    """Lists the bins that `measure_calibration` looks at, as the metric `calibration` does."""
+    bin_N, mean = _bin_answers(answered)
+    counts = _count(answered, bin_N, BINS)
+    return [
+        {"examples": int(n), "accuracy": right / max(int(n), 1), "confidence": float(sure)}
+        for n, right, sure in zip(counts.sum(-1), counts[:, 1], mean, strict=True)
+    ]
+
+
+def _bin_answers(answered: AnsweredExamples) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the bin of each answer, `[N]`, and the mean confidence in each bin, `[BINS]`."""
+    sure = answered.confidence.astype(np.float64)
+    bin_N = np.clip(np.ceil(sure * BINS).astype(int) - 1, 0, BINS - 1)
+    total = np.bincount(bin_N, minlength=BINS)
+    return bin_N, np.bincount(bin_N, sure, BINS) / np.maximum(total, 1)
 
 
 def measure_difference(answered: AnsweredExamples, other: AnsweredExamples) -> Population:
@@ -92,7 +116,7 @@ def measure_difference(answered: AnsweredExamples, other: AnsweredExamples) -> P
 
     return Population(
         f"{ACCURACY} minus production's", _count(answered, other.right.astype(int), 2), difference,
-        np.array([[0, 1], [1, 0]]), np.ones(2, bool),
+        np.ones(2, bool), np.array([[0, 1], [1, 0]]),
     )  # fmt: skip
 
 

@@ -4,13 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lepton_jax.config.gate_text import ACCURACY
 from lepton_jax.evaluation.answered import AnsweredExamples
 from lepton_jax.formats import count_things
 from lepton_jax.registry.gate.condition import GateFinding, refuse
 from lepton_jax.registry.gate.error_rates import POINT, find_error_rates
 from lepton_jax.registry.gate.evidence import Evidence
-from lepton_jax.registry.gate.measures import ACCURACY, measure_difference
-from lepton_jax.registry.gate.of_examples import DRAWS, TESTS, refuse_unanswered
+from lepton_jax.registry.gate.measures import measure_difference
+from lepton_jax.registry.gate.of_examples import DRAWS, TESTS, lack_answers
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class NotWorse:
             return GateFinding(str(self), "it is the bundle that production holds")
         for side in (evidence, other):
             if side.answered is None:
-                return refuse_unanswered(self, side)
+                lack = lack_answers(side)
+                return GateFinding(str(self), lack.what, lack)
         assert evidence.answered is not None
         assert other.answered is not None
         if evidence.answered.data != other.answered.data:

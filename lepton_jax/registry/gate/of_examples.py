@@ -1,49 +1,62 @@
 """A bound on what is measured on the examples that a bundle keeps, or on the end of its interval:
-`recall(each)>=0.9`, `calibration<=0.05`, `lower(test/accuracy)>=0.97`.
+`recall(each)>=0.9`, `robust(noise,3)>=0.9`, `lower(test/accuracy)>=0.97`.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from lepton_jax.errors import UserError
-from lepton_jax.registry.gate.condition import Condition, GateFinding, refuse
+from lepton_jax.config.conditions import COMPARISONS
+from lepton_jax.config.gate_text import ACCURACY, CALIBRATION, ENDS, ROBUST
+from lepton_jax.console import format_command
+from lepton_jax.errors import UserError, list_names
+from lepton_jax.registry.gate.condition import GateFinding, refuse
 from lepton_jax.registry.gate.error_rates import POINT, find_error_rates
 from lepton_jax.registry.gate.evidence import Evidence
 from lepton_jax.registry.gate.measures import (
-    ACCURACY,
-    CALIBRATION,
     EACH,
     measure_accuracy,
     measure_calibration,
     measure_rate,
+    measure_robust,
 )
 from lepton_jax.registry.gate.population import Population
-from lepton_jax.tracking.conditions import COMPARISONS
+from lepton_jax.registry.verified import Refusal
 
-ENDS = ("lower", "upper")
 TESTS, DRAWS = 400, 100
 """Tests that are drawn for an error rate, and draws for the interval of each."""
 
 
 @dataclass(frozen=True)
 class Measure:
-    """What is measured: `test/accuracy`, `calibration`, or a rate of a class."""
+    """What is measured: `test/accuracy`, `calibration`, a rate of a class, or `robust`."""
 
     name: str
-    of_class: str = ""
+    of: str = ""
+    """The class, or the corruption and its severity, 'noise,3'."""
 
     def __str__(self) -> str:
-        return f"{self.name}({self.of_class})" if self.of_class else self.name
+        return f"{self.name}({self.of})" if self.of else self.name
 
-    def population(self, evidence: Evidence) -> Population:
-        """Counts the examples of a bundle. Raises `UserError` when there is no such class."""
-        assert evidence.answered is not None
+    def count(self, evidence: Evidence) -> Population | Refusal:
+        """Counts the answers of a bundle, or says why they are not known."""
+        if self.name == ROBUST:
+            if self.of in evidence.robustness:
+                return measure_robust(str(self), *evidence.robustness[self.of])
+            there = list_names(evidence.robustness) or "none"
+            what = f"the verdict on {evidence.name} states no {self} (it has: {there})"
+            line = format_command("verify --bundle=DIR --robust")
+            return Refusal("no evidence", what, f"run: {line}, and register it again")
+        if evidence.answered is None:
+            return lack_answers(evidence)
         if self.name == ACCURACY:
             return measure_accuracy(evidence.answered)
         if self.name == CALIBRATION:
             return measure_calibration(evidence.answered)
-        return measure_rate(evidence.answered, self.name, self.of_class, evidence.classes)
+        try:
+            return measure_rate(evidence.answered, self.name, self.of, evidence.classes)
+        except UserError as e:
+            return Refusal("no evidence", str(e), "set the gate again")
 
 
 @dataclass(frozen=True)
@@ -61,13 +74,10 @@ class ExampleBound:
         return f"{name}{self.compare}{self.bound!r}"
 
     def judge(self, evidence: Evidence) -> GateFinding:
-        """Measures the examples that the bundle keeps."""
-        if evidence.answered is None:
-            return refuse_unanswered(self, evidence)
-        try:
-            population = self.measure.population(evidence)
-        except UserError as e:
-            return refuse(self, "no evidence", str(e), "set the gate again")
+        """Measures the answers that are known of the bundle."""
+        population = self.measure.count(evidence)
+        if isinstance(population, Refusal):
+            return GateFinding(str(self), population.what, population)
         value, ends = population.value(), population.interval()
         said = (
             f"{self.measure} is {value:.4g}{self._which(population, evidence)}, 95 % interval "
@@ -81,15 +91,15 @@ class ExampleBound:
         return refuse(self, "below the gate", what, "train a better model")
 
     def _which(self, population: Population, evidence: Evidence) -> str:
-        if self.measure.of_class != EACH:
+        if self.measure.of != EACH:
             return ""
         return f" (lowest: {evidence.classes[int(population.touched.argmax())]})"
 
     def chance(self, evidence: Evidence) -> str:
-        """Says the error rates by the examples that the bundle keeps."""
-        if evidence.answered is None:
-            return "its error rates are not known: the bundle keeps no answers to `test`"
-        population = self.measure.population(evidence)
+        """Says the error rates by the answers that are known of the bundle."""
+        population = self.measure.count(evidence)
+        if isinstance(population, Refusal):
+            return f"its error rates are not known: {population.what}"
 
         def meets(tests: np.ndarray, rng: np.random.Generator) -> np.ndarray:
             numbers = population.measure(tests)
@@ -101,10 +111,9 @@ class ExampleBound:
         return str(find_error_rates(population, meets, worse, TESTS if self.end else 20 * TESTS))
 
 
-def refuse_unanswered(condition: Condition, evidence: Evidence) -> GateFinding:
-    """Returns the finding that a bundle keeps no answers, with what helps."""
-    return refuse(
-        condition,
+def lack_answers(evidence: Evidence) -> Refusal:
+    """Returns the refusal of a bundle that keeps no answers, with what helps."""
+    return Refusal(
         "no evidence",
         f"{evidence.name} keeps no answers to the examples of `test`",
         "export it again; answers are kept where they are classes and the data has `test`",

@@ -4,13 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lepton_jax.config.conditions import COMPARISONS
+from lepton_jax.config.gate_text import ACCURACY
 from lepton_jax.console import format_command
 from lepton_jax.errors import list_names
 from lepton_jax.registry.gate.condition import GateFinding, refuse
 from lepton_jax.registry.gate.error_rates import POINT, find_error_rates
 from lepton_jax.registry.gate.evidence import Evidence
-from lepton_jax.registry.gate.measures import ACCURACY, measure_accuracy
-from lepton_jax.tracking.conditions import COMPARISONS
+from lepton_jax.registry.gate.measures import measure_accuracy
 
 TESTS = 20_000
 """Tests that are drawn for an error rate."""

@@ -4,14 +4,16 @@ Gates ask what would have come out on another `test` of the same kind. Such a `t
 the examples that there are, each as often as chance wants (a bootstrap). Only the numbers of right
 and wrong answers in each group matter, and these are drawn at once, from a multinomial.
 
-Two made-up examples are added before an interval is computed: one that makes the measure better and
-one that makes it worse. Without them, 20 right answers of 20 would look certain.
+The interval of a share is Wilson's. That of another measure is by the bootstrap. Two made-up
+examples are added before: one that makes the measure better and one that makes it worse.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+
+from lepton_jax.serving.observed.interval import wilson_ends
 
 # S simulated tests, D draws, G groups, M measures; the last axis is wrong answers and right ones.
 
@@ -32,11 +34,13 @@ class Population:
     """Numbers of wrong and right answers in each group, int `[G, 2]`."""
     measures: Callable[[np.ndarray], np.ndarray]
     """Computes measures of counts, `[..., G, 2]` to `[..., M]`: the lowest of them counts."""
-    made_up: np.ndarray
-    """The examples that are added before an interval is computed, `[G, 2]`."""
     touched: np.ndarray
     """The groups in which a worse model has fewer right answers, bool `[G]`. A better one has more
     in all of them."""
+    made_up: np.ndarray | None = None
+    """The examples that are added before an interval is drawn, `[G, 2]`; None of shares."""
+    judged: np.ndarray | None = None
+    """Of shares, the groups that are measures, bool `[G]`; None: all of them."""
 
     def __len__(self) -> int:
         return int(self.counts.sum())
@@ -50,7 +54,7 @@ class Population:
         return float(self.measure(self.counts))
 
     def interval(self) -> tuple[float, float]:
-        """Computes the percentile bootstrap interval of the measure; the same at every call."""
+        """Computes the interval of the measure; the same at every call."""
         low, high = self.intervals(self.counts, DRAWS, np.random.default_rng(0))
         return float(low), float(high)
 
@@ -59,8 +63,13 @@ class Population:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Computes the lower and upper ends of the intervals of several tests, `[..., G, 2]`.
 
-        Of several measures, each has an interval, and the lowest ends count.
+        Of several measures, each has an interval, and the lowest ends count. Nothing is drawn where
+        the measures are shares.
         """
+        if self.made_up is None:
+            parts = counts if self.judged is None else counts[..., self.judged, :]
+            low, high = wilson_ends(parts[..., 1], parts.sum(-1))
+            return low.min(-1), high.min(-1)
         filled = counts + self.made_up
         total = filled.sum((-2, -1), keepdims=True)
         drawn = draw_tests(filled / total, int(total.flat[0]), draws, rng)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Container
 from typing import Any
 
-from lepton_jax.tracking.best import usual_mode
+from lepton_jax.config.usual_mode import usual_mode
 
 COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "!=": operator.ne,
