@@ -1,5 +1,6 @@
 """A small model really trained on the digits, as export sees a run; and its verified bundle."""
 
+import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -150,6 +151,14 @@ def rewrite_manifest(bundle: Path) -> None:
     paths = [p.relative_to(bundle).as_posix() for p in bundle.rglob("*") if p.is_file()]
     text = loader.manifest_bytes(bundle, sorted(set(paths) - loader.UNLISTED))
     (bundle / loader.MANIFEST).write_bytes(text)
+
+
+def state_gate(bundle: Path, gate: object) -> None:
+    """Has the bundle say that its run's config stated a gate."""
+    lineage = json.loads((bundle / "lineage.json").read_text())
+    lineage["config"]["gate"] = gate
+    (bundle / "lineage.json").write_text(json.dumps(lineage))
+    rewrite_manifest(bundle)
 
 
 def copied(bundle: Path, to: Path) -> Path:

@@ -82,7 +82,7 @@ def load_test_set(folder: Path, workdir: str | None) -> HeldOut | str:
 
     def find_texts(i: int) -> list[str]:
         assert data.texts is not None
-        return list(data.texts.example("test", columns, i)["texts"])
+        return list(data.texts.example("test", data.splits["test"], i)["texts"])
 
     return HeldOut(inputs, truth, tuple(data.spec.classes), kind, recorded, find_texts)
 

@@ -18,6 +18,7 @@ from lepton_jax.config.gate_text import (
 )
 from lepton_jax.evaluation.corruptions import corrupt_images, corrupt_text
 from lepton_jax.export.heldout import HeldOut
+from lepton_jax.formats import count_things
 from lepton_jax.isolation.clean_process import run_isolated
 from lepton_jax.serving import loader
 
@@ -41,8 +42,9 @@ class Robustness:
 
     def __str__(self) -> str:
         worst = min(self.right, key=lambda name: self.right[name])
+        count = count_things(len(self.right), "corruption")
         return (
-            f"{len(self.right)} corruptions of {self.examples} examples; the lowest accuracy is "
+            f"{count} of {self.examples} examples; the lowest accuracy is "
             f"{self.right[worst] / self.examples:.4g}, {ROBUST}({worst})"
         )
 
@@ -92,10 +94,13 @@ def _measure(bundle: loader.Bundle, test: HeldOut, asked: Sequence[str]) -> Robu
         )
     places = np.linspace(0, len(test) - 1, min(MOST, len(test))).astype(np.int64)
     size = sum(x[:1].nbytes for x in test.inputs.values()) * len(places)
-    some, right = max(1, MOST_BYTES // size), {}
+    some, right = max(1, MOST_BYTES // max(size, 1)), {}
     for start in range(0, len(fitting), some):  # a process for so many at once
         ours = fitting[start : start + some]
-        inputs = [_corrupt(bundle, test, corruption, places) for corruption in ours]
+        try:
+            inputs = [_corrupt(bundle, test, corruption, places) for corruption in ours]
+        except loader.InputError as e:  # a typo can make more tokens than the model takes
+            return f"a corrupted text is none that the bundle takes: {e}"
         report, answers = run_isolated(bundle.folder, bundle.id, inputs)
         if report["violations"] or not answers:
             return f"it did not answer: {'; '.join(report['violations']) or report['error']}"

@@ -13,7 +13,7 @@ from lepton_jax.commands.predict import predict
 from lepton_jax.data.sources.generated import generated_texts
 from lepton_jax.errors import UserError
 from lepton_jax.serving import loader
-from tests.graduation import rewrite_manifest
+from tests.graduation import rewrite_manifest, state_gate
 
 RECIPE = str(Path(__file__).parents[2] / "configs/trec_cnn.py") + ":tiny"
 
@@ -53,7 +53,11 @@ def test_texts_that_are_cut_are_said_to_be_and_odd_ones_answered(bundle: Path):
 
 
 def test_a_verified_bundle_makes_tokens_as_the_run_did(bundle: Path, tmp_path: Path):
-    assert api.verify(str(bundle)).ok
+    state_gate(bundle, "robust(dropped,5)>=0.1,robust(typos,1)>=0.1")
+    verified = api.verify(str(bundle))
+    assert verified.ok, verified
+    assert verified.robustness is not None
+    assert verified.robustness.right.keys() == {"dropped,5", "typos,1"}
     verdict = json.loads((bundle / "verdict.json").read_text())
     checks = {c["name"]: c["ok"] for c in verdict["checks"]}
     assert checks["texts"]

@@ -1,6 +1,5 @@
 """The gate that a config states, which counts beside the registry's; and corrupted inputs."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +14,9 @@ from lepton_jax.registry.gating import set_gate
 from lepton_jax.registry.promotion import promote_version, read_history
 from lepton_jax.registry.store import register_bundle
 from lepton_jax.serving import loader
-from tests.graduation import rewrite_manifest
+from tests.graduation import state_gate
 
 pytestmark = pytest.mark.usefixtures("registry_root")
-
-
-def state_gate(bundle: Path, gate: object) -> None:
-    """Has the bundle say that its run's config stated a gate."""
-    lineage = json.loads((bundle / "lineage.json").read_text())
-    lineage["config"]["gate"] = gate
-    (bundle / "lineage.json").write_text(json.dumps(lineage))
-    rewrite_manifest(bundle)
 
 
 def judged(bundle: Path, *gate: str) -> dict[str, bool]:

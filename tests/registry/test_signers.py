@@ -3,7 +3,7 @@
 import pytest
 
 from lepton_jax.errors import UserError, WorkError
-from lepton_jax.registry import views
+from lepton_jax.registry import signing, views
 from lepton_jax.registry.gating import set_gate
 from lepton_jax.registry.promotion import promote_version
 from lepton_jax.registry.store import Registry, register_bundle
@@ -73,10 +73,9 @@ def test_signature_that_a_kill_left_half_taken_over_is_named_by_the_next_reader(
     def die(*_):
         raise KeyboardInterrupt
 
-    where = "lepton_jax.registry.signing.name_signer"
     with monkeypatch.context() as patch:
         if uploaded:
-            patch.setattr(where, die)
+            patch.setattr(signing, "name_signer", die)
         else:
             patch.setattr("mlflow.MlflowClient.log_artifact", die)
         with pytest.raises(KeyboardInterrupt):
