@@ -9,6 +9,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from lepton_jax import api
+from lepton_jax.data.sources.digits import digits
 from lepton_jax.errors import UserError
 from lepton_jax.export.bundle import export_bundle
 from lepton_jax.export.variants import pack_weights, unpack_weights
@@ -20,7 +21,10 @@ from tests.graduation import flip, trained_run
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("variants")
-    run = dataclasses.replace(trained_run(folder / "run"), variants=("bfloat16", "int8"))
+    known = {"licence": digits().licence}
+    run = dataclasses.replace(
+        trained_run(folder / "run"), variants=("bfloat16", "int8"), training=known
+    )
     export_bundle(run, str(folder / "bundle"))
     return folder / "bundle"
 
@@ -62,6 +66,10 @@ def test_a_variant_states_its_cost_and_answers_by_both_programs(bundle):
         low, high = measured["interval"]
         assert low <= measured["difference"] <= high
         assert abs(measured["difference"]) < 0.02
+
+
+def test_card_says_the_licence_that_the_source_states(bundle):
+    assert "Licence of the data: CC BY 4.0\n" in (bundle / "model_card.md").read_text()
 
 
 def test_verify_checks_variants_and_says_cost_size_and_time(bundle):
