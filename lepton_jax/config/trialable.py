@@ -62,6 +62,7 @@ def program_key(config: Config) -> str:
     leaves = walk(config, open_pipelines=True)
     tree = nest((x.path, 1.0 if x.is_trialable else to_tree(x.value)) for x in leaves)
     tree["seed"] = 0
+    tree.pop("gate")  # no program knows it
     if config.data.augment:
         transforms = tree["data"]["augment"].values()
         tree["data"]["augment"] = json.dumps([[keys.pop("name"), keys] for keys in transforms])
