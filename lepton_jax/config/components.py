@@ -111,6 +111,7 @@ TABLES: dict[str, dict[str, str]] = {
         "rgb": "lepton_jax.transforms.host:rgb",
     },
     "transform": {
+        "blur": "lepton_jax.transforms.blur:blur",
         "brightness": "lepton_jax.transforms.colour:brightness",
         "contrast": "lepton_jax.transforms.colour:contrast",
         "cutmix": "lepton_jax.transforms.mix:cutmix",
@@ -118,6 +119,7 @@ TABLES: dict[str, dict[str, str]] = {
         "flip": "lepton_jax.transforms.geometry:flip",
         "mixup": "lepton_jax.transforms.mix:mixup",
         "pad_crop": "lepton_jax.transforms.geometry:pad_crop",
+        "pixel_noise": "lepton_jax.transforms.pixel_noise:pixel_noise",
         "rand_augment": "lepton_jax.transforms.rand_augment:rand_augment",
         "random_resized_crop": "lepton_jax.transforms.geometry:random_resized_crop",
         "saturation": "lepton_jax.transforms.colour:saturation",

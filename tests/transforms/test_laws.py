@@ -4,10 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import ndimage, stats
 
 from lepton_jax.errors import UserError
 from lepton_jax.transforms import colour, geometry
+from lepton_jax.transforms.blur import blur, blur_image
 from lepton_jax.transforms.cutout import cutout
+from lepton_jax.transforms.pixel_noise import pixel_noise
 from lepton_jax.transforms.rand_augment import rand_augment
 from lepton_jax.transforms.scale import scale
 from tests.transforms.images import IMAGES, LABELS, B, C, H, W, batch, noise
@@ -23,6 +26,8 @@ AUGMENTATIONS = {
     "brightness": lambda b, n: colour.brightness(b, n, strength=0.4),
     "contrast": lambda b, n: colour.contrast(b, n, strength=0.4),
     "saturation": lambda b, n: colour.saturation(b, n, strength=1.5),
+    "blur": lambda b, n: blur(b, n, sigma=1.2),
+    "pixel_noise": lambda b, n: pixel_noise(b, n, std=12.0),
     "rand_augment": rand_augment,
 }
 augmentations = pytest.mark.parametrize("augment", AUGMENTATIONS.values(), ids=AUGMENTATIONS)
@@ -60,6 +65,22 @@ def test_compiled_equals_interpreted(augment):
         once_more = augment(batch(), noise())["image"]
     # A rounding of a float may fall on the other side.
     np.testing.assert_allclose(np.int32(once_more), np.int32(compiled["image"]), atol=1)
+
+
+@pytest.mark.parametrize("sigma", [0.4, 1.0, 2.5])
+def test_blur_is_scipys_gaussian_filter(sigma):
+    radius = int(np.ceil(3 * sigma))
+    image = IMAGES[0].astype(np.float32)
+    expected = ndimage.gaussian_filter(image, (sigma, sigma, 0), mode="nearest", radius=radius)
+    np.testing.assert_allclose(blur_image(jnp.asarray(image), sigma, radius), expected, atol=1e-3)
+
+
+def test_pixel_noise_has_each_deviation_up_to_the_greatest():
+    raw = {"image": jnp.full((64, 32, 32, 1), 128.0), "label": jnp.zeros(64, jnp.int32)}
+    out = np.asarray(pixel_noise(raw, noise(np.arange(64)), std=20.0)["image"])
+    deviation = out.std((1, 2, 3))
+    assert abs(out.mean() - 128) < 0.3
+    assert stats.kstest(deviation, "uniform", (0, 20)).pvalue > 1e-3
 
 
 def test_flip_mirrors_about_half_of_the_images():
