@@ -24,6 +24,7 @@ from lepton_jax.export import stablehlo
 from lepton_jax.export.answered import answer_test
 from lepton_jax.export.cached import make_cached
 from lepton_jax.export.documents import write_documents
+from lepton_jax.export.drift_reference import make_reference
 from lepton_jax.export.examples import (
     EXAMPLES_FILE,
     choose_examples,
@@ -146,6 +147,7 @@ def _bundle_files(model: Exportable, date: str) -> dict[str, bytes]:
         smaller, described = make_variant(name, model, signature, inputs)
         signature.setdefault("variants", {})[name] = described
         more |= smaller
+    more |= make_reference(model, signature)
     lineage = build_lineage(model, date)
     # A metric that is no number is null, and so below every gate.
     results = replace_non_finite(scrub_values(_results_at_step(model)), by="null")

@@ -1,5 +1,6 @@
 """What is likely to have happened: which known change moves the statistics in the same way."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -23,8 +24,8 @@ class Cause:
     name: str
     """The transform, or 'class prior': some classes are asked for more often than before."""
     strength: float
-    """The factor of a blend, the width of a blur in pixels, the noise as a share of 255; of a class
-    prior the share of examples that would have to be of another class."""
+    """The factor of a blend, the width of a blur in pixels, the standard deviation of noise; of a
+    class prior the share of examples that would have to be of another class."""
     explained: float
     """The share of the squared movement that it explains, at most 1."""
     transform: str = ""
@@ -100,22 +101,13 @@ def _fit_transform(name: str, reference: Reference, moved: np.ndarray) -> Cause 
     if best is None:
         return None
     explained, amount, nearest = best
-    return Cause(
-        name,
-        float(amount),
-        explained,
-        name,
-        {k: _covering(amount, neutral) for k in nearest.arguments} or dict(nearest.arguments),
-    )
+    # An augmentation that reaches the amount, and a little further.
+    arguments = {nearest.argument: math.ceil(125 * abs(amount - neutral)) / 100}
+    return Cause(name, float(amount), explained, name, arguments)
 
 
 BLENDS = ("brightness", "contrast", "saturation")
 """Transforms whose amount is a factor."""
-
-
-def _covering(amount: float, neutral: float) -> float:
-    """Returns a strength of the augmentation that reaches the amount and a little further."""
-    return round(float(np.ceil(1.25 * abs(amount - neutral) * 100)) / 100, 2)
 
 
 def _fit_prior(

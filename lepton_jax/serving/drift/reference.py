@@ -35,9 +35,9 @@ class Response:
 
     transform: str
     amount: float
-    """A factor, of a blend; a width in pixels, of a blur; a share of 255, of noise."""
-    arguments: Mapping[str, float]
-    """Of the augmentation of that name that covers it."""
+    """A factor, of a blend; a width in pixels, of a blur; a standard deviation, of noise."""
+    argument: str
+    """Of the augmentation of that name, how strong it is."""
     shift: np.ndarray
     """float32 [I]: by how many standard deviations of the reference the mean moves."""
     spread: np.ndarray
@@ -92,7 +92,7 @@ class Reference:
             "classes": self.classes,
             "format": FORMAT,
             "responses": [
-                {"amount": r.amount, "arguments": dict(r.arguments), "transform": r.transform}
+                {"amount": r.amount, "argument": r.argument, "transform": r.transform}
                 for r in self.responses
             ],
             "splits": dict(self.splits),
@@ -157,13 +157,7 @@ def _parse(said: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Referen
     check(all(m.shape == (len(said["responses"]), inputs) for m in moves), "responses: shape")
     check(all(bool(np.isfinite(m).all()) for m in moves), "responses: not finite")
     responses = tuple(
-        Response(
-            str(r["transform"]),
-            float(r["amount"]),
-            {str(k): float(v) for k, v in r["arguments"].items()},
-            shift,
-            spread,
-        )
+        Response(str(r["transform"]), float(r["amount"]), str(r["argument"]), shift, spread)
         for r, shift, spread in zip(said["responses"], *moves, strict=True)
     )
     return Reference(
