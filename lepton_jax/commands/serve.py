@@ -83,6 +83,7 @@ def serve(
     from lepton_jax.cli.looks import look_for_bundle
     from lepton_jax.registry.bundles import bundle_source, live_source
     from lepton_jax.serving.batches.batcher import BatchRules
+    from lepton_jax.serving.drift.watch import DriftWatch
     from lepton_jax.serving.http.process import run_server
     from lepton_jax.serving.http.server import Server
     from lepton_jax.serving.http.settings import HttpSettings, read_token
@@ -116,7 +117,7 @@ def serve(
         raise UserError(f"serve: --keep_requests={keep_requests}: {e.strerror}") from None
     models = Models(sources, BatchRules(max_queue, max_wait), canaries, metrics)
     settings = HttpSettings(token, max_body, deadline=deadline)
-    server = Server(models, metrics, settings, keeper=keeper)
+    server = Server(models, metrics, settings, [DriftWatch(metrics.registry)], keeper)
     address = ""
 
     def ready(where: str) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .batches.batcher import BatchRules
+from .drift.watch import DriftWatch
 from .errors import BundleError
 from .http.process import run_server
 from .http.server import Server
@@ -44,7 +45,7 @@ def main(words: Sequence[str] | None = None) -> None:
         models = Models(sources, BatchRules(), notes=metrics)
         rules = KeepingRules(given.keep_share, given.keep_days)
         keeper = open_keeper(given.keep_requests, rules, metrics.registry)
-        server = Server(models, metrics, settings, keeper=keeper)
+        server = Server(models, metrics, settings, [DriftWatch(metrics.registry)], keeper)
         run_server(server, given.host, given.port)
     except BundleError as e:
         sys.exit(f"error: {e}")

@@ -16,7 +16,7 @@ from .two_samples import ks_p_value
 
 
 @dataclass(frozen=True)
-class TestResult:
+class DistanceResult:
     """What one test says of a window."""
 
     test: str
@@ -57,7 +57,7 @@ class WindowVerdict:
     examples: int
     level: float
     """The chance of a false alarm of this window, of all tests together."""
-    tests: tuple[TestResult, ...]
+    tests: tuple[DistanceResult, ...]
     statistics: tuple[MovedStatistic, ...]
     """Those that moved furthest first."""
     causes: tuple[Cause, ...]
@@ -106,12 +106,12 @@ class WindowJudge:
             law, distance = self.tests.laws[test], float(found.max())
             p_value = law.p_value(self.tests.scaled(test, distance))
             threshold = self.tests.unscaled(test, law.threshold(share))
-            results.append(TestResult(test, distance, threshold, p_value, p_value <= share))
+            results.append(DistanceResult(test, distance, threshold, p_value, p_value <= share))
         centre, scale = self.reference.centre, self.reference.scale
         area, p_value = classifier_test(
             (self.reference.values - centre) / scale, (values_NS - centre) / scale
         )
-        results.append(TestResult("classifier", area, None, p_value, p_value <= share))
+        results.append(DistanceResult("classifier", area, None, p_value, p_value <= share))
         alarm = any(r.alarm for r in results)
         return WindowVerdict(
             len(values_NS),
@@ -130,7 +130,7 @@ class WindowJudge:
         self,
         values_NS: np.ndarray,
         distances: dict[str, np.ndarray],
-        results: dict[str, TestResult],
+        results: dict[str, DistanceResult],
     ) -> tuple[MovedStatistic, ...]:
         means = values_NS.mean(0, dtype=np.float64)
         found = [

@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from starlette.routing import Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..drift import routes as drift
 from ..observed.logs import log_event
 from . import completions, feedback, health, infer, openapi, pages, plain
 from .refusals import HttpRefusal, as_refusal, respond_refusal
@@ -35,6 +36,7 @@ ROUTES = [
     *feedback.ROUTES,
     *openapi.ROUTES,
     *pages.ROUTES,
+    *drift.ROUTES,
 ]
 """Every route of the server."""
 

@@ -1,0 +1,32 @@
+"""The route `/drift`: JSON for programs, a page for browsers."""
+
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from ..http.server import server_of
+from .page.render import render_drift
+from .watch import DriftWatch
+
+_HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
+
+
+async def tell_drift(request: Request) -> Response:
+    """Says for each version whether its inputs have moved, since when and why."""
+    watches = [o for o in server_of(request).observers if isinstance(o, DriftWatch)]
+    models = await run_in_threadpool(_look, watches)
+    if "text/html" in request.headers.get("accept", ""):
+        return HTMLResponse(render_drift(models), headers=_HEADERS)
+    return JSONResponse({"alarm": any(m.get("alarm") for m in models), "models": models})
+
+
+def _look(watches: list[DriftWatch]) -> list[dict[str, Any]]:
+    for watch in watches:
+        watch.settle()
+    return [said for watch in watches for said in watch.as_json()]
+
+
+ROUTES = [Route("/drift", tell_drift)]
