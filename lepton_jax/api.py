@@ -19,6 +19,7 @@ from lepton_jax.commands.generate import generate as generate
 from lepton_jax.commands.improve import improve as improve
 from lepton_jax.commands.list import list as list
 from lepton_jax.commands.lr_find import lr_find as lr_find
+from lepton_jax.commands.monitor import monitor as monitor
 from lepton_jax.commands.pack import pack as pack
 from lepton_jax.commands.plan import plan as plan
 from lepton_jax.commands.predict import predict as predict

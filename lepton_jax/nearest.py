@@ -100,7 +100,8 @@ _ELSEWHERE: dict[str, str] = {
     "register": "upload push publish",
     "promote": "stage release",
     "plan": "estimate cost memory flops",
-    "watch": "monitor status progress dashboard",
+    "monitor": "drift alarm observe",
+    "watch": "status progress dashboard",
     # splits, units, components
     "image_classification": "classification classify",
     "valid": "val validation dev",

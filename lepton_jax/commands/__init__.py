@@ -55,6 +55,7 @@ COMMANDS = Commands(
         },
         "from a model to production, and back to the lab": {
             "serve": "serve models over HTTP, by the Open Inference Protocol",
+            "monitor": "tell whether a model is asked for something else than it was made for",
             "deploy": "write the image and the manifests by which a cluster serves a model",
         },
         "what there is to choose, and what is installed": {

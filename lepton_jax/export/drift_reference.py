@@ -1,6 +1,6 @@
 """What a bundle keeps of the held-out examples, so that a server can tell when the world moves."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -50,23 +50,29 @@ def make_reference(model: Exportable, signature: Mapping[str, Any]) -> dict[str,
             for split, rows in chosen.items()
             for start in range(0, len(rows), _BATCH)
         ]
-    names, classes = parts[0]["names"], parts[0]["classes"]
+    names = parts[0].names
     if not names:
         return {}
-    joined = {
-        k: np.concatenate([p[k] for p in parts]) if parts[0][k] is not None else None
-        for k in ("values", "label", "correct")
-    }
-    most = _TABLE_BYTES // (4 * len(names) + 5)
-    count = len(joined["values"])
-    kept = np.linspace(0, count - 1, min(most, count)).astype(np.int64)
-    table = {k: x[kept] if x is not None else None for k, x in joined.items()}
-    splits = {split: len(rows) for split, rows in chosen.items()}
-    reference = Reference(names, **table, classes=classes, splits=splits)
+    values = np.concatenate([p.values for p in parts])
+    most = min(len(values), _TABLE_BYTES // (4 * len(names) + 5))
+    kept = np.linspace(0, len(values) - 1, most).astype(np.int64)
+    reference = Reference(
+        names,
+        values[kept],
+        _join([p.label for p in parts], kept),
+        _join([p.correct for p in parts], kept),
+        classes=max(p.classes for p in parts),
+        splits={split: len(rows) for split, rows in chosen.items()},
+    )
     responses = _measure_responses(model, signature, chosen, reference)
     reference = replace(reference, responses=responses)
     arrays = {k: np.ascontiguousarray(v) for k, v in reference.arrays().items()}
     return {DESCRIPTION: json_bytes(reference.describe()), TABLE: save(arrays)}
+
+
+def _join(parts: Sequence[np.ndarray | None], kept: np.ndarray) -> np.ndarray | None:
+    there = [p for p in parts if p is not None]
+    return np.concatenate(there)[kept] if len(there) == len(parts) else None
 
 
 def _choose_rows(model: Exportable) -> dict[str, np.ndarray]:
@@ -85,27 +91,20 @@ def _choose_rows(model: Exportable) -> dict[str, np.ndarray]:
 
 def _measure_rows(
     model: Exportable, signature: Mapping[str, Any], split: str, rows: np.ndarray
-) -> dict[str, Any]:
+) -> Reference:
     """Measures a batch, which is filled up with its last row: all batches have one size."""
     columns, count = model.splits[split].columns, len(rows)
     filled = np.append(rows, np.repeat(rows[-1:], _BATCH - count))
     inputs = {name: np.asarray(columns[name][filled]) for name in model.input_fields}
     outputs = stablehlo.compute_answers(model.forward, model.weights, inputs)
     measured = measure_examples(signature, inputs, outputs)
-    label = None if measured.label is None else measured.label[:count]
-    correct, classes = None, 0
+    label, correct, classes = measured.label, None, 0
     if label is not None:
-        classes = int(outputs["probabilities"].shape[-1])
+        label, classes = label[:count], outputs["probabilities"].shape[-1]
         truth = columns.get("label")
         if truth is not None and len(truth.shape) == 1:
             correct = np.asarray(truth[rows]) == label
-    return {
-        "names": measured.names,
-        "values": measured.values[:count],
-        "label": label,
-        "correct": correct,
-        "classes": classes,
-    }
+    return Reference(measured.names, measured.values[:count], label, correct, classes, {})
 
 
 def _measure_responses(

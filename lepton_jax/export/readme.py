@@ -30,6 +30,7 @@ FILES = {
     WEIGHTS: "the parameters",
     "signature.json": "inputs and outputs: names, shapes, dtypes; the names of the classes",
     "tokenizer.json": "how a text becomes tokens",
+    "drift/": "statistics of held-out examples, by which a server tells when its inputs move",
     "examples/": "a few inputs, and what the model answered when it was exported",
     "metrics.json": "the results that were measured",
     "model_card.md": "what the model is for, how good it is, and its limits",

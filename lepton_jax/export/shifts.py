@@ -33,7 +33,7 @@ def shift_images(image_BHWC: np.ndarray, transform: str, amount: float) -> np.nd
         x_BHWC = _blur(x_BHWC, amount)
     elif transform == "pixel_noise":
         drawn = np.random.RandomState(0).standard_normal(x_BHWC.shape)  # its numbers never change
-        x_BHWC = x_BHWC + amount * drawn
+        x_BHWC += (amount * drawn).astype(np.float32)
     else:
         duller_BHWC = _duller(x_BHWC, transform)
         x_BHWC = duller_BHWC + np.float32(amount) * (x_BHWC - duller_BHWC)

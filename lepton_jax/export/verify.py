@@ -28,6 +28,7 @@ from lepton_jax.evaluation.answered import ANSWERED, MOST_BYTES, AnsweredExample
 from lepton_jax.export.heldout import HeldOut, find_bundle_kind, load_test_set
 from lepton_jax.export.mlflow_model import find_foreign
 from lepton_jax.export.robustness import Robustness, find_robustness
+from lepton_jax.export.verify_reference import check_reference
 from lepton_jax.export.verify_variants import check_variants
 from lepton_jax.io.atomic import replace_file
 from lepton_jax.io.timestamps import utc_timestamp
@@ -306,6 +307,7 @@ def _check_behaviour(
             bundle, examples["inputs"], kind, tolerance, measured, of_float32
         )
     ]
+    checks.append(BundleCheck(*check_reference(bundle, examples)))
     if foreign := find_foreign(folder, signature):
         checks.append(
             BundleCheck("mlflow", False, f"{', '.join(foreign)}: not as an export writes it")

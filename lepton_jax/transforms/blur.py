@@ -45,5 +45,5 @@ def blur_image(image_HWC: jax.Array, sigma: float | jax.Array, radius: int) -> j
         pads = [(radius, radius) if a == axis else (0, 0) for a in range(3)]
         padded = jnp.pad(image_HWC, pads, mode="edge")
         parts = [jax.lax.slice_in_dim(padded, i, i + size, axis=axis) for i in range(len(weight))]
-        image_HWC = sum(w * part for w, part in zip(weight, parts, strict=True))  # type: ignore[assignment]
+        image_HWC = sum(w * part for w, part in zip(weight, parts, strict=True))
     return image_HWC

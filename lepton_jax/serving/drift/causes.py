@@ -110,9 +110,7 @@ BLENDS = ("brightness", "contrast", "saturation")
 """Transforms whose amount is a factor."""
 
 
-def _fit_prior(
-    reference: Reference, label_N: np.ndarray, moved: np.ndarray, inputs: int
-) -> Cause:
+def _fit_prior(reference: Reference, label_N: np.ndarray, moved: np.ndarray, inputs: int) -> Cause:
     """Weighs the reference's examples so that its classes are as frequent as the window's."""
     assert reference.label is not None
     classes = max(reference.classes, int(label_N.max(initial=0)) + 1)

@@ -2,8 +2,9 @@
 
 Each statistic of a new example is ranked among the reference and all examples since. As long as
 nothing changes these ranks are uniform and independent (conformal p-values; Vovk et al. 2021,
-'Retrain or not retrain'). Each of several gamblers bets on another departure, and a Shiryaev-Roberts
-sum lets a new gambler begin at every example (e-detectors; Shin, Ramdas & Rinaldo 2023).
+'Retrain or not retrain'). Each of several gamblers bets on another departure, and a sum as that of
+Shiryaev and Roberts lets a new gambler begin at every example (e-detectors; Shin, Ramdas & Rinaldo
+2023).
 """
 
 import numpy as np
@@ -13,7 +14,7 @@ from .reference import Reference
 # S statistics, C cells of a statistic, G gamblers.
 
 CELLS = 64
-"""Cells in which values are counted. Ranks within a cell are drawn, so they stay exactly uniform."""
+"""Cells in which values are counted. Ranks within a cell are drawn, and so uniform."""
 
 STAKES = (0.25, 0.6, 0.95)
 """Shares of their money that gamblers bet: a small one for small shifts."""

@@ -56,7 +56,9 @@ def _headline(alarm: Mapping[str, Any] | None) -> str:
         f"the inputs moved{_augmentation(c)}</li>"
         for c in alarm["causes"]
     )
-    likely = f"<p>It may be:</p><ul>{causes}</ul>" if causes else "<p>No known change explains it.</p>"
+    likely = (
+        f"<p>It may be:</p><ul>{causes}</ul>" if causes else "<p>No known change explains it.</p>"
+    )
     since, noticed = (html.escape(alarm[k]) for k in ("since", "noticed"))
     return (
         f"<h1 class='alarm'>The inputs have moved, since about {since}.</h1>\n"
@@ -76,8 +78,8 @@ def _performance(said: Mapping[str, Any] | None) -> str:
         return ""
     low, high = said["interval"]
     return (
-        f"<p>Accuracy without labels: about {said['accuracy']:.1%} ({low:.1%} to {high:.1%}) of the "
-        f"last {said['examples']} answers; {said['held_out']:.1%} of the held-out ones. It is "
+        f"<p>Accuracy without labels: about {said['accuracy']:.1%} ({low:.1%} to {high:.1%}) of "
+        f"the last {said['examples']} answers; {said['held_out']:.1%} of the held-out ones. It is "
         "estimated from how sure the answers are, and a model can be sure and wrong of inputs "
         "unlike any that it has seen.</p>"
     )
@@ -90,8 +92,8 @@ def _statistics(said: Mapping[str, Any]) -> str:
     since = _place(said["history"], alarm.get("since"))
     drawn = "".join(_row(s, window.get(s["name"]), alarm.get("moved", ()), since) for s in rows)
     return (
-        "<h2>What is watched</h2><p class='lead'>The curve is the mean as time went by; the band is "
-        "one standard deviation of the reference around its mean.</p><div class='scroll'><table>"
+        "<h2>What is watched</h2><p class='lead'>The curve is the mean as time went by; the band "
+        "is one standard deviation of the reference around its mean.</p><div class='scroll'><table>"
         "<thead><tr><th>statistic</th><th>since the start</th><th class='number'>reference</th>"
         "<th class='number'>last window</th><th class='number'>KS distance</th>"
         "<th class='number'>PSI</th><th class='number'>evidence</th></tr></thead>"
