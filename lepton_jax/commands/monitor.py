@@ -19,7 +19,7 @@ def monitor(
     bundle: PathText = "",
     model: str = "",
     requests: PathText = "",
-    level: Annotated[float, "in (0, 1)"] = 0.01,
+    level: Annotated[float, "in (0, 1]"] = 0.01,
     retrain_request: PathText = "",
     token_file: PathText = "",
 ) -> "DriftReport":

@@ -5,6 +5,7 @@ confidence is right (Platt 1999, on the log-odds of the confidence). It holds as
 sure answers are right equally often, which a change of what an image shows need not respect.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -34,16 +35,21 @@ class EstimatedAccuracy:
     def as_json(self) -> dict[str, Any]:
         return asdict(self) | {"interval": list(self.interval)}
 
-    def compare(self, right: int, labelled: int) -> dict[str, Any]:
-        """Says how far the estimate was off, once labels came for some of the answers."""
-        measured = right / labelled
-        low, high = self.interval
-        return {
-            "accuracy": measured,
-            "labelled": labelled,
-            "off": self.accuracy - measured,
-            "inside": low <= measured <= high,
-        }
+
+def compare_estimate(estimate: Mapping[str, Any], right: int, labelled: int) -> dict[str, Any]:
+    """Says how far an estimate was off, once it is known that `right` of `labelled` were right.
+
+    Args:
+      estimate: an `EstimatedAccuracy` as JSON.
+    """
+    measured = right / labelled
+    low, high = estimate["interval"]
+    return {
+        "accuracy": measured,
+        "labelled": labelled,
+        "off": estimate["accuracy"] - measured,
+        "inside": low <= measured <= high,
+    }
 
 
 class Calibration:

@@ -9,7 +9,7 @@ one.
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -35,6 +35,9 @@ is seen by the bets, which add up all examples."""
 
 PACE = 60.0
 """Seconds between two judgements, at least."""
+
+BETS = "bets"
+"""The name of the test that may be looked at after every example."""
 
 _LONGEST = 3600.0
 """Seconds that count for the time since the last example, at most."""
@@ -92,6 +95,7 @@ class ModelWatch:
         self._seen_at = time.monotonic()
         self._judged_at = -np.inf
         self._new = 0
+        self._began = 0
 
     @property
     def waiting(self) -> int:
@@ -146,6 +150,15 @@ class ModelWatch:
             self._judged_at, self._new = now, 0
         if self.alarm is None:
             self.alarm = self._find_alarm(wall)
+        elif self._is_young_alarm(len(values_BS)):
+            self.alarm = replace(self.alarm, causes=self._rank_causes())
+
+    def _is_young_alarm(self, new: int) -> bool:
+        """Tells whether fewer than a window have come since it began, but for so many new ones: the
+        first few tell that something moved, and more of them tell what.
+        """
+        by_bets = self.alarm is not None and self.alarm.by == BETS
+        return by_bets and self.bets.evidence >= 1 and self.bets.seen - new - self._began < WINDOW
 
     @property
     def _label(self) -> np.ndarray | None:
@@ -154,20 +167,23 @@ class ModelWatch:
     def _find_alarm(self, wall: float) -> DriftAlarm | None:
         """Returns the alarm that there is now, if there is one."""
         if self.bets.most >= 1:
-            since = self.bets.since
-            recent = min(max(self.bets.seen - since, 10), len(self._values_NS))
-            label = None if self._label is None else self._label[-recent:]
-            causes = rank_causes(self.reference, self._values_NS[-recent:], label)
+            self._began = self.bets.since
             order = np.argsort(-self.bets.by_statistic(), kind="stable")[:3]
             moved = tuple(self.reference.names[i] for i in order)
-            began = self.history.time_of(since) or wall
-            return DriftAlarm(began, wall, "bets", moved, tuple(causes))
+            began = self.history.time_of(self._began) or wall
+            return DriftAlarm(began, wall, BETS, moved, self._rank_causes())
         if self.verdict is not None and self.verdict.alarm:
             by = next(t.test for t in self.verdict.tests if t.alarm)
             began = self.history.time_of(self.bets.seen - len(self._values_NS)) or wall
             moved = tuple(s.name for s in self.verdict.statistics[:3])
             return DriftAlarm(began, wall, by, moved, self.verdict.causes)
         return None
+
+    def _rank_causes(self) -> tuple[Cause, ...]:
+        """Ranks the causes of how the examples moved since it began."""
+        recent = min(max(self.bets.seen - self._began, 1), len(self._values_NS))
+        label = None if self._label is None else self._label[-recent:]
+        return tuple(rank_causes(self.reference, self._values_NS[-recent:], label))
 
     @property
     def performance(self) -> EstimatedAccuracy | None:

@@ -77,11 +77,17 @@ def _performance(said: Mapping[str, Any] | None) -> str:
     if said is None:
         return ""
     low, high = said["interval"]
+    told = ""
+    if feedback := said.get("feedback"):
+        told = (
+            f" Of {feedback['labelled']} answers whose truth was told since the start, "
+            f"{feedback['accuracy']:.1%} were right: the estimate is off by {feedback['off']:+.1%}."
+        )
     return (
         f"<p>Accuracy without labels: about {said['accuracy']:.1%} ({low:.1%} to {high:.1%}) of "
         f"the last {said['examples']} answers; {said['held_out']:.1%} of the held-out ones. It is "
         "estimated from how sure the answers are, and a model can be sure and wrong of inputs "
-        "unlike any that it has seen.</p>"
+        f"unlike any that it has seen.{told}</p>"
     )
 
 
