@@ -3,8 +3,8 @@
     python -m benchmarks.drift [WINDOWS]  # writes docs/results/drift.json and docs/drift.md's table
 
 Windows of MNIST, and references of 500 other images, are drawn anew: 1,000 windows of each size and
-world, 10 of them with one reference. Each test alone is at a level of 5 %, all of them together too.
-A run that was stopped goes on with the rows that are missing.
+world, 10 of them with one reference. Each test alone is at a level of 5 %, and all of them together
+too. A run that was stopped goes on with the rows that are missing.
 """
 
 import json
@@ -17,6 +17,9 @@ from typing import Any
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
+from lepton_jax.config.pipeline import NO_TRANSFORMS
+from lepton_jax.data.dataset import load_dataset
+from lepton_jax.data.sources.tfds import tfds
 from lepton_jax.export.shifts import shift_images
 from lepton_jax.serving.drift.measured import Measured, measure_examples
 from lepton_jax.serving.drift.reference import Reference
@@ -72,9 +75,10 @@ def make_worlds() -> dict[str, tuple[Measured, np.ndarray]]:
     """Measures all images of MNIST that the model has not seen, in each world, with whether the
     answers are right.
     """
-    from lepton_jax.data.sources.tfds import tfds
-
-    columns = tfds(dataset="mnist").splits["train"].columns
+    data = load_dataset(
+        tfds(dataset="mnist"), decode=NO_TRANSFORMS, valid_fraction=0.1, split_seed=0
+    )
+    columns = data.splits["train"].columns
     rows = np.arange(40_000)
     image, label = (np.asarray(columns[k][rows]) for k in ("image", "label"))
     model = LogisticRegression(C=0.05, max_iter=200)
