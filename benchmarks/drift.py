@@ -21,7 +21,7 @@ from lepton_jax.config.pipeline import NO_TRANSFORMS
 from lepton_jax.data.dataset import load_dataset
 from lepton_jax.data.sources.tfds import tfds
 from lepton_jax.export.shifts import shift_images
-from lepton_jax.serving.drift.measured import Measured, measure_examples
+from lepton_jax.serving.drift.measured import MeasuredRows, measure_examples
 from lepton_jax.serving.drift.reference import Reference
 from lepton_jax.serving.drift.sequential import SequentialTest
 from lepton_jax.serving.drift.window import WindowJudge
@@ -71,7 +71,7 @@ def main() -> None:
         PAGE.write_text(f"{before}{mark}\n{table}\n\n<!-- end -->{after}")
 
 
-def make_worlds() -> dict[str, tuple[Measured, np.ndarray]]:
+def make_worlds() -> dict[str, tuple[MeasuredRows, np.ndarray]]:
     """Measures all images of MNIST that the model has not seen, in each world, with whether the
     answers are right.
     """
@@ -94,12 +94,12 @@ def make_worlds() -> dict[str, tuple[Measured, np.ndarray]]:
             parts.append(measure_examples({}, {"image": shifted}, outputs))
         values = np.concatenate([p.values for p in parts])
         said = np.concatenate([p.label for p in parts if p.label is not None])
-        found[world] = Measured(parts[0].names, values, said), said == label
+        found[world] = MeasuredRows(parts[0].names, values, said), said == label
     return found
 
 
 def simulate(
-    worlds: dict[str, tuple[Measured, np.ndarray]], world: str, size: int, windows: int
+    worlds: dict[str, tuple[MeasuredRows, np.ndarray]], world: str, size: int, windows: int
 ) -> dict[str, Any]:
     """Counts the alarms of each test in windows of one size."""
     chance, alarms = np.random.default_rng(size), Counter[str]()
@@ -120,16 +120,16 @@ def simulate(
             verdict = judge.judge(values, moved.label[window], LEVEL / 2)
             alarms.update(t.test for t in verdict.tests if t.p_value <= LEVEL)
             psi = next(t.distance for t in verdict.tests if t.test == "psi")
-            alarms["folklore"] += psi > FOLKLORE
+            alarms["folklore"] += int(psi > FOLKLORE)
             bets = SequentialTest(reference)
             bets.watch(values, LEVEL / size)
-            alarms["bets"] += bets.most >= 1
-            alarms["together"] += verdict.alarm or bets.most >= 2  # at half the level
+            alarms["bets"] += int(bets.most >= 1)
+            alarms["together"] += int(verdict.alarm or bets.most >= 2)  # at half the level
             assert verdict.performance is not None
             right = truth[window].mean()
             low, high = verdict.performance.interval
             off.append(abs(verdict.performance.accuracy - right))
-            inside += low <= right <= high
+            inside += int(low <= right <= high)
     return {
         "world": world,
         "size": size,

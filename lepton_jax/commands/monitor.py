@@ -1,6 +1,8 @@
 """The command `monitor`."""
 
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from lepton_jax.cli.arguments import command
@@ -56,13 +58,22 @@ def monitor(
             "monitor: --retrain_request=FILE names the model and its requests: give --model=NAME "
             "and --requests=DIR too"
         )
-    from lepton_jax.monitoring.request import with_request
-
     if url:
         report = _ask(url, model, token_file)
     else:
         report = _compare(inputs, bundle, model, requests, level)
-    return with_request(report, model, requests, retrain_request)
+    return _with_request(report, model, requests, retrain_request)
+
+
+def _with_request(report: "DriftReport", model: str, requests: str, path: str) -> "DriftReport":
+    """Writes a retrain request to `path` where the report is an alarm; '' writes none."""
+    if not path or not report.alarm:
+        return report
+    from lepton_jax.improvement.request import RetrainRequest
+
+    cause = report.causes[0].as_json() if report.causes else None
+    RetrainRequest(re.split("[@/]", model)[0], requests, cause).write(path)
+    return replace(report, retrain_request=path)
 
 
 def _ask(url: str, model: str, token_file: str) -> "DriftReport":
@@ -73,7 +84,7 @@ def _ask(url: str, model: str, token_file: str) -> "DriftReport":
         token = read_token(token_file)
     except (OSError, ValueError) as e:
         raise UserError(f"monitor: --token_file: {e}") from None
-    return ask_server(url, token, model.partition("@")[0])
+    return ask_server(url, token, re.split("[@/]", model)[0])
 
 
 def _compare(

@@ -52,7 +52,7 @@ def compare_estimate(estimate: Mapping[str, Any], right: int, labelled: int) -> 
     }
 
 
-class Calibration:
+class ConfidenceCurve:
     """The chance that an answer is right, by its confidence."""
 
     def __init__(self, confidence_M: np.ndarray, correct_M: np.ndarray):
@@ -90,12 +90,12 @@ class Calibration:
         return np.asarray(1 / (1 + np.exp(-np.clip(x_N2 @ self._weight, -30, 30))))
 
 
-def calibrate_confidence(reference: Reference) -> Calibration | None:
+def calibrate_confidence(reference: Reference) -> ConfidenceCurve | None:
     """Fits the curve of a reference; None where answers have no confidence or no truth."""
     if reference.correct is None or CONFIDENCE not in reference.names:
         return None
     column = reference.names.index(CONFIDENCE)
-    return Calibration(reference.values[:, column], reference.correct)
+    return ConfidenceCurve(reference.values[:, column], reference.correct)
 
 
 def _design(confidence_N: np.ndarray) -> np.ndarray:

@@ -25,7 +25,7 @@ OF_ANSWERS = ("answer.", "embedding.")
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredRows:
     """The statistics of a batch."""
 
     names: tuple[str, ...]
@@ -39,7 +39,7 @@ def measure_examples(
     signature: Mapping[str, Any],
     inputs: Mapping[str, np.ndarray],
     outputs: Mapping[str, np.ndarray],
-) -> Measured:
+) -> MeasuredRows:
     """Measures examples with their answers.
 
     Args:
@@ -51,7 +51,7 @@ def measure_examples(
     said, label = _measure_answers({k: np.asarray(v) for k, v in outputs.items()})
     found |= said
     values_BS = np.stack([np.asarray(v, np.float32) for v in found.values()], -1)
-    return Measured(tuple(found), np.nan_to_num(values_BS), label)
+    return MeasuredRows(tuple(found), np.nan_to_num(values_BS), label)
 
 
 def measure_inputs(

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .accuracy import Calibration, EstimatedAccuracy, calibrate_confidence
+from .accuracy import ConfidenceCurve, EstimatedAccuracy, calibrate_confidence
 from .calibrated import WindowTests
 from .causes import Cause, rank_causes
 from .classifier import classifier_test
@@ -87,7 +87,7 @@ class WindowJudge:
         """Calibrates the tests: about half a second of one processor."""
         self.reference = reference
         self.tests = WindowTests(reference, size)
-        self._curve: Calibration | None = calibrate_confidence(reference)
+        self._curve: ConfidenceCurve | None = calibrate_confidence(reference)
 
     def judge(
         self, values_NS: np.ndarray, label_N: np.ndarray | None, level: float

@@ -6,7 +6,7 @@ from scipy import stats
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from lepton_jax.serving.drift.accuracy import Calibration, compare_estimate
+from lepton_jax.serving.drift.accuracy import ConfidenceCurve, compare_estimate
 from lepton_jax.serving.drift.classifier import area_under_curve, classifier_test, fit_logistic
 from lepton_jax.serving.drift.two_samples import (
     bin_edges,
@@ -90,21 +90,21 @@ def test_the_confidence_is_calibrated_as_scikit_learn_does():
     grid = np.linspace(0.3, 0.99, 20)
     chance = expected.predict_proba(np.log(grid / (1 - grid))[:, None])[:, 1]
     # Platt's targets move it by about one example.
-    np.testing.assert_allclose(Calibration(confidence, correct).chance(grid), chance, atol=5e-3)
+    np.testing.assert_allclose(ConfidenceCurve(confidence, correct).chance(grid), chance, atol=5e-3)
 
 
 def test_the_interval_of_the_accuracy_covers_the_truth_as_often_as_it_says():
     inside = 0
     for _ in range(300):
         held_out, asked = CHANCE.beta(6, 2, 300), CHANCE.beta(4, 2, 150)
-        curve = Calibration(held_out, CHANCE.random(300) < held_out**2)
+        curve = ConfidenceCurve(held_out, CHANCE.random(300) < held_out**2)
         low, high = curve.estimate(asked).interval
         inside += low <= (CHANCE.random(150) < asked**2).mean() <= high
     assert 0.91 <= inside / 300 <= 0.985
 
 
 def test_an_estimate_says_how_far_it_was_off():
-    estimate = Calibration(np.linspace(0.5, 1, 100), np.arange(100) % 10 > 0).estimate(
+    estimate = ConfidenceCurve(np.linspace(0.5, 1, 100), np.arange(100) % 10 > 0).estimate(
         np.full(50, 0.8)
     )
     said = compare_estimate(estimate.as_json(), right=20, labelled=50)

@@ -113,12 +113,13 @@ def test_monitor_reads_what_the_server_kept_and_asks_for_a_retraining(
     assert said["found"]["window"]["examples"] == 340
     assert said["found"]["since"].startswith("20")
 
-    from lepton_jax.monitoring.request import with_request
-
     path = str(tmp_path / "again.json")
-    report = with_request(report, "digits@production", str(kept), path)
+    report = lepton_jax.monitor(
+        url=str(client.base_url), model="digits", requests=str(kept), retrain_request=path
+    )
     asked = read_request(path)
     assert (asked.model, asked.requests) == ("digits", str(kept))
+    assert asked.augment.startswith("brightness(strength=0.")
     assert report.retrain_request == path
 
 
