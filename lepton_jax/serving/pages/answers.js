@@ -46,29 +46,40 @@ function showImage({ image }) {
 
 async function showObjects(objects, picture, decoding) {
   const bitmap = await createImageBitmap(picture);
-  const [x, y, width, height] = seenPart(bitmap.width, bitmap.height, decoding ?? []);
+  const part = seenPart(bitmap.width, bitmap.height, decoding ?? []);
   const canvas = make("canvas", {
-    class: "picture", id: "boxes", width: Math.round(width), height: Math.round(height), role: "img",
-    "aria-label": `The image with ${objects.length} boxes; they are listed below`,
+    class: "picture", id: "boxes", width: Math.round(part[2]), height: Math.round(part[3]), role: "img",
   });
-  const brush = canvas.getContext("2d");
-  brush.drawImage(bitmap, x, y, width, height, 0, 0, canvas.width, canvas.height);
+  const list = make("ul", { class: "objects" });
+  const least = make("input", { id: "least", type: "range", min: 0, max: 100, value: 30 });
+  const label = make("label", { for: "least" });
+  function draw() {
+    const shown = objects.filter((one) => 100 * one.score >= least.value);
+    label.textContent = `${shown.length} of ${objects.length}: those of ${least.value} % or more`;
+    canvas.setAttribute("aria-label", `The image with ${shown.length} boxes, which are listed below`);
+    canvas.getContext("2d").drawImage(bitmap, ...part, 0, 0, canvas.width, canvas.height);
+    drawBoxes(canvas, shown);
+    list.replaceChildren(...shown.map((one) => {
+      const mark = make("i", { "aria-hidden": "true" });
+      mark.style.background = one.colour;
+      return make("li", {}, mark, make("span", {}, one.label), make("span", {}, percent(one.score)));
+    }));
+  }
   const labels = [...new Set(objects.map((one) => one.label))];
-  const colour = (one) => COLOURS[labels.indexOf(one.label) % COLOURS.length];
+  for (const one of objects) one.colour = COLOURS[labels.indexOf(one.label) % COLOURS.length];
+  least.addEventListener("input", draw);
+  draw();
+  show(canvas, make("div", { class: "row" }, label, least), list);
+}
+
+function drawBoxes(canvas, objects) {
+  const brush = canvas.getContext("2d");
   brush.lineWidth = Math.max(2, canvas.width / 220);
-  for (const one of objects) {
-    const [top, left, bottom, right] = one.box;
-    brush.strokeStyle = colour(one);
+  for (const { box: [top, left, bottom, right], colour } of objects) {
+    brush.strokeStyle = colour;
     brush.strokeRect(left * canvas.width, top * canvas.height,
       (right - left) * canvas.width, (bottom - top) * canvas.height);
   }
-  const rows = objects.map((one) => {
-    const mark = make("i", { "aria-hidden": "true" });
-    mark.style.background = colour(one);
-    return make("li", {}, mark, make("span", {}, one.label), make("span", {}, percent(one.score)));
-  });
-  const none = make("p", { class: "sure" }, "The model finds nothing in this image.");
-  show(canvas, rows.length ? make("ul", { class: "objects" }, ...rows) : none);
 }
 
 // Returns the part of an image that is left when the model's decoding has cut it: x, y, w, h.

@@ -14,6 +14,7 @@ export function make(tag, attributes = {}, ...children) {
 export const find = (id) => document.getElementById(id);
 
 export function say(text, wrong = false) {
+  if (text) find("answer").hidden = false;
   find("status").textContent = text;
   find("status").classList.toggle("wrong", wrong);
 }

@@ -141,7 +141,4 @@ async function infer(inputs, labels) {
   showClass({ ...first, others: others.slice(0, 5) });
 }
 
-begin().catch((error) => {
-  find("answer").hidden = false;
-  say(error.message, true);
-});
+begin().catch((error) => say(error.message, true));

@@ -37,9 +37,11 @@ def server(tiny_bundle, tmp_path_factory) -> Iterator[RunningServer]:
 
 
 def text_of(browser: Any, css: str) -> str:
-    """The text of an element; '' where there is none."""
-    found = browser.find_elements("css selector", css)
-    return found[0].text if found else ""
+    """The text of an element; '' where there is none, or it is hidden."""
+    find = (
+        "const e = document.querySelector(arguments[0]); return e?.checkVisibility() && e.innerText"
+    )
+    return str(browser.execute_script(find, css) or "")
 
 
 def open_page(browser: Any, server: RunningServer, model: str, wait_for: Any) -> None:
