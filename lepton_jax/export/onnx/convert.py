@@ -260,9 +260,9 @@ def _folded(eqn: Any, values: Sequence[Value]) -> list[Value] | None:
 
 def _decided(eqn: Any, bounds: Sequence[Bounds]) -> list[Value] | None:
     """Returns the output of an equation whose entries can only have one value."""
-    (known, *more), aval = bounds, eqn.outvars[0].aval
-    if more or known is None or known[0] != known[1]:
+    if len(bounds) != 1 or bounds[0] is None or bounds[0][0] != bounds[0][1]:
         return None
+    known, aval = bounds[0], eqn.outvars[0].aval
     return [known_value(np.full((1,) * len(aval.shape), known[0], aval.dtype), shape_of(aval))]
 
 

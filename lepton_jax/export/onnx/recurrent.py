@@ -163,10 +163,7 @@ def _run_step(
     graph, step = Graph(), eqn.params["jaxpr"]
     own = Scope(graph, ("batch", 0), scope.inline)
     names = [f"x{i}" for i in range(len(args))]
-    values = [
-        Value(a.shape, a.shape, v.dtype, name)
-        for name, v, a in zip(names, (x.aval for x in step.jaxpr.invars), arrays, strict=True)
-    ]
+    values = [Value(a.shape, a.shape, a.dtype, name) for name, a in zip(names, arrays, strict=True)]
     made = own.inline(own, step.jaxpr, step.consts, values)
     outputs = [f"y{i}" for i in range(len(made))]
     for name, value in zip(outputs, made, strict=True):

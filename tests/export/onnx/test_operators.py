@@ -159,3 +159,14 @@ def test_rounds_of_a_loop_that_the_test_bounds_read_inside():
 
     assert_same(summed, X[..., 0])
     assert operators(summed, X[..., 0])["Clip"] == 0
+
+
+def test_an_example_that_has_ended_reads_inside_while_others_go_on():
+    def summed(n: Any, row: Any) -> Any:
+        def step(carry: Any) -> Any:
+            return carry[0] + 1, carry[1] + row[carry[0]]
+
+        start = (jnp.int32(0), jnp.float32(0))
+        return lax.while_loop(lambda c: (c[0] < T) & (c[0] < n), step, start)
+
+    assert_same(jax.vmap(summed), np.array([0, 7, 3, 7, 6], np.int32), X[..., 0])
