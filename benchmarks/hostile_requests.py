@@ -2,8 +2,9 @@
 
     python -m benchmarks.hostile_requests    # makes docs/results/hostile_requests.json
 
-The requests are those of tests/serving/http/hostile.py, drawn by a seed. After each ten an honest one
-is sent, whose answer is compared byte for byte with the bundle's own. Prints what was refused and how.
+The requests are those of tests/serving/http/hostile.py, drawn by a seed. After each ten an honest
+one is sent, whose answer is compared byte for byte with the bundle's own. Prints what was refused
+and how.
 """
 
 import json
