@@ -13,7 +13,18 @@ from pathlib import Path
 
 import jax
 
-from benchmarks import bundles, checkpoint, cnns, images, loop, programs, rnn, startup, text
+from benchmarks import (
+    bundles,
+    checkpoint,
+    cnns,
+    images,
+    loop,
+    programs,
+    rnn,
+    startup,
+    streaming,
+    text,
+)
 from benchmarks.pairs import Line
 from lepton_jax.tracking.provenance import describe_processor
 
@@ -29,6 +40,7 @@ BENCHMARKS: dict[str, Callable[[int], list[Line]]] = {
     "text": text.lines,
     "programs": programs.lines,
     "bundles": bundles.lines,
+    "streaming": streaming.lines,
 }
 
 

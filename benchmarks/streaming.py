@@ -1,14 +1,13 @@
 """Tokens a second of texts that are streamed to one client, and to eight at once.
 
-    python -m benchmarks.streaming [--rounds=7]
+    python -m benchmarks streaming
 
 Bundles of the two sizes of shakespeare_gpt are made after three steps of training: what is measured
 does not depend on the weights. Each is served in a process of its own, by its ONNX program and by
 its StableHLO one. Eight texts are asked for at once and one after another, turn about, on one
-machine. Prints a table in Markdown and writes docs/results/streaming.json.
+machine.
 """
 
-import argparse
 import http.client
 import json
 import statistics
@@ -24,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.generation import PROMPT, ROOT, SIZES
-from benchmarks.pairs import spread
+from benchmarks.pairs import Line, spread
 from lepton_jax import api
 
 CLIENTS = 8
@@ -40,24 +39,31 @@ class Streamed:
     last: float
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.streaming", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
-    rounds = parser.parse_args().rounds
-    rows = []
-    print(
-        "| size of | program | first token, 1 client | 8 clients | tokens/s, 1 client | 8 clients "
-        "| at once over one after another |\n|---|---|---|---|---|---|---|"
-    )
+def lines(pairs: int) -> list[Line]:
+    """Returns the lines of the table in docs/benchmarks.md."""
+    return [
+        Line(
+            f"tokens/s of {CLIENTS} streamed texts at once over one after another, {row['size']}, "
+            f"{row['program']}",
+            spread(row["ratio"]),
+            ">= 2",
+            statistics.median(row["ratio"]) >= 2,
+            f"{row['tokens_a_second_at_8']:,.0f} against {row['tokens_a_second_at_1']:,.0f}; first "
+            f"token after {row['first_ms_at_1']:.0f} ms at 1 client, {row['first_ms_at_8']:.0f} ms "
+            f"at {CLIENTS}; {len(row['ratio'])} pairs",
+        )
+        for row in measure_all(min(pairs, 7))
+    ]
+
+
+def measure_all(rounds: int) -> Iterator[dict[str, Any]]:
+    """Yields what was measured of each size and program."""
     for name, size in SIZES.items():
         with tempfile.TemporaryDirectory() as folder:
             bundle = export_size(size, Path(folder))
             for program in PROGRAMS:
                 with serve_bundle(bundle, program) as port:
-                    row = {"size": name, "program": program, **measure(port, rounds)}
-                rows.append(row)
-                print(f"| {' | '.join(cells(row))} |", flush=True)
-    (ROOT / "docs/results/streaming.json").write_text(json.dumps(rows, indent=1) + "\n")
+                    yield {"size": name, "program": program, **measure(port, rounds)}
 
 
 def export_size(size: dict[str, int], folder: Path) -> Path:
@@ -136,14 +142,3 @@ def measure(port: int, rounds: int) -> dict[str, Any]:
         "tokens_a_second_at_8": all_tokens / statistics.median(seconds["once"]),
         "ratio": [t / o for t, o in zip(seconds["turn"], seconds["once"], strict=True)],
     }
-
-
-def cells(row: dict[str, Any]) -> list[str]:
-    """Returns a row of the table."""
-    first = [f"{row[f'first_ms_at_{n}']:.1f} ms" for n in (1, CLIENTS)]
-    speed = [f"{row[f'tokens_a_second_at_{n}']:,.0f}" for n in (1, CLIENTS)]
-    return [row["size"], row["program"], *first, *speed, spread(row["ratio"])]
-
-
-if __name__ == "__main__":
-    main()

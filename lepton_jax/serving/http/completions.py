@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -24,8 +25,10 @@ from .json_text import parse_request
 from .refusals import as_refusal, describe_refusal
 from .server import Server, noted_of, server_of
 
-News = AsyncGenerator[tuple[int, TokenNews], None]
-"""The index of a text, and what is new of it."""
+Heard = list[tuple[int, TokenNews]]
+"""What has been told since the last time: the index of a text, and what is new of it."""
+
+News = AsyncGenerator[Heard, None]
 
 
 async def list_models(request: Request) -> Response:
@@ -70,7 +73,8 @@ async def complete(request: Request) -> Response:
     key = request.headers.get(server.settings.key_header) or noted.request_id
     served = _find_writer(request, asked.model, key)
     noted.model, noted.version, noted.rows = served.name, served.version, asked.count
-    prompts = [read_prompt(served, one) for one in asked.prompts]
+    # To encode a long text takes milliseconds, in which others are answered.
+    prompts = await run_in_threadpool(lambda: [read_prompt(served, p) for p in asked.prompts])
     reply = CompletionReply(
         id=f"cmpl-{noted.request_id}",
         model=asked.model,
@@ -121,7 +125,7 @@ def _echoed(served: ServedModel, asked: CompletionRequest, prompt: str | tuple[i
 async def _write(
     served: ServedModel, asked: CompletionRequest, prompts: list[list[int]], deadline: float
 ) -> News:
-    """Yields the index of a text and what is new of it, until all have ended.
+    """Yields what is new of the texts, until all have ended.
 
     The texts are written no further once nobody asks for more.
 
@@ -156,11 +160,13 @@ async def _write(
     going = len(texts)
     try:
         while going:
-            index, news = await queue.get()
-            if news.error is not None:
-                raise news.error
-            going -= news.finish is not None
-            yield index, news
+            heard = [await queue.get()]
+            while not queue.empty():
+                heard.append(queue.get_nowait())
+            for error in (news.error for _, news in heard if news.error is not None):
+                raise error
+            going -= sum(news.finish is not None for _, news in heard)
+            yield heard
     finally:
         for text in texts:
             text.done = True
@@ -170,27 +176,27 @@ async def _counted(server: Server, model: str, prompt_tokens: int, news: News) -
     """Yields the news, and counts their tokens."""
     start, begun = time.perf_counter(), False
     try:
-        async for index, one in news:
+        async for heard in news:
             if not begun:
                 server.metrics.began(model, prompt_tokens, time.perf_counter() - start)
                 begun = True
-            if one.token is not None:
-                server.metrics.wrote_token(model)
-            yield index, one
+            server.metrics.wrote(model, sum(one.token is not None for _, one in heard))
+            yield heard
     finally:
         await news.aclose()
 
 
-async def _as_events(
-    first: tuple[int, TokenNews], news: News, reply: CompletionReply
-) -> AsyncIterator[str]:
+async def _as_events(first: Heard, news: News, reply: CompletionReply) -> AsyncIterator[str]:
     """Yields the news as server-sent events, and '[DONE]' at the end."""
+
+    def events(heard: Heard) -> str:
+        chunks = (reply.chunk(index, one) for index, one in heard)
+        return "".join(_event(chunk) for chunk in chunks if chunk)
+
     try:
-        if chunk := reply.chunk(*first):
-            yield _event(chunk)
-        async for index, one in news:
-            if chunk := reply.chunk(index, one):
-                yield _event(chunk)
+        yield events(first)
+        async for heard in news:
+            yield events(heard)
     except Exception as e:  # noqa: BLE001  the status is sent already
         log_event("failed", request_id=reply.id.removeprefix("cmpl-"), why=f"{e!s:.300}")
         yield _event(describe_refusal(as_refusal(e)))
@@ -206,15 +212,15 @@ def _event(said: dict[str, Any]) -> str:
     return f"data: {json.dumps(said)}\n\n"
 
 
-async def _unless_left(request: Request, news: News) -> list[tuple[int, TokenNews]]:
+async def _unless_left(request: Request, news: News) -> Heard:
     """Returns all news, unless the client leaves before: nothing is written for it any more.
 
     Raises:
       InputError: when the client has left.
     """
 
-    async def collect() -> list[tuple[int, TokenNews]]:
-        return [one async for one in news]
+    async def collect() -> Heard:
+        return [one async for heard in news for one in heard]
 
     async def leave() -> None:
         while (await request.receive())["type"] != "http.disconnect":

@@ -100,9 +100,9 @@ class ServerMetrics(LiveNotes):
         self._tokens.labels(model, "prompt").inc(prompt_tokens)
         self._first.labels(model).observe(seconds)
 
-    def wrote_token(self, model: str) -> None:
-        """Counts a token that was written."""
-        self._tokens.labels(model, "written").inc()
+    def wrote(self, model: str, tokens: int) -> None:
+        """Counts tokens that were written."""
+        self._tokens.labels(model, "written").inc(tokens)
 
     def text(self) -> tuple[bytes, str]:
         """Returns all numbers as Prometheus reads them, and their content type."""
