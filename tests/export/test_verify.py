@@ -228,7 +228,7 @@ def test_absent_or_other_test_data_is_said_and_not_guessed(bundle, change, reaso
 
 def test_a_source_gets_its_keys_as_the_config_had_them():
     keys = {"dataset": "glue/sst2", "splits": ["train=train"], "label": "label", "data_dir": None}
-    assert _as_declared(tfds, keys) == {**keys, "splits": ("train=train",)}
+    assert _as_declared(tfds, keys, True) == {**keys, "splits": ("train=train",)}
 
 
 def test_the_fold_that_was_held_out_is_found_again(tmp_path):
