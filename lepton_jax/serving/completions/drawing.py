@@ -23,14 +23,13 @@ class DrawingRule:
 
 
 def draw_token(logits_V: np.ndarray, rule: DrawingRule, index: int) -> int:
-    """Draws the token at place `index` of a text, by logits float32 [V] without NaN.
+    """Draws the token at place `index` of a text, by logits float32 [V], the highest finite.
 
     The random number is the `index`-th of the rule's own: no other text has a part in it.
     """
     if rule.temperature == 0:
         return int(logits_V.argmax())
-    kept_V = keep_likely(logits_V, rule)
-    power_V = np.exp(kept_V - kept_V.max())
+    power_V = np.exp(keep_likely(logits_V, rule))
     upto_V = power_V.cumsum()
     share = _uniform(rule, index)
     token = int(np.searchsorted(upto_V, share * upto_V[-1], side="right"))
@@ -38,15 +37,18 @@ def draw_token(logits_V: np.ndarray, rule: DrawingRule, index: int) -> int:
 
 
 def keep_likely(logits_V: np.ndarray, rule: DrawingRule) -> np.ndarray:
-    """Returns logits float64 [V] over the temperature, -inf for tokens that must not be drawn.
+    """Returns logits float64 [V] over the temperature, below 0 but for the highest, and -inf for
+    tokens that must not be drawn.
 
     First top_k, then top_p; ties with the last kept token are kept.
     """
-    kept_V = logits_V.astype(np.float64) / rule.temperature
+    wide_V = logits_V.astype(np.float64)
+    with np.errstate(over="ignore"):  # a temperature next to 0 leaves the highest alone
+        kept_V = (wide_V - wide_V.max()) / rule.temperature
     if 0 < rule.top_k < len(kept_V):
         kept_V[kept_V < np.partition(kept_V, -rule.top_k)[-rule.top_k]] = -np.inf
     if rule.top_p < 1:
-        power_V = np.exp(kept_V - kept_V.max())
+        power_V = np.exp(kept_V)
         p_V = power_V / power_V.sum()
         sorted_V = np.sort(p_V)[::-1]
         # A token is needed if those before it do not have enough; the first one always is.

@@ -6,12 +6,12 @@ how many others are written beside it.
 """
 
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 
 from ..cached import Cache, CachedPrograms
 from .rows import put_row, take_rows
+from .writing import WrittenText
 
 # S slots, V vocabulary.
 
@@ -21,27 +21,11 @@ _LONGEST = 256
 """Tokens that are read at once, at most, where each length is compiled and the context is open."""
 
 
-class TextInSlot(Protocol):
-    """A text in the making, as a slot needs it."""
-
-    tokens: list[int]
-    """Of the prompt, and of what has been written."""
-    done: bool
-
-    def fail(self, error: Exception, /) -> None:
-        """Ends the text by an error."""
-        ...
-
-    def take(self, logits_V: np.ndarray, /) -> None:
-        """Takes the logits float32 [V] of the next token: appends one to `tokens`, or is done."""
-        ...
-
-
 @dataclass
 class _Slot:
     """A row of the cache; without a text it is padding."""
 
-    text: TextInSlot | None = None
+    text: WrittenText | None = None
     unread: list[int] = field(default_factory=list)
     """Tokens of the text that the cache lacks, first to last."""
     count: int = 1
@@ -90,7 +74,7 @@ class Slots:
         """How many texts are being written."""
         return sum(slot.writes for slot in self._slots)
 
-    def join(self, text: TextInSlot) -> None:
+    def join(self, text: WrittenText) -> None:
         """Reads the prompt of a text, of one token or more; the text draws its first token by it.
 
         Raises:
@@ -126,13 +110,13 @@ class Slots:
             if reads and not slot.unread:
                 _draw(slot, logits_V)
 
-    def clear(self) -> list[TextInSlot]:
+    def clear(self) -> list[WrittenText]:
         """Forgets every text; returns those that were being written."""
         texts = [slot.text for slot in self._slots if slot.text is not None and slot.writes]
         self._slots, self._cache = [], {}
         return texts
 
-    def _read(self, place: int, text: TextInSlot) -> None:
+    def _read(self, place: int, text: WrittenText) -> None:
         """Reads the tokens of a text into the row at a place, from the first that it looks back
         on.
         """

@@ -53,9 +53,9 @@ class WrittenText:
     written: int = field(default=0, init=False)
 
     def take(self, logits_V: np.ndarray) -> None:
-        """Takes the logits float32 [V] of the next token; see `TextInSlot`."""
-        if np.isnan(logits_V).any():  # the argmax would be token 0
-            self.fail(BundleError("the model answers with NaN, which is no token"))
+        """Takes the logits float32 [V] of the next token: appends one to `tokens`, or is done."""
+        if not np.isfinite(logits_V.max()):  # the argmax would be token 0
+            self.fail(BundleError("the model answers with NaN or infinity, which is no token"))
             return
         token = draw_token(logits_V, self.rule, self.written)
         if token == self.end:

@@ -55,6 +55,8 @@ def describe_writer(served: ServedModel) -> dict[str, Any] | None:
         "version": served.version,
         "bundle": served.bundle.id,
         "context": served.writer.slots.context,
+        "slots": served.writer.slots.most,
+        "cache_bytes": served.writer.slots.bytes_of_cache,
     }
 
 

@@ -1,14 +1,13 @@
 """OpenAI's own client asks a real server for texts."""
 
 import re
-import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
+from tests.serving.running import RunningServer, run_bundles
 
 openai = pytest.importorskip("openai", reason="openai is not installed")
 
@@ -16,28 +15,18 @@ KEY = "a-token-for-tests"
 
 
 @pytest.fixture(scope="module")
-def address(tiny_bundle, tmp_path_factory) -> Iterator[str]:
-    token = tmp_path_factory.mktemp("token") / "token"
-    token.write_text(KEY)
-    command = [sys.executable, "-m", "lepton_jax.serving", "--port=0", f"--token_file={token}"]
-    bundle = tiny_bundle("shakespeare_gpt")
-    server = subprocess.Popen(
-        [*command, f"--bundle=gpt={bundle}"], stderr=subprocess.PIPE, text=True
-    )
-    assert server.stderr is not None
-    for line in server.stderr:
-        if found := re.search(r'"ready", "address": "(.*?)"', line):
-            break
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(server.stderr.read)
-        yield found[1]
-        server.terminate()
-    assert server.wait(60) == 0
+def server(tiny_bundle, tmp_path_factory) -> Iterator[RunningServer]:
+    folder = tmp_path_factory.mktemp("texts")
+    (folder / "token").write_text(KEY)
+    bundle = f"--bundle=gpt={tiny_bundle('shakespeare_gpt')}"
+    with run_bundles(folder, bundle, f"--token_file={folder / 'token'}") as running:
+        yield running
+    assert running.process.returncode == 0
 
 
 @pytest.fixture(scope="module")
-def client(address) -> Iterator["openai.OpenAI"]:
-    with openai.OpenAI(base_url=f"{address}/v1", api_key=KEY, max_retries=0) as client:
+def client(server) -> Iterator["openai.OpenAI"]:
+    with openai.OpenAI(base_url=f"{server.address}/v1", api_key=KEY, max_retries=0) as client:
         yield client
 
 
@@ -46,12 +35,9 @@ def stream(client: "openai.OpenAI", **how: object) -> str:
     return "".join(choice.text for chunk in chunks for choice in chunk.choices)
 
 
-def read_metric(address: str, name: str) -> float:
-    asking = urllib.request.Request(
-        f"{address}/metrics", headers={"Authorization": f"Bearer {KEY}"}
-    )
-    with urllib.request.urlopen(asking) as response:
-        lines = response.read().decode().splitlines()
+def read_metric(server: RunningServer, name: str) -> float:
+    response = server.client.get("/metrics", headers={"Authorization": f"Bearer {KEY}"})
+    lines = response.text.splitlines()
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
 
 
@@ -159,14 +145,14 @@ def test_what_is_not_served_is_refused_by_its_name(client, how, parameter, said)
     assert refused.value.type == "invalid_request_error"
 
 
-def test_an_unknown_model_and_a_wrong_token_are_told_as_such(client, address):
+def test_an_unknown_model_and_a_wrong_token_are_told_as_such(client):
     with pytest.raises(openai.NotFoundError, match="'gp' is not served here; there are: gpt"):
         client.completions.create(model="gp", prompt="ba")
     with pytest.raises(openai.AuthenticationError, match="bearer token"):
         client.with_options(api_key="another").models.list()
 
 
-def test_a_client_that_leaves_gives_its_slots_back(client, address):
+def test_a_client_that_leaves_gives_its_slots_back(client, server):
     for _ in range(3):
         chunks = client.completions.create(
             model="gpt", prompt="ba", max_tokens=4096, n=8, stream=True
@@ -178,7 +164,22 @@ def test_a_client_that_leaves_gives_its_slots_back(client, address):
             model="gpt", prompt="ba", max_tokens=4096, n=16
         )
     end = time.monotonic() + 5
-    while read_metric(address, "lepton_texts") and time.monotonic() < end:
+    while read_metric(server, "lepton_texts") and time.monotonic() < end:
         time.sleep(0.02)
-    assert not read_metric(address, "lepton_texts")
-    assert read_metric(address, 'lepton_tokens_total{kind="written",model="gpt"}') > 0
+    assert not read_metric(server, "lepton_texts")
+    assert read_metric(server, 'lepton_tokens_total{kind="written",model="gpt"}') > 0
+
+
+def test_a_server_that_is_told_to_end_writes_what_it_has_begun(tiny_bundle, tmp_path):
+    bundle = f"--bundle=gpt={tiny_bundle('shakespeare_gpt')}"
+    with run_bundles(tmp_path, bundle) as server:
+        client = openai.OpenAI(base_url=f"{server.address}/v1", api_key="none", max_retries=0)
+        chunks = client.completions.create(
+            model="gpt", prompt="ba", max_tokens=3000, stream=True,
+            stream_options={"include_usage": True},
+        )  # fmt: skip
+        next(chunks)
+        server.process.terminate()
+        *_, last = chunks
+        assert last.usage.completion_tokens == 3000
+        assert server.process.wait(30) == 0
