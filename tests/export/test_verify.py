@@ -34,6 +34,7 @@ def test_verdict_names_the_id_and_does_not_change_it(bundle):
         "answers": True,
         "one alone": True,
         "onnx": True,
+        "drift": True,
         "test set": True,
         "each example": True,
     }

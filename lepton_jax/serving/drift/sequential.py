@@ -21,6 +21,9 @@ STAKES = (0.25, 0.6, 0.95)
 
 _CAP = 1e12
 
+_TOGETHER = 64
+"""Examples whose ranks are found together: each is compared with each before it."""
+
 
 class SequentialTest:
     """The state of the test: counts and the gamblers' money; of a fixed size.
@@ -54,6 +57,10 @@ class SequentialTest:
           allowance: how many false alarms may be spent on each, on average; it may depend on the
             time since the last ones, and not on the examples.
         """
+        for start in range(0, len(values_BS), _TOGETHER):
+            self._watch(values_BS[start : start + _TOGETHER], allowance)
+
+    def _watch(self, values_BS: np.ndarray, allowance: float) -> None:
         rank_BS = self._ranks(self._cells(values_BS))
         # High or low, and in the middle or at the ends: both are uniform.
         side_BS2 = 2 * np.stack([rank_BS, np.abs(2 * rank_BS - 1)], -1) - 1
