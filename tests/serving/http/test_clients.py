@@ -159,7 +159,7 @@ def test_prometheus_reads_the_numbers(server):
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/", 404),
+        ("GET", "/nowhere", 404),
         ("GET", "/v2/models", 404),
         ("GET", "/v2/health/live/", 404),
         ("GET", "/../../etc/passwd", 404),
