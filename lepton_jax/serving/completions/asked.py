@@ -62,7 +62,7 @@ def read_completion(said: Any) -> CompletionRequest:
     if not isinstance(said, dict):
         raise InputError("expected an object with 'model' and 'prompt'")
     for name, value in said.items():
-        if name not in _KNOWN:
+        if name not in KNOWN:
             raise _unknown(name)
         if name in _ONLY and value is not None and value not in _ONLY[name]:
             raise ParameterError(name, f"{value!r:.60} is not served here; leave it out")
@@ -100,14 +100,15 @@ _ONLY: Mapping[str, tuple[Any, ...]] = {
 }
 """Parameters of OpenAI's that have one value here: the one that changes nothing."""
 
-_KNOWN = {
+KNOWN = {
     *("model", "prompt", "max_tokens", "temperature", "top_p", "top_k", "n", "seed", "stop"),
     *("logprobs", "echo", "stream", "stream_options", "user", *_ONLY),
 }
+"""The parameters that a request may have."""
 
 
 def _unknown(name: str) -> ParameterError:
-    near = get_close_matches(name, sorted(_KNOWN), 1)
+    near = get_close_matches(name, sorted(KNOWN), 1)
     meant = f"; did you mean {near[0]!r}?" if near else ""
     return ParameterError(f"{name:.60}", f"there is no such parameter{meant}")
 

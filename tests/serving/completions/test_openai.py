@@ -1,5 +1,7 @@
 """OpenAI's own client asks a real server for texts."""
 
+import json
+import random
 import re
 import time
 from collections.abc import Iterator
@@ -7,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from lepton_jax.serving.completions.asked import KNOWN
 from tests.serving.running import RunningServer, run_bundles
 
 openai = pytest.importorskip("openai", reason="openai is not installed")
@@ -143,6 +146,35 @@ def test_what_is_not_served_is_refused_by_its_name(client, how, parameter, said)
         client.completions.create(**{"model": "gpt", "prompt": "ba"} | how)
     assert refused.value.param == parameter
     assert refused.value.type == "invalid_request_error"
+
+
+ODD = [
+    None, True, 0, -1, 2**63, 2**70, 1e308, 5e-324, "", "x", "\x00", "a" * 3000, [], [[]], {},
+    {"a": 1}, [1, 2], ["a", 1], [["a"]], [True], [-1], [2**40], {"include_usage": True}, {"include_usage": 3},
+]  # fmt: skip
+
+
+def test_hostile_bodies_get_a_text_or_one_error_in_the_api_s_form(server):
+    drawn = random.Random(0)
+    statuses = set()
+    for _ in range(300):
+        said = {"model": "gpt", "prompt": "ba", "max_tokens": 3}
+        said |= {name: drawn.choice(ODD) for name in drawn.sample(sorted(KNOWN), 2)}
+        body = json.dumps(said).encode()
+        if drawn.random() < 0.2:
+            cut = drawn.randrange(len(body))
+            body = drawn.choice([body[:cut], body[cut:], b"[" * 5000, b'{"model": "\\ud800"}'])
+        got = server.client.post(
+            "/v1/completions", content=body, headers={"Authorization": f"Bearer {KEY}"}
+        )
+        statuses.add(got.status_code)
+        if got.status_code == 200 and said.get("stream") is True:
+            assert got.text.endswith("data: [DONE]\n\n")
+        elif got.status_code == 200:
+            assert got.json()["choices"]
+        else:
+            assert got.json()["error"]["type"] == "invalid_request_error", got.text
+    assert {200, 400} <= statuses <= {200, 400, 404}
 
 
 def test_an_unknown_model_and_a_wrong_token_are_told_as_such(client):
