@@ -150,7 +150,8 @@ def test_what_is_not_served_is_refused_by_its_name(client, how, parameter, said)
 
 ODD = [
     None, True, 0, -1, 2**63, 2**70, 1e308, 5e-324, "", "x", "\x00", "a" * 3000, [], [[]], {},
-    {"a": 1}, [1, 2], ["a", 1], [["a"]], [True], [-1], [2**40], {"include_usage": True}, {"include_usage": 3},
+    {"a": 1}, [1, 2], ["a", 1], [["a"]], [True], [-1], [2**40], {"include_usage": True},
+    {"include_usage": 3},
 ]  # fmt: skip
 
 
