@@ -74,7 +74,8 @@ class Batcher:
         self._worker: asyncio.Task[None] | None = None
         self._closing = False
         self._took: dict[int, float] = {}
-        """Seconds that a batch of a size takes, the last ones counting most."""
+        """Seconds that a batch of a size takes when nothing else takes the processor: the least
+        of late, as most of what is measured on a busy machine is waiting."""
         self.queued = 0
         """How many rows wait."""
 
@@ -136,13 +137,13 @@ class Batcher:
             batch = self._take()
             if not batch:
                 continue
-            rows, start = sum(w.count for w in batch), time.perf_counter()
+            rows = sum(w.count for w in batch)
             size = next(n for n in self._sizes if n >= rows)
             try:
                 if self._took.get(size, math.inf) < QUICK_SECONDS:
-                    outputs = self._compute_batch(batch, size)
+                    outputs, seconds = self._compute_batch(batch, size)
                 else:
-                    outputs = await loop.run_in_executor(
+                    outputs, seconds = await loop.run_in_executor(
                         self._thread, self._compute_batch, batch, size
                     )
             except Exception as e:  # noqa: BLE001  whoever asked is told, and the queue goes on
@@ -150,8 +151,7 @@ class Batcher:
                     if not waiting.done.done():
                         waiting.done.set_exception(as_bundle_error(e))
                 continue
-            seconds = time.perf_counter() - start
-            self._took[size] = 0.8 * self._took.get(size, seconds) + 0.2 * seconds
+            self._took[size] = min(seconds, 1.1 * self._took.get(size, seconds))
             self._computed(rows, seconds)
             at = 0
             for waiting in batch:
@@ -172,8 +172,8 @@ class Batcher:
                 rows += waiting.count
         return batch
 
-    def _compute_batch(self, batch: Sequence[_Waiting], size: int) -> Arrays:
-        """Computes a batch, padded to one of the sizes."""
+    def _compute_batch(self, batch: Sequence[_Waiting], size: int) -> tuple[Arrays, float]:
+        """Computes a batch, padded to one of the sizes. Returns the seconds that it took too."""
         rows = sum(w.count for w in batch)
         inputs = {}
         for name in batch[0].inputs:
@@ -181,7 +181,9 @@ class Batcher:
             if size > rows:  # rows are independent: any will do as padding
                 parts.append(np.repeat(parts[-1][-1:], size - rows, axis=0))
             inputs[name] = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        return {name: np.asarray(y)[:rows] for name, y in self._compute(inputs).items()}
+        start = time.perf_counter()
+        outputs = {name: np.asarray(y)[:rows] for name, y in self._compute(inputs).items()}
+        return outputs, time.perf_counter() - start
 
 
 def as_bundle_error(error: Exception) -> BundleError:

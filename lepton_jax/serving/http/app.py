@@ -29,8 +29,8 @@ from .refusals import HttpRefusal, as_refusal, respond_refusal
 from .server import Noted, Server, read_request_id
 
 ROUTES = [
+    *infer.ROUTES,  # the first that fits is taken, and this one is asked most
     *health.ROUTES,
-    *infer.ROUTES,
     *plain.ROUTES,
     *completions.ROUTES,
     *feedback.ROUTES,

@@ -41,6 +41,8 @@ class ServerMetrics(LiveNotes):
         self._seconds = Histogram(
             "lepton_request_seconds", "Time of a request", ["route"], buckets=SECONDS, **of
         )
+        self._of_requests: dict[tuple[str, str, int], tuple[Any, Any]] = {}
+        """The numbers of a request, which take long to find by their labels."""
         self._rows = Histogram(
             "lepton_batch_rows", "Rows that were computed together", ["model"], buckets=ROWS, **of
         )
@@ -92,8 +94,12 @@ class ServerMetrics(LiveNotes):
 
     def request(self, route: str, model: str, status: int, seconds: float) -> None:
         """Counts a request."""
-        self._requests.labels(route, model, str(status)).inc()
-        self._seconds.labels(route).observe(seconds)
+        counted = self._of_requests.get((route, model, status))
+        if counted is None:
+            counted = self._requests.labels(route, model, str(status)), self._seconds.labels(route)
+            self._of_requests[route, model, status] = counted
+        counted[0].inc()
+        counted[1].observe(seconds)
 
     def began(self, model: str, prompt_tokens: int, seconds: float) -> None:
         """Counts the prompts of a request that has got its first token after so many seconds."""

@@ -138,7 +138,7 @@ def change_a_byte(draw: random.Random) -> Hostile:
 def ask_elsewhere(draw: random.Random) -> Hostile:
     path = draw.choice(
         [
-            "/", "/v2/models/letters/infer", "/v2/models//infer", "/v2/models/digits/infer/",
+            "/nowhere", "/v2/models/letters/infer", "/v2/models//infer", "/v2/models/digits/infer/",
             "/v2/models/digits/versions/9/infer", "/v2/models/..%2f..%2fetc/infer", "/v2/%00",
             "/v2/models/digits/versions/%2e%2e/infer", "/" + "a" * 20_000, "/v2/models/%ff/infer",
             "/models/letters/answer", "/requests/nobody", "/v2/models/digits%0a/infer", "//",
