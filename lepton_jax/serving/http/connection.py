@@ -27,7 +27,7 @@ class GuardedConnection(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self._header_bytes = 0
-        self._in_headers = True
+        self._in_headers, self._just_begun = True, False
         self._header_timer: asyncio.TimerHandle | None = None
         self._unread_timer: asyncio.TimerHandle | None = None
 
@@ -45,15 +45,16 @@ class GuardedConnection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        self._just_begun = False
         super().data_received(data)
-        if self._in_headers:
+        if self._in_headers and not self._just_begun:  # else what came before them is in `data` too
             self._header_bytes += len(data)
             if self._header_bytes > HEADER_BYTES and not self.transport.is_closing():
                 self._refuse(431, f"the headers have more than {HEADER_BYTES} bytes")
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._header_bytes, self._in_headers = 0, True
+        self._header_bytes, self._in_headers, self._just_begun = 0, True, True
         if self._header_timer is None:
             self._await_headers()
 

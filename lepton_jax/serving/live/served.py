@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from ..batches.batcher import Batcher, BatchRules
 from ..batches.sizes import SIZES, Arrays, find_exact_sizes
 from ..completions.slots import Slots
 from ..completions.writer import TextWriter
-from ..errors import BundleError
+from ..errors import BundleError, InputError
 from ..loader import Bundle
 
 _TRIED = 2
@@ -54,6 +55,7 @@ class ServedModel:
         self.exact = len(agreed) > 1
         self.sizes = agreed if self.exact else list(SIZES)
         self.writer = TextWriter(Slots(bundle.cached)) if bundle.has_cached else None
+        _warm_up_decoding(bundle)
         self._batcher = Batcher(
             bundle.compute, self.sizes, rules, lambda rows, seconds: computed(self, rows, seconds)
         )
@@ -90,3 +92,12 @@ class ServedModel:
     def _check_numbers(self, outputs: Arrays) -> None:
         if self.bundle.answer == "class" and np.isnan(outputs["probabilities"]).any():
             raise BundleError("the answer is NaN, and no class")  # its `label` would be 0
+
+
+def _warm_up_decoding(bundle: Bundle) -> None:
+    """Imports what decodes images or texts, so that the first request need not wait for it."""
+    with suppress(InputError):
+        if bundle.signature.get("decoding"):
+            bundle.decode(b"")
+        if bundle.takes_text:
+            bundle.encode("")
