@@ -3,8 +3,8 @@
     python -m benchmarks streaming
 
 A bundle of shakespeare_gpt's size is made after three steps of training: what is measured does not
-depend on the weights. It is served in a process of its own, by its ONNX program and by its StableHLO
-one. Eight texts are asked for at once and one after another, turn about, on one machine.
+depend on the weights. It is served in a process of its own, by its ONNX program and by its
+StableHLO one. Eight texts are asked for at once and one after another, turn about, on one machine.
 """
 
 import http.client
