@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run graduate test test-all lint bench docs clean
+.PHONY: run graduate production test test-all lint bench docs clean
 
 .venv/installed: requirements.txt setup.py
 	@echo "Installing lepton_jax and the 120 packages that it needs into .venv, 1.3 GB: some minutes."
@@ -44,6 +44,10 @@ run: .venv/installed
 # A model's way into production and back, each command with its seconds, in runs/graduate.
 graduate: .venv/installed
 	$(BIN)/python -m benchmarks.graduate
+
+# A model in production, the world that moves, and the way back to the lab, in runs/production.
+production: .venv/installed-dev
+	$(BIN)/python -m benchmarks.production
 
 lint: .venv/installed-dev
 	$(BIN)/ruff format --check .

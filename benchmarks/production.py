@@ -51,7 +51,9 @@ def main() -> None:
         dark = np.round(image * SHADE).astype(np.uint8)
         send(url, "dark", dark[half:], label[half:])
         request = folder / "retrain.json"
-        run("monitor", f"--url={url}", f"--retrain_request={request}", expected=1)
+        run("monitor", f"--url={url}", expected=1)
+        run("monitor", f"--requests={kept}", "--model=digits@production",
+            f"--retrain_request={request}", expected=1)  # fmt: skip
         run("requests", f"{kept}")
         run("improve", f"--request={request}", f"--workdir={folder}/improved",
             "--config.train_for=8 epochs")  # fmt: skip
