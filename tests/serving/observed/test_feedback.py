@@ -1,12 +1,8 @@
 """Labels that are told to a running server, and what it keeps: over HTTP, with a real process."""
 
-import json
 import math
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +15,9 @@ from lepton_jax.data.sources.digits import digits
 from lepton_jax.replay.request_log import replay_requests
 from lepton_jax.serving.observed.requests import KeptRequests
 from tests.graduation import verified_bundle
+from tests.serving.running import run_bundles
 
 TEST = digits().splits["test"].columns
-
-
-@contextmanager
-def running(bundle: Path, *flags: str) -> Iterator[httpx.Client]:
-    """Runs a server of the bundle; its client."""
-    words = [sys.executable, "-m", "lepton_jax.serving", f"--bundle=digits={bundle}", "--port=0"]
-    server = subprocess.Popen([*words, *flags], stderr=subprocess.PIPE, env={**os.environ})
-    try:
-        assert server.stderr is not None
-        events = (json.loads(line) for line in server.stderr)
-        address = next(e["address"] for e in events if e["event"] == "ready")
-        with httpx.Client(base_url=address) as client:
-            yield client
-    finally:
-        server.terminate()
-        server.communicate()
-    assert server.returncode == 0
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +28,9 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory, kept: Path) -> Iterator[httpx.Client]:
     bundle = verified_bundle(tmp_path_factory)
-    with running(bundle, f"--keep_requests={kept}", "--keep_share=1") as client:
-        yield client
+    flags = (f"--bundle=digits={bundle}", f"--keep_requests={kept}", "--keep_share=1")
+    with run_bundles(kept.parent / "log", *flags) as server:
+        yield server.client
 
 
 def ask(client: httpx.Client, name: str, rows: slice) -> list[int]:
@@ -148,17 +129,18 @@ def test_deleted_request_is_on_no_disk_and_no_longer_known(client: httpx.Client,
 def test_label_that_comes_after_a_restart_is_joined_to_the_kept_request(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ):
-    flags = (f"--keep_requests={tmp_path / 'kept'}", "--keep_share=1")
-    bundle = verified_bundle(tmp_path_factory)
-    with running(bundle, *flags) as client:
-        (said,) = ask(client, "late", slice(7, 8))
-    with running(bundle, *flags) as client:
+    bundle, kept = verified_bundle(tmp_path_factory), tmp_path / "kept"
+    flags = (f"--bundle=digits={bundle}", f"--keep_requests={kept}", "--keep_share=1")
+    with run_bundles(tmp_path, *flags) as server:
+        (said,) = ask(server.client, "late", slice(7, 8))
+    with run_bundles(tmp_path, *flags) as server:
+        client = server.client
         for status in ("new", "same"):
             told = tell(client, "late", label=said)
             assert told.json()["right"] == [True]
             assert (told.json()["status"], told.json()["kept"]) == (status, True)
         assert accuracy(client)["rows"] == 1
-    found = KeptRequests(tmp_path / "kept").find("late")
+    found = KeptRequests(kept).find("late")
     assert found is not None
     assert found.labels == (str(said),)
     np.testing.assert_array_equal(found.inputs["image"], TEST["image"][7:8])
@@ -180,10 +162,12 @@ def test_log_that_is_replayed_has_the_same_bytes(
 def test_nothing_is_written_unless_it_is_asked_for(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ):
-    bundle = verified_bundle(tmp_path_factory)
+    here = tmp_path / "here"
+    here.mkdir()
     monkeypatch.setenv("PYTHONPATH", os.getcwd())
-    monkeypatch.chdir(tmp_path)
-    with running(bundle) as client:
-        ask(client, "unkept", slice(0, 1))
-        assert tell(client, "unkept", label="1").json()["kept"] is False
-    assert list(tmp_path.iterdir()) == []
+    monkeypatch.chdir(here)
+    bundle = verified_bundle(tmp_path_factory)
+    with run_bundles(tmp_path / "log", f"--bundle=digits={bundle}") as server:
+        ask(server.client, "unkept", slice(0, 1))
+        assert tell(server.client, "unkept", label="1").json()["kept"] is False
+    assert list(here.iterdir()) == []
