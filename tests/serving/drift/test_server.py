@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -28,14 +29,22 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory, kept: Path) -> Iterator[httpx.Client]:
-    """A server that was asked 220 images as they are, then 120 that are darker."""
+def served(
+    tmp_path_factory: pytest.TempPathFactory, kept: Path
+) -> Iterator[tuple[httpx.Client, dict[str, Any]]]:
+    """A server that was asked 220 images as they are, what it then said, and 120 darker ones."""
     bundle = verified_bundle(tmp_path_factory)
     with running(bundle, f"--keep_requests={kept}", "--keep_share=1") as client:
+        client.timeout = 120
         ask(client, IMAGES[:220], "plain")
-        client.quiet = client.get("/drift").json()  # type: ignore[attr-defined]
+        quiet = client.get("/drift").json()
         ask(client, shift_images(IMAGES[200:320], "brightness", 0.6), "dark")
-        yield client
+        yield client, quiet
+
+
+@pytest.fixture
+def client(served: tuple[httpx.Client, dict[str, Any]]) -> httpx.Client:
+    return served[0]
 
 
 def ask(client: httpx.Client, images: np.ndarray, name: str) -> None:
@@ -46,9 +55,9 @@ def ask(client: httpx.Client, images: np.ndarray, name: str) -> None:
         assert client.post("/v2/models/digits/infer", json=body).status_code == 200
 
 
-def test_the_server_is_quiet_before_the_inputs_move(client: httpx.Client):
-    said = client.quiet["models"][0]  # type: ignore[attr-defined]
-    assert not client.quiet["alarm"]  # type: ignore[attr-defined]
+def test_the_server_is_quiet_before_the_inputs_move(served: tuple[httpx.Client, dict[str, Any]]):
+    said = served[1]["models"][0]
+    assert not served[1]["alarm"]
     assert said["watched"]
     assert said["examples"] == 220
     assert said["window"]["examples"] == 200
@@ -56,8 +65,7 @@ def test_the_server_is_quiet_before_the_inputs_move(client: httpx.Client):
         "ks", "psi", "chi_squared", "classifier",
     }  # fmt: skip
     low, high = said["performance"]["interval"]
-    right = np.mean(np.asarray(TEST["label"])[:220] >= 0)
-    assert low <= said["performance"]["accuracy"] <= high <= right
+    assert 0.9 < low <= said["performance"]["accuracy"] <= high <= 1
 
 
 def test_the_alarm_names_what_was_done_to_the_images(client: httpx.Client):
