@@ -42,8 +42,8 @@ BETS = "bets"
 _LONGEST = 3600.0
 """Seconds that count for the time since the last example, at most."""
 
-MOST_PENDING = 512
-"""Rows that wait to be measured; of more, some are left out."""
+MOST_PENDING = 16 << 20
+"""Bytes of inputs that wait to be measured; of more, some are left out."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,8 @@ class ModelWatch:
         """Of the last window that was judged."""
         self.skipped = 0
         self._signature = signature
-        self._pending: list[tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray], int]] = []
-        self._waiting = 0
+        self._pending: list[tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]] = []
+        self._waiting = self._bytes = 0
         self._adding, self._settling = threading.Lock(), threading.Lock()
         self._values_NS = np.zeros((0, len(reference.names)), np.float32)
         self._label_N = np.zeros(0, np.int64)
@@ -105,12 +105,14 @@ class ModelWatch:
     def add(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
         """Takes a request's inputs and outputs [B, ...], to be measured soon."""
         rows = len(next(iter(inputs.values())))
+        size = sum(x.nbytes for x in inputs.values())
         with self._adding:
-            if self._waiting + rows > MOST_PENDING and self._waiting:
+            if self._bytes + size > MOST_PENDING and self._waiting:
                 self.skipped += rows
             else:
-                self._pending.append((inputs, outputs, rows))
+                self._pending.append((inputs, outputs))
                 self._waiting += rows
+                self._bytes += size
 
     def settle(self) -> None:
         """Measures what waits, bets on it, and judges a window if one is due.
@@ -120,7 +122,8 @@ class ModelWatch:
         """
         with self._settling:
             with self._adding:
-                pending, self._pending, self._waiting = self._pending, [], 0
+                pending, self._pending = self._pending, []
+                self._waiting = self._bytes = 0
             if not pending:
                 return
             inputs = {k: np.concatenate([p[0][k] for p in pending]) for k in pending[0][0]}
