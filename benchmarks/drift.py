@@ -57,7 +57,7 @@ def main() -> None:
     windows = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
     rows = json.loads(ROWS.read_text()) if ROWS.exists() else []
     done = {(r["world"], r["size"]) for r in rows if r["windows"] == windows}
-    missing = [(w, n) for w in WORLDS for n in SIZES if (w, n) not in done]
+    missing = [(w, n) for n in SIZES for w in WORLDS if (w, n) not in done]
     worlds = make_worlds() if missing else {}
     for world, size in missing:
         rows.append(simulate(worlds, world, size, windows))
