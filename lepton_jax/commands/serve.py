@@ -84,7 +84,7 @@ def serve(
     from lepton_jax.registry.bundles import bundle_source, live_source
     from lepton_jax.serving.batches.batcher import BatchRules
     from lepton_jax.serving.drift.watch import DriftWatch
-    from lepton_jax.serving.http.process import run_server
+    from lepton_jax.serving.http.process import listen, run_server
     from lepton_jax.serving.http.server import Server
     from lepton_jax.serving.http.settings import HttpSettings, read_token
     from lepton_jax.serving.live.canary import CanaryRules
@@ -100,35 +100,40 @@ def serve(
         token = read_token(token_file)
     except (OSError, ValueError) as e:
         raise UserError(f"serve: --token_file: {e}") from None
-    sources = [live_source(m, program) for m in model]
-    sources += [bundle_source(b, program) for b in bundle]
-    names = [source.name for source in sources]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise UserError(f"serve: {min(twice)!r} is given twice: a name stands for one model")
+    try:
+        listening = listen(host, port)
+    except (OSError, OverflowError) as e:
+        said = getattr(e, "strerror", "") or e
+        raise UserError(f"serve: cannot listen on {host}, port {port}: {said}") from None
     rules = CanaryRules(canary_share, canary_errors, canary_disagreement)
     canaries = {source.name: (source, rules) for source in map(live_source, canary)}
-    if alone := canaries.keys() - set(names):
-        raise UserError(f"serve: --canary={min(alone)}: there is no --model={min(alone)}")
     metrics = ServerMetrics()
     keeping = KeepingRules(keep_share, keep_days, keep_bytes)
     try:
         keeper = open_keeper(keep_requests, keeping, metrics.registry)
     except OSError as e:
         raise UserError(f"serve: --keep_requests={keep_requests}: {e.strerror}") from None
-    models = Models(sources, BatchRules(max_queue, max_wait), canaries, metrics)
-    settings = HttpSettings(token, max_body, deadline=deadline)
-    server = Server(models, metrics, settings, [DriftWatch(metrics.registry)], keeper)
+    try:
+        sources = [live_source(m, program) for m in model]
+        sources += [bundle_source(b, program) for b in bundle]
+        models = Models(sources, BatchRules(max_queue, max_wait), canaries, metrics)
+        if alone := canaries.keys() - set(models.names):
+            raise UserError(f"serve: --canary={min(alone)}: there is no --model={min(alone)}")
+        settings = HttpSettings(token, max_body, deadline=deadline)
+        server = Server(models, metrics, settings, [DriftWatch(metrics.registry)], keeper)
+    except BundleError as e:
+        raise WorkError(str(e)) from None
+    except ValueError as e:
+        raise UserError(f"serve: {e}") from None
     address = ""
 
     def ready(where: str) -> None:
         nonlocal address
         address = where
-        say(f"{', '.join(names)} at {where}; Ctrl-C ends it")
+        say(f"{', '.join(models.names)} at {where}; Ctrl-C ends it")
 
     try:
-        run_server(server, host, port, ready, follow)
+        run_server(server, listening, ready, follow)
     except BundleError as e:
         raise WorkError(str(e)) from None
-    except OSError as e:
-        raise UserError(f"serve: cannot listen on {host}, port {port}: {e.strerror}") from None
-    return EndedServer(address, tuple(names))
+    return EndedServer(address, tuple(models.names))

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from types import FrameType
 
 import uvicorn
@@ -24,34 +24,40 @@ END_SECONDS = 30
 """How long what was begun may take after that."""
 
 
+def listen(host: str, port: int) -> socket.socket:
+    """Begins to listen, so that who comes while the models load waits for them.
+
+    Raises:
+      OSError: when the port is taken, or there is no such host.
+      OverflowError: when it is no port.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=1024)
+
+
 def run_server(
     server: Server,
-    host: str,
-    port: int,
+    listening: socket.socket,
     ready: Callable[[str], None] = lambda address: None,
     follow_seconds: float = 5.0,
-    begin: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
     """Loads the models, answers requests, and returns after SIGTERM or SIGINT.
 
     Args:
+      listening: as `listen` returns it; closed at the end.
       ready: told the address, once every model answers.
       follow_seconds: how often a registry is asked whether a name stands for another version.
-      begin: awaited on the event loop before the first request.
 
     Raises:
-      OSError: when the port is taken.
       Exception: what the source of a model raises.
     """
-    listening = socket.create_server((host, port), family=_family(host), backlog=1024)
-    address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
+    host, port = listening.getsockname()[:2]
+    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
     async def serve() -> None:
         await server.models.load()
         server.metrics.watch(server.models)
         server.models.follow(follow_seconds)
-        if begin is not None:
-            await begin()
         config = uvicorn.Config(
             build_app(server),
             http=GuardedConnection,
@@ -99,10 +105,6 @@ class _Process(uvicorn.Server):
                 listening.close()
             await asyncio.sleep(SETTLE_SECONDS)
         await super().shutdown(sockets)
-
-
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -77,6 +77,9 @@ class Models:
     Args:
       canaries: by the name of a model, a version that gets a share of its requests.
       notes: is told what happens.
+
+    Raises:
+      ValueError: when two sources have one name.
     """
 
     def __init__(
@@ -87,6 +90,9 @@ class Models:
         notes: LiveNotes | None = None,
     ):
         self._sources = {source.name: source for source in sources}
+        names = [source.name for source in sources]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"{min(twice)!r} is given twice: a name stands for one model")
         self._canary_sources = dict(canaries or {})
         self._rules = rules
         self._notes = notes or LiveNotes()

@@ -111,6 +111,10 @@ def test_flags_and_bundles_that_are_wrong_are_said_in_a_line(served_bundle, tmp_
         port = taken.getsockname()[1]
         done = run(f"--bundle={served_bundle}", f"--port={port}")
     assert (done.returncode, "in use" in done.stderr) == (2, True)
+    done = run(f"--bundle=a={served_bundle}", f"--bundle=a={served_bundle}")
+    assert (done.returncode, "'a' is given twice" in done.stderr) == (2, True)
+    done = run(f"--bundle={served_bundle}", "--port=99999")
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
 
 
 def test_onnx_needs_neither_jax_nor_the_lab(served_bundle):
