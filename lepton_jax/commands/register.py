@@ -28,6 +28,8 @@ def register(bundle: PathText, model: str) -> "Version":
     look_for_bundle(bundle)
     from lepton_jax.export.verified_here import verify_unless_done
     from lepton_jax.registry.store import register_bundle
+    from lepton_jax.registry.version import check_name
 
+    check_name(model)
     verify_unless_done(bundle)
     return register_bundle(bundle, model)

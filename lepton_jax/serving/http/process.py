@@ -1,10 +1,14 @@
 """The process of a server: it loads, says that it is ready, and ends when it is told to."""
 
 import asyncio
+import ctypes
 import logging
 import signal
 import socket
+import struct
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 
 import uvicorn
@@ -17,8 +21,11 @@ from .server import Server
 LINGER_SECONDS = 1.0
 """How long after SIGTERM requests are still taken: each is answered, and its connection closed."""
 
-SETTLE_SECONDS = 0.2
+SETTLE_SECONDS = 0.3
 """How long a connection may take that was made in the last moment, to say what it asks."""
+
+_SO_ATTACH_FILTER = 26
+"""Of Linux' socket.h, which Python does not name."""
 
 END_SECONDS = 30
 """How long what was begun may take after that."""
@@ -101,10 +108,25 @@ class _Process(uvicorn.Server):
         log_event("ending")
         if not self.force_exit:
             await asyncio.sleep(LINGER_SECONDS)
-            for listening in self.servers:
-                listening.close()
+            for listening in sockets or ():
+                _take_no_more(listening)
             await asyncio.sleep(SETTLE_SECONDS)
         await super().shutdown(sockets)
+
+
+def _take_no_more(listening: socket.socket) -> None:
+    """Lets no further connection begin, where the system can do that: Linux.
+
+    To close the socket at once would reset connections that the kernel has made and that nobody has
+    accepted yet, with what they ask. Behind a filter that drops every packet a client's attempt
+    stays without an answer, until it tries again and is refused.
+    """
+    if sys.platform != "linux":
+        return
+    return_nothing = ctypes.create_string_buffer(struct.pack("=HBBI", 0x06, 0, 0, 0))  # BPF_RET
+    program = struct.pack("@HP", 1, ctypes.addressof(return_nothing))
+    with suppress(OSError):
+        listening.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -58,6 +58,7 @@ def choose_program(folder: str | os.PathLike[str]) -> str:
 
 
 def split_bundle(given: str) -> tuple[str, str]:
-    """Splits `NAME=DIR` into both; the name is '' of a folder alone."""
+    """Splits `NAME=DIR` into both, with `~` as the home; the name is '' of a folder alone."""
     name, sign, folder = given.partition("=")
-    return (name, folder) if sign and "/" not in name else ("", given)
+    name, folder = (name, folder) if sign and "/" not in name else ("", given)
+    return name, os.path.expanduser(folder)
