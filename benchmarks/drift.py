@@ -63,12 +63,15 @@ def main() -> None:
         rows.append(simulate(worlds, world, size, windows))
         ROWS.write_text(json.dumps(rows, indent=1) + "\n")
         print(rows[-1], flush=True)
-    table = make_table(rows)
-    print(table)
-    if PAGE.exists():
-        before, mark, rest = PAGE.read_text().partition("<!-- table -->\n")
-        after = rest.partition("<!-- end -->")[2]
-        PAGE.write_text(f"{before}{mark}\n{table}\n\n<!-- end -->{after}")
+        write_table(make_table(rows))
+    print(make_table(rows))
+
+
+def write_table(table: str) -> None:
+    """Writes the table into docs/drift.md, in the place of what was there."""
+    before, mark, rest = PAGE.read_text().partition("<!-- table -->\n")
+    after = rest.partition("<!-- end -->")[2]
+    PAGE.write_text(f"{before}{mark}\n{table}\n\n<!-- end -->{after}")
 
 
 def make_worlds() -> dict[str, tuple[MeasuredRows, np.ndarray]]:
