@@ -33,6 +33,9 @@ SHADE = 0.35
 CLIENTS = 4
 """Clients that ask all the time while an alias moves."""
 
+PATIENCE = 120.0
+"""Seconds that a client waits for an answer: the machine trains meanwhile."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.production", description=__doc__)
@@ -143,7 +146,7 @@ def ask_by_tritonclient(url: str, image: np.ndarray, label: np.ndarray) -> None:
 
 def send(url: str, name: str, image: np.ndarray, label: np.ndarray) -> None:
     """Sends images one by one, and then tells what they were. Prints how many were right."""
-    with httpx.Client(base_url=url) as client:
+    with httpx.Client(base_url=url, timeout=PATIENCE) as client:
         for i in range(len(image)):
             post(client, "/v2/models/digits/infer", {"id": f"{name}-{i}", **tensors(image[i])})
         right = 0
@@ -179,7 +182,7 @@ def asking(url: str, image: np.ndarray) -> Iterator[Counter[str]]:
     stop = threading.Event()
 
     def ask() -> None:
-        with httpx.Client(base_url=url) as client:
+        with httpx.Client(base_url=url, timeout=PATIENCE) as client:
             for i in range(1 << 30):
                 if stop.is_set():
                     return

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -96,9 +97,7 @@ def find_version_in_production(model: str) -> Version:
 
 
 def _copy_labelled(given: str, to: Path, champion: loader.Bundle) -> None:
-    """Copies the labelled requests of a folder, once."""
-    if to.exists():
-        return
+    """Copies the labelled requests of a folder, if a model can be trained and compared by them."""
     source = read_requests(path=given)
     if source.classes != tuple(champion.labels):
         raise UserError(f"improve: the requests in {given} have other classes than the champion")
@@ -114,5 +113,6 @@ def _copy_labelled(given: str, to: Path, champion: loader.Bundle) -> None:
         for file in kept:
             if (labels := file.with_suffix(".json")).exists():
                 (aside / file.parent.name).mkdir(exist_ok=True)
-                for path in (file, labels):
-                    shutil.copy2(path, aside / file.parent.name / path.name)
+                with suppress(FileNotFoundError):  # it was deleted at this moment
+                    for path in (labels, file):
+                        shutil.copy2(path, aside / file.parent.name / path.name)

@@ -116,6 +116,7 @@ BODIES: dict[str, Mapping[str, Any]] = {
         "image/jpeg": BYTES,
     },
     "complete": {"application/json": "CompletionRequest"},
+    "tell_truth": {"application/json": "TruthTold"},
 }
 """What a handler takes, by its name."""
 
@@ -137,6 +138,7 @@ _SHAPE: Schema = {"type": "array", "items": {"type": "integer", "minimum": 0}}
 _DATA: Schema = {"type": "array", "items": {}}
 _TYPES: Schema = {"type": "string", "enum": list(DATATYPES.values())}
 _PARAMETERS: Schema = {"type": "object"}
+_CLASS: Schema = {"anyOf": [_TEXT, {"type": "integer"}, {"type": "null"}]}
 
 SCHEMAS: dict[str, Schema] = {
     "Error": _object(["error"], error={}),
@@ -196,6 +198,15 @@ SCHEMAS: dict[str, Schema] = {
         model=_TEXT, version=_TEXT, bundle=_TEXT, request_id=_TEXT, exact={"type": "boolean"},
         answer=_object(["kind"], kind=_TEXT),
     ),
+    "TruthTold": {
+        "type": "object",
+        "required": ["id"],
+        "minProperties": 2,
+        "maxProperties": 2,
+        "properties": {
+            "id": _TEXT, "label": _CLASS, "labels": {"type": "array", "items": _CLASS},
+        },
+    },
 }  # fmt: skip
 """The schemas that routes name."""
 
