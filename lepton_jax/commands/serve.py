@@ -84,7 +84,7 @@ def serve(
     from lepton_jax.registry.bundles import bundle_source, live_source
     from lepton_jax.serving.batches.batcher import BatchRules
     from lepton_jax.serving.drift.watch import DriftWatch
-    from lepton_jax.serving.http.process import listen, run_server
+    from lepton_jax.serving.http.process import listen_on, run_server
     from lepton_jax.serving.http.server import Server
     from lepton_jax.serving.http.settings import HttpSettings, read_token
     from lepton_jax.serving.live.canary import CanaryRules
@@ -101,7 +101,7 @@ def serve(
     except (OSError, ValueError) as e:
         raise UserError(f"serve: --token_file: {e}") from None
     try:
-        listening = listen(host, port)
+        listening = listen_on(host, port)
     except (OSError, OverflowError) as e:
         said = getattr(e, "strerror", "") or e
         raise UserError(f"serve: cannot listen on {host}, port {port}: {said}") from None

@@ -11,7 +11,7 @@ from pathlib import Path
 from .batches.batcher import BatchRules
 from .drift.watch import DriftWatch
 from .errors import BundleError
-from .http.process import listen, run_server
+from .http.process import listen_on, run_server
 from .http.server import Server
 from .http.settings import HttpSettings, read_token
 from .live.models import Models
@@ -46,7 +46,7 @@ def main(words: Sequence[str] | None = None) -> None:
         rules = KeepingRules(given.keep_share, given.keep_days)
         keeper = open_keeper(given.keep_requests, rules, metrics.registry)
         server = Server(models, metrics, settings, [DriftWatch(metrics.registry)], keeper)
-        run_server(server, listen(given.host, given.port))
+        run_server(server, listen_on(given.host, given.port))
     except BundleError as e:
         sys.exit(f"error: {e}")
     except (OSError, OverflowError, ValueError) as e:

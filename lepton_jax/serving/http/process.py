@@ -31,7 +31,7 @@ END_SECONDS = 30
 """How long what was begun may take after that."""
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen_on(host: str, port: int) -> socket.socket:
     """Begins to listen, so that who comes while the models load waits for them.
 
     Raises:
@@ -51,7 +51,7 @@ def run_server(
     """Loads the models, answers requests, and returns after SIGTERM or SIGINT.
 
     Args:
-      listening: as `listen` returns it; closed at the end.
+      listening: as `listen_on` returns it; closed at the end.
       ready: told the address, once every model answers.
       follow_seconds: how often a registry is asked whether a name stands for another version.
 
