@@ -42,11 +42,8 @@ def talk(server, sent, seconds=30.0):
 
 
 def test_sigterm_ends_it_when_what_it_took_is_answered(served_bundle, tmp_path):
-    """Of clients that ask without a pause each is answered whatever the server has taken.
-
-    A connection of the very last moment lies in the kernel, which resets it.
-    """
-    answered = []
+    """Clients that ask without a pause lose no request: each is answered, or never taken."""
+    answered, lost = [], []
     with run_bundles(tmp_path, f"--bundle=digits={served_bundle}") as server:
 
         def ask():
@@ -56,7 +53,10 @@ def test_sigterm_ends_it_when_what_it_took_is_answered(served_bundle, tmp_path):
                         got = client.post(
                             "/v2/models/digits/infer", json=request_of(IMAGES[:1]), timeout=20
                         )
-                    except (httpx.ConnectError, httpx.ReadError):  # it was never taken
+                    except httpx.ConnectError:  # it was never taken
+                        return
+                    except httpx.HTTPError as e:
+                        lost.append(e)
                         return
                     answered.append(got.status_code)
 
@@ -75,8 +75,9 @@ def test_sigterm_ends_it_when_what_it_took_is_answered(served_bundle, tmp_path):
         assert server.process.wait(30) == 0
         assert server.events("ended")
         taken = [e["status"] for e in server.events("request") if e["route"] == "infer"]
+    assert not lost
     assert set(answered) == {200}
-    assert taken == answered
+    assert len(taken) == len(answered)
 
 
 def test_a_token_is_asked_for(served_bundle, tmp_path):
