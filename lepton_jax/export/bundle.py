@@ -138,9 +138,7 @@ def _bundle_files(model: Exportable, date: str) -> dict[str, bytes]:
     }
     signature["tolerance"] = TOLERANCE["bfloat16" if low else "float32"]
     weights_file = save(weights)
-    onnx, signature["programs"]["onnx"] = make_onnx(
-        model, weights_file, inputs, outputs, signature["tolerance"]
-    )
+    onnx, signature["programs"]["onnx"] = make_onnx(model, weights_file, signature, inputs, outputs)
     more, said = make_cached(model, weights, weights_file, signature, inputs, outputs)
     signature |= said
     for name in model.variants:

@@ -113,7 +113,9 @@ def _make_onnx(
         axis = 1 if part == "prefill" else 0
         with jax.enable_x64(signature["programs"]["stablehlo"]["x64"]):
             specs = _specs(reading, part)
-            made = convert_specs(getattr(reading, part), specs, weights_file, ("tokens", axis))
+            made = convert_specs(
+                getattr(reading, part), specs, weights_file, {"b": ("tokens", axis)}
+            )
         files[path] = made.content
         said[part] = {"path": path, "inputs": made.inputs, "outputs": made.outputs}
     return files, said

@@ -68,6 +68,7 @@ def write_readme(
         parts += [
             "## With onnxruntime\n\n    pip install onnxruntime",
             _fenced("python", _onnx_code(code["onnx"], inputs, shown)),
+            *_say_lengths(signature),
         ]
     parts += [
         f'## With JAX\n\n    pip install "jax>={stablehlo["jax"]}" safetensors flatbuffers',
@@ -143,6 +144,18 @@ def _what_it_is(signature: Mapping[str, Any]) -> str:
             "text, and `probabilities` has the probability of each token."
         )
     return said.get(signature["answer"], "It answers with numbers.")
+
+
+def _say_lengths(signature: Mapping[str, Any]) -> list[str]:
+    """Says how short texts may be for the ONNX program; nothing where it takes one length alone."""
+    length = signature["programs"]["onnx"].get("length", {})
+    if "least" not in length:
+        return []
+    long = [f"`{f}`" for part, f in signature["text"]["inputs"].items() if part != "length"]
+    return [
+        f"Of {' and '.join(long)} this program takes any {length['least']} to {length['most']} "
+        "places: padding that no text of a batch needs can be cut off, which is faster."
+    ]
 
 
 def _table(head: str, arrays: Mapping[str, Any]) -> str:

@@ -73,7 +73,7 @@ def make_variant(
     weights_file = save(weights)
     program, _ = stablehlo.export_program(forward, weights, model.input_fields)
     outputs = stablehlo.compute_answers(forward, weights, inputs)
-    onnx, said = make_onnx(smaller, weights_file, inputs, outputs, signature["tolerance"])
+    onnx, said = make_onnx(smaller, weights_file, signature, inputs, outputs)
     files = {
         f"{folder}/forward.bin": program,
         f"{folder}/{loader.WEIGHTS}": weights_file,

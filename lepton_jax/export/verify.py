@@ -288,12 +288,18 @@ def _check_behaviour(
     if "path" in onnx:
         rows = rows if has_cached(signature, "onnx") else []
         again, answers_onnx = run_isolated(
-            folder, identity, inputs[:2], program="onnx", rows=rows, measured=measured
+            *(folder, identity, inputs[:2]),
+            program="onnx",
+            whole=inputs[:1],
+            rows=rows,
+            measured=measured,
         )
         if rows and answers_onnx:
             compared = compare_arrays(answers_onnx.pop(), wanted, tolerance)
             checks.append(_check("onnx with a cache", compared))
-        checks.append(_check_onnx(again, answers_onnx, (expected, first), kind, tolerance))
+        checks.append(
+            _check_onnx(again, answers_onnx, (expected, first, expected), kind, tolerance)
+        )
         if checks[-1].ok:
             note_tried(identity, "onnx")
             seconds |= {"onnx": again["seconds"]}

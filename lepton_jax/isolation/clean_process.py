@@ -44,6 +44,7 @@ def run_isolated(
     texts: Sequence[Sequence[str]] = (),
     *,
     program: str = "stablehlo",
+    whole: Sequence[Mapping[str, np.ndarray]] = (),
     rows: Sequence[Sequence[int]] = (),
     measured: Sequence[int] = (),
     seconds: float = TIMEOUT_SECONDS,
@@ -51,6 +52,7 @@ def run_isolated(
     """Computes answers in a process that has only the loader, and PACKAGES or ONNX_PACKAGES.
 
     Args:
+      whole: more inputs, whose texts are not cut to their own length.
       rows: texts as tokens, that are read with a cache as well: the last of the answers has the
         `probabilities` [B, V] of the token after each.
       measured: batch sizes at which an answer is measured, in processor seconds; where there are
@@ -58,7 +60,8 @@ def run_isolated(
       seconds: how long the process may take; its memory is limited too.
 
     Returns:
-      The report of `isolated.py`, and the answers to each of `inputs`; no answers where it failed.
+      The report of `isolated.py`, and the answers to each of `inputs` and `whole`; no answers where
+      it failed.
     """
     with tempfile.TemporaryDirectory() as scratch:
         by_onnx = program.rpartition("/")[2] == "onnx"
@@ -67,12 +70,13 @@ def run_isolated(
         _link_packages(Path(scratch) / "packages", packages)
         (Path(scratch) / "packages/serving").symlink_to(Path(loader.__file__).parent)
         jobs: list[dict[str, Any]] = []
-        for i, batch in enumerate(inputs):
+        for i, batch in enumerate([*inputs, *whole]):
             files: dict[str, str] = {}
             for name, array in batch.items():
                 files[name] = f"{scratch}/in-{i}-{len(files)}.npy"
                 np.save(files[name], array)
-            jobs.append({"inputs": files, "outputs": f"{scratch}/out-{i}.npz"})
+            job = {"inputs": files, "outputs": f"{scratch}/out-{i}.npz"}
+            jobs.append({**job, "whole": i >= len(inputs)})
         if rows:
             jobs.append({"rows": rows, "outputs": f"{scratch}/read.npz"})
         request = {

@@ -42,6 +42,7 @@ from .files import (
     read_object,
 )  # fmt: skip
 from .images import decode_image
+from .lengths import group_by_length
 from .programs import Answer, open_onnx, open_program, read_arrays
 from .signature import describe_field, find_program, read_signature
 from .texts import TextEncoder, read_encoder
@@ -156,7 +157,8 @@ class Bundle:
         return open_program(self.folder, self.program.rpartition("/")[2], self._program)
 
     def predict(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Computes answers to raw inputs.
+        """Computes answers to raw inputs. Where the program takes texts of any length, they are cut
+        to about their own.
 
         Args:
           inputs: a batch of every input of the signature, e.g. `{'image': [B, H, W, C]}`.
@@ -170,15 +172,18 @@ class Bundle:
             no class.
         """
         count = self.check(inputs)
-        parts = []
-        for start in range(0, count, MAX_BATCH):
-            size = min(MAX_BATCH, count - start)
-            padded = 1 << (size - 1).bit_length()
-            # Rows are independent, so any row will do as padding: the last one is repeated.
-            rows = np.minimum(np.arange(start, start + padded), start + size - 1)
-            answers = self.compute({name: x[rows] for name, x in inputs.items()})
-            parts.append({name: y[:size] for name, y in answers.items()})
-        outputs = {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+        parts, places = [], []
+        for group, cut in group_by_length(self.signature, self._program, inputs):
+            places.append(group)
+            for start in range(0, len(group), MAX_BATCH):
+                size = min(MAX_BATCH, len(group) - start)
+                padded = 1 << (size - 1).bit_length()
+                # Rows are independent, so any row will do as padding: the last one is repeated.
+                rows = np.minimum(np.arange(start, start + padded), start + size - 1)
+                answers = self.compute({name: x[rows] for name, x in cut.items()})
+                parts.append({name: y[:size] for name, y in answers.items()})
+        order = np.argsort(np.concatenate(places))
+        outputs = {name: np.concatenate([p[name] for p in parts])[order] for name in parts[0]}
         if self.answer == "class":
             bad = np.isnan(outputs["probabilities"]).reshape(count, -1).any(-1)
             if bad.any():  # its `label` would be 0

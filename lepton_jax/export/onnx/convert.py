@@ -56,6 +56,8 @@ RULES: dict[str, Rule] = {
     **windows.RULES,
 }
 
+_SYMBOLS = {"b": "batch", "t": "length"}
+
 _LARGEST_CONSTANT = 1 << 20
 """Elements of an array that is computed while converting; larger ones are left to the program."""
 
@@ -75,7 +77,12 @@ class OnnxProgram:
 
 
 def convert_to_onnx(
-    forward: Any, inputs: Mapping[str, Any], weights_file: bytes | None = None
+    forward: Any,
+    inputs: Mapping[str, Any],
+    weights_file: bytes | None = None,
+    *,
+    long: Sequence[str] = (),
+    least: int = 1,
 ) -> OnnxProgram:
     """Converts `forward(weights, inputs)` to an ONNX program for any batch size.
 
@@ -83,31 +90,33 @@ def convert_to_onnx(
       inputs: shapes and dtypes of one example each, as `FieldSpec`s.
       weights_file: a safetensors file of the weights. The program points into it, and expects it
         beside itself as `weights.safetensors`.
+      long: inputs of a place for each token of a text. The program takes any number of places from
+        `least` to theirs, the same for each of these inputs.
 
     Raises:
       NotInOnnx: when there is no rule for a primitive; it says which, and where in the model.
     """
-    (batch,) = export.symbolic_shape("b")
-    specs = {k: jax.ShapeDtypeStruct((batch, *s.shape), s.dtype) for k, s in inputs.items()}
-    return convert_specs(forward, specs, weights_file, _first_axis(specs))
-
-
-def _first_axis(specs: Mapping[str, Any]) -> tuple[str, int] | None:
-    first = next(iter(specs), None)
-    return None if first is None else (first, 0)
+    most = inputs[long[0]].shape[0] if long else 1
+    batch, length = export.symbolic_shape("b, t", constraints=[f"t >= {least}", f"t <= {most}"])
+    shapes = {k: (length, *s.shape[1:]) if k in long else s.shape for k, s in inputs.items()}
+    specs = {k: jax.ShapeDtypeStruct((batch, *shapes[k]), s.dtype) for k, s in inputs.items()}
+    sized_by = {"b": (next(iter(specs)), 0)} if specs else {}
+    if long:
+        sized_by["t"] = (long[0], 1)
+    return convert_specs(forward, specs, weights_file, sized_by)
 
 
 def convert_specs(
     forward: Any,
     specs: Mapping[str, jax.ShapeDtypeStruct],
     weights_file: bytes | None,
-    sized_by: tuple[str, int] | None,
+    sized_by: Mapping[str, tuple[str, int]],
 ) -> OnnxProgram:
     """Converts `forward(weights, inputs)` as `convert_to_onnx` does.
 
     Args:
-      specs: shapes and dtypes of whole inputs; a size may depend on the symbol `b`.
-      sized_by: an input and the axis of it whose length is `b`.
+      specs: shapes and dtypes of whole inputs; a size may depend on the symbols `b` and `t`.
+      sized_by: for each symbol an input, and the axis of it that is so long.
     """
     weights, places = _stored_weights(weights_file)
     specs = dict(specs)
@@ -174,8 +183,8 @@ def _arguments(
 
 
 def _dims(shape: Sequence[Any]) -> list[int | str]:
-    """Returns a shape in ONNX's words: the batch size is called so."""
-    return [n if is_fixed(n) else "batch" if str(n) == "b" else str(n) for n in shape]
+    """Returns a shape in ONNX's words: the batch size is called so, and the length of texts."""
+    return [n if is_fixed(n) else _SYMBOLS.get(str(n), str(n)) for n in shape]
 
 
 def _walk(scope: Scope, jaxpr: Any, consts: Sequence[Any], args: Sequence[Value]) -> list[Value]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lepton_jax.export.onnx.bounds import Bounds, bounds_of, bounds_of_array
-from lepton_jax.export.onnx.scope import Dim, Rule, Scope, Shape, Value, as_multiple, is_fixed
+from lepton_jax.export.onnx.scope import Dim, Rule, Scope, Shape, Value, is_fixed, size_at
 from lepton_jax.export.onnx.windows import clip_start, put_slice, squeezed, take_window
 
 
@@ -104,7 +104,7 @@ def _is_inside(
 ) -> bool:
     """Tells whether all windows are known to lie in the operand, at every batch size."""
     for column, axis in enumerate(index_map):
-        least = sum(as_multiple(shape[axis] - window[axis]))
+        least = size_at(shape[axis] - window[axis])
         if indices.array is None:
             starts = bounds_of(scope, indices)
         else:
@@ -261,7 +261,7 @@ def _gather_window(
         begin = scope.ints([0])
         if axis in d.start_index_map:
             start, bounds = _start(scope, indices, list(d.start_index_map).index(axis))
-            least = sum(as_multiple(length - size))
+            least = size_at(length - size)
             begin = start
             if bounds is None or bounds[0] < 0 or bounds[1] > least:
                 begin = clip_start(scope, start, length - size)

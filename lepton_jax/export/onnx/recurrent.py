@@ -14,7 +14,7 @@ import onnx
 from onnx.reference import ReferenceEvaluator
 
 from lepton_jax.export.onnx.graph import Graph, model_bytes
-from lepton_jax.export.onnx.scope import Scope, Value, as_multiple
+from lepton_jax.export.onnx.scope import Dim, Scope, Value, is_fixed, size_at
 
 # T steps, B batch, H hidden units, G gates' units, D channels of the input.
 
@@ -137,7 +137,7 @@ def _recognise(scope: Scope, eqn: Any, args: Sequence[Value], parts: _Parts) -> 
     arrays = []
     for i, v in enumerate(args):
         shape = v.shape[1:] if i >= parts.carries.stop else v.shape
-        size = [k * _TRIED + c for k, c in map(as_multiple, shape)]
+        size = [size_at(n, _TRIED) for n in shape]
         made = drawn.normal(size=size).astype(np.float32)
         arrays.append(made if i != parts.counts else np.arange(made.size).reshape(size) % 2 == 0)
     got = _run_step(scope, eqn, args, arrays)
@@ -161,7 +161,7 @@ def _run_step(
 ) -> list[np.ndarray]:
     """Runs the body of a scan, as it is converted, on arrays."""
     graph, step = Graph(), eqn.params["jaxpr"]
-    own = Scope(graph, ("batch", 0), scope.inline)
+    own = Scope(graph, {"b": ("batch", 0)}, scope.inline)
     names = [f"x{i}" for i in range(len(args))]
     values = [Value(a.shape, a.shape, a.dtype, name) for name, a in zip(names, arrays, strict=True)]
     made = own.inline(own, step.jaxpr, step.consts, values)
@@ -189,9 +189,8 @@ def _lengths(scope: Scope, counts: Value) -> str | None:
     node = _behind(scope, counts.name)
     if node is None or node.op_type != "Less":
         return None
-    places, shaped = scope.graph.array(node.input[0]), scope.graph.producer(node.input[1])
-    T = counts.shape[0]
-    if places is None or places.shape != (T, 1) or (places[:, 0] != np.arange(T)).any():
+    shaped, T = scope.graph.producer(node.input[1]), counts.shape[0]
+    if not _counts_up(scope, node.input[0], T):
         return None
     if shaped is None or shaped.op_type != "Reshape":
         return None
@@ -199,7 +198,24 @@ def _lengths(scope: Scope, counts: Value) -> str | None:
     if shape is None or shape.shape != (2,) or shape[0] != 1:
         return None
     lengths = scope.cast(scope.reshape(shaped.input[0], (counts.shape[1],)), np.int32)
-    return scope.add("Clip", lengths, *(scope.constant(n, np.int32) for n in (0, T)))
+    most = (
+        scope.constant(T, np.int32)
+        if is_fixed(T)
+        else scope.cast(scope.add("Squeeze", scope.size(T), scope.ints([0])), np.int32)
+    )
+    return scope.add("Clip", lengths, scope.constant(0, np.int32), most)
+
+
+def _counts_up(scope: Scope, name: str, length: Dim) -> bool:
+    """Tells whether a tensor is 0, 1, ... up to a length, `[length, 1]`."""
+    if is_fixed(length):
+        places = scope.graph.array(name)
+        wanted = np.arange(length)[:, None]
+        return places is not None and places.shape == wanted.shape and (places == wanted).all()
+    counted = scope.count(length).name
+    while (node := scope.graph.producer(name)) and node.op_type in ("Cast", "Reshape"):
+        name = node.input[0]
+    return name == counted
 
 
 def _behind(scope: Scope, name: str) -> Any:

@@ -5,9 +5,10 @@ shape. Operators that broadcast by themselves take it as it is stored; others ta
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import reduce
+from itertools import product
 from typing import Any
 
 import jax
@@ -16,7 +17,8 @@ import numpy as np
 from lepton_jax.export.onnx.graph import Graph, tensor_type
 
 Dim = Any
-"""The length of an axis: an int, or JAX's symbolic expression of the batch size, e.g. `4*b`."""
+"""The length of an axis: an int, or JAX's symbolic expression of the batch size `b` and the length
+of its texts `t`, e.g. `4*b`."""
 
 Shape = tuple[Dim, ...]
 
@@ -79,21 +81,21 @@ def known_value(array: Any, shape: Shape | None = None) -> Value:
 
 
 class Scope:
-    """A graph under construction, and the sizes that depend on the batch."""
+    """A graph under construction, and the sizes that are not fixed."""
 
-    def __init__(self, graph: Graph, batch: tuple[str, int] | None, inline: Any):
-        """`batch`: the input and its axis whose length is the symbol `b`."""
+    def __init__(self, graph: Graph, sized_by: Mapping[str, tuple[str, int]], inline: Any):
+        """`sized_by`: for each symbol an input, and the axis of it that is so long."""
         self.graph = graph
-        self._batch = batch
+        self._sized_by = sized_by
         self.inline: Callable[[Scope, Any, Sequence[Any], Sequence[Value]], list[Value]] = inline
 
     def body(self) -> "Scope":
         """Returns the scope of a loop's body inside this one."""
-        return Scope(self.graph.body(), self._batch, self.inline)
+        return Scope(self.graph.body(), self._sized_by, self.inline)
 
     def branch(self) -> "Scope":
         """Returns the scope of a branch inside this one."""
-        return Scope(self.graph.branch(), self._batch, self.inline)
+        return Scope(self.graph.branch(), self._sized_by, self.inline)
 
     def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
         """Adds a node with one output and returns its name."""
@@ -128,23 +130,24 @@ class Scope:
     def cast(self, name: str, dtype: Any) -> str:
         return self.add("Cast", name, to=tensor_type(dtype))
 
-    @cached_property
-    def _batch_size(self) -> str:
-        if self._batch is None:
+    def _symbol(self, symbol: str) -> str:
+        """Returns the size that a symbol stands for as a tensor of int64 `[1]`."""
+        if symbol not in self._sized_by:
             raise NotImplementedError("a size that depends on the batch, without a batch")
-        name, axis = self._batch
-        shape = self.add("Shape", name, start=axis, end=axis + 1)
-        return shape
+        name, axis = self._sized_by[symbol]
+        return self.add("Shape", name, start=axis, end=axis + 1)
 
     def size(self, dim: Dim) -> str:
         """Returns the length of an axis as a tensor of int64 `[1]`."""
         if is_fixed(dim):
             return self.ints([dim])
-        times, plus = as_multiple(dim)
-        size = self._batch_size
-        if times != 1:
-            size = self.add("Mul", size, self.ints([times]))
-        return self.add("Add", size, self.ints([plus])) if plus else size
+        parts = []
+        for symbols, times in split_size(dim).items():
+            factors = [self._symbol(symbol) for symbol in symbols]
+            if times != 1 or not factors:
+                factors.append(self.ints([times]))
+            parts.append(reduce(lambda x, y: self.add("Mul", x, y), factors))
+        return reduce(lambda x, y: self.add("Add", x, y), parts)
 
     def sizes(self, shape: Shape) -> str:
         """Returns a shape as a tensor of int64 `[rank]`."""
@@ -154,20 +157,22 @@ class Scope:
         return parts[0] if len(parts) == 1 else self.add("Concat", *parts, axis=0)
 
     def reshape(self, name: str, shape: Shape) -> str:
-        """Reshapes a tensor. One size that depends on the batch is left to ONNX to find."""
+        """Reshapes a tensor. A size that is not fixed stays where it was, or ONNX finds it."""
         if (kept := self._kept_axes(name, shape)) is not None:
             return kept
         before = self.graph.producer(name)
         if before is not None and before.op_type == "Reshape":
             name = before.input[0]
         symbolic = [i for i, n in enumerate(shape) if not is_fixed(n)]
-        if len(symbolic) <= 1 and 0 not in shape:
-            return self.add(
-                "Reshape",
-                name,
-                self.ints([-1 if i in symbolic else n for i, n in enumerate(shape)]),
-            )
-        return self.add("Reshape", name, self.sizes(shape))
+        now = self.graph.shapes.get(name, ())
+        same = [i for i in symbolic[1:] if i < len(now) and now[i] == shape[i]]
+        if len(symbolic) - len(same) <= 1 and 0 not in shape:
+            lengths = [0 if i in same else -1 if i in symbolic else n for i, n in enumerate(shape)]
+            made = self.add("Reshape", name, self.ints(lengths))
+        else:
+            made = self.add("Reshape", name, self.sizes(shape))
+        self.graph.shapes.setdefault(made, tuple(shape))
+        return made
 
     def _kept_axes(self, name: str, shape: Shape) -> str | None:
         """Returns a reduced tensor with the axes that are gone as axes of length 1, which is a
@@ -210,18 +215,28 @@ class Scope:
         return Value((dim,), (dim,), np.dtype(np.int64), self.add("Range", zero, end, one))
 
 
-def as_multiple(dim: Dim) -> tuple[int, int]:
-    """Returns (k, c) of a size `k b + c`, where b is the batch size.
+def split_size(dim: Dim) -> dict[str, int]:
+    """Returns the factors of a size that is a sum of multiples of `bt`, `b`, `t` and 1, where b is
+    the batch size and t the length of its texts; those that are not 0.
 
     Raises:
-      NotImplementedError: when the size is another function of the batch size.
+      NotImplementedError: when the size is another function of them.
     """
-    if is_fixed(dim):
-        return 0, dim
-    one, two, three = (int(dim._evaluate({"b": n})) for n in (1, 2, 3))
-    if three - two != two - one:
-        raise NotImplementedError(f"the size {dim} of an axis, b being the batch size")
-    return two - one, 2 * one - two
+    one, long, wide, both = (size_at(dim, *n) for n in ((1, 1), (1, 2), (2, 1), (2, 2)))
+    bt = both - wide - long + one
+    b, t = wide - one - bt, long - one - bt
+    rest = one - b - t - bt
+    for batch, length in product((1, 3), repeat=2):
+        if size_at(dim, batch, length) != bt * batch * length + b * batch + t * length + rest:
+            raise NotImplementedError(
+                f"the size {dim} of an axis, b being the batch size and t the length of its texts"
+            )
+    return {k: n for k, n in {"bt": bt, "b": b, "t": t, "": rest}.items() if n}
+
+
+def size_at(dim: Dim, batch: int = 1, length: int = 1) -> int:
+    """Returns the length of an axis at a batch size, and a length of its texts."""
+    return int(dim if is_fixed(dim) else dim._evaluate({"b": batch, "t": length}))
 
 
 def broadcast_shapes(shapes: Sequence[Shape]) -> Shape:
@@ -235,5 +250,5 @@ def broadcast_shapes(shapes: Sequence[Shape]) -> Shape:
 
 
 def count_elements(shape: Shape) -> int:
-    """Returns the number of elements of a shape at batch size 1."""
-    return math.prod(sum(as_multiple(n)) for n in shape)
+    """Returns the number of elements of a shape at batch size 1, of texts of one token."""
+    return math.prod(map(size_at, shape))

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from lepton_jax.export.onnx.bounds import bounds_of
-from lepton_jax.export.onnx.scope import Dim, Rule, Scope, Shape, Value, as_multiple, is_fixed
+from lepton_jax.export.onnx.scope import Dim, Rule, Scope, Shape, Value, is_fixed, size_at
 
 _I8 = np.dtype(np.int64)
 
@@ -52,7 +52,7 @@ def _starts(scope: Scope, starts: Sequence[Value], shape: Shape, sizes: Shape) -
             found.append(int(np.clip(int(start.array), 0, n - size)))
         else:
             name = scope.reshape(scope.cast(scope.full(start), np.int64), (1,))
-            bounds, last = bounds_of(scope, start), sum(as_multiple(n - size))
+            bounds, last = bounds_of(scope, start), size_at(n - size)
             inside = bounds is not None and bounds[0] >= 0 and bounds[1] <= last
             found.append(name if inside else clip_start(scope, name, n - size))
     return found
