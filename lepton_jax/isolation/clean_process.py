@@ -75,8 +75,8 @@ def run_isolated(
             for name, array in batch.items():
                 files[name] = f"{scratch}/in-{i}-{len(files)}.npy"
                 np.save(files[name], array)
-            job = {"inputs": files, "outputs": f"{scratch}/out-{i}.npz"}
-            jobs.append({**job, "whole": i >= len(inputs)})
+            outputs, in_full = f"{scratch}/out-{i}.npz", i >= len(inputs)
+            jobs.append({"inputs": files, "outputs": outputs, "whole": in_full})
         if rows:
             jobs.append({"rows": rows, "outputs": f"{scratch}/read.npz"})
         request = {

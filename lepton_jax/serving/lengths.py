@@ -34,15 +34,17 @@ def group_by_length(
     lengths = [n for k in range(size.bit_length()) if (n := least << k) < size] + [size]
     # The first of the lengths in which the text has room.
     chosen_B = np.searchsorted(lengths, inputs[fields["length"]]).clip(max=len(lengths) - 1)
-    groups = []
+    groups: list[tuple[np.ndarray, Inputs]] = []
     for i in np.unique(chosen_B):
         places = np.flatnonzero(chosen_B == i)
         rows = {name: x[places] for name, x in inputs.items()}
-        groups.append((places, cut_texts(signature, rows, lengths[i])))
+        groups.append((places, shorten_texts(signature, rows, lengths[i])))
     return groups
 
 
-def cut_texts(signature: Mapping[str, Any], inputs: Inputs, length: int) -> dict[str, np.ndarray]:
+def shorten_texts(
+    signature: Mapping[str, Any], inputs: Inputs, length: int
+) -> dict[str, np.ndarray]:
     """Cuts what has a place for each token to so many places."""
     long = {field for part, field in _fields(signature).items() if part != "length"}
     return {name: x[:, :length] if name in long else x for name, x in inputs.items()}

@@ -20,7 +20,7 @@ from lepton_jax.export.lineage import scrub_values
 from lepton_jax.export.onnx.convert import PRODUCER, convert_to_onnx
 from lepton_jax.export.onnx.graph import IR_VERSION, OPSET
 from lepton_jax.serving import loader
-from lepton_jax.serving.lengths import cut_texts, group_by_length
+from lepton_jax.serving.lengths import group_by_length, shorten_texts
 from lepton_jax.serving.programs import Answer
 from lepton_jax.version import __version__
 
@@ -143,7 +143,7 @@ def _check_lengths(
     for texts, wanted in ((inputs, expected), (begun, of_begun)):
         longest = max(int(texts[length].max()), said["length"]["least"])
         everything = np.arange(len(texts[length]))
-        groups = [(everything, cut_texts(signature, texts, longest))]
+        groups = [(everything, shorten_texts(signature, texts, longest))]
         for places, rows in groups + group_by_length(signature, said, texts):
             here = {k: y[places] for k, y in wanted.items()}
             _check_answers(model, signature, answer(rows), here, " of texts that are cut")
