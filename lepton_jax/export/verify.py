@@ -307,12 +307,8 @@ def _check_behaviour(
     elif onnx:
         checks.append(BundleCheck("onnx", None, f"unavailable: {onnx.get('unavailable')}"))
     of_float32 = {"stablehlo": report["seconds"]} | dict(seconds)
-    checks += [
-        BundleCheck(*said)
-        for said in check_variants(
-            bundle, examples["inputs"], kind, tolerance, measured, of_float32
-        )
-    ]
+    judged = check_variants(bundle, examples["inputs"], kind, tolerance, measured, of_float32)
+    checks += [BundleCheck(*said) for said in judged]
     checks.append(BundleCheck(*check_reference(bundle, examples)))
     if foreign := find_foreign(folder, signature):
         checks.append(

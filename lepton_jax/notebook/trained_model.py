@@ -31,7 +31,7 @@ class TrainedModel(Bundle):
         self.signature = describe_inputs(prepare_export(saved))
         self.answer, self.labels = self.signature["answer"], self.signature["labels"]
         self._inputs = self.signature["inputs"]
-        self.program = ""  # it has none: its parts are overridden below
+        self.program, self._program = "", {}  # it has none: its parts are overridden below
         self._saved = saved
         self._variables = saved.program.training.variables(saved.state)
         self._predict = jax.jit(saved.program.inference.predict)

@@ -17,7 +17,7 @@ from lepton_jax.export.shifts import shift_images
 from lepton_jax.improvement.request import read_request
 from tests.browser import open_chromium
 from tests.graduation import verified_bundle
-from tests.serving.observed.test_feedback import running
+from tests.serving.running import run_bundles
 
 TEST = digits().splits["test"].columns
 IMAGES = np.asarray(TEST["image"])
@@ -34,7 +34,9 @@ def served(
 ) -> Iterator[tuple[httpx.Client, dict[str, Any]]]:
     """A server that was asked 220 images as they are, what it then said, and 120 darker ones."""
     bundle = verified_bundle(tmp_path_factory)
-    with running(bundle, f"--keep_requests={kept}", "--keep_share=1") as client:
+    flags = (f"--keep_requests={kept}", "--keep_share=1")
+    with run_bundles(kept.parent, f"--bundle=digits={bundle}", *flags) as server:
+        client = server.client
         client.timeout = 120
         ask(client, IMAGES[:220], "plain")
         quiet = client.get("/drift").json()
