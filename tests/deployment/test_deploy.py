@@ -15,7 +15,7 @@ from lepton_jax import api
 from lepton_jax.deployment.request import BUNDLE
 from lepton_jax.errors import UserError
 from tests.graduation import verified_bundle
-from tests.server import running_server
+from tests.serving.running import run_bundles
 
 IMAGE = "registry.lab/digits:3"
 
@@ -117,7 +117,7 @@ def test_dashboard_asks_for_what_the_server_says(bundle: Path, tmp_path: Path):
     dashboard = json.loads((out / "dashboard.json").read_text())
     queries = " ".join(t["expr"] for panel in dashboard["panels"] for t in panel["targets"])
     asked = set(re.findall(r"\b(?:lepton|process)_\w+", queries))
-    with running_server(f"--bundle=digits={bundle}") as server:
+    with run_bundles(tmp_path, f"--bundle=digits={bundle}") as server:
         urllib.request.urlopen(f"{server.address}/v2/health/ready").read()
         said = urllib.request.urlopen(f"{server.address}/metrics").read().decode()
     known = set(re.findall(r"^# TYPE (\w+)", said, re.M))
@@ -148,6 +148,6 @@ def test_image_answers_as_its_dockerfile_says(bundle: Path, tmp_path: Path):
             entry = json.loads(rest)
         elif word == "CMD":
             command = [w.replace(BUNDLE, f"{root}{BUNDLE}") for w in json.loads(rest)]
-    with running_server(line=[str(root / "bin" / entry[0]), *command]) as server:
+    with run_bundles(tmp_path, start=[str(root / "bin" / entry[0]), *command]) as server:
         said = json.load(urllib.request.urlopen(f"{server.address}/v2/models/digits"))
     assert said["inputs"][0]["datatype"] == "UINT8"
