@@ -17,7 +17,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -32,6 +31,7 @@ from typing import Any
 import numpy as np
 
 from lepton_jax import api
+from lepton_jax.cluster.wire import free_port
 from lepton_jax.serving.loader import ONNX, open_onnx, read_object
 
 ROOT = Path(__file__).parent.parent
@@ -290,14 +290,6 @@ def measure_overhead(bundle: Path) -> float:
         for side in (bare, served):
             side()
         return round(1e3 * statistics.median(served() - bare() for _ in range(15)), 3)
-
-
-def free_port() -> int:
-    """Returns a port that nothing listens on."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port: int = s.getsockname()[1]
-        return port
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], overhead: float) -> None:

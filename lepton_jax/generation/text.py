@@ -11,6 +11,7 @@ from lepton_jax.config.schema import is_off
 from lepton_jax.console import say
 from lepton_jax.data.text.tokenizer import check_text
 from lepton_jax.errors import WorkError
+from lepton_jax.serving.completions.slots import first_read
 
 UNFINISHED = "\N{REPLACEMENT CHARACTER}"
 """What a text ends with while the bytes of its last character are not all there."""
@@ -80,7 +81,7 @@ def stream_text(
         prompt_text = reader.text(tokens)
         draw = _token_drawer(sampling)
         for i in range(sampling.tokens):
-            first = _first_kept(len(tokens), reader.context)
+            first = first_read(len(tokens), reader.context)
             token = draw(reader.logits(tokens[first:]), i)
             if token == reader.end:
                 break
@@ -90,18 +91,6 @@ def stream_text(
             if text.startswith(shown) and (is_last or not text.endswith(UNFINISHED)):
                 yield text[len(shown) :]
                 shown = text
-
-
-def _first_kept(count: int, context: int | None) -> int:
-    """Returns the index of the first of `count` tokens that the model still reads.
-
-    When the context is full its first half is dropped at once: what is left must be read again, and
-    so it is read again only once for many tokens.
-    """
-    if context is None or count <= context:
-        return 0
-    half = max(1, context // 2)
-    return -(-(count - context) // half) * half
 
 
 def _token_drawer(sampling: Sampling) -> Callable[[np.ndarray, int], int]:
