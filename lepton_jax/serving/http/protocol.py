@@ -5,7 +5,7 @@ checked before it becomes an array of the size that it says.
 """
 
 import math
-from array import array as machine_array
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,8 +30,10 @@ HEADER_LENGTH = "inference-header-content-length"
 _JSON_TYPES: dict[str, set[type]] = {"b": {bool}, "i": {int}, "u": {int}, "f": {int, float}}
 """What a kind of dtype is in JSON."""
 
-_MACHINE_TYPES = {"b": "b", "i": "q", "u": "Q", "f": "d"}
-"""What a kind of dtype is read as from a list: twice as fast as NumPy guesses it."""
+_PACKED: dict[str, tuple[str, type[np.generic]]] = {
+    "b": ("?", np.bool_), "i": ("q", np.int64), "u": ("Q", np.uint64), "f": ("d", np.float64),
+}  # fmt: skip
+"""What a kind of dtype is read as from a list: `struct` is four times as fast as NumPy."""
 
 MOST_ROWS = 1024
 """Rows of one request."""
@@ -67,8 +69,9 @@ def parse_infer(
     if not isinstance(said, dict) or not isinstance(said.get("inputs"), list):
         raise InputError("expected an object with a list 'inputs'")
     inputs: dict[str, np.ndarray] = {}
+    booleans = b"true" in text or b"false" in text  # to find this out by type takes far longer
     for tensor in said["inputs"]:
-        name, array, binary = _read_tensor(tensor, binary, signature["inputs"])
+        name, array, binary = _read_tensor(tensor, binary, signature["inputs"], booleans)
         if name in inputs:
             raise InputError(f"input {name!r} is there twice")
         inputs[name] = array
@@ -150,7 +153,7 @@ def _split_body(body: bytes, header_length: str | None) -> tuple[bytes, bytes]:
 
 
 def _read_tensor(
-    tensor: Any, binary: bytes, declared: Mapping[str, Any]
+    tensor: Any, binary: bytes, declared: Mapping[str, Any], booleans: bool
 ) -> tuple[str, np.ndarray, bytes]:
     """Reads one input; returns its name, its array, and what is left of the binary tensors."""
     if not isinstance(tensor, dict) or not isinstance(tensor.get("name"), str):
@@ -177,7 +180,7 @@ def _read_tensor(
         raise InputError(f"input {name!r}: expected 1 to {MOST_ROWS} rows, got {shape[0]}")
     size = _object(tensor, "parameters").get("binary_data_size")
     if size is None:
-        return name, _read_json_data(name, tensor.get("data"), dtype, shape), binary
+        return name, _read_json_data(name, tensor.get("data"), dtype, shape, booleans), binary
     needed = math.prod(shape) * dtype.itemsize
     if "data" in tensor or type(size) is not int or size != needed or size > len(binary):
         raise InputError(
@@ -189,8 +192,14 @@ def _read_tensor(
     return name, array.astype(dtype, copy=False), binary[size:]
 
 
-def _read_json_data(name: str, data: Any, dtype: np.dtype, shape: Sequence[int]) -> np.ndarray:
-    """Reads `data` of JSON, flat or nested, as an array of a dtype and shape."""
+def _read_json_data(
+    name: str, data: Any, dtype: np.dtype, shape: Sequence[int], booleans: bool
+) -> np.ndarray:
+    """Reads `data` of JSON, flat or nested, as an array of a dtype and shape.
+
+    Args:
+      booleans: whether there may be a boolean in it.
+    """
     if not isinstance(data, list):
         raise InputError(f"input {name!r}: expected a list 'data', or binary_data_size")
     if data and type(data[0]) is list:
@@ -202,12 +211,12 @@ def _read_json_data(name: str, data: Any, dtype: np.dtype, shape: Sequence[int])
         raise InputError(
             f"input {name!r}: the shape has {math.prod(shape)} elements, 'data' has {len(data)}"
         )
-    if not set(map(type, data)) <= _JSON_TYPES[dtype.kind]:
-        raise InputError(f"input {name!r}: 'data' is no {DATATYPES[dtype.name]}")
     limits = np.iinfo(dtype) if dtype.kind in "iu" else None
     try:
-        found = np.asarray(machine_array(_MACHINE_TYPES[dtype.kind], data))
+        found = _read_numbers(data, dtype.kind, booleans)
         fits = limits is None or (found.min() >= limits.min and found.max() <= limits.max)
+    except TypeError:
+        raise InputError(f"input {name!r}: 'data' is no {DATATYPES[dtype.name]}") from None
     except OverflowError:
         fits = False
     if not fits:
@@ -217,6 +226,24 @@ def _read_json_data(name: str, data: Any, dtype: np.dtype, shape: Sequence[int])
         array = found.astype(dtype).reshape(shape)
     _check_finite(name, array)
     return array
+
+
+def _read_numbers(data: Sequence[Any], kind: str, booleans: bool) -> np.ndarray:
+    """Reads a flat list as an array of the widest dtype of a kind.
+
+    Raises:
+      TypeError: when an element is of another type.
+      OverflowError: when one is too large.
+    """
+    letter, widest = _PACKED[kind]
+    # `struct` tells other types itself, but takes True for 1, and 2 for True
+    if (booleans or kind == "b") and not set(map(type, data)) <= _JSON_TYPES[kind]:
+        raise TypeError
+    try:
+        return np.frombuffer(struct.pack(f"={len(data)}{letter}", *data), widest)
+    except struct.error:
+        fits = set(map(type, data)) <= _JSON_TYPES[kind]
+        raise (OverflowError if fits else TypeError) from None
 
 
 def _check_finite(name: str, array: np.ndarray) -> None:
