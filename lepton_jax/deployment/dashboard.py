@@ -6,8 +6,8 @@ PANELS = (
     (
         "Requests a second, by status",
         "reqps",
-        "sum by (status) (rate(lepton_requests_total{%(model)s}[1m]))",
-        "{{status}}",
+        "sum by (code) (rate(lepton_requests_total{%(model)s}[1m]))",
+        "{{code}}",
     ),
     (
         "Time of a request: 99 of 100 are below",
