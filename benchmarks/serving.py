@@ -155,7 +155,7 @@ def starters(
             folder = bundle.parent / f"mlserver_{batch}_{workers}"
             write_mlserver(folder, bundle / ONNX, port, batch, workers)
             line = [str(pythons["mlserver"].with_name("mlserver")), "start", str(folder)]
-            running.enter_context(server(line, f"{port}/v2/models/cnn/ready"))
+            running.enter_context(server(line, f"{port}/v2/models/cnn/ready", folder))
             setting = f"batch {batch}, {workers} workers"
             body = in_json.replace(field.encode(), b"image")
             url = f"http://127.0.0.1:{port}/v2/models/cnn/infer"
@@ -184,10 +184,10 @@ def write_mlserver(folder: Path, model: Path, port: int, batch: int, workers: in
 
 
 @contextlib.contextmanager
-def server(line: Sequence[str], ready: str) -> Iterator[None]:
-    """Runs a server and waits until it says that it is ready."""
+def server(line: Sequence[str], ready: str, folder: Path | None = None) -> Iterator[None]:
+    """Runs a server, in a folder, and waits until it says that it is ready."""
     with subprocess.Popen(
-        line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0
+        line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0, cwd=folder
     ) as process:
         try:
             for _ in range(600):
