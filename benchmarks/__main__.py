@@ -14,6 +14,7 @@ from pathlib import Path
 import jax
 
 from benchmarks import (
+    batching,
     bundles,
     checkpoint,
     cnns,
@@ -40,6 +41,7 @@ BENCHMARKS: dict[str, Callable[[int], list[Line]]] = {
     "text": text.lines,
     "programs": programs.lines,
     "bundles": bundles.lines,
+    "batching": batching.lines,
     "streaming": streaming.lines,
 }
 
