@@ -67,7 +67,8 @@ def _report(url: str, models: list[Mapping[str, Any]]) -> DriftReport:
 
 
 def _lines(said: Mapping[str, Any]) -> list[str]:
-    named = f"{said['model']} {said['version']}"
+    of = ", prompts" if said.get("of") == "prompts" else ""
+    named = f"{said['model']} {said['version']}{of}"
     if not said["watched"]:
         return [f"{named} is not watched: {said['why']}"]
     alarm, performance = said["alarm"], said["performance"]

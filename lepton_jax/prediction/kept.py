@@ -6,6 +6,7 @@ from typing import Any
 
 from lepton_jax.console import format_command, format_table
 from lepton_jax.errors import UserError
+from lepton_jax.serving.observed.feedback import OF_TEXTS
 from lepton_jax.serving.observed.interval import wilson_interval
 from lepton_jax.serving.observed.requests import KeptRequest, KeptRequests
 
@@ -34,7 +35,10 @@ class KeptVersion:
         self.first = min(self.first or request.time, request.time)
         self.last = max(self.last, request.time)
         said = request.outputs.get("label")
-        if said is not None and said.ndim == 1:
+        if request.parameters is not None:
+            self.labelled += sum(label is not None for label in request.labels)
+            self.right += sum(label == OF_TEXTS[1] for label in request.labels)
+        elif said is not None and said.ndim == 1:
             pairs = [(i, label) for i, label in enumerate(request.labels) if label is not None]
             self.labelled += len(pairs)
             self.right += sum(0 <= said[i] < len(classes) and classes[said[i]] == label

@@ -7,7 +7,7 @@ on this machine.
 import asyncio
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from lepton_jax.registry.bundles import open_bundle
 from lepton_jax.registry.store import Registry
 from lepton_jax.serving import loader
 from lepton_jax.serving.batches.batcher import BatchRules
+from lepton_jax.serving.completions.again import write_again
+from lepton_jax.serving.completions.begun import read_tokens
 from lepton_jax.serving.live.answer import find_different
 from lepton_jax.serving.live.served import ServedModel
 from lepton_jax.serving.observed.requests import KeptRequest, KeptRequests
@@ -27,6 +29,9 @@ SHOWN = 10
 
 _AT_ONCE = 64
 """Requests that are read and asked at the same time."""
+
+_TEXTS_AT_ONCE = 4
+"""Requests of texts among them: each has 16 texts at most, and a writer takes 64."""
 
 
 @dataclass
@@ -50,11 +55,14 @@ class ReplayedLog:
     right_now: int = 0
     damaged: tuple[str, ...] = ()
     """Files that cannot be read, and why."""
+    unwritten: dict[str, int] = field(default_factory=dict)
+    """How many requests of texts were not written again, by the reason."""
 
     @property
     def ok(self) -> bool:
         """Whether each bundle answered as it did; another bundle may answer otherwise."""
-        return not self.damaged and (bool(self.by) or self.equal == self.requests)
+        again = not self.damaged and not self.unwritten
+        return again and (bool(self.by) or self.equal == self.requests)
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -74,6 +82,10 @@ class ReplayedLog:
                 f"right, {self.right_now:,} are now"
             )
         lines += [f"  damaged: {fault}" for fault in self.damaged]
+        lines += [
+            f"  {count:,} requests of texts are not written again: {why}"
+            for why, count in self.unwritten.items()
+        ]
         return "\n".join(lines)
 
 
@@ -138,18 +150,40 @@ def _replay(log: ReplayedLog, kept: KeptRequests, files: list[Path], bundle: loa
 
     async def answer_all() -> None:
         served = await asyncio.to_thread(ServedModel, "replayed", "", bundle, BatchRules(1 << 30))
+        texts = asyncio.Semaphore(_TEXTS_AT_ONCE)
         try:
             for start in range(0, len(files), _AT_ONCE):
                 requests = [kept.read(file) for file in files[start : start + _AT_ONCE]]
-                answers = await asyncio.gather(
-                    *(served.answer(request.inputs, float("inf")) for request in requests)
-                )
-                for request, answered in zip(requests, answers, strict=True):
-                    _count(log, request, answered.outputs, tuple(bundle.labels))
+                answers = await asyncio.gather(*(_answer(served, r, texts) for r in requests))
+                for request, outputs in zip(requests, answers, strict=True):
+                    if isinstance(outputs, str):
+                        log.unwritten[outputs] = log.unwritten.get(outputs, 0) + 1
+                    else:
+                        _count(log, request, outputs, tuple(bundle.labels))
         finally:
             await served.close()
 
     asyncio.run(answer_all())
+
+
+async def _answer(
+    served: ServedModel, request: KeptRequest, texts: asyncio.Semaphore
+) -> Mapping[str, np.ndarray] | str:
+    """Answers a request again; or says why its texts cannot be written again."""
+    if request.parameters is None:
+        return (await served.answer(request.inputs, float("inf"))).outputs
+    if served.writer is None:
+        return f"the program {served.bundle.program!r} of this bundle goes on with no text"
+    async with texts:
+        try:
+            written = await write_again(
+                served.bundle, served.writer, request.inputs, request.parameters
+            )
+            if len(read_tokens(request.outputs)) == len(read_tokens(written)):
+                return written
+        except (LookupError, TypeError, ValueError):  # a file may say what no server wrote
+            pass
+    return "what is kept of them are no prompts and texts"
 
 
 def _count(
@@ -165,7 +199,11 @@ def _count(
         log.equal += 1
     elif len(log.different) < SHOWN:
         log.different += (request.id,)
-    log.decisions += int(find_different(request.outputs, outputs).sum())
+    if request.parameters is None:
+        log.decisions += int(find_different(request.outputs, outputs).sum())
+    else:
+        texts = zip(read_tokens(request.outputs), read_tokens(outputs), strict=True)
+        log.decisions += sum(before != now for before, now in texts)
     before, now = request.outputs.get("label"), outputs.get("label")
     if before is None or now is None or not classes:
         return

@@ -13,10 +13,27 @@ import numpy as np
 Inputs = Mapping[str, np.ndarray]
 """Examples, [B, ...] by field."""
 
+Groups = list[tuple[np.ndarray, Inputs]]
+"""Examples whose texts are cut to one length: their places [b], and their inputs [b, ...]."""
+
+
+def list_lengths(signature: Mapping[str, Any], program: Mapping[str, Any]) -> list[int]:
+    """Lists the lengths to which texts are cut, the shortest first; [] where the program takes one
+    length alone.
+
+    Args:
+      program: what the signature says of the program.
+    """
+    least = _least_length(program)
+    if not least or "length" not in _fields(signature):
+        return []
+    size = int(signature["text"]["size"])
+    return [n for k in range(size.bit_length()) if (n := least << k) < size] + [size]
+
 
 def group_by_length(
     signature: Mapping[str, Any], program: Mapping[str, Any], inputs: Inputs
-) -> list[tuple[np.ndarray, Inputs]]:
+) -> Groups:
     """Groups examples whose texts are cut to one length.
 
     Args:
@@ -26,15 +43,13 @@ def group_by_length(
       For each length the places [b] of examples among `inputs`, and their inputs, with tokens
       `[b, length]`. All examples as they are, where the program takes one length alone.
     """
-    fields, least = _fields(signature), _least_length(program)
-    count = len(next(iter(inputs.values())))
-    if not least or "length" not in fields:
-        return [(np.arange(count), inputs)]
-    size = int(signature["text"]["size"])
-    lengths = [n for k in range(size.bit_length()) if (n := least << k) < size] + [size]
+    lengths = list_lengths(signature, program)
+    if not lengths:
+        return [(np.arange(len(next(iter(inputs.values())))), inputs)]
     # The first of the lengths in which the text has room.
-    chosen_B = np.searchsorted(lengths, inputs[fields["length"]]).clip(max=len(lengths) - 1)
-    groups: list[tuple[np.ndarray, Inputs]] = []
+    chosen_B = np.searchsorted(lengths, inputs[_fields(signature)["length"]])
+    chosen_B = chosen_B.clip(max=len(lengths) - 1)
+    groups: Groups = []
     for i in np.unique(chosen_B):
         places = np.flatnonzero(chosen_B == i)
         rows = {name: x[places] for name, x in inputs.items()}
@@ -48,6 +63,12 @@ def shorten_texts(
     """Cuts what has a place for each token to so many places."""
     long = {field for part, field in _fields(signature).items() if part != "length"}
     return {name: x[:, :length] if name in long else x for name, x in inputs.items()}
+
+
+def begin_texts(signature: Mapping[str, Any], inputs: Inputs, length: int) -> dict[str, np.ndarray]:
+    """Returns the beginnings of texts, of so many tokens at most."""
+    cut, field = shorten_texts(signature, inputs, length), _fields(signature)["length"]
+    return {**cut, field: np.minimum(cut[field], np.asarray(length, cut[field].dtype))}
 
 
 def _fields(signature: Mapping[str, Any]) -> Mapping[str, str]:

@@ -42,7 +42,7 @@ from .files import (
     read_object,
 )  # fmt: skip
 from .images import decode_image
-from .lengths import group_by_length
+from .lengths import Groups, begin_texts, group_by_length, list_lengths
 from .programs import Answer, open_onnx, open_program, read_arrays
 from .signature import describe_field, find_program, read_signature
 from .texts import TextEncoder, read_encoder
@@ -173,7 +173,7 @@ class Bundle:
         """
         count = self.check(inputs)
         parts, places = [], []
-        for group, cut in group_by_length(self.signature, self._program, inputs):
+        for group, cut in self.group_by_length(inputs):
             places.append(group)
             for start in range(0, len(group), MAX_BATCH):
                 size = min(MAX_BATCH, len(group) - start)
@@ -195,6 +195,19 @@ class Bundle:
         StableHLO program is compiled for each number of them.
         """
         return {name: np.asarray(y) for name, y in self._forward(inputs).items()}
+
+    @cached_property
+    def lengths(self) -> list[int]:
+        """The lengths to which texts are cut, in order; [] where the program takes one alone."""
+        return list_lengths(self.signature, self._program)
+
+    def group_by_length(self, inputs: Mapping[str, np.ndarray]) -> Groups:
+        """Groups inputs [B, ...] that were checked by the length to which their texts are cut."""
+        return group_by_length(self.signature, self._program, inputs)
+
+    def begin_texts(self, inputs: Mapping[str, np.ndarray], length: int) -> dict[str, np.ndarray]:
+        """Returns inputs [B, ...] whose texts are cut to one of `lengths`, what is longer too."""
+        return begin_texts(self.signature, inputs, length)
 
     def check(self, inputs: Mapping[str, np.ndarray]) -> int:
         """Checks a batch of inputs. Returns how many examples it holds.

@@ -45,6 +45,12 @@ class RunningServer:
         return self.process.wait(30)
 
 
+def read_metric(server: RunningServer, name: str, **headers: str) -> float:
+    """Adds up the numbers of /metrics whose lines begin so."""
+    lines = server.client.get("/metrics", headers=headers).text.splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
+
+
 @contextmanager
 def run_bundles(
     folder: Path, *flags: str, start: Sequence[str] = SERVER, **environment: str

@@ -109,6 +109,30 @@ def test_a_wait_that_is_asked_for_fills_the_batch():
     asyncio.run(run())
 
 
+def test_what_is_of_one_shape_is_computed_together_in_its_order():
+    def group(inputs):
+        long = inputs["x"] >= 10
+        return [(np.flatnonzero(x), {"x": inputs["x"][x][:, None].repeat(1 + n, 1)})
+                for n, x in enumerate((~long, long)) if x.any()]  # fmt: skip
+
+    async def run():
+        program = Program()
+        batcher = Batcher(
+            lambda i: {"y": program(i)["y"][:, 0]}, [1, 2, 4], BatchRules(), group=group
+        )
+        first = await hold(program, batcher)
+        asked = [(1, 10), (11,), (2, 3), (12, 4), (13,)]
+        waiting = [asyncio.create_task(ask(batcher, *values)) for values in asked]
+        await asyncio.sleep(0.05)
+        assert batcher.queued == 8
+        program.may_go.set()
+        assert await first == [0]
+        assert [await w for w in waiting] == [[2 * v for v in values] for values in asked]
+        assert program.batches == [1, 4, 4]
+
+    asyncio.run(run())
+
+
 def test_more_rows_than_a_batch_holds_are_split():
     async def run():
         program = Program()
@@ -146,6 +170,9 @@ def test_what_is_too_late_or_given_up_is_not_computed():
         left = asyncio.create_task(ask(batcher, 2))
         await asyncio.sleep(0.05)
         left.cancel()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert batcher.queued == 1  # its row is dropped at once
         with pytest.raises(TooLate):
             await late
         kept = asyncio.create_task(ask(batcher, 3))

@@ -66,9 +66,14 @@ def _read_labelled(kept: KeptRequests, account: Account) -> list[KeptRequest]:
         if not file.with_suffix(".json").exists():
             continue
         try:
-            found.append(kept.read(file))
+            request = kept.read(file)
         except ValueError as e:
             account.note("left out", "files that are damaged", str(e))
+            continue
+        if request.parameters is not None:
+            account.note("left out", "texts that were written", request.id)
+            continue
+        found.append(request)
     return found
 
 

@@ -8,13 +8,15 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..errors import BundleError
+from ..lengths import Groups
 from .sizes import Arrays
 
 QUICK_SECONDS = 0.002
@@ -40,10 +42,12 @@ class BatchRules:
     """Seconds that a batch which is not full waits for others."""
 
 
-@dataclass
+@dataclass(eq=False)
 class _Waiting:
     inputs: Arrays
     count: int
+    shape: Hashable
+    """What is computed together has one shape."""
     deadline: float
     done: "asyncio.Future[Arrays]"
 
@@ -55,6 +59,7 @@ class Batcher:
       compute: answers to a batch, one batch at a time; in a thread, unless it is quick.
       sizes: the batch sizes that may be computed; smaller batches are padded.
       computed: told the rows of each batch, and its seconds.
+      group: parts the rows of a request whose texts are cut to different lengths.
     """
 
     def __init__(
@@ -63,19 +68,21 @@ class Batcher:
         sizes: Sequence[int],
         rules: BatchRules,
         computed: Callable[[int, float], None] = lambda rows, seconds: None,
+        group: Callable[[Arrays], Groups] | None = None,
     ):
         self._compute = compute
         self._sizes = sorted(sizes)
         self._rules = rules
         self._computed = computed
+        self._group = group
         self._queue: deque[_Waiting] = deque()
         self._arrived = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="batches")
         self._worker: asyncio.Task[None] | None = None
         self._closing = False
-        self._took: dict[int, float] = {}
-        """Seconds that a batch of a size takes when nothing else takes the processor: the least
-        of late, as most of what is measured on a busy machine is waiting."""
+        self._took: dict[tuple[int, Hashable], float] = {}
+        """Seconds that a batch of a size and a shape takes when nothing else takes the processor:
+        the least of late, as most of what is measured on a busy machine is waiting."""
         self.queued = 0
         """How many rows wait."""
 
@@ -95,11 +102,8 @@ class Batcher:
             raise QueueFull
         if self._worker is None or self._worker.done():
             self._worker = asyncio.create_task(self._work())
-        most, loop = self._sizes[-1], asyncio.get_running_loop()
-        parts = []
-        for start in range(0, count, most):
-            rows = {name: x[start : start + most] for name, x in inputs.items()}
-            parts.append(_Waiting(rows, min(most, count - start), deadline, loop.create_future()))
+        groups = self._group(inputs) if self._group else [(np.arange(count), inputs)]
+        parts = [part for _, rows in groups for part in self._split(rows, deadline)]
         self._queue.extend(parts)
         self.queued += count
         self._arrived.set()
@@ -111,9 +115,29 @@ class Batcher:
         finally:
             for part in parts:
                 part.done.cancel()
+                if part.done.cancelled():
+                    self._drop(part)
         if len(found) == 1:
             return found[0]
-        return {name: np.concatenate([f[name] for f in found]) for name in found[0]}
+        order = np.argsort(np.concatenate([places for places, _ in groups]))
+        return {name: np.concatenate([f[name] for f in found])[order] for name in found[0]}
+
+    def _split(self, rows: Arrays, deadline: float) -> list[_Waiting]:
+        """Splits rows of one shape into parts that a batch has room for."""
+        most, loop = self._sizes[-1], asyncio.get_running_loop()
+        shape = tuple(x.shape[1:] for x in rows.values())
+        parts = []
+        for start in range(0, len(next(iter(rows.values()))), most):
+            some = {name: x[start : start + most] for name, x in rows.items()}
+            count = len(next(iter(some.values())))
+            parts.append(_Waiting(some, count, shape, deadline, loop.create_future()))
+        return parts
+
+    def _drop(self, part: _Waiting) -> None:
+        """Takes a part that nobody waits for out of the queue, if it is still there."""
+        with suppress(ValueError):
+            self._queue.remove(part)
+            self.queued -= part.count
 
     async def close(self) -> None:
         """Returns when nothing waits any more. What is asked later is answered too."""
@@ -139,8 +163,9 @@ class Batcher:
                 continue
             rows = sum(w.count for w in batch)
             size = next(n for n in self._sizes if n >= rows)
+            kind = size, batch[0].shape
             try:
-                if self._took.get(size, math.inf) < QUICK_SECONDS:
+                if self._took.get(kind, math.inf) < QUICK_SECONDS:
                     outputs, seconds = self._compute_batch(batch, size)
                 else:
                     outputs, seconds = await loop.run_in_executor(
@@ -151,7 +176,7 @@ class Batcher:
                     if not waiting.done.done():
                         waiting.done.set_exception(as_bundle_error(e))
                 continue
-            self._took[size] = min(seconds, 1.1 * self._took.get(size, seconds))
+            self._took[kind] = min(seconds, 1.1 * self._took.get(kind, seconds))
             self._computed(rows, seconds)
             at = 0
             for waiting in batch:
@@ -161,15 +186,26 @@ class Batcher:
                 at += waiting.count
 
     def _take(self) -> list[_Waiting]:
-        """Takes from the queue what goes into one batch, and drops what nobody waits for."""
+        """Takes from the queue what goes into one batch: the first part, and those of its shape.
+        What is too late or nobody waits for is dropped.
+        """
         batch: list[_Waiting] = []
+        others: list[_Waiting] = []
         rows, now = 0, time.monotonic()
-        while self._queue and rows + self._queue[0].count <= self._sizes[-1]:
+        while self._queue and rows < self._sizes[-1]:
             waiting = self._queue.popleft()
-            self.queued -= waiting.count
-            if not waiting.done.done() and waiting.deadline > now:
+            if waiting.done.done() or waiting.deadline <= now:
+                self.queued -= waiting.count
+            elif batch and waiting.shape != batch[0].shape:
+                others.append(waiting)
+            elif rows + waiting.count > self._sizes[-1]:
+                others.append(waiting)
+                break
+            else:
                 batch.append(waiting)
                 rows += waiting.count
+                self.queued -= waiting.count
+        self._queue.extendleft(reversed(others))
         return batch
 
     def _compute_batch(self, batch: Sequence[_Waiting], size: int) -> tuple[Arrays, float]:

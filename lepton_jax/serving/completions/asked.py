@@ -52,6 +52,20 @@ class CompletionRequest:
         """How many texts are asked for."""
         return len(self.prompts) * self.n
 
+    def parameters(self) -> dict[str, Any]:
+        """Returns the parameters that decide the texts of given prompts: `read_completion` takes
+        them.
+        """
+        return {
+            "max_tokens": self.most,
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "top_k": self.top_k,
+            "n": self.n,
+            "seed": self.seed - 2**64 * (self.seed >= 2**63),
+            "stop": list(self.stops),
+        }
+
 
 def read_completion(said: Any) -> CompletionRequest:
     """Reads the JSON of a request.

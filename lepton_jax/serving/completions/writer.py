@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 
 from ..batches.batcher import QueueFull, TooLate, as_bundle_error
 from ..errors import BundleError
@@ -15,10 +16,19 @@ MOST_WAITING = 64
 
 
 class TextWriter:
-    """Writes texts in a thread of its own, which lives while there is something to write."""
+    """Writes texts in a thread of its own, which lives while there is something to write.
 
-    def __init__(self, slots: Slots, most_waiting: int = MOST_WAITING):
+    `computed` is told of each step how many texts it read a token of, and its seconds.
+    """
+
+    def __init__(
+        self,
+        slots: Slots,
+        computed: Callable[[int, float], None] = lambda rows, seconds: None,
+        most_waiting: int = MOST_WAITING,
+    ):
         self.slots = slots
+        self._computed = computed
         self._most_waiting = most_waiting
         self._waiting: deque[WrittenText] = deque()
         self._lock = threading.Lock()
@@ -27,7 +37,8 @@ class TextWriter:
     @property
     def waiting(self) -> int:
         """How many texts wait for a slot."""
-        return len(self._waiting)
+        with self._lock:
+            return sum(not text.done for text in self._waiting)
 
     async def close(self) -> None:
         """Returns when nothing is written any more."""
@@ -54,7 +65,10 @@ class TextWriter:
         while self._goes_on():
             try:
                 self._take_in()
+                texts, start = self.slots.writing, time.perf_counter()
                 self.slots.step()
+                if texts:
+                    self._computed(texts, time.perf_counter() - start)
             except Exception as e:  # noqa: BLE001  whoever waits for a text must be told
                 self._fail_all(as_bundle_error(e))
 

@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import BundleError
 from ..observed.logs import log_event
 from .model_watch import ModelWatch
+from .prompts import FirstPrompts, lay_out_prompts
 from .reference import read_reference
 
 if TYPE_CHECKING:
@@ -21,6 +22,12 @@ TOGETHER = 32
 _MOST_VERSIONS = 2
 """Of a model, that are watched: the newest ones."""
 
+INPUTS, PROMPTS = "inputs", "prompts"
+"""What is watched of a version: the inputs of a request, or the prompts of texts that go on."""
+
+Key = tuple[str, str, str]
+"""A model, its version, and what is watched of it."""
+
 
 class DriftWatch:
     """Watches every version whose bundle holds statistics of its held-out examples."""
@@ -31,15 +38,15 @@ class DriftWatch:
         Args:
           registry: of Prometheus, for the numbers of /metrics; None for none.
         """
-        self._watches: dict[tuple[str, str], ModelWatch | str] = {}
-        """By model and version; a text says why that one is not watched."""
+        self._watches: dict[Key, ModelWatch | FirstPrompts | str] = {}
+        """A text says why that one is not watched."""
         self._thread = ThreadPoolExecutor(1, "drift")
-        self._busy: set[tuple[str, str]] = set()
+        self._busy: set[Key] = set()
         self._gauges: dict[str, Any] = {}
         if registry is not None:
             from prometheus_client import Gauge
 
-            names = ["model", "version"]
+            names = ["model", "version", "of"]
             self._gauges = {
                 "alarm": Gauge(
                     "lepton_drift_alarm", "1 once the inputs have moved", names, registry=registry
@@ -58,15 +65,19 @@ class DriftWatch:
         request_id: str,
         inputs: Mapping[str, np.ndarray],
         outputs: Mapping[str, np.ndarray],
+        parameters: Mapping[str, Any] | None = None,
     ) -> None:
         """Takes a request's inputs and outputs; as `AnswerObserver`."""
-        key = (served.name, served.version)
+        key = (served.name, served.version, INPUTS if parameters is None else PROMPTS)
         watch = self._watches.get(key)
         if watch is None:
-            watch = self._watches[key] = self._begin(served)
-            self._forget(served.name)
+            watch = self._watches[key] = self._begin(served, key[-1])
+            self._forget(served.name, key[-1])
         if isinstance(watch, str):
             return
+        if parameters is not None:  # of several texts of one prompt, the prompt counts once
+            prompts = {name: x[:: parameters["n"]] for name, x in inputs.items()}
+            inputs, outputs = lay_out_prompts(served.bundle.signature, prompts), {}
         watch.add(inputs, outputs)
         if watch.waiting >= TOGETHER and key not in self._busy:
             self._busy.add(key)
@@ -77,19 +88,17 @@ class DriftWatch:
         for key in list(self._watches):
             self._settle(key)
 
-    def find_watch(self, name: str, version: str) -> ModelWatch | str:
-        """Returns the watch of a version, or why there is none."""
-        return self._watches.get((name, version), "no request has come yet")
-
     def as_json(self) -> list[dict[str, Any]]:
         """Says for each version what moved, since when and why."""
         found = []
-        for (name, version), watch in list(self._watches.items()):
+        for (name, version, of), watch in list(self._watches.items()):
             said = {"watched": False, "why": watch} if isinstance(watch, str) else watch.as_json()
-            found.append({"model": name, "version": version, **said})
+            found.append({"model": name, "version": version, "of": of, **said})
         return found
 
-    def _begin(self, served: "ServedModel") -> ModelWatch | str:
+    def _begin(self, served: "ServedModel", of: str) -> ModelWatch | FirstPrompts | str:
+        if of == PROMPTS:
+            return FirstPrompts(served.bundle.signature)
         try:
             reference = read_reference(served.bundle.folder)
         except BundleError as e:
@@ -98,25 +107,30 @@ class DriftWatch:
             return "the bundle holds no statistics of held-out examples; export it again"
         return ModelWatch(reference, served.bundle.signature)
 
-    def _forget(self, name: str) -> None:
-        for key in [k for k in self._watches if k[0] == name][:-_MOST_VERSIONS]:
+    def _forget(self, name: str, of: str) -> None:
+        there = [k for k in self._watches if (k[0], k[-1]) == (name, of)]
+        for key in there[:-_MOST_VERSIONS]:
             del self._watches[key]
             for gauge in self._gauges.values():
                 with suppress(KeyError):
                     gauge.remove(*key)
 
-    def _settle(self, key: tuple[str, str]) -> None:
+    def _settle(self, key: Key) -> None:
         self._busy.discard(key)
         watch = self._watches.get(key)
-        if not isinstance(watch, ModelWatch):
+        if watch is None or isinstance(watch, str):
             return
-        before = watch.alarm
+        before = watch.alarm if isinstance(watch, ModelWatch) else None
         try:
-            watch.settle()
+            later = watch.settle()
         except Exception as e:  # noqa: BLE001  whoever looks on takes no answer away
             why = f"it could not be watched: {type(e).__name__}: {e!s:.200}"
             log_event("drift is not watched", model=key[0], version=key[1], why=why)
             self._watches[key] = why
+            return
+        if not isinstance(watch, ModelWatch):
+            if later is not None:
+                self._watches[key] = later
             return
         if watch.alarm is not None and before is None:
             log_event("drift", model=key[0], version=key[1], **watch.alarm.as_json())

@@ -4,7 +4,7 @@ import asyncio
 
 from starlette.requests import ClientDisconnect, Request
 
-from .refusals import HttpRefusal
+from .refusals import HttpRefusal, client_left
 from .server import server_of
 
 THROWN_SECONDS = 2.0
@@ -43,7 +43,7 @@ async def read_body(request: Request) -> bytes:
             said = f"the body did not arrive within {seconds:g} s"
             raise HttpRefusal(408, said, _CLOSE) from None
     except ClientDisconnect:
-        raise HttpRefusal(400, "the client left before its body had arrived") from None
+        raise client_left() from None
     if not slow:
         raise refusal
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
 from typing import Any
 
@@ -13,17 +13,17 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from ..completions.asked import CompletionRequest, ParameterError, read_completion
-from ..completions.drawing import DrawingRule
-from ..completions.pieces import TextPieces
+from ..completions.begun import begin_to_write, lay_out_tokens
 from ..completions.replies import CompletionReply
-from ..completions.writing import TokenNews, WrittenText
-from ..errors import InputError
+from ..completions.writing import TokenNews
 from ..live.served import ServedModel
 from ..observed.logs import log_event
 from .body import read_body
+from .infer import show_answer
 from .json_text import parse_request
+from .leaving import while_client_waits
 from .refusals import as_refusal, describe_refusal
-from .server import Server, noted_of, server_of
+from .server import noted_of, server_of
 
 Heard = list[tuple[int, TokenNews]]
 """What has been told since the last time: the index of a text, and what is new of it."""
@@ -87,17 +87,17 @@ async def complete(request: Request) -> Response:
             "system_fingerprint": served.bundle.id,
             "seed": asked.seed,
             "exact": True,
+            "request_id": noted.request_id,
         },
         says_usage=asked.says_usage,
     )
-    news = _counted(
-        server, served.name, reply.prompt_tokens, _write(served, asked, prompts, deadline)
-    )
-    if asked.stream:
+    news = _seen(request, served, asked, prompts, _write(served, asked, prompts, deadline))
+    with while_client_waits(request):
+        if not asked.stream:
+            return JSONResponse(reply.whole([one async for heard in news for one in heard]))
         # A text that fails before its first token is refused by a status.
         first = await anext(news)
-        return StreamingResponse(_as_events(first, news, reply), media_type="text/event-stream")
-    return JSONResponse(reply.whole(await _unless_left(request, news)))
+    return StreamingResponse(_as_events(first, news, reply), media_type="text/event-stream")
 
 
 def read_prompt(served: ServedModel, prompt: str | tuple[int, ...]) -> list[int]:
@@ -136,28 +136,12 @@ async def _write(
     """
     loop, queue = asyncio.get_running_loop(), asyncio.Queue[tuple[int, TokenNews]]()
 
-    def telling(index: int) -> Callable[[TokenNews], None]:
-        def tell(news: TokenNews) -> None:
-            with suppress(RuntimeError):  # the loop has ended with the server
-                loop.call_soon_threadsafe(queue.put_nowait, (index, news))
-
-        return tell
+    def tell(index: int, news: TokenNews) -> None:
+        with suppress(RuntimeError):  # the loop has ended with the server
+            loop.call_soon_threadsafe(queue.put_nowait, (index, news))
 
     assert served.writer is not None
-    texts = [
-        WrittenText(
-            tokens=list(prompt),
-            rule=DrawingRule(asked.temperature, asked.top_k, asked.top_p, asked.seed, choice),
-            most=asked.most,
-            end=(served.bundle.signature["text"] or {}).get("end"),
-            pieces=TextPieces(served.bundle.text, prompt, asked.stops),
-            tell=telling(i * asked.n + choice),
-            likeliest=asked.likeliest,
-            deadline=deadline,
-        )
-        for i, prompt in enumerate(prompts)
-        for choice in range(asked.n)
-    ]
+    texts = begin_to_write(served.bundle, asked, prompts, tell, deadline)
     served.writer.write(*texts)
     going = len(texts)
     try:
@@ -174,15 +158,33 @@ async def _write(
             text.done = True
 
 
-async def _counted(server: Server, model: str, prompt_tokens: int, news: News) -> News:
-    """Yields the news, and counts their tokens."""
-    start, begun = time.perf_counter(), False
+async def _seen(
+    request: Request,
+    served: ServedModel,
+    asked: CompletionRequest,
+    prompts: list[list[int]],
+    news: News,
+) -> News:
+    """Yields the news, counts their tokens, and shows the texts to the observers when all are
+    written.
+    """
+    metrics, start = server_of(request).metrics, time.perf_counter()
+    written: list[list[int]] = [[] for _ in range(asked.count)]
+    begun, going = False, asked.count
     try:
         async for heard in news:
             if not begun:
-                server.metrics.began(model, prompt_tokens, time.perf_counter() - start)
+                tokens = sum(map(len, prompts))
+                metrics.began(served.name, tokens, time.perf_counter() - start)
                 begun = True
-            server.metrics.wrote(model, sum(one.token is not None for _, one in heard))
+            for index, one in heard:
+                written[index] += [] if one.token is None else [one.token]
+                going -= one.finish is not None
+            metrics.wrote(served.name, sum(one.token is not None for _, one in heard))
+            if not going:  # before a client hears of it, who may tell what it thinks of it
+                inputs = lay_out_tokens([p for p in prompts for _ in range(asked.n)])
+                outputs = lay_out_tokens(written)
+                show_answer(request, served, inputs, outputs, asked.parameters())
             yield heard
     finally:
         await news.aclose()
@@ -212,31 +214,6 @@ async def _as_events(first: Heard, news: News, reply: CompletionReply) -> AsyncI
 
 def _event(said: dict[str, Any]) -> str:
     return f"data: {json.dumps(said)}\n\n"
-
-
-async def _unless_left(request: Request, news: News) -> Heard:
-    """Returns all news, unless the client leaves before: nothing is written for it any more.
-
-    Raises:
-      InputError: when the client has left.
-    """
-
-    async def collect() -> Heard:
-        return [one async for heard in news for one in heard]
-
-    async def leave() -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-
-    collecting, leaving = asyncio.create_task(collect()), asyncio.create_task(leave())
-    try:
-        await asyncio.wait({collecting, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if not collecting.done():
-            raise InputError("the client left before its text was written")
-        return collecting.result()
-    finally:
-        collecting.cancel()
-        leaving.cancel()
 
 
 ROUTES = [

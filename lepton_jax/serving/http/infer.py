@@ -2,16 +2,19 @@
 
 import time
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from ..batches.sizes import Arrays
 from ..live.answer import answer_by
 from ..live.served import ServedAnswer, ServedModel
 from ..observed.logs import log_event
 from .body import read_body
+from .leaving import while_client_waits
 from .protocol import HEADER_LENGTH, encode_infer, parse_infer
 from .refusals import HttpRefusal
 from .server import noted_of, read_request_id, server_of
@@ -53,22 +56,36 @@ async def answer(
       seconds: after so many the answer is of no use; by default the settings say.
 
     Raises:
-      UnknownModel, InputError, QueueFull, TooLate, BundleError: `refusals.py` makes a response.
+      HttpRefusal, UnknownModel, InputError, QueueFull, TooLate, BundleError: `refusals.py` makes a
+        response.
     """
     server, noted = server_of(request), noted_of(request)
     key = request.headers.get(server.settings.key_header) or noted.request_id
     deadline = time.monotonic() + min(seconds or server.settings.deadline, server.settings.deadline)
-    served, answered = await answer_by(
-        server.models, name, inputs, key=key, version=version, deadline=deadline
-    )
+    with while_client_waits(request):
+        served, answered = await answer_by(
+            server.models, name, inputs, key=key, version=version, deadline=deadline
+        )
     noted.version, noted.rows = served.version, len(next(iter(inputs.values())))
-    for observer in server.observers:
+    show_answer(request, served, inputs, answered.outputs)
+    return served, answered
+
+
+def show_answer(
+    request: Request,
+    served: ServedModel,
+    inputs: Arrays,
+    outputs: Arrays,
+    parameters: Mapping[str, Any] | None = None,
+) -> None:
+    """Shows an answer to the observers; arguments as `AnswerObserver.observe` takes them."""
+    request_id = noted_of(request).request_id
+    for observer in server_of(request).observers:
         try:
-            observer.observe(served, noted.request_id, inputs, answered.outputs)
+            observer.observe(served, request_id, inputs, outputs, parameters)
         except Exception as e:  # noqa: BLE001  whoever looks on does not take the answer away
             said = f"{type(e).__name__}: {e!s:.200}"
             log_event("an observer failed", observer=type(observer).__name__, why=said)
-    return served, answered
 
 
 ROUTES = [

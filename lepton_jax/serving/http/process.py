@@ -13,6 +13,7 @@ from types import FrameType
 
 import uvicorn
 
+from ..live.aside import run_aside
 from ..observed.logs import log_event
 from .app import build_app
 from .connection import EventHandler, GuardedConnection
@@ -62,7 +63,7 @@ def run_server(
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
     async def serve() -> None:
-        await server.models.load()
+        await asyncio.gather(server.models.load(), run_aside(server.restore_feedback))
         server.metrics.watch(server.models)
         server.models.follow(follow_seconds)
         config = uvicorn.Config(

@@ -35,6 +35,14 @@ REFUSED = (HTTPException, HttpRefusal, InputError, UnknownModel, QueueFull, TooL
 RETRY_SECONDS = 1
 """When a client may ask again where too much was asked."""
 
+LEFT = 499
+"""The status of a request whose client left before it was answered: for numbers and logs alone."""
+
+
+def client_left() -> HttpRefusal:
+    """Returns what becomes of a request whose client has left."""
+    return HttpRefusal(LEFT, "the client left before it was answered")
+
 
 def as_refusal(error: BaseException) -> HttpRefusal:
     """Returns what a client is told of an error."""

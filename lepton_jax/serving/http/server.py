@@ -42,6 +42,11 @@ class Server:
         self.feedback = Feedback(self.metrics.registry)
         self.observers += [self.feedback, *([self.keeper] if self.keeper else [])]
 
+    def restore_feedback(self) -> None:
+        """Counts what clients told of kept requests before this process began."""
+        if self.keeper is not None:
+            self.feedback.restore(self.keeper.labelled())
+
 
 @dataclass
 class Noted:

@@ -31,7 +31,8 @@ class ServedModel:
     """One version of a model, that answers.
 
     `exact` says whether its answers do not depend on who else asks; `sizes` are the batch sizes
-    that it computes. `writer` goes on with texts; None of a model that does not.
+    that it computes; `lengths` those to which it cuts texts, [] where it cuts none. `writer` goes
+    on with texts; None of a model that does not.
     """
 
     def __init__(
@@ -53,12 +54,15 @@ class ServedModel:
         rows = {k: x[:_TRIED] for k, x in bundle.examples()["inputs"].items()}
         agreed = find_exact_sizes(bundle.compute, rows, bundle.exact_sizes or SIZES)
         self.exact = len(agreed) > 1
-        self.sizes = agreed if self.exact else list(SIZES)
-        self.writer = TextWriter(Slots(bundle.cached)) if bundle.has_cached else None
+        self.sizes, self.lengths = self._try_lengths(rows, agreed if self.exact else list(SIZES))
+
+        def note(rows: int, seconds: float) -> None:
+            computed(self, rows, seconds)
+
+        self.writer = TextWriter(Slots(bundle.cached), note) if bundle.has_cached else None
         _warm_up_decoding(bundle)
-        self._batcher = Batcher(
-            bundle.compute, self.sizes, rules, lambda rows, seconds: computed(self, rows, seconds)
-        )
+        group = bundle.group_by_length if self.lengths else None
+        self._batcher = Batcher(bundle.compute, self.sizes, rules, note, group)
 
     @property
     def queued(self) -> int:
@@ -88,6 +92,21 @@ class ServedModel:
         await self._batcher.close()
         if self.writer is not None:
             await self.writer.close()
+
+    def _try_lengths(self, rows: Arrays, sizes: list[int]) -> tuple[list[int], list[int]]:
+        """Computes texts at each length to which they can be cut.
+
+        Returns the sizes of `sizes` whose answers have equal bytes at every length, and the
+        lengths. Where no two sizes are left, texts are not cut: all sizes, and no length.
+        """
+        agreed = sizes
+        for length in self.bundle.lengths[:-1]:
+            begun = self.bundle.begin_texts(rows, length)
+            found = find_exact_sizes(self.bundle.compute, begun, agreed)
+            agreed = found if self.exact else agreed
+        if self.exact and len(agreed) < 2:
+            return sizes, []
+        return agreed, self.bundle.lengths
 
     def _check_numbers(self, outputs: Arrays) -> None:
         if self.bundle.answer == "class" and np.isnan(outputs["probabilities"]).any():

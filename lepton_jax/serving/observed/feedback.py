@@ -1,7 +1,8 @@
 """What was true: labels that are told after an answer, and how often the answers were right."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 100_000
 """Rows of answers that are remembered: some 10 MB."""
+
+OF_TEXTS = ("bad", "good")
+"""What is told of a text that was written, in the place of a class: good ones count as right."""
 
 Labels = tuple[str | None, ...]
 """The true class of each row by its name; None where it is not known."""
@@ -86,32 +90,48 @@ class Feedback:
         )  # fmt: skip
 
     def observe(
-        self, served: "ServedModel", request_id: str, inputs: Arrays, outputs: Arrays
+        self,
+        served: "ServedModel",
+        request_id: str,
+        inputs: Arrays,
+        outputs: Arrays,
+        parameters: Mapping[str, Any] | None = None,
     ) -> None:
-        """Remembers which classes a request was answered by."""
-        if served.bundle.answer != "class" or request_id in self._answers:
+        """Remembers which classes a request was answered by, or how many texts."""
+        if request_id in self._answers:
             return
-        said = np.array(outputs["label"], np.int32)
+        classes = tuple(served.bundle.labels)
+        if parameters is not None:
+            said, classes = np.ones(len(outputs["length"]), np.int32), OF_TEXTS
+        elif served.bundle.answer == "class":
+            said = np.array(outputs["label"], np.int32)
+        else:
+            return
         if said.ndim == 1:
-            classes = tuple(served.bundle.labels)
             answer = RememberedAnswer(served.name, served.version, classes, said)
             self._remember(request_id, answer)
 
     def recall(self, request: KeptRequest, classes: Sequence[str]) -> RememberedAnswer:
         """Remembers a kept request again. Raises `InputError` where its answer is no class."""
-        said = request.outputs.get("label")
-        if said is None or said.ndim != 1 or said.dtype.kind not in "iu" or not classes:
-            raise InputError(f"the answer to {request.id!r} is no class")
-        if not ((said >= 0) & (said < len(classes))).all():
-            raise ValueError(f"the kept answer to {request.id!r} names no class")
-        # What was told before this process began is not among its counts.
-        labels = request.labels if request.labelled >= self.since else ()
-        answer = RememberedAnswer(
-            request.model, request.version, tuple(classes), said.astype(np.int32), labels
-        )
+        answer = _read_answer(request, classes)
+        if request.labelled >= self.since:  # else they are not among the counts
+            answer = replace(answer, labels=request.labels)
         if request.id not in self._answers:
             self._remember(request.id, answer)
         return self._answers[request.id]
+
+    def restore(self, labelled: Iterable[tuple[KeptRequest, Sequence[str]]]) -> None:
+        """Counts labels that were told before this process began, the latest ones last. Called
+        before the first request is answered.
+        """
+        for request, classes in labelled:
+            if not request.labels:  # they were deleted meanwhile
+                continue
+            with suppress(ValueError):  # of a file that lies
+                answer = _read_answer(request, classes)
+                self._remember(request.id, answer)
+                self.tell(request.id, answer, request.labels)
+                self.since = min(self.since, request.labelled)
 
     def _remember(self, request_id: str, answer: RememberedAnswer) -> None:
         self._answers[request_id] = answer
@@ -157,6 +177,25 @@ class Feedback:
             ends = (said["accuracy"], *said["interval"])
             for name, value in zip(("value", "lower", "upper"), ends, strict=True):
                 self._accuracy.labels(*key, name).set(value)
+
+
+def _read_answer(request: KeptRequest, classes: Sequence[str]) -> RememberedAnswer:
+    """Returns the answer to a kept request, without labels.
+
+    Raises:
+      InputError: where it is no class.
+      ValueError: where it is none of the classes, or there are other labels than rows.
+    """
+    said, classes = request.outputs.get("label"), tuple(classes)
+    if request.parameters is not None and "length" in request.outputs:
+        said, classes = np.ones(len(request.outputs["length"]), np.int32), OF_TEXTS
+    if said is None or said.ndim != 1 or said.dtype.kind not in "iu" or not classes:
+        raise InputError(f"the answer to {request.id!r} is no class")
+    if not ((said >= 0) & (said < len(classes))).all():
+        raise ValueError(f"the kept answer to {request.id!r} names no class")
+    if len(request.labels) not in (0, len(said)):
+        raise ValueError(f"the kept labels of {request.id!r} are of another number of rows")
+    return RememberedAnswer(request.model, request.version, classes, said.astype(np.int32))
 
 
 def read_labels_told(said: Any, answer: RememberedAnswer) -> Labels:

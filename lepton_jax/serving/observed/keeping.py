@@ -6,7 +6,8 @@ import queue
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 MOST_WAITING = 64 << 20
 """Bytes of requests that wait to be written; more are not kept."""
+
+MOST_LABELLED, MOST_LABELLED_BYTES = 10_000, 256 << 20
+"""Requests with labels that are read when a server starts, and the bytes of their files."""
 
 PRUNE_SECONDS = 600.0
 """How often old requests are deleted."""
@@ -64,7 +68,12 @@ class RequestKeeper:
         self._thread.start()
 
     def observe(
-        self, served: "ServedModel", request_id: str, inputs: Arrays, outputs: Arrays
+        self,
+        served: "ServedModel",
+        request_id: str,
+        inputs: Arrays,
+        outputs: Arrays,
+        parameters: Mapping[str, Any] | None = None,
     ) -> None:
         """Lets a request be written, if it is of the sample."""
         if not self._rules.takes(request_id):
@@ -72,7 +81,7 @@ class RequestKeeper:
         bundle = served.bundle
         request = KeptRequest(
             request_id, utc_now(), served.name, served.version, bundle.id, bundle.program,
-            inputs, outputs,
+            inputs, outputs, parameters,
         )  # fmt: skip
         with self._lock:
             if self._waiting + request.nbytes > MOST_WAITING:
@@ -96,6 +105,18 @@ class RequestKeeper:
     def classes(self, bundle: str) -> tuple[str, ...]:
         """Returns the names of the classes of a bundle, by its id. Raises `ValueError`."""
         return self._kept.bundle(bundle).labels
+
+    def labelled(self) -> Iterator[tuple[KeptRequest, tuple[str, ...]]]:
+        """Yields the requests whose labels were told last, in that order, each with the names of
+        its classes. What is damaged is left out.
+        """
+        classes: dict[str, tuple[str, ...]] = {}
+        for path in self._kept.labelled(MOST_LABELLED, MOST_LABELLED_BYTES):
+            with suppress(ValueError):
+                request = self._kept.read(path)
+                if request.bundle not in classes:
+                    classes[request.bundle] = self.classes(request.bundle)
+                yield request, classes[request.bundle]
 
     def label(self, request_id: str, labels: Sequence[str | None]) -> bool:
         """Keeps the true labels of a request. Returns whether the request is kept."""

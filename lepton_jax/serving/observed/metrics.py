@@ -159,4 +159,5 @@ def describe_version(served: ServedModel) -> dict[str, Any]:
         "program": served.bundle.program,
         "exact": served.exact,
         "sizes": served.sizes,
+        "lengths": served.lengths,
     }

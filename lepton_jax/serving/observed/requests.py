@@ -26,8 +26,9 @@ from ..errors import UNREADABLE
 from ..files import MAX_JSON, parse_json
 from ..programs import parse_arrays
 
-FORMAT = 1
-"""The newest form of these files that this reader knows."""
+FORMAT = 2
+"""The newest form of these files that this reader knows: texts that were written have it, and other
+requests have form 1, which older readers know too."""
 
 MOST_BYTES = 1 << 28
 """Bytes of a request that are read, at most."""
@@ -57,6 +58,9 @@ class KeptRequest:
     """Which of its programs: 'onnx'."""
     inputs: Mapping[str, np.ndarray]
     outputs: Mapping[str, np.ndarray]
+    parameters: Mapping[str, Any] | None = None
+    """By which texts were written, as `CompletionRequest.parameters` returns them: `inputs` are the
+    prompts then, and `outputs` what was written. None of any other request."""
     labels: tuple[str | None, ...] = field(default=())
     """The true class of each example by its name; None where it is not known, () where none is."""
     labelled: str = ""
@@ -88,6 +92,21 @@ class KeptRequests:
         for day in self._days():
             yield from sorted(p for p in day.glob(f"*{_ENDING}") if not p.name.startswith("."))
 
+    def labelled(self, most: int, most_bytes: int) -> list[Path]:
+        """Lists the files of the requests whose labels were told last, in that order: so many, and
+        of so many bytes together.
+        """
+        labels = [
+            p for day in self._days() for p in day.glob("*.json") if not p.name.startswith(".")
+        ]
+        found: list[Path] = []
+        for path in sorted(labels, key=_written, reverse=True)[:most]:
+            most_bytes -= _size(path.with_suffix(_ENDING))
+            if most_bytes < 0:
+                break
+            found.append(path.with_suffix(_ENDING))
+        return found[::-1]
+
     def write(self, request: KeptRequest) -> int:
         """Writes a request; one whose id is there is left as it is. Returns the bytes written.
 
@@ -98,7 +117,10 @@ class KeptRequests:
 
         if self._find(request.id):
             return 0
-        said = {name: getattr(request, name) for name in WORDS} | {"format": FORMAT}
+        said = {name: getattr(request, name) for name in WORDS}
+        said |= {"format": 1}
+        if request.parameters is not None:
+            said |= {"parameters": dict(request.parameters), "format": 2}
         arrays = {f"inputs.{k}": np.ascontiguousarray(x) for k, x in request.inputs.items()}
         arrays |= {f"outputs.{k}": np.ascontiguousarray(x) for k, x in request.outputs.items()}
         text = save(arrays, {"request": json.dumps(said)})
@@ -135,11 +157,12 @@ class KeptRequests:
             said = parse_json(parse_json(text[8 : 8 + length])["__metadata__"]["request"].encode())
             if type(said["format"]) is not int or not 1 <= said["format"] <= FORMAT:
                 raise ValueError(f"format {said['format']!r:.20}; update lepton_jax")
-            words: dict[str, Any] = {
-                k: said[k] for k in ("id", "time", "model", "version", "bundle", "program")
-            }
+            words: dict[str, Any] = {k: said[k] for k in WORDS}
+            parameters = said.get("parameters")
             if not all(isinstance(word, str) for word in words.values()):
                 raise TypeError("expected texts")
+            if not isinstance(parameters, dict | None):
+                raise TypeError("parameters: expected an object")
             groups: dict[str, Any] = {"inputs": {}, "outputs": {}}
             for name, array in parse_arrays(text).items():
                 group, _, name = name.partition(".")
@@ -149,7 +172,9 @@ class KeptRequests:
         except (OSError, RecursionError, SafetensorError, *UNREADABLE) as e:
             raise ValueError(f"{path}: {type(e).__name__}: {e!s:.200}") from None
         labels, labelled = self._labels(path.with_suffix(".json"))
-        return KeptRequest(**words, **groups, labels=labels, labelled=labelled)
+        return KeptRequest(
+            **words, **groups, parameters=parameters, labels=labels, labelled=labelled
+        )
 
     def find(self, request_id: str) -> KeptRequest | None:
         """Reads the request of an id; None where none is kept. Raises `ValueError` as `read`."""

@@ -29,7 +29,8 @@ def render_drift(models: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _model(said: Mapping[str, Any]) -> str:
-    named = html.escape(f"{said['model']} {said['version']}".strip())
+    of = ", prompts" if said.get("of") == "prompts" else ""
+    named = html.escape(f"{said['model']} {said['version']}{of}".strip())
     if not said["watched"]:
         why = html.escape(said["why"])
         return f"<section><p class='eyebrow'>{named}</p><h1>Not watched: {why}</h1></section>"
