@@ -10,6 +10,7 @@ from lepton_jax.errors import UserError, WorkError, list_names
 from lepton_jax.isolation.promise import tell_end
 from lepton_jax.isolation.tried import try_program
 from lepton_jax.registry import verified
+from lepton_jax.registry.glance import glance_at_version
 from lepton_jax.registry.store import Registry
 from lepton_jax.registry.version import Version
 from lepton_jax.serving import loader
@@ -82,7 +83,7 @@ def live_source(model: str, program: str = "") -> ModelSource:
     registry = Registry()
 
     def find() -> FoundVersion:
-        version = _find_version(registry, model)
+        version = glance_at_version(model) or _find_version(registry, model)
 
         def open_it() -> loader.Bundle:
             folder = registry.fetch(version)
