@@ -14,6 +14,7 @@ from lepton_jax.commands.deploy import deploy as deploy
 from lepton_jax.commands.describe import describe as describe
 from lepton_jax.commands.env import env as env
 from lepton_jax.commands.evaluate import evaluate as evaluate
+from lepton_jax.commands.explain import explain as explain
 from lepton_jax.commands.export import export as export
 from lepton_jax.commands.generate import generate as generate
 from lepton_jax.commands.improve import improve as improve

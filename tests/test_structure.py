@@ -19,7 +19,7 @@ ROOMS = [
     "data", "tasks", "placement", "cluster", "tracking", "reference", "evaluation",
     "plots", "training", "debug", "plan", "archive", "signing", "isolation",
     "registry", "replay", "export", "prediction", "generation", "deployment", "improvement",
-    "monitoring",
+    "monitoring", "explanation",
     "ablation",
     "notebook", "cli", "commands", "api", "__main__",
 ]  # fmt: skip

@@ -26,6 +26,7 @@ COMMANDS = Commands(
             "lr_find": "sweep the learning rate over some steps, and suggest one",
             "augment": "draw training images, original and augmented",
             "submit": "submit a command to Slurm, or write it as a Kubernetes JobSet",
+            "explain": "say which parts of an input an answer rests on, and check it",
             "debug": "replay one step and find its first non-finite value",
             "runs": "list and compare the runs below a folder",
             "replay": "compute spans of a run again, and compare them with its record",

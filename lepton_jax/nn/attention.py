@@ -1,5 +1,6 @@
 """Attention: self-attention, cross-attention, and reading token by token with a KV cache."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -62,6 +63,23 @@ class Attention(nnx.Module):
         """
         weights_BKGTS = _weights(self._queries(x_BTD), kv["k"], length_B=length_B)
         return weights_BKGTS.mean((1, 2))
+
+    def watched(
+        self,
+        x_BTD: jax.Array,
+        length_B: jax.Array | None,
+        watch: Callable[[jax.Array], jax.Array],
+    ) -> jax.Array:
+        """Computes what `__call__` does with the weights that `watch` returns for those that it is
+        given: `[B, N, T, S]`, float32 or wider.
+        """
+        q_BTNH, kv = self._queries(x_BTD), self.keys_values(x_BTD)
+        weights_BKGTS = _weights(q_BTNH, kv["k"], causal=self._causal, length_B=length_B)
+        B, T, N, _ = q_BTNH.shape
+        seen_BNTS = watch(weights_BKGTS.reshape(B, N, T, -1))
+        weights_BKGTS = seen_BNTS.reshape(weights_BKGTS.shape)
+        y_BTKGH = jnp.einsum("bkgts,bskh->btkgh", weights_BKGTS, kv["v"])
+        return self.o(y_BTKGH.reshape(B, T, -1))
 
     def keys_values(self, x_BSD: jax.Array, at_B: jax.Array | None = None) -> KeysValues:
         """Computes keys and values of tokens `[B, S, D]`, the first at position `at`, default 0."""
