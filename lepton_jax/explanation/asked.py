@@ -18,6 +18,8 @@ KNOWN = 256
 """Training examples whose mean stands for nothing."""
 REFERENCES = 64
 """Of them, those that expected gradients start from."""
+UNKNOWN = "[unknown]"
+"""How a word is shown that the vocabulary lacks."""
 
 
 def choose_inputs(
@@ -79,6 +81,8 @@ def find_present(
     lengths = fields[how["length"]] if "length" in how else np.full(len(x), x.shape[1])
     texts = {int(token): bundle.text([token]) for token in np.unique(x)}
     has_text = np.isin(x, [token for token, text in texts.items() if text.strip()])
+    has_text &= x != parts.fill  # to take an unknown word away changes nothing
+    texts |= {int(parts.fill): UNKNOWN}
     words = tuple(
         tuple(texts[int(token)] for token in row[:length])
         for row, length in zip(x, lengths, strict=True)

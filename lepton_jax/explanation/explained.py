@@ -1,7 +1,7 @@
 """Explanations of some inputs: which were chosen, what each method says, what its checks found."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from lepton_jax.explanation.asked import (
     known_inputs,
 )
 from lepton_jax.explanation.faithfulness import Checks, check_methods
+from lepton_jax.explanation.grad_cam import choose_layer
 from lepton_jax.explanation.methods import METHODS, Questions, Subject, choose_methods
 from lepton_jax.explanation.parts import InputParts, divide_input
 from lepton_jax.explanation.run_model import RunModel
@@ -74,7 +75,7 @@ def explain_inputs(
       UserError: when the model answers with no class, or a method or an input is not possible.
       InputError, BundleError: as the loader raises them.
     """
-    subject = make_subject(bundle, saved, layer)
+    subject = make_subject(bundle, saved)
     parts = subject.parts
     raw = choose_inputs(bundle, saved, inputs, examples, worst)
     fields = {name: np.stack([r.fields[name] for r in raw]) for name in raw[0].fields}
@@ -84,9 +85,14 @@ def explain_inputs(
     empty = np.flatnonzero(~present.any(-1))
     if len(empty):
         raise UserError(f"{raw[empty[0]].name}: nothing in it can be taken away: no token is known")
+    if "grad_cam" in chosen and subject.model is not None:
+        subject = replace(subject, layer=choose_layer(subject.model, fields, layer))
+    elif layer:
+        raise UserError(f"--layer={layer}: it is for grad_cam, which is not among the methods")
     label = probabilities.argmax(-1)
     asked = Questions(fields, present, label.astype(np.int32))
-    maps = {name: METHODS[name].explain(subject, asked).astype(np.float64) for name in chosen}
+    there = present[:, parts.numbers]
+    maps = {name: METHODS[name].explain(subject, asked) * there for name in chosen}
     for name, found in maps.items():
         if not np.isfinite(found).all():
             raise WorkError(f"{name}: what it says of the model is not finite")
@@ -107,7 +113,7 @@ def explain_inputs(
     )
 
 
-def make_subject(bundle: Bundle, saved: SavedRun | None, layer: str = "") -> Subject:
+def make_subject(bundle: Bundle, saved: SavedRun | None) -> Subject:
     """Makes the subject of explanations; arguments as of `explain_inputs`.
 
     Raises:
@@ -119,7 +125,7 @@ def make_subject(bundle: Bundle, saved: SavedRun | None, layer: str = "") -> Sub
     if saved is None:
         return Subject(lambda fields: _answer(bundle, fields), parts, references)
     model = RunModel(saved, parts)
-    return Subject(model.answer, parts, references, model, layer)
+    return Subject(model.answer, parts, references, model)
 
 
 def _answer(bundle: Bundle, fields: Mapping[str, np.ndarray]) -> np.ndarray:

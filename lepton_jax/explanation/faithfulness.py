@@ -43,7 +43,7 @@ class Faithfulness:
     alike: float | None
     """The rank correlation with the explanation of shuffled weights; None of a bundle."""
     infidelity: float | None
-    """How far what it claims of random gaps is off, 0 to 1; None where it claims no amounts."""
+    """How far its claims about random gaps are off, 0 to 1; None where it makes none."""
     equal_credit: float
     """The infidelity of the claim that all parts matter the same."""
     sensitivity: float | None
@@ -121,7 +121,7 @@ def check_methods(subject: Subject, asked: Questions, maps: Mapping[str, np.ndar
             insertion=curves[1].tolist(),
             beaten=int((gap_area(curves) > gap_area(random_curves)).sum()),
             alike=_likeness(subject, asked, name, values[name]),
-            infidelity=_mean(infidelity(*c) for c in claims) if method.signed else None,
+            infidelity=_mean(infidelity(*c) for c in claims) if method.of_blank else None,
             equal_credit=_mean(infidelity(k, d, np.ones_like(v)) for k, d, v in claims),
             sensitivity=_sensitivity(subject, asked, name, maps[name][:count]),
             missing=_missing(subject, asked) if name == "integrated_gradients" else None,

@@ -39,7 +39,7 @@ class Subject:
     model: RunModel | None = None
     """None of a bundle, whose program carries no gradient."""
     layer: str = ""
-    """Of Grad-CAM; '': it is chosen."""
+    """The layer that Grad-CAM looks at; '': the default."""
 
     def shuffled(self) -> "Subject":
         """Returns the subject with its model's weights in a random order."""
@@ -84,6 +84,8 @@ class Method:
     title: str
     signed: bool
     """Whether its numbers are contributions, which may speak against a class."""
+    of_blank: bool = False
+    """Whether they are amounts by which a part changes the score of a blank input."""
     needs: str = ""
     """What of a run's model it needs: 'a gradient', 'a convolution', 'attention'."""
     extra: bool = False
@@ -139,17 +141,17 @@ def _each(
 
 
 METHODS = {
-    "saliency": Method(_saliency, "Saliency", False, "a gradient"),
-    "smoothgrad": Method(_smoothgrad, "SmoothGrad", False, "a gradient"),
-    "integrated_gradients": Method(_integrated, "Integrated gradients", True, "a gradient"),
-    "expected_gradients": Method(_expected, "Expected gradients", True, "a gradient"),
-    "grad_cam": Method(_cam, "Grad-CAM", False, "a convolution"),
-    "attention_rollout": Method(_rollout, "Attention rollout", False, "attention"),
-    "attention_gradient": Method(_by_gradient, "Attention by gradient", False, "attention"),
-    "occlusion": Method(_each(occlude_parts), "Occlusion", True),
-    "ablation": Method(_each(ablate_parts), "Ablation", True),
-    "lime": Method(_each(fit_lime), "LIME", True, extra=True),
-    "shap": Method(_each(fit_shap), "Kernel SHAP", True, extra=True),
+    "saliency": Method(_saliency, "Saliency", False, needs="a gradient"),
+    "smoothgrad": Method(_smoothgrad, "SmoothGrad", False, needs="a gradient"),
+    "integrated_gradients": Method(_integrated, "Integrated gradients", True, True, "a gradient"),
+    "expected_gradients": Method(_expected, "Expected gradients", True, needs="a gradient"),
+    "grad_cam": Method(_cam, "Grad-CAM", False, needs="a convolution"),
+    "attention_rollout": Method(_rollout, "Attention rollout", False, needs="attention"),
+    "attention_gradient": Method(_by_gradient, "Attention by gradient", False, needs="attention"),
+    "occlusion": Method(_each(occlude_parts), "Occlusion", True, True),
+    "ablation": Method(_each(ablate_parts), "Ablation", True, True),
+    "lime": Method(_each(fit_lime), "LIME", True, True, extra=True),
+    "shap": Method(_each(fit_shap), "Kernel SHAP", True, True, extra=True),
 }
 
 

@@ -115,6 +115,7 @@ def _tokens(found: ExplainedInputs, name: str, i: int) -> str:
     spans = []
     for place, word in enumerate(found.words[i]):
         if not found.present[i, place]:
+            spans.append(f'<span class="absent">{_text(word)}</span>')
             continue
         weight = float(weights[place])
         side = "against" if weight < 0 else "for"

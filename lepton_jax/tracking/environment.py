@@ -33,6 +33,7 @@ EXTRAS: Mapping[str, tuple[str, str]] = {
     "plan-gpu": ("jax-cuda13-plugin", "run on NVIDIA GPUs, and compile for them"),
     "slurm": ("submitit", "submit to Slurm"),
     "wandb": ("wandb", "the writer wandb"),
+    "explain": ("shap", "the methods lime and shap of explain"),
     "search": ("optuna", "searches of an experiment"),
     "tensorboard": ("tensorboard", "look at event files"),
     "download": ("tensorflow", "download data sets of TFDS"),

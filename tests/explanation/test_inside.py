@@ -123,13 +123,11 @@ def test_attention_of_a_class_token_adds_up_to_one_and_pads_read_nothing(texts):
     np.testing.assert_allclose(found.sum(-1), 1, atol=1e-5)
     for row, length in zip(found, asked.fields["length"], strict=True):
         assert np.abs(row[length:]).max(initial=0) < 1e-6
-    assert (METHODS["attention_gradient"].explain(subject, asked) >= 0).all()
 
 
-@pytest.mark.parametrize("name", ["sst2_bert_small", "trec_cnn"])
-def test_the_gradients_of_a_texts_places_add_up_to_that_of_the_embedding(tiny_run, name):
+def test_the_gradients_of_a_texts_places_add_up_to_that_of_the_embedding(texts):
     """The table of vectors is replaced to differentiate by place; here it stays where it is."""
-    subject, asked, _ = ask(tiny_run(name), 3)
+    subject, asked, _ = texts
     model, field = subject.model, subject.parts.field
     found = model.compute(_place_gradients, {**asked.fields, "target": asked.target})
     table = model._table
