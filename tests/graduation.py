@@ -1,5 +1,6 @@
 """A small model really trained on the digits, as export sees a run; and its verified bundle."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -21,6 +22,8 @@ from lepton_jax.data.sources.digits import digits
 from lepton_jax.export.bundle import export_bundle
 from lepton_jax.export.exportable import Exportable
 from lepton_jax.export.verify import verify_bundle
+from lepton_jax.isolation.tried import note_tried
+from lepton_jax.registry.own_verdict import note_verdict
 from lepton_jax.serving import loader
 from tests.data import pipelines
 
@@ -132,18 +135,21 @@ def trained_run(workdir: Path, steps: int = 150) -> Exportable:
     )
 
 
-_verified: dict[int, Path] = {}
-
-
 def verified_bundle(folders: pytest.TempPathFactory, steps: int = 150) -> Path:
-    """Made once a process; tests copy it."""
-    if steps not in _verified:
-        folder = folders.mktemp("verified")
-        export_bundle(trained_run(folder / "run", steps), str(folder / "bundle"))
-        verdict = verify_bundle(str(folder / "bundle"))
-        assert verdict.ok, verdict
-        _verified[steps] = folder / "bundle"
-    return _verified[steps]
+    """Made once for all processes of the suite, and known to each as verified; tests copy it."""
+    base = folders.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    bundle = shared / "verified" / str(steps) / "bundle"
+    bundle.parent.mkdir(parents=True, exist_ok=True)
+    with open(bundle.parent / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (bundle / loader.VERDICT).exists():
+            export_bundle(trained_run(bundle.parent / "run", steps), str(bundle))
+            verdict = verify_bundle(str(bundle))
+            assert verdict.ok, verdict
+    note_verdict(loader.bundle_id(bundle), (bundle / loader.VERDICT).read_bytes())
+    note_tried(loader.bundle_id(bundle), "stablehlo", "onnx")
+    return bundle
 
 
 def rewrite_manifest(bundle: Path) -> None:

@@ -98,9 +98,9 @@ def predict(
     --bundle=DIR                    or from a folder or an archive, FILE.tar
     --examples=N                    the bundle's own held-out examples, with the truth beside
     --kind=my_pkg.module:Name       your own kind of answer, whose code a bundle can only name
-    --program=NAME                  stablehlo or onnx, or int8/onnx of a variant; by default the one
-                                    that `verify` found to be faster on a CPU, and stablehlo on an
-                                    accelerator
+    --program=NAME                  stablehlo or onnx, or int8/onnx of a variant; by default onnx,
+                                    unless the bundle has none, `verify` found stablehlo to be
+                                    faster on a CPU, or there is an accelerator
 
     Examples:
       python launch.py predict --model=digits@staging --examples=8

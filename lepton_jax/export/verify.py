@@ -77,7 +77,7 @@ class BundleVerdict:
     seconds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """By program and batch size, processor seconds of an answer."""
     exact_sizes: Mapping[str, Sequence[int]] = field(default_factory=dict)
-    """By program, the batch sizes at which the bytes of an answer are equal."""
+    """By program, the batch sizes at which the bytes of an answer are equal; [] if not measured."""
     robustness: Robustness | None = None
     """How corrupted inputs are answered; None where it was not measured."""
 
@@ -248,16 +248,20 @@ def _check_behaviour(
     examples = bundle.examples()
     signature = bundle.signature
     tolerance = min(abs(float(signature["tolerance"])), max(TOLERANCE.values()))
-    inputs = [examples["inputs"], {k: v[:1] for k, v in examples["inputs"].items()}]
-    if isinstance(test, HeldOut):
-        inputs.append(test.inputs)
+    own = examples["inputs"]
     texts = _read_texts(folder, signature)
     onnx = signature["programs"].get("onnx", {})
     measured = MEASURED if "path" in onnx else MEASURED[:1]
-    places, rows = bundle.cached_rows(examples["inputs"])
-    report, answers = run_isolated(
-        folder, identity, inputs, [t["texts"] for t in texts], rows=rows, measured=measured
-    )
+    places, rows = bundle.cached_rows(own)
+    # A program is compiled for each batch size: examples are repeated to one that is measured.
+    count = len(next(iter(own.values())))
+    many = np.arange(max(count, *measured)) % count
+    inputs = [{k: v[many] for k, v in own.items()}, {k: v[:1] for k, v in own.items()}]
+    if isinstance(test, HeldOut):
+        inputs.append(test.inputs)
+    how: dict[str, Any] = {"measured": measured, "sized": "path" not in onnx}
+    said = [t["texts"] for t in texts]
+    report, answers = run_isolated(folder, identity, inputs, said, rows=rows, **how)
     bad = report["importable"] + report["violations"]
     checks = [
         BundleCheck(
@@ -278,6 +282,7 @@ def _check_behaviour(
     kind, _ = find_bundle_kind(bundle.answer, trusted)
     expected = examples["outputs"]
     first = {k: v[:1] for k, v in expected.items()}
+    answers[0] = {k: y[:count] for k, y in answers[0].items()}
     checks.append(_check("answers", kind.compare(answers[0], expected, tolerance)))
     checks.append(_check("one alone", kind.compare(answers[1], first, tolerance)))
     if texts:
@@ -287,13 +292,8 @@ def _check_behaviour(
         checks.append(_check("with a cache", compare_arrays(answers[-1], wanted, tolerance)))
     if "path" in onnx:
         rows = rows if has_cached(signature, "onnx") else []
-        again, answers_onnx = run_isolated(
-            *(folder, identity, inputs[:2]),
-            program="onnx",
-            whole=inputs[:1],
-            rows=rows,
-            measured=measured,
-        )
+        how = {"measured": measured, "sized": True, "program": "onnx", "whole": [own]}
+        again, answers_onnx = run_isolated(folder, identity, [own, inputs[1]], rows=rows, **how)
         if rows and answers_onnx:
             compared = compare_arrays(answers_onnx.pop(), wanted, tolerance)
             checks.append(_check("onnx with a cache", compared))
@@ -307,7 +307,7 @@ def _check_behaviour(
     elif onnx:
         checks.append(BundleCheck("onnx", None, f"unavailable: {onnx.get('unavailable')}"))
     of_float32 = {"stablehlo": report["seconds"]} | dict(seconds)
-    judged = check_variants(bundle, examples["inputs"], kind, tolerance, measured, of_float32)
+    judged = check_variants(bundle, own, kind, tolerance, measured, of_float32)
     checks += [BundleCheck(*said) for said in judged]
     checks.append(BundleCheck(*check_reference(bundle, examples)))
     if foreign := find_foreign(folder, signature):

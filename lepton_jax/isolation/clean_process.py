@@ -47,6 +47,7 @@ def run_isolated(
     whole: Sequence[Mapping[str, np.ndarray]] = (),
     rows: Sequence[Sequence[int]] = (),
     measured: Sequence[int] = (),
+    sized: bool = False,
     seconds: float = TIMEOUT_SECONDS,
 ) -> tuple[dict[str, Any], list[dict[str, np.ndarray]]]:
     """Computes answers in a process that has only the loader, and PACKAGES or ONNX_PACKAGES.
@@ -55,8 +56,8 @@ def run_isolated(
       whole: more inputs, whose texts are not cut to their own length.
       rows: texts as tokens, that are read with a cache as well: the last of the answers has the
         `probabilities` [B, V] of the token after each.
-      measured: batch sizes at which an answer is measured, in processor seconds; where there are
-        any, the report says which sizes give equal bytes too.
+      measured: batch sizes at which an answer is measured, in processor seconds.
+      sized: whether the report says which batch sizes give equal bytes.
       seconds: how long the process may take; its memory is limited too.
 
     Returns:
@@ -87,6 +88,7 @@ def run_isolated(
             "measured": list(measured),
             "memory": (memory := _find_memory(folder)),
             "program": program,
+            "sized": sized,
             "packages": f"{scratch}/packages",
             "texts": texts,
         }

@@ -1,8 +1,6 @@
 """Opens a bundle, which is a folder or an archive, or lies in the registry."""
 
 import re
-from glob import glob
-from importlib.util import find_spec
 from pathlib import Path
 
 from lepton_jax.archive import bundle_folder
@@ -15,7 +13,7 @@ from lepton_jax.registry.store import Registry
 from lepton_jax.registry.version import Version
 from lepton_jax.serving import loader
 from lepton_jax.serving.live.models import FoundVersion, ModelSource
-from lepton_jax.serving.live.sources import choose_program, folder_source, split_bundle
+from lepton_jax.serving.live.sources import folder_source, split_bundle
 
 
 def open_bundle(
@@ -30,8 +28,7 @@ def open_bundle(
       bundle: the bundle's folder or archive, or None.
       model: 'NAME@ALIAS' or 'NAME/VERSION' in the registry, or 'NAME' where that has one version;
         its digest is checked.
-      program: which of its programs answers; '' for the one that `verify` found to be faster on a
-        CPU, and 'stablehlo' where there is an accelerator.
+      program: which of its programs answers; '' as `loader.find_default_program` says.
 
     Returns:
       The bundle, and where it comes from in words.
@@ -87,8 +84,7 @@ def live_source(model: str, program: str = "") -> ModelSource:
 
         def open_it() -> loader.Bundle:
             folder = registry.fetch(version)
-            chosen = program or choose_program(folder)
-            return _load(folder, f"{version.name} from the registry", version.id, chosen)
+            return _load(folder, f"{version.name} from the registry", version.id, program)
 
         return FoundVersion(str(version.version), version.id, open_it)
 
@@ -127,13 +123,4 @@ def _read(
 ) -> loader.Bundle:
     if refusal := verified.check_signed(folder, demanded=False):
         raise WorkError(f"{source} is not used: {refusal}")
-    return loader.load_bundle(folder, expected_id, program or _find_program(folder))
-
-
-def _find_program(folder: Path) -> str:
-    """Returns the program that is taken to answer sooner here. Only jax could say what devices
-    there are, and it takes a second to import.
-    """
-    if glob("/dev/nvidia[0-9]*") or glob("/dev/accel*") or find_spec("onnxruntime") is None:
-        return "stablehlo"
-    return loader.find_default_program(folder)
+    return loader.load_bundle(folder, expected_id, program or loader.find_default_program(folder))

@@ -12,6 +12,8 @@ Whoever uses bundles imports this module: it has the names of the other files to
 import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from glob import glob
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +58,8 @@ __all__ = [
     "read_verdict",
 ]  # fmt: skip
 
-MAX_BATCH = 256
-"""Larger batches are split, and smaller ones padded to a power of two: few shapes to compile."""
+MAX_BATCH = 64
+"""Larger batches are split, smaller ones padded to a power of two: few shapes to compile."""
 
 
 def load_bundle(
@@ -84,15 +86,21 @@ def load_bundle(
 
 
 def find_default_program(folder: str | os.PathLike[str]) -> str:
-    """Returns which program the verdict about a bundle found to be faster on a CPU: 'stablehlo'
-    where there is no verdict, it is about another bundle, or there is one program only.
+    """Returns the program of a bundle that answers where none is asked for.
+
+    'onnx', unless the bundle has none, its verdict found 'stablehlo' to be faster on a CPU,
+    onnxruntime is not installed, or there is an accelerator. Only jax could say what devices there
+    are, and it takes a second to import.
     """
     try:
-        onnx = read_object(folder, "signature.json")["programs"]["onnx"]
-        faster = read_verdict(folder).get("default_program_on_cpu") == "onnx"
-        return "onnx" if faster and "path" in onnx else "stablehlo"
+        onnx = "path" in read_object(folder, "signature.json")["programs"]["onnx"]
     except (BundleError, *UNREADABLE):
+        onnx = False
+    accelerated = glob("/dev/nvidia[0-9]*") or glob("/dev/accel*")
+    if not onnx or accelerated or find_spec("onnxruntime") is None:
         return "stablehlo"
+    slower = read_verdict(folder).get("default_program_on_cpu") == "stablehlo"
+    return "stablehlo" if slower and find_spec("jax") is not None else "onnx"
 
 
 def read_verdict(folder: str | os.PathLike[str]) -> dict[str, Any]:
@@ -177,7 +185,8 @@ class Bundle:
             places.append(group)
             for start in range(0, len(group), MAX_BATCH):
                 size = min(MAX_BATCH, len(group) - start)
-                padded = 1 << (size - 1).bit_length()
+                # What is left of full batches is one too: the program is compiled for that.
+                padded = MAX_BATCH if start else 1 << (size - 1).bit_length()
                 # Rows are independent, so any row will do as padding: the last one is repeated.
                 rows = np.minimum(np.arange(start, start + padded), start + size - 1)
                 answers = self.compute({name: x[rows] for name, x in cut.items()})

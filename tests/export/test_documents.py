@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lepton_jax import api
 from lepton_jax.export.examples import EXAMPLES_FILE
 from lepton_jax.export.performance import list_performances
 from lepton_jax.registry.gate.evidence import Evidence
@@ -17,7 +16,7 @@ from lepton_jax.registry.gate.judge import judge_by_gate
 from lepton_jax.serving import loader
 from lepton_jax.serving.observed.interval import wilson_interval
 from tests.export.readme import parts_of
-from tests.graduation import flip
+from tests.graduation import copied, flip
 
 CONDITIONS = ["lower(test/accuracy)>=0", "calibration<=1"]
 ROWS = [
@@ -28,11 +27,9 @@ RECIPES = ("digits_cnn", "trec_cnn")
 
 
 @pytest.fixture(scope="module")
-def exported(tiny_run, tmp_path_factory) -> dict[str, Path]:
+def exported(tiny_bundle, tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("exported")
-    for recipe in RECIPES:
-        api.export(str(tiny_run(recipe)), str(folder / recipe))
-    return {recipe: folder / recipe for recipe in RECIPES}
+    return {recipe: copied(tiny_bundle(recipe), folder / recipe) for recipe in RECIPES}
 
 
 def run_program(code: str) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def test_serving_imports_nothing_else_of_lepton_jax():
             assert roots <= allowed, path
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 17, 256, 257, 300])
+@pytest.mark.parametrize("count", [1, 3, 17, 64, 65, 300])
 def test_answers_are_the_models_at_any_batch_size(bundle, count):
     run = trained_run(bundle)
     image = run.splits["train"].columns["image"][:count]
@@ -49,12 +49,12 @@ def test_answers_are_the_models_at_any_batch_size(bundle, count):
 def test_few_shapes_are_compiled(bundle):
     loaded = loader.load_bundle(bundle)
     image = trained_run(bundle).splits["train"].columns["image"]
-    loaded.predict({"image": image[:600]})  # 256, 256 and 88, padded to 128
+    loaded.predict({"image": image[:150]})  # 64, 64, and 22 padded to 64
     compiled = []
     jax.monitoring.register_event_duration_secs_listener(
         lambda event, seconds, **_: compiled.append(event) if "backend_compile" in event else None
     )
-    for count in (65, 90, 128, 129, 256, 1000):
+    for count in (33, 63, 64, 65, 129, 1000):
         loaded.predict({"image": image[:count]})
     assert compiled == []
     loaded.predict({"image": image[:3]})

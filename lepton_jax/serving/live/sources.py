@@ -3,13 +3,10 @@
 import os
 import re
 from collections.abc import Callable
-from glob import glob
-from importlib.util import find_spec
 from pathlib import Path
 
-from ..errors import UNREADABLE, BundleError
-from ..files import bundle_id, read_object
-from ..loader import Bundle, load_bundle, read_verdict
+from ..files import bundle_id
+from ..loader import Bundle, find_default_program, load_bundle
 from .models import FoundVersion, ModelSource
 
 OpenFolder = Callable[[Path, str], Bundle]
@@ -23,7 +20,7 @@ def folder_source(
 
     Args:
       name: of the model; by default the folder's.
-      program: which of its programs answers; by default the one that is taken to be faster here.
+      program: which of its programs answers; by default as `find_default_program` says.
       opening: how it is loaded; by default its files are checked against its manifest.
 
     Raises:
@@ -34,27 +31,10 @@ def folder_source(
     opening = opening or (lambda path, chosen: load_bundle(path, identity, chosen))
 
     def open_it() -> Bundle:
-        return opening(folder, program or choose_program(folder))
+        return opening(folder, program or find_default_program(folder))
 
     version = identity.removeprefix("sha256:")[:12]
     return ModelSource(name, lambda: FoundVersion(version, identity, open_it))
-
-
-def choose_program(folder: str | os.PathLike[str]) -> str:
-    """Returns the program that is taken to answer sooner here.
-
-    'onnx', unless the bundle has none, its verdict found 'stablehlo' to be faster on a CPU,
-    onnxruntime is not installed, or there is an accelerator.
-    """
-    try:
-        onnx = "path" in read_object(folder, "signature.json")["programs"]["onnx"]
-    except (BundleError, *UNREADABLE):
-        onnx = False
-    accelerated = glob("/dev/nvidia[0-9]*") or glob("/dev/accel*")
-    if not onnx or accelerated or find_spec("onnxruntime") is None:
-        return "stablehlo"
-    slower = read_verdict(folder).get("default_program_on_cpu") == "stablehlo"
-    return "stablehlo" if slower and find_spec("jax") is not None else "onnx"
 
 
 def split_bundle(given: str) -> tuple[str, str]:
