@@ -1,6 +1,6 @@
 """Eight virtual CPU devices, so that what must not depend on placement can be placed.
 
-XLA optimises nothing here: a test compiles for seconds and runs for milliseconds. Processes that
+XLA optimises little here: a test compiles for seconds and runs for milliseconds. Processes that
 tests start for their bytes or their speed set XLA_FLAGS themselves.
 """
 
@@ -9,6 +9,7 @@ import os
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "")
     + " --xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+    + " --xla_cpu_use_fusion_emitters=false"
 )
 os.environ["JAX_PLATFORMS"] = "cpu"
 

@@ -37,10 +37,10 @@ def never_end(x):
 def test_program_that_takes_the_memory_is_refused_before_it_runs_here(bundle, monkeypatch):
     monkeypatch.setattr(clean_process, "MEMORY", 2 << 30)
     put_program(bundle, answers_by(lambda x: x[:, :10]))
-    predict(bundle=str(bundle), examples=1)  # an honest one needs less
+    predict(bundle=str(bundle), examples=1, program="stablehlo")  # an honest one needs less
     put_program(bundle, answers_by(take_memory))
     with pytest.raises(WorkError, match=r"did not answer in a process of its own: .*(emory|SIG)"):
-        predict(bundle=str(bundle), examples=1)
+        predict(bundle=str(bundle), examples=1, program="stablehlo")
 
 
 @pytest.mark.slow
@@ -48,7 +48,7 @@ def test_program_that_never_ends_is_stopped(bundle, monkeypatch):
     monkeypatch.setattr(tried, "SECONDS", 15)
     put_program(bundle, answers_by(never_end))
     with pytest.raises(WorkError, match="own: took over 15 s"):
-        predict(bundle=str(bundle), examples=1)
+        predict(bundle=str(bundle), examples=1, program="stablehlo")
 
 
 @pytest.mark.slow

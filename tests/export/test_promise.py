@@ -54,7 +54,7 @@ def test_a_command_says_so_in_the_last_month_and_explains_it_afterwards():
 
 
 def test_predict_names_the_command_that_makes_a_new_bundle(old, capsys):
-    api.predict(bundle=old, examples=1)
+    api.predict(bundle=old, examples=1, program="stablehlo")
     said = capsys.readouterr().err
     assert "until 2026-07-31" in said
     assert f"re-export --bundle={old} --out={old}-new" in said

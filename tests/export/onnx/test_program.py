@@ -67,9 +67,13 @@ def test_the_signature_and_the_verdict_say_what_the_program_is(bundle: Path):
     assert set(said["outputs"].values()) == {o.name for o in program.graph.output}
     verdict = json.loads((bundle / loader.VERDICT).read_bytes())
     assert verdict["seconds"].keys() == {"onnx", "stablehlo"}
-    assert loader.find_default_program(bundle) == verdict["default_program_on_cpu"]
+    for faster in ("onnx", "stablehlo"):
+        found = verdict | {"default_program_on_cpu": faster}
+        (bundle / loader.VERDICT).write_text(json.dumps(found))
+        assert loader.find_default_program(bundle) == faster
+    assert verdict["exact_sizes"]["onnx"]
     (bundle / loader.VERDICT).unlink()
-    assert loader.find_default_program(bundle) == "stablehlo"
+    assert loader.find_default_program(bundle) == "onnx"  # without a verdict
 
 
 def test_two_exports_give_the_same_program(bundle: Path, tmp_path: Path):
@@ -130,5 +134,8 @@ def test_a_bundle_without_the_program_is_read_as_before(bundle: Path):
     verdict = verify_bundle(str(bundle))
     assert verdict.ok
     assert "onnx" not in {c.name for c in verdict.checks}
+    assert verdict.exact_sizes.keys() == {"stablehlo"}
+    assert verdict.exact_sizes["stablehlo"]
+    assert loader.find_default_program(bundle) == "stablehlo"
     with pytest.raises(loader.BundleError, match="has no program 'onnx': it has none"):
         loader.load_bundle(bundle, program="onnx")
