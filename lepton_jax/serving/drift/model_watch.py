@@ -52,6 +52,8 @@ class DriftAlarm:
 
     since: float
     """About when it began, in seconds since 1970."""
+    after: int
+    """Examples that had been seen by then."""
     noticed: float
     by: str
     """The test that noticed it."""
@@ -63,6 +65,7 @@ class DriftAlarm:
     def as_json(self) -> dict[str, Any]:
         return {
             "since": iso_time(self.since),
+            "after": self.after,
             "noticed": iso_time(self.noticed),
             "by": self.by,
             "moved": list(self.moved),
@@ -94,6 +97,8 @@ class ModelWatch:
         self._judge: WindowJudge | None = None
         self._seen_at = time.monotonic()
         self._judged_at = -np.inf
+        self._judged: dict[str, Any] = {}
+        """When the last window was judged, and how many examples had been seen by then."""
         self._new = 0
         self._began = 0
 
@@ -151,6 +156,7 @@ class ModelWatch:
             level = FALSE_ALARMS / 2 * passed / MONTH
             self.verdict = self._judge.judge(self._values_NS, self._label, level)
             self._judged_at, self._new = now, 0
+            self._judged = {"judged": iso_time(wall), "after": self.bets.seen}
         if self.alarm is None:
             self.alarm = self._find_alarm(wall)
         elif self._is_young_alarm(len(values_BS)):
@@ -174,12 +180,13 @@ class ModelWatch:
             order = np.argsort(-self.bets.by_statistic(), kind="stable")[:3]
             moved = tuple(self.reference.names[i] for i in order)
             began = self.history.time_of(self._began) or wall
-            return DriftAlarm(began, wall, BETS, moved, self._rank_causes())
+            return DriftAlarm(began, self._began, wall, BETS, moved, self._rank_causes())
         if self.verdict is not None and self.verdict.alarm:
             by = next(t.test for t in self.verdict.tests if t.alarm)
-            began = self.history.time_of(self.bets.seen - len(self._values_NS)) or wall
+            after = self.bets.seen - len(self._values_NS)
+            began = self.history.time_of(after) or wall
             moved = tuple(s.name for s in self.verdict.statistics[:3])
-            return DriftAlarm(began, wall, by, moved, self.verdict.causes)
+            return DriftAlarm(began, after, wall, by, moved, self.verdict.causes)
         return None
 
     def _rank_causes(self) -> tuple[Cause, ...]:
@@ -210,7 +217,7 @@ class ModelWatch:
                     "most": self.bets.most,
                     "alarm": self.bets.most >= 1,
                 },
-                "window": self.verdict.as_json() if self.verdict else None,
+                "window": self.verdict.as_json() | self._judged if self.verdict else None,
                 "performance": self.performance.as_json() if self.performance else None,
                 "history": [
                     {"time": iso_time(p.time), "examples": p.examples} for p in self.history.points

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 _WIDTH, _HEIGHT = 220, 34
 _REACH = 3.0
 """Standard deviations of the reference that a curve shows up and down."""
@@ -60,7 +62,7 @@ def _headline(alarm: Mapping[str, Any] | None) -> str:
     likely = (
         f"<p>It may be:</p><ul>{causes}</ul>" if causes else "<p>No known change explains it.</p>"
     )
-    since, noticed = (html.escape(alarm[k]) for k in ("since", "noticed"))
+    since, noticed = (_spoken_time(alarm[k]) for k in ("since", "noticed"))
     return (
         f"<h1 class='alarm'>The inputs have moved, since about {since}.</h1>\n"
         f"<p>Most of all: {moved}. Noticed {noticed}, by {html.escape(alarm['by'])}.</p>\n{likely}"
@@ -96,15 +98,27 @@ def _statistics(said: Mapping[str, Any]) -> str:
     window = {s["name"]: s for s in (said["window"] or {}).get("statistics", [])}
     alarm = said["alarm"] or {}
     rows = sorted(said["statistics"], key=lambda s: -s["evidence"])
-    since = _place(said["history"], alarm.get("since"))
+    since = _place(said["history"], alarm.get("after"))
     drawn = "".join(_row(s, window.get(s["name"]), alarm.get("moved", ()), since) for s in rows)
     return (
         "<h2>What is watched</h2><p class='lead'>The curve is the mean as time went by; the band "
-        "is one standard deviation of the reference around its mean.</p><div class='scroll'><table>"
+        f"is one standard deviation of the reference around its mean.{_judged(said)}</p>"
+        "<div class='scroll'><table>"
         "<thead><tr><th>statistic</th><th>since the start</th><th class='number'>reference</th>"
         "<th class='number'>last window</th><th class='number'>KS distance</th>"
         "<th class='number'>PSI</th><th class='number'>evidence</th></tr></thead>"
         f"<tbody>{drawn}</tbody></table></div>"
+    )
+
+
+def _judged(said: Mapping[str, Any]) -> str:
+    """Says which examples the last window has: later ones are seen by the bets alone."""
+    if (window := said["window"]) is None:
+        return f" A window is judged once {said['promise']['window']} examples have come."
+    last = window["after"]
+    return (
+        f" The last window has the examples {last - window['examples'] + 1:,} to {last:,}, and was "
+        f"judged at {_spoken_time(window['judged'])}; bets look at every example."
     )
 
 
@@ -149,12 +163,17 @@ def _curve(said: Mapping[str, Any], since: float | None) -> str:
     )
 
 
-def _place(history: Sequence[Mapping[str, Any]], since: str | None) -> float | None:
-    """Returns where on a curve a time is, in [0, 1]."""
-    if since is None or len(history) < 2:
+def _place(history: Sequence[Mapping[str, Any]], after: int | None) -> float | None:
+    """Returns where on a curve so many examples had come, in [0, 1]."""
+    if after is None or len(history) < 2:
         return None
-    before = sum(point["time"] < since for point in history)
-    return min(1.0, before / (len(history) - 1))
+    ends = np.cumsum([point["examples"] for point in history])
+    return float(np.interp(after, ends, np.linspace(0, 1, len(ends))))
+
+
+def _spoken_time(iso: str) -> str:
+    """Returns `2026-11-29 14:30:00 UTC` of a time that is told to programs."""
+    return html.escape(iso.replace("T", " ").replace("+00:00", " UTC"))
 
 
 def _tests(said: Mapping[str, Any]) -> str:
