@@ -49,13 +49,17 @@ def improve(
     files.check_can_make(workdir)
     if not files.is_local(workdir):
         raise UserError(f"improve: --workdir={workdir}: expected a folder on a disk")
-    from lepton_jax.improvement.improve import improve_model
+    from lepton_jax.improvement.prepare import REQUEST, find_champion
     from lepton_jax.improvement.request import RetrainRequest, read_request
-    from lepton_jax.tracking.provenance import default_command
 
     asked = read_request(request) if request else None
     if model:
         asked = RetrainRequest(model, requests)
+    if asked and not files.exists(f"{workdir}/{REQUEST}"):
+        find_champion(asked.model)  # before JAX is imported
+    from lepton_jax.improvement.improve import improve_model
+    from lepton_jax.tracking.provenance import default_command
+
     return improve_model(
         asked, workdir, recipe=config or None, overrides=overrides, approver=approver,
         command=default_command(),

@@ -15,6 +15,7 @@ from lepton_jax.improvement.request import RetrainRequest, read_request
 from lepton_jax.io import files
 from lepton_jax.io.atomic import replace_folder
 from lepton_jax.registry.bundles import read_bundle
+from lepton_jax.registry.glance import glance_at_version
 from lepton_jax.registry.store import Registry
 from lepton_jax.registry.version import Version
 from lepton_jax.serving import loader
@@ -31,12 +32,7 @@ def prepare_workdir(
     Raises:
       UserError: when something is missing that only the user has.
     """
-    version = find_version_in_production(request.model)
-    folder = Registry().fetch(version)
-    if loader.read_object(folder, "signature.json").get("answer") != "class":
-        raise UserError(
-            f"improve: the answers of {version.name} are no classes, and only these are compared"
-        )
+    folder = find_champion(request.model)
     config = _build_recipe(request, folder, place, recipe, overrides)
     _copy_labelled(request.requests, place / "requests", read_bundle(str(folder)))
     with replace_folder(place / "champion") as aside:
@@ -68,6 +64,28 @@ def check_same_request(
         )
 
 
+def find_champion(model: str) -> Path:
+    """Finds the bundle in production, if clients can tell the truth of what it is asked, and its
+    successor can be trained on that and compared with it.
+
+    Raises:
+      UserError: when there is none, or its answers are no classes, or it reads texts.
+    """
+    version = find_version_in_production(model)
+    folder = Registry().fetch(version)
+    signature = loader.read_object(folder, "signature.json")
+    answer = signature.get("answer") or "numbers"
+    if answer == "class" and not signature.get("text"):
+        return folder
+    why = "reads texts, and kept requests hold their tokens alone"
+    if answer != "class":
+        why = f"answers with {answer!s:.40}, and clients tell classes to /feedback"
+    raise UserError(
+        f"improve: {version.name} {why}; expected a model of the task 'classification' that reads "
+        "no texts. Train this one on data of your own: --config.init_from=BUNDLE"
+    )
+
+
 def _build_recipe(
     request: RetrainRequest,
     champion: Path,
@@ -85,6 +103,8 @@ def _build_recipe(
 
 
 def find_version_in_production(model: str) -> Version:
+    if version := glance_at_version(f"{model}@production"):
+        return version
     registry = Registry()
     registry.check_model(model)
     number = registry.aliases(model).get("production")

@@ -96,7 +96,7 @@ def test_what_is_missing_is_said_before_anything_is_made(registry_root: Path, tm
     with pytest.raises(UserError, match="nothing in production"):
         lepton_jax.improve(model="digits", requests="kept", workdir=place)
     lepton_jax.promote(model="digits@staging", to="production")
-    with pytest.raises(UserError, match="no classes"):
+    with pytest.raises(UserError, match=r"numbers, .*task 'classification'"):
         lepton_jax.improve(model="digits", requests="kept", workdir=place)
     with pytest.raises(UserError, match="holds no request"):
         lepton_jax.improve(workdir=place)
