@@ -75,8 +75,14 @@ class SequentialTest:
 
     @property
     def since(self) -> int:
-        """How many examples had been seen when the winning bet began to win (CUSUM)."""
-        return int(self._since_SG.flat[self._money_SG.argmax()])
+        """How many examples had been seen when the winning bet began to win (CUSUM).
+
+        Of the gamblers that have at least a tenth of the most money, that whose money grew fastest:
+        one with small stakes may have won a little by chance before.
+        """
+        growth_SG = np.log(np.maximum(self._run_SG, 1)) / np.maximum(self.seen - self._since_SG, 1)
+        growth_SG = np.where(self._money_SG >= self._money_SG.max() / 10, growth_SG, -1.0)
+        return int(self._since_SG.flat[growth_SG.argmax()])
 
     def by_statistic(self) -> np.ndarray:
         """Returns the evidence of each statistic alone, [S]."""

@@ -84,6 +84,21 @@ def test_bets_see_a_small_shift_and_when_it_began(batch: int):
     assert abs(test.since - 400) < 60
 
 
+def test_bets_say_when_a_large_shift_began():
+    """Small stakes that had won a little by chance before do not count."""
+    chance, off = np.random.default_rng(4), []
+    for _ in range(20):
+        test, began = SequentialTest(make_world(chance)), int(chance.integers(50, 300))
+        stream = np.concatenate([draw(chance, began), draw(chance, 100, 3.0)])
+        for row in stream:
+            test.watch(row[None], 1e-6)
+            if test.most >= 1:
+                break
+        off.append(abs(test.since - began))
+    assert np.median(off) <= 4
+    assert max(off) <= 40
+
+
 def test_a_window_that_moved_is_an_alarm_of_every_test_and_another_is_none():
     chance = np.random.default_rng(4)
     judge = WindowJudge(make_world(chance), 200)
