@@ -7,13 +7,19 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from ..http.server import server_of
+from ..http.server import Server, server_of
 from ..observed.feedback import Feedback
 from .accuracy import compare_estimate
+from .page.examples import draw_examples
 from .page.render import render_drift
 from .watch import DriftWatch
 
-_HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+}
+
+_FILES = 64
+"""Kept requests that are looked at for the newest examples of a version."""
 
 
 async def tell_drift(request: Request) -> Response:
@@ -21,7 +27,8 @@ async def tell_drift(request: Request) -> Response:
     watches = [o for o in server_of(request).observers if isinstance(o, DriftWatch)]
     models = await run_in_threadpool(_look, watches, server_of(request).feedback)
     if "text/html" in request.headers.get("accept", ""):
-        return HTMLResponse(render_drift(models), headers=_HEADERS)
+        examples = await run_in_threadpool(_draw_all, server_of(request), models)
+        return HTMLResponse(render_drift(models, examples), headers=_HEADERS)
     return JSONResponse({"alarm": any(m.get("alarm") for m in models), "models": models})
 
 
@@ -37,6 +44,21 @@ def _look(watches: list[DriftWatch], feedback: Feedback) -> list[dict[str, Any]]
                 said["performance"], accuracy.right, accuracy.rows
             )
     return models
+
+
+def _draw_all(server: Server, models: list[dict[str, Any]]) -> list[str]:
+    """Draws the newest examples of each version; '' where none are kept, or it has gone."""
+    drawn = []
+    for said in models:
+        name, version = said["model"], said["version"]
+        served = [s for s in server.models.versions(name) if s.version == version]
+        if server.keeper is None or not served:
+            drawn.append("")
+            continue
+        bundle = served[0].bundle
+        requests = server.keeper.newest(name, version, _FILES)
+        drawn.append(draw_examples(requests, bundle.signature, bundle.labels, bundle.text))
+    return drawn
 
 
 ROUTES = [Route("/drift", tell_drift)]

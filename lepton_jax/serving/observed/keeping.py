@@ -102,6 +102,16 @@ class RequestKeeper:
         self._settle()
         return self._kept.find(request_id)
 
+    def newest(self, model: str, version: str, most: int) -> Iterator[KeptRequest]:
+        """Yields what was kept last of a version, the newest first, of so many files of all models.
+        What is damaged is left out. Texts that were written are left out too.
+        """
+        for path in self._kept.newest(most):
+            with suppress(ValueError):
+                request = self._kept.read(path)
+                if (request.model, request.version, request.parameters) == (model, version, None):
+                    yield request
+
     def classes(self, bundle: str) -> tuple[str, ...]:
         """Returns the names of the classes of a bundle, by its id. Raises `ValueError`."""
         return self._kept.bundle(bundle).labels

@@ -107,6 +107,16 @@ class KeptRequests:
             found.append(path.with_suffix(_ENDING))
         return found[::-1]
 
+    def newest(self, most: int) -> list[Path]:
+        """Lists the files of the requests that were written last, the newest first."""
+        found: list[Path] = []
+        for day in reversed(self._days()):
+            files = (p for p in day.glob(f"*{_ENDING}") if not p.name.startswith("."))
+            found += sorted(files, key=_written, reverse=True)
+            if len(found) >= most:
+                break
+        return found[:most]
+
     def write(self, request: KeptRequest) -> int:
         """Writes a request; one whose id is there is left as it is. Returns the bytes written.
 

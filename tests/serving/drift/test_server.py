@@ -1,6 +1,9 @@
 """A running server that watches, `monitor` that asks it, and the page in a browser."""
 
+import base64
+import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +11,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
 import lepton_jax
@@ -150,6 +154,16 @@ def test_monitor_of_files_is_quiet_of_the_same_and_alarms_of_others(
         lepton_jax.monitor([str(tmp_path / "few.npy")], bundle=bundle)
     with pytest.raises(UserError, match="monitor what"):
         lepton_jax.monitor(bundle=bundle)
+
+
+def test_the_page_draws_the_newest_examples_that_were_kept(client: httpx.Client):
+    ask(client, IMAGES[300:303], "newest")
+    page = client.get("/drift", headers={"accept": "text/html"}).text
+    drawn = re.findall(r"<img alt='image' src='data:image/png;base64,([^']+)'>", page)
+    assert len(drawn) == 12
+    for image, file in zip(IMAGES[302:299:-1], drawn, strict=False):
+        assert (np.asarray(Image.open(io.BytesIO(base64.b64decode(file)))) == image[..., 0]).all()
+    assert len(re.findall(r"<figcaption>\d, \d+% sure</figcaption>", page)) == 12
 
 
 def test_the_page_says_what_moved_in_a_browser(client: httpx.Client, tmp_path: Path):

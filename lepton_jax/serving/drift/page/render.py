@@ -19,18 +19,22 @@ _TESTS = {
 }
 
 
-def render_drift(models: Sequence[Mapping[str, Any]]) -> str:
-    """Returns the page in HTML."""
+def render_drift(models: Sequence[Mapping[str, Any]], examples: Sequence[str]) -> str:
+    """Returns the page in HTML.
+
+    Args:
+      examples: of each model, as `draw_examples` draws them.
+    """
     alarms = sum(bool(m.get("alarm")) for m in models)
     title = f"Drift: {alarms} of {len(models)} moved" if models else "Drift: no request has come"
-    body = "\n".join(map(_model, models)) or "<h1>No request has come yet.</h1>"
+    body = "\n".join(map(_model, models, examples)) or "<h1>No request has come yet.</h1>"
     page = (Path(__file__).parent / "drift.html").read_text("utf-8")
     parts = {"TITLE": html.escape(title), "MODELS": body}
     # In one pass, so that what is filled in is not searched for more places.
     return "".join(parts[p] if i % 2 else p for i, p in enumerate(page.split("%%")))
 
 
-def _model(said: Mapping[str, Any]) -> str:
+def _model(said: Mapping[str, Any], examples: str) -> str:
     of = ", prompts" if said.get("of") == "prompts" else ""
     named = html.escape(f"{said['model']} {said['version']}{of}".strip())
     if not said["watched"]:
@@ -46,7 +50,7 @@ def _model(said: Mapping[str, Any]) -> str:
     return (
         f"<section>\n<p class='eyebrow'>{named}</p>\n{_headline(said['alarm'])}\n"
         f"<p class='lead'>{lead}</p>\n{_performance(said['performance'])}\n"
-        f"{_statistics(said)}\n{_tests(said)}\n</section>"
+        f"{examples}\n{_statistics(said)}\n{_tests(said)}\n</section>"
     )
 
 
