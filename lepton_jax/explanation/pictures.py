@@ -8,7 +8,7 @@ import numpy as np
 from lepton_jax.explanation.explained import ExplainedInputs
 from lepton_jax.explanation.faithfulness import STEPS, Checks
 from lepton_jax.explanation.methods import METHODS
-from lepton_jax.plots.figures import find_fonts
+from lepton_jax.plots.figures import find_fonts, fit_text, measure_text
 from lepton_jax.plots.grids import Tile
 from lepton_jax.plots.palette import BLUE, GREY, INK, RUST, SOFT
 
@@ -21,6 +21,8 @@ FAINT = 0.25
 """How much of an image shows below what is laid over it."""
 COLUMNS = 4
 """Panels side by side."""
+_LETTERS, _LINE, _NAMES, _LONGEST = 8, 0.24, 1.7, 1.6
+"""Points of letters of texts, and inches: of a line, beside it, of the longest token."""
 
 
 def scale_map(values: np.ndarray) -> np.ndarray:
@@ -59,13 +61,14 @@ def encode_png(image_HWC: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def make_tiles(found: ExplainedInputs) -> tuple[list[Tile], list[str]]:
-    """Returns a row of images for each input, itself and what each method says, and their heads."""
+def make_tiles(found: ExplainedInputs) -> list[Tile]:
+    """Returns a row of images for each input: itself, then what each method says."""
     tiles = []
     for i in range(len(found)):
         tiles.append(Tile(as_pixels(found.inputs[i]), describe_answer(found, i)))
-        tiles += [Tile(lay_over(found.inputs[i], maps[i])) for maps in found.maps.values()]
-    return tiles, ["input", *(METHODS[name].title for name in found.maps)]
+        for name, maps in found.maps.items():
+            tiles.append(Tile(lay_over(found.inputs[i], maps[i]), METHODS[name].title))
+    return tiles
 
 
 def describe_answer(found: ExplainedInputs, i: int) -> str:
@@ -73,6 +76,45 @@ def describe_answer(found: ExplainedInputs, i: int) -> str:
     said = f"{found.labels[i]} ({found.probabilities[i]:.1%})"
     truth = found.truths[i]
     return f"{said}, true {truth}" if truth and truth != found.labels[i] else said
+
+
+def compose_tokens(found: ExplainedInputs) -> "Figure":
+    """Composes the tokens of each text, a line a method, on grounds as strong as they matter."""
+    from matplotlib.figure import Figure
+
+    lines = [(i, name) for i in range(len(found)) for name in ("", *found.maps)]
+    rows = [_token_row(found, i, name) for i, name in lines]
+    width = max([6.0, *(x + wide for row in rows for _, x, wide, _ in row)]) + 0.2
+    high = _LINE * (len(rows) + 1)
+    figure = Figure(figsize=(width, high))
+    style: dict[str, Any] = dict(size=_LETTERS, family=list(find_fonts()), parse_math=False)
+    for k, ((i, name), row) in enumerate(zip(lines, rows, strict=True)):
+        up = 1 - (k + 1) * _LINE / high
+        if not name:
+            figure.text(
+                0.1 / width, up, describe_answer(found, i), color=INK, weight="bold", **style
+            )
+            continue
+        figure.text(0.1 / width, up, METHODS[name].title, color=SOFT, **style)
+        for word, x, _, weight in row:
+            shade = np.rint(255 + 0.6 * abs(weight) * (_rgb(BLUE if weight > 0 else RUST) - 255))
+            ground = {"facecolor": shade / 255, "edgecolor": "none", "pad": 1.5}
+            figure.text(x / width, up, word, color=INK, bbox=ground, **style)
+    return figure
+
+
+def _token_row(found: ExplainedInputs, i: int, name: str) -> list[tuple[str, float, float, float]]:
+    """Returns the tokens of a text with their places and widths in inches, and their weights."""
+    if not name:
+        return []
+    row, x = [], _NAMES
+    for word, weight in zip(found.words[i], scale_map(found.maps[name][i]), strict=False):
+        if word:
+            shown = fit_text(word, _LONGEST, _LETTERS)
+            wide = measure_text(shown, _LETTERS)
+            row.append((shown, x, wide, float(weight)))
+            x += wide + 0.1
+    return row
 
 
 def compose_checks(checks: Checks) -> "Figure":

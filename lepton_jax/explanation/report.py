@@ -13,6 +13,7 @@ from lepton_jax.explanation.methods import METHODS
 from lepton_jax.explanation.pictures import (
     as_pixels,
     compose_checks,
+    compose_tokens,
     describe_answer,
     encode_png,
     lay_over,
@@ -30,7 +31,8 @@ _WIDE, _HIGH = 220, 120
 
 
 def write_explanation(found: ExplainedInputs, folder: str) -> tuple[str, ...]:
-    """Writes `explanation.html`, `explanation.json`, `checks.png`, and of images `overlays.png`.
+    """Writes `explanation.html`, `explanation.json`, `checks.png`; of images `overlays.png`, of
+    texts `tokens.png`.
 
     Returns the names of the files.
 
@@ -44,9 +46,12 @@ def write_explanation(found: ExplainedInputs, folder: str) -> tuple[str, ...]:
     files.write_json(numbers, explanation_json(found))
     save_figure(compose_checks(found.checks), checks)
     if _is_image(found):
-        tiles, heads = make_tiles(found)
-        draw_captioned_grid(tiles, len(heads), files.join_path(folder, "overlays.png"), heads=heads)
+        overlays = files.join_path(folder, "overlays.png")
+        draw_captioned_grid(make_tiles(found), 1 + len(found.maps), overlays)
         names.append("overlays.png")
+    elif found.words:
+        save_figure(compose_tokens(found), files.join_path(folder, "tokens.png"))
+        names.append("tokens.png")
     return tuple(names)
 
 

@@ -82,6 +82,8 @@ def test_a_text_is_explained_by_its_words_from_a_bundle(tiny_bundle, tmp_path):
     page = (out / "explanation.html").read_text()
     assert "<b>zzz" not in page
     assert page.count('title="') == 1
+    assert set(found.files) == {path.name for path in out.iterdir()}
+    assert "tokens.png" in found.files
 
 
 def test_the_worst_examples_are_those_of_the_record(tiny_run, tmp_path):

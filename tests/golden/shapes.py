@@ -151,6 +151,8 @@ def _from_record_to_bundle() -> Iterator[tuple[str, Any]]:
         yield f"export: {kind}", json_of("export", workdir, f"--out={out}")
         inputs = INPUT.get(kind, ())
         yield f"predict: {kind}", json_of("predict", f"--bundle={out}", "--examples=1", *inputs)
+    methods = ("--examples=1", "--method=ablation", "--out=explained")
+    yield "explain", json_of("explain", "--workdir=runs/class", *methods)
     adapters = ("--format=lora", "--out=adapters.safetensors")
     yield "export: lora", json_of("export", "--workdir=runs/next token", *adapters)
     for kind in ("class", "next token"):
