@@ -46,8 +46,12 @@ def group_by_length(
     lengths = list_lengths(signature, program)
     if not lengths:
         return [(np.arange(len(next(iter(inputs.values())))), inputs)]
+    length_B = inputs[_fields(signature)["length"]]
+    if len(length_B) == 1:  # as most requests of a server: nothing is copied
+        length = next((n for n in lengths if n >= length_B[0]), lengths[-1])
+        return [(np.zeros(1, np.int64), shorten_texts(signature, inputs, length))]
     # The first of the lengths in which the text has room.
-    chosen_B = np.searchsorted(lengths, inputs[_fields(signature)["length"]])
+    chosen_B = np.searchsorted(lengths, length_B)
     chosen_B = chosen_B.clip(max=len(lengths) - 1)
     groups: Groups = []
     for i in np.unique(chosen_B):

@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from .refusals import client_left
 
-WATCHED_SECONDS = 0.005
+WATCHED_SECONDS = 0.05
 """After so long it is watched whether a client is still there: most answers come sooner, and cost
 nothing more.
 """
