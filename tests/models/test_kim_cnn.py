@@ -48,6 +48,6 @@ def test_padding_changes_nothing():
 
 
 def test_has_the_parameters_of_the_paper():
-    m = KimCNN((40, 100), 6, rngs=nnx.Rngs(0))
+    m = nnx.eval_shape(lambda: KimCNN((40, 100), 6, rngs=nnx.Rngs(0)))
     count = sum(x.size for x in jax.tree.leaves(nnx.state(m, nnx.Param)))
     assert count == 100 * 300 + sum(h * 300 * 100 + 100 for h in (3, 4, 5)) + 300 * 6 + 6

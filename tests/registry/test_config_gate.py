@@ -70,7 +70,6 @@ def test_config_without_a_gate_asks_for_nothing(bundle):
 
 
 def test_robustness_that_was_not_measured_is_refused_with_what_helps(bundle):
-    verify_bundle(str(bundle))
     (found,) = judge_by_gate(["robust(noise,3)>=0.9"], Evidence(bundle, "m/1"))
     assert found.refusal is not None
     assert found.refusal.kind == "no evidence"
