@@ -98,23 +98,25 @@ def test_relevance_follows_attention_whose_gradient_is_positive():
 
 
 def test_watched_attention_computes_what_attention_does_and_shows_its_softmax():
-    layer = Attention(
-        8, 2, 1, causal=True, rope_base=None, bias=True, out_std=0.1, rngs=nnx.Rngs(0)
-    )
-    x = jax.random.normal(jax.random.key(1), (2, 5, 8))
-    length = jnp.asarray([5, 3])
-    seen = []
-    y = layer.watched(x, length, lambda w: seen.append(w) or w)
-    np.testing.assert_allclose(y, layer(x, length), atol=1e-6)
-    q = np.asarray(layer.q(x)).reshape(2, 5, 2, 4)
-    k = np.asarray(layer.k(x)).reshape(2, 5, 1, 4)
-    logits = np.einsum("btnh,bsh->bnts", q, k[:, :, 0]) / 2
-    hidden = np.triu(np.ones((5, 5)), 1).astype(bool) | (
-        np.arange(5) >= np.asarray(length)[:, None, None, None]
-    )
+    heads = dict(causal=True, rope_base=None, bias=True, out_std=0.1)
+    graph, state = nnx.split(jax.jit(lambda: Attention(8, 2, 1, **heads, rngs=nnx.Rngs(0)))())
+
+    @jax.jit
+    def compute(x, length):
+        layer, seen = nnx.merge(graph, state), []
+        watched = layer.watched(x, length, lambda w: seen.append(w) or w)
+        blind = layer.watched(x, length, jnp.zeros_like)
+        return watched, layer(x, length), seen[0], layer.q(x), layer.k(x), blind
+
+    x = np.random.default_rng(1).normal(size=(2, 5, 8)).astype(np.float32)
+    length = np.asarray([5, 3])
+    watched, plain, seen, q, k, blind = map(np.asarray, compute(x, length))
+    np.testing.assert_allclose(watched, plain, atol=1e-6)
+    logits = np.einsum("btnh,bsh->bnts", q.reshape(2, 5, 2, 4), k) / 2
+    hidden = np.triu(np.ones((5, 5), bool), 1) | (np.arange(5) >= length[:, None, None, None])
     weights = np.where(hidden, 0, np.exp(logits))
-    np.testing.assert_allclose(seen[0], weights / weights.sum(-1, keepdims=True), atol=1e-6)
-    assert np.abs(np.asarray(layer.watched(x, length, jnp.zeros_like))).max() < 1e-6
+    np.testing.assert_allclose(seen, weights / weights.sum(-1, keepdims=True), atol=1e-6)
+    assert np.abs(blind).max() < 1e-6
 
 
 def test_attention_of_a_class_token_adds_up_to_one_and_pads_read_nothing(texts):
@@ -125,9 +127,9 @@ def test_attention_of_a_class_token_adds_up_to_one_and_pads_read_nothing(texts):
         assert np.abs(row[length:]).max(initial=0) < 1e-6
 
 
-def test_the_gradients_of_a_texts_places_add_up_to_that_of_the_embedding(texts):
+def test_the_gradients_of_a_texts_places_add_up_to_that_of_the_embedding(tiny_run):
     """The table of vectors is replaced to differentiate by place; here it stays where it is."""
-    subject, asked, _ = texts
+    subject, asked, _ = ask(tiny_run("trec_cnn"), 3)
     model, field = subject.model, subject.parts.field
     found = model.compute(_place_gradients, {**asked.fields, "target": asked.target})
     table = model._table
@@ -140,7 +142,7 @@ def test_the_gradients_of_a_texts_places_add_up_to_that_of_the_embedding(texts):
         logs = jnp.log(p)
         return (logs[jnp.arange(3), asked.target] - logs.mean(-1)).sum()
 
-    expected = np.asarray(jax.grad(score)(flatten_tree(model.params)[table]))
+    expected = np.asarray(jax.jit(jax.grad(score))(flatten_tree(model.params)[table]))
     added = np.zeros_like(expected)
     np.add.at(added, asked.fields[field].ravel(), found.reshape(-1, found.shape[-1]))
     np.testing.assert_allclose(added, expected, atol=1e-6 + 1e-4 * np.abs(expected).max())
