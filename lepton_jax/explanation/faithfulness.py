@@ -107,6 +107,7 @@ def check_methods(subject: Subject, asked: Questions, maps: Mapping[str, np.ndar
     random = [_random_curves(gaps) for gaps in all_gaps]
     chance = [_random_gaps(gaps) for gaps in all_gaps]
     random_curves = np.mean(random, axis=0)
+    shuffled = subject.shuffled() if subject.model else None
     found = {}
     for name, method in METHODS.items():
         if name not in maps:
@@ -120,7 +121,7 @@ def check_methods(subject: Subject, asked: Questions, maps: Mapping[str, np.ndar
             deletion=curves[0].tolist(),
             insertion=curves[1].tolist(),
             beaten=int((gap_area(curves) > gap_area(random_curves)).sum()),
-            alike=_likeness(subject, asked, name, values[name]),
+            alike=_likeness(shuffled, asked, name, values[name]),
             infidelity=_mean(infidelity(*c) for c in claims) if method.of_blank else None,
             equal_credit=_mean(infidelity(k, d, np.ones_like(v)) for k, d, v in claims),
             sensitivity=_sensitivity(subject, asked, name, maps[name][:count]),
@@ -205,11 +206,13 @@ def _random_gaps(gaps: Gaps) -> tuple[np.ndarray, np.ndarray]:
     return kept, scores[0] - scores[1:]
 
 
-def _likeness(subject: Subject, asked: Questions, name: str, values: np.ndarray) -> float | None:
+def _likeness(
+    shuffled: Subject | None, asked: Questions, name: str, values: np.ndarray
+) -> float | None:
     """Compares with the explanations of shuffled weights (Adebayo et al. 2018)."""
-    if subject.model is None:
+    if shuffled is None:
         return None
-    other = subject.parts.sum_parts(METHODS[name].explain(subject.shuffled(), asked))
+    other = shuffled.parts.sum_parts(METHODS[name].explain(shuffled, asked))
     return _mean(
         abs(correlate_ranks(np.abs(a[here]), np.abs(b[here])))
         for a, b, here in zip(values, other, asked.present, strict=True)

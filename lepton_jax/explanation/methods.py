@@ -173,6 +173,8 @@ def choose_methods(names: Sequence[str], subject: Subject) -> list[str]:
             why = f"this model has no {needs.removeprefix('a ')}"
             if subject.model is None:
                 why = "a bundle's program carries no gradient (give --workdir=DIR, its run)"
+            elif subject.model.writes_tokens:
+                why = "a language model has no gradient by the places of a text here"
             raise UserError(f"--method={name}: {why}; possible are: {', '.join(possible)}")
     return list(dict.fromkeys(names))
 
@@ -186,7 +188,7 @@ def check_method(name: str) -> None:
 def _has(subject: Subject) -> set[str]:
     """Says which of the methods' needs a subject meets."""
     model = subject.model
-    if model is None:
+    if model is None or model.writes_tokens:
         return {""}
     image = len(subject.parts.shape) == 2
     return {

@@ -48,6 +48,13 @@ class RunModel:
         self._answer = jax.jit(self._probabilities)
         self._compiled: dict[Callable[..., Any], Callable[..., Any]] = {}
 
+    @property
+    def writes_tokens(self) -> bool:
+        """Whether its answers are tokens, by the table, maybe, that makes vectors of them: then no
+        other table can stand in its place.
+        """
+        return bool(self._vocabulary) and self._parts.task().outputs == self._vocabulary
+
     def shuffled(self) -> "RunModel":
         """Returns this model with the entries of each of its parameters in a random order."""
         rng = np.random.default_rng(0)
