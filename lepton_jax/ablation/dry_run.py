@@ -29,6 +29,8 @@ class PlannedProgram:
     """Whether the trials may run at once. Streamed data forbid it, and strategies but jit."""
     seconds: float
     """Of all steps of its trials, one after another on this device; 0.0: unknown."""
+    compiling: float = 0.0
+    """Seconds of its first step, which compiles it; once compiled it is kept in a cache."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class AblationDryRun:
             "ended": self.ended,
             "programs": [
                 {"trials": len(p.trials), "steps": p.steps, "together": p.together,
-                 "seconds": p.seconds}
+                 "seconds": p.seconds, "compile_seconds": p.compiling}
                 for p in self.programs
             ],
             "searches": [asdict(s) for s in self.searches],
@@ -78,23 +80,31 @@ class AblationDryRun:
         for p in self.programs:
             how = "" if p.together else ", one after another (streamed data, or not strategy jit)"
             cost = f"{_at_most(p.seconds)} of this device" if p.seconds else "cost unknown"
+            if p.compiling:
+                cost += f", and {_about(p.compiling)} to compile it"
             steps = count_things(p.steps, "step")
             lines.append(f"  {count_things(len(p.trials), 'trial')} x {steps}, {cost}{how}")
         for s in self.searches:
-            cost = f"about {s.seconds:,.0f} s of this device" if s.seconds else "cost unknown"
+            cost = f"{_about(s.seconds)} of this device" if s.seconds else "cost unknown"
             draws = count_things(s.trials, "draw")
             lines.append(f"search {s.name}: {draws}, {s.runs:.1f} whole runs, {cost}")
         total = sum(p.seconds for p in self.programs) + sum(s.seconds for s in self.searches)
+        compiling = sum(p.compiling for p in self.programs)
         if total:
-            lines.append(
-                f"In all {_at_most(total)} of this device, without compilation and evaluations."
-            )
+            also = f", and {_about(compiling)} to compile" if compiling else ""
+            without = "evaluations" if compiling else "compilation and evaluations"
+            lines.append(f"In all {_at_most(total)} of this device{also}, without {without}.")
         return "\n".join(lines)
 
 
 def _at_most(seconds: float) -> str:
     """Writes a bound of seconds: 'at most 12 s', 'less than a second'."""
     return f"at most {seconds:,.0f} s" if seconds >= 1 else "less than a second"
+
+
+def _about(seconds: float) -> str:
+    """Writes seconds that were measured once: 'about 3 s', 'less than a second'."""
+    return f"about {seconds:,.0f} s" if seconds >= 1 else "less than a second"
 
 
 def describe_ablation(
@@ -132,5 +142,6 @@ def _plan_program(trials: Sequence[Trial], metric: str) -> PlannedProgram:
         if not can_be_lanes(built):
             return PlannedProgram(names, steps, False, 0.0)
         lanes = Lanes(built.program, built.data.splits["train"], jax.local_devices()[:1], 1)
-        seconds = measure_step(lanes, [first.config])
-        return PlannedProgram(names, steps, True, seconds * steps * len(trials))
+        measured = measure_step(lanes, [first.config])
+        seconds = measured.seconds * steps * len(trials)
+        return PlannedProgram(names, steps, True, seconds, measured.first)

@@ -12,11 +12,12 @@ from lepton_jax.config.config import Config
 from lepton_jax.config.schema import PATH
 from lepton_jax.config.walk import walk
 from lepton_jax.data.naming import SPLITS
-from lepton_jax.errors import UserError, choice_error
+from lepton_jax.errors import UserError, WorkError, choice_error
 from lepton_jax.io import files
 from lepton_jax.nearest import find_nearest
 from lepton_jax.serving import loader
 from lepton_jax.serving.loader import MANIFEST
+from lepton_jax.tracking.experiment_folder import describe_experiment, is_experiment
 from lepton_jax.tracking.record import Record
 from lepton_jax.training.checkpoint_files import list_steps
 from lepton_jax.training.recorded_config import read_config
@@ -28,6 +29,7 @@ def look_for_run(workdir: str, checkpoint: str = "best") -> None:
     Raises:
       UserError: naming the nearest folder that holds a run, or the checkpoints that there are.
     """
+    _look_for_trial(workdir)
     Record.open(workdir)
     if checkpoint in ("best", "last"):
         return
@@ -42,6 +44,28 @@ def look_for_run(workdir: str, checkpoint: str = "best") -> None:
             f"--checkpoint={checkpoint}: expected 'best', 'last' or a step of {workdir}, which "
             f"has {there}",
             instead=("--checkpoint", f"--checkpoint={near}") if near else None,
+        )
+
+
+def _look_for_trial(workdir: str) -> None:
+    """Looks whether a folder is an experiment's, of which one trial is to be named.
+
+    Raises:
+      UserError: naming the trial that is best on `valid`.
+    """
+    if not is_experiment(workdir) or Record.exists(workdir):
+        return
+    from lepton_jax.ablation.analysis.outcomes import find_best_trial, read_results
+
+    try:
+        best = find_best_trial(read_results(workdir))
+    except WorkError:
+        return  # a damaged one
+    if best is not None:
+        raise UserError(
+            f"{workdir} holds {describe_experiment(workdir)}, and no record of a run; the best on "
+            f"valid is {best.workdir}",
+            instead=(workdir, best.workdir),
         )
 
 
@@ -153,11 +177,19 @@ def look_for_bundle(bundle: str) -> None:
     nearest = files.find_nearest_path(bundle, holding=MANIFEST)
     inside = os.path.join(bundle, "bundle")
     if os.path.isdir(bundle):
-        if os.path.exists(os.path.join(bundle, MANIFEST)) or not os.path.isdir(inside):
+        if os.path.exists(os.path.join(bundle, MANIFEST)):
             return
-        raise UserError(
-            f"--bundle={bundle} is no bundle (did you mean {inside!r}?)", instead=(bundle, inside)
-        )
+        if os.path.isdir(inside):
+            raise UserError(
+                f"--bundle={bundle} is no bundle (did you mean {inside!r}?)",
+                instead=(bundle, inside),
+            )
+        if Record.exists(bundle):
+            raise UserError(
+                f"--bundle={bundle} holds a run, and no bundle; a run is exported first",
+                try_line=["export", f"--workdir={bundle}", f"--out={inside}"],
+            )
+        return
     raise UserError(
         f"--bundle={bundle}: there is no such folder{files.name_nearest(bundle, holding=MANIFEST)}"
         + ("" if nearest else "; give the folder that `export` wrote"),

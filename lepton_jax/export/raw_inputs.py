@@ -16,10 +16,12 @@ OF_THE_TRUTH = ("pad_boxes", "drop_empty_boxes")
 
 def describe_inputs(model: Exportable) -> dict[str, Any]:
     """Returns what goes into a model and of what kind its answers are, as signature.json says it:
-    `inputs`, `decoding` of images, `text` where texts are taken, `answer`, `labels`.
+    `inputs` of one example, `batch_axis`, which a batch of them has beside those of one, `decoding`
+    of images, `text` where texts are taken, `answer`, `labels`.
     """
     signature = {
         "answer": model.answer,
+        "batch_axis": 0,
         "decoding": _image_decoding(model),
         "inputs": {
             k: {"dtype": str(np.dtype(s.dtype)), "shape": list(s.shape)}

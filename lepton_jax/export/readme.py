@@ -28,7 +28,7 @@ FILES = {
     "variants/": "smaller weights, with their programs; signature.json says what they cost",
     "programs/": "the model as StableHLO programs, for CPU, CUDA and TPU",
     WEIGHTS: "the parameters",
-    "signature.json": "inputs and outputs: names, shapes, dtypes; the names of the classes",
+    "signature.json": "inputs and outputs: names, dtypes, shapes of one example; names of classes",
     "tokenizer.json": "how a text becomes tokens",
     "drift/": "statistics of held-out examples, by which a server tells when its inputs move",
     "examples/": "a few inputs, and what the model answered when it was exported",

@@ -1,5 +1,7 @@
 """Tells an experiment's folder from a run's: neither may be where the other is."""
 
+from collections.abc import Sequence
+
 from lepton_jax.errors import UserError, WorkError
 from lepton_jax.formats import count_things
 from lepton_jax.io import files
@@ -36,3 +38,24 @@ def refuse_experiment(workdir: str) -> None:
             f"{workdir} holds {describe_experiment(workdir)}; choose another --workdir",
             instead=("--workdir", f"--workdir={next_workdir(workdir)}"),
         )
+
+
+def no_record_error(workdir: str, gone: Sequence[str]) -> UserError:
+    """Makes the error of a folder that should hold the record of a run, and lacks the files `gone`.
+
+    It names an experiment's trials, else the nearest folder that holds a record.
+    """
+    if is_experiment(workdir):
+        trials = files.join_path(workdir, "trials")
+        return UserError(
+            f"{workdir} holds {describe_experiment(workdir)}, and no record of a run; each trial "
+            f"in {trials} has one",
+            try_line=["runs", workdir],
+        )
+    nearest = files.find_nearest_path(workdir, holding="config.json")
+    return UserError(
+        f"{workdir} holds no record of a run (no {' and '.join(gone)})"
+        f"{files.name_nearest(workdir, holding='config.json')}",
+        instead=(workdir, nearest) if nearest else None,
+        try_line=None if nearest else ["runs", files.find_folder(workdir)],
+    )

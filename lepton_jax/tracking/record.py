@@ -29,7 +29,7 @@ from lepton_jax.io import files
 from lepton_jax.io.files import Path
 from lepton_jax.io.timestamps import utc_timestamp
 from lepton_jax.tracking.chain import Basis, Row, text_digest
-from lepton_jax.tracking.experiment_folder import refuse_experiment
+from lepton_jax.tracking.experiment_folder import no_record_error, refuse_experiment
 from lepton_jax.tracking.rows import RowFile
 from lepton_jax.tracking.seldom import SeldomWriter
 
@@ -100,13 +100,7 @@ class Record:
           UserError: when there is none.
         """
         if gone := _missing_files(workdir):
-            nearest = files.find_nearest_path(workdir, holding=NEEDED[0])
-            raise UserError(
-                f"{workdir} holds no record of a run (no {' and '.join(gone)})"
-                f"{files.name_nearest(workdir, holding=NEEDED[0])}",
-                instead=(str(workdir), nearest) if nearest else None,
-                try_line=None if nearest else ["runs", files.find_folder(workdir)],
-            )
+            raise no_record_error(str(workdir), gone)
         return cls(workdir, writes)
 
     @staticmethod

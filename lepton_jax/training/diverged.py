@@ -1,35 +1,47 @@
 """Tells at the end of a run that its loss has grown where it should have fallen."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
+import jax
+
+from lepton_jax.cluster.processes import Processes
 from lepton_jax.console import format_command
-from lepton_jax.formats import format_metric
+from lepton_jax.tracking.divergence import LOSS, describe_divergence
 from lepton_jax.tracking.record import Record
-from lepton_jax.training.program import Program
+from lepton_jax.training.build import BuiltRun
+from lepton_jax.training.feed import build_feed, fits_on_device
+from lepton_jax.training.init_from import initial_state
 from lepton_jax.training.state import State
 from lepton_jax.training.supervised import Fit
 
-LOSS = "train/loss"
-TIMES = 10.0
-"""A loss that ends so many times as large as it began is that of a run that diverged."""
-LAST = 3
-"""So many of the last rows must all say so: one batch may be an outlier."""
-JUMP = 1000.0
-"""No outlier is so many times the first loss: such a row is of a run that diverged, also where its
-loss came back, as of a network that answers the same to everything."""
+UNUSUAL = 100.0
+"""A first row above this, of which few tasks have any, is compared with the loss of the first step.
+"""
 
 
-def warn_of_divergence(program: Program, record: Record, tell: Callable[[str], None]) -> None:
-    """Tells a warning where a run diverged.
+def warn_of_divergence(
+    built: BuiltRun, record: Record, processes: Processes, tell: Callable[[str], None]
+) -> None:
+    """Tells a warning where a run diverged. Every process calls it at once.
 
-    A task with a step of its own is left out: the losses of players in a game may grow.
+    A task with a step of its own is left out: the losses of players in a game may grow. A loss may
+    have exploded before the first row: where that is unusually large, the first step is taken
+    again for the loss that the run began at.
     """
-    state: State = program.training.abstract_state()
+    state: State = built.program.training.abstract_state()
     if not isinstance(state.learner, Fit):
         return
     rows = record.rows(LOSS)
-    if how := describe_divergence([row["step"] for row in rows], [row[LOSS] for row in rows]):
+    steps, losses = [row["step"] for row in rows], [row[LOSS] for row in rows]
+    if losses and UNUSUAL < losses[0] < math.inf:
+        try:
+            began = _take_first_step(built, processes)
+        except jax.errors.JaxRuntimeError:  # no memory for a second state
+            began = math.nan
+        if math.isfinite(began):
+            steps, losses = [1, *steps], [began, *losses]
+    if how := describe_divergence(steps, losses):
         command = format_command("lr_find", config=f"{record.workdir}/config.json")
         tell(
             f"warning: the training loss {how}: the run diverged; try a lower "
@@ -37,29 +49,14 @@ def warn_of_divergence(program: Program, record: Record, tell: Callable[[str], N
         )
 
 
-def describe_divergence(steps: Sequence[int], losses: Sequence[float]) -> str:
-    """Says how the training loss of a run diverged that had these values in the rows of the record,
-    one at each of `steps`; '' where it did not.
-
-    It did where the last one is not finite; where each of the last three rows after the first is
-    more than 10 times the first; and where any row is more than 1000 times the first. Nothing is
-    said of losses that are negative somewhere, as of a density: they have no zero to be compared
-    with.
-    """
-    if not losses:
-        return ""
-    first, last, late = losses[0], losses[-1], losses[1:][-LAST:]
-    ended = f"ended at {format_metric(last)} and began at {format_metric(first)}"
-    if not math.isfinite(last):
-        return ended
-    if first <= 0 or min(losses) < 0 or not late:
-        return ""
-    if min(late) > TIMES * first:
-        return ended
-    largest = max(losses)
-    if largest > JUMP * first:
-        step = steps[losses.index(largest)]
-        return (
-            f"rose to {format_metric(largest)} at step {step:,} and began at {format_metric(first)}"
-        )
-    return ""
+def _take_first_step(built: BuiltRun, processes: Processes) -> float:
+    """Returns the loss of the first step of a run."""
+    layout, data = built.layout, built.data
+    fits = processes.gather("fits on device", fits_on_device(layout.program, data))
+    state, _ = initial_state(layout)
+    feed = build_feed(layout, data, 0, all(fits))
+    try:
+        _, sums = feed.step(state, layout.empty_sums(), *feed.inputs(0))
+        return built.program.training.means(jax.device_get(sums).values)[LOSS]
+    finally:
+        feed.close()

@@ -183,7 +183,7 @@ class _Run:
                 tell, alone = self._say, not self.among
                 used = measure_best(built, record, checkpoints, processes, state, tell, alone=alone)
                 if alone:
-                    warn_of_divergence(program, record, tell)
+                    warn_of_divergence(built, record, processes, tell)
                     note_if_improving(program, record, tell)
                 record.write_results("checkpoint", describe_checkpoint(config, used, ended))
             best = find_best(config.best, record.rows(config.best.metric), checkpoints.steps())

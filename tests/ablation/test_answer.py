@@ -80,6 +80,14 @@ def test_failures_are_named_with_their_reason():
     assert "3 seeds" in text
 
 
+def test_trials_that_diverged_are_named():
+    outcomes = [outcome("baseline", s, x) for s, x in enumerate(BASE)]
+    how = "ended at 4e+19 and began at 2.3000"
+    outcomes += [outcome("b", s, 0.1, diverged=how if s else "") for s in range(3)]
+    said = f"2 of 8 trials diverged: b, seed 1: the training loss {how}; b, seed 2: the training"
+    assert said in told(results(outcomes))
+
+
 def test_what_has_not_finished_is_said():
     outcomes = [outcome("baseline", 0, 0.9), outcome("b", 0, None, state="running", valid=None)]
     text = told(results(outcomes))

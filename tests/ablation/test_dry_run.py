@@ -26,5 +26,13 @@ def test_costs_add_up_where_they_are_known():
         "search lr: 9 draws, 4.5 whole runs, about 30 s of this device",
         "In all at most 55 s of this device, without compilation and evaluations.",
     ]
+
+
+def test_what_a_program_costs_to_compile_is_told():
+    program = PlannedProgram(("a", "b"), 1_000, True, 12.4, compiling=3.2)
+    assert said((program, program), (), ("a", "b"))[-3:] == [
+        *["  2 trials x 1,000 steps, at most 12 s of this device, and about 3 s to compile it"] * 2,
+        "In all at most 25 s of this device, and about 6 s to compile, without evaluations.",
+    ]
     unknown = said((PlannedProgram(("a",), 5, False, 0.0),))
     assert unknown[-1].startswith("  1 trial x 5 steps, cost unknown, one after another")

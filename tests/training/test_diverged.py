@@ -2,12 +2,13 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
 
 import lepton_jax
-from lepton_jax.training.diverged import describe_divergence
+from lepton_jax.tracking.divergence import describe_divergence
 
 
 @pytest.mark.parametrize(
@@ -45,3 +46,15 @@ def test_a_diverged_run_ends_with_a_warning_and_a_command(recipe, tmp_path: Path
     assert "warning: the training loss ended at " in told
     assert "the run diverged; try a lower optimizer.learning_rate (" in told
     assert f"lr_find --config={tmp_path}/config.json finds one)" in told
+
+
+def test_a_loss_that_exploded_before_its_first_row_is_compared_with_that_of_the_first_step(
+    recipe, tmp_path: Path, capfd
+):
+    config = recipe(
+        optimizer__learning_rate=1e3, train_for="6 steps", log_every="6 steps",
+        evaluate_every="6 steps", checkpoint_every="6 steps", ema=0.0, model__dropout=0.0,
+    )  # fmt: skip
+    lepton_jax.train(config, str(tmp_path))
+    told = " ".join(capfd.readouterr().err.split())
+    assert re.search(r"warning: the training loss ended at \S+ and began at \d\.\d+: the run", told)

@@ -184,13 +184,13 @@ def _best_on_valid(results: Results) -> Finding:
 def _notes(analysis: Analysis) -> list[str]:
     results = analysis.results
     notes = [*_name_baseline(analysis), *_describe_tests(analysis), *describe_tunings(results)]
-    bad = [o for o in results.outcomes if o.state == "failed" or _is_not_finite(o)]
+    bad = [(o, _reason(o)) for o in results.outcomes if o.state == "failed" or _is_not_finite(o)]
     if bad:
-        named = "; ".join(f"{o.variant}, {o.repeat}: {_reason(o)}" for o in bad[:4])
-        more = f"; and {len(bad) - 4} more" if len(bad) > 4 else ""
-        notes.append(
-            f"{_of(len(bad), results.outcomes)} failed and count for nothing: {named}{more}."
-        )
+        counted = _of(len(bad), results.outcomes)
+        notes.append(f"{counted} failed and count for nothing: {_name_first(bad)}.")
+    diverged = [(o, f"the training loss {o.diverged}") for o in results.outcomes if o.diverged]
+    if diverged:
+        notes.append(f"{_of(len(diverged), results.outcomes)} diverged: {_name_first(diverged)}.")
     if pruned := sum(o.state == "pruned" for o in results.outcomes):
         notes.append(f"{_of(pruned, results.outcomes)} were stopped early by a search.")
     states = Counter(o.state for o in results.outcomes if o.state not in ENDED)
@@ -199,6 +199,12 @@ def _notes(analysis: Analysis) -> list[str]:
         unfinished = _of(states.total(), results.outcomes)
         notes.append(f"Not the last word: {unfinished} have yet to finish ({counts}).")
     return notes
+
+
+def _name_first(said: Sequence[tuple[Outcome, str]]) -> str:
+    """Names the first trials with what is said of each, and how many more there are."""
+    named = "; ".join(f"{o.variant}, {o.repeat}: {what}" for o, what in said[:4])
+    return named + (f"; and {len(said) - 4} more" if len(said) > 4 else "")
 
 
 def _name_baseline(analysis: Analysis) -> list[str]:

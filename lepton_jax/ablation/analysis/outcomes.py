@@ -20,6 +20,7 @@ from lepton_jax.console import format_command
 from lepton_jax.errors import WorkError
 from lepton_jax.tracking.best import best_step, sign_of
 from lepton_jax.tracking.chain import Row
+from lepton_jax.tracking.divergence import LOSS, describe_divergence
 from lepton_jax.tracking.record import Record
 
 
@@ -45,6 +46,9 @@ class Outcome:
     device_seconds: float
     command: str
     """The command that runs the trial again, alone."""
+    diverged: str = ""
+    """How its training loss grew, where the finished trial diverged; else ''. '' too for a task of
+    the user's own, whose loss may well grow."""
     fold: int | None = None
     """The fold that is its 'test', in a cross-validation."""
 
@@ -133,6 +137,13 @@ def mean_on_valid(outcomes: Sequence[Outcome]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
+def find_best_trial(results: Results) -> Outcome | None:
+    """Finds the trial that is best on `valid`; None where none has been measured."""
+    measured = [o for o in results.outcomes if o.valid is not None and math.isfinite(o.valid)]
+    sign = sign_of(results.mode)
+    return max(measured, key=lambda o: sign * (o.valid or 0.0), default=None)
+
+
 def read_results(workdir: str) -> Results:
     """Reads an experiment as it stands from its workdir.
 
@@ -164,9 +175,12 @@ def _read_outcome(workdir: str, trial: Mapping[str, Any], metric: str, running: 
     rows: list[Row] = []
     timings: list[Row] = []
     results: Mapping[str, Any] = {}
+    diverged = ""
     if state != "waiting":
         record = Record.open(folder, writes=False)
         rows, timings, results = record.rows(), record.timings(), record.results()
+        if state == "finished":
+            diverged = _find_divergence(record)
     if state == "finished" and "test" not in results:
         raise WorkError(
             f"{folder} is finished, and its results of test are gone: "
@@ -195,5 +209,15 @@ def _read_outcome(workdir: str, trial: Mapping[str, Any], metric: str, running: 
         command=format_command(
             "train", config=f"{folder}/config.json", workdir=f"runs/{trial['name']}"
         ),
+        diverged=diverged,
         fold=trial.get("fold"),
     )
+
+
+def _find_divergence(record: Record) -> str:
+    """Says how the training loss of a trial grew; '' where it did not, or may well grow."""
+    task = record.config().get("task", {}).get("name", "")
+    if ":" in task:  # of the user's own
+        return ""
+    rows = record.rows(LOSS)
+    return describe_divergence([row["step"] for row in rows], [row[LOSS] for row in rows])

@@ -8,7 +8,7 @@ taken. One lane a device is always among the choices, so packing is never slower
 import os
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
@@ -44,7 +44,7 @@ def choose_lanes(
     if widest == 1:
         return one, {}
     began = time.perf_counter()
-    measured = {1: measure_step(one, configs)}
+    measured = {1: measure_step(one, configs).seconds}
     cost = time.perf_counter() - began
     steps = one.program.durations.total_steps
     on_cpu = jax.default_backend() == "cpu"
@@ -57,7 +57,7 @@ def choose_lanes(
     for width in sorted({min(FIRST_TRY, fits), fits} - {1}):
         wider = make_lanes(width)
         try:
-            measured[width] = measure_step(wider, configs)
+            measured[width] = measure_step(wider, configs).seconds
         except jax.errors.JaxRuntimeError as e:
             if not is_out_of_memory(e):
                 raise
@@ -73,11 +73,17 @@ def is_out_of_memory(error: jax.errors.JaxRuntimeError) -> bool:
     return "RESOURCE_EXHAUSTED" in str(error)
 
 
-def measure_step(lanes: Lanes, configs: Sequence[Config]) -> float:
-    """Measures the seconds of a step, divided by the trials that take it on a device.
+class StepTime(NamedTuple):
+    """What a step costs, in seconds."""
 
-    The median on fresh states, without the first two steps.
-    """
+    seconds: float
+    """Divided by the trials that take it on a device: the median, without the first two steps."""
+    first: float
+    """Of the first step, which compiles; little where the program is in the cache."""
+
+
+def measure_step(lanes: Lanes, configs: Sequence[Config]) -> StepTime:
+    """Measures the steps of trials on fresh states."""
     chosen = pad_to_multiple(configs, lanes.count)[: lanes.count]
     feed, fresh = lanes.feed(chosen), lanes.fresh(chosen)
     state, sums = fresh["state"], fresh["sums"]
@@ -89,7 +95,7 @@ def measure_step(lanes: Lanes, configs: Sequence[Config]) -> float:
         times.append(time.perf_counter() - began)
         if k >= 4 and sum(times[2:]) > SECONDS:
             break
-    return float(np.median(times[2:])) / lanes.placement.width
+    return StepTime(float(np.median(times[2:])) / lanes.placement.width, times[0])
 
 
 def pad_to_multiple(items: Sequence[T], multiple: int) -> list[T]:
