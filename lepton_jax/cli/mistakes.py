@@ -6,19 +6,29 @@ Knows the flags of other tools and the ways in which they set a config's keys: `
 
 import dataclasses
 import functools
+import inspect
 import os
 import re
 import shlex
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from lepton_jax.config.schema import signature_keys
+from lepton_jax.config.schema import BYTES, SECONDS, signature_keys, split_annotation
 from lepton_jax.errors import UserError, list_names
 from lepton_jax.nearest import NAMES, find_meant, find_nearest, spell_duration
 
 _SETS = ("set", "override", "overrides", "cfg_options", "o")
 """Flags of other tools behind which `key=value` stands."""
+
+_NO_NUMBER = r"flag (--[^=\s]+)=(.*): (could not convert string to float|invalid literal for int)"
+"""How absl refuses a value that is no number."""
+
+_UNITS = {
+    SECONDS: {"us": 1e-6, "ms": 1e-3, "s": 1, "sec": 1, "min": 60, "m": 60, "h": 3600},
+    BYTES: {"b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2**10, "mib": 2**20, "gib": 2**30},
+}
+"""By the unit of a flag, those that people write behind a number, and how many of it they are."""
 
 _ANSWERS = {
     "resume": "the same command goes on where its run stopped",
@@ -36,7 +46,11 @@ _ANSWERS = {
 
 
 def explain_flag(
-    command: str, said: str, words: Sequence[str], names: Sequence[str], overrides: bool
+    command: str,
+    said: str,
+    words: Sequence[str],
+    names: Sequence[str],
+    parameters: Mapping[str, inspect.Parameter],
 ) -> UserError:
     """Returns the error for a flag that was refused.
 
@@ -44,9 +58,15 @@ def explain_flag(
       said: why, in absl's words.
       words: what stood behind the command.
       names: the command's flags.
-      overrides: whether the command takes `--config.key=value`.
+      parameters: the command's, by name; with `overrides` it takes `--config.key=value`.
     """
-    unknown = re.match(r"Unknown command line flag '(.*?)'", said)
+    unknown, overrides = (
+        re.match(r"Unknown command line flag '(.*?)'", said),
+        "overrides" in parameters,
+    )
+    if number := re.match(_NO_NUMBER, said, re.S):
+        flag, value, why = number.groups()
+        return _explain_number(command, flag, value, why, parameters)
     if not unknown:
         return UserError(f"{command}: {_translate(said)}", instead=_meant_value(said))
     flag = unknown[1]
@@ -233,17 +253,37 @@ def _meant_value(said: str) -> tuple[str, str] | None:
     flag, value = match.groups()
     if "Non-boolean" in said and (near := find_nearest(value, ("true", "false"))):
         return flag, f"{flag}={near}"
-    if "for int" in said and re.fullmatch(r"\d+\.0*|\d+e\d+", value):
-        return flag, f"{flag}={int(float(value))}"
     return None
+
+
+def _explain_number(
+    command: str, flag: str, value: str, why: str, parameters: Mapping[str, inspect.Parameter]
+) -> UserError:
+    """Returns the error for a value that is no number, or one with its unit: `30s`, `32MB`."""
+    parameter = parameters.get(flag.removeprefix("--"))
+    default = parameter.default if parameter else None
+    marks = split_annotation(parameter.annotation).marks if parameter else ()
+    unit = next((mark for mark in marks if mark in _UNITS), "")
+    whole = "int" in why
+    meant = ""
+    if unit and (match := re.fullmatch(r"([\d.]+)\s*([A-Za-z]+)", value)):
+        times = _UNITS[unit].get(match[2].lower())
+        amount = float(match[1]) * times if times and match[1].count(".") < 2 else None
+        if amount is not None:
+            meant = f"{flag}={round(amount) if whole else f'{amount:g}'}"
+    elif whole and re.fullmatch(r"\d+\.0*|\d+e\d+", value):
+        meant = f"{flag}={int(float(value))}"
+    kind = ("whole number" if whole else "number") + (f" of {unit}" if unit else "")
+    usual = default if isinstance(default, int) else f"{default or 4:g}"
+    ending = f" (did you mean {meant}?)" if meant else f"; such as {flag}={usual}"
+    return UserError(
+        f"{command}: {flag}={value}: expected a {kind}{ending}",
+        instead=(flag, meant) if meant else None,
+    )
 
 
 def _translate(said: str) -> str:
     """Returns absl's sentence on a flag in our words."""
-    no_number = r"flag (--.*): (could not convert string to float|invalid literal for int)"
-    if match := re.match(no_number, said, re.S):
-        kind = "whole number" if "int" in match[2] else "number"
-        return f"{match[1]}: expected a {kind}; such as {match[1].partition('=')[0]}=4"
     if match := re.match(r"flag (--\S+?)=(.*): \(?'Non-boolean argument", said, re.S):
         return f"{match[1]}={match[2]}; expected {match[1]} alone, or {match[1]}=false"
     if match := re.match(r"Missing value for flag (--\S+)", said):

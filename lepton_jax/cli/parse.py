@@ -75,7 +75,7 @@ def _parse_words(name: str, command: Command, words: Sequence[str]) -> tuple[dic
     try:
         inputs = values([name, *rest])[1:]
     except (flags.Error, ValueError) as e:  # the latter for --noNAME=VALUE
-        raise explain_flag(name, str(e), words, names, "overrides" in parameters) from None
+        raise explain_flag(name, str(e), words, names, parameters) from None
     if inputs and "inputs" not in parameters:
         open_ = [p for p in names if parameters[p].default is inspect.Parameter.empty]
         missing = [p for p in open_ if getattr(values, p) is None]

@@ -44,18 +44,32 @@ def improve(
         raise UserError("improve: --request=FILE names the model and the requests; give it alone")
     if bool(model) != bool(requests):
         raise UserError("improve: --model=NAME and --requests=DIR go together")
+    from lepton_jax.improvement.request import REQUEST, RetrainRequest, read_request
     from lepton_jax.io import files
+    from lepton_jax.registry.version import check_name
 
     files.check_can_make(workdir)
     if not files.is_local(workdir):
         raise UserError(f"improve: --workdir={workdir}: expected a folder on a disk")
-    from lepton_jax.improvement.prepare import REQUEST, find_champion
-    from lepton_jax.improvement.request import RetrainRequest, read_request
-
+    begun = files.exists(files.join_path(workdir, REQUEST))
+    if not (request or model or begun):
+        raise UserError(
+            f"improve: {workdir} holds no request; give --model=NAME and --requests=DIR, or "
+            "--request=FILE"
+        )
+    if model:
+        check_name(model)
+    if requests and not files.is_dir(requests):
+        raise UserError(
+            f"improve: --requests={requests}: there is no such folder"
+            f"{files.name_nearest(requests)}; expected what `serve --keep_requests=DIR` keeps"
+        )
     asked = read_request(request) if request else None
     if model:
         asked = RetrainRequest(model, requests)
-    if asked and not files.exists(f"{workdir}/{REQUEST}"):
+    if asked and not begun:
+        from lepton_jax.improvement.prepare import find_champion
+
         find_champion(asked.model)  # before JAX is imported
     from lepton_jax.improvement.improve import improve_model
     from lepton_jax.tracking.provenance import default_command

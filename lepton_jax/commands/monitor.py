@@ -82,7 +82,7 @@ def _ask(url: str, model: str, token_file: str) -> "DriftReport":
 
     try:
         token = read_token(token_file)
-    except (OSError, ValueError) as e:
+    except ValueError as e:
         raise UserError(f"monitor: --token_file: {e}") from None
     return ask_server(url, token, re.split("[@/]", model)[0])
 

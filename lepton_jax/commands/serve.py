@@ -1,13 +1,14 @@
 """The command `serve`."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from lepton_jax.cli.arguments import command
-from lepton_jax.config.schema import PathText, PositiveInt
-from lepton_jax.console import say
-from lepton_jax.errors import UserError, WorkError
+from lepton_jax.config.schema import BYTES, SECONDS, PathText, PositiveInt
+from lepton_jax.console import format_command, say
+from lepton_jax.errors import UserError, WorkError, choice_error
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,11 @@ def serve(
     port: Annotated[int, ">= 0"] = 8000,
     program: str = "",
     token_file: PathText = "",
-    deadline: Annotated[float, "> 0"] = 30.0,
-    max_wait: Annotated[float, ">= 0"] = 0.0,
+    deadline: Annotated[float, "> 0", SECONDS] = 30.0,
+    max_wait: Annotated[float, ">= 0", SECONDS] = 0.0,
     max_queue: PositiveInt = 512,
-    max_body: PositiveInt = 32 << 20,
-    follow: Annotated[float, "> 0"] = 5.0,
+    max_body: Annotated[int, "> 0", BYTES] = 32 << 20,
+    follow: Annotated[float, "> 0", SECONDS] = 5.0,
     canary: Sequence[str] = (),
     canary_share: Annotated[float, "in (0, 1]"] = 0.05,
     canary_errors: Annotated[float, "in [0, 1]"] = 0.01,
@@ -45,7 +46,7 @@ def serve(
     keep_requests: PathText = "",
     keep_share: Annotated[float, "in (0, 1]"] = 0.1,
     keep_days: PositiveInt = 30,
-    keep_bytes: PositiveInt = 1 << 30,
+    keep_bytes: Annotated[int, "> 0", BYTES] = 1 << 30,
 ) -> EndedServer:
     """Serves models over HTTP by the Open Inference Protocol, until it is told to end.
 
@@ -84,33 +85,40 @@ def serve(
     from lepton_jax.registry.bundles import bundle_source, live_source
     from lepton_jax.serving.batches.batcher import BatchRules
     from lepton_jax.serving.drift.watch import DriftWatch
-    from lepton_jax.serving.http.process import listen_on, run_server
+    from lepton_jax.serving.http.health import PLATFORMS
+    from lepton_jax.serving.http.process import describe_not_listening, listen_on, run_server
     from lepton_jax.serving.http.server import Server
     from lepton_jax.serving.http.settings import HttpSettings, read_token
     from lepton_jax.serving.live.canary import CanaryRules
     from lepton_jax.serving.live.models import Models
     from lepton_jax.serving.live.sources import split_bundle
-    from lepton_jax.serving.loader import BundleError
+    from lepton_jax.serving.loader import BundleError, read_verdict
     from lepton_jax.serving.observed.keeping import KeepingRules, open_keeper
     from lepton_jax.serving.observed.metrics import ServerMetrics
 
+    if program and program.rpartition("/")[2] not in PLATFORMS:
+        raise choice_error("serve: no program", program, PLATFORMS, "--program")
     for folder in bundle:
-        look_for_bundle(split_bundle(folder)[1])
+        path = split_bundle(folder)[1]
+        look_for_bundle(path)
+        if os.path.isdir(path) and not read_verdict(path):
+            say(f"note: {path} is not verified: {format_command('verify', bundle=path)}")
     try:
         token = read_token(token_file)
-    except (OSError, ValueError) as e:
+    except ValueError as e:
         raise UserError(f"serve: --token_file: {e}") from None
     try:
         listening = listen_on(host, port)
     except (OSError, OverflowError) as e:
-        said = getattr(e, "strerror", "") or e
-        raise UserError(f"serve: cannot listen on {host}, port {port}: {said}") from None
+        raise UserError(f"serve: {describe_not_listening(host, port, e)}") from None
     rules = CanaryRules(canary_share, canary_errors, canary_disagreement)
     canaries = {source.name: (source, rules) for source in map(live_source, canary)}
     metrics = ServerMetrics()
     keeping = KeepingRules(keep_share, keep_days, keep_bytes)
     try:
         keeper = open_keeper(keep_requests, keeping, metrics.registry)
+    except FileExistsError:
+        raise UserError(f"serve: --keep_requests={keep_requests}: expected a folder") from None
     except OSError as e:
         raise UserError(f"serve: --keep_requests={keep_requests}: {e.strerror}") from None
     try:
@@ -130,7 +138,7 @@ def serve(
     def ready(where: str) -> None:
         nonlocal address
         address = where
-        say(f"{', '.join(models.names)} at {where}; Ctrl-C ends it")
+        say(f"{', '.join(models.names)} at {where}, also for a browser; Ctrl-C ends it")
 
     try:
         run_server(server, listening, ready, follow)

@@ -86,6 +86,9 @@ PATTERN = "pattern"
 RegularExpression = Annotated[str, PATTERN]
 """It is searched for in names; it is one that `re` can read."""
 
+SECONDS, BYTES = "seconds", "bytes"
+"""Mark the unit of a flag's number, which is written without it."""
+
 PATH = "path"
 PathText = Annotated[str, PATH]
 """A file or a folder. It is not empty, as an unset variable of a shell is. Its reader takes `~` as

@@ -41,9 +41,11 @@ def decide_promotion(
         )
     for compared in comparisons:
         if compared.data == "new" and not compared.is_better:
+            wrong = round(compared.examples * (1 - compared.champion))
             refusals.append(
-                "it is not better on the new data beyond chance; train it otherwise, or wait for "
-                "more feedback, in another workdir"
+                "it is not better on the new data beyond chance, of which production has "
+                f"{wrong:,} of {compared.examples:,} examples wrong; train it otherwise, or wait "
+                "for more feedback, in another workdir"
             )
         if compared.data == "old" and compared.is_worse:
             refusals.append("it is worse on the old data beyond chance; train it otherwise")

@@ -24,15 +24,15 @@ from lepton_jax.config.config_file import load_config
 from lepton_jax.console import say
 from lepton_jax.data.source import Columns, Source
 from lepton_jax.data.sources.requests import requests as read_requests
-from lepton_jax.errors import UserError, WorkError
+from lepton_jax.errors import WorkError
 from lepton_jax.export.bundle import export_bundle
 from lepton_jax.export.exportable import prepare_export
 from lepton_jax.export.verify import verify_bundle
 from lepton_jax.improvement.comparison import PairedComparison, answer_examples, compare_answers
 from lepton_jax.improvement.decide import decide_promotion
 from lepton_jax.improvement.improved import ImprovedModel
-from lepton_jax.improvement.prepare import RECIPE, REQUEST, check_same_request, prepare_workdir
-from lepton_jax.improvement.request import RetrainRequest, read_request
+from lepton_jax.improvement.prepare import RECIPE, check_same_request, prepare_workdir
+from lepton_jax.improvement.request import REQUEST, RetrainRequest, read_request
 from lepton_jax.io import files
 from lepton_jax.registry.bundles import open_bundle, read_bundle
 from lepton_jax.registry.gate.evidence import Evidence
@@ -70,11 +70,7 @@ def improve_model(
     """
     place = Path(workdir)
     if not (place / REQUEST).exists():
-        if request is None:
-            raise UserError(
-                f"improve: {workdir} holds no request; give --model=NAME and --requests=DIR, or "
-                "--request=FILE"
-            )
+        assert request is not None
         prepare_workdir(request, place, recipe, overrides)
     else:
         check_same_request(request, place, recipe, overrides)

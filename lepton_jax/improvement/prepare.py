@@ -11,7 +11,7 @@ from lepton_jax.config.config_file import load_config
 from lepton_jax.data.sources.requests import requests as read_requests
 from lepton_jax.errors import UserError
 from lepton_jax.improvement.config import build_retraining, check_recipe
-from lepton_jax.improvement.request import RetrainRequest, read_request
+from lepton_jax.improvement.request import REQUEST, RetrainRequest, read_request
 from lepton_jax.io import files
 from lepton_jax.io.atomic import replace_folder
 from lepton_jax.registry.bundles import read_bundle
@@ -21,7 +21,7 @@ from lepton_jax.registry.version import Version
 from lepton_jax.serving import loader
 from lepton_jax.serving.observed.requests import KeptRequests
 
-REQUEST, RECIPE = "retrain.json", "config.json"
+RECIPE = "config.json"
 
 
 def prepare_workdir(

@@ -9,6 +9,8 @@ from lepton_jax.io import files
 from lepton_jax.io.timestamps import utc_timestamp
 
 FORMAT = 1
+REQUEST = "retrain.json"
+"""Its name in the workdir of an improvement."""
 
 
 @dataclass(frozen=True)

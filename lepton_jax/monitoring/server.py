@@ -1,6 +1,7 @@
 """Asks a running server whether its inputs have moved."""
 
 import json
+import re
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -29,7 +30,11 @@ def ask_server(url: str, token: str, model: str = "") -> DriftReport:
     """
     address = urllib.parse.urlsplit(url)
     if address.scheme not in ("http", "https") or not address.netloc:
-        raise UserError(f"--url={url}: expected an address, such as http://localhost:8000")
+        meant = f"http://{url}" if re.fullmatch(r"[\w.\-]+(:\d+)?/?", url) else ""
+        raise UserError(
+            f"--url={url}: expected an address, such as http://localhost:8000",
+            instead=("--url", f"--url={meant}") if meant else None,
+        )
     asked = urllib.request.Request(f"{url.rstrip('/')}/drift")
     if token:
         asked.add_header("Authorization", f"Bearer {token}")
@@ -42,11 +47,13 @@ def ask_server(url: str, token: str, model: str = "") -> DriftReport:
             raise UserError(f"--model={model}: {url} has answered for: {there}")
         return _report(url, models)
     except urllib.error.HTTPError as e:
-        raise WorkError(
-            f"{url} answers {e.code}: {e.read(300).decode('utf-8', 'replace')}"
-        ) from None
+        said = e.read(300).decode("utf-8", "replace")
+        cure = "; --token_file=FILE gives its token" if e.code == 401 else ""
+        raise WorkError(f"{url} answers {e.code}: {said}{cure}") from None
     except (OSError, json.JSONDecodeError) as e:
-        raise WorkError(f"{url} does not answer: {e}") from None
+        reason = getattr(e, "reason", e)  # of urllib, around what the system said
+        said = getattr(reason, "strerror", None) or reason
+        raise WorkError(f"{url} does not answer: {said}") from None
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as e:
         raise WorkError(
             f"{url} is no server of lepton_jax: {type(e).__name__}: {e!s:.80}"

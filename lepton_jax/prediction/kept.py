@@ -6,6 +6,7 @@ from typing import Any
 
 from lepton_jax.console import format_command, format_table
 from lepton_jax.errors import UserError
+from lepton_jax.formats import count_things
 from lepton_jax.serving.observed.feedback import OF_TEXTS
 from lepton_jax.serving.observed.interval import wilson_interval
 from lepton_jax.serving.observed.requests import KeptRequest, KeptRequests
@@ -65,7 +66,12 @@ class RequestFolder:
         ]  # fmt: skip
         lines = format_table(rows, right=(1, 2, 3))
         lines += [f"damaged: {fault}" for fault in self.damaged]
-        return "\n".join([*lines, f"next: {format_command('replay-log', requests=self.folder)}"])
+        then = format_command("replay-log", requests=self.folder)
+        if labelled := [v.model for v in self.versions if v.labelled]:
+            then = format_command(
+                "improve", model=labelled[-1], requests=self.folder, workdir="DIR"
+            )
+        return "\n".join([*lines, f"next: {then}"])
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,7 @@ class DeletedRequests:
         return asdict(self)
 
     def __str__(self) -> str:
-        lines = [f"{len(self.deleted)} requests are deleted, with their labels"]
+        lines = [f"deleted with their labels: {count_things(len(self.deleted), 'request')}"]
         return "\n".join([*lines, *(f"no request {name!r} is kept" for name in self.absent)])
 
 

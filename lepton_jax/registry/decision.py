@@ -49,10 +49,10 @@ class Decision:
         was = f"was version {self.previous}" if self.previous else "which was not set"
         if self.previous == self.version:
             was = "as it did before"
-        return (
-            f"{reference} now points to {name} ({was}){self._met()}"
-            f"\n{self.id}\nnext: {format_command('predict', model=reference, examples=8)}"
-        )
+        then = format_command("predict", model=reference, examples=8)
+        if self.alias == "production":
+            then = format_command("serve", model=reference)
+        return f"{reference} now points to {name} ({was}){self._met()}\n{self.id}\nnext: {then}"
 
     def _met(self) -> str:
         if self.action != "promote":

@@ -44,7 +44,10 @@ def check_name(model: str) -> None:
     """Raises `UserError` when `model` cannot be the name of a registered model."""
     if not _NAME.fullmatch(model):
         meant = re.sub(r"[^\w.-]+", "-", model, flags=re.ASCII).strip("-")
+        said = "a model's name is made of letters, digits, '_', '-' and '.'"
+        if whole := re.fullmatch(r"([^@/]+)(@.*|/\d+)", model):
+            meant, said = whole[1], "expected the name alone, without a version or an alias"
         raise UserError(
-            f"--model={model}: a model's name is made of letters, digits, '_', '-' and '.'",
+            f"--model={model}: {said}",
             instead=(f"--model={model}", f"--model={meant}") if _NAME.fullmatch(meant) else None,
         )

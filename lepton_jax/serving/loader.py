@@ -130,8 +130,10 @@ class Bundle:
         self.program = program
         self._program = find_program(self.signature, program)
         if "path" not in self._program:
-            why = self._program.get("unavailable", "it has none")
-            raise BundleError(f"{folder} has no program {program!r:.40}: {why!s:.300}")
+            why = self._program.get("unavailable")
+            kinds = [k for k, said in self.signature["programs"].items() if "path" in said]
+            there = f": {why!s:.300}" if why else f"; there are: {', '.join(kinds)}"
+            raise BundleError(f"{folder} has no program {program!r:.40}{there}")
 
     @property
     def exact_sizes(self) -> list[int]:

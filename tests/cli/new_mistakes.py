@@ -237,7 +237,7 @@ LINES: list[tuple[str, str, str]] = [
     (
         f"{MINE} --processes=1.5",
         "--processes=1.5: expected a whole number",
-        "; such as --processes=4",
+        "; such as --processes=1",
     ),
     (
         "train --config=mine.py --fresh --longer",
@@ -364,7 +364,37 @@ LINES: list[tuple[str, str, str]] = [
         "no way to pack '9.5'",
         "; there are: auto, serial, a number of lanes",
     ),
-    (f"{ABLATE} --seeds=1,2,3", "--seeds=1,2,3: expected a whole number", "; such as --seeds=4"),
+    (f"{ABLATE} --seeds=1,2,3", "--seeds=1,2,3: expected a whole number", "; such as --seeds=3"),
+    (
+        "serve --bundle=bundles/digits --deadline=500ms",
+        "--deadline=500ms: expected a number of seconds",
+        "serve --bundle=bundles/digits --deadline=0.5",
+    ),
+    (
+        "serve --bundle=bundles/digits --max_body=8MB",
+        "--max_body=8MB: expected a whole number of bytes",
+        "serve --bundle=bundles/digits --max_body=8000000",
+    ),
+    (
+        "serve --bundle=bundles/digits --program=onx",
+        "no program 'onx' (did you mean 'onnx'?)",
+        "serve --bundle=bundles/digits --program=onnx",
+    ),
+    (
+        "serve --bundle=runs/other",
+        "runs/other holds a run, and no bundle",
+        "export --workdir=runs/other --out=runs/other/bundle",
+    ),
+    (
+        "improve --model=digits@production --requests=runs --workdir=w",
+        "expected the name alone, without a version or an alias",
+        "improve --model=digits --requests=runs --workdir=w",
+    ),
+    (
+        "monitor --url=localhost:8000",
+        "expected an address, such as http://localhost:8000",
+        "monitor --url=http://localhost:8000",
+    ),
     (
         "ablate --workdir=w --experiment=unknown_key.py",
         "variant 'a': model.widht: no such",
@@ -390,6 +420,7 @@ LINES: list[tuple[str, str, str]] = [
         "two variants are called 'a'",
         "; give each its own name",
     ),
+    ("evaluate --workdir=runs/rates", "an experiment of 2 trials", "runs runs/rates"),
     ("reproduce --experiment=mnsit1d", "(did you mean", "reproduce --experiment=mnist1d"),
     ("runs --format=md", "got 'md' (did you mean 'markdown'?)", "runs --format=markdown"),
     (

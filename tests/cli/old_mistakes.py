@@ -104,7 +104,7 @@ LINES: list[tuple[str, str, str]] = [
     (
         f"{TRAIN} --processes=two",
         "--processes=two: expected a whole number",
-        "; such as --processes=4",
+        "; such as --processes=1",
     ),
     (
         f"{TRAIN} --processes=0",

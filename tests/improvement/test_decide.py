@@ -89,15 +89,18 @@ def test_challenger_of_a_champion_of_the_past_is_refused(decide: Decide, tmp_pat
 
 
 def test_what_is_missing_is_said_before_anything_is_made(registry_root: Path, tmp_path: Path):
-    place = tmp_path / "work"
+    place, kept = tmp_path / "work", tmp_path / "kept"
+    with pytest.raises(UserError, match="there is no such folder"):
+        lepton_jax.improve(model="digits", requests=kept, workdir=place)
+    kept.mkdir()
     with pytest.raises(UserError, match="digits"):
-        lepton_jax.improve(model="digits", requests="kept", workdir=place)
+        lepton_jax.improve(model="digits", requests=kept, workdir=place)
     lepton_jax.promote(bundle=str(tiny_bundle(tmp_path / "champion")), model="digits")
     with pytest.raises(UserError, match="nothing in production"):
-        lepton_jax.improve(model="digits", requests="kept", workdir=place)
+        lepton_jax.improve(model="digits", requests=kept, workdir=place)
     lepton_jax.promote(model="digits@staging", to="production")
     with pytest.raises(UserError, match=r"numbers, .*task 'classification'"):
-        lepton_jax.improve(model="digits", requests="kept", workdir=place)
+        lepton_jax.improve(model="digits", requests=kept, workdir=place)
     with pytest.raises(UserError, match="holds no request"):
         lepton_jax.improve(workdir=place)
     with pytest.raises(UserError, match="retrain_request"):

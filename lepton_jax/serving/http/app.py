@@ -132,6 +132,9 @@ class _Watched:
         scheme, _, token = given.partition(b" ")
         same = hmac.compare_digest(token.strip(), self._token)
         if scheme.lower() != b"bearer" or not same:
-            raise HttpRefusal(
-                401, "this server asks for a bearer token", {"WWW-Authenticate": "Bearer"}
+            said = (
+                "the bearer token is not that of this server"
+                if given
+                else ("this server asks for a bearer token: Authorization: Bearer TOKEN")
             )
+            raise HttpRefusal(401, said, {"WWW-Authenticate": "Bearer"})

@@ -56,18 +56,23 @@ async def delete_request(request: Request) -> Response:
     if server.keeper is not None:
         deleted = await run_in_threadpool(server.keeper.delete, request_id)
     if not known and not deleted:
-        raise _unknown(request_id)
+        raise HttpRefusal(404, f"nothing is kept of request {request_id!r:.130}")
     return JSONResponse({"id": request_id, "deleted": True})
+
+
+_SUCH_AS = '{"id": "8f2c", "label": "7"}'
 
 
 def _read(body: bytes) -> dict[str, Any]:
     try:
         said = parse_json(body)
     except (ValueError, RecursionError) as e:
-        raise InputError(f"the feedback is not JSON: {e!s:.200}") from None
+        raise InputError(f"the feedback is not JSON, such as {_SUCH_AS}: {e!s:.200}") from None
     forms = ({"id", "label"}, {"id", "labels"})
     if not isinstance(said, dict) or said.keys() not in forms or not isinstance(said["id"], str):
-        raise InputError("expected an object with 'id' and either 'label' or 'labels'")
+        raise InputError(
+            f"expected an object with 'id' and either 'label' or 'labels', such as {_SUCH_AS}"
+        )
     return said
 
 

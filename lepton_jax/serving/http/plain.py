@@ -23,6 +23,11 @@ from .server import noted_of, server_of
 MOST_OTHERS = 5
 """Classes that an answer names beside the first."""
 
+_UNTYPED = ("", "application/x-www-form-urlencoded")
+"""Types that say nothing of a body: curl says the second of all that it sends."""
+
+_HOW = "send a file as it is, `curl --data-binary @FILE`, or JSON, `curl -d '{\"text\": ...}'`"
+
 MOST_TEXT = 100_000
 """Characters of a text."""
 
@@ -30,7 +35,10 @@ MOST_TEXT = 100_000
 async def answer_plainly(request: Request) -> Response:
     """Answers one image file, text or seed, with its label where the model has labels."""
     name = request.path_params["model"]
-    bundle = server_of(request).models.main(name).bundle
+    main = server_of(request).models.main(name)
+    if main.writer is not None:
+        raise InputError(f"{name!r:.80} goes on with a text: ask POST /v1/completions")
+    bundle = main.bundle
     body = await read_body(request)
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     # Decoding takes milliseconds, in which others are answered.
@@ -53,18 +61,27 @@ async def answer_plainly(request: Request) -> Response:
 def read_plain(bundle: Bundle, body: bytes, media_type: str) -> dict[str, np.ndarray]:
     """Makes inputs of one row of what a person has.
 
-    JSON holds `text` (of a pair `[text, text]`), `image` in base64, or `seed`. Otherwise a body of
-    the type text/plain is a text, and any other is an image file.
+    JSON holds `text` (of a pair `[text, text]`), `image` in base64, or `seed`. Of the type
+    text/plain the body is a text. Of a type that says nothing it is JSON if it begins so, else the
+    text or the image file that the bundle takes.
 
     Raises:
       InputError: when it is not what the bundle takes.
     """
-    if media_type == "application/json":
+    if not body:
+        raise InputError(f"the body is empty; {_HOW}")
+    if media_type == "multipart/form-data":
+        raise InputError(f"the body is a form of several parts; {_HOW}")
+    untyped = media_type in _UNTYPED
+    if media_type == "application/json" or (untyped and body.lstrip().startswith(b"{")):
         one = _read_object(bundle, body)
-    elif media_type == "text/plain" or (bundle.takes_text and not media_type):
+    elif media_type == "text/plain" or (bundle.takes_text and untyped):
         one = _encode_texts(bundle, [_decode_utf8(body)])
     else:
-        one = _decode_image(bundle, body)
+        try:
+            one = _decode_image(bundle, body)
+        except InputError as e:
+            raise InputError(f"{e}; {_HOW}") from None
     return {name: np.asarray(x)[None] for name, x in one.items()}
 
 

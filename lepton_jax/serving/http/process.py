@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import errno
 import logging
 import signal
 import socket
@@ -41,6 +42,16 @@ def listen_on(host: str, port: int) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=1024)
+
+
+def describe_not_listening(host: str, port: int, error: Exception) -> str:
+    """Says why `listen_on` could not listen."""
+    said = getattr(error, "strerror", None) or str(error)
+    taken = getattr(error, "errno", None) == errno.EADDRINUSE
+    return (
+        f"cannot listen on {host}, port {port}: {said.partition(' (while attempting')[0]}"
+        + "; --port=0 takes a free one" * taken
+    )
 
 
 def run_server(

@@ -50,8 +50,12 @@ def as_refusal(error: BaseException) -> HttpRefusal:
         case HttpRefusal():
             return error
         case HTTPException():
-            said = {404: "there is no such route", 405: "this route takes another method"}
             headers = dict(error.headers or {})
+            allowed = sorted({*headers.get("Allow", "").split(", ")} - {"", "HEAD"})
+            said = {
+                404: "there is no such route; GET /openapi.json lists them",
+                405: f"this route takes {' and '.join(allowed) or 'another method'}",
+            }
             return HttpRefusal(
                 error.status_code, said.get(error.status_code, error.detail), headers
             )

@@ -31,13 +31,15 @@ def read_token(file: str) -> str:
       file: holds it; '' for the environment.
 
     Raises:
-      OSError: when the file cannot be read.
-      ValueError: when there is no token of ASCII in it.
+      ValueError: when the file cannot be read, or there is no token of ASCII in it.
     """
     if not file:
         return os.environ.get(TOKEN, "")
-    with open(file, "rb") as f:
-        token = f.read(4096).strip()
+    try:
+        with open(file, "rb") as f:
+            token = f.read(4096).strip()
+    except OSError as e:
+        raise ValueError(f"{file}: {e.strerror}") from None
     if not token or not token.isascii():
         raise ValueError(f"{file}: expected a token of ASCII characters in it")
     return token.decode()
