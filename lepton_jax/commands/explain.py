@@ -34,7 +34,7 @@ class Explanations:
         from lepton_jax.explanation.summary import check_rows, describe_faults
 
         found = self.explained
-        lines = format_table(check_rows(found.checks), right=range(1, 8))
+        lines = format_table(check_rows(found.checks), right=range(1, 9))
         lines += [
             f"{name} fails: {'; '.join(faults)}" for name, faults in describe_faults(found.checks)
         ]

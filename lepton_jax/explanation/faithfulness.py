@@ -90,8 +90,15 @@ class Checks:
     agreement: dict[tuple[str, str], float]
     """The mean rank correlation of each two."""
     random_deletion: list[float]
+    """The curves of random orders, as means over them."""
     random_insertion: list[float]
     inputs: int
+    """How many were measured."""
+
+    def agreement_of(self, name: str) -> float | None:
+        """Returns the mean rank correlation of a method with the others; None where it is alone."""
+        found = [x for pair, x in self.agreement.items() if name in pair]
+        return _mean(found) if found else None
 
 
 def check_methods(subject: Subject, asked: Questions, maps: Mapping[str, np.ndarray]) -> Checks:

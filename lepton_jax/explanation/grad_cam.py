@@ -72,7 +72,7 @@ def _output_shapes(
         return taps.seen
 
     order: list[str] = []
-    shapes = jax.eval_shape(run, model.params, {n: x[:1] for n, x in fields.items()})
+    shapes = model.outline(run, {n: x[:1] for n, x in fields.items()})
     return {name: shapes[name].shape for name in order}
 
 

@@ -87,6 +87,11 @@ class RunModel:
         with runtime(self._precision):
             return _in_batches(lambda batch: run(self.params, batch, *shared), rows)
 
+    def outline(self, function: Callable[..., Any], rows: Mapping[str, Any]) -> Any:
+        """Returns the shapes of what `function(params, rows)` gives, without computing it."""
+        with runtime(self._precision):
+            return jax.eval_shape(function, self.params, rows)
+
     def point(self, params: Any, fields: Fields) -> jax.Array:
         """Returns the input in the space where it is differentiated, `[B, ...]`; traced."""
         x = self._prepare(fields)[self.field]

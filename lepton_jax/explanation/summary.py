@@ -10,18 +10,19 @@ from lepton_jax.explanation.faithfulness import RANDOM, Checks, Faithfulness
 
 HEADS = (
     "method", "deletion", "insertion", "orders beaten", "shuffled", "infidelity", "sensitivity",
-    "missing", "verdict",
+    "missing", "agreement", "verdict",
 )  # fmt: skip
 
 
 def check_rows(checks: Checks) -> list[tuple[str, ...]]:
     """Returns the lines of a table: its heads, a row a method, and the random order."""
-    rows = [HEADS, *(_row(name, found) for name, found in checks.methods.items())]
+    rows = [HEADS, *(_row(checks, name) for name in checks.methods)]
     areas = (f"{np.mean(curve):.3f}" for curve in (checks.random_deletion, checks.random_insertion))
-    return [*rows, ("a random order", *areas, *[""] * 6)]
+    return [*rows, ("a random order", *areas, *[""] * 7)]
 
 
-def _row(name: str, found: Faithfulness) -> tuple[str, ...]:
+def _row(checks: Checks, name: str) -> tuple[str, ...]:
+    found = checks.methods[name]
     return (
         name,
         f"{found.deletion_area:.3f}",
@@ -32,6 +33,7 @@ def _row(name: str, found: Faithfulness) -> tuple[str, ...]:
         + (f" < {found.equal_credit:.2f}" if found.infidelity is not None else ""),
         _number(found.sensitivity, ".2f"),
         _number(found.missing, ".2%"),
+        _number(checks.agreement_of(name), ".2f"),
         "FAILS" if found.faults else "ok",
     )
 

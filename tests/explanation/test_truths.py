@@ -1,9 +1,12 @@
 """On a linear model every contribution is known: weight times the distance from the blank input."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from lepton_jax.explanation.faithfulness import check_methods, infidelity
+import lepton_jax
+from lepton_jax.explanation.faithfulness import Faithfulness, check_methods, infidelity
 from lepton_jax.explanation.gradients import integrate_gradients
 from lepton_jax.explanation.methods import METHODS
 from tests.explanation.asking import ask
@@ -114,3 +117,31 @@ def test_integrated_gradients_are_a_riemann_sum_and_complete(tiny_run):
     complete = integrate_gradients(*args)
     assert complete.missing.max() <= 0.01
     assert (complete.steps >= 32).all()
+
+
+def test_each_threshold_has_a_fault_of_its_own():
+    fine = Faithfulness(
+        deletion=[1.0, 0.0],
+        insertion=[0.0, 1.0],
+        beaten=19,
+        alike=0.5,
+        infidelity=0.2,
+        equal_credit=0.3,
+        sensitivity=1.0,
+        missing=0.01,
+    )
+    assert fine.faults == []
+    crossed = dict(beaten=18, alike=0.51, infidelity=0.3, sensitivity=1.1, missing=0.011)
+    for name, value in crossed.items():
+        assert len(replace(fine, **{name: value}).faults) == 1
+    assert len(replace(fine, **crossed).faults) == len(crossed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["bfloat16", "float64"])
+def test_a_run_of_any_precision_is_explained_completely(tmp_path, precision):
+    workdir = str(tmp_path / "run")
+    lepton_jax.train("digits_cnn:tiny", workdir, overrides={"precision": precision})
+    found = lepton_jax.explain(workdir=workdir, examples=2, out=str(tmp_path / "page"))
+    assert {"grad_cam", "smoothgrad", "expected_gradients"} <= found.explained.maps.keys()
+    assert found.explained.checks.methods["integrated_gradients"].missing <= 0.01
