@@ -66,9 +66,8 @@ class Faithfulness:
         """What is wrong with the method on this model; empty where it may be believed."""
         said = []
         if self.beaten < RANDOM:
-            said.append(
-                f"its order of parts is beaten by {RANDOM - self.beaten} of {RANDOM} random orders"
-            )
+            others = f"{RANDOM - self.beaten} of {RANDOM} random orders"
+            said.append(f"its order of parts is no better than {others}")
         if self.alike is not None and self.alike > MOST_ALIKE:
             said.append(
                 f"it explains shuffled weights much the same (rank correlation {self.alike:.2f})"
