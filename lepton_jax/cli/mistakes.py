@@ -153,6 +153,8 @@ def explain_words(
             meant[word] = _spell(key, name, value) if key else ""
         elif is_file and files:
             meant[word] = f"--{files[0]}={word}"
+        elif "bundle" in names and os.path.isfile(os.path.join(word, "manifest.json")):
+            meant[word] = f"--bundle={word}"
         elif open_ and not is_file:
             meant[word] = f"--{open_[0]}={word}"
         else:

@@ -376,6 +376,11 @@ LINES: list[tuple[str, str, str]] = [
         "serve --bundle=bundles/digits --max_body=8000000",
     ),
     (
+        "serve bundles/digits --port=8001",
+        "unexpected argument 'bundles/digits' (did you mean --bundle=bundles/digits?)",
+        "serve --bundle=bundles/digits --port=8001",
+    ),
+    (
         "serve --bundle=bundles/digits --program=onx",
         "no program 'onx' (did you mean 'onnx'?)",
         "serve --bundle=bundles/digits --program=onnx",
