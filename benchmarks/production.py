@@ -58,8 +58,9 @@ def main() -> None:
         run("monitor", f"--requests={kept}", "--model=digits@production",
             f"--retrain_request={request}", expected=1)  # fmt: skip
         run("requests", f"{kept}")
+        # The bundle carries no path of its data: the config of its run has it.
         run("improve", f"--request={request}", f"--workdir={folder}/improved",
-            "--config.train_for=8 epochs")  # fmt: skip
+            f"--config={folder}/first/config.json", "--config.train_for=8 epochs")  # fmt: skip
         with asking(url, dark[:32]) as answered:
             approve = ("improve", f"--workdir={folder}/improved", "--approver=alice")
             expect_version(answered, "2", lambda: run(*approve))

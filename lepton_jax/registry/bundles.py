@@ -57,7 +57,7 @@ def _find_version(registry: Registry, model: str) -> Version:
     the newest one may be the one that was taken back.
     """
     if "@" in model or "/" in model:
-        return registry.resolve(model)
+        return glance_at_version(model) or registry.resolve(model)
     versions = registry.versions(model)
     if len(versions) < 2:
         return versions[0] if versions else registry.resolve(model)  # which says that it has none
@@ -80,7 +80,7 @@ def live_source(model: str, program: str = "") -> ModelSource:
     registry = Registry()
 
     def find() -> FoundVersion:
-        version = glance_at_version(model) or _find_version(registry, model)
+        version = _find_version(registry, model)
 
         def open_it() -> loader.Bundle:
             folder = registry.fetch(version)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..loader import Bundle
-from .asked import read_completion
+from .asked import MOST_TEXTS, read_completion
 from .begun import begin_to_write, lay_out_tokens, read_tokens
 from .writer import TextWriter
 from .writing import TokenNews
@@ -37,8 +37,8 @@ async def write_again(
     """
     asked = read_completion({"model": "", "prompt": [0], **parameters})
     rows = read_tokens(prompts)[:: asked.n]
-    if not all(rows) or not rows:
-        raise ValueError("a prompt has no token")
+    if not all(rows) or not 1 <= len(rows) * asked.n <= MOST_TEXTS:
+        raise ValueError(f"expected 1 to {MOST_TEXTS} prompts, of one token or more each")
     asked = replace(asked, prompts=tuple(map(tuple, rows)))
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
     written: list[list[int]] = [[] for _ in range(asked.count)]

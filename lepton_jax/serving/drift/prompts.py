@@ -25,7 +25,7 @@ class FirstPrompts:
     """Measures prompts until there are enough of them to compare others with."""
 
     def __init__(self, signature: Mapping[str, Any]):
-        self._signature = _describe_prompts(signature)
+        self._signature = describe_prompts(signature)
         self._pending: list[dict[str, np.ndarray]] = []
         self._adding, self._settling = threading.Lock(), threading.Lock()
         self._rows: list[np.ndarray] = []
@@ -86,7 +86,7 @@ def lay_out_prompts(
     return {"tokens": tokens, "length": length}
 
 
-def _describe_prompts(signature: Mapping[str, Any]) -> dict[str, Any]:
+def describe_prompts(signature: Mapping[str, Any]) -> dict[str, Any]:
     """Returns what the signature of a bundle whose inputs are prompts would say."""
     unknown = signature["text"].get("unknown")
     return {"text": {"inputs": {"tokens": "tokens", "length": "length"}, "unknown": unknown}}

@@ -12,7 +12,8 @@ from ..observed.feedback import Feedback
 from .accuracy import compare_estimate
 from .page.examples import draw_examples
 from .page.render import render_drift
-from .watch import DriftWatch
+from .prompts import describe_prompts
+from .watch import PROMPTS, DriftWatch
 
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -55,9 +56,10 @@ def _draw_all(server: Server, models: list[dict[str, Any]]) -> list[str]:
         if server.keeper is None or not served:
             drawn.append("")
             continue
-        bundle = served[0].bundle
-        requests = server.keeper.newest(name, version, _FILES)
-        drawn.append(draw_examples(requests, bundle.signature, bundle.labels, bundle.text))
+        bundle, of_texts = served[0].bundle, said["of"] == PROMPTS
+        signature = describe_prompts(bundle.signature) if of_texts else bundle.signature
+        requests = server.keeper.newest(name, version, _FILES, of_texts=of_texts)
+        drawn.append(draw_examples(requests, signature, bundle.labels, bundle.text))
     return drawn
 
 

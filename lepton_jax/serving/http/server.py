@@ -11,6 +11,7 @@ from starlette.requests import Request
 from ..live.models import Models
 from ..observed.feedback import Feedback
 from ..observed.keeping import RequestKeeper
+from ..observed.logs import log_event
 from ..observed.metrics import ServerMetrics
 from ..observed.observer import AnswerObserver
 from ..observed.traces import open_traces
@@ -45,7 +46,10 @@ class Server:
     def restore_feedback(self) -> None:
         """Counts what clients told of kept requests before this process began."""
         if self.keeper is not None:
-            self.feedback.restore(self.keeper.labelled())
+            try:
+                self.feedback.restore(self.keeper.labelled())
+            except OSError as e:  # what cannot be read keeps no model from answering
+                log_event("earlier feedback is not counted", why=f"{type(e).__name__}: {e!s:.200}")
 
 
 @dataclass

@@ -102,14 +102,17 @@ class RequestKeeper:
         self._settle()
         return self._kept.find(request_id)
 
-    def newest(self, model: str, version: str, most: int) -> Iterator[KeptRequest]:
-        """Yields what was kept last of a version, the newest first, of so many files of all models.
-        What is damaged is left out. Texts that were written are left out too.
+    def newest(
+        self, model: str, version: str, most: int, *, of_texts: bool
+    ) -> Iterator[KeptRequest]:
+        """Yields what was kept last of a version, the newest first, of so many files of all models:
+        requests of texts, or all others. What is damaged is left out.
         """
         for path in self._kept.newest(most):
             with suppress(ValueError):
                 request = self._kept.read(path)
-                if (request.model, request.version, request.parameters) == (model, version, None):
+                is_of_texts = request.parameters is not None
+                if (request.model, request.version, is_of_texts) == (model, version, of_texts):
                     yield request
 
     def classes(self, bundle: str) -> tuple[str, ...]:

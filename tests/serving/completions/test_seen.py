@@ -123,3 +123,6 @@ def test_prompts_that_move_away_from_the_first_ones_raise_the_alarm(server: Runn
     assert (said["of"], said["watched"], said["alarm"]) == ("prompts", True, None)
     send("moved", "kk b", 96)
     assert any(name.startswith("text.") for name in look()["alarm"]["moved"])
+    page = server.client.get("/drift", headers={"accept": "text/html"}).text
+    assert ", prompts" in page
+    assert "The newest examples" in page
