@@ -118,6 +118,8 @@ def test_flags_and_bundles_that_are_wrong_are_said_in_a_line(served_bundle, tmp_
     assert (done.returncode, "'a' is given twice" in done.stderr) == (2, True)
     done = run(f"--bundle={served_bundle}", "--port=99999")
     assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    done = run(f"--bundle={served_bundle}", "--keep_share=7")
+    assert (done.returncode, "expected a number in (0, 1], got 7" in done.stderr) == (2, True)
 
 
 def test_onnx_needs_neither_jax_nor_the_lab(served_bundle):
