@@ -106,3 +106,19 @@ def test_what_is_missing_is_said_before_anything_is_made(registry_root: Path, tm
     with pytest.raises(UserError, match="retrain_request"):
         lepton_jax.improve(request=tmp_path / "absent.json", workdir=place)
     assert not place.exists()
+
+
+@pytest.mark.parametrize(
+    ("signature", "words"),
+    [
+        ({"answer": "objects"}, "digits/1 answers with objects"),
+        ({"answer": "class", "text": {"size": 8}}, "digits/1 reads texts"),
+    ],
+)
+def test_a_model_that_cannot_be_improved_is_refused_at_once_by_its_kind(
+    registry_root: Path, tmp_path: Path, signature: dict[str, object], words: str
+):
+    put_into_production(tiny_bundle(tmp_path / "champion", **signature))
+    with pytest.raises(UserError, match=rf"{words}.*expected a model of the task 'classification'"):
+        lepton_jax.improve(model="digits", requests="kept", workdir=tmp_path / "work")
+    assert not (tmp_path / "work").exists()
