@@ -9,6 +9,7 @@ import pytest
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # two minutes of one CPU
 def test_loop_is_closed_and_no_request_is_dropped(tmp_path: Path):
     pytest.importorskip("tritonclient.http")
     env = {**os.environ, "LEPTON_JAX_TRUST": str(tmp_path / "trusted.json"), "XLA_FLAGS": ""}
