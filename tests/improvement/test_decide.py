@@ -119,6 +119,7 @@ def test_a_model_that_cannot_be_improved_is_refused_at_once_by_its_kind(
     registry_root: Path, tmp_path: Path, signature: dict[str, object], words: str
 ):
     put_into_production(tiny_bundle(tmp_path / "champion", **signature))
+    (kept := tmp_path / "kept").mkdir()
     with pytest.raises(UserError, match=rf"{words}.*expected a model of the task 'classification'"):
-        lepton_jax.improve(model="digits", requests="kept", workdir=tmp_path / "work")
+        lepton_jax.improve(model="digits", requests=kept, workdir=tmp_path / "work")
     assert not (tmp_path / "work").exists()
