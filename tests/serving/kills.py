@@ -84,24 +84,26 @@ class Load:
     def ask_until_stopped(self, client: int) -> None:
         """Asks one question after the other, each until it is answered."""
         number = 0
-        while not self.stop.is_set():
-            number += 1
-            answer, tries = ask_until_answered(self.url, f"client{client}-{number}")
-            with self.lock:
-                self.answered += 1
-                self.retried += tries - 1
-                if answer != self.expected:
-                    self.wrong.append(f"client{client}-{number}: {answer[:200]!r}")
+        with httpx.Client(base_url=self.url) as connection:
+            while not self.stop.is_set():
+                number += 1
+                name = f"client{client}-{number}"
+                answer, tries = ask_until_answered(connection, name)
+                with self.lock:
+                    self.answered += 1
+                    self.retried += tries - 1
+                    if answer != self.expected:
+                        self.wrong.append(f"{name}: {answer[:200]!r}")
 
 
-def ask_until_answered(url: str, name: str) -> tuple[bytes, int]:
+def ask_until_answered(connection: httpx.Client, name: str) -> tuple[bytes, int]:
     """Asks for the answer to one image, and again where the connection breaks or the server has
     too much to do. Returns the answer, and how often it was asked for.
     """
     for tries in range(1, MOST_TRIES):
         with suppress(httpx.TransportError):
-            answer = httpx.post(
-                f"{url}/v2/models/digits/infer", content=QUESTION, headers={"x-request-id": name}
+            answer = connection.post(
+                "/v2/models/digits/infer", content=QUESTION, headers={"x-request-id": name}
             )
             if answer.status_code != 503:
                 return answer.content, tries
@@ -127,7 +129,8 @@ def survive_kills(bundle: Path, kept: Path, kills: int) -> tuple[Load, list[tupl
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     supervisor, url = Supervisor(bundle, kept, port), f"http://127.0.0.1:{port}"
-    load = Load(url, ask_until_answered(url, "first")[0])
+    own = httpx.Client(base_url=url)
+    load = Load(url, ask_until_answered(own, "first")[0])
     clients = [threading.Thread(target=load.ask_until_stopped, args=(i,)) for i in range(CLIENTS)]
     for client in clients:
         client.start()
@@ -137,12 +140,13 @@ def survive_kills(bundle: Path, kept: Path, kills: int) -> tuple[Load, list[tupl
             time.sleep(0.3 + 0.1 * (i % 4))
             supervisor.process.kill()
             began = time.monotonic()
-            ask_until_answered(url, f"after-{i}")
+            ask_until_answered(own, f"after-{i}")
             seconds.append((time.monotonic() - began, supervisor.processor_seconds()))
     finally:
         load.stop.set()
         for client in clients:
             client.join()
+        own.close()
         supervisor.close()
     return load, seconds
 
