@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..live.served import ServedModel
 
 MOST_ROWS = 100_000
-"""Rows of answers that are remembered: some 10 MB."""
+"""Rows of answers that are remembered: some 45 MB, where each is of a request of its own."""
 
 OF_TEXTS = ("bad", "good")
 """What is told of a text that was written, in the place of a class: good ones count as right."""
@@ -26,7 +26,7 @@ Labels = tuple[str | None, ...]
 """The true class of each row by its name; None where it is not known."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RememberedAnswer:
     """The classes that were answered to a request, and what was told to be true."""
 
@@ -78,6 +78,8 @@ class Feedback:
 
         self.since = utc_now()
         self._answers: OrderedDict[str, RememberedAnswer] = OrderedDict()
+        self._classes: dict[str, tuple[str, ...]] = {}
+        """Of each bundle, by its id: one object for all answers."""
         self._rows = 0
         self._counts: dict[tuple[str, str], LiveAccuracy] = {}
         self._told = Gauge(
@@ -100,7 +102,7 @@ class Feedback:
         """Remembers which classes a request was answered by, or how many texts."""
         if request_id in self._answers:
             return
-        classes = tuple(served.bundle.labels)
+        classes = self._classes.setdefault(served.bundle.id, tuple(served.bundle.labels))
         if parameters is not None:
             said, classes = np.ones(len(outputs["length"]), np.int32), OF_TEXTS
         elif served.bundle.answer == "class":
