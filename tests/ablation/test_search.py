@@ -147,6 +147,21 @@ def test_killed_again_and_again_a_search_draws_and_chooses_what_an_unbroken_one_
             assert b[name][key] == trial[key], (name, key)
 
 
+def test_an_experiment_that_is_stopped_before_its_search_draws_ends_in_words(tmp_path: Path):
+    endless = (FILE % ASHA).replace("45 steps", "100000 steps")
+    (tmp_path / "e.py").write_text(endless)
+    line = command(tmp_path, "stopped")
+    with subprocess.Popen(line, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        while not list(tmp_path.glob("stopped/trials/*/metrics.jsonl")):
+            assert process.poll() is None
+            time.sleep(0.1)
+        process.terminate()
+        rest = process.communicate(timeout=100)[1]
+    assert "Traceback" not in rest, rest
+    assert "stopped" in rest, rest
+    assert not (tmp_path / "stopped/searches").exists()
+
+
 @pytest.mark.slow
 def test_what_cannot_be_built_or_was_drawn_before_is_drawn_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

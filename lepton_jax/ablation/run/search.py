@@ -100,7 +100,11 @@ class SearchDriver:
         return [DueTrial(t) for t in reruns if not has_ended(trial_folder(self._workdir, t.name))]
 
     def write_journal(self) -> None:
-        """Writes the search as a study of Optuna, in place of the one before."""
+        """Writes the search as a study of Optuna, in place of the one before; nothing before the
+        first draw.
+        """
+        if not self._drawn:
+            return
         path = self._path.removesuffix(".json") + ".journal"
         write_journal(self.search, self._draws(), self._sign, path)
 
