@@ -90,7 +90,7 @@ class KeptRequests:
     def __iter__(self) -> Iterator[Path]:
         """Yields the file of each request: by day, and within a day in the order of the digests."""
         for day in self._days():
-            yield from sorted(p for p in day.glob(f"*{_ENDING}") if not p.name.startswith("."))
+            yield from sorted(_requests_of(day))
 
     def labelled(self, most: int, most_bytes: int) -> list[Path]:
         """Lists the files of the requests whose labels were told last, in that order: so many, and
@@ -111,8 +111,7 @@ class KeptRequests:
         """Lists the files of the requests that were written last, the newest first."""
         found: list[Path] = []
         for day in reversed(self._days()):
-            files = (p for p in day.glob(f"*{_ENDING}") if not p.name.startswith("."))
-            found += sorted(files, key=_written, reverse=True)
+            found += sorted(_requests_of(day), key=_written, reverse=True)
             if len(found) >= most:
                 break
         return found[:most]
@@ -221,7 +220,7 @@ class KeptRequests:
         left: list[tuple[Path, int]] = []
         for day in self._days():
             self._sweep(day)
-            files = sorted(day.glob(f"*{_ENDING}"), key=_written)
+            files = sorted(_requests_of(day), key=_written)
             if day.name < first:
                 for path in files:
                     _delete(path)
@@ -280,6 +279,11 @@ def utc_now() -> str:
 
 def _digest(request_id: str) -> str:
     return hashlib.sha256(request_id.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _requests_of(day: Path) -> Iterator[Path]:
+    """Yields the files of the requests of a day, in no order."""
+    return (p for p in day.glob(f"*{_ENDING}") if not p.name.startswith("."))
 
 
 def _read_json(path: Path) -> dict[str, Any]:
